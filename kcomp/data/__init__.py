@@ -1,0 +1,22 @@
+"""Rows, folds, images and batches; works alone in a notebook."""
+
+from kcomp.data.batches import Batches
+from kcomp.data.datasets import read_tfds
+from kcomp.data.images import Images
+from kcomp.data.splits import folds, holdout, split, stratified_folds
+from kcomp.data.tables import Table, read_csv, read_folders, read_images, sklearn_digits
+
+__all__ = [
+    "Batches",
+    "Images",
+    "Table",
+    "folds",
+    "holdout",
+    "read_csv",
+    "read_folders",
+    "read_images",
+    "read_tfds",
+    "sklearn_digits",
+    "split",
+    "stratified_folds",
+]

@@ -1,0 +1,51 @@
+"""What tests share: both backends run in processes of their own, for a process cannot change its backend."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+
+def backends():
+    """Both backends as parameters; one that is not installed is skipped."""
+    return [
+        pytest.param(
+            name, marks=pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
+        )
+        for name in ("jax", "torch")
+    ]
+
+
+def environment(backend):
+    return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+
+
+def in_backend(backend, code, *arguments):
+    """Run code in a process of that backend and return what it passed to `give`, through JSON."""
+    head = "import json, sys\ndef give(**found): print('GIVEN' + json.dumps(found))\n"
+    command = [sys.executable, "-c", head + textwrap.dedent(code), *map(str, arguments)]
+    done = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("GIVEN"))[5:])
+
+
+def kcomp(*arguments, backend=None, cwd, check=True):
+    """Run the command line in `cwd`; returns the finished process with its output as text."""
+    env = environment(backend or "")
+    if backend is None:
+        del env["KERAS_BACKEND"]
+    command = [sys.executable, "-m", "kcomp.cli", *map(str, arguments)]
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+    return done
