@@ -1,0 +1,76 @@
+"""Learning rates as functions of the optimizer's update number (0 is the first)."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+
+class WarmupCosine(LearningRateSchedule):
+    """Rise linearly to `peak` over `warmup` updates, then fall to `final` along half a cosine at update `steps`.
+
+    Update t < warmup has the rate peak * (t + 1) / (warmup + 1), so the first is not wasted; after that it is
+    final + (peak - final) / 2 * (1 + cos(pi * (t - warmup) / (steps - warmup))) (Loshchilov and Hutter 2017,
+    equation 5; Goyal et al. 2017 for the warm-up), and `final` beyond `steps`.
+    """
+
+    def __init__(self, peak: float, steps: int, warmup: int = 0, final: float = 0.0) -> None:
+        if not 0 <= warmup < steps:
+            raise ValueError(f"warm-up must be shorter than the {steps} updates of the schedule; received {warmup}")
+        check_rates(peak, final)
+        self.peak, self.steps, self.warmup, self.final = peak, steps, warmup, final
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        rising = self.peak * (step + 1.0) / (self.warmup + 1.0)
+        share = ops.clip((step - self.warmup) / (self.steps - self.warmup), 0.0, 1.0)
+        falling = self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share))
+        return ops.where(step < self.warmup, rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup, "final": self.final}
+
+
+class Constant(LearningRateSchedule):
+    """The same rate at every update, after a linear rise over `warmup` updates."""
+
+    def __init__(self, rate: float, warmup: int = 0) -> None:
+        check_rates(rate, 0.0)
+        self.rate, self.warmup = rate, warmup
+
+    def __call__(self, step: Any) -> Any:
+        return self.rate * ops.minimum((ops.cast(step, "float32") + 1.0) / (self.warmup + 1.0), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "warmup": self.warmup}
+
+
+class Step(LearningRateSchedule):
+    """`rate`, multiplied by `factor` after every `every` updates."""
+
+    def __init__(self, rate: float, every: int, factor: float = 0.1) -> None:
+        check_rates(rate, 0.0)
+        if every < 1:
+            raise ValueError(f"a step lasts at least 1 update; received every={every}")
+        self.rate, self.every, self.factor = rate, every, factor
+
+    def __call__(self, step: Any) -> Any:
+        return self.rate * ops.power(self.factor, ops.floor(ops.cast(step, "float32") / self.every))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "every": self.every, "factor": self.factor}
+
+
+def check_rates(peak: float, final: float) -> None:
+    if not (peak > 0 and final >= 0):
+        raise ValueError(f"rates must be above 0, the final one at least 0; received {peak} and {final}")
+
+
+def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
+    """The optimizer's learning rate at its next update; the largest where it joins several optimizers."""
+    parts = getattr(optimizer, "optimizers", None)
+    if parts:
+        return max(rate_of(part) for part in parts)
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))
