@@ -1,0 +1,141 @@
+"""Convolutions and batch normalisation at the speed of the framework, below any channels_last Keras model.
+
+    with fast_convolutions():
+        model.fit(batches)          # EfficientNet, ConvNeXt, your own: the model does not know
+
+Keras 3.15 leaves much of a CPU's speed unused: on JAX a depthwise convolution runs as one small convolution a channel,
+on PyTorch every convolution copies its input to the other layout and back, and batch normalisation is a chain of passes
+over the activations. The context puts arithmetic with the same result under three public layer classes.
+"""
+
+import contextlib
+import functools
+import importlib
+import math
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+
+@contextlib.contextmanager
+def fast_convolutions() -> Iterator[None]:
+    """Replace `call` of Conv2D, DepthwiseConv2D and BatchNormalization by faster ones while the context lasts.
+
+    Weights, results (to rounding) and gradients stay the same; on exit, also by an exception, classes are as before.
+    Contexts may be nested, but not interleaved by threads: the classes change for the whole process.
+    The context must surround the first call: on JAX, Keras compiles `fit`, `evaluate` and `predict` when they first run
+    and again for a new batch shape; what was compiled inside stays fast outside, what was compiled outside stays slow
+    inside. On PyTorch, which is eager, it must surround every call.
+
+    Covered: the three classes themselves (a subclass keeps its own arithmetic), channels_last, any float type, padding
+    "same" and "valid", no dilation. Anything else (masks, renorm, other groups, ...) runs Keras's own `call`.
+        JAX on a CPU: depthwise convolutions (DepthwiseConv2D with depth_multiplier 1; Conv2D with as many groups as
+            channels and filters), 1x1 convolutions, batch normalisation that learns its statistics. Depthwise and
+            normalisation have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
+        PyTorch on any device: these, every convolution with one group, and batch normalisation in inference or frozen.
+    """
+    with contextlib.ExitStack() as replaced:
+        for layer_class, accelerated in _accelerated_calls().items():
+            inherited = "call" not in vars(layer_class)
+            restore = (delattr, layer_class, "call") if inherited else (setattr, layer_class, "call", layer_class.call)
+            replaced.callback(*restore)
+            layer_class.call = _with_fallback(layer_class.call, accelerated)
+        yield
+
+
+def _with_fallback(original: Callable[..., Any], accelerated: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `call` that runs `accelerated`, and `original` where that returns None."""
+
+    @functools.wraps(original)  # Keras reads the signature to decide which arguments a layer gets
+    def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        outputs = accelerated(self, *arguments, **keywords)
+        return original(self, *arguments, **keywords) if outputs is None else outputs
+
+    return call
+
+
+def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
+    """Return {layer class: its faster call} for the backend that runs; empty where Keras's own need no help."""
+    if keras.backend.backend() == "torch":
+        from kcomp.models import convolution_torch as arithmetic
+    elif keras.backend.backend() == "jax" and importlib.import_module("jax").default_backend() == "cpu":
+        from kcomp.models import convolution_jax as arithmetic  # type: ignore[no-redef]
+    else:
+        return {}
+    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    calls = dict.fromkeys(convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense))
+    return {**calls, keras.layers.BatchNormalization: functools.partial(_normalise, arithmetic.normalise)}
+
+
+def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    """Return what a convolution layer's `call` returns, or None where neither `depthwise` nor `dense` covers it.
+
+    Both take images (N, H, W, C), a kernel, a bias (F,) or None, the strides and the padding in pixels ((top, bottom),
+    (left, right)); the kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
+    """
+    if not _covers_convolution(layer, inputs):
+        return None
+    images, kernel = keras.ops.convert_to_tensor(inputs), keras.ops.convert_to_tensor(layer.kernel)
+    if images.dtype != kernel.dtype:  # integers, or called past Keras's automatic casts
+        return None
+    bias = keras.ops.convert_to_tensor(layer.bias) if layer.use_bias else None
+    sides = zip(images.shape[1:3], kernel.shape[:2], layer.strides, strict=True)
+    padding = tuple(_padding(layer.padding, *side) for side in sides)
+    if type(layer) is keras.layers.DepthwiseConv2D:
+        outputs = depthwise(images, kernel[..., 0], bias, layer.strides, padding)
+    elif layer.groups == 1:
+        outputs = dense(images, kernel, bias, layer.strides, padding)
+    elif layer.groups == layer.filters == images.shape[-1]:  # how ConvNeXt writes it
+        outputs = depthwise(images, kernel[:, :, 0], bias, layer.strides, padding)
+    else:
+        return None
+    return outputs if outputs is None or layer.activation is None else layer.activation(outputs)
+
+
+def _covers_convolution(layer, inputs):
+    """Tell whether a layer and its inputs are of the plain kind that the faster convolutions compute."""
+    return (
+        type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+        and keras.ops.is_tensor(inputs)
+        and len(inputs.shape) == 4
+        and layer.data_format == "channels_last"
+        and tuple(layer.dilation_rate) == (1, 1)
+        and getattr(layer, "depth_multiplier", 1) == 1
+        and (layer.padding == "same" or all(map(operator.ge, inputs.shape[1:3], layer.kernel_size)))  # else an error
+    )
+
+
+def _padding(padding, size, window, stride):
+    """Return the pixels (before, after) that padding adds along one axis; an odd one goes after."""
+    missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if padding == "same" else 0
+    return missing // 2, missing - missing // 2
+
+
+def _normalise(
+    normalise: Callable[..., Any], layer: Any, inputs: Any, training: bool | None = None, mask: Any = None
+) -> Any:
+    """Return what BatchNormalization's `call` returns, or None where `normalise` does not cover it.
+
+    `normalise` takes inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon and
+    whether to use the batch's statistics. It returns None or the outputs and the batch's mean and variance (C,), the
+    variance divided by the count (biased, as Keras keeps it).
+    """
+    if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
+        return None
+    if not keras.ops.is_tensor(inputs) or layer.axis not in (-1, len(inputs.shape) - 1):
+        return None
+    dtype = keras.backend.result_type(inputs.dtype, "float32")  # statistics in 16 bits would overflow
+    inputs = keras.ops.cast(inputs, dtype)
+    kept = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    values = tuple(None if value is None else keras.ops.cast(value, dtype) for value in kept)
+    learns = bool(training and layer.trainable)
+    result = normalise(inputs, *values, layer.epsilon, learns)
+    if result is None:
+        return None
+    (outputs, mean, variance), (_, _, moving_mean, moving_variance) = result, values
+    if learns:
+        layer.moving_mean.assign(moving_mean * layer.momentum + mean * (1.0 - layer.momentum))
+        layer.moving_variance.assign(moving_variance * layer.momentum + variance * (1.0 - layer.momentum))
+    return keras.ops.cast(outputs, layer.compute_dtype)

@@ -1,0 +1,131 @@
+"""Depthwise and 1x1 convolutions and batch normalisation for XLA on a CPU; kcomp.models.convolution puts them to use.
+
+Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them. Gradients are reverse-mode only.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
+    """Return a 1x1 convolution as a matrix product; None for larger kernels, where XLA's convolution is as fast."""
+    if kernel.shape[:2] != (1, 1):
+        return None
+    outputs = images[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    return outputs if bias is None else outputs + bias
+
+
+def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
+    """Return the convolution of each channel with its own (height, width) of the kernel, summed in at least 32 bits."""
+    dtype = jnp.promote_types(images.dtype, jnp.float32)
+    padded = jnp.pad(images.astype(dtype), ((0, 0), *padding, (0, 0)))
+    outputs = _depthwise_function()(padded, kernel.astype(dtype), tuple(strides)).astype(images.dtype)
+    return outputs if bias is None else outputs + bias
+
+
+@functools.cache
+def _depthwise_function() -> Any:
+    """Return the unpadded depthwise convolution (images, kernel, strides) with its own gradients."""
+
+    def backward(strides, saved, gradient):
+        images, kernel = saved
+        to_images = _images_gradient(gradient, kernel, strides, images.shape[1:3])
+        return to_images, _kernel_gradient(gradient, images, strides, kernel.shape)
+
+    function = jax.custom_vjp(_shifted_sum, nondiff_argnums=(2,))
+    function.defvjp(lambda *arguments: (_shifted_sum(*arguments), arguments[:2]), backward)
+    return function
+
+
+def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
+    """Return images (N, H, W, C) correlated with a kernel (height, width, C): shifted slices times weights."""
+    # XLA makes one vectorised loop of this on a CPU, 6 to 60 times faster than its own grouped convolution.
+    sides = zip(images.shape[1:3], kernel.shape[:2], strides, strict=True)
+    shape = [(size - window) // stride + 1 for size, window, stride in sides]
+    return sum(_window(images, tap, shape, strides) * kernel[tap] for tap in np.ndindex(*kernel.shape[:2]))
+
+
+def _window(images: Any, start: Any, shape: Any, strides: Any = (1, 1)) -> Any:
+    """Return the slice of images (N, H, W, C) from (row, column), of shape (height, width) after strides."""
+    rows, columns = (slice(a, a + (n - 1) * step + 1, step) for a, n, step in zip(start, shape, strides, strict=True))
+    return images[:, rows, columns]
+
+
+def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> Any:
+    """Return the gradient for images of `shape` (H, W): a correlation for each phase of the strides, interleaved."""
+    batch, height, width, channels = gradient.shape
+    rows, columns = (math.ceil(size / stride) for size, stride in zip(shape, strides, strict=True))
+
+    def phase(row, column):  # the pixels row, row + stride, ... meet only every stride-th weight
+        weights = kernel[row :: strides[0], column :: strides[1]][::-1, ::-1]
+        if 0 in weights.shape:  # a stride wider than the kernel skips these pixels
+            return jnp.zeros((batch, rows, columns, channels), gradient.dtype)
+        around = ((0, 0), (weights.shape[0] - 1, rows - height), (weights.shape[1] - 1, columns - width), (0, 0))
+        return _shifted_sum(jnp.pad(gradient, around), weights, (1, 1))
+
+    phases = [jnp.stack([phase(row, column) for column in range(strides[1])], 3) for row in range(strides[0])]
+    pixels = jnp.stack(phases, axis=2).reshape(batch, rows * strides[0], columns * strides[1], channels)
+    return pixels[:, : shape[0], : shape[1]]
+
+
+def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any) -> Any:
+    """Return the gradient for the kernel: a loop over all output rows adds up (width, C) for each weight."""
+    # The plain sum over batch, rows and columns takes 5 to 16 times longer: XLA reduces slices without vectorising.
+    batch, height, width, channels = gradient.shape
+    taps = list(np.ndindex(*kernel_shape[:2]))
+
+    def add_row(index, sums):
+        image, row = index // height, index % height
+        ours = jax.lax.dynamic_slice(gradient, (image, row, 0, 0), (1, 1, width, channels))
+        shape = (1, kernel_shape[0], *images.shape[2:])
+        seen = jax.lax.dynamic_slice(images, (image, row * strides[0], 0, 0), shape)
+        products = ((_window(seen, tap, (1, width), strides) * ours)[0, 0] for tap in taps)
+        return [total + product for total, product in zip(sums, products, strict=True)]
+
+    zeros = [jnp.zeros((width, channels), gradient.dtype) for _ in taps]
+    sums = jax.lax.fori_loop(0, batch * height, add_row, zeros)
+    return jnp.stack([total.sum(0) for total in sums]).reshape(kernel_shape)
+
+
+def normalise(
+    inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
+) -> Any:
+    """Normalise by the batch's statistics; None in inference, which XLA fuses by itself.
+
+    Arguments and result are those of kcomp.models.convolution._normalise.
+    """
+    if not learns:
+        return None
+    ones, zeros = jnp.ones_like(moving_mean), jnp.zeros_like(moving_mean)
+    return _normalise_function()(inputs, ones if gamma is None else gamma, zeros if beta is None else beta, epsilon)
+
+
+@functools.cache
+def _normalise_function() -> Any:
+    """Return batch normalisation (inputs, gamma, beta, epsilon) with its own gradient of two sums."""
+
+    def forward(inputs, gamma, beta, epsilon):
+        axes = tuple(range(inputs.ndim - 1))
+        mean = inputs.mean(axes)
+        variance = (inputs * inputs).mean(axes) - mean * mean  # the formula of keras.ops.moments
+        inverse = jax.lax.rsqrt(variance + epsilon)
+        outputs = (inputs - mean) * (inverse * gamma) + beta
+        return (outputs, mean, variance), (inputs, mean, inverse, gamma)
+
+    def backward(epsilon, saved, gradients):
+        inputs, mean, inverse, gamma = saved
+        gradient = gradients[0]  # the statistics only feed the moving averages: none comes back
+        axes, count = tuple(range(inputs.ndim - 1)), inputs.size // inputs.shape[-1]
+        centred = inputs - mean
+        to_beta, to_gamma = gradient.sum(axes), (gradient * centred).sum(axes) * inverse
+        to_inputs = gamma * inverse * (gradient - to_beta / count - centred * (inverse * to_gamma / count))
+        return to_inputs, to_gamma, to_beta
+
+    function = jax.custom_vjp(lambda *arguments: forward(*arguments)[0], nondiff_argnums=(3,))
+    function.defvjp(forward, backward)
+    return function

