@@ -1,0 +1,1 @@
+"""Joining the predictions of runs, whatever made them."""

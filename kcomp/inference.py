@@ -1,0 +1,49 @@
+"""Predict test rows with a finished run."""
+
+from pathlib import Path
+
+import keras
+
+from kcomp import data, predict, scores, views
+from kcomp.models import pretrained
+from kcomp.models.convolution import fast_convolutions
+from kcomp.recipe import Recipe
+from kcomp.runs import Run, write_probabilities
+
+
+def predict_run(run: Run, test: Path | None, count: str | None, output: Path | None) -> str:
+    """Write the probabilities of the test rows, into the run's test.csv or `output`/<run>.csv, and say what was done.
+
+    test:  a CSV of image ids, a folder of images, or None for the recipe's own test rows.
+    count: how many random views join the plain one, "none" for the plain one alone, None for the recipe's views.
+    """
+    recipe, classes, seed = run.recipe().recipe, tuple(run.manifest["classes"]), int(run.manifest["seed"])
+    table = test_rows(run, recipe, test)
+    chosen = chosen_views(recipe, count)
+    keras.config.set_dtype_policy(recipe.precision)
+    with pretrained.skipped(), fast_convolutions():
+        network = recipe.model(recipe.values, classes)
+        network.load_weights(run / "best.weights.h5")
+        plain = recipe.batches(recipe.values, table, training=False, seed=seed)
+        augmented = recipe.batches(recipe.values, table, training=True, seed=seed)
+        found = predict.probabilities(predict.forward_of(network), plain, augmented=augmented, views=chosen)
+    path = run / "test.csv" if output is None else output / f"{run.folder.name}.csv"
+    write_probabilities(path, table.ids, classes, found)
+    said = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
+    if table.classes == classes:
+        said += "  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.score(table.labels, found).items())
+    return said
+
+
+def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
+    if test is None:
+        if recipe.test is None:
+            raise ValueError("the recipe has no test rows of its own; name them with --test CSV")
+        return recipe.test(recipe.values)
+    return data.read_images(test) if test.is_dir() else data.read_csv(test, run.manifest["image_pattern"])
+
+
+def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:
+    if count is None:
+        return views.with_plain(recipe.views(recipe.values) if recipe.views else [])
+    return views.with_plain([] if count == "none" else views.random(int(count)))

@@ -1,0 +1,117 @@
+"""The run folder: what lies where; any process, machine or framework may have made it."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kcomp.files import read_json, write_atomically, write_csv, write_json
+from kcomp.recipe import Loaded, load, values_as_json, values_from_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder; see docs/design.md for its files. It is complete once `result.json` is there."""
+
+    folder: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def complete(self) -> bool:
+        return (self / "result.json").is_file()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return read_json(self / "manifest.json")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return read_json(self / "result.json")
+
+    def recipe(self) -> Loaded:
+        """The recipe as it was trained: the source and the values kept in this folder."""
+        manifest = self.manifest
+        loaded = load(self.folder / "recipe" / f"{manifest['recipe']}.py")
+        kept = read_json(self / "config.json")
+        return loaded.with_values(**values_from_json(loaded.recipe.values, kept))
+
+    def probabilities(self, name: str) -> pd.DataFrame:
+        """`oof`, `labels` (of the same rows) or `test`: one row an image id (the index), one float column a class."""
+        path = self / f"{name}.csv"
+        if not path.is_file():
+            hint = f"run: kcomp predict {self.folder} --test TEST.csv" if name == "test" else "train it to its end"
+            raise FileNotFoundError(f"{self.folder} has no {name}.csv; {hint}")
+        frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
+        return check_probabilities(frame, path)
+
+
+def default_folder(loaded: Loaded, backend: str, seed: int, fold: int, root: Path) -> Path:
+    """`runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`, under `root`."""
+    return root / loaded.name / loaded.fingerprint() / f"{backend}-seed{seed}-fold{fold}"
+
+
+def find(path: Path) -> list[Run]:
+    """Every run at or below `path`, sorted by folder; a run is a folder with a manifest."""
+    if (path / "manifest.json").is_file():
+        return [Run(path)]
+    return [Run(manifest.parent) for manifest in sorted(path.rglob("manifest.json"))]
+
+
+def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any]) -> None:
+    """Write the recipe, its values and the manifest; refuse a folder that holds another experiment."""
+    if (run / "manifest.json").is_file():
+        before = run.manifest
+        for name in ("fingerprint", "backend", "seed", "fold", "table"):
+            if before.get(name) != manifest[name]:
+                raise ValueError(
+                    f"{run.folder} holds a run with {name} {before.get(name)!r}; this one has {manifest[name]!r}. "
+                    "Choose another folder with -o, or remove that one"
+                )
+        return
+    for name, text in loaded.sources.items():
+        write_atomically(run / "recipe" / name, text.encode())
+    write_json(run / "config.json", values_as_json(loaded.recipe.values))
+    write_json(run / "manifest.json", manifest)
+
+
+@contextlib.contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Hold the run's lock, which the system frees when the process ends, however it ends."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another process is training {run.folder}; wait for it, or end it") from None
+        yield
+
+
+def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:
+    """Write `image_id` and one column a class; float32 is written with the digits that bring it back."""
+    frame = pd.DataFrame(np.asarray(values), columns=list(classes))
+    frame.insert(0, "image_id", list(ids))
+    write_csv(path, frame)
+
+
+def check_probabilities(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Index by image id; raise ValueError for double ids and for NaN."""
+    if "image_id" not in frame or len(frame.columns) < 2:
+        raise ValueError(f"{path} must have the column image_id and one column a class; it has {list(frame.columns)}")
+    double = frame["image_id"][frame["image_id"].duplicated()]
+    if len(double):
+        raise ValueError(f"{path}: image ids must be unique; {double.iloc[0]!r} is double")
+    indexed = frame.set_index("image_id")
+    wrong = [name for name in indexed if not pd.api.types.is_numeric_dtype(indexed[name])]
+    if wrong:
+        raise ValueError(f"{path}: the columns {wrong} must hold numbers")
+    empty = indexed.index[~np.isfinite(indexed.to_numpy(np.float64)).all(1)]
+    if len(empty):
+        raise ValueError(f"{path}: {len(empty)} rows hold NaN or infinity, first {empty[0]!r}")
+    return indexed

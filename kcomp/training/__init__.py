@@ -1,0 +1,1 @@
+"""Training one fold with one seed on the current backend."""

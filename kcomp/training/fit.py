@@ -1,0 +1,251 @@
+"""Train one run: a recipe, a fold and a seed on the current backend, from where the run folder stands."""
+
+import importlib.metadata
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+import kcomp
+from kcomp import predict, scores
+from kcomp.data.batches import Batch, Batches
+from kcomp.data.splits import split
+from kcomp.data.tables import Table
+from kcomp.files import write_json
+from kcomp.models import set_trainable
+from kcomp.models.convolution import fast_convolutions
+from kcomp.models.start import drawn_on_host
+from kcomp.recipe import Loaded, Recipe, Stage
+from kcomp.runs import Run, locked, start, write_probabilities
+from kcomp.training import state
+from kcomp.training.callbacks import Display, EndOfEpoch, SeedNoise, out_of_patience
+from kcomp.training.mixed import Mixed
+
+
+@dataclass
+class Session:
+    """One run while it is trained."""
+
+    recipe: Recipe
+    run: Run
+    network: keras.Model
+    training: Batches
+    validation: Batches
+    stages: list[Stage]
+    progress: state.Progress
+    console: Console
+
+    def __post_init__(self) -> None:
+        self.forward = predict.forward_of(self.network)
+        self.continuing = self.progress.epochs > 0  # until the first stage has taken the state over
+
+    def validate(self) -> np.ndarray:
+        """Probabilities of the held-out rows with the weights as they are."""
+        return predict.probabilities(self.forward, self.validation)
+
+
+def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -> dict[str, Any]:
+    """Train `run` to its end and return its result; a complete run is left as it is.
+
+    Raises ValueError where the folder holds another experiment, FloatingPointError where the loss leaves the numbers.
+    """
+    with locked(run), fast_convolutions():
+        table = loaded.recipe.table(loaded.recipe.values)
+        start(run, loaded, manifest(loaded, table, seed=seed, fold=fold))
+        if run.complete:
+            return run.result
+        session = prepare(loaded.recipe, run, table, seed=seed, fold=fold, console=console)
+        steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
+        display = Display(
+            console,
+            f"{keras.backend.backend()} seed {seed} fold {fold}",
+            epochs * steps,
+            session.progress.epochs * steps,
+        )
+        with display.bar:
+            for number in range(session.progress.stage, len(session.stages)):
+                train_stage(session, number, display)
+        return finish(session)
+
+
+def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int) -> dict[str, Any]:
+    """What made this run: enough to find it, to repeat it, and to join its predictions with others."""
+    backend = keras.backend.backend()
+    packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
+    return {
+        "recipe": loaded.name,
+        "fingerprint": loaded.fingerprint(),
+        "backend": backend,
+        "device": device(),
+        "seed": seed,
+        "fold": fold,
+        "classes": list(table.classes),
+        "image_pattern": table.pattern,
+        "table": table.fingerprint(),
+        "precision": loaded.recipe.precision,
+        "command": sys.argv,
+        "versions": {"kcomp": kcomp.__version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def device() -> str:
+    """The device training runs on, by the backend's own name."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return str(jax.devices()[0].device_kind)
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
+    """Split, build the model with its initial weights, and make batches and stages."""
+    rows, held_out = split(table, fold)
+    keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
+    keras.config.set_dtype_policy(recipe.precision)
+    with drawn_on_host(seed):
+        network = recipe.model(recipe.values, table.classes)
+    check_output(network, table.classes)
+    training = recipe.batches(recipe.values, rows, training=True, seed=seed)
+    validation = recipe.batches(recipe.values, held_out, training=False, seed=seed)
+    stages = list(recipe.stages(recipe.values, steps=len(training)))
+    for stage in stages:  # so that a misspelt layer is found before hours of training
+        set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+        check_loss(stage)
+    return Session(recipe, run, network, training, validation, stages, state.load_progress(run), console)
+
+
+def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
+    if tuple(network.output_shape) != (None, len(classes)):
+        raise ValueError(
+            f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
+            f"{list(classes)[:5]}; it gives {network.output_shape}"
+        )
+
+
+def check_loss(stage: Stage) -> None:
+    """The classifier gives logits and the labels are one-hot: a loss that expects otherwise would train, wrongly."""
+    config = stage.loss.get_config() if isinstance(stage.loss, keras.losses.Loss) else {"from_logits": False}
+    if config.get("from_logits") is False or isinstance(stage.loss, keras.losses.SparseCategoricalCrossentropy):
+        raise ValueError(
+            f"stage {stage.name!r}: the loss must take logits and one-hot labels, such as "
+            f"keras.losses.CategoricalCrossentropy(from_logits=True); received {stage.loss!r}"
+        )
+
+
+def train_stage(session: Session, number: int, display: Display) -> None:
+    """Train what is left of stage `number`."""
+    stage, progress = session.stages[number], session.progress
+    done = progress.stage_epochs if progress.stage == number else 0
+    trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+    weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
+    session.console.print(f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights", highlight=False)
+    model = Mixed(session.network, session.training.layers, class_weights(stage, session.training.table))
+    exclude_from_decay(stage, session.network)
+    metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
+    model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
+    if session.continuing:
+        restore(session, model, with_optimizer=done > 0)
+    progress.stage, progress.stage_epochs = number, done
+    if done < stage.epochs and not out_of_patience(progress, stage, session.recipe.monitor):
+        fit_epochs(session, model, stage, display)
+    progress.stage, progress.stage_epochs = number + 1, 0
+
+
+def restore(session: Session, model: Mixed, *, with_optimizer: bool) -> None:
+    """Take over the state of the run folder; a stage that had not begun keeps its new optimizer."""
+    session.continuing = False
+    if with_optimizer:
+        model.optimizer.build(model.trainable_variables)
+    state.load_variables(session.run, session.network, model.optimizer if with_optimizer else None)
+
+
+def fit_epochs(session: Session, model: Mixed, stage: Stage, display: Display) -> None:
+    progress, recipe, steps = session.progress, session.recipe, len(session.training)
+    remaining = stage.epochs - progress.stage_epochs
+    end = EndOfEpoch(
+        session.run,
+        progress,
+        session.network,
+        stage=stage,
+        monitor=recipe.monitor,
+        predict=session.validate,
+        labels=session.validation.table.labels,
+        images=steps * session.training.batch_size,
+    )
+    total = sum(stage.epochs for stage in session.stages)
+    line = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
+    )
+    display.batch_size = session.training.batch_size
+    own = list(recipe.callbacks(recipe.values)) if recipe.callbacks else []
+    batches = session.training.epochs(progress.epochs, remaining)
+    try:
+        model.fit(
+            (as_input(batch) for batch in batches),
+            initial_epoch=progress.epochs,
+            epochs=progress.epochs + remaining,
+            steps_per_epoch=steps,
+            callbacks=[SeedNoise(session.training.seed, progress.epochs), display, end, line, *own],
+            verbose=0,
+            shuffle=False,
+        )
+    finally:
+        batches.close()
+
+
+def as_input(batch: Batch) -> tuple[Batch]:
+    """Keras wants a tuple; the labels travel inside, for the step mixes them."""
+    return (batch,)
+
+
+def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
+    """The stage's class weights in the order of the classes, float32."""
+    if stage.class_weights is None:
+        return None
+    counts = table.labels.sum(0)
+    if isinstance(stage.class_weights, str):
+        return (counts.sum() / (len(counts) * np.maximum(counts, 1e-9))).astype(np.float32)
+    if set(stage.class_weights) != set(table.classes):
+        raise ValueError(
+            f"stage {stage.name!r}: class_weights must name each class once; missing "
+            f"{sorted(set(table.classes) - set(stage.class_weights))}, "
+            f"unknown {sorted(set(stage.class_weights) - set(table.classes))}"
+        )
+    return np.array([stage.class_weights[name] for name in table.classes], np.float32)
+
+
+def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
+    """Keep weight decay off biases and normalisation, that is off every weight of one dimension."""
+    if stage.weight_decay_on_all:
+        return
+    thin = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
+    for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
+        optimizer.exclude_from_weight_decay(var_list=thin)
+
+
+def finish(session: Session) -> dict[str, Any]:
+    """Predict the held-out rows with the kept weights, and write the result, last."""
+    run, table, progress = session.run, session.validation.table, session.progress
+    session.network.load_weights(run / "best.weights.h5")
+    probabilities = session.validate()
+    write_probabilities(run / "oof.csv", table.ids, table.classes, probabilities)
+    write_probabilities(run / "labels.csv", table.ids, table.classes, table.labels)
+    result = {
+        "scores": scores.score(table.labels, probabilities),
+        "monitor": session.recipe.monitor,
+        "epoch": progress.best_epoch,
+        "epochs": progress.epochs,
+        "rows": len(table),
+        "seconds": round(progress.seconds, 1),
+    }
+    write_json(run / "result.json", result)
+    return result

@@ -1,0 +1,44 @@
+"""The thin Keras model that mixes inside the compiled step, one source for both backends' train steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class Mixed(keras.Model):
+    """A classifier with its batch layers in front, while training.
+
+    It takes a batch of data.Batches (`images`, `labels` and the plans) and overrides only `call`, `compute_loss` and
+    `compute_metrics`, so Keras's own train step of each backend stays in force. The loss is taken on the mixed
+    labels; metrics compare with the likelier label before mixing. Save the weights of `network`, not of this.
+
+    class_weights: float32 (classes,), or None; a row's loss is multiplied by its mixed labels times these.
+    """
+
+    def __init__(self, network: keras.Model, layers: Sequence[Any], class_weights: np.ndarray | None = None) -> None:
+        super().__init__(name="mixed")
+        self.network, self.class_weights = network, class_weights
+        self.planned = [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        batch = {"images": inputs["images"], "labels": inputs["labels"]}
+        for number, layer in self.planned:
+            prefix = f"{number}."
+            plan = {name[len(prefix) :]: value for name, value in inputs.items() if name.startswith(prefix)}
+            batch = layer(batch, plan=plan)
+        return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        labels = y_pred["labels"]
+        weights = (
+            None if self.class_weights is None else ops.sum(labels * ops.convert_to_tensor(self.class_weights), -1)
+        )
+        return super().compute_loss(x, labels, y_pred["logits"], weights, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        return super().compute_metrics(x, x["labels"], y_pred["logits"])

@@ -1,0 +1,88 @@
+"""All that continuing a run needs, in one file written atomically at the end of each epoch."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.files import replacing
+from kcomp.runs import Run
+
+FILE = "state/epoch.npz"
+
+
+@dataclass
+class Progress:
+    """How far a run has come. `stage` and `stage_epochs` say how many epochs of which stage are done, `epochs` how
+    many in all; `log` has a row for each; `best_epoch` (from 1) is the one whose weights are kept."""
+
+    stage: int = 0
+    stage_epochs: int = 0
+    epochs: int = 0
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(run: Run, progress: Progress, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Write progress, the network's variables (weights, statistics and random states) and the optimizer's."""
+    arrays = {f"network/{name}": value for name, value in named(network_variables(network)).items()}
+    arrays |= {f"optimizer/{name}": value for name, value in named(optimizer.variables).items()}
+    arrays["progress"] = np.array(json.dumps(asdict(progress)))
+    with replacing(run / FILE) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_progress(run: Run) -> Progress:
+    """The progress of a run, or a new one where nothing was saved yet."""
+    path = run / FILE
+    if not path.is_file():
+        return Progress()
+    return Progress(**json.loads(str(read(path, "progress")["progress"])))
+
+
+def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> None:
+    """Set the network's variables and, unless it is None, the built optimizer's, as `save` wrote them.
+
+    A state of the other backend loads as well: names and order are Keras's, and random states are cast.
+    """
+    arrays = read(run / FILE)
+    assign(network_variables(network), arrays, "network/", run)
+    if optimizer is not None:
+        assign(optimizer.variables, arrays, "optimizer/", run)
+
+
+def network_variables(network: keras.Model) -> list[Any]:
+    """Every variable in the order of the layers, whichever are trainable just now, random states last."""
+    ordered = [variable for layer in network.layers for variable in layer.variables]
+    ordered += network.variables
+    return list({id(variable): variable for variable in ordered}.values())
+
+
+def named(variables: list[Any]) -> dict[str, np.ndarray]:
+    """Values by position and path: the position makes it unique, the path lets a reader recognise it."""
+    return {
+        f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
+        for number, variable in enumerate(variables)
+    }
+
+
+def assign(variables: list[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
+    kept = [arrays[name] for name in sorted(name for name in arrays if name.startswith(prefix))]
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in kept]:
+        raise ValueError(
+            f"the state in {run.folder} does not fit the recipe's model; remove the folder to start again, or use -o"
+        )
+    for variable, value in zip(variables, kept, strict=True):
+        variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype)) if value.dtype != bool else value)
+
+
+def read(path: Path, *names: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in (names or file.files)}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to start the run again") from error

@@ -1,0 +1,48 @@
+"""What a command line may say, and how its errors are told: one line, exit code 1 or 2."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError, TypeError, KeyError)
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be meant: exit code 2."""
+
+
+def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
+    """Print expected errors as one line and exit with 1 (2 for wrong usage); --debug shows where they came from."""
+
+    @wraps(function)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        try:
+            function(*arguments, **options)
+        except UsageError as error:
+            fail(error, 2)
+        except EXPECTED as error:
+            fail(error, 1)
+
+    return wrapped
+
+
+def fail(error: Exception, code: int) -> None:
+    if click.get_current_context().find_root().params.get("debug"):
+        raise error
+    text = " ".join(str(error).split()) or type(error).__name__
+    click.echo(f"kcomp: {text}", err=True)
+    sys.exit(code)
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Whole numbers with commas between, each once, in the order given."""
+    try:
+        found = list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise UsageError(f"{option} takes whole numbers with commas between; received {text!r}") from None
+    if min(found) < 0:
+        raise UsageError(f"{option} takes numbers from 0 up; received {text!r}")
+    return found

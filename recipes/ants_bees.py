@@ -1,0 +1,79 @@
+"""Ants or bees: EfficientNet-Lite0 from ImageNet; the head first, then the upper blocks.
+
+    KERAS_BACKEND=jax kcomp train recipes/ants_bees.py --fold 0,1,2,3,4
+Result: see below
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import albumentations as A
+import keras
+
+from kcomp import augment, data, models, schedules, views
+from kcomp.recipe import Recipe, Stage
+
+
+@dataclass(frozen=True)
+class Config:
+    csv: str = "data/ants-bees/train.csv"  # or a folder with one folder a class
+    folds: int = 5
+    image_size: int = 224
+    batch_size: int = 16
+    head_epochs: int = 2
+    epochs: int = 4
+    peak_rate: float = 3e-5
+    head_rate: float = 3e-4
+    mixup: float = 0.2
+
+
+def table(config):
+    if Path(config.csv).is_dir():
+        rows = data.read_folders(config.csv)
+    else:
+        rows = data.read_csv(config.csv, image="images/{image_id}.jpg", label="label")
+    return data.stratified_folds(rows, config.folds, seed=0)
+
+
+def batches(config, rows, training, seed):
+    size = config.image_size
+    crop = A.RandomResizedCrop((size, size), scale=(0.5, 1.0), strict=True)
+    flip = A.HorizontalFlip(p=0.5, strict=True)
+    return data.Batches(
+        rows,
+        size,
+        batch_size=config.batch_size,
+        training=training,
+        seed=seed,
+        transform=A.Compose([crop, flip] if training else [A.CenterCrop(size, size, strict=True)]),
+        layers=[augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0, probability=0.5))],
+        images=data.Images(size * 8 // 7, fit="shorter"),
+    )
+
+
+def model(config, classes):
+    backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
+    imagenet = {"ants": 310, "bees": 309}  # both are classes of ImageNet, so the head need not start from nothing
+    return models.classifier(backbone, classes, imagenet_classes=[imagenet[name] for name in classes])
+
+
+def stages(config, steps):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
+    return [
+        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate)),
+        Stage(
+            "upper blocks",
+            config.epochs,
+            "head|top.*|block[67].*",
+            loss,
+            keras.optimizers.AdamW(rate, weight_decay=0.01),
+        ),
+    ]
+
+
+def tta(config):
+    return [views.left_right, *views.random(4)]
+
+
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, views=tta, monitor=None)

@@ -1,0 +1,68 @@
+"""Handwritten digits of 8 x 8 pixels: EfficientNet-Lite0 from ImageNet; the head first, then every layer.
+
+    KERAS_BACKEND=jax kcomp train recipes/digits.py
+Result: see below
+"""
+
+from dataclasses import dataclass
+
+import keras
+
+from kcomp import augment, data, models, schedules
+from kcomp.recipe import Recipe, Stage
+
+
+@dataclass(frozen=True)
+class Config:
+    test_share: float = 0.2
+    folds: int = 5
+    image_size: int = 48
+    batch_size: int = 64
+    head_epochs: int = 2
+    epochs: int = 5
+    peak_rate: float = 3e-4
+    mixup: float = 0.2
+
+
+def everything(config):
+    """All digits; fold 0 of this split is the test set."""
+    return data.holdout(data.sklearn_digits(), config.test_share, seed=0)
+
+
+def table(config):
+    labelled, _ = data.split(everything(config), 0)
+    return data.stratified_folds(labelled, config.folds, seed=0)
+
+
+def test(config):
+    return data.split(everything(config), 0)[1]
+
+
+def batches(config, rows, training, seed):
+    mixing = augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0))
+    return data.Batches(
+        rows,
+        config.image_size,
+        batch_size=config.batch_size,
+        training=training,
+        seed=seed,
+        layers=[mixing],
+        images=data.Images(config.image_size, resampling="linear"),
+    )
+
+
+def model(config, classes):
+    backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
+    return models.classifier(backbone, classes, dropout=0.2)
+
+
+def stages(config, steps):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05)
+    fine = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps // 2)
+    return [
+        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(1e-3)),
+        Stage("all layers", config.epochs, ".*", loss, keras.optimizers.AdamW(fine, weight_decay=0.02)),
+    ]
+
+
+recipe = Recipe(Config(), table=table, test=test, batches=batches, model=model, stages=stages, monitor=None)

@@ -1,0 +1,72 @@
+"""Ten hand signs: EfficientNet-Lite0 from ImageNet; the head first, then every layer.
+
+    KERAS_BACKEND=jax kcomp train recipes/sign_digits.py --fold 0,1,2,3,4
+Result: see below
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import albumentations as A
+import keras
+
+from kcomp import augment, data, models, schedules, views
+from kcomp.recipe import Recipe, Stage
+
+
+@dataclass(frozen=True)
+class Config:
+    csv: str = "data/sign-digits/train.csv"  # or a folder with one folder a class
+    folds: int = 5
+    image_size: int = 96
+    batch_size: int = 32
+    head_epochs: int = 1
+    epochs: int = 8
+    peak_rate: float = 1e-3
+    head_rate: float = 1e-3
+    mixup: float = 0.2
+
+
+def table(config):
+    if Path(config.csv).is_dir():
+        rows = data.read_folders(config.csv)
+    else:
+        rows = data.read_csv(
+            config.csv, image="images/{image_id}.jpg", one_hot=[f"digit_{digit}" for digit in range(10)]
+        )
+    return data.stratified_folds(rows, config.folds, seed=0)
+
+
+def batches(config, rows, training, seed):
+    turn = A.Affine(scale=(0.85, 1.15), translate_percent=(-0.08, 0.08), rotate=(-12, 12), p=0.9, strict=True)
+    colour = A.RandomBrightnessContrast(0.2, 0.2, p=0.5, strict=True)
+    return data.Batches(
+        rows,
+        config.image_size,
+        batch_size=config.batch_size,
+        training=training,
+        seed=seed,
+        transform=A.Compose([turn, colour]) if training else None,
+        layers=[augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0))],
+    )
+
+
+def model(config, classes):
+    backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
+    return models.classifier(backbone, classes, dropout=0.2)
+
+
+def stages(config, steps):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
+    return [
+        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate)),
+        Stage("all layers", config.epochs, ".*", loss, keras.optimizers.AdamW(rate, weight_decay=0.02)),
+    ]
+
+
+def tta(config):
+    return views.random(4)
+
+
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, views=tta, monitor=None)

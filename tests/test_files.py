@@ -1,0 +1,63 @@
+"""Files are whole or absent, whatever happens while they are written; a run has one trainer."""
+
+import subprocess
+import sys
+
+import pytest
+
+from kcomp.files import moved_into, read_json, replacing, write_atomically
+from kcomp.runs import Run, locked
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_atomically(tmp_path / "a.txt", b"old")
+    with pytest.raises(KeyError), replacing(tmp_path / "a.txt") as file:
+        file.write(b"half of the n")
+        raise KeyError
+    with pytest.raises(KeyError), moved_into(tmp_path / "a.txt") as path:
+        path.write_text("half")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_bytes() == b"old"
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path):
+    """The limit on a file's size stands for the disk: a write fails in the middle, as it does there."""
+    write_atomically(tmp_path / "state.npz", b"old")
+    code = """
+import resource, sys
+from pathlib import Path
+from kcomp.files import write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try: write_atomically(Path(sys.argv[1]), b"n" * 50_000)
+except OSError as error: print("refused", error.errno)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "state.npz"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+    assert (tmp_path / "state.npz").read_bytes() == b"old"
+
+
+def test_one_process_trains_a_run(tmp_path):
+    code = f"""
+from pathlib import Path
+from kcomp.runs import Run, locked
+try:
+    with locked(Run(Path({str(tmp_path)!r}))): print("free")
+except RuntimeError as error: print(error)
+"""
+    command = [sys.executable, "-c", code]
+    with locked(Run(tmp_path)):
+        assert (
+            "another process is training" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "free\n"
+
+
+def test_broken_json_is_named(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"recipe": ')
+    with pytest.raises(ValueError, match=r"manifest.json is damaged"):
+        read_json(tmp_path / "manifest.json")
+    with pytest.raises(FileNotFoundError, match="is it a run folder"):
+        read_json(tmp_path / "result.json")

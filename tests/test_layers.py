@@ -1,0 +1,75 @@
+"""Imports point one way: a module may import only modules above it in this list."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "kcomp"
+
+# From docs/design.md. The first group imports no Keras.
+LAYERS = """
+usage files scores launch recipe runs table
+data.draws data.tables data.datasets data.splits data.images data.foreign_layers data.batches data
+augment schedules views
+models.convolution_jax models.convolution_torch models.convolution
+models.start models.pretrained models.backbones models.classifier models
+predict training.mixed training.state training.callbacks training.fit training inference
+ensemble.blending ensemble.submission ensemble
+cli
+""".split()
+PARTS = ("data", "augment", "schedules", "views", "models")
+NO_KERAS = ("usage", "files", "scores", "launch", "recipe", "runs", "table", "ensemble", "cli")
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path):
+    """Names of kcomp's modules that a file imports, wherever in it, and the outside packages it imports at its top."""
+    tree = ast.parse(path.read_text())
+    inside, outside = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kcomp":
+            base = node.module.removeprefix("kcomp").removeprefix(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}".strip(".")
+                inside.add(full if full in LAYERS else base)
+        elif isinstance(node, ast.Import):
+            inside |= {alias.name.removeprefix("kcomp.") for alias in node.names if alias.name.startswith("kcomp.")}
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            outside |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            outside.add(node.module.split(".")[0])
+    return inside - {""}, outside
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_up(path):
+    name = name_of(path)
+    assert name in LAYERS, f"{name} has no place in the layers; give it one here and in docs/design.md"
+    above = LAYERS[: LAYERS.index(name)]
+    inside, outside = imported(path)
+    assert inside <= set(above), f"{name} imports {sorted(inside - set(above))}, which stand below it"
+    if name.split(".")[0] in PARTS:
+        assert not inside & {"runs", "recipe", "cli"}, "parts know nothing of runs and recipes"
+    if name.split(".")[0] in NO_KERAS:
+        assert not outside & {"keras", "jax", "torch"}
+
+
+def test_the_command_line_imports_nothing_heavy():
+    heavy = {"keras", "numpy", "pandas", "cv2", "rich", "sklearn"}
+    code = f"import sys, kcomp.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_has_one_idea(path):
+    assert len(path.read_text().splitlines()) <= 300

@@ -1,0 +1,154 @@
+"""Recipes: loading, values, fingerprints, and errors that help. None of it imports Keras."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from kcomp import recipe as recipes
+from kcomp.recipe import Recipe, Stage
+
+SOURCE = """
+from dataclasses import dataclass
+from kcomp.recipe import Recipe
+from beside import size
+
+@dataclass(frozen=True)
+class Config:
+    image_size: int = size
+    peak_rate: float = 1e-3
+    name: str = "a"
+    flip: bool = True
+    limit: int | None = None
+    sizes: tuple[int, ...] = (1, 2)
+
+def nothing(*arguments): ...
+
+recipe = Recipe(Config(), table=nothing, batches=nothing, model=nothing, stages=nothing)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "beside.py").write_text("size = 224\n")
+    (tmp_path / "mine.py").write_text(SOURCE)
+    yield tmp_path / "mine.py"
+    sys.modules.pop("beside", None)
+
+
+def test_values_are_read_as_declared(path):
+    values = recipes.load(path).recipe.values
+    texts = ["image_size=96", "peak_rate=2", "name=b=c", "flip=false", "limit=none", "sizes=3,4"]
+    assert recipes.parse_values(values, texts) == {
+        "image_size": 96, "peak_rate": 2.0, "name": "b=c", "flip": False, "limit": None, "sizes": (3, 4),
+    }  # fmt: skip
+    assert recipes.parse_values(values, ["limit=7"]) == {"limit": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image_sise=96", "no value 'image_sise'; did you mean 'image_size'"),
+        ("zzz=1", "it has image_size, peak_rate"),
+        ("image_size=9.5", "image_size must be int; received '9.5'"),
+        ("flip=maybe", "true or false; received 'maybe'"),
+        ("image_size", "name=value; received 'image_size'"),
+        ("sizes=1,x", "sizes must be int; received 'x'"),
+    ],
+)
+def test_wrong_values_are_explained(path, text, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.parse_values(recipes.load(path).recipe.values, [text])
+
+
+def test_with_values_checks_too(path):
+    recipe = recipes.load(path).recipe
+    assert recipe.with_values(image_size=96, peak_rate=1).values.image_size == 96
+    assert recipe.values.image_size == 224
+    for changes, message in (({"image_sise": 1}, "did you mean"), ({"image_size": "9"}, "must be int; received '9'")):
+        with pytest.raises(ValueError, match=message):
+            recipe.with_values(**changes)
+    with pytest.raises(ValueError, match="must be int; received True"):
+        recipe.with_values(image_size=True)
+
+
+def test_the_fingerprint_covers_source_values_and_what_is_imported_beside_it(path):
+    first = recipes.load(path)
+    assert first.sources.keys() == {"mine.py", "beside.py"}
+    found = {first.fingerprint(), first.with_values(flip=False).fingerprint()}
+    path.write_text(SOURCE + "# changed\n")
+    sys.modules.pop("beside")
+    found.add(recipes.load(path).fingerprint())
+    (path.parent / "beside.py").write_text("size = 224 \n")
+    sys.modules.pop("beside")
+    found.add(recipes.load(path).fingerprint())
+    assert len(found) == 4 and all(len(digits) == 12 for digits in found)
+
+
+def test_the_fingerprint_is_the_same_elsewhere_and_with_other_line_ends(path, tmp_path):
+    first = recipes.load(path).fingerprint()
+    sys.modules.pop("beside")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "beside.py").write_text("size = 224\n")
+    (other / "mine.py").write_bytes(SOURCE.replace("\n", "\r\n").encode())
+    assert recipes.load(other / "mine.py").fingerprint() == first
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def f(:\n", "line 1: invalid syntax"),
+        ("x = 1\n", "must define `recipe = Recipe"),
+        ("import no_such_thing\n", "does not load: ModuleNotFoundError: No module named 'no_such_thing'"),
+        (SOURCE.replace("table=nothing", "tabel=nothing"), "unexpected keyword argument 'tabel'"),
+        (SOURCE.replace(", stages=nothing", ""), "missing 1 required keyword-only argument: 'stages'"),
+        (SOURCE.replace("stages=nothing", "stages=nothing, monitor='auc'"), "accuracy, log_loss.*received 'auc'"),
+    ],
+)
+def test_a_recipe_that_does_not_load(path, source, message):
+    path.write_text(source)
+    with pytest.raises(ValueError, match=message):
+        recipes.load(path)
+    with pytest.raises(FileNotFoundError, match="no recipe at"):
+        recipes.load(path.parent / "none.py")
+
+
+@pytest.mark.parametrize(("package", "extra"), [("keras_cv", "keras-cv"), ("tensorflow_datasets", "tfds")])
+def test_a_missing_extra_is_named(path, package, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    path.write_text(f"import {package}\n")
+    with pytest.raises(ValueError, match=rf"run: pip install 'kcomp\[{extra}\]'"):
+        recipes.load(path)
+
+
+def test_values_survive_json(path):
+    recipe = recipes.load(path).recipe
+    kept = recipes.values_as_json(recipe.with_values(sizes=(5,)).values)
+    assert recipe.with_values(**recipes.values_from_json(recipe.values, kept)).values.sizes == (5,)
+
+
+def test_loading_imports_no_keras(path):
+    code = f"import sys; from kcomp.recipe import load; load({str(path)!r}); print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@dataclass(frozen=True)
+class Empty:
+    pass
+
+
+def test_stages_and_recipes_refuse():
+    for changes, message in (
+        ({"epochs": 0}, "at least one epoch; received 0"),
+        ({"trainable": "block["}, "not a regular expression"),
+        ({"patience": 0}, "patience"),
+        ({"class_weights": "equal"}, "'balanced'"),
+    ):
+        options = {"name": "s", "epochs": 1, "trainable": "head", "loss": None, "optimizer": None} | changes
+        with pytest.raises(ValueError, match=message):
+            Stage(**options)
+    with pytest.raises(TypeError, match="instance of a dataclass"):
+        Recipe(Empty, table=print, batches=print, model=print, stages=print)

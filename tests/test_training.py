@@ -1,0 +1,264 @@
+"""Training on both backends: the same experiment, a run folder that is whole, and errors before hours are lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import conftest
+import numpy as np
+import pandas as pd
+import pytest
+
+TINY = '''
+"""A tiny network on a few digits, with everything a recipe can use."""
+from dataclasses import dataclass
+import albumentations as A
+import keras
+import numpy as np
+from keras import layers
+from kcomp import augment, data, models, schedules, views
+from kcomp.recipe import Recipe, Stage
+
+@dataclass(frozen=True)
+class Config:
+    rows: int = 200
+    rate: float = 2e-2
+    epochs: int = 3
+    trainable: str = ".*"
+    accumulate: int | None = None
+    pause: float = 0.0
+
+def table(config):
+    return data.stratified_folds(data.sklearn_digits().rows(np.arange(config.rows)), 4, seed=0)
+
+def batches(config, rows, training, seed):
+    return data.Batches(rows, 16, batch_size=16, training=training, seed=seed,
+        transform=A.Compose([A.Affine(rotate=(-10, 10), p=1.0)]) if training else None,
+        layers=[augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0)), augment.RandomErasing(0.2)])
+
+def model(config, classes):
+    x = inputs = keras.Input((16, 16, 3), name="images")
+    x = layers.Rescaling(1 / 255)(x)
+    for number, width in enumerate((8, 16)):
+        x = layers.Conv2D(width, 3, 2, padding="same", use_bias=False, name=f"block{number}_conv")(x)
+        x = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn")(x))
+    return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.3)
+
+class Pause(keras.callbacks.Callback):
+    def __init__(self, seconds): super().__init__(); self.seconds = seconds
+    def on_epoch_end(self, epoch, logs=None): import time; time.sleep(self.seconds)
+
+def stages(config, steps):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    rate = schedules.WarmupCosine(config.rate, steps * config.epochs, warmup=2)
+    fine = keras.optimizers.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, gradient_accumulation_steps=config.accumulate)
+    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(config.rate)),
+            Stage("all", config.epochs, config.trainable, loss, fine, train_batch_norm=True, class_weights="balanced")]
+
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages,
+                callbacks=lambda config: [Pause(config.pause)], views=lambda config: [views.left_right, *views.random(2)],
+                test=lambda config: data.sklearn_digits().rows(np.arange(1700, 1797)))
+'''
+
+
+def write(folder, source=TINY):
+    (folder / "tiny.py").write_text(source)
+    return folder / "tiny.py"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder in which both backends trained two folds of the tiny recipe."""
+    folder = tmp_path_factory.mktemp("trained")
+    write(folder)
+    for backend in ("jax", "torch"):
+        conftest.kcomp("train", "tiny.py", "--fold", "0,2", "--seed", "5", backend=backend, cwd=folder)
+    return folder
+
+
+def run_of(folder, backend, fold=0, seed=5):
+    [found] = folder.glob(f"runs/tiny/*/{backend}-seed{seed}-fold{fold}")
+    return found
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_run_folder_is_whole(trained, backend):
+    run = run_of(trained, backend)
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "recipe", "config.json", "manifest.json", "log.csv", "state", "best.weights.h5", "oof.csv", "labels.csv",
+        "result.json", "lock",
+    }  # fmt: skip
+    manifest, result = json.loads((run / "manifest.json").read_text()), json.loads((run / "result.json").read_text())
+    assert manifest["backend"] == backend and manifest["seed"] == 5 and manifest["fold"] == 0
+    assert manifest["versions"].keys() >= {"keras", backend, "kcomp", "python"}
+    log = pd.read_csv(run / "log.csv")
+    assert log.epoch.tolist() == [1, 2, 3, 4] and log.stage.tolist() == ["head", "all", "all", "all"]
+    assert result["epoch"] == log.epoch[log.log_loss.argmin()]
+    oof = pd.read_csv(run / "oof.csv")
+    assert len(oof) == result["rows"] == 50 and np.allclose(oof.drop(columns="image_id").sum(axis=1), 1, atol=1e-5)
+    assert result["scores"]["log_loss"] == pytest.approx(log.log_loss.min(), abs=1e-5)
+
+
+def test_both_backends_share_one_fingerprint_and_learn_alike(trained):
+    assert len(list(trained.glob("runs/tiny/*"))) == 1
+    losses = [pd.read_csv(run_of(trained, backend) / "log.csv").loss for backend in ("jax", "torch")]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.15)  # the same batches, but each framework's dropout
+    assert losses[0].iloc[-1] < losses[0].iloc[0] and losses[1].iloc[-1] < losses[1].iloc[0]
+
+
+SAME = """
+import hashlib, sys
+import numpy as np, keras
+from rich.console import Console
+from pathlib import Path
+from kcomp import recipe as recipes
+from kcomp.data import split
+from kcomp.runs import Run
+from kcomp.training import fit
+loaded = recipes.load(sys.argv[1])
+table = loaded.recipe.table(loaded.recipe.values)
+session = fit.prepare(loaded.recipe, Run(Path("none")), table, seed=5, fold=1, console=Console())
+def digest(arrays):
+    sha = hashlib.sha256()
+    for array in arrays: sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+batches = list(session.training.epochs(0, 2))
+mixed = []
+for batch in batches[:3]:
+    found = {"images": batch["images"], "labels": batch["labels"]}
+    for number, layer in enumerate(session.training.layers):
+        plan = {name.split(".")[1]: value for name, value in batch.items() if name.startswith(f"{number}.")}
+        found = layer(found, plan=plan)
+    mixed += [keras.ops.convert_to_numpy(found[name]) for name in ("images", "labels")]
+give(weights=digest(keras.ops.convert_to_numpy(w.value) for w in session.network.weights), folds=table.fingerprint(),
+     batches=digest(b[name] for b in batches for name in sorted(b)), mixed=digest(mixed), count=len(batches))
+"""
+
+
+def test_one_seed_gives_the_same_experiment_on_both_backends(tmp_path):
+    jax, torch = (conftest.in_backend(backend, SAME, write(tmp_path)) for backend in ("jax", "torch"))
+    assert jax == torch and jax["count"] == 18
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_a_finished_run_is_left_alone(trained, backend):
+    run = run_of(trained, backend)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "lock"}
+    done = conftest.kcomp("train", "tiny.py", "--seed", "5", backend=backend, cwd=trained)
+    assert "is complete" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "lock"}
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp_path):
+    write(tmp_path)
+    command = [sys.executable, "-m", "kcomp.cli", "train", "tiny.py", "--seed", "5", "-o", "run"]
+    state, log = tmp_path / "run" / "state" / "epoch.npz", tmp_path / "run" / "log.csv"
+    for epochs in (1, 3):  # once between stages, once inside one
+        process = subprocess.Popen(
+            [*command, "--set", "pause=1.0"], env=conftest.environment(backend), cwd=tmp_path, stdout=subprocess.DEVNULL
+        )
+        deadline = time.time() + 120
+        while not (
+            log.exists()
+            and state.exists()
+            and len(log.read_text().splitlines()) == epochs + 1
+            and state.stat().st_mtime >= log.stat().st_mtime
+        ):
+            assert process.poll() is None and time.time() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "run" / "result.json").exists()
+    conftest.kcomp("train", "tiny.py", "--seed", "5", "-o", "run", "--set", "pause=1.0", backend=backend, cwd=tmp_path)
+    ours, theirs = pd.read_csv(log), pd.read_csv(run_of(trained, backend) / "log.csv")
+    exact = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accuracy"]
+    pd.testing.assert_frame_equal(ours[exact], theirs[exact])
+    assert (tmp_path / "run" / "oof.csv").read_bytes() == (run_of(trained, backend) / "oof.csv").read_bytes()
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_wrong_recipes_fail_before_training(backend, tmp_path):
+    """One line that helps, exit code 1 or 2, and no run folder with anything in it."""
+    cases = [
+        (["--set", "trainable=blok0_conv"], "matches no layer; did you mean 'block0_conv'", 1),
+        (["--fold", "9"], "folds of this table are [0, 1, 2, 3]; received 9", 1),
+        (["--set", "rat=1"], "no value 'rat'; did you mean 'rate'", 2),
+        (["--fold", "x"], "--fold takes whole numbers", 2),
+        (["--fold", "0,1", "-o", "one"], "2 runs are asked for", 2),
+    ]
+    for arguments, message, code in cases:
+        write(tmp_path)
+        done = conftest.kcomp("train", "tiny.py", *arguments, backend=backend, cwd=tmp_path, check=False)
+        assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert not list(tmp_path.glob("**/manifest.json"))
+    for before, after, message in (
+        ("from_logits=True, ", "", "must take logits and one-hot labels"),
+        (
+            "return models.classifier(",
+            "return keras.Model(inputs, x) or models.classifier(",
+            "must give logits of shape (batch, 10)",
+        ),
+        ("def table(config):", "def table(config):\\n    return data.read_csv('none.csv')", "no table at none.csv"),
+    ):
+        write(tmp_path, TINY.replace(before, after.replace("\\n", "\n")))
+        done = conftest.kcomp("train", "tiny.py", backend=backend, cwd=tmp_path, check=False)
+        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert not list(tmp_path.glob("**/manifest.json"))
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_nan_stops_with_advice_and_keeps_what_was_good(backend, tmp_path):
+    write(
+        tmp_path,
+        TINY.replace("global_clipnorm=1.0, ", "").replace(
+            "schedules.WarmupCosine(config.rate,", "schedules.WarmupCosine(1e30,"
+        ),
+    )
+    done = conftest.kcomp("train", "tiny.py", "-o", "run", backend=backend, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "the loss became" in done.stderr and "lower the rate" in done.stderr
+    assert len(pd.read_csv(tmp_path / "run" / "log.csv")) == 1 and not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_predict_ensemble_submit_runs(trained, backend, tmp_path):
+    run = run_of(trained, backend)
+    done = conftest.kcomp("predict", run, backend=backend, cwd=tmp_path)
+    assert "97 rows, 4 views" in done.stdout and "accuracy" in done.stdout
+    assert len(pd.read_csv(run / "test.csv")) == 97
+
+
+def test_across_backends_from_images_to_a_submission(trained, tmp_path):
+    conftest.kcomp("predict", trained / "runs", "--views", "none", cwd=tmp_path)  # each run on its own backend
+    done = conftest.kcomp("ensemble", trained / "runs", "-o", tmp_path / "mean.csv", cwd=tmp_path)
+    assert "gain over the best member" in done.stdout and "100 rows" in done.stdout
+    mean = pd.read_csv(tmp_path / "mean.csv")
+    parts = [
+        pd.read_csv(run_of(trained, backend, fold) / "test.csv") for backend in ("jax", "torch") for fold in (0, 2)
+    ]
+    np.testing.assert_allclose(
+        mean.drop(columns="image_id"), sum(part.drop(columns="image_id") for part in parts) / 4, atol=1e-9
+    )
+    mean.iloc[::-1].rename(columns={"image_id": "id"}).to_csv(tmp_path / "sample.csv", index=False)
+    conftest.kcomp(
+        "submit", tmp_path / "mean.csv", "--sample", tmp_path / "sample.csv", "-o", tmp_path / "s.csv", cwd=tmp_path
+    )
+    assert list(pd.read_csv(tmp_path / "s.csv").id) == list(mean.image_id)[::-1]
+    listed = conftest.kcomp("runs", trained / "runs", cwd=tmp_path).stdout
+    assert listed.count("tiny") >= 4 and "torch" in listed
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_one_weights_file_predicts_the_same_on_both_backends(trained, backend, tmp_path):
+    other = "torch" if backend == "jax" else "jax"
+    run = run_of(trained, backend, fold=2)
+    conftest.kcomp("predict", run, "--backend", backend, "-o", tmp_path / "own", cwd=tmp_path)
+    conftest.kcomp("predict", run, "--backend", other, "-o", tmp_path / "other", cwd=tmp_path)
+    own, there = (
+        pd.read_csv(tmp_path / name / f"{run.name}.csv").drop(columns="image_id") for name in ("own", "other")
+    )
+    np.testing.assert_allclose(own, there, atol=1e-5)
