@@ -27,7 +27,7 @@ class MixUp(keras.layers.Layer):
     """Blend each image and its label with another one's: x = w x_i + (1 - w) x_j, w from Beta(alpha, alpha) per
     sample (Zhang et al. 2018, mixup: beyond empirical risk minimization, equation 1).
 
-    alpha:       above 0; 1 draws w uniformly.
+    alpha:       1 draws w uniformly, 0 turns mixing off.
     probability: that a sample is mixed, 0 to 1.
     stop_epoch:  the first epoch (counted from 0 over all stages) that is not mixed; None mixes to the end.
     """
@@ -38,8 +38,8 @@ class MixUp(keras.layers.Layer):
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
         """The plan for a batch of `shape` (count, height, width)."""
-        mixed = active(draws, shape[0], self.probability, self.stop_epoch, epoch)
-        weight = np.where(mixed, draws.beta(self.alpha, self.alpha, shape[0]), 1.0).astype(np.float32)
+        mixed = active(draws, shape[0], probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
+        weight = np.where(mixed, beta(draws, self.alpha, shape[0]), 1.0).astype(np.float32)
         return plan_of(partners(draws, shape[0]), blend=weight, weight=weight)
 
     def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
@@ -60,8 +60,8 @@ class CutMix(keras.layers.Layer):
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
         """The plan for a batch of `shape` (count, height, width)."""
         count, height, width = shape
-        mixed = active(draws, count, self.probability, self.stop_epoch, epoch)
-        kept = np.where(mixed, draws.beta(self.alpha, self.alpha, count), 1.0)
+        mixed = active(draws, count, probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
+        kept = np.where(mixed, beta(draws, self.alpha, count), 1.0)
         side = np.sqrt(1.0 - kept)
         box = boxes_around(draws, shape, (height * side).astype(np.int32), (width * side).astype(np.int32))
         weight = (1.0 - area(box) / (height * width)).astype(np.float32)
@@ -226,6 +226,11 @@ def check_share(probability: float) -> float:
 
 
 def check_beta(alpha: float) -> float:
-    if not alpha > 0:
-        raise ValueError(f"alpha must be above 0 (leave the layer out to turn it off); received {alpha}")
+    if not alpha >= 0:
+        raise ValueError(f"alpha must be above 0, or 0 to turn mixing off; received {alpha}")
     return alpha
+
+
+def beta(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
+    """`count` draws from Beta(alpha, alpha); ones, which mix nothing, where alpha is 0."""
+    return draws.beta(alpha, alpha, count) if alpha else np.ones(count)

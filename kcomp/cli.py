@@ -31,22 +31,24 @@ class TrainCommand(click.Command):
         recipe = next((argument for argument in args if argument.endswith(".py")), None)
         if recipe and {"-h", "--help"} & set(args):
             click.echo(self.get_help(ctx) + "\n")
-            print_values(recipe)
+            named = args[args.index("--backend") + 1 :][:1] if "--backend" in args else []
+            print_values(recipe, next(iter(named), os.environ.get("KERAS_BACKEND")))
             ctx.exit()
         return super().parse_args(ctx, args)
 
 
 @readable_errors
-def print_values(path: str) -> None:
+def print_values(path: str, backend: str | None) -> None:
     from kcomp import recipe as recipes
+    from kcomp.values import describe, value_types
 
-    launch.prepare(launch.choose(os.environ.get("KERAS_BACKEND")))
+    use_backend(backend)
     values = recipes.load(path).recipe.values
-    declared = recipes.value_types(values)
+    declared = value_types(values)
     click.echo(f"Values of {path}, for --set name=value:")
     width = max((len(name) for name in declared), default=0)
     for name, kind in declared.items():
-        click.echo(f"  {name:<{width}}  {recipes.describe(kind):<8}  default {getattr(values, name)!r}")
+        click.echo(f"  {name:<{width}}  {describe(kind):<8}  default {getattr(values, name)!r}")
 
 
 @main.command(cls=TrainCommand)
@@ -71,10 +73,11 @@ def train(
 
     from kcomp import recipe as recipes
     from kcomp.runs import Run, default_folder
+    from kcomp.values import parse_values
 
     loaded = recipes.load(recipe)
     try:
-        loaded = loaded.with_values(**recipes.parse_values(loaded.recipe.values, assignments))
+        loaded = loaded.with_values(**parse_values(loaded.recipe.values, assignments))
     except ValueError as error:
         raise UsageError(error) from error
     jobs = [(seed, fold) for seed in wanted_seeds for fold in wanted_folds(loaded, folds)]
@@ -84,17 +87,18 @@ def train(
         )
     console = Console()
     for seed, fold in jobs:
-        run = Run(output or default_folder(loaded, chosen, seed, fold, Path("runs")))
+        run = Run(output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs")))
         train_one(loaded, run, seed, fold, console)
 
 
 def train_one(loaded: Any, run: Any, seed: int, fold: int, console: Any) -> None:
     from kcomp.training.fit import train as fit
 
-    if run.complete:
-        console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)
+    complete = run.complete
     result = fit(loaded, run, seed=seed, fold=fold, console=console)
     found = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
+    if complete:
+        console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)
     spent = f"{result['rows']} rows out of fold, epoch {result['epoch']}, {result['seconds']:.0f} s"
     console.print(
         f"{run.folder}: {found}  ({spent})",
@@ -180,7 +184,7 @@ def predict(
     from kcomp.inference import predict_run
 
     for run in found:
-        written = predict_run(run, test, views, output)
+        written = predict_run(run, test, count=views, output=output)
         Console().print(f"{written}", highlight=False, soft_wrap=True)
 
 
@@ -193,8 +197,11 @@ def predict_in_processes(
         *(["--views", views] if views else []),
         *(["-o", str(output)] if output else []),
     ]
+    debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
     for backend, group in by_backend.items():
-        code = launch.kcomp(["predict", *(str(run.folder) for run in group), *options, "--backend", backend], backend)
+        code = launch.kcomp(
+            [*debug, "predict", *(str(run.folder) for run in group), *options, "--backend", backend], backend
+        )
         if code:
             sys.exit(code)
 
@@ -216,21 +223,21 @@ def ensemble(runs: tuple[Path, ...], output: Path | None) -> None:
     found = find_runs(runs)
     blending.classes_of(found)
     blending.check_tables(found)
+    members = blending.members(found)
     if output is not None:
-        mean = blending.test_mean(found)
-    print_judgement(found)
+        mean = blending.test_mean(members)
+    print_judgement(found, members)
     if output is not None:
         write_probabilities(output, list(mean.index), list(mean.columns), mean.to_numpy())
-        click.echo(f"{output}: {len(mean)} rows, the mean of {len(found)} runs")
+        click.echo(f"{output}: {len(mean)} rows, the mean of {len(members)} members ({len(found)} runs)")
 
 
-def print_judgement(found: list[Any]) -> None:
+def print_judgement(found: list[Any], members: list[Any]) -> None:
     from rich.console import Console
 
     from kcomp.ensemble import blending
     from kcomp.table import print_table
 
-    members = blending.members(found)
     judged = blending.judge(members, blending.labels_of(found))
     if judged is None:
         click.echo("no row was held out by every member, so the ensemble cannot be scored")

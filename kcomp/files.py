@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,7 +42,23 @@ def moved_into(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name
+        sync(Path(folder) / path.name)
         (Path(folder) / path.name).replace(path)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed writer left at or below `folder`; nobody else may be writing there."""
+    for leftover in (*folder.glob(".*.*"), *folder.glob("*/.*.*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk, so that a later file cannot outlive it in a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -49,7 +67,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    """Write JSON; a NaN anywhere in it becomes null, for JSON has no NaN."""
+    write_atomically(path, (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode())
+
+
+def without_nan(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: without_nan(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: Path) -> dict[str, Any]:

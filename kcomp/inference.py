@@ -11,8 +11,9 @@ from kcomp.recipe import Recipe
 from kcomp.runs import Run, write_probabilities
 
 
-def predict_run(run: Run, test: Path | None, count: str | None, output: Path | None) -> str:
-    """Write the probabilities of the test rows, into the run's test.csv or `output`/<run>.csv, and say what was done.
+def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path | None) -> str:
+    """Write the probabilities of the test rows, into the run's test.csv or a file of `output` that names the run's
+    recipe, fingerprint, backend, seed and fold; say what was done.
 
     test:  a CSV of image ids, a folder of images, or None for the recipe's own test rows.
     count: how many random views join the plain one, "none" for the plain one alone, None for the recipe's views.
@@ -25,9 +26,12 @@ def predict_run(run: Run, test: Path | None, count: str | None, output: Path | N
         network = recipe.model(recipe.values, classes)
         network.load_weights(run / "best.weights.h5")
         plain = recipe.batches(recipe.values, table, training=False, seed=seed)
-        augmented = recipe.batches(recipe.values, table, training=True, seed=seed)
+        drawn = any(view.draw is not None for view in chosen)
+        augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
         found = predict.probabilities(predict.forward_of(network), plain, augmented=augmented, views=chosen)
-    path = run / "test.csv" if output is None else output / f"{run.folder.name}.csv"
+    kept = run.manifest
+    name = f"{kept['recipe']}-{kept['fingerprint']}-{kept['backend']}-seed{kept['seed']}-fold{kept['fold']}.csv"
+    path = run / "test.csv" if output is None else output / name
     write_probabilities(path, table.ids, classes, found)
     said = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
     if table.classes == classes:
@@ -40,7 +44,11 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
         if recipe.test is None:
             raise ValueError("the recipe has no test rows of its own; name them with --test CSV")
         return recipe.test(recipe.values)
-    return data.read_images(test) if test.is_dir() else data.read_csv(test, run.manifest["image_pattern"])
+    return (
+        data.read_images(test)
+        if test.is_dir()
+        else data.read_csv(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
+    )
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:

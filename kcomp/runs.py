@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kcomp.files import read_json, write_atomically, write_csv, write_json
-from kcomp.recipe import Loaded, load, values_as_json, values_from_json
+from kcomp.files import read_json, remove_leftovers, write_atomically, write_csv, write_json
+from kcomp.recipe import Loaded, load
+from kcomp.values import values_as_json, values_from_json
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,10 @@ class Run:
         if not path.is_file():
             hint = f"run: kcomp predict {self.folder} --test TEST.csv" if name == "test" else "train it to its end"
             raise FileNotFoundError(f"{self.folder} has no {name}.csv; {hint}")
-        frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
-        return check_probabilities(frame, path)
+        return read_probabilities(path)
 
 
-def default_folder(loaded: Loaded, backend: str, seed: int, fold: int, root: Path) -> Path:
+def default_folder(loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path) -> Path:
     """`runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`, under `root`."""
     return root / loaded.name / loaded.fingerprint() / f"{backend}-seed{seed}-fold{fold}"
 
@@ -64,16 +64,20 @@ def find(path: Path) -> list[Run]:
     return [Run(manifest.parent) for manifest in sorted(path.rglob("manifest.json"))]
 
 
+def check_same(run: Run, manifest: Mapping[str, Any]) -> None:
+    """Raise ValueError where the folder holds another experiment."""
+    before = run.manifest if (run / "manifest.json").is_file() else manifest
+    for name in ("fingerprint", "backend", "seed", "fold", "table"):
+        if before.get(name) != manifest[name]:
+            raise ValueError(
+                f"{run.folder} holds a run with {name} {before.get(name)!r}; this one has {manifest[name]!r}. "
+                "Choose another folder with -o, or remove that one"
+            )
+
+
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any]) -> None:
-    """Write the recipe, its values and the manifest; refuse a folder that holds another experiment."""
+    """Write the recipe, its values and the manifest, unless they are there."""
     if (run / "manifest.json").is_file():
-        before = run.manifest
-        for name in ("fingerprint", "backend", "seed", "fold", "table"):
-            if before.get(name) != manifest[name]:
-                raise ValueError(
-                    f"{run.folder} holds a run with {name} {before.get(name)!r}; this one has {manifest[name]!r}. "
-                    "Choose another folder with -o, or remove that one"
-                )
         return
     for name, text in loaded.sources.items():
         write_atomically(run / "recipe" / name, text.encode())
@@ -90,7 +94,14 @@ def locked(run: Run) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(f"another process is training {run.folder}; wait for it, or end it") from None
-        yield
+        remove_leftovers(run.folder)
+        try:
+            yield
+        finally:
+            if not (run / "manifest.json").is_file():  # refused before it began: leave nothing behind
+                (run / "lock").unlink()
+                with contextlib.suppress(OSError):  # somebody's folder, with something in it
+                    run.folder.rmdir()
 
 
 def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:
@@ -100,8 +111,9 @@ def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], 
     write_csv(path, frame)
 
 
-def check_probabilities(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Index by image id; raise ValueError for double ids and for NaN."""
+def read_probabilities(path: Path) -> pd.DataFrame:
+    """One row an image id (the index), one float column a class; ValueError for double ids, texts and NaN."""
+    frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
     if "image_id" not in frame or len(frame.columns) < 2:
         raise ValueError(f"{path} must have the column image_id and one column a class; it has {list(frame.columns)}")
     double = frame["image_id"][frame["image_id"].duplicated()]

@@ -64,8 +64,3 @@ def better(name: str, new: float, old: float | None) -> bool:
     if old is None or np.isnan(old):
         return True
     return new < old if name in LOWER_IS_BETTER else new > old
-
-
-def nearest_error(name: str) -> ValueError:
-    """The error for a score name that does not exist."""
-    return ValueError(f"a score must be one of {', '.join(NAMES)}; received {name!r}")

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kcomp import scores
 from kcomp.runs import Run
 
 
@@ -30,10 +31,6 @@ def run_row(run: Run) -> dict[str, Any]:
     row = {"recipe": kept["recipe"], "fingerprint": kept["fingerprint"], "backend": kept["backend"]}
     row |= {"fold": kept["fold"], "seed": kept["seed"]}
     if not run.complete:
-        return (
-            row
-            | dict.fromkeys(("accuracy", "log_loss", "macro_f1", "roc_auc"), "-")
-            | {"seconds": "unfinished", "folder": str(run.folder)}
-        )
+        return row | dict.fromkeys(scores.NAMES, "-") | {"seconds": "unfinished", "folder": str(run.folder)}
     result = run.result
     return row | result["scores"] | {"seconds": round(result["seconds"]), "folder": str(run.folder)}

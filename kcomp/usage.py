@@ -1,13 +1,14 @@
 """What a command line may say, and how its errors are told: one line, exit code 1 or 2."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import click
 
-EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError, TypeError, KeyError)
+EXPLAINED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # their texts stand by themselves
 
 
 class UsageError(Exception):
@@ -23,7 +24,7 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
             function(*arguments, **options)
         except UsageError as error:
             fail(error, 2)
-        except EXPECTED as error:
+        except Exception as error:  # noqa: BLE001  (recipes are programs: theirs can be of any kind)
             fail(error, 1)
 
     return wrapped
@@ -32,7 +33,10 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
 def fail(error: Exception, code: int) -> None:
     if click.get_current_context().find_root().params.get("debug"):
         raise error
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())
+    if not isinstance(error, (*EXPLAINED, UsageError)) or not text:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {text} ({place.filename}, line {place.lineno}; --debug shows more)"
     click.echo(f"kcomp: {text}", err=True)
     sys.exit(code)
 

@@ -22,7 +22,7 @@ class Config:
     batch_size: int = 16
     head_epochs: int = 2
     epochs: int = 4
-    peak_rate: float = 3e-5
+    peak_rate: float = 1e-5
     head_rate: float = 3e-4
     mixup: float = 0.2
 
@@ -58,7 +58,7 @@ def model(config, classes):
 
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05)
     rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
     return [
         Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate)),

@@ -17,10 +17,10 @@ class Config:
     test_share: float = 0.2
     folds: int = 5
     image_size: int = 48
-    batch_size: int = 64
-    head_epochs: int = 2
-    epochs: int = 5
-    peak_rate: float = 3e-4
+    batch_size: int = 32
+    head_epochs: int = 1
+    epochs: int = 4
+    peak_rate: float = 1e-3
     mixup: float = 0.2
 
 
@@ -39,7 +39,7 @@ def test(config):
 
 
 def batches(config, rows, training, seed):
-    mixing = augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0))
+    mixing = augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0, probability=0.5))
     return data.Batches(
         rows,
         config.image_size,
@@ -61,7 +61,13 @@ def stages(config, steps):
     fine = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps // 2)
     return [
         Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(1e-3)),
-        Stage("all layers", config.epochs, ".*", loss, keras.optimizers.AdamW(fine, weight_decay=0.02)),
+        Stage(
+            "upper blocks",
+            config.epochs,
+            "head|top.*|block[3-7].*",
+            loss,
+            keras.optimizers.AdamW(fine, weight_decay=0.02),
+        ),
     ]
 
 

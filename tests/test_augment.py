@@ -96,8 +96,18 @@ def test_erasing_has_a_true_probability_share_and_aspect(augment):
     assert (bottom <= 200).all() and (right <= 300).all() and (left >= 0).all()
 
 
+def test_alpha_0_turns_mixing_off(augment):
+    for kind in (augment.MixUp, augment.CutMix):
+        plan = kind(0).draw(rng(), (50, 8, 8))
+        assert (
+            (plan["weight"] == 1).all()
+            and (plan["blend"] == 1).all()
+            and (plan["box"][:, 0] == plan["box"][:, 1]).all()
+        )
+
+
 def test_wrong_settings(augment):
-    for wrong in (lambda: augment.MixUp(0), lambda: augment.CutMix(-1), lambda: augment.MixUp(1, probability=1.1)):
+    for wrong in (lambda: augment.MixUp(-0.1), lambda: augment.CutMix(-1), lambda: augment.MixUp(1, probability=1.1)):
         with pytest.raises(ValueError, match="received"):
             wrong()
 

@@ -109,6 +109,14 @@ def test_reading_ahead_is_bounded_and_ordered():
     reader.close()
 
 
+def test_layers_that_draw_for_themselves_come_first():
+    class Planned:
+        def draw(self, *arguments): ...
+
+    with pytest.raises(ValueError, match="in that order; received"):
+        data.Batches(DIGITS, 8, batch_size=4, training=True, layers=[Planned(), object()])
+
+
 def test_streams_do_not_overlap():
     def numbers(*key):
         return generator(*key).integers(2**63, size=1000).tolist()

@@ -61,7 +61,7 @@ def two_backends(tmp_path):
 def test_mean_of_probabilities_by_hand(tmp_path):
     runs = two_backends(tmp_path)
     expected = sum(run.probabilities("test").to_numpy() for run in runs) / 4
-    np.testing.assert_allclose(blending.test_mean(runs).to_numpy(), expected)
+    np.testing.assert_allclose(blending.test_mean(blending.members(runs)).to_numpy(), expected)
     members = blending.members(runs)
     assert [member.name for member in members] == ["r f jax seed 0", "r f torch seed 0"]
     judged = blending.judge(members, blending.labels_of(runs))
@@ -89,7 +89,7 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random
             )
         )
     random.shuffle(shuffled)
-    first, second = blending.test_mean(plain), blending.test_mean(shuffled)
+    first, second = (blending.test_mean(blending.members(runs)) for runs in (plain, shuffled))
     np.testing.assert_allclose(second.loc[first.index, first.columns], first, rtol=1e-12)
     scores = [blending.judge(blending.members(runs), blending.labels_of(runs)).ensemble for runs in (plain, shuffled)]
     assert scores[0] == pytest.approx(scores[1])
@@ -108,16 +108,16 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
         blending.classes_of([one, other])
     ids = make_run(tmp_path / "ids", seed=1, oof=frame(IDS, 1), test=frame(["t2"], 0))
     with pytest.raises(ValueError, match=r"differ in 2 ids, first \['t1', 't2'\]"):
-        blending.test_mean([one, ids])
+        blending.test_mean(blending.members([one, ids]))
     with pytest.raises(ValueError, match="hold out the same rows, first 'r0'"):
         blending.members([one, make_run(tmp_path / "again", oof=frame(IDS, 1))])
     with pytest.raises(ValueError, match="share table and folds"):
         blending.check_tables([one, make_run(tmp_path / "table", table="u")])
     with pytest.raises(FileNotFoundError, match=r"no test.csv; run: kcomp predict"):
-        blending.test_mean([one, make_run(tmp_path / "empty")])
+        blending.test_frames([one, make_run(tmp_path / "empty")])
     (tmp_path / "one" / "test.csv").write_text("image_id,x,y,z\nt1,0.5,,0.5\n")
     with pytest.raises(ValueError, match="1 rows hold NaN or infinity, first 't1'"):
-        blending.test_mean([one])
+        blending.test_frames([one])
 
 
 def test_members_that_share_no_row_are_not_judged(tmp_path):
@@ -153,9 +153,24 @@ def test_a_sample_with_a_label_column_gets_names(tmp_path):
     assert found["label"].tolist() == [CLASSES[c] for c in probabilities(3, 0).argmax(1)]
 
 
+def test_the_ensemble_that_is_written_is_the_one_that_is_judged(tmp_path):
+    """Members count alike, however many folds each has."""
+    runs = [
+        make_run(
+            tmp_path / f"{fold}", fold=fold, oof=frame(IDS[fold * 4 : fold * 4 + 4], fold), test=frame(["t"], fold)
+        )
+        for fold in (0, 1)
+    ]
+    runs.append(make_run(tmp_path / "torch", backend="torch", oof=frame(IDS, 7), test=frame(["t"], 7)))
+    parts = [run.probabilities("test").to_numpy() for run in runs]
+    expected = ((parts[0] + parts[1]) / 2 + parts[2]) / 2
+    np.testing.assert_allclose(blending.test_mean(blending.members(runs)).to_numpy(), expected)
+
+
 @pytest.mark.parametrize(
     ("text", "change", "message"),
     [
+        ("id,label\na,0.5\nb,0.5\n", lambda p: p, r"column 'label' holds \['0.5'\], which are not of the classes"),
         ("id,x,y,z\na,0,0,1\nq,0,0,1\n", lambda p: p, r"1 missing ids, first \['q'\]; 1 surplus ids, first \['b'\]"),
         (
             "id,x,y,w\na,0,0,1\nb,0,0,1\n",

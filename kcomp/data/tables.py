@@ -21,12 +21,13 @@ class Table:
     `frame` has the columns `image_id` (unique strings), `image` (a path, encoded bytes, a uint8 array, or a
     function that returns one of the last two), one float32 column a class unless the rows are unlabelled, and
     `fold` (whole numbers, -1 for rows that are never held out) once a split was made. `classes` names the class
-    columns, `pattern` says where a CSV beside this one has its images.
+    columns; `pattern` and `id_column` say how another CSV of the competition names its images and ids.
     """
 
     frame: pd.DataFrame
     classes: tuple[str, ...] = ()
     pattern: str = DEFAULT_PATTERN
+    id_column: str = "image_id"
 
     def __post_init__(self) -> None:
         check_ids(self.frame["image_id"])
@@ -83,31 +84,37 @@ def read_csv(
     if label is not None and one_hot is not None:
         raise ValueError(f"give `label` or `one_hot`, not both; received label={label!r} and one_hot={one_hot!r}")
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no table at {path}; name a CSV file that exists")
-    try:
-        source = pd.read_csv(path, dtype={image_id: str}, keep_default_na=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a readable CSV: {error}") from error
-    wanted = [image_id, *([label] if label else []), *(one_hot or [])]
-    absent = [name for name in wanted if name not in source]
-    if absent:
-        raise ValueError(f"{path} lacks the columns {absent}; it has {list(source.columns)}")
-    if not len(source):
-        raise ValueError(f"{path} has no rows")
+    source = read_texts(path, [image_id, *([label] if label else []), *(one_hot or [])])
     frame = pd.DataFrame({"image_id": source[image_id].astype(object)})
     check_ids(frame["image_id"])
     frame["image"] = pd.Series(locate(source, path.parent, image, image_id), index=frame.index, dtype=object)
-    classes = tuple(str(name) for name in one_hot or ())
+    classes: tuple[str, ...] = ()
     if one_hot is not None:
+        classes = tuple(one_hot)
         frame[list(classes)] = source[list(one_hot)].apply(pd.to_numeric, errors="coerce").astype(np.float32)
     if label is not None:
         names = source[label]
         if names.isna().any():
             first = frame["image_id"][names.isna()].iloc[0]
             raise ValueError(f"{path}: {names.isna().sum()} rows have no {label!r}, first {first!r}")
-        return with_class_names(frame, [str(name) for name in names], pattern=image)
-    return Table(frame, classes, pattern=image)
+        return replace(with_class_names(frame, names.tolist()), pattern=image, id_column=image_id)
+    return Table(frame, classes, pattern=image, id_column=image_id)
+
+
+def read_texts(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    """A CSV's cells as they stand, for 007 and None are names too; only an empty cell is missing."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path}; name a CSV file that exists")
+    try:
+        source = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a readable CSV: {error}") from error
+    absent = [name for name in wanted if name not in source]
+    if absent:
+        raise ValueError(f"{path} lacks the columns {absent}; it has {list(source.columns)}")
+    if not len(source):
+        raise ValueError(f"{path} has no rows")
+    return source
 
 
 def locate(source: pd.DataFrame, folder: Path, pattern: str, image_id: str) -> list[str]:
@@ -164,12 +171,12 @@ def sklearn_digits() -> Table:
     return with_class_names(frame, [str(target) for target in digits.target])
 
 
-def with_class_names(frame: pd.DataFrame, names: list[str], *, pattern: str = DEFAULT_PATTERN) -> Table:
+def with_class_names(frame: pd.DataFrame, names: list[str]) -> Table:
     """A table whose labels are given by name; the classes are the sorted names."""
     classes = tuple(sorted(set(names)))
     one_hot = np.array(names, dtype=object)[:, None] == np.array(classes, dtype=object)[None]
     labels = pd.DataFrame(one_hot.astype(np.float32), columns=list(classes), index=frame.index)
-    return Table(pd.concat([frame, labels], axis=1), classes, pattern=pattern)
+    return Table(pd.concat([frame, labels], axis=1), classes)
 
 
 def check_ids(ids: pd.Series) -> None:

@@ -79,8 +79,17 @@ def mean(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(total / len(frames), index=first.index, columns=first.columns)
 
 
-def test_mean(runs: Sequence[Run]) -> pd.DataFrame:
-    """The mean of the runs' test.csv; ValueError names a run whose ids differ and the first such ids."""
+def test_mean(found: Sequence[Member]) -> pd.DataFrame:
+    """The mean of the members' test predictions, each the mean of its runs' test.csv: the ensemble that is judged.
+
+    ValueError names a run whose ids differ from the first one's, and the first such ids.
+    """
+    frames = test_frames([run for member in found for run in member.runs])
+    parts = iter(frames)
+    return mean([mean([next(parts) for _ in member.runs]) for member in found])
+
+
+def test_frames(runs: Sequence[Run]) -> list[pd.DataFrame]:
     classes = classes_of(runs)
     frames: list[pd.DataFrame] = []
     for run in runs:
@@ -96,7 +105,7 @@ def test_mean(runs: Sequence[Run]) -> pd.DataFrame:
                 f"differ in {len(odd)} ids, first {odd[:3]}"
             )
         frames.append(frame[classes])
-    return mean(frames)
+    return frames
 
 
 @dataclass(frozen=True)

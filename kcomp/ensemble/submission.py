@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kcomp.runs import check_probabilities
+from kcomp.runs import read_probabilities
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """Probabilities from a CSV: `image_id` and one column a class; the index of the result is the image id."""
     if not path.is_file():
         raise FileNotFoundError(f"no predictions at {path}; name a run folder with a test.csv, or a CSV")
-    return check_probabilities(pd.read_csv(path, dtype={"image_id": str}), path)
+    return read_probabilities(path)
 
 
 def like_sample(predictions: pd.DataFrame, sample_path: Path) -> pd.DataFrame:
@@ -23,14 +23,16 @@ def like_sample(predictions: pd.DataFrame, sample_path: Path) -> pd.DataFrame:
     """
     if not sample_path.is_file():
         raise FileNotFoundError(f"no sample submission at {sample_path}")
-    sample = pd.read_csv(sample_path, dtype=str)
+    sample = pd.read_csv(sample_path, dtype=str, keep_default_na=False)
     key, *columns = sample.columns
     ids = sample[key]
     if ids.duplicated().any():
         raise ValueError(f"{sample_path} has the id {ids[ids.duplicated()].iloc[0]!r} twice")
     problems = id_problems(set(ids), set(predictions.index)) + value_problems(predictions)
     by_name = len(columns) == 1 and columns[0] not in predictions.columns
-    if not by_name:
+    if by_name:
+        problems += name_problems(columns[0], set(sample[columns[0]]), list(predictions.columns))
+    else:
         problems += column_problems(columns, list(predictions.columns))
     if problems:
         raise ValueError(f"the predictions do not fit {sample_path}: {'; '.join(problems)}")
@@ -53,6 +55,14 @@ def column_problems(wanted: list[str], given: list[str]) -> list[str]:
     if set(wanted) == set(given):
         return []
     return [f"the sample's columns are {wanted}, the predictions' classes {given}"]
+
+
+def name_problems(column: str, values: set[str], classes: list[str]) -> list[str]:
+    """The one column must hold class names; a number may mean the probability of a class, but not of which."""
+    odd = sorted(values - set(classes))
+    if not odd:
+        return []
+    return [f"the sample's column {column!r} holds {odd[:3]}, which are not of the classes {classes}"]
 
 
 def value_problems(predictions: pd.DataFrame) -> list[str]:

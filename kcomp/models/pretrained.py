@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -122,17 +121,14 @@ def download_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _explained(name, error) from error
+        found = re.search(r"URL fetch failure on (\S+?):? ", str(error))
+        if found is None:
+            raise
+        raise missing_file(name, found.group(1)) from error
 
 
-def _explained(name: str, error: Exception) -> Exception:
-    found: Any = re.search(r"URL fetch failure on (\S+?):? ", str(error))
-    if not found:
-        return error
-    address = found.group(1)
-    folder = (
-        Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else Path.home() / ".keras") / "models"
-    )
+def missing_file(name: str, address: str) -> ConnectionError:
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     return ConnectionError(
         f"the ImageNet weights of {name} could not be downloaded; fetch {address} elsewhere and put it into {folder}"
     )

@@ -19,69 +19,67 @@ from kcomp.runs import Run
 from kcomp.training import state
 
 
-class EndOfEpoch(keras.callbacks.Callback):
-    """Score the held-out rows, keep the best epoch's weights, write log.csv and the state, and stop on NaN.
+class Score(keras.callbacks.Callback):
+    """Score the held-out rows at the end of each epoch, and put the scores into `logs` for the callbacks after it.
 
-    predict: gives the held-out rows' probabilities (rows, classes); labels: their labels; monitor: as in a Recipe.
+    predict: gives the held-out rows' probabilities (rows, classes); labels: theirs; images: trained on an epoch.
+    Raises FloatingPointError where the loss or a probability is not finite. `row` is what log.csv gets.
     """
 
     def __init__(
         self,
-        run: Run,
-        progress: state.Progress,
-        network: keras.Model,
-        *,
         stage: Stage,
-        monitor: str | None,
+        progress: state.Progress,
+        *,
         predict: Callable[[], np.ndarray],
         labels: np.ndarray,
         images: int,
     ) -> None:
         super().__init__()
-        self.run, self.progress, self.network, self.stage = run, progress, network, stage
-        self.monitor, self.predict, self.labels, self.images = monitor, predict, labels, images
+        self.stage, self.progress = stage, progress
+        self.predict, self.labels, self.images = predict, labels, images
         self.started = self.rate = 0.0
+        self.row: dict[str, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started, self.rate = time.perf_counter(), schedules.rate_of(self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        trained = time.perf_counter() - self.started
-        loss = float((logs or {})["loss"])
-        check_finite(loss, self.stage, self.progress.epochs + 1, self.rate)
+        logs = {} if logs is None else logs
+        trained, number = time.perf_counter() - self.started, self.progress.epochs + 1
+        check_finite(float(logs["loss"]), self.stage, number, self.rate)
         probabilities = self.predict()
-        check_finite(float(probabilities.sum()), self.stage, self.progress.epochs + 1, self.rate)
-        row = {
-            "epoch": self.progress.epochs + 1,
-            "stage": self.stage.name,
-            "rate": self.rate,
-            "loss": loss,
-            "train_accuracy": float((logs or {})["train_accuracy"]),
-            **scores.score(self.labels, probabilities),
-            "images_per_second": self.images / trained,
-            "seconds": time.perf_counter() - self.started,
-        }
-        self.record(row)
+        check_finite(float(probabilities.sum()), self.stage, number, self.rate)
+        found = scores.score(self.labels, probabilities)
+        self.row = {"epoch": number, "stage": self.stage.name, "rate": self.rate}
+        self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy")} | found
+        self.row |= {"images_per_second": self.images / trained, "seconds": time.perf_counter() - self.started}
+        logs.update(found)
 
-    def record(self, row: dict[str, Any]) -> None:
-        """Take a finished epoch into the progress, then onto the disk; the state last, for it makes the epoch count."""
-        progress = self.progress
+
+class Record(keras.callbacks.Callback):
+    """Take a finished epoch into the progress and onto the disk: best weights, log.csv, and the state last, for it is
+    what makes the epoch count. It stands behind the recipe's callbacks, so that what they changed is kept too."""
+
+    def __init__(self, run: Run, network: keras.Model, score: Score, *, monitor: str | None) -> None:
+        super().__init__()
+        self.run, self.network, self.score, self.monitor = run, network, score, monitor
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        progress, row, stage = self.score.progress, self.score.row, self.score.stage
         best = next((old for old in progress.log if old["epoch"] == progress.best_epoch), None)
-        improved = (
-            self.monitor is None or best is None or scores.better(self.monitor, row[self.monitor], best[self.monitor])
-        )
         progress.log.append(row)
         progress.epochs += 1
         progress.stage_epochs += 1
         progress.seconds += row["seconds"]
-        if improved:
+        if self.monitor is None or best is None or scores.better(self.monitor, row[self.monitor], best[self.monitor]):
             progress.best_epoch = progress.epochs
             with moved_into(self.run / "best.weights.h5") as path:
                 self.network.save_weights(path)
+        progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
+        self.model.stop_training = progress.stage_over
         write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
         state.save(self.run, progress, self.network, self.model.optimizer)
-        if out_of_patience(progress, self.stage, self.monitor):
-            self.model.stop_training = True
 
 
 def out_of_patience(progress: state.Progress, stage: Stage, monitor: str | None) -> bool:
@@ -160,15 +158,14 @@ class Display(keras.callbacks.Callback):
         self.shown = now
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
-            self.model.stop_training = True  # EndOfEpoch says why
+            self.model.stop_training = True  # Score says why
         speed = (batch + 1) * self.batch_size / (now - self.epoch_start)
         self.bar.update(self.task, now=f"rate {self.rate:.1e}  loss {loss:.3f}  {self.score}{speed:.0f} images/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, monitor: str | None) -> None:
         """Print what an epoch brought."""
         self.score = f"{monitor or 'log_loss'} {row[monitor or 'log_loss']:.4f}  "
-        names = ("accuracy", "log_loss", "macro_f1", "roc_auc")
-        found = "  ".join(f"{name} {row[name]:.4f}" for name in names)
+        found = "  ".join(f"{name} {row[name]:.4f}" for name in scores.NAMES)
         self.bar.console.print(
             f"epoch {row['epoch']:>3}/{epochs}  {row['stage']:<14} rate {row['rate']:.1e}  loss {row['loss']:.4f}  "
             f"{found}  {row['images_per_second']:.0f} images/s",

@@ -21,9 +21,9 @@ from kcomp.models import set_trainable
 from kcomp.models.convolution import fast_convolutions
 from kcomp.models.start import drawn_on_host
 from kcomp.recipe import Loaded, Recipe, Stage
-from kcomp.runs import Run, locked, start, write_probabilities
+from kcomp.runs import Run, check_same, locked, start, write_probabilities
 from kcomp.training import state
-from kcomp.training.callbacks import Display, EndOfEpoch, SeedNoise, out_of_patience
+from kcomp.training.callbacks import Display, Record, Score, SeedNoise
 from kcomp.training.mixed import Mixed
 
 
@@ -56,10 +56,12 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
     """
     with locked(run), fast_convolutions():
         table = loaded.recipe.table(loaded.recipe.values)
-        start(run, loaded, manifest(loaded, table, seed=seed, fold=fold))
+        kept = manifest(loaded, table, seed=seed, fold=fold)
+        check_same(run, kept)
         if run.complete:
             return run.result
         session = prepare(loaded.recipe, run, table, seed=seed, fold=fold, console=console)
+        start(run, loaded, kept)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
             console,
@@ -86,6 +88,7 @@ def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int) -> dict[str,
         "fold": fold,
         "classes": list(table.classes),
         "image_pattern": table.pattern,
+        "id_column": table.id_column,
         "table": table.fingerprint(),
         "precision": loaded.recipe.precision,
         "command": sys.argv,
@@ -109,6 +112,7 @@ def device() -> str:
 def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
     """Split, build the model with its initial weights, and make batches and stages."""
     rows, held_out = split(table, fold)
+    keras.utils.clear_session()  # an earlier run of this process must not count in the names of layers
     keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
     keras.config.set_dtype_policy(recipe.precision)
     with drawn_on_host(seed):
@@ -120,6 +124,8 @@ def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, con
     for stage in stages:  # so that a misspelt layer is found before hours of training
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
         check_loss(stage)
+        if stage.patience and recipe.monitor is None:
+            raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
     return Session(recipe, run, network, training, validation, stages, state.load_progress(run), console)
 
 
@@ -144,7 +150,6 @@ def check_loss(stage: Stage) -> None:
 def train_stage(session: Session, number: int, display: Display) -> None:
     """Train what is left of stage `number`."""
     stage, progress = session.stages[number], session.progress
-    done = progress.stage_epochs if progress.stage == number else 0
     trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     session.console.print(f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights", highlight=False)
@@ -153,34 +158,32 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
     if session.continuing:
-        restore(session, model, with_optimizer=done > 0)
-    progress.stage, progress.stage_epochs = number, done
-    if done < stage.epochs and not out_of_patience(progress, stage, session.recipe.monitor):
+        restore(session, model)
+    else:
+        progress.stage, progress.stage_epochs, progress.stage_over = number, 0, False
+    if progress.stage_epochs < stage.epochs and not progress.stage_over:
         fit_epochs(session, model, stage, display)
     progress.stage, progress.stage_epochs = number + 1, 0
 
 
-def restore(session: Session, model: Mixed, *, with_optimizer: bool) -> None:
-    """Take over the state of the run folder; a stage that had not begun keeps its new optimizer."""
+def restore(session: Session, model: Mixed) -> None:
+    """Take over the state of the run folder, which an epoch of this stage has written."""
     session.continuing = False
-    if with_optimizer:
-        model.optimizer.build(model.trainable_variables)
-    state.load_variables(session.run, session.network, model.optimizer if with_optimizer else None)
+    model.optimizer.build(model.trainable_variables)
+    state.load_variables(session.run, session.network, model.optimizer)
 
 
 def fit_epochs(session: Session, model: Mixed, stage: Stage, display: Display) -> None:
     progress, recipe, steps = session.progress, session.recipe, len(session.training)
     remaining = stage.epochs - progress.stage_epochs
-    end = EndOfEpoch(
-        session.run,
+    score = Score(
+        stage,
         progress,
-        session.network,
-        stage=stage,
-        monitor=recipe.monitor,
         predict=session.validate,
         labels=session.validation.table.labels,
         images=steps * session.training.batch_size,
     )
+    record = Record(session.run, session.network, score, monitor=recipe.monitor)
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
@@ -194,7 +197,7 @@ def fit_epochs(session: Session, model: Mixed, stage: Stage, display: Display) -
             initial_epoch=progress.epochs,
             epochs=progress.epochs + remaining,
             steps_per_epoch=steps,
-            callbacks=[SeedNoise(session.training.seed, progress.epochs), display, end, line, *own],
+            callbacks=[SeedNoise(session.training.seed, progress.epochs), display, score, *own, record, line],
             verbose=0,
             shuffle=False,
         )
@@ -230,6 +233,14 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
     thin = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
     for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
         optimizer.exclude_from_weight_decay(var_list=thin)
+        if not any(decays(stage.optimizer, optimizer, variable) for variable in network.trainable_variables):
+            optimizer.weight_decay = None  # Keras on PyTorch fails where nothing is left to decay
+
+
+def decays(whole: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
+    """Whether `part` of an optimizer updates this variable and may decay it."""
+    chosen = getattr(whole, "_optimizer_map", lambda variable: part)(variable)
+    return chosen is part and len(variable.shape) > 1
 
 
 def finish(session: Session) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Mixed(keras.Model):
     """
 
     def __init__(self, network: keras.Model, layers: Sequence[Any], class_weights: np.ndarray | None = None) -> None:
-        super().__init__(name="mixed")
+        super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
         self.planned = [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
 

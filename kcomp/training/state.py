@@ -1,6 +1,7 @@
 """All that continuing a run needs, in one file written atomically at the end of each epoch."""
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ FILE = "state/epoch.npz"
 
 @dataclass
 class Progress:
-    """How far a run has come. `stage` and `stage_epochs` say how many epochs of which stage are done, `epochs` how
-    many in all; `log` has a row for each; `best_epoch` (from 1) is the one whose weights are kept."""
+    """How far a run has come.
+
+    `stage` and `stage_epochs` say how many epochs of which stage are done, `epochs` how many in all; `log` has a row
+    for each; `best_epoch` (from 1) is the one whose weights are kept; `stage_over` tells that patience or a callback
+    ended the stage early.
+    """
 
     stage: int = 0
     stage_epochs: int = 0
     epochs: int = 0
     best_epoch: int | None = None
+    stage_over: bool = False
     seconds: float = 0.0
     log: list[dict[str, Any]] = field(default_factory=list)
 
@@ -44,15 +50,14 @@ def load_progress(run: Run) -> Progress:
     return Progress(**json.loads(str(read(path, "progress")["progress"])))
 
 
-def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> None:
-    """Set the network's variables and, unless it is None, the built optimizer's, as `save` wrote them.
+def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Set the network's variables and the built optimizer's as `save` wrote them.
 
     A state of the other backend loads as well: names and order are Keras's, and random states are cast.
     """
     arrays = read(run / FILE)
     assign(network_variables(network), arrays, "network/", run)
-    if optimizer is not None:
-        assign(optimizer.variables, arrays, "optimizer/", run)
+    assign(optimizer.variables, arrays, "optimizer/", run)
 
 
 def network_variables(network: keras.Model) -> list[Any]:
@@ -84,5 +89,5 @@ def read(path: Path, *names: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as file:
             return {name: file[name] for name in (names or file.files)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged ({error}); remove it to start the run again") from error

@@ -1,0 +1,111 @@
+"""A recipe's values: declared types, texts from the command line, and what config.json keeps. Imports no Keras."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def value_types(values: Any) -> dict[str, Any]:
+    """The declared type of each value, by name."""
+    hints = typing.get_type_hints(type(values))
+    return {field.name: hints[field.name] for field in dataclasses.fields(values)}
+
+
+def values_as_json(values: Any) -> dict[str, Any]:
+    """The values as JSON keeps them; raises TypeError for a value that JSON cannot hold."""
+    return json.loads(json.dumps(dataclasses.asdict(values)))
+
+
+def values_from_json(values: Any, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that `values_as_json` wrote, with tuples where `values` declares them."""
+    declared = value_types(values)
+    return {
+        known(name, values): tuple(value) if isinstance(value, list) and tuple in plain_types(declared[name]) else value
+        for name, value in kept.items()
+    }
+
+
+def parse_values(values: Any, assignments: Sequence[str]) -> dict[str, Any]:
+    """Turn `name=value` texts into values of the declared types; ValueError for a wrong name or value."""
+    declared, changes = value_types(values), {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes name=value; received {assignment!r}")
+        changes[name] = parse_value(name, text, declared[known(name, values)])
+    return changes
+
+
+def known(name: str, values: Any) -> str:
+    names = [field.name for field in dataclasses.fields(values)]
+    if name not in names:
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
+        raise ValueError(f"the recipe has no value {name!r}; {hint}")
+    return name
+
+
+def parse_value(name: str, text: str, declared: Any) -> Any:
+    """Read one text as `declared`: str, int, float, bool (true or false), X | None (none), tuple[X, ...] (commas)."""
+    kinds = alternatives(declared)
+    if len(kinds) > 1:
+        if text.lower() == "none" and type(None) in kinds:
+            return None
+        return parse_value(name, text, next(kind for kind in kinds if kind is not type(None)))
+    if typing.get_origin(declared) is typing.Literal:
+        if text not in map(str, literals(declared)):
+            raise ValueError(f"{name} must be one of {', '.join(map(str, literals(declared)))}; received {text!r}")
+        return next(value for value in literals(declared) if str(value) == text)
+    if typing.get_origin(declared) is tuple:
+        inner = (*typing.get_args(declared), str)[0]
+        return tuple(parse_value(name, part.strip(), inner) for part in text.split(",") if part.strip())
+    if declared is bool:
+        if text.lower() in ("true", "1", "yes"):
+            return True
+        if text.lower() in ("false", "0", "no"):
+            return False
+        raise ValueError(f"{name} must be true or false; received {text!r}")
+    if declared in (int, float, str):
+        try:
+            return declared(text)
+        except ValueError:
+            raise ValueError(f"{name} must be {describe(declared)}; received {text!r}") from None
+    raise ValueError(f"{name} is declared as {describe(declared)}, which --set cannot read; change the recipe")
+
+
+def check_type(name: str, value: Any, declared: Any) -> None:
+    """Raise ValueError unless `value` is of the declared type; a whole number serves as a float."""
+    for plain in plain_types(declared):
+        if plain is typing.Literal and value in literals(declared):
+            return
+        if plain is typing.Literal:
+            continue
+        if plain is Any or (plain is float and isinstance(value, int) and not isinstance(value, bool)):
+            return
+        if isinstance(value, plain) and not (isinstance(value, bool) and plain in (int, float)):
+            return
+    raise ValueError(f"{name} must be {describe(declared)}; received {value!r}")
+
+
+def alternatives(declared: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type there is."""
+    union = typing.get_origin(declared) in (typing.Union, types.UnionType)
+    return typing.get_args(declared) if union else (declared,)
+
+
+def plain_types(declared: Any) -> list[Any]:
+    """The alternatives without their arguments: tuple for tuple[int, ...]."""
+    return [typing.get_origin(kind) or kind for kind in alternatives(declared)]
+
+
+def literals(declared: Any) -> list[Any]:
+    return [value for kind in alternatives(declared) for value in typing.get_args(kind)]
+
+
+def describe(declared: Any) -> str:
+    """A type as `kcomp train RECIPE --help` prints it."""
+    return str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
