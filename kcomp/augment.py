@@ -220,13 +220,13 @@ def check_soft(labels: Any) -> None:
 
 
 def check_share(probability: float) -> float:
-    if not 0 <= probability <= 1:
+    if not isinstance(probability, int | float) or not 0 <= probability <= 1:
         raise ValueError(f"a probability must lie between 0 and 1; received {probability}")
     return probability
 
 
 def check_beta(alpha: float) -> float:
-    if not alpha >= 0:
+    if not isinstance(alpha, int | float) or not alpha >= 0:
         raise ValueError(f"alpha must be above 0, or 0 to turn mixing off; received {alpha}")
     return alpha
 

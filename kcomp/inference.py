@@ -42,7 +42,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
 def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
     if test is None:
         if recipe.test is None:
-            raise ValueError("the recipe has no test rows of its own; name them with --test CSV")
+            raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
         return recipe.test(recipe.values)
     return (
         data.read_images(test)

@@ -39,8 +39,6 @@ def prepare(backend: str) -> None:
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if backend == "torch":  # waiting threads that spin take the core from what they wait for, on a shared machine
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if backend == "jax":
         from platformdirs import user_cache_dir
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 from kcomp.files import read_json, remove_leftovers, write_atomically, write_csv, write_json
 from kcomp.recipe import Loaded, load
 from kcomp.values import values_as_json, values_from_json
+
+STATE = "state/epoch.npz"  # written when an epoch is recorded
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,11 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run's lock, which the system frees when the process ends, however it ends."""
+    """Hold the run's lock, which the system frees when the process ends, however it ends.
+
+    Where an error ends the block before a first epoch was recorded, nothing of the run stays behind.
+    """
+    made = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run / "lock").open("w") as file:
         try:
@@ -97,11 +104,20 @@ def locked(run: Run) -> Iterator[None]:
         remove_leftovers(run.folder)
         try:
             yield
-        finally:
-            if not (run / "manifest.json").is_file():  # refused before it began: leave nothing behind
-                (run / "lock").unlink()
-                with contextlib.suppress(OSError):  # somebody's folder, with something in it
-                    run.folder.rmdir()
+        except BaseException:
+            if not (run / STATE).is_file():
+                discard(run, made)
+            raise
+
+
+def discard(run: Run, made: Sequence[Path]) -> None:
+    """Remove what `start` and an unrecorded epoch wrote, and the folders `made` for it, innermost first."""
+    shutil.rmtree(run / "recipe", ignore_errors=True)
+    for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "lock"):
+        (run / name).unlink(missing_ok=True)
+    for folder in made:
+        with contextlib.suppress(OSError):  # another run has come into it
+            folder.rmdir()
 
 
 def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:

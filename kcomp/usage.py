@@ -31,12 +31,19 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def fail(error: Exception, code: int) -> None:
+    """Print one line: the text, and where in the recipe it came from, or its kind and place where the text alone does
+    not stand for itself."""
     if click.get_current_context().find_root().params.get("debug"):
         raise error
     text = " ".join(str(error).split())
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if str(frame.f_globals.get("__name__", "")).startswith("recipe_")]
     if not isinstance(error, (*EXPLAINED, UsageError)) or not text:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {text} ({place.filename}, line {place.lineno}; --debug shows more)"
+        text = f"{type(error).__name__}: {text}"
+        own = own or frames
+    if own:
+        frame, line = own[-1]
+        text += f" ({frame.f_code.co_filename}, line {line}; kcomp --debug ... shows more)"
     click.echo(f"kcomp: {text}", err=True)
     sys.exit(code)
 

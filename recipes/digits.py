@@ -16,10 +16,10 @@ from kcomp.recipe import Recipe, Stage
 class Config:
     test_share: float = 0.2
     folds: int = 5
-    image_size: int = 48
+    image_size: int = 40
     batch_size: int = 32
     head_epochs: int = 1
-    epochs: int = 4
+    epochs: int = 3
     peak_rate: float = 1e-3
     mixup: float = 0.2
 

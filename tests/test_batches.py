@@ -77,6 +77,13 @@ def test_validation_keeps_order_and_shape():
     np.testing.assert_array_equal(np.concatenate([b["labels"] for b in found])[:50], DIGITS.labels)
 
 
+def test_a_batch_can_be_looked_at():
+    several = batches()
+    assert digest([several[2]]) == digest([several.load(0, 2)]) and len(list(several)) == len(several)
+    with pytest.raises(IndexError, match="0 to 5; received 6"):
+        several[6]
+
+
 def test_range_and_type():
     images = batches().load(0, 0)["images"]
     assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 255 and images.max() > 100

@@ -204,7 +204,7 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
         write(tmp_path)
         done = conftest.kcomp("train", "tiny.py", *arguments, backend=backend, cwd=tmp_path, check=False)
         assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not list(tmp_path.glob("**/manifest.json"))
+        assert not (tmp_path / "runs").exists() and not (tmp_path / "one").exists()
     for before, after, message in (
         ("from_logits=True, ", "", "must take logits and one-hot labels"),
         (
@@ -213,11 +213,14 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
             "must give logits of shape (batch, 10)",
         ),
         ("def table(config):", "def table(config):\\n    return data.read_csv('none.csv')", "no table at none.csv"),
+        ("def table(config):", "def table(config):\\n    return config.rowz", "'rowz' ("),
+        ("return data.Batches(", "data.Batches(", "batches() must return a Batches; it returned NoneType"),
+        ("(-10, 10), p=1.0)", "(-10, 10), p=1.0), A.Resize(8, 8)", "row 'digit-"),
     ):
         write(tmp_path, TINY.replace(before, after.replace("\\n", "\n")))
         done = conftest.kcomp("train", "tiny.py", backend=backend, cwd=tmp_path, check=False)
         assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not list(tmp_path.glob("**/manifest.json"))
+        assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("backend", conftest.backends())

@@ -81,6 +81,12 @@ class Batches:
         rows = len(self.table)
         return rows // self.batch_size if self.training else -(-rows // self.batch_size)
 
+    def __getitem__(self, index: int) -> Batch:
+        """Batch number `index` of epoch 0, to look at: `batches[0]["images"]`. IndexError beyond the last."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"the batches of an epoch are 0 to {len(self) - 1}; received {index}")
+        return self.load(0, index)
+
     def order(self, epoch: int) -> np.ndarray:
         """Positions of the rows of `epoch`, whole batches: the length is len(self) * batch_size."""
         if self.training:

@@ -11,7 +11,7 @@ from kcomp.runs import read_probabilities
 def read_predictions(path: Path) -> pd.DataFrame:
     """Probabilities from a CSV: `image_id` and one column a class; the index of the result is the image id."""
     if not path.is_file():
-        raise FileNotFoundError(f"no predictions at {path}; name a run folder with a test.csv, or a CSV")
+        raise FileNotFoundError(f"no predictions at {path}; run kcomp predict first, or name a CSV of probabilities")
     return read_probabilities(path)
 
 

@@ -2,6 +2,7 @@
 
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from kcomp.models.classifier import classifier, set_trainable
+from kcomp.models.convolution import fast_convolutions
 
 __all__ = [
     "application",
@@ -9,5 +10,6 @@ __all__ = [
     "efficientnet_lite0",
     "efficientnet_lite1",
     "efficientnet_lite2",
+    "fast_convolutions",
     "set_trainable",
 ]

@@ -99,7 +99,9 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
     if not math.isfinite(value):
         raise FloatingPointError(
             f"the loss became {value} in epoch {epoch}, stage {stage.name!r}, at the rate {rate:.2g}; lower the rate, "
-            "clip the gradients (global_clipnorm=1.0) or warm up longer. The epochs before it are kept"
+            "clip the gradients (global_clipnorm=1.0) or warm up longer"
+            + "; the epochs before it are kept"
+            * (epoch > 1)
         )
 
 

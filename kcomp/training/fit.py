@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
     Raises ValueError where the folder holds another experiment, FloatingPointError where the loss leaves the numbers.
     """
     with locked(run), fast_convolutions():
-        table = loaded.recipe.table(loaded.recipe.values)
+        table = returned(Table, "table", loaded.recipe.table(loaded.recipe.values))
         kept = manifest(loaded, table, seed=seed, fold=fold)
         check_same(run, kept)
         if run.complete:
@@ -116,11 +117,13 @@ def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, con
     keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
     keras.config.set_dtype_policy(recipe.precision)
     with drawn_on_host(seed):
-        network = recipe.model(recipe.values, table.classes)
+        network = returned(keras.Model, "model", recipe.model(recipe.values, table.classes))
     check_output(network, table.classes)
-    training = recipe.batches(recipe.values, rows, training=True, seed=seed)
-    validation = recipe.batches(recipe.values, held_out, training=False, seed=seed)
-    stages = list(recipe.stages(recipe.values, steps=len(training)))
+    training = returned(Batches, "batches", recipe.batches(recipe.values, rows, training=True, seed=seed))
+    validation = returned(Batches, "batches", recipe.batches(recipe.values, held_out, training=False, seed=seed))
+    stages = list(returned(Sequence, "stages", recipe.stages(recipe.values, steps=len(training))))
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
     for stage in stages:  # so that a misspelt layer is found before hours of training
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
         check_loss(stage)
@@ -129,11 +132,18 @@ def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, con
     return Session(recipe, run, network, training, validation, stages, state.load_progress(run), console)
 
 
+def returned(kind: type, name: str, value: Any) -> Any:
+    """`value`, if the recipe's function `name` returned what it must; a forgotten `return` is a TypeError here."""
+    if not isinstance(value, kind):
+        raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
+    return value
+
+
 def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
     if tuple(network.output_shape) != (None, len(classes)):
         raise ValueError(
             f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
-            f"{list(classes)[:5]}; it gives {network.output_shape}"
+            f"{list(classes)}; it gives {network.output_shape}"
         )
 
 
@@ -143,7 +153,7 @@ def check_loss(stage: Stage) -> None:
     if config.get("from_logits") is False or isinstance(stage.loss, keras.losses.SparseCategoricalCrossentropy):
         raise ValueError(
             f"stage {stage.name!r}: the loss must take logits and one-hot labels, such as "
-            f"keras.losses.CategoricalCrossentropy(from_logits=True); received {stage.loss!r}"
+            f"keras.losses.CategoricalCrossentropy(from_logits=True); received {type(stage.loss).__name__}"
         )
 
 

@@ -10,9 +10,7 @@ import keras
 import numpy as np
 
 from kcomp.files import replacing
-from kcomp.runs import Run
-
-FILE = "state/epoch.npz"
+from kcomp.runs import STATE, Run
 
 
 @dataclass
@@ -38,13 +36,13 @@ def save(run: Run, progress: Progress, network: keras.Model, optimizer: keras.op
     arrays = {f"network/{name}": value for name, value in named(network_variables(network)).items()}
     arrays |= {f"optimizer/{name}": value for name, value in named(optimizer.variables).items()}
     arrays["progress"] = np.array(json.dumps(asdict(progress)))
-    with replacing(run / FILE) as file:
+    with replacing(run / STATE) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_progress(run: Run) -> Progress:
     """The progress of a run, or a new one where nothing was saved yet."""
-    path = run / FILE
+    path = run / STATE
     if not path.is_file():
         return Progress()
     return Progress(**json.loads(str(read(path, "progress")["progress"])))
@@ -55,7 +53,7 @@ def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.O
 
     A state of the other backend loads as well: names and order are Keras's, and random states are cast.
     """
-    arrays = read(run / FILE)
+    arrays = read(run / STATE)
     assign(network_variables(network), arrays, "network/", run)
     assign(optimizer.variables, arrays, "optimizer/", run)
 
