@@ -64,7 +64,7 @@ def stages(config, steps):
         Stage(
             "upper blocks",
             config.epochs,
-            "head|top.*|block[3-7].*",
+            "head|top.*|block[4-7].*",
             loss,
             keras.optimizers.AdamW(fine, weight_decay=0.02),
         ),

@@ -1,7 +1,10 @@
 """Ten hand signs: EfficientNet-Lite0 from ImageNet; the head first, then blocks 3 to 7.
 
     KERAS_BACKEND=jax kcomp train recipes/sign_digits.py --fold 0,1,2,3,4
-Result: see below
+
+Result: out-of-fold accuracy 0.997 on JAX (folds 0 and 1: 1.000 and 0.993) and 0.993 +- 0.006 on PyTorch (mean and
+standard deviation of n = 3 folds, 0 to 2), 293 or 292 rows a fold, last epoch, one view; 4 minutes a fold on two CPU
+cores that other programs shared.
 """
 
 from dataclasses import dataclass

@@ -61,16 +61,15 @@ def set_trainable(model: keras.Model, pattern: str, *, train_batch_norm: bool = 
     unless `train_batch_norm`. Returns the paths of the trained layers that have weights; ValueError where there are
     none. Compile the model afterwards, with a new optimizer: Keras fixes both at that point.
     """
-    matched, trained = [], []
-    model.trainable = True
-    for path, layer in leaves(model):
-        match = re.fullmatch(pattern, path) is not None
-        frozen_norm = isinstance(layer, layers.BatchNormalization) and not train_batch_norm
-        layer.trainable = match and not frozen_norm
-        matched += [path] if match else []
-        trained += [path] if layer.trainable and layer.weights else []
+    found = list(leaves(model))
+    matched = [path for path, _ in found if re.fullmatch(pattern, path)]
+    frozen = [path for path, layer in found if isinstance(layer, layers.BatchNormalization) and not train_batch_norm]
+    trained = [path for path, layer in found if path in matched and path not in frozen and layer.weights]
     if not trained:
-        raise ValueError(no_match(pattern, matched, [path for path, layer in leaves(model) if layer.weights]))
+        raise ValueError(no_match(pattern, matched, [path for path, layer in found if layer.weights]))
+    model.trainable = True
+    for path, layer in found:
+        layer.trainable = path in matched and path not in frozen
     return trained
 
 
