@@ -250,7 +250,7 @@ def print_judgement(found: list[Any], members: list[Any]) -> None:
         best = min(judged.members.values(), key=lambda scores: scores["log_loss"])
         click.echo(
             f"gain over the best member (by log loss): accuracy {judged.ensemble['accuracy'] - best['accuracy']:+.4f}, "
-            f"log loss {judged.ensemble['log_loss'] - best['log_loss']:+.4f}"
+            f"log loss {best['log_loss'] - judged.ensemble['log_loss']:+.4f} (above 0 is better)"
         )
 
 

