@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kcomp import schedules, scores
 from kcomp.data.draws import Purpose, generator
@@ -136,8 +136,7 @@ class Display(keras.callbacks.Callback):
         super().__init__()
         columns = (
             "{task.description}",
-            BarColumn(),
-            TaskProgressColumn(),
+            BarColumn(bar_width=6),
             TimeRemainingColumn(),
             TextColumn("{task.fields[now]}"),
         )
@@ -162,11 +161,11 @@ class Display(keras.callbacks.Callback):
         if not math.isfinite(loss):
             self.model.stop_training = True  # Score says why
         speed = (batch + 1) * self.batch_size / (now - self.epoch_start)
-        self.bar.update(self.task, now=f"rate {self.rate:.1e}  loss {loss:.3f}  {self.score}{speed:.0f} images/s")
+        self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, monitor: str | None) -> None:
         """Print what an epoch brought."""
-        self.score = f"{monitor or 'log_loss'} {row[monitor or 'log_loss']:.4f}  "
+        self.score = f"{monitor or 'log_loss'} {row[monitor or 'log_loss']:.3f} "
         found = "  ".join(f"{name} {row[name]:.4f}" for name in scores.NAMES)
         self.bar.console.print(
             f"epoch {row['epoch']:>3}/{epochs}  {row['stage']:<14} rate {row['rate']:.1e}  loss {row['loss']:.4f}  "

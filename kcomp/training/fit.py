@@ -66,7 +66,7 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
             console,
-            f"{keras.backend.backend()} seed {seed} fold {fold}",
+            f"{keras.backend.backend()}-seed{seed}-fold{fold}",
             epochs * steps,
             session.progress.epochs * steps,
         )
