@@ -1,14 +1,17 @@
 """Backends and processes: a process has one backend for its life, so other backends run in processes of their own."""
 
+import ctypes
 import difflib
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 BACKENDS = ("jax", "torch")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def choose(requested: str | None) -> str:
@@ -36,6 +39,7 @@ def installed(backend: str) -> bool:
 
 def prepare(backend: str) -> None:
     """Set what has to be set before Keras and its backend are imported."""
+    keep_freed_memory()
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -46,6 +50,19 @@ def prepare(backend: str) -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory that is freed, where it is glibc: a step needs the same again.
+
+    By default every array of some megabytes is returned to the system and fetched anew, page by page, which costs
+    15 to 30 % of a step on a CPU (docs/speed.md). The process then keeps the most that it ever needed at once.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(M_MMAP_MAX, 0)  # from the heap, also what is large
+    library.mallopt(M_TRIM_THRESHOLD, -1)  # and never back from the heap to the system
 
 
 def kcomp(arguments: Sequence[str], backend: str) -> int:

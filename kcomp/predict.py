@@ -61,7 +61,10 @@ def forward_of(network: keras.Model) -> Forward:
     unfrozen in between: Keras's own predict function would be compiled anew at each stage.
     """
     if keras.backend.backend() == "torch":
-        return lambda images: torch_forward(network, images)
+        from kcomp.models.inference_torch import inference_of
+
+        run_torch = inference_of(network)
+        return lambda images: run_torch(images).float().cpu().numpy()
     import jax
 
     variables = list(network.variables)
@@ -72,12 +75,3 @@ def forward_of(network: keras.Model) -> Forward:
             return network(images, training=False)
 
     return lambda images: np.asarray(run([variable.value for variable in variables], images), np.float32)
-
-
-def torch_forward(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    import torch
-
-    with torch.inference_mode():
-        return keras.ops.convert_to_numpy(network(keras.ops.convert_to_tensor(images), training=False)).astype(
-            np.float32
-        )

@@ -14,7 +14,8 @@ LAYERS = """
 usage files scores launch values recipe runs table
 data.draws data.tables data.datasets data.splits data.images data.foreign_layers data.batches data
 augment schedules views
-models.convolution_jax models.convolution_torch models.convolution
+models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
+models.inference_torch
 models.start models.pretrained models.backbones models.classifier models
 predict training.mixed training.state training.callbacks training.fit training inference
 ensemble.blending ensemble.submission ensemble

@@ -18,6 +18,8 @@ from typing import Any
 
 import keras
 
+from kcomp.models.straight import run_straight
+
 
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
@@ -65,8 +67,13 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     else:
         return {}
     convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    calls = dict.fromkeys(convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense))
-    return {**calls, keras.layers.BatchNormalization: functools.partial(_normalise, arithmetic.normalise)}
+    calls: dict[Any, Any] = dict.fromkeys(
+        convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense)
+    )
+    calls[keras.layers.BatchNormalization] = functools.partial(_normalise, arithmetic.normalise)
+    if keras.backend.backend() == "torch":
+        calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
+    return calls
 
 
 def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any) -> Any:
@@ -75,42 +82,50 @@ def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: A
     Both take images (N, H, W, C), a kernel, a bias (F,) or None, the strides and the padding in pixels ((top, bottom),
     (left, right)); the kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
     """
-    if not _covers_convolution(layer, inputs):
+    if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
+        return None
+    if layer.padding == "valid" and any(map(operator.lt, inputs.shape[1:3], layer.kernel_size)):
         return None
     images, kernel = keras.ops.convert_to_tensor(inputs), keras.ops.convert_to_tensor(layer.kernel)
     if images.dtype != kernel.dtype:  # integers, or called past Keras's automatic casts
         return None
     bias = keras.ops.convert_to_tensor(layer.bias) if layer.use_bias else None
-    sides = zip(images.shape[1:3], kernel.shape[:2], layer.strides, strict=True)
-    padding = tuple(_padding(layer.padding, *side) for side in sides)
-    if type(layer) is keras.layers.DepthwiseConv2D:
-        outputs = depthwise(images, kernel[..., 0], bias, layer.strides, padding)
-    elif layer.groups == 1:
-        outputs = dense(images, kernel, bias, layer.strides, padding)
-    elif layer.groups == layer.filters == images.shape[-1]:  # how ConvNeXt writes it
-        outputs = depthwise(images, kernel[:, :, 0], bias, layer.strides, padding)
+    padding = padding_of(layer, images)
+    if is_depthwise(layer):
+        outputs = depthwise(images, keras.ops.reshape(kernel, (*kernel.shape[:2], -1)), bias, layer.strides, padding)
     else:
-        return None
+        outputs = dense(images, kernel, bias, layer.strides, padding)
     return outputs if outputs is None or layer.activation is None else layer.activation(outputs)
 
 
-def _covers_convolution(layer, inputs):
-    """Tell whether a layer and its inputs are of the plain kind that the faster convolutions compute."""
+def covers_convolution(layer: Any) -> bool:
+    """Tell whether a layer is of the plain kind that the faster convolutions compute."""
     return (
         type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-        and keras.ops.is_tensor(inputs)
-        and len(inputs.shape) == 4
         and layer.data_format == "channels_last"
         and tuple(layer.dilation_rate) == (1, 1)
-        and getattr(layer, "depth_multiplier", 1) == 1
-        and (layer.padding == "same" or all(map(operator.ge, inputs.shape[1:3], layer.kernel_size)))  # else an error
+        and (
+            layer.depth_multiplier == 1
+            if hasattr(layer, "depth_multiplier")
+            else layer.groups == 1 or is_depthwise(layer)
+        )
     )
 
 
-def _padding(padding, size, window, stride):
-    """Return the pixels (before, after) that padding adds along one axis; an odd one goes after."""
-    missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if padding == "same" else 0
-    return missing // 2, missing - missing // 2
+def is_depthwise(layer: Any) -> bool:
+    """Tell whether each channel has its own filter: DepthwiseConv2D, or Conv2D as ConvNeXt writes it."""
+    grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
+    return type(layer) is keras.layers.DepthwiseConv2D or grouped
+
+
+def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
+    """Return the pixels ((top, bottom), (left, right)) that a layer pads (N, H, W, C) with; odd ones go after."""
+
+    def along(size: int, window: int, stride: int) -> tuple[int, int]:
+        missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
+        return missing // 2, missing - missing // 2
+
+    return tuple(map(along, images.shape[1:3], layer.kernel_size, layer.strides))
 
 
 def _normalise(

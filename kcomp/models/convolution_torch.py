@@ -8,19 +8,37 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from kcomp.models.depthwise_gradient import TiledGradient, tiles_pay
 
-def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the convolution of images (N, H, W, C) with a kernel (height, width, C / groups, F), channels_last."""
-    images = images.permute(0, 3, 1, 2)  # a view, in what PyTorch calls channels_last memory: nothing is copied
-    kernel, ((top, bottom), (left, right)) = kernel.permute(3, 2, 0, 1), padding
-    if (top, left) != (bottom, right):  # conv2d pads both sides alike; this copies the images
-        images, top, left = functional.pad(images, (left, right, top, bottom)), 0, 0
-    return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
+
+def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
+    """Return the convolution of images (N, H, W, C) with a kernel (height, width, C, F)."""
+    if kernel.shape[:2] == (1, 1) and images.device.type == "cpu":  # a matrix product is a tenth faster there
+        outputs = images[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+        return outputs if bias is None else outputs + bias
+    return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
     """Return the convolution of each channel with its own (height, width) of the kernel."""
-    return dense(images, kernel[:, :, None], bias, strides, padding, groups=images.shape[-1])
+    kernel = kernel.permute(2, 0, 1)[:, None]
+    if torch.is_grad_enabled() and kernel.requires_grad and images.device.type == "cpu":
+        (top, bottom), (left, right) = padding
+        padded = images.shape[1] + top + bottom, images.shape[2] + left + right
+        if tiles_pay(kernel, strides, padded):
+            images = functional.pad(images.permute(0, 3, 1, 2), (left, right, top, bottom))
+            outputs = TiledGradient.apply(images, kernel, tuple(strides)).permute(0, 2, 3, 1)
+            return outputs if bias is None else outputs + bias
+    return convolve(images, kernel, bias, strides, padding, images.shape[-1])
+
+
+def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """Return the convolution of (N, H, W, C) with a kernel in PyTorch's order, (F, C / groups, height, width)."""
+    images = images.permute(0, 3, 1, 2)  # a view, in what PyTorch calls channels_last memory: nothing is copied
+    (top, bottom), (left, right) = padding
+    if (top, left) != (bottom, right):  # conv2d pads both sides alike; this copies the images
+        images, top, left = functional.pad(images, (left, right, top, bottom)), 0, 0
+    return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
 
 
 def normalise(

@@ -1,0 +1,193 @@
+"""The straight run and the folded inference of PyTorch give what Keras gives; so does the gradient from tiles."""
+
+import pytest
+from conftest import backends, in_backend
+
+pytest.importorskip("torch")
+
+NETWORK = """
+import keras, numpy as np
+from keras import layers
+from kcomp import predict
+from kcomp.models.convolution import fast_convolutions
+
+def network(activation="silu", seed=0):
+    images = keras.Input((16, 16, 3))
+    x = layers.Rescaling(1 / 255.0)(images)
+    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    x = start = layers.Activation(activation)(x)
+    x = layers.DepthwiseConv2D(5, padding="same")(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    x = layers.ReLU(6.0)(x)
+    share = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    share = layers.Conv2D(2, 1, activation=activation)(share)
+    share = layers.Conv2D(8, 1, activation="sigmoid")(share)
+    x = layers.Multiply()([x, share])
+    x = layers.Conv2D(8, 1, use_bias=False)(x)
+    x = layers.BatchNormalization(center=False)(x)
+    x = layers.Add()([layers.Dropout(0.2)(x), start])  # the normalised values are read twice when training is False
+    x = layers.Conv2D(8, 3, padding="valid", groups=8)(x)
+    x = layers.BatchNormalization()(x) * 2.0
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, layers.Dense(3)(x))
+    draws = np.random.default_rng(seed)
+    for variable in model.variables:
+        if "seed" not in variable.path:
+            variable.assign(draws.uniform(0.2, 1.0, variable.shape))
+    return model
+
+images = np.random.default_rng(1).uniform(0, 255, (5, 16, 16, 3)).astype("float32")
+far = lambda one, other: float(np.abs(np.asarray(one) - np.asarray(other)).max() / np.abs(np.asarray(other)).max())
+"""
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_inference_is_keras_own_and_follows_the_weights(backend):
+    found = in_backend(
+        backend,
+        NETWORK
+        + """
+model = network()
+plain = lambda: keras.ops.convert_to_numpy(model(images, training=False))
+with fast_convolutions():
+    forward = predict.forward_of(model)
+    first = forward(images)
+    one = forward(images[:1])
+before = plain()
+model.layers[3].moving_variance.assign(model.layers[3].moving_variance * 3)
+model.trainable = False
+with fast_convolutions():
+    second = forward(images)
+give(first=far(first, before), one=far(one, before[:1]), second=far(second, plain()), moved=far(before, plain()),
+     dtype=str(first.dtype))
+""",
+    )
+    assert max(found["first"], found["one"], found["second"]) < 1e-5
+    assert found["moved"] > 1e-3 and found["dtype"] == "float32"
+
+
+def test_folding_joins_what_it_may_and_nothing_else():
+    found = in_backend(
+        "torch",
+        NETWORK
+        + """
+from kcomp.models.inference_torch import Folded, folded
+from kcomp.models.straight import plan_of
+plan = plan_of(network())
+steps = folded(plan).steps
+joined = [step.operation for step in steps if isinstance(step.operation, Folded)]
+give(before=len(plan.steps), after=len(steps), joined=[(one.layer.name, bool(one.activation)) for one in joined])
+""",
+    )
+    # stem, depthwise, projection and grouped convolution with their normalisations; the activations of the first two
+    assert [activation for _, activation in found["joined"]] == [True, True, False, False]
+    assert found["before"] - found["after"] == 6
+
+
+def test_training_runs_straight_with_the_same_loss_gradients_and_statistics():
+    found = in_backend(
+        "torch",
+        NETWORK
+        + """
+import torch
+from kcomp.models import straight
+labels = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
+
+def step(fast):
+    model = network()
+    model.layers[-1].trainable = False
+    calls = []
+    original = straight.Plan.run
+    straight.Plan.run = lambda *arguments, **options: calls.append(1) or original(*arguments, **options)
+    torch.manual_seed(0)
+    with fast_convolutions() if fast else __import__("contextlib").nullcontext():
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)(labels, model(images, training=True))
+        loss.backward()
+    straight.Plan.run = original
+    grads = np.concatenate([v.value.grad.numpy().ravel() for v in model.trainable_variables])
+    statistics = np.concatenate([v.numpy().ravel() for v in model.non_trainable_variables if "moving" in v.path])
+    return float(loss), grads, statistics, len(calls)
+
+fast, plain = step(True), step(False)
+give(loss=abs(fast[0] - plain[0]), gradients=far(fast[1], plain[1]), statistics=far(fast[2], plain[2]),
+     calls=[fast[3], plain[3]])
+""",
+    )
+    assert found["calls"] == [1, 0]
+    assert found["loss"] < 1e-5 and found["gradients"] < 1e-4 and found["statistics"] < 1e-6
+
+
+def test_what_needs_keras_own_call_gets_it():
+    """Masks, several inputs, mixed precision and layers with layers inside."""
+    found = in_backend(
+        "torch",
+        """
+import keras, numpy as np
+from keras import layers
+from kcomp.models.convolution import fast_convolutions
+from kcomp.models.straight import plan_of
+
+def same(model, *values):
+    values = list(values) if len(values) > 1 else values[0]
+    plain = keras.ops.convert_to_numpy(model(values, training=False))
+    with fast_convolutions():
+        fast = keras.ops.convert_to_numpy(model(values, training=False))
+    return bool((plain == fast).all()), plan_of(model) is not None
+
+words = keras.Input((4,), dtype="int32")
+masked = keras.Model(words, layers.LSTM(3)(layers.Embedding(5, 2, mask_zero=True)(words)))
+one, two = keras.Input((4,)), keras.Input((4,))
+twofold = keras.Model([one, two], layers.Add()([layers.Dense(3)(one), layers.Dense(3)(two)]))
+
+class Wrapped(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Dropout(0.5)
+
+    def call(self, values, training=None):
+        return self.inner(values, training=training) + (1.0 if training else 0.0)
+
+nested = keras.Model(one, Wrapped()(keras.Sequential([layers.Dense(3)])(one)))
+with_dtype = keras.Model(one, layers.Dense(3, dtype="mixed_bfloat16")(one))
+x = np.ones((2, 4), "float32")
+with fast_convolutions():
+    noisy = keras.ops.convert_to_numpy(nested(x, training=True)) - keras.ops.convert_to_numpy(nested(x, training=False))
+give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x), nested=same(nested, x),
+     precision=same(with_dtype, x), training=bool(np.abs(noisy).max() >= 0.5))
+""",
+    )
+    assert found["masked"] == [True, False]
+    assert found["twofold"] == [True, False]
+    assert found["nested"] == [True, True]
+    assert found["precision"] == [True, True]
+    assert found["training"]
+
+
+@pytest.mark.parametrize("case", [(5, 1, 4, 6), (5, 2, 9, 11), (7, 1, 8, 8), (4, 1, 6, 6)], ids=str)
+def test_the_gradient_from_tiles_is_that_of_float64(case):
+    found = in_backend(
+        "torch",
+        """
+import sys, torch
+from kcomp.models.depthwise_gradient import TiledGradient, tiles_pay
+kernel, stride, height, width = map(int, sys.argv[1:])
+draws = torch.Generator().manual_seed(0)
+images = torch.rand(3, 6, height + kernel - 1, width + kernel - 1, generator=draws)
+weights = torch.rand(6, 1, kernel, kernel, generator=draws)
+
+def gradients(function, dtype):
+    x, w = (value.clone().to(dtype).requires_grad_() for value in (images, weights))
+    outputs = function(x, w)
+    outputs.backward(torch.linspace(-1, 1, outputs.numel(), dtype=dtype).reshape(outputs.shape))
+    return outputs, x.grad, w.grad
+
+tiled = gradients(lambda x, w: TiledGradient.apply(x, w, (stride, stride)), torch.float32)
+exact = gradients(lambda x, w: torch.nn.functional.conv2d(x, w, None, stride, groups=6), torch.float64)
+give(error=[float((a - b).abs().max() / b.abs().max()) for a, b in zip(tiled, exact)],
+     pays=tiles_pay(weights, (stride, stride), images.shape[2:]))
+""",
+        *case,
+    )
+    assert max(found["error"]) < 1e-5
+    assert found["pays"]
