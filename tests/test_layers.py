@@ -16,8 +16,8 @@ data.draws data.tables data.datasets data.splits data.images data.foreign_layers
 augment schedules views
 models.convolution_jax models.convolution_torch models.convolution
 models.start models.pretrained models.backbones models.classifier models
-predict training.mixed training.state training.callbacks training.fit training inference
-ensemble.blending ensemble.submission ensemble
+predict training.mixed training.state training.callbacks training.fit training inference export
+ensemble.blending ensemble.report ensemble.submission ensemble
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
