@@ -251,9 +251,9 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
     names_file = output is not None and output.suffix == ".onnx"
     if names_file and len(found) > 1:
         raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
-    launch.require(["torch"], "torch")
+    launch.choose("torch")  # tells what to install
     launch.require(["onnx", "onnxscript"], "onnx")
-    use_backend("torch")
+    launch.prepare("torch")
     from kcomp.export import export_run
 
     for run in found:

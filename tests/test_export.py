@@ -10,6 +10,10 @@ import sys
 import conftest
 import numpy as np
 import pytest
+from click.testing import CliRunner
+
+from kcomp import launch
+from kcomp.cli import main
 
 RECIPE = '''
 """Batch and layer normalisation, strided and depthwise convolutions, dropout: what exporters stumble over."""
@@ -152,34 +156,27 @@ def run_folder(folder, complete):
 @pytest.mark.parametrize(
     ("hidden", "said"),
     [
-        (("torch",), "torch is not installed; run: pip install 'kcomp[torch]'"),
+        (("torch",), "the backend torch is not installed; run: pip install 'kcomp[torch]'"),
         (("onnx",), "onnx is not installed; run: pip install 'kcomp[onnx]'"),
         (("onnx", "onnxscript"), "onnx, onnxscript are not installed; run: pip install 'kcomp[onnx]'"),
     ],
 )
-def test_what_is_missing_is_named_in_one_line(tmp_path, hidden, said):
-    if "torch" not in hidden and importlib.util.find_spec("torch") is None:
-        pytest.skip("torch is not installed")
+def test_what_is_missing_is_named_in_one_line(tmp_path, monkeypatch, hidden, said):
+    monkeypatch.setattr(launch, "installed", lambda name: name not in hidden)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     run = run_folder(tmp_path / "run", complete=True)
-    other = [name for name in ("onnx", "onnxscript") if name not in hidden]
-    program = hiding(*hidden).replace("find(name", f"True if name in {other!r} else find(name")
-    done = subprocess.run(
-        [sys.executable, "-c", program, "export", str(run)],
-        env=conftest.environment("jax"), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"kcomp: {said}\n")
+    result = CliRunner().invoke(main, ["export", str(run)])
+    assert (result.exit_code, result.output) == (1, f"kcomp: {said}\n")
     assert {path.name for path in run.iterdir()} == {"manifest.json", "result.json"}
 
 
 def test_wrong_runs_and_outputs_are_refused(tmp_path):
-    unfinished = run_folder(tmp_path / "unfinished", complete=False)
-    done = conftest.kcomp("export", unfinished, cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "1 runs are not complete" in done.stderr
-    for name in "ab":
-        run_folder(tmp_path / name, complete=True)
-    done = conftest.kcomp("export", tmp_path / "a", tmp_path / "b", "-o", "one.onnx", cwd=tmp_path, check=False)
-    assert done.returncode == 2 and "names one file, but there are 2 runs" in done.stderr
-    assert sorted(path.name for path in tmp_path.rglob("*.onnx")) == []
+    unfinished, *two = (run_folder(tmp_path / name, complete=name != "unfinished") for name in ("unfinished", "a", "b"))
+    result = CliRunner().invoke(main, ["export", str(unfinished)])
+    assert result.exit_code == 1 and "1 runs are not complete" in result.output
+    result = CliRunner().invoke(main, ["export", *map(str, two), "-o", str(tmp_path / "one.onnx")])
+    assert result.exit_code == 2 and "names one file, but there are 2 runs" in result.output
+    assert not list(tmp_path.rglob("*.onnx"))
 
 
 @needs_onnx
