@@ -12,6 +12,7 @@ PyTorch's.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -89,12 +90,10 @@ def forward_of(contestant, network, size, folder, threads):
 
 def compete(contestant, network, size, folder, threads, seconds):
     """The life of a contestant: get warm, write its probabilities, then time one turn for each line on its input."""
-    import contextlib
-
-    import kcomp.models.convolution
-
-    own = contestant.startswith("kcomp")
-    with kcomp.models.convolution.fast_convolutions() if own else contextlib.nullcontext():
+    context = contextlib.nullcontext
+    if contestant.startswith("kcomp"):
+        from kcomp.models.convolution import fast_convolutions as context
+    with context():
         images = np.load(folder / "images.npy")
         forward = forward_of(contestant, network, size, folder, threads)
         np.save(folder / f"{contestant}.npy", forward(images))
