@@ -218,6 +218,7 @@ def predict_in_processes(
 def ensemble(runs: tuple[Path, ...], output: Path | None) -> None:
     """Average the probabilities of runs of any backend, and score the mean out of fold."""
     from kcomp.ensemble import blending
+    from kcomp.ensemble.report import print_judgement
     from kcomp.runs import write_probabilities
 
     found = find_runs(runs)
@@ -226,32 +227,38 @@ def ensemble(runs: tuple[Path, ...], output: Path | None) -> None:
     members = blending.members(found)
     if output is not None:
         mean = blending.test_mean(members)
-    print_judgement(found, members)
+    print_judgement(members, blending.labels_of(found))
     if output is not None:
         write_probabilities(output, list(mean.index), list(mean.columns), mean.to_numpy())
         click.echo(f"{output}: {len(mean)} rows, the mean of {len(members)} members ({len(found)} runs)")
 
 
-def print_judgement(found: list[Any], members: list[Any]) -> None:
-    from rich.console import Console
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(path_type=Path),
+    help="The FILE.onnx for one run, or a folder for <run>.onnx of each; default: model.onnx in each run.",
+)
+@readable_errors
+def export(runs: tuple[Path, ...], output: Path | None) -> None:
+    """Write each run's classifier as ONNX: images in 0..255 to probabilities.
 
-    from kcomp.ensemble import blending
-    from kcomp.table import print_table
+    ONNX Runtime, OpenVINO and others read the file. The export runs on PyTorch, whichever backend trained the run.
+    """
+    found = find_runs(runs)
+    names_file = output is not None and output.suffix == ".onnx"
+    if names_file and len(found) > 1:
+        raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
+    launch.choose("torch")  # tells what to install
+    launch.require(["onnx", "onnxscript"], "onnx")
+    launch.prepare("torch")
+    from kcomp.export import export_run
 
-    judged = blending.judge(members, blending.labels_of(found))
-    if judged is None:
-        click.echo("no row was held out by every member, so the ensemble cannot be scored")
-        return
-    rows = [{"member": name, **found_scores} for name, found_scores in judged.members.items()]
-    if len(rows) > 1:
-        rows.append({"member": f"mean of {len(members)}", **judged.ensemble})
-    print_table(Console(), rows, title=f"out of fold, {judged.rows} rows")
-    if len(members) > 1:
-        best = min(judged.members.values(), key=lambda scores: scores["log_loss"])
-        click.echo(
-            f"gain over the best member (by log loss): accuracy {judged.ensemble['accuracy'] - best['accuracy']:+.4f}, "
-            f"log loss {best['log_loss'] - judged.ensemble['log_loss']:+.4f} (above 0 is better)"
-        )
+    for run in found:
+        path = run / "model.onnx" if output is None else output if names_file else output / f"{run.name}.onnx"
+        click.echo(export_run(run, path))
 
 
 @main.command()

@@ -22,21 +22,26 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     table = test_rows(run, recipe, test)
     chosen = chosen_views(recipe, count)
     keras.config.set_dtype_policy(recipe.precision)
-    with pretrained.skipped(), fast_convolutions():
-        network = recipe.model(recipe.values, classes)
-        network.load_weights(run / "best.weights.h5")
+    network = trained_network(run, recipe)
+    with fast_convolutions():
         plain = recipe.batches(recipe.values, table, training=False, seed=seed)
         drawn = any(view.draw is not None for view in chosen)
         augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
         found = predict.probabilities(predict.forward_of(network), plain, augmented=augmented, views=chosen)
-    kept = run.manifest
-    name = f"{kept['recipe']}-{kept['fingerprint']}-{kept['backend']}-seed{kept['seed']}-fold{kept['fold']}.csv"
-    path = run / "test.csv" if output is None else output / name
+    path = run / "test.csv" if output is None else output / f"{run.name}.csv"
     write_probabilities(path, table.ids, classes, found)
     said = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
     if table.classes == classes:
         said += "  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.score(table.labels, found).items())
     return said
+
+
+def trained_network(run: Run, recipe: Recipe) -> keras.Model:
+    """The run's classifier with the weights of its kept epoch."""
+    with pretrained.skipped():
+        network = recipe.model(recipe.values, tuple(run.manifest["classes"]))
+    network.load_weights(run / "best.weights.h5")
+    return network
 
 
 def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:

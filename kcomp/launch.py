@@ -37,6 +37,14 @@ def installed(backend: str) -> bool:
     return importlib.util.find_spec(backend) is not None
 
 
+def require(modules: Sequence[str], extra: str) -> None:
+    """ModuleNotFoundError, which names the extra to install, where one of these modules is not installed."""
+    missing = [module for module in modules if not installed(module)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise ModuleNotFoundError(f"{', '.join(missing)} {verb} not installed; run: pip install 'kcomp[{extra}]'")
+
+
 def prepare(backend: str) -> None:
     """Set what has to be set before Keras and its backend are imported."""
     keep_freed_memory()

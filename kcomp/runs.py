@@ -36,6 +36,12 @@ class Run:
         return read_json(self / "manifest.json")
 
     @property
+    def name(self) -> str:
+        """What a file outside the run folder that belongs to it is called."""
+        kept = self.manifest
+        return f"{kept['recipe']}-{kept['fingerprint']}-{kept['backend']}-seed{kept['seed']}-fold{kept['fold']}"
+
+    @property
     def result(self) -> dict[str, Any]:
         return read_json(self / "result.json")
 

@@ -17,8 +17,8 @@ augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch
 models.start models.pretrained models.backbones models.classifier models
-predict training.mixed training.state training.callbacks training.fit training inference
-ensemble.blending ensemble.submission ensemble
+predict training.mixed training.state training.callbacks training.fit training inference export
+ensemble.blending ensemble.report ensemble.submission ensemble
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
