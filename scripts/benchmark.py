@@ -1,0 +1,330 @@
+"""Images a second for training and prediction, side by side: kcomp on PyTorch and JAX, plain Keras, timm's own loop.
+
+    python scripts/benchmark.py --quick --json quick.json      # 128 px, batch 16, under ten minutes
+    python scripts/benchmark.py --stock --compile --sizes 128,224 --json speed.json --picture docs/speed.png
+
+EfficientNet-B0 from random weights, 10 classes, AdamW, everything trained, batch normalisation learning, float32. Each
+contestant lives in a process of its own with the same threads, gets the same batches from memory, and works while the
+others wait; the order changes with each round. A ratio is that of one round, to timm eager channels_last in it. Under
+--json, "torch" and "jax" have the median ratios at the first size and batch, "rows" has everything.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+CONTESTANTS = {
+    "timm": "timm, eager, channels_last",
+    "timm-compile": "timm, torch.compile",
+    "torch": "kcomp on PyTorch",
+    "jax": "kcomp on JAX",
+    "stock-torch": "plain Keras on PyTorch",
+    "stock-jax": "plain Keras on JAX",
+}
+CLASSES = 10
+
+
+# ---------------------------------------------------------------- a contestant, in its own process
+
+
+def import_timm():
+    """timm without torchvision's compiled operators, which PyPI builds for CUDA only."""
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import timm
+
+    return timm, library
+
+
+def timm_loop(images, labels, *, compiled, precision):
+    """Functions that do n updates, and n forward passes, as a careful PyTorch user writes them."""
+    timm, _ = import_timm()
+    import torch
+    from torch.nn import functional
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = timm.create_model("efficientnet_b0", num_classes=CLASSES, drop_rate=0.2, drop_path_rate=0.2)
+    network = network.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.004)
+    run = torch.compile(network) if compiled else network
+    cast = torch.autocast(device, torch.bfloat16, enabled=precision == "mixed_bfloat16")
+
+    def tensor(array):
+        return torch.from_numpy(array).to(device)
+
+    def train(count):
+        network.train()
+        for _ in range(count):
+            optimizer.zero_grad()
+            with cast:
+                loss = functional.cross_entropy(run(tensor(images).permute(0, 3, 1, 2)), tensor(labels))
+            loss.backward()
+            optimizer.step()
+        return float(loss.detach())
+
+    def predict(count):
+        network.eval()
+        with torch.inference_mode(), cast:
+            for _ in range(count):
+                found = run(tensor(images).permute(0, 3, 1, 2)).float().cpu().numpy()
+        return found
+
+    return train, predict
+
+
+def kcomp_loop(images, labels, backend, precision):
+    """What `kcomp train` and `kcomp predict` run, fed from memory."""
+    from kcomp import launch
+
+    launch.prepare(backend)
+    import keras
+
+    from kcomp import predict
+    from kcomp.models import fast_convolutions
+    from kcomp.training.mixed import Mixed
+
+    keras.config.set_dtype_policy(precision)
+    network = keras_network(images.shape[1])
+    model = Mixed(network, [])
+    model.compile(*keras_step(), jit_compile=backend == "jax")
+    forward = predict.forward_of(network)
+
+    def train(count):
+        batches = (({"images": images, "labels": labels},) for _ in range(count))
+        with fast_convolutions():
+            model.fit(batches, steps_per_epoch=count, verbose=0, shuffle=False)
+
+    def predict_batches(count):
+        with fast_convolutions():
+            for _ in range(count):
+                found = forward(images)
+        return found
+
+    return train, predict_batches
+
+
+def stock_loop(images, labels, backend, precision):
+    """Keras as it comes."""
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+
+    keras.config.set_dtype_policy(precision)
+    network = keras_network(images.shape[1])
+    network.compile(*keras_step(), jit_compile=backend == "jax")
+
+    def train(count):
+        network.fit(((images, labels) for _ in range(count)), steps_per_epoch=count, verbose=0, shuffle=False)
+
+    def predict(count):
+        for _ in range(count):
+            found = network.predict_on_batch(images)
+        return found
+
+    return train, predict
+
+
+def keras_network(size):
+    import keras
+
+    return keras.applications.EfficientNetB0(
+        weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None
+    )
+
+
+def keras_step():
+    import keras
+
+    return keras.optimizers.AdamW(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+def serve(name, size, batch, precision):
+    """Read "train N" or "predict N" from standard input and answer each with the seconds it took."""
+    started = time.perf_counter()
+    draws = np.random.default_rng(0)
+    images = draws.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
+    labels = np.eye(CLASSES, dtype=np.float32)[draws.integers(0, CLASSES, batch)]
+    if name.startswith("timm"):
+        train, predict = timm_loop(images, labels, compiled=name.endswith("compile"), precision=precision)
+    elif name.startswith("stock-"):
+        train, predict = stock_loop(images, labels, name.removeprefix("stock-"), precision)
+    else:
+        train, predict = kcomp_loop(images, labels, name, precision)
+    work = {"train": train, "predict": predict}
+    train(1)
+    answer(first_step=time.perf_counter() - started)
+    predict(1)
+    for line in sys.stdin:
+        kind, count = line.split()
+        begun = time.perf_counter()
+        work[kind](int(count))
+        answer(seconds=time.perf_counter() - begun, peak_mib=peak_memory())
+
+
+def answer(**found):
+    print("ANSWER" + json.dumps(found), flush=True)
+
+
+def peak_memory():
+    """The most memory this process has held, in MiB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
+
+
+# ---------------------------------------------------------------- the coordinator
+
+
+class Contestant:
+    """A process that trains and predicts when asked."""
+
+    def __init__(self, name, size, batch, precision):
+        self.name, self.batch = name, batch
+        command = [sys.executable, __file__, "--serve", name, "--sizes", str(size), "--batches", str(batch)]
+        command += ["--precision", precision]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.first_step = self.read()["first_step"]
+        self.peak = 0.0
+        self.counts = {kind: self.count_for(kind) for kind in ("train", "predict")}
+
+    def read(self):
+        for line in self.process.stdout:
+            if line.startswith("ANSWER"):
+                return json.loads(line[6:])
+        raise RuntimeError(f"{self.name} ended early; its message stands above")
+
+    def ask(self, kind, count):
+        self.process.stdin.write(f"{kind} {count}\n")
+        self.process.stdin.flush()
+        found = self.read()
+        self.peak = max(self.peak, found["peak_mib"])
+        return self.batch * count / found["seconds"]
+
+    def count_for(self, kind, seconds=2.0):
+        """Batches that take about so many seconds, from a warm-up."""
+        self.ask(kind, 1)
+        speed = self.ask(kind, 2)
+        return max(2, round(seconds * speed / self.batch))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(names, size, batch, rounds, precision):
+    """One row a contestant: images a second and ratios to timm of every round, first step, peak memory."""
+    contestants = []
+    for name in names:
+        print(f"  {CONTESTANTS[name]} ...", file=sys.stderr, flush=True)
+        contestants.append(Contestant(name, size, batch, precision))
+    speeds = {(name, kind): [] for name in names for kind in ("train", "predict")}
+    order = random.Random(0)
+    for number in range(rounds):
+        for kind in ("train", "predict"):
+            for one in order.sample(contestants, len(contestants)):
+                speeds[one.name, kind].append(one.ask(kind, one.counts[kind]))
+        print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    rows = []
+    for one in contestants:
+        row = {"name": one.name, "size": size, "batch": batch, "precision": precision, "first_step": one.first_step}
+        row["peak_mib"] = one.peak
+        for kind in ("train", "predict"):
+            row[kind] = speeds[one.name, kind]
+            row[f"{kind}_ratio"] = [a / b for a, b in zip(row[kind], speeds["timm", kind], strict=True)]
+        rows.append(row)
+        one.close()
+    return rows
+
+
+def spread(values, digits):
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def markdown(rows):
+    """A table: medians with the quartiles around them."""
+    lines = ["| | px | batch | train, images/s | ratio | predict, images/s | ratio | first step, s | peak, MiB |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        cells = [CONTESTANTS[row["name"]], row["size"], row["batch"]]
+        for kind in ("train", "predict"):
+            cells += [spread(row[kind], 0), spread(row[f"{kind}_ratio"], 2)]
+        cells += [f"{row['first_step']:.1f}", f"{row['peak_mib']:.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def draw(rows, path):
+    """Bars of the ratios to timm with their quartiles, training beside prediction."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = [row for row in rows if row["name"] != "timm"]
+    labels = [f"{CONTESTANTS[row['name']]}\n{row['size']} px, batch {row['batch']}" for row in shown]
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 0.9 + 0.55 * len(shown)), sharey=True, layout="constrained")
+    for axis, kind in zip(axes, ("train", "predict"), strict=True):
+        low, middle, high = np.percentile([row[f"{kind}_ratio"] for row in shown], [25, 50, 75], axis=1)
+        axis.barh(labels, middle, xerr=[middle - low, high - middle], color="#4477aa", ecolor="#222222")
+        axis.axvline(1.0, color="#cc3311", label="timm, eager, channels_last")
+        axis.set_xlabel(f"{kind}: images a second, relative to timm")
+    axes[0].invert_yaxis()
+    axes[1].legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--quick", action="store_true", help="three contestants, 128 px, batch 16, five rounds")
+    options.add_argument("--stock", action="store_true", help="plain Keras too (slow on JAX)")
+    options.add_argument("--compile", action="store_true", help="timm under torch.compile too (compiles for minutes)")
+    options.add_argument("--sizes", default="128", help="pixels, with commas between")
+    options.add_argument("--batches", default="16")
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
+    options.add_argument("--json", type=Path)
+    options.add_argument("--picture", type=Path)
+    options.add_argument("--serve", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    sizes, batches = ([int(text) for text in given.split(",")] for given in (chosen.sizes, chosen.batches))
+    if chosen.serve:
+        return serve(chosen.serve, sizes[0], batches[0], chosen.precision)
+    if chosen.quick:
+        sizes, batches, chosen.rounds = [128], [16], 5
+    names = ["timm", "torch", "jax"]
+    names += ["timm-compile"] * chosen.compile + ["stock-torch", "stock-jax"] * chosen.stock
+    rows = []
+    for size in sizes:
+        for batch in batches:
+            print(f"{size} px, batch {batch}", file=sys.stderr)
+            rows += compare(names, size, batch, chosen.rounds, chosen.precision)
+    found = {name: {} for name in ("torch", "jax")}
+    for row in rows[: len(names)]:
+        for kind in ("train", "predict"):
+            if row["name"] in found:
+                found[row["name"]][kind] = float(np.median(row[f"{kind}_ratio"]))
+    found |= {
+        "rows": rows,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+    print(markdown(rows))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1))
+    if chosen.picture:
+        draw(rows, chosen.picture)
+    return None
+
+
+if __name__ == "__main__":
+    main()
