@@ -57,19 +57,21 @@ def test_it_is_bounded_and_keeps_what_it_has(tmp_path):
 
 
 def test_what_is_unused_longest_makes_room(tmp_path):
-    for key in "abcd":
-        DecodedImages(tmp_path, 4 * ENTRY).put(key, PIXELS)
+    others = [f"{number:02d}" for number in range(20)]  # so many that one more is less than an eighth: counted once
+    earlier = DecodedImages(tmp_path, 24 * ENTRY)
+    for key in [*others, *"abcd"]:
+        earlier.put(key, PIXELS)
     age(tmp_path, 2, "a", "b")
     age(tmp_path, 3, "c")
-    later = DecodedImages(tmp_path, 4 * ENTRY)
+    later = DecodedImages(tmp_path, 24 * ENTRY)
     later.put("e", PIXELS)
-    assert names(tmp_path) == ["a", "b", "d", "e"]
+    assert names(tmp_path) == [*others, "a", "b", "d", "e"]
     later.get("a")  # from now on it is in use
     later.put("f", PIXELS)
-    assert names(tmp_path) == ["a", "d", "e", "f"]
+    assert names(tmp_path) == [*others, "a", "d", "e", "f"]
     with pytest.warns(RuntimeWarning, match="is full"):
         later.put("g", PIXELS)
-    assert names(tmp_path) == ["a", "d", "e", "f"]
+    assert names(tmp_path) == [*others, "a", "d", "e", "f"]
 
 
 def test_what_other_processes_write_is_counted_in_time(tmp_path):
@@ -126,7 +128,9 @@ from pathlib import Path
 import numpy as np
 from kcomp.data.decoded import DecodedImages
 kept, found = DecodedImages(Path(sys.argv[1]), 10**8), 0
-for number in range(100):
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(300):
     key, pixels = str(number % 3), np.full((200, 200, 3), number % 3, np.uint8)
     kept.put(key, pixels)
     for other in range(3):
@@ -138,11 +142,16 @@ print(found, "read")
 """
     command = [sys.executable, "-c", code, str(tmp_path / "cache")]
     several = [
-        subprocess.Popen(command, env=environment("jax"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(command, env=environment("jax"), text=True, **dict.fromkeys(["stdin", "stdout", "stderr"], -1))
         for _ in range(2)
     ]
     for process in several:
+        process.stdout.readline()  # both are ready before either begins
+    for process in several:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in several:
         output, errors = process.communicate()
         assert process.returncode == 0 and not errors, errors
-        assert int(output.split()[0]) >= 1 + 2 + 98 * 3  # once it has put a file, that file is whole at every moment
+        assert int(output.split()[0]) >= 1 + 2 + 298 * 3  # once it has put a file, that file is whole at every moment
     assert names(tmp_path / "cache") == ["0", "1", "2"]

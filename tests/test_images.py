@@ -259,6 +259,11 @@ def test_the_sides_are_read_from_the_header(options):
     assert jpeg_sides(encoded("JPEG", PICTURE[:50], **options)) == (50, 80)
 
 
+def test_tables_and_fill_bytes_before_the_frame_are_passed_over():
+    tables = b"\xff\xc4\0\4\1\1" + b"\xff\xff\xcc\0\4\2\2"
+    assert jpeg_sides(b"\xff\xd8" + tables + b"\xff\xc2\0\x11\x08\0\x32\1\0\3") == (50, 256)
+
+
 def test_a_header_that_is_cut_off_has_no_sides():
     whole = encoded("JPEG")
     found = {jpeg_sides(whole[:length]) for length in range(len(whole))} | {jpeg_sides(encoded("PNG"))}
