@@ -32,7 +32,7 @@ class Images:
     resampling:  "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear" or "bicubic"
                  (with antialiasing, as Pillow does it).
     reduced:     decode a JPEG whose shorter side is at least 4, 8 or 16 times `size` at a half, a quarter or an eighth
-                 of its sides: two to three times as fast, for pixels that differ by 1 or 2 of 255 on average.
+                 of its sides: about twice as fast, for pixels that differ by about 1 of 255 on average.
     cache_bytes: bounds kcomp's folder of decoded images in the user's cache ($KCOMP_CACHE), which all runs share; 0
                  leaves it alone. Kept are files, encoded bytes, and what a function with an attribute `identity`
                  returns, a text that no two images share and that changes when the image does; arrays are not.
