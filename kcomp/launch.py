@@ -8,7 +8,8 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from kcomp.cache import cache_folder
 
 BACKENDS = ("jax", "torch")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
@@ -52,10 +53,7 @@ def prepare(backend: str) -> None:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "jax":
-        from platformdirs import user_cache_dir
-
-        cache = Path(os.environ.get("KCOMP_CACHE") or user_cache_dir("kcomp")) / "jax"
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

@@ -1,8 +1,10 @@
 """Batches: the same for any number of workers and any order of rows; every epoch drawn anew."""
 
 import hashlib
+import os
 
 import albumentations as A
+import cv2
 import numpy as np
 import pytest
 
@@ -42,6 +44,50 @@ def test_workers_do_not_matter(workers):
 def test_the_order_of_the_rows_does_not_matter():
     turned = DIGITS.rows(np.arange(50)[::-1])
     assert digest(batches().epochs(1)) == digest(batches(turned).epochs(1))
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """Forty files of 60 x 80 pixels in two classes; the cache is empty."""
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path / "cache"))
+    draws = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "rows" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draws.integers(0, 256, (60, 80, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / "rows" / name / f"{number}.jpg"), pixels)
+    return data.read_folders(tmp_path / "rows")
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_batches_are_the_same_decoded_or_from_the_cache(workers, photographs, tmp_path):
+    def read(cache_bytes):
+        several = batches(photographs, images=data.Images(16, cache_bytes=cache_bytes))
+        several.workers = workers
+        return digest(several.epochs(0, 2))
+
+    decoded = read(0)
+    assert read(10**6) == decoded  # fills the cache in epoch 0 and reads it in epoch 1
+    for path in tmp_path.glob("rows/*/*.jpg"):
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))  # nothing left to decode
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert read(10**6) == decoded
+    with pytest.raises(ValueError, match="cannot be read"):
+        read(0)
+
+
+def test_folds_share_decoded_images(photographs, tmp_path):
+    train, held_out = data.split(data.stratified_folds(photographs, 4, seed=0), 0)
+    for rows in (train, held_out, photographs):
+        list(data.Batches(rows, 16, batch_size=8).epochs(0))
+    assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 40
+
+
+def test_a_full_cache_changes_no_batch(photographs):
+    decoded = digest(batches(photographs, images=data.Images(16, cache_bytes=0)).epochs(0, 2))
+    with pytest.warns(RuntimeWarning, match="is full"):
+        assert digest(batches(photographs, images=data.Images(16, cache_bytes=10_000)).epochs(0, 2)) == decoded
 
 
 def test_epochs_and_seeds_differ():

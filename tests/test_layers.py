@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage files scores launch values recipe runs table
-data.draws data.tables data.datasets data.splits data.images data.foreign_layers data.batches data
+usage cache files scores launch values recipe runs table
+data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch
@@ -22,7 +22,7 @@ ensemble.blending ensemble.report ensemble.submission ensemble
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
-NO_KERAS = ("usage", "files", "scores", "launch", "values", "recipe", "runs", "table", "ensemble", "cli")
+NO_KERAS = ("usage", "cache", "files", "scores", "launch", "values", "recipe", "runs", "table", "ensemble", "cli")
 
 
 def name_of(path):

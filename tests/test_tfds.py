@@ -2,13 +2,17 @@
 
 import functools
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import backends, environment, in_backend
+
+from kcomp.data.datasets import origin_of
 
 MISSING = [name for name in ("tensorflow_datasets", "array_record") if importlib.util.find_spec(name) is None]
 needs_tfds = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
@@ -78,6 +82,7 @@ def message(read, *arguments, **options):
 table = read(image_id="file")
 numbers = [int(image_id.removeprefix("sign-")) for image_id in table.ids]
 grey = read(image="grey")
+identities = [image.identity for rows in (table, grey, read("test")) for image in rows.images]
 folded = data.stratified_folds(table, 5)
 batches = data.Batches(folded, 12, batch_size=8, training=True)
 first = batches.load(0, 0)
@@ -91,6 +96,7 @@ give(
     encoded=[type(image()).__name__ for image in table.images[:2]],
     pixels=[np.array_equal(decode(image), toy_signs.pixels(number)) for image, number in zip(table.images, numbers)],
     grey=[np.array_equal(image(), toy_signs.pixels(n)[:6, :5, 0]) for image, n in zip(grey.images, numbers)],
+    identities=[len(set(identities)), identities[:30] == [image.identity for image in read().images]],
     default_ids=read("test").ids,
     integer_ids=sorted(read("test", image_id="number", label=None).ids),
     unlabelled=read("test", label=None).classes,
@@ -200,6 +206,22 @@ def test_rows_carry_the_names_ids_and_pixels_that_were_stored():
     assert found()["encoded"] == ["bytes", "bytes"]
     assert found()["pixels"] == [True] * 30
     assert found()["grey"] == [True] * 30
+
+
+@needs_tfds
+def test_every_image_has_an_identity_that_lasts():
+    assert found()["identities"] == [66, True]  # 30 pictures, 30 grey ones and 6 of the test split
+
+
+def test_a_data_set_prepared_again_has_other_identities(tmp_path):
+    builder = SimpleNamespace(data_dir=str(tmp_path))
+    assert origin_of(builder, "train") is None
+    texts = []
+    for time in (10**18, 10**18 + 1):
+        (tmp_path / "dataset_info.json").write_text("{}")
+        os.utime(tmp_path / "dataset_info.json", ns=(time, time))
+        texts.append(origin_of(builder, "train"))
+    assert len(set(texts)) == 2
 
 
 @needs_tfds

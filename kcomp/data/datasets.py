@@ -14,11 +14,20 @@ from kcomp.data.tables import Table
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The image of one record: called, it reads the record and returns encoded bytes or a uint8 array."""
+    """The image of one record: called, it reads the record and returns encoded bytes or a uint8 array.
+
+    `origin` says which split of which preparation of a data set the records are, None where that is unknown.
+    """
 
     source: Sequence[dict[str, Any]]
     position: int
     feature: str
+    origin: str | None
+
+    @property
+    def identity(self) -> str | None:
+        """What `Images` knows a decoded image by."""
+        return None if self.origin is None else f"{self.origin} {self.feature} {self.position}"
 
     def __call__(self) -> bytes | np.ndarray:
         return self.source[self.position][self.feature]
@@ -52,7 +61,8 @@ def read_tfds(
     kept = [[record[feature] for feature in wanted] for record in source]
     ids = [as_text(row[0]) for row in kept] if image_id else [f"{split}-{row:06d}" for row in range(len(source))]
     frame = pd.DataFrame({"image_id": ids}, dtype=object)
-    frame["image"] = pd.Series([StoredImage(source, row, image) for row in range(len(source))], dtype=object)
+    origin = origin_of(builder, split)
+    frame["image"] = pd.Series([StoredImage(source, row, image, origin) for row in range(len(source))], dtype=object)
     return Table(frame) if label is None else with_labels(frame, kept, builder.info.features[label].names)
 
 
@@ -87,6 +97,16 @@ def prepared(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
     if not builder.is_prepared():
         raise FileNotFoundError(f"the data set {name} is not prepared at {builder.data_dir}; {how_to_prepare(name)}")
     return builder
+
+
+def origin_of(builder: Any, split: str) -> str | None:
+    """A text that changes when a data set is prepared again, though its name, version and folder stay; None where its
+    files are not on this machine's disks."""
+    try:
+        status = Path(builder.data_dir, "dataset_info.json").stat()
+    except OSError:
+        return None
+    return f"tfds {status.st_size} {status.st_mtime_ns} {builder.data_dir} {split}"
 
 
 def how_to_prepare(name: str) -> str:

@@ -10,16 +10,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import platformdirs
 
+from kcomp.cache import cache_folder
 from kcomp.files import moved_into
 
 _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
-
-
-def cache_folder() -> Path:
-    """Where converted weights are kept: $KCOMP_CACHE, or kcomp's folder in the user's cache."""
-    return Path(os.environ.get("KCOMP_CACHE") or platformdirs.user_cache_dir("kcomp"))
 
 
 @contextlib.contextmanager
