@@ -80,8 +80,9 @@ joined = [step.operation for step in steps if isinstance(step.operation, Folded)
 give(before=len(plan.steps), after=len(steps), joined=[(one.layer.name, bool(one.activation)) for one in joined])
 """,
     )
-    # stem, depthwise, projection and grouped convolution with their normalisations; the activations of the first two
-    assert [activation for _, activation in found["joined"]] == [True, True, False, False]
+    # stem, depthwise, the two of squeeze and excitation, projection, grouped convolution; four with a normalisation, the
+    # first two with an activation layer as well
+    assert [activation for _, activation in found["joined"]] == [True, True, True, True, False, False]
     assert found["before"] - found["after"] == 6
 
 

@@ -13,9 +13,8 @@ from kcomp.models.depthwise_gradient import TiledGradient, tiles_pay
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
     """Return the convolution of images (N, H, W, C) with a kernel (height, width, C, F)."""
-    if kernel.shape[:2] == (1, 1) and images.device.type == "cpu":  # a matrix product is a tenth faster there
-        outputs = images[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
-        return outputs if bias is None else outputs + bias
+    if kernel.shape[:2] == (1, 1) and bias is None and images.device.type == "cpu":
+        return images[:, :: strides[0], :: strides[1]] @ kernel[0, 0]  # a tenth faster, but a bias would be a pass more
     return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
 
 

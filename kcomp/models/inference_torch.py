@@ -1,4 +1,4 @@
-"""A network's inference on PyTorch: batch normalisation folded into the convolution before it, activations in place."""
+"""A network's inference on PyTorch: what surrounds a convolution is folded into it, activations work in place."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -11,6 +11,8 @@ from torch.nn import functional
 from kcomp.models import convolution_torch
 from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of
 from kcomp.models.straight import Plan, Step, plan_of, with_last_uses
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def inference_of(network: keras.Model) -> Callable[[Any], Any]:
@@ -34,7 +36,7 @@ def inference_of(network: keras.Model) -> Callable[[Any], Any]:
 
 
 def folded(plan: Plan) -> Plan:
-    """The plan with each convolution, the batch normalisation after it and the activation after that in one step."""
+    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
 
 
@@ -44,44 +46,48 @@ def joined(plan: Plan) -> Iterator[Step]:
         for slot in step.reads:
             readers.setdefault(slot, []).append(number)
 
-    def next_alone(number: int) -> int:
-        """The number of the step that alone reads what step `number` gives, or -1."""
+    def next_alone(number: int) -> Step | None:
+        """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
         found = readers.get(plan.steps[number].outputs[0], [])
-        return found[0] if len(found) == 1 else -1
+        step = plan.steps[found[0]] if len(found) == 1 and found[0] >= 0 else None
+        return step if step is not None and step.direct and step.source is not None else None
 
-    taken = set()
-    for number, step in enumerate(plan.steps):
+    places = {id(step): number for number, step in enumerate(plan.steps)}
+    taken: set[int] = set()
+    for number, first in enumerate(plan.steps):
         if number in taken:
             continue
-        normalisation = activation = None
-        last = number
-        if step.direct and is_plain_convolution(step.operation):
-            if (after := next_alone(last)) >= 0 and is_plain_normalisation(plan.steps[after]):
-                normalisation, last = plan.steps[after].operation, after
-                taken.add(after)
-            if (after := next_alone(last)) >= 0 and (activation := in_place(plan.steps[after].operation)):
-                last = after
-                taken.add(after)
-        if last == number:
-            yield step
-        else:
-            call = Folded(step.operation, normalisation, activation)
-            yield dataclasses.replace(step, operation=call, outputs=plan.steps[last].outputs, training=False)
+        group = group_from(first, lambda step: next_alone(places[id(step)]))
+        taken |= {places[id(step)] for step in group}
+        yield (
+            first
+            if not group
+            else dataclasses.replace(
+                first, operation=Folded([step.operation for step in group]), outputs=group[-1].outputs, training=False
+            )
+        )
 
 
-def is_plain_convolution(layer: Any) -> bool:
-    return covers_convolution(layer) and layer.activation in (None, keras.activations.linear)
+def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
+    """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation and
+    activation, where they are there; empty where `first` does not begin such a group."""
+    group = [first]
+    if type(first.operation) is keras.layers.ZeroPadding2D and first.direct and (step := after(first)) is not None:
+        group.append(step)
+    layer = group[-1].operation
+    if not group[-1].direct or not covers_convolution(layer) or (len(group) > 1 and layer.padding != "valid"):
+        return []
+    if layer.activation is not keras.activations.linear:
+        return group
+    if (step := after(group[-1])) is not None and is_plain_normalisation(step.operation):
+        group.append(step)
+    if (step := after(group[-1])) is not None and in_place(step.operation) is not None:
+        group.append(step)
+    return group
 
 
-def is_plain_normalisation(step: Step) -> bool:
-    layer = step.operation
-    return (
-        step.direct
-        and type(layer) is keras.layers.BatchNormalization
-        and not layer.renorm
-        and layer.axis in (-1, 3)
-        and step.source is not None
-    )
+def is_plain_normalisation(layer: Any) -> bool:
+    return type(layer) is keras.layers.BatchNormalization and not layer.renorm and layer.axis in (-1, 3)
 
 
 def in_place(layer: Any) -> Callable[[Any], Any] | None:
@@ -97,26 +103,59 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
 
 
 class Folded:
-    """A convolution with the normalisation after it in its weights: gamma / sqrt(variance + epsilon) scales each filter
-    and the rest becomes the bias (Jacob et al. 2018, Quantization and training of neural networks, section 3.2)."""
+    """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
 
-    def __init__(self, layer: Any, normalisation: Any, activation: Callable[[Any], Any] | None) -> None:
-        self.layer, self.activation = layer, activation
-        self.depthwise = is_depthwise(layer)
-        kernel = layer.kernel.value
-        if self.depthwise:
-            kernel = kernel.reshape(*kernel.shape[:2], -1)
-        self.kernel, self.bias = kernel, layer.bias.value if layer.use_bias else None
-        if normalisation is not None:
-            variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
-            scale = torch.rsqrt(variance + normalisation.epsilon)
-            scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
-            shift = -mean * scale if self.bias is None else (self.bias - mean) * scale
-            self.bias = shift if normalisation.beta is None else shift + normalisation.beta.value
-            self.kernel = self.kernel * scale
+    gamma / sqrt(variance + epsilon) scales each filter, and the rest of the normalisation becomes the bias (Jacob et
+    al. 2018, Quantization and training of neural networks, section 3.2). The values are those of its making.
+    """
+
+    def __init__(self, layers: list[Any]) -> None:
+        zeros = layers.pop(0).padding if type(layers[0]) is keras.layers.ZeroPadding2D else ((0, 0), (0, 0))
+        self.layer, *others = layers
+        self.zeros: Padding = zeros
+        linear = self.layer.activation is keras.activations.linear
+        self.activation = None if linear else self.layer.activation
+        self.depthwise = is_depthwise(self.layer)
+        kernel = self.layer.kernel.value
+        self.kernel = kernel.reshape(*kernel.shape[:2], -1) if self.depthwise else kernel
+        self.bias = self.layer.bias.value if self.layer.use_bias else None
+        for layer in others:
+            if type(layer) is keras.layers.BatchNormalization:
+                self.take(layer)
+            else:
+                self.activation = in_place(layer)
+        self.kernels: dict[Padding, tuple[Any, Padding]] = {}
+
+    def take(self, normalisation: Any) -> None:
+        variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
+        scale = torch.rsqrt(variance + normalisation.epsilon)
+        scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
+        shift = -mean * scale if self.bias is None else (self.bias - mean) * scale
+        self.bias = shift if normalisation.beta is None else shift + normalisation.beta.value
+        self.kernel = self.kernel * scale
 
     def call(self, images: Any) -> Any:
+        rows, columns = padding_of(self.layer, images)
+        wanted = added(self.zeros[0], rows), added(self.zeros[1], columns)
+        if wanted not in self.kernels:
+            self.kernels[wanted] = grown(self.kernel, wanted) if self.depthwise else (self.kernel, wanted)
+        kernel, padding = self.kernels[wanted]
         function = convolution_torch.depthwise if self.depthwise else convolution_torch.dense
-        padding = padding_of(self.layer, images)
-        outputs = function(images, self.kernel, self.bias, self.layer.strides, padding)
+        outputs = function(images, kernel, self.bias, self.layer.strides, padding)
         return outputs if self.activation is None else self.activation(outputs)
+
+
+def added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
+    """A depthwise kernel (height, width, C) with zero rows above and columns to its left, and the padding that then is
+    the same on both sides: PyTorch pads both sides alike, and would have to copy the images otherwise.
+
+    With m zeros before the kernel and m more pixels of padding before the images, every product stays what it was.
+    """
+    (top, bottom), (left, right) = padding
+    above, before = max(bottom - top, 0), max(right - left, 0)
+    kernel = functional.pad(kernel, (0, 0, before, 0, above, 0))
+    return kernel, ((top + above, bottom), (left + before, right))
