@@ -66,7 +66,17 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
         return {}
     convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
     calls = dict.fromkeys(convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense))
-    return {**calls, keras.layers.BatchNormalization: functools.partial(_normalise, arithmetic.normalise)}
+    calls[keras.layers.BatchNormalization] = functools.partial(_normalise, arithmetic.normalise)
+    if hasattr(arithmetic, "silu"):
+        calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
+    return calls
+
+
+def _activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    """Return what Activation's `call` returns for silu, or None for another activation; `silu` takes inputs alone."""
+    if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
+        return None
+    return silu(inputs) if keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype) else None
 
 
 def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any) -> Any:

@@ -16,8 +16,23 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
     """Return a 1x1 convolution as a matrix product; None for larger kernels, where XLA's convolution is as fast."""
     if kernel.shape[:2] != (1, 1):
         return None
-    outputs = images[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    outputs = _dense_function()(images[:, :: strides[0], :: strides[1]], kernel[0, 0])
     return outputs if bias is None else outputs + bias
+
+
+@functools.cache
+def _dense_function() -> Any:
+    """Return the product of images (N, H, W, C) and a matrix (C, F) with its own gradients."""
+
+    def backward(saved, gradient):
+        images, matrix = saved
+        rows, others = images.reshape(-1, images.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+        # Left to itself, XLA copies the larger of the two to the other layout before it multiplies.
+        return gradient @ matrix.T, rows.T @ others
+
+    function = jax.custom_vjp(jnp.matmul)
+    function.defvjp(lambda images, matrix: (images @ matrix, (images, matrix)), backward)
+    return function
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
@@ -114,7 +129,8 @@ def _normalise_function() -> Any:
         mean = inputs.mean(axes)
         variance = (inputs * inputs).mean(axes) - mean * mean  # the formula of keras.ops.moments
         inverse = jax.lax.rsqrt(variance + epsilon)
-        outputs = (inputs - mean) * (inverse * gamma) + beta
+        scale = inverse * gamma
+        outputs = inputs * scale + (beta - mean * scale)
         return (outputs, mean, variance), (inputs, mean, inverse, gamma)
 
     def backward(epsilon, saved, gradients):
@@ -128,4 +144,26 @@ def _normalise_function() -> Any:
 
     function = jax.custom_vjp(lambda *arguments: forward(*arguments)[0], nondiff_argnums=(3,))
     function.defvjp(forward, backward)
+    return function
+
+
+def silu(inputs: Any) -> Any:
+    """Return inputs * sigmoid(inputs), computed in at least 32 bits."""
+    dtype = jnp.promote_types(inputs.dtype, jnp.float32)
+    return _silu_function()(inputs.astype(dtype)).astype(inputs.dtype)
+
+
+@functools.cache
+def _silu_function() -> Any:
+    """Return silu with a gradient that keeps the inputs alone from the way forward."""
+
+    def backward(inputs, gradient):
+        sigmoid = 0.5 * jnp.tanh(0.5 * inputs) + 0.5  # the forward expression would be merged with it, and kept
+        return (gradient * sigmoid * (1 + inputs * (1 - sigmoid)),)
+
+    def forward(inputs):
+        return inputs / (1 + jnp.exp(-inputs))
+
+    function = jax.custom_vjp(forward)
+    function.defvjp(lambda inputs: (forward(inputs), inputs), backward)
     return function
