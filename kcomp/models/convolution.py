@@ -76,7 +76,8 @@ def _activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
     """Return what Activation's `call` returns for silu, or None for another activation; `silu` takes inputs alone."""
     if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
         return None
-    return silu(inputs) if keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype) else None
+    floats = keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype)
+    return silu(inputs) if floats else None
 
 
 def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any) -> Any:
