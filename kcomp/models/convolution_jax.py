@@ -1,4 +1,4 @@
-"""Depthwise and 1x1 convolutions and batch normalisation for XLA on a CPU; kcomp.models.convolution puts them to use.
+"""Depthwise and 1x1 convolutions, batch normalisation and silu for XLA on a CPU; kcomp.models.convolution uses them.
 
 Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them. Gradients are reverse-mode only.
 """
@@ -178,7 +178,8 @@ def _silu_function() -> Any:
     """Return silu with a gradient that keeps the inputs alone from the way forward."""
 
     def backward(inputs, gradient):
-        sigmoid = 0.5 * jnp.tanh(0.5 * inputs) + 0.5  # the forward expression would be merged with it, and kept
+        small = jnp.exp(-jnp.abs(inputs))  # not the forward expression: XLA would merge the two, and keep the result
+        sigmoid = jnp.where(inputs >= 0, 1, small) / (1 + small)
         return (gradient * sigmoid * (1 + inputs * (1 - sigmoid)),)
 
     def forward(inputs):
