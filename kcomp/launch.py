@@ -1,5 +1,6 @@
 """Backends and processes: a process has one backend for its life, so other backends run in processes of their own."""
 
+import ctypes
 import difflib
 import importlib.util
 import os
@@ -46,6 +47,19 @@ def prepare(backend: str) -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what XLA frees after a step instead of fetching it from the system again, page by page.
+
+    It must run before XLA starts its threads, and does nothing where the C library is not glibc.
+    """
+    # A step of EfficientNetB0 at 128 pixels frees 600 MB: getting them back took 0.45 s of a step's 1.2 s.
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        one_arena, mapped_blocks, trim_threshold = -8, -4, -1  # of glibc's malloc.h
+        for option, value in ((one_arena, 1), (mapped_blocks, 0), (trim_threshold, -1)):
+            library.mallopt(option, value)
 
 
 def kcomp(arguments: Sequence[str], backend: str) -> int:
