@@ -58,6 +58,17 @@ def test_batch_normalisation_and_its_gradients_equal_plain_keras(backend, case):
     assert measured(backend)[f"normalisation {case}"] < 1e-5
 
 
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("bfloat16", 0.02), ("float16", 0.002)])
+def test_silu_and_its_gradient_equal_numpy_from_minus_200_to_200(dtype, tolerance):
+    assert measured("jax")[f"silu {dtype}"] < tolerance
+    assert measured("jax")[f"silu gradient {dtype}"] < tolerance
+
+
+@pytest.mark.parametrize("height", [9, 17])  # blocks of 5 and 4 rows, of 6, 6 and 5
+def test_depthwise_gradients_of_blocks_that_do_not_divide_the_rows_equal_numpy(height):
+    assert measured("jax")[f"depthwise blocks {height}"] < 1e-5
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_moving_statistics_after_three_updates_equal_the_definition(backend):
     statistics = measured(backend)[
@@ -87,6 +98,10 @@ def test_sixteen_bits_stay_sixteen_bits(backend):
 @pytest.mark.parametrize("case", PLAIN)
 def test_what_is_not_covered_runs_plain_keras(backend, case):
     assert measured(backend)[f"plain {case}"] == [0.0, 1]  # difference, calls of Keras's own
+
+
+def test_an_activation_other_than_silu_runs_plain_keras():
+    assert measured("jax")["plain activation"] == [0.0, 1]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -205,6 +220,35 @@ def measure_convolutions():
     yield "3x3 stride 2", compare_with_numpy(Conv2D(5, 3, strides=2, padding="same"), (7, 8), 2, "same")
     grouped = Conv2D(6, 7, padding="same", groups=6)
     yield "as many groups as channels", compare_with_numpy(grouped, (7, 8), 1, "same")
+
+
+def measure_silu():
+    import keras
+
+    from kcomp.models.convolution import fast_convolutions
+
+    if keras.backend.backend() != "jax":
+        return
+    inputs = np.concatenate([np.linspace(-200, 200, 801), np.linspace(-9, 9, 181)])[:, None]
+    inputs = inputs.astype("float16").astype("float64")
+    sigmoid = np.exp(-np.logaddexp(0, -inputs))
+    slope = sigmoid * (1 + inputs * (1 - sigmoid))
+    for dtype in ("float32", "bfloat16", "float16"):
+        values = np.asarray(keras.ops.cast(inputs, dtype))
+        with fast_convolutions():
+            layer = keras.layers.Activation("silu", dtype=dtype)
+            outputs, gradient = differentiate(layer, values, np.ones_like(values))
+        assert outputs.dtype == gradient.dtype == values.dtype
+        yield f"silu {dtype}", difference([outputs[801:]], [inputs[801:] * sigmoid[801:]])
+        yield f"silu gradient {dtype}", float(np.abs(np.float64(gradient) - slope).max())
+
+
+def measure_blocks():
+    from keras.layers import DepthwiseConv2D
+
+    for height in (9, 17):
+        layer = DepthwiseConv2D(3, strides=2, padding="same")
+        yield f"depthwise blocks {height}", compare_with_numpy(layer, (2 * height, 5), 2, "same", channels=2)
 
 
 def with_and_without(make, inputs, updates=1, **keywords):
@@ -334,7 +378,8 @@ def calls_and_outputs(layer, inputs, keywords):
     own = next(
         c
         for c in type(layer).__mro__
-        if c.__module__.startswith("keras") and c.__name__ in ("Conv2D", "DepthwiseConv2D", "BatchNormalization")
+        if c.__module__.startswith("keras")
+        and c.__name__ in ("Conv2D", "DepthwiseConv2D", "BatchNormalization", "Activation")
     )
     outside = keras.ops.convert_to_numpy(layer(inputs, **keywords))
     with mock.patch.object(own, "call", autospec=True, side_effect=own.call) as spy, fast_convolutions():
@@ -361,22 +406,28 @@ def measure_calls():
         "mask": (BatchNormalization(), {"training": False, "mask": keras.ops.convert_to_tensor(mask)}),
         "axis": (BatchNormalization(axis=1), {"training": False}),
     }
+    if keras.backend.backend() == "jax":
+        plain["activation"] = (keras.layers.Activation("gelu"), {})
     for name, (layer, keywords) in plain.items():
         calls, inside, outside = calls_and_outputs(layer, images, keywords)
         yield f"plain {name}", [float(np.abs(inside - outside).max()), calls]
     covered = [Conv2D(4, 1), Conv2D(6, 3, groups=6), DepthwiseConv2D(3, strides=2, padding="same")]
     calls = [calls_and_outputs(layer, images, {})[0] for layer in covered]
     calls.append(calls_and_outputs(BatchNormalization(), images, {"training": True})[0])
+    if keras.backend.backend() == "jax":
+        calls.append(calls_and_outputs(keras.layers.Activation("silu"), images, {})[0])
     yield "calls of Keras's own", sum(calls)
 
 
 def measure_restored():
-    from keras.layers import BatchNormalization, Conv2D, DepthwiseConv2D
+    import keras
+    from keras.layers import Activation, BatchNormalization, Conv2D, DepthwiseConv2D
 
     from kcomp.models.convolution import fast_convolutions
 
     def now():
-        classes = (Conv2D, DepthwiseConv2D, BatchNormalization)
+        classes = [Conv2D, DepthwiseConv2D, BatchNormalization]
+        classes += [Activation] if keras.backend.backend() == "jax" else []
         return [(c.call, vars(c).get("call")) for c in classes]
 
     before, found = now(), []
@@ -394,7 +445,8 @@ def measure_restored():
 
 
 def measure():
-    parts = [measure_convolutions, measure_normalisation, measure_model, measure_mixed, measure_calls, measure_restored]
+    parts = [measure_convolutions, measure_silu, measure_blocks, measure_normalisation]
+    parts += [measure_model, measure_mixed, measure_calls, measure_restored]
     return {name: value for part in parts for name, value in part()}
 
 

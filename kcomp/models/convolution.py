@@ -5,7 +5,7 @@
 
 Keras 3.15 leaves much of a CPU's speed unused: on JAX a depthwise convolution runs as one small convolution a channel,
 on PyTorch every convolution copies its input to the other layout and back, and batch normalisation is a chain of passes
-over the activations. The context puts arithmetic with the same result under three public layer classes.
+over the activations. The context puts arithmetic with the same result under four public layer classes.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from kcomp.models.straight import run_straight
 
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
-    """Replace `call` of Conv2D, DepthwiseConv2D and BatchNormalization by faster ones while the context lasts.
+    """Replace `call` of Conv2D, DepthwiseConv2D, BatchNormalization and Activation by faster ones while it lasts.
 
     Weights, results (to rounding) and gradients stay the same; on exit, also by an exception, classes are as before.
     Contexts may be nested, but not interleaved by threads: the classes change for the whole process.
@@ -31,11 +31,11 @@ def fast_convolutions() -> Iterator[None]:
     and again for a new batch shape; what was compiled inside stays fast outside, what was compiled outside stays slow
     inside. On PyTorch, which is eager, it must surround every call.
 
-    Covered: the three classes themselves (a subclass keeps its own arithmetic), channels_last, any float type, padding
+    Covered: the four classes themselves (a subclass keeps its own arithmetic), channels_last, any float type, padding
     "same" and "valid", no dilation. Anything else (masks, renorm, other groups, ...) runs Keras's own `call`.
         JAX on a CPU: depthwise convolutions (DepthwiseConv2D with depth_multiplier 1; Conv2D with as many groups as
-            channels and filters), 1x1 convolutions, batch normalisation that learns its statistics. Depthwise and
-            normalisation have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
+            channels and filters), 1x1 convolutions, batch normalisation that learns its statistics, Activation("silu").
+            All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
         PyTorch on any device: these, every convolution with one group, and batch normalisation in inference or frozen.
     """
     with contextlib.ExitStack() as replaced:
@@ -67,13 +67,23 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     else:
         return {}
     convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    calls: dict[Any, Any] = dict.fromkeys(
+    calls: dict[Any, Callable[..., Any]] = dict.fromkeys(
         convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense)
     )
     calls[keras.layers.BatchNormalization] = functools.partial(_normalise, arithmetic.normalise)
+    if hasattr(arithmetic, "silu"):
+        calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
     if keras.backend.backend() == "torch":
         calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
     return calls
+
+
+def _activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    """Return what Activation's `call` returns for silu, or None for another activation; `silu` takes inputs alone."""
+    if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
+        return None
+    floats = keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype)
+    return silu(inputs) if floats else None
 
 
 def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any) -> Any:
