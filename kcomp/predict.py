@@ -57,8 +57,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def forward_of(network: keras.Model) -> Forward:
     """A compiled inference function, images (batch, size, size, 3) to float32 logits (batch, classes).
 
-    It reads the network's weights at each call, and on JAX it is compiled once for a shape, whatever is frozen or
-    unfrozen in between: Keras's own predict function would be compiled anew at each stage.
+    The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
+    it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
+    compiled anew at each stage.
     """
     if keras.backend.backend() == "torch":
         return lambda images: torch_forward(network, images)

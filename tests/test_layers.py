@@ -15,8 +15,9 @@ usage files scores launch values recipe runs table
 data.draws data.tables data.datasets data.splits data.images data.foreign_layers data.batches data
 augment schedules views
 models.convolution_jax models.convolution_torch models.convolution
-models.start models.pretrained models.backbones models.classifier models
-predict training.mixed training.state training.callbacks training.fit training inference
+models.start models.pretrained models.backbones models.classifier models.cut models
+predict training.mixed training.state training.callbacks training.manifest
+training.feature_keys training.features training.cached training.fit training inference
 ensemble.blending ensemble.submission ensemble
 cli
 """.split()
