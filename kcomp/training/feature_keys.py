@@ -31,7 +31,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
         "backend": [keras.backend.backend(), device()],
         "precision": keras.config.dtype_policy().name,
         "architecture": architecture(frozen) or fingerprint,
-        "pipeline": pipeline(batches) or fingerprint,
+        "pipeline": pipeline(batches) or [fingerprint, batches.training],  # what a recipe's batches() is told
         "size": batches.image_size,
         "seed": batches.seed if draws(batches) else None,
     }
