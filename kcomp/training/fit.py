@@ -22,7 +22,7 @@ from kcomp.recipe import Loaded, Recipe, Stage
 from kcomp.runs import Run, check_same, locked, start, write_probabilities
 from kcomp.training import state
 from kcomp.training.cached import Cache, mixing_layers
-from kcomp.training.callbacks import Display, Record, Score, SeedNoise
+from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 
@@ -149,6 +149,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
             cached_batches(session, stage, frozen, network) if cached else (session.training, session.validate)
         )
         fit_epochs(session, model, stage, display, training, validate)
+    if session.recipe.monitor is None:  # the last epoch is kept; also where a kill came between it and this
+        save_weights(session.run, session.network)
     progress.stage, progress.stage_epochs = number + 1, 0
 
 
