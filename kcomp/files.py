@@ -14,16 +14,20 @@ import pandas as pd
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place when the block ends, and is removed when it fails."""
+def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` that takes its place when the block ends, and is removed when it fails.
+
+    `synced` waits until it is on the disk; without, a power cut may leave it empty.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o666 & ~current_umask())
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -54,16 +54,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(-1, keepdims=True)
 
 
-def forward_of(network: keras.Model) -> Forward:
+def forward_of(network: keras.Model, *, fold: bool = True) -> Forward:
     """A compiled inference function, images (batch, size, size, 3) to float32 logits (batch, classes).
 
-    It reads the network's weights at each call, and on JAX it is compiled once for a shape, whatever is frozen or
-    unfrozen in between: Keras's own predict function would be compiled anew at each stage.
+    The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
+    it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
+    compiled anew at each stage. `fold` lets batch normalisation on PyTorch disappear into convolutions, which is faster;
+    without it the arithmetic is that of a frozen layer in training, to the last bit.
     """
     if keras.backend.backend() == "torch":
         from kcomp.models.inference_torch import inference_of
 
-        run_torch = inference_of(network)
+        run_torch = inference_of(network, fold=fold)
         return lambda images: run_torch(images).float().cpu().numpy()
     import jax
 

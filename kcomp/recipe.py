@@ -31,6 +31,11 @@ class Stage:
                       class name; "balanced" takes rows / (classes * rows of the class), as scikit-learn does.
     weight_decay_on_all: let the optimizer's weight decay reach biases and normalisation too.
     patience:         end the stage after so many epochs without a better score by the recipe's `monitor`; None never.
+    cache_views:      None trains on the images. A number V computes the output of the layers below the first trained
+                      one once, for V augmented views of each image in turn, keeps it in the cache folder, and trains
+                      the rest on it: with V >= epochs the same as without, but for noise among the frozen layers
+                      (drop connect), which is off, and the batches' mixing, which is left out.
+    mix_features:     mix that output as the batches' MixUp and CutMix layers say, their boxes at its height and width.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Stage:
     class_weights: Mapping[str, float] | str | None = None
     weight_decay_on_all: bool = False
     patience: int | None = None
+    cache_views: int | None = None
+    mix_features: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -50,6 +57,14 @@ class Stage:
         if self.patience is not None and self.patience < 1:
             raise ValueError(
                 f"stage {self.name!r}: patience must be at least 1 epoch, or None; received {self.patience}"
+            )
+        if self.cache_views is not None and self.cache_views < 1:
+            raise ValueError(
+                f"stage {self.name!r}: cache_views must be at least 1 view, or None; received {self.cache_views}"
+            )
+        if self.mix_features and self.cache_views is None:
+            raise ValueError(
+                f"stage {self.name!r}: mix_features needs features; give cache_views, such as cache_views={self.epochs}"
             )
         try:
             re.compile(self.trainable)

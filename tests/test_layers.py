@@ -16,8 +16,9 @@ data.draws data.tables data.datasets data.splits data.decoded data.images data.f
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch
-models.start models.pretrained models.backbones models.classifier models
-predict training.mixed training.state training.callbacks training.fit training inference export
+models.start models.pretrained models.backbones models.classifier models.cut models
+predict training.mixed training.state training.callbacks training.manifest
+training.feature_keys training.features training.cached training.fit training inference export
 ensemble.blending ensemble.report ensemble.submission ensemble
 cli
 """.split()

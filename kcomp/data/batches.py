@@ -67,6 +67,7 @@ class Batches:
                 f"in that order; received {[type(layer).__name__ for layer in layers]}"
             )
         self.table, self.image_size, self.training, self.seed = table, image_size, training, seed
+        self.shape: tuple[int, ...] = (image_size, image_size, 3)
         self.batch_size = min(batch_size, len(table)) if training else batch_size
         self.transform, self.layers = transform, tuple(layers) if training else ()
         self.images = images or Images(image_size)
@@ -100,10 +101,9 @@ class Batches:
         pixels = self.images.load(self._ids[row], self._sources[row])
         if self.transform is not None:
             pixels = self._augment(pixels, row, epoch)
-        expected = (self.image_size, self.image_size, 3)
-        if pixels.shape != expected:
+        if pixels.shape != self.shape:
             raise ValueError(
-                f"an image must leave the transform with shape {expected}; row {self._ids[row]!r} has {pixels.shape}"
+                f"an image must leave the transform with shape {self.shape}; row {self._ids[row]!r} has {pixels.shape}"
             )
         return pixels
 
@@ -115,7 +115,7 @@ class Batches:
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
         """The batch of the rows at these positions, drawn for `epoch` and as its update number `index`."""
-        images = np.empty((len(rows), self.image_size, self.image_size, 3), np.float32)
+        images = np.empty((len(rows), *self.shape), np.float32)
         for place, row in enumerate(rows):
             images[place] = self.image(int(row), epoch)
         batch: Batch = {"images": images}

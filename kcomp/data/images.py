@@ -57,7 +57,7 @@ class Images:
             raise ValueError(f"`cache_bytes` must be at least 0; received {cache_bytes}")
         self.size, self.fit, self.resampling, self.reduced = size, fit, resampling, reduced
         self._cache = decoded_images(cache_folder() / "decoded", cache_bytes) if cache_bytes else None
-        self._settings = f"{cv2.__version__} {PIL.__version__} {size} {fit} {resampling} {reduced}"
+        self.settings = f"{cv2.__version__} {PIL.__version__} {size} {fit} {resampling} {reduced}"
 
     def load(self, image_id: str, image: Image) -> np.ndarray:
         """Return the image as uint8 RGB of shape (height, width, 3), read-only; ValueError names id and file."""
@@ -65,7 +65,7 @@ class Images:
             identity = identity_of(image) if self._cache is not None else None
             if self._cache is None or identity is None:
                 return read_only(self.resize(self._decode(image)))
-            key = hashlib.blake2b(f"{self._settings}\n{identity}".encode(), digest_size=16).hexdigest()
+            key = hashlib.blake2b(f"{self.settings}\n{identity}".encode(), digest_size=16).hexdigest()
             found = self._cache.get(key)
             if found is None:
                 decoded = self._decode(image)

@@ -15,11 +15,14 @@ from kcomp.models.straight import Plan, Step, plan_of, with_last_uses
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
-def inference_of(network: keras.Model) -> Callable[[Any], Any]:
+def inference_of(network: keras.Model, *, fold: bool = True) -> Callable[[Any], Any]:
     """A function of images (batch, height, width, channels) that gives what `network(images, training=False)` gives.
 
-    It takes the weights as they are at the call; folded ones are made again after an update.
+    It takes the weights as they are at the call; with `fold`, what is folded is made again after an update.
     """
+    if not fold:
+        return torch.inference_mode()(lambda images: network(images, training=False))
+
     variables = list(network.variables)
     kept: dict[str, Any] = {"versions": None, "plan": None}
 

@@ -74,12 +74,18 @@ class Record(keras.callbacks.Callback):
         progress.seconds += row["seconds"]
         if self.monitor is None or best is None or scores.better(self.monitor, row[self.monitor], best[self.monitor]):
             progress.best_epoch = progress.epochs
-            with moved_into(self.run / "best.weights.h5") as path:
-                self.network.save_weights(path)
+            if self.monitor is not None:  # else a stage's end is early enough: Keras takes long over this file
+                save_weights(self.run, self.network)
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
         self.model.stop_training = progress.stage_over
         write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
         state.save(self.run, progress, self.network, self.model.optimizer)
+
+
+def save_weights(run: Run, network: keras.Model) -> None:
+    """Write the kept epoch's weights."""
+    with moved_into(run / "best.weights.h5") as path:
+        network.save_weights(path)
 
 
 def out_of_patience(progress: state.Progress, stage: Stage, monitor: str | None) -> bool:

@@ -1,10 +1,7 @@
 """Train one run: a recipe, a fold and a seed on the current backend, from where the run folder stands."""
 
-import importlib.metadata
-import platform
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +9,6 @@ import keras
 import numpy as np
 from rich.console import Console
 
-import kcomp
 from kcomp import predict, scores
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.splits import split
@@ -20,11 +16,14 @@ from kcomp.data.tables import Table
 from kcomp.files import write_json
 from kcomp.models import set_trainable
 from kcomp.models.convolution import fast_convolutions
+from kcomp.models.cut import cut
 from kcomp.models.start import drawn_on_host
 from kcomp.recipe import Loaded, Recipe, Stage
 from kcomp.runs import Run, check_same, locked, start, write_probabilities
 from kcomp.training import state
-from kcomp.training.callbacks import Display, Record, Score, SeedNoise
+from kcomp.training.cached import Cache, mixing_layers
+from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
+from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 
 
@@ -40,6 +39,7 @@ class Session:
     stages: list[Stage]
     progress: state.Progress
     console: Console
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         self.forward = predict.forward_of(self.network)
@@ -62,6 +62,7 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
         if run.complete:
             return run.result
         session = prepare(loaded.recipe, run, table, seed=seed, fold=fold, console=console)
+        session.fingerprint = loaded.fingerprint()
         start(run, loaded, kept)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
@@ -74,40 +75,6 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
             for number in range(session.progress.stage, len(session.stages)):
                 train_stage(session, number, display)
         return finish(session)
-
-
-def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int) -> dict[str, Any]:
-    """What made this run: enough to find it, to repeat it, and to join its predictions with others."""
-    backend = keras.backend.backend()
-    packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
-    return {
-        "recipe": loaded.name,
-        "fingerprint": loaded.fingerprint(),
-        "backend": backend,
-        "device": device(),
-        "seed": seed,
-        "fold": fold,
-        "classes": list(table.classes),
-        "image_pattern": table.pattern,
-        "id_column": table.id_column,
-        "table": table.fingerprint(),
-        "precision": loaded.recipe.precision,
-        "command": sys.argv,
-        "versions": {"kcomp": kcomp.__version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def device() -> str:
-    """The device training runs on, by the backend's own name."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return str(jax.devices()[0].device_kind)
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
@@ -127,6 +94,9 @@ def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, con
     for stage in stages:  # so that a misspelt layer is found before hours of training
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
         check_loss(stage)
+        mixing_layers(stage, training)
+        if stage.cache_views is not None:
+            cut(network, spatial=stage.mix_features)
         if stage.patience and recipe.monitor is None:
             raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
     return Session(recipe, run, network, training, validation, stages, state.load_progress(run), console)
@@ -163,7 +133,10 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     session.console.print(f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights", highlight=False)
-    model = Mixed(session.network, session.training.layers, class_weights(stage, session.training.table))
+    cached = stage.cache_views is not None
+    frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
+    layers = mixing_layers(stage, session.training)
+    model = Mixed(network, layers, class_weights(stage, session.training.table))
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
@@ -172,7 +145,12 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     else:
         progress.stage, progress.stage_epochs, progress.stage_over = number, 0, False
     if progress.stage_epochs < stage.epochs and not progress.stage_over:
-        fit_epochs(session, model, stage, display)
+        training, validate = (
+            cached_batches(session, stage, frozen, network) if cached else (session.training, session.validate)
+        )
+        fit_epochs(session, model, stage, display, training, validate)
+    if session.recipe.monitor is None:  # the last epoch is kept; also where a kill came between it and this
+        save_weights(session.run, session.network)
     progress.stage, progress.stage_epochs = number + 1, 0
 
 
@@ -183,31 +161,57 @@ def restore(session: Session, model: Mixed) -> None:
     state.load_variables(session.run, session.network, model.optimizer)
 
 
-def fit_epochs(session: Session, model: Mixed, stage: Stage, display: Display) -> None:
-    progress, recipe, steps = session.progress, session.recipe, len(session.training)
+def cached_batches(
+    session: Session, stage: Stage, frozen: keras.Model, rest: keras.Model
+) -> tuple[Batches, Callable[[], np.ndarray]]:
+    """The batches of features that a cached stage trains on, and the function that scores it on features.
+
+    What is missing of them is computed here, with the weights as they are: those of the run's state, if it continues.
+    """
+    progress, started = session.progress, time.perf_counter()
+    first = progress.epochs - progress.stage_epochs
+    cache = Cache(frozen, session.training, session.validation, session.fingerprint)
+    computed = cache.fill(range(first, first + min(stage.cache_views or 1, stage.epochs)))
+    seconds = time.perf_counter() - started
+    progress.seconds += seconds
+    session.console.print(cache.line(stage, computed, seconds), highlight=False, soft_wrap=True)
+    training, validation = cache.batches(stage, first)
+    forward = predict.forward_of(rest)
+    return training, lambda: predict.probabilities(forward, validation)
+
+
+def fit_epochs(
+    session: Session,
+    model: Mixed,
+    stage: Stage,
+    display: Display,
+    training: Batches,
+    validate: Callable[[], np.ndarray],
+) -> None:
+    progress, recipe, steps = session.progress, session.recipe, len(training)
     remaining = stage.epochs - progress.stage_epochs
     score = Score(
         stage,
         progress,
-        predict=session.validate,
+        predict=validate,
         labels=session.validation.table.labels,
-        images=steps * session.training.batch_size,
+        images=steps * training.batch_size,
     )
     record = Record(session.run, session.network, score, monitor=recipe.monitor)
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
     )
-    display.batch_size = session.training.batch_size
+    display.batch_size = training.batch_size
     own = list(recipe.callbacks(recipe.values)) if recipe.callbacks else []
-    batches = session.training.epochs(progress.epochs, remaining)
+    batches = training.epochs(progress.epochs, remaining)
     try:
         model.fit(
             (as_input(batch) for batch in batches),
             initial_epoch=progress.epochs,
             epochs=progress.epochs + remaining,
             steps_per_epoch=steps,
-            callbacks=[SeedNoise(session.training.seed, progress.epochs), display, score, *own, record, line],
+            callbacks=[SeedNoise(training.seed, progress.epochs), display, score, *own, record, line],
             verbose=0,
             shuffle=False,
         )

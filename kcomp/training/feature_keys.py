@@ -1,0 +1,109 @@
+"""What makes two features the same: hashes of the frozen part, of the pipeline before it, and of an image's source."""
+
+import hashlib
+import json
+from typing import Any
+
+import albumentations
+import cv2
+import keras
+import numpy as np
+
+import kcomp
+from kcomp.data.batches import Batches
+from kcomp.data.images import Images, identity_of
+from kcomp.data.tables import Image
+from kcomp.models.cut import in_order
+from kcomp.training.manifest import device
+
+
+def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str:
+    """32 hexadecimal digits of all that features hang on beside the image and the number of its draw.
+
+    These are the values and the architecture of `frozen`, backend, device and precision, the pipeline of `batches`
+    (its seed where it draws), and versions. What cannot be described from outside, such as a layer or a transform of
+    the recipe's own, is taken as the recipe's `fingerprint`, so that any change to the recipe computes anew.
+    """
+    about = {
+        "versions": [kcomp.__version__, keras.__version__, albumentations.__version__, cv2.__version__],
+        "backend": [keras.backend.backend(), device()],
+        "precision": keras.config.dtype_policy().name,
+        "architecture": architecture(frozen) or fingerprint,
+        "pipeline": pipeline(batches) or [fingerprint, batches.training],  # what a recipe's batches() is told
+        "size": batches.image_size,
+        "seed": batches.seed if draws(batches) else None,
+    }
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for weight in frozen.weights:
+        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)).tobytes())
+    return found.hexdigest()[:32]
+
+
+def draws(batches: Batches) -> bool:
+    """Whether an image may look different in another epoch."""
+    return batches.transform is not None or type(batches) is not Batches
+
+
+def pipeline(batches: Batches) -> str | None:
+    """How an image is decoded and transformed, or None where it cannot be told from outside."""
+    images = batches.images
+    if type(batches) is not Batches or type(images) is not Images:
+        return None
+    if batches.transform is None:
+        return images.settings
+    try:
+        text = json.dumps([images.settings, albumentations.to_dict(batches.transform)], sort_keys=True)
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # another library's, or with functions in it
+        return None
+    return text if albumentations_only(json.loads(text)) else None
+
+
+def albumentations_only(described: Any) -> bool:
+    """Whether every class in albumentations' own description is its own: it writes those without their module."""
+    if isinstance(described, dict):
+        own = described.get("__class_fullname__", "")
+        return "." not in own and own != "Lambda" and all(map(albumentations_only, described.values()))
+    return not isinstance(described, list) or all(map(albumentations_only, described))
+
+
+def architecture(model: keras.Model) -> str | None:
+    """Classes, configurations and connections of a functional model, without names, or None where a class or a
+    function in it is neither Keras's nor kcomp's, so that its source may change unseen."""
+    numbers: dict[int, int] = {}
+    described = []
+    for node in in_order(model):
+        operation = node.operation
+        kind = f"{type(operation).__module__}.{type(operation).__qualname__}"
+        arguments = keras.tree.map_structure(
+            lambda value: {"tensor": numbers[id(value)]} if isinstance(value, keras.KerasTensor) else value,
+            [node.arguments.args, node.arguments.kwargs],
+        )
+        for tensor in node.output_tensors:
+            numbers[id(tensor)] = len(numbers)
+        if kind.partition(".")[0] not in ("keras", "kcomp") or isinstance(operation, keras.layers.Lambda):
+            return None
+        try:
+            config = {**operation.get_config(), "name": None, "trainable": None}
+            described.append(json.dumps([kind, config, arguments], sort_keys=True, default=listed))
+        except (NotImplementedError, TypeError, ValueError):
+            return None
+        if '"class_name": "function"' in described[-1]:  # only its name is told
+            return None
+    return "\n".join(described)
+
+
+def listed(value: Any) -> Any:
+    """Arrays and tensors among an operation's arguments as lists; TypeError for what has no numbers."""
+    array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{type(value).__name__} has no numbers")
+    return array.tolist()
+
+
+def identity(image: Image) -> str:
+    """What tells whether an image is still the same: what data.images knows of it, else a hash of its pixels."""
+    known = identity_of(image)
+    if known is not None:
+        return known
+    pixels = np.ascontiguousarray(image() if callable(image) else image)
+    return f"{pixels.shape} {pixels.dtype} {hashlib.sha256(pixels.tobytes()).hexdigest()}"

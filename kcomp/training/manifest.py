@@ -1,0 +1,47 @@
+"""What made a run: enough to find it, to repeat it, and to join its predictions with others."""
+
+import importlib.metadata
+import platform
+import sys
+import time
+from typing import Any
+
+import keras
+
+import kcomp
+from kcomp.data.tables import Table
+from kcomp.recipe import Loaded
+
+
+def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int) -> dict[str, Any]:
+    """The content of manifest.json, for a run that starts now."""
+    backend = keras.backend.backend()
+    packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
+    return {
+        "recipe": loaded.name,
+        "fingerprint": loaded.fingerprint(),
+        "backend": backend,
+        "device": device(),
+        "seed": seed,
+        "fold": fold,
+        "classes": list(table.classes),
+        "image_pattern": table.pattern,
+        "id_column": table.id_column,
+        "table": table.fingerprint(),
+        "precision": loaded.recipe.precision,
+        "command": sys.argv,
+        "versions": {"kcomp": kcomp.__version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def device() -> str:
+    """The device training runs on, by the backend's own name."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return str(jax.devices()[0].device_kind)
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
