@@ -7,6 +7,7 @@ import keras
 from kcomp import data, predict, scores, views
 from kcomp.models import pretrained
 from kcomp.models.convolution import fast_convolutions
+from kcomp.models.precision import use_precision
 from kcomp.recipe import Recipe
 from kcomp.runs import Run, write_probabilities
 
@@ -21,7 +22,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     recipe, classes, seed = run.recipe().recipe, tuple(run.manifest["classes"]), int(run.manifest["seed"])
     table = test_rows(run, recipe, test)
     chosen = chosen_views(recipe, count)
-    keras.config.set_dtype_policy(recipe.precision)
+    use_precision(recipe.precision)
     network = trained_network(run, recipe)
     with fast_convolutions():
         plain = recipe.batches(recipe.values, table, training=False, seed=seed)

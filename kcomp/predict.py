@@ -59,8 +59,8 @@ def forward_of(network: keras.Model, *, fold: bool = True) -> Forward:
 
     The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
     it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
-    compiled anew at each stage. `fold` lets batch normalisation on PyTorch disappear into convolutions, which is faster;
-    without it the arithmetic is that of a frozen layer in training, to the last bit.
+    compiled anew at each stage. With `fold`, batch normalisation disappears into convolutions on PyTorch, which is
+    faster; without it the arithmetic is that of a frozen layer in training, to the last bit.
     """
     if keras.backend.backend() == "torch":
         from kcomp.models.inference_torch import inference_of

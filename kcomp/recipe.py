@@ -16,7 +16,7 @@ import kcomp
 from kcomp import scores
 from kcomp.values import check_type, known, value_types, values_as_json, values_from_json
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
 EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets": "tfds", "array_record": "tfds"}
 
 
@@ -87,7 +87,7 @@ class Recipe:
     test:      test(values) gives the rows `kcomp predict` takes when no --test is given.
     callbacks: callbacks(values) gives Keras callbacks, made anew for each stage.
     views:     views(values) gives the views `kcomp predict` averages; see kcomp.views.
-    precision: a Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
+    precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.models.precision.
     monitor:   the score whose best epoch's weights are kept; None keeps the last epoch's, so that the out-of-fold
                score was not chosen on.
     """

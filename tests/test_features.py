@@ -69,8 +69,8 @@ from kcomp.runs import Run
 from kcomp.training import cached, features, fit
 calls = []
 original = predict.forward_of
-def counted(network):
-    forward = original(network)
+def counted(network, **options):
+    forward = original(network, **options)
     return lambda images: calls.append(network.name) or forward(images)
 predict.forward_of = counted
 loaded = recipes.load(sys.argv[1])

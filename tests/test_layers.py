@@ -15,7 +15,7 @@ usage cache files scores launch values recipe runs table
 data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
-models.inference_torch
+models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models
 predict training.mixed training.state training.callbacks training.manifest
 training.feature_keys training.features training.cached training.fit training inference export

@@ -143,3 +143,28 @@ def test_patience():
         progress = Progress(stage_epochs=len(losses), log=log)
         assert out_of_patience(progress, stage, "log_loss") is over, losses
     assert not out_of_patience(Progress(stage_epochs=3, log=log), stage, None)
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_precision_says_the_same_on_both_backends(backend):
+    """float32 leaves no backend a default of its own; PyTorch's would round convolutions on a GPU."""
+    found = conftest.in_backend(
+        backend,
+        """
+import keras
+from kcomp.models.precision import precision_in_use, use_precision
+used = {}
+for name in ("float32", "tensorfloat32", "mixed_bfloat16"):
+    use_precision(name)
+    used[name] = [keras.config.dtype_policy().name, precision_in_use()]
+flags = None
+if keras.backend.backend() == "torch":
+    import torch
+    use_precision("float32")
+    flags = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+give(used=used, flags=flags)
+""",
+    )
+    assert [policy for policy, _ in found["used"].values()] == ["float32", "float32", "mixed_bfloat16"]
+    assert found["flags"] in (None, [False, False])
+    assert backend == "jax" or found["used"]["float32"][1] != found["used"]["tensorfloat32"][1]

@@ -96,16 +96,29 @@ def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: A
         return None
     if layer.padding == "valid" and any(map(operator.lt, inputs.shape[1:3], layer.kernel_size)):
         return None
-    images, kernel = keras.ops.convert_to_tensor(inputs), keras.ops.convert_to_tensor(layer.kernel)
-    if images.dtype != kernel.dtype:  # integers, or called past Keras's automatic casts
+    kernel, bias = value_of(layer.kernel), value_of(layer.bias)
+    if inputs.dtype != kernel.dtype:  # integers, or called past Keras's automatic casts
         return None
-    bias = keras.ops.convert_to_tensor(layer.bias) if layer.use_bias else None
-    padding = padding_of(layer, images)
+    padding = padding_of(layer, inputs)
     if is_depthwise(layer):
-        outputs = depthwise(images, keras.ops.reshape(kernel, (*kernel.shape[:2], -1)), bias, layer.strides, padding)
+        outputs = depthwise(inputs, kernel.reshape(*kernel.shape[:2], -1), bias, layer.strides, padding)
     else:
-        outputs = dense(images, kernel, bias, layer.strides, padding)
+        outputs = dense(inputs, kernel, bias, layer.strides, padding)
     return outputs if outputs is None or layer.activation is None else layer.activation(outputs)
+
+
+def value_of(weight: Any) -> Any:
+    """Return a layer's weight as a tensor; Keras's own conversion takes longer than a small operation."""
+    return weight.value if isinstance(weight, keras.Variable) else weight
+
+
+def as_type(value: Any, dtype: str) -> Any:
+    """Return a tensor (or None) in a type."""
+    return (
+        value
+        if value is None or keras.backend.standardize_dtype(value.dtype) == dtype
+        else keras.ops.cast(value, dtype)
+    )
 
 
 def covers_convolution(layer: Any) -> bool:
@@ -152,15 +165,14 @@ def _normalise(
     if not keras.ops.is_tensor(inputs) or layer.axis not in (-1, len(inputs.shape) - 1):
         return None
     dtype = keras.backend.result_type(inputs.dtype, "float32")  # statistics in 16 bits would overflow
-    inputs = keras.ops.cast(inputs, dtype)
     kept = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-    values = tuple(None if value is None else keras.ops.cast(value, dtype) for value in kept)
+    values = tuple(as_type(value_of(weight), dtype) for weight in kept)
     learns = bool(training and layer.trainable)
-    result = normalise(inputs, *values, layer.epsilon, learns)
+    result = normalise(as_type(inputs, dtype), *values, layer.epsilon, learns)
     if result is None:
         return None
     (outputs, mean, variance), (_, _, moving_mean, moving_variance) = result, values
     if learns:
         layer.moving_mean.assign(moving_mean * layer.momentum + mean * (1.0 - layer.momentum))
         layer.moving_variance.assign(moving_variance * layer.momentum + variance * (1.0 - layer.momentum))
-    return keras.ops.cast(outputs, layer.compute_dtype)
+    return as_type(outputs, layer.compute_dtype)

@@ -8,8 +8,8 @@ import keras
 import torch
 from torch.nn import functional
 
-from kcomp.models import convolution_torch
 from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of
+from kcomp.models.convolution_torch import convolve
 from kcomp.models.straight import Plan, Step, plan_of, with_last_uses
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -23,11 +23,11 @@ def inference_of(network: keras.Model, *, fold: bool = True) -> Callable[[Any], 
     if not fold:
         return torch.inference_mode()(lambda images: network(images, training=False))
 
-    variables = list(network.variables)
+    tensors = [variable.value for variable in network.variables]
     kept: dict[str, Any] = {"versions": None, "plan": None}
 
     def run(images: Any) -> Any:
-        versions = [(id(variable.value), variable.value._version) for variable in variables]  # PyTorch counts updates
+        versions = [tensor._version for tensor in tensors]  # PyTorch counts updates
         with torch.inference_mode():
             if versions != kept["versions"]:
                 plan = plan_of(network)
@@ -118,33 +118,35 @@ class Folded:
         self.zeros: Padding = zeros
         linear = self.layer.activation is keras.activations.linear
         self.activation = None if linear else self.layer.activation
-        self.depthwise = is_depthwise(self.layer)
-        kernel = self.layer.kernel.value
-        self.kernel = kernel.reshape(*kernel.shape[:2], -1) if self.depthwise else kernel
+        kernel, self.groups = self.layer.kernel.value, 1
         self.bias = self.layer.bias.value if self.layer.use_bias else None
+        if is_depthwise(self.layer):
+            kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
+            self.groups = kernel.shape[-1]
         for layer in others:
             if type(layer) is keras.layers.BatchNormalization:
-                self.take(layer)
+                kernel = kernel * self.take(layer)
             else:
                 self.activation = in_place(layer)
+        self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
         self.kernels: dict[Padding, tuple[Any, Padding]] = {}
 
-    def take(self, normalisation: Any) -> None:
+    def take(self, normalisation: Any) -> Any:
+        """Take a normalisation into the bias; what is left is a factor (F,) for the kernel."""
         variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
         scale = torch.rsqrt(variance + normalisation.epsilon)
         scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
         shift = -mean * scale if self.bias is None else (self.bias - mean) * scale
         self.bias = shift if normalisation.beta is None else shift + normalisation.beta.value
-        self.kernel = self.kernel * scale
+        return scale
 
     def call(self, images: Any) -> Any:
         rows, columns = padding_of(self.layer, images)
         wanted = added(self.zeros[0], rows), added(self.zeros[1], columns)
         if wanted not in self.kernels:
-            self.kernels[wanted] = grown(self.kernel, wanted) if self.depthwise else (self.kernel, wanted)
+            self.kernels[wanted] = grown(self.kernel, wanted) if self.groups > 1 else (self.kernel, wanted)
         kernel, padding = self.kernels[wanted]
-        function = convolution_torch.depthwise if self.depthwise else convolution_torch.dense
-        outputs = function(images, kernel, self.bias, self.layer.strides, padding)
+        outputs = convolve(images, kernel, self.bias, self.layer.strides, padding, self.groups)
         return outputs if self.activation is None else self.activation(outputs)
 
 
@@ -153,12 +155,12 @@ def added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 
 def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """A depthwise kernel (height, width, C) with zero rows above and columns to its left, and the padding that then is
-    the same on both sides: PyTorch pads both sides alike, and would have to copy the images otherwise.
+    """A depthwise kernel (C, 1, height, width) with zero rows above and columns to its left, and the padding that then
+    is the same on both sides: PyTorch pads both sides alike, and would have to copy the images otherwise.
 
     With m zeros before the kernel and m more pixels of padding before the images, every product stays what it was.
     """
     (top, bottom), (left, right) = padding
     above, before = max(bottom - top, 0), max(right - left, 0)
-    kernel = functional.pad(kernel, (0, 0, before, 0, above, 0))
+    kernel = functional.pad(kernel, (before, 0, above, 0))
     return kernel, ((top + above, bottom), (left + before, right))

@@ -14,6 +14,7 @@ from kcomp.data.batches import Batches
 from kcomp.data.images import Images, identity_of
 from kcomp.data.tables import Image
 from kcomp.models.cut import in_order
+from kcomp.models.precision import precision_in_use
 from kcomp.training.manifest import device
 
 
@@ -27,7 +28,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
     about = {
         "versions": [kcomp.__version__, keras.__version__, albumentations.__version__, cv2.__version__],
         "backend": [keras.backend.backend(), device()],
-        "precision": keras.config.dtype_policy().name,
+        "precision": precision_in_use(),
         "architecture": architecture(frozen) or fingerprint,
         "pipeline": pipeline(batches) or [fingerprint, batches.training],  # what a recipe's batches() is told
         "size": batches.image_size,

@@ -17,6 +17,7 @@ from kcomp.files import write_json
 from kcomp.models import set_trainable
 from kcomp.models.convolution import fast_convolutions
 from kcomp.models.cut import cut
+from kcomp.models.precision import use_precision
 from kcomp.models.start import drawn_on_host
 from kcomp.recipe import Loaded, Recipe, Stage
 from kcomp.runs import Run, check_same, locked, start, write_probabilities
@@ -82,7 +83,7 @@ def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, con
     rows, held_out = split(table, fold)
     keras.utils.clear_session()  # an earlier run of this process must not count in the names of layers
     keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
-    keras.config.set_dtype_policy(recipe.precision)
+    use_precision(recipe.precision)
     with drawn_on_host(seed):
         network = returned(keras.Model, "model", recipe.model(recipe.values, table.classes))
     check_output(network, table.classes)
