@@ -28,6 +28,7 @@ class Config:
     peak_rate: float = 1e-5
     head_rate: float = 3e-4
     mixup: float = 0.2
+    views: int = 2  # augmented views of each image whose frozen features are kept; training takes them in turn
 
 
 def table(config):
@@ -63,14 +64,16 @@ def model(config, classes):
 def stages(config, steps):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05)
     rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
+    cached = {"cache_views": config.views, "mix_features": True}
     return [
-        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate)),
+        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate), **cached),
         Stage(
             "upper blocks",
             config.epochs,
             "head|top.*|block[67].*",
             loss,
             keras.optimizers.AdamW(rate, weight_decay=0.01),
+            **cached,
         ),
     ]
 

@@ -88,13 +88,13 @@ def kcomp_loop(images, labels, backend, precision):
     from kcomp import launch
 
     launch.prepare(backend)
-    import keras
 
     from kcomp import predict
     from kcomp.models import fast_convolutions
+    from kcomp.models.precision import use_precision
     from kcomp.training.mixed import Mixed
 
-    keras.config.set_dtype_policy(precision)
+    use_precision(precision)
     network = keras_network(images.shape[1])
     model = Mixed(network, [])
     model.compile(*keras_step(), jit_compile=backend == "jax")

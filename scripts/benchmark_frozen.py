@@ -13,6 +13,7 @@ uncounted run in either case.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -167,8 +168,8 @@ def compare(options):
             with tempfile.TemporaryDirectory() as folder:
                 cache = Path(folder)
                 measure(options, "kcomp", backend, views, cache)  # for JAX's compilations
-                for file in (cache / "features").glob("*/*/*.f32"):
-                    file.unlink()
+                for kept in ("features", "decoded"):
+                    shutil.rmtree(cache / kept, ignore_errors=True)
                 for state in ("cold", "warm"):
                     name = f"{backend}, cache_views={views}, {state}"
                     found[name] = measure(options, "kcomp", backend, views, cache)

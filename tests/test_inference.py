@@ -165,6 +165,78 @@ give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x),
     assert found["training"]
 
 
+def test_folding_keeps_what_two_layers_share_and_pads_as_keras_does():
+    """Zeros around strided depthwise convolutions, a layer used twice, a model inside, an optimizer's update."""
+    found = in_backend(
+        "torch",
+        NETWORK
+        + """
+import torch
+images = np.random.default_rng(1).uniform(0, 1, (5, 15, 16, 3)).astype("float32")
+inputs = keras.Input((15, 16, 3))
+x = layers.ZeroPadding2D(((0, 1), (1, 2)))(inputs)
+x = layers.DepthwiseConv2D(3, 2, padding="valid")(x)
+x = layers.BatchNormalization()(x)
+x = layers.DepthwiseConv2D(5, 2, padding="same")(x)
+x = layers.Activation("silu")(x)
+convolution, normalisation = layers.Conv2D(3, 1), layers.BatchNormalization()
+x = normalisation(convolution(normalisation(convolution(x))))
+inner = keras.Input((4, 5, 3))
+x = keras.Model(inner, layers.BatchNormalization()(layers.Conv2D(4, 3)(inner)))(x)
+x = layers.Dropout(0.5)(x)
+x = layers.Multiply()([x, layers.Reshape((1, 1, 4))(layers.GlobalAveragePooling2D()(x))])
+model = keras.Model(inputs, layers.Dense(3)(layers.GlobalMaxPooling2D()(x)))
+draws = np.random.default_rng(0)
+for variable in model.variables:
+    if "seed" not in variable.path:
+        variable.assign(draws.uniform(0.2, 1.0, variable.shape))
+model.compile(keras.optimizers.SGD(0.1), "mse")
+plain = lambda: keras.ops.convert_to_numpy(model(images, training=False))
+with fast_convolutions():
+    forward = predict.forward_of(model)
+    first = forward(images)
+before = plain()
+model.train_on_batch(images, np.ones((5, 3), "float32"))
+with fast_convolutions():
+    second = forward(images)
+give(first=far(first, before), second=far(second, plain()), moved=far(before, plain()))
+""",
+    )
+    assert max(found["first"], found["second"]) < 1e-5 and found["moved"] > 1e-3
+
+
+def test_a_model_with_a_call_of_its_own_keeps_it():
+    found = in_backend(
+        "torch",
+        NETWORK
+        + """
+from kcomp.models.straight import plan_of
+
+class Scaled(type(network())):
+    def call(self, inputs, training=None, mask=None):
+        return 2.0 * super().call(inputs, training=training, mask=mask)
+
+plain = network()
+scaled = Scaled(plain.inputs, plain.outputs)
+named = keras.Model(plain.input, {"logits": plain.output})
+with fast_convolutions():
+    one, two = predict.forward_of(plain)(images), predict.forward_of(scaled)(images)
+    names = list(named(images))
+keras.config.set_dtype_policy("mixed_bfloat16")
+inputs = keras.Input((4,))
+x = layers.Dense(64, dtype="float32")(inputs)
+model = keras.Model(inputs, layers.Dense(3, dtype="float32")(x))
+rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+exact = keras.ops.convert_to_numpy(model(rows, training=False))
+with fast_convolutions():
+    fast = keras.ops.convert_to_numpy(model(rows, training=False))
+give(twice=far(two, 2 * one), names=names, plan=plan_of(scaled) is None, mixed=far(fast, exact))
+""",
+    )
+    assert found["twice"] < 1e-6 and found["names"] == ["logits"] and found["plan"]
+    assert found["mixed"] == 0.0
+
+
 @pytest.mark.parametrize("case", [(5, 1, 4, 6), (5, 2, 9, 11), (7, 1, 8, 8), (4, 1, 6, 6)], ids=str)
 def test_the_gradient_from_tiles_is_that_of_float64(case):
     found = in_backend(

@@ -130,7 +130,7 @@ from kcomp.runs import Run
 from kcomp.training import fit
 loaded = recipes.load(sys.argv[1])
 table = loaded.recipe.table(loaded.recipe.values)
-session = fit.prepare(loaded.recipe, Run(Path("none")), table, seed=5, fold=1, console=Console())
+session = fit.prepare(loaded, Run(Path("none")), table, seed=5, fold=1, console=Console())
 def digest(arrays):
     sha = hashlib.sha256()
     for array in arrays: sha.update(np.ascontiguousarray(array).tobytes())

@@ -5,7 +5,8 @@
 
 Keras 3.15 leaves much of a CPU's speed unused: on JAX a depthwise convolution runs as one small convolution a channel,
 on PyTorch every convolution copies its input to the other layout and back, and batch normalisation is a chain of passes
-over the activations. The context puts arithmetic with the same result under four public layer classes.
+over the activations. The context puts arithmetic with the same result under public layer classes, and on PyTorch a
+shorter way from layer to layer under functional models.
 """
 
 import contextlib
@@ -36,7 +37,8 @@ def fast_convolutions() -> Iterator[None]:
         JAX on a CPU: depthwise convolutions (DepthwiseConv2D with depth_multiplier 1; Conv2D with as many groups as
             channels and filters), 1x1 convolutions, batch normalisation that learns its statistics, Activation("silu").
             All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
-        PyTorch on any device: these, every convolution with one group, and batch normalisation in inference or frozen.
+        PyTorch on any device: these convolutions and all others with one group, batch normalisation in training and in
+            inference, and the `call` of functional models (kcomp.models.straight).
     """
     with contextlib.ExitStack() as replaced:
         for layer_class, accelerated in _accelerated_calls().items():

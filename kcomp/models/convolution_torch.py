@@ -21,7 +21,8 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
     """Return the convolution of each channel with its own (height, width) of the kernel."""
     kernel = kernel.permute(2, 0, 1)[:, None]
-    if torch.is_grad_enabled() and kernel.requires_grad and images.device.type == "cpu":
+    learns = torch.is_grad_enabled() and kernel.requires_grad and not torch.compiler.is_compiling()  # nor exported
+    if learns and images.device.type == "cpu":
         (top, bottom), (left, right) = padding
         padded = images.shape[1] + top + bottom, images.shape[2] + left + right
         if tiles_pay(kernel, strides, padded):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from kcomp.models.classifier import leaves
+from kcomp.models.straight import is_plain_functional
 
 
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
@@ -40,7 +41,7 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 def in_order(network: keras.Model) -> list[Any]:
     """The calls of layers that make up a functional model, each after those it needs."""
-    if not hasattr(network, "_nodes_by_depth") or len(network.inputs) != 1 or len(network.outputs) != 1:
+    if not hasattr(network, "_nodes_by_depth") or not is_plain_functional(network):
         raise ValueError(
             f"only a functional model, keras.Model(inputs, outputs), of one input and one output can be cut; "
             f"received a {type(network).__name__}"

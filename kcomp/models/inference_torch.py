@@ -1,6 +1,7 @@
-"""A network's inference on PyTorch: what surrounds a convolution is folded into it, activations work in place."""
+"""A network's inference on PyTorch: convolutions take in the layers around them, activations overwrite their input."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 import torch
 from torch.nn import functional
 
-from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of
+from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of, value_of
 from kcomp.models.convolution_torch import convolve
 from kcomp.models.straight import Plan, Step, plan_of, with_last_uses
 
@@ -18,7 +19,8 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 def inference_of(network: keras.Model, *, fold: bool = True) -> Callable[[Any], Any]:
     """A function of images (batch, height, width, channels) that gives what `network(images, training=False)` gives.
 
-    It takes the weights as they are at the call; with `fold`, what is folded is made again after an update.
+    It takes the weights as they are at the call; with `fold`, what is folded is made again after the variables it had
+    when this was called were assigned, loaded or trained.
     """
     if not fold:
         return torch.inference_mode()(lambda images: network(images, training=False))
@@ -62,23 +64,23 @@ def joined(plan: Plan) -> Iterator[Step]:
             continue
         group = group_from(first, lambda step: next_alone(places[id(step)]))
         taken |= {places[id(step)] for step in group}
-        yield (
-            first
-            if not group
-            else dataclasses.replace(
-                first, operation=Folded([step.operation for step in group]), outputs=group[-1].outputs, training=False
-            )
-        )
+        operation = Folded([step.operation for step in group]) if group else quick(first)
+        outputs = group[-1].outputs if group else first.outputs
+        unchanged = operation is first.operation
+        yield dataclasses.replace(first, operation=operation, outputs=outputs, training=first.training and unchanged)
 
 
 def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
     """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation and
     activation, where they are there; empty where `first` does not begin such a group."""
     group = [first]
-    if type(first.operation) is keras.layers.ZeroPadding2D and first.direct and (step := after(first)) is not None:
+    zeros = type(first.operation) is keras.layers.ZeroPadding2D and first.operation.data_format == "channels_last"
+    if zeros and first.direct and (step := after(first)) is not None:
         group.append(step)
     layer = group[-1].operation
-    if not group[-1].direct or not covers_convolution(layer) or (len(group) > 1 and layer.padding != "valid"):
+    if first.source is None or not group[-1].direct or not covers_convolution(layer):
+        return []
+    if len(group) > 1 and layer.padding != "valid":
         return []
     if layer.activation is not keras.activations.linear:
         return group
@@ -105,6 +107,27 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
     return None
 
 
+class Quick:
+    """A layer whose work is smaller than Keras's way to it: squeeze and excitation has three of them in each block."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.call = function
+
+
+def quick(step: Step) -> Any:
+    """The step's operation, or one that does the same with less ado."""
+    layer = step.operation
+    if not step.direct or (step.source is None and type(layer) is not keras.layers.Multiply):
+        return layer
+    if type(layer) is keras.layers.GlobalAveragePooling2D and layer.data_format == "channels_last":
+        return Quick(lambda images: images.mean((1, 2), layer.keepdims))
+    if type(layer) is keras.layers.Reshape:
+        return Quick(lambda values: values.reshape(len(values), *layer.target_shape))
+    if type(layer) is keras.layers.Multiply:
+        return Quick(lambda values: functools.reduce(torch.mul, values))
+    return layer
+
+
 class Folded:
     """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
 
@@ -118,8 +141,8 @@ class Folded:
         self.zeros: Padding = zeros
         linear = self.layer.activation is keras.activations.linear
         self.activation = None if linear else self.layer.activation
-        kernel, self.groups = self.layer.kernel.value, 1
-        self.bias = self.layer.bias.value if self.layer.use_bias else None
+        kernel, self.groups = value_of(self.layer.kernel), 1
+        self.bias = value_of(self.layer.bias)
         if is_depthwise(self.layer):
             kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
             self.groups = kernel.shape[-1]
@@ -146,6 +169,12 @@ class Folded:
         if wanted not in self.kernels:
             self.kernels[wanted] = grown(self.kernel, wanted) if self.groups > 1 else (self.kernel, wanted)
         kernel, padding = self.kernels[wanted]
+        if self.bias is not None and kernel.shape[2:] == images.shape[1:3] == (
+            1,
+            1,
+        ):  # a pooled vector: a convolution would only prepare longer
+            outputs = torch.addmm(self.bias, images[:, 0, 0], kernel[:, :, 0, 0].t())[:, None, None]
+            return outputs if self.activation is None else self.activation(outputs)
         outputs = convolve(images, kernel, self.bias, self.layer.strides, padding, self.groups)
         return outputs if self.activation is None else self.activation(outputs)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionary()
 
@@ -112,11 +113,14 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
     plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
+    if not keras.ops.is_tensor(inputs) and not isinstance(inputs, np.ndarray):
+        return None
     return plan.run(inputs, training)
 
 
 def plan_of(model: Any) -> Plan | None:
-    """The plan of a functional model, or None where it has several inputs or outputs, or layers that pass masks on."""
+    """The plan of a functional model, or None where it has several inputs or outputs, a `call` of its own, or layers
+    that pass masks on."""
     if model not in _plans:
         _plans[model] = make_plan(model)
     return _plans[model]
@@ -124,8 +128,7 @@ def plan_of(model: Any) -> Plan | None:
 
 def make_plan(model: Any) -> Plan | None:
     by_depth = getattr(model, "_nodes_by_depth", None)  # not public; without it Keras's own way remains
-    single = len(getattr(model, "inputs", [])) == len(getattr(model, "outputs", [])) == 1
-    if by_depth is None or not single or any(map(masks, model.layers)):
+    if by_depth is None or not is_plain_functional(model) or any(map(masks, model.layers)):
         return None
     slots = {id(model.inputs[0]): 0}
     steps = []
@@ -134,10 +137,16 @@ def make_plan(model: Any) -> Plan | None:
             continue
         for tensor in node.outputs:
             slots.setdefault(id(tensor), len(slots))
-        steps.append(step_of(node, slots))
+        steps.append(step_of(node, slots, model.compute_dtype))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
     return Plan(tuple(with_last_uses(steps, result)), len(slots), 0, result, source.dtype, len(source.shape))
+
+
+def is_plain_functional(model: Any) -> bool:
+    """Whether a model is Keras's functional class itself, with one tensor in and one out."""
+    own = type(model).__module__.startswith("keras.")  # a subclass may have a `call` that does more
+    return own and all(isinstance(getattr(model, name, None), keras.KerasTensor) for name in ("input", "output"))
 
 
 def masks(layer: Any) -> bool:
@@ -147,7 +156,7 @@ def masks(layer: Any) -> bool:
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
 
 
-def step_of(node: Any, slots: dict[int, int]) -> Step:
+def step_of(node: Any, slots: dict[int, int], dtype: str) -> Step:
     operation = node.operation
 
     def place(value: Any) -> Any:
@@ -162,14 +171,15 @@ def step_of(node: Any, slots: dict[int, int]) -> Step:
             if value is not None
         },
         tuple(slots[id(tensor)] for tensor in node.outputs),
-        direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors]),
+        direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors], dtype),
         training=bool(getattr(operation, "_call_has_training_arg", False)),
     )
 
 
-def is_direct(operation: Any, dtypes: list[str]) -> bool:
-    """Whether nothing of Keras's `__call__` matters to this operation: Keras's own, without layers inside, in one
-    precision that its inputs have, and neither quantized, rematerialised nor regularised by what it returns."""
+def is_direct(operation: Any, dtypes: list[str], dtype: str) -> bool:
+    """Whether nothing of Keras's `__call__` matters to this operation: Keras's own, without layers inside, in the one
+    precision that its inputs and the whole model (`dtype`) have, and neither quantized, rematerialised nor regularised
+    by what it returns."""
     if not type(operation).__module__.startswith("keras."):
         return False
     if not isinstance(operation, keras.layers.Layer):
@@ -177,7 +187,7 @@ def is_direct(operation: Any, dtypes: list[str]) -> bool:
     return (
         operation.built
         and not list(operation._flatten_layers(include_self=False))
-        and operation.compute_dtype == operation.variable_dtype
+        and operation.compute_dtype == operation.variable_dtype == dtype  # else Keras casts weights around the call
         and all(dtype == operation.input_dtype for dtype in dtypes)
         and operation.quantization_mode is None
         and getattr(operation, "activity_regularizer", None) is None

@@ -80,7 +80,7 @@ class Cache:
     def line(self, stage: Stage, computed: int, seconds: float) -> str:
         """What there is to say about the features once they are there."""
         failures = [features.failure for features in (self.trained, self.held_out) if features.failure]
-        where = f"not kept, for {self.trained.folder} cannot be written ({failures[0]})" if failures else "kept"
+        where = f"kept in memory only, not in {self.trained.folder} ({failures[0]})" if failures else "kept"
         shape = self.trained.shape
         return f"stage {stage.name!r}: {computed} features of shape {shape} computed in {seconds:.1f} s, {where}"
 

@@ -30,7 +30,8 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
         "backend": [keras.backend.backend(), device()],
         "precision": precision_in_use(),
         "architecture": architecture(frozen) or fingerprint,
-        "pipeline": pipeline(batches) or [fingerprint, batches.training],  # what a recipe's batches() is told
+        # what cannot be described may hang on all that a recipe's batches() is told, its rows too
+        "pipeline": pipeline(batches) or [fingerprint, batches.training, batches.table.fingerprint()],
         "size": batches.image_size,
         "seed": batches.seed if draws(batches) else None,
     }
@@ -81,7 +82,7 @@ def architecture(model: keras.Model) -> str | None:
         )
         for tensor in node.output_tensors:
             numbers[id(tensor)] = len(numbers)
-        if kind.partition(".")[0] not in ("keras", "kcomp") or isinstance(operation, keras.layers.Lambda):
+        if not all(map(is_known, layers_in(operation))):
             return None
         try:
             config = {**operation.get_config(), "name": None, "trainable": None}
@@ -91,6 +92,20 @@ def architecture(model: keras.Model) -> str | None:
         if '"class_name": "function"' in described[-1]:  # only its name is told
             return None
     return "\n".join(described)
+
+
+def layers_in(operation: Any) -> list[Any]:
+    """The operation and the layers inside it, however deep."""
+    return [
+        operation,
+        *(operation._flatten_layers(include_self=False) if isinstance(operation, keras.layers.Layer) else []),
+    ]
+
+
+def is_known(operation: Any) -> bool:
+    """Whether the source of an operation is Keras's or kcomp's, so that versions and configuration tell all of it."""
+    known = type(operation).__module__.partition(".")[0] in ("keras", "kcomp")
+    return known and not isinstance(operation, keras.layers.Lambda)
 
 
 def listed(value: Any) -> Any:

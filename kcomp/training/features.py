@@ -1,6 +1,7 @@
 """Features of a frozen network: computed once for each image and draw, kept on disk, and in memory while they fit."""
 
 import hashlib
+import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ class Features:
     A file holds one image's features for one draw: float32 and a checksum, so a damaged file counts as missing.
     """
 
-    def __init__(self, batches: Batches, shape: Sequence[int], key: str, *, memory_bytes: int = 2 << 30) -> None:
+    def __init__(self, batches: Batches, shape: Sequence[int], key: str, *, memory_bytes: int = 1 << 30) -> None:
         self.batches, self.shape, self.memory_bytes = batches, tuple(shape), memory_bytes
         self.folder = cache_folder() / "features" / key
         self.failure: OSError | None = None
@@ -47,6 +48,9 @@ class Features:
         wanted = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
         found = ahead(self.find, iter(wanted), self.batches.workers)
         missing = [place for place, there in zip(wanted, found, strict=True) if not there]
+        needed = len(missing) * self._bytes
+        if missing and self.failure is None and needed > free_bytes(self.folder) / 2:
+            self.failure = OSError(f"{needed / 2**30:.1f} GiB would be more than half of what is free")
         parts = [missing[start : start + count] for start in range(0, len(missing), count)]
         images = ahead(self.images, ((part, count) for part in parts), self.batches.workers)
         for part, given in zip(parts, images, strict=True):
@@ -107,6 +111,11 @@ class Features:
 
     def path(self, row: int, draw: int) -> Path:
         return self.folder / str(draw) / f"{self._names[row]}.f32"
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where a folder lies, or will lie."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 
 def checksum(content: bytes) -> bytes:

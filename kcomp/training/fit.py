@@ -40,7 +40,7 @@ class Session:
     stages: list[Stage]
     progress: state.Progress
     console: Console
-    fingerprint: str = ""
+    fingerprint: str  # of the recipe
 
     def __post_init__(self) -> None:
         self.forward = predict.forward_of(self.network)
@@ -62,8 +62,7 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
         check_same(run, kept)
         if run.complete:
             return run.result
-        session = prepare(loaded.recipe, run, table, seed=seed, fold=fold, console=console)
-        session.fingerprint = loaded.fingerprint()
+        session = prepare(loaded, run, table, seed=seed, fold=fold, console=console)
         start(run, loaded, kept)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
@@ -78,8 +77,9 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
         return finish(session)
 
 
-def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
+def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
     """Split, build the model with its initial weights, and make batches and stages."""
+    recipe = loaded.recipe
     rows, held_out = split(table, fold)
     keras.utils.clear_session()  # an earlier run of this process must not count in the names of layers
     keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
@@ -100,7 +100,8 @@ def prepare(recipe: Recipe, run: Run, table: Table, *, seed: int, fold: int, con
             cut(network, spatial=stage.mix_features)
         if stage.patience and recipe.monitor is None:
             raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
-    return Session(recipe, run, network, training, validation, stages, state.load_progress(run), console)
+    progress, fingerprint = state.load_progress(run), loaded.fingerprint()
+    return Session(recipe, run, network, training, validation, stages, progress, console, fingerprint)
 
 
 def returned(kind: type, name: str, value: Any) -> Any:
