@@ -205,9 +205,10 @@ from kcomp import models
 from kcomp.data import Batches
 from kcomp.models.cut import cut
 from kcomp.training.mixed import Mixed
-recipe = loaded.with_values(views=2, mix=True).recipe
+changed = loaded.with_values(views=2, mix=True)
+recipe = changed.recipe
 table = recipe.table(recipe.values)
-session = fit.prepare(recipe, Run(Path("none")), table, seed=5, fold=1, console=Console())
+session = fit.prepare(changed, Run(Path("none")), table, seed=5, fold=1, console=Console())
 stage = session.stages[0]
 models.set_trainable(session.network, "head")
 frozen, rest = cut(session.network, spatial=True)

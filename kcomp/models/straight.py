@@ -146,7 +146,14 @@ def make_plan(model: Any) -> Plan | None:
 def is_plain_functional(model: Any) -> bool:
     """Whether a model is Keras's functional class itself, with one tensor in and one out."""
     own = type(model).__module__.startswith("keras.")  # a subclass may have a `call` that does more
-    return own and all(isinstance(getattr(model, name, None), keras.KerasTensor) for name in ("input", "output"))
+    return own and all(is_one(getattr(model, name, None)) for name in ("input", "output"))
+
+
+def is_one(structure: Any) -> bool:
+    """Whether inputs or outputs are one tensor, bare or in a list; a dictionary of one stays a dictionary."""
+    if isinstance(structure, list | tuple) and len(structure) == 1:
+        return is_one(structure[0])
+    return isinstance(structure, keras.KerasTensor)
 
 
 def masks(layer: Any) -> bool:
