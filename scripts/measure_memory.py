@@ -59,7 +59,9 @@ def make_images(folder, count):
 
 
 def measured(folder, chosen):
-    from kcomp import data
+    from kcomp import data, launch
+
+    launch.keep_freed_memory()  # as every `kcomp train` does
 
     found = {"imports": resident()}
     started = time.process_time()
