@@ -35,22 +35,10 @@ CLASSES = 10
 # ---------------------------------------------------------------- a contestant, in its own process
 
 
-def import_timm():
-    """timm without torchvision's compiled operators, which PyPI builds for CUDA only."""
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import timm
-
-    return timm, library
-
-
 def timm_loop(images, labels, *, compiled, precision):
     """Functions that do n updates, and n forward passes, as a careful PyTorch user writes them."""
-    timm, _ = import_timm()
     import torch
+    from timm_peer import timm
     from torch.nn import functional
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -92,12 +80,15 @@ def kcomp_loop(images, labels, backend, precision):
     from kcomp import predict
     from kcomp.models import fast_convolutions
     from kcomp.models.precision import use_precision
+    from kcomp.models.start import drawn_on_host
     from kcomp.training.mixed import Mixed
 
     use_precision(precision)
-    network = keras_network(images.shape[1])
-    model = Mixed(network, [])
-    model.compile(*keras_step(), jit_compile=backend == "jax")
+    with drawn_on_host(0):
+        network = keras_network(images.shape[1])
+        model = Mixed(network, [])
+        model.compile(*keras_step(), jit_compile=backend == "jax")
+        model.optimizer.build(model.trainable_variables)
     forward = predict.forward_of(network)
 
     def train(count):

@@ -42,14 +42,10 @@ def time_timm(options):
     import cv2
     import numpy as np
     import torch
+    from timm_peer import timm
     from torch.nn import functional as F
 
     from kcomp import data
-
-    library = torch.library.Library("torchvision", "FRAGMENT")  # timm imports torchvision, which lacks them on a CPU
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import timm
 
     rows, _ = data.split(rows_of(options), 0)
     torch.manual_seed(0)

@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,22 @@ def kcomp(*arguments, backend=None, cwd, check=True):
     if check and done.returncode:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return done
+
+
+def killed_after(epochs, run, arguments, *, backend, cwd):
+    """Run the command line, kill -9 it once the run folder has the state of that many epochs, in the middle of the next."""
+    command = [sys.executable, "-m", "kcomp.cli", *map(str, arguments)]
+    state, log = run / "state" / "epoch.npz", run / "log.csv"
+
+    def reached():
+        written = log.exists() and state.exists() and state.stat().st_mtime >= log.stat().st_mtime
+        return written and len(log.read_text().splitlines()) == epochs + 1
+
+    process = subprocess.Popen(command, env=environment(backend), cwd=cwd, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 200
+    while not reached():
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "result.json").exists()

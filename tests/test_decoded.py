@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from types import SimpleNamespace
 
@@ -86,8 +87,21 @@ def test_what_other_processes_write_is_counted_in_time(tmp_path):
     )  # theirs, and 11 until more than an eighth was written and the next count found it full
 
 
+def test_what_other_processes_remove_makes_room(tmp_path):
+    kept = DecodedImages(tmp_path, 40 * ENTRY)
+    (tmp_path / "theirs").write_bytes(bytes(36 * ENTRY))
+    for key in "abcd":  # not yet an eighth of the limit: nothing is counted again by itself
+        kept.put(key, PIXELS)
+    (tmp_path / "theirs").unlink()
+    kept.put("more", PIXELS)
+    assert "more" in names(tmp_path)
+
+
 def test_half_of_the_free_disk_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * ENTRY))
+    def usage(path):
+        return SimpleNamespace(free=5 * ENTRY - sum(file.stat().st_size for file in path.iterdir()))
+
+    monkeypatch.setattr(decoded.shutil, "disk_usage", usage)
     kept = DecodedImages(tmp_path, 100 * ENTRY)
     with pytest.warns(RuntimeWarning, match="is full"):
         for key in "abc":
@@ -113,7 +127,7 @@ def test_a_read_only_folder_is_read(tmp_path, monkeypatch):
         raise PermissionError(30, "Read-only file system")
 
     monkeypatch.setattr(decoded.os, "utime", refuse)
-    monkeypatch.setattr(decoded.Path, "open", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     kept = DecodedImages(tmp_path, 10**6)
     np.testing.assert_array_equal(kept.get("a"), PIXELS)
     with pytest.warns(RuntimeWarning, match=r"cannot be written \(Read-only file system\)"):

@@ -1,11 +1,6 @@
 """Cached stages on both backends: the same as uncached ones, computed once, and never taken for something else."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import conftest
 import pandas as pd
@@ -256,24 +251,10 @@ give(numbers=numbers, layers=[type(layer).__name__ for layer in batches.layers],
 def test_a_killed_run_continues_on_its_features(backend, recipe, tmp_path):
     train = ("train", "small.py", "--seed", "5", "--set", "views=2", "--set", "mix=true", "--set", "pause=0.7", "-o")
     conftest.kcomp(*train, "whole", backend=backend, cwd=tmp_path)
-    state, log = tmp_path / "run" / "state" / "epoch.npz", tmp_path / "run" / "log.csv"
-    command = [sys.executable, "-m", "kcomp.cli", *train, "run"]
     for epochs in (2, 4):  # inside the first stage, and inside the second, whose frozen part is another
-        process = subprocess.Popen(command, env=conftest.environment(backend), cwd=tmp_path, stdout=subprocess.DEVNULL)
-        deadline = time.time() + 200
-        while not (
-            log.exists()
-            and state.exists()
-            and len(log.read_text().splitlines()) == epochs + 1
-            and state.stat().st_mtime >= log.stat().st_mtime
-        ):
-            assert process.poll() is None and time.time() < deadline
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "run" / "result.json").exists()
+        conftest.killed_after(epochs, tmp_path / "run", (*train, "run"), backend=backend, cwd=tmp_path)
     conftest.kcomp(*train, "run", backend=backend, cwd=tmp_path)
-    ours, theirs = pd.read_csv(log), pd.read_csv(tmp_path / "whole" / "log.csv")
+    ours, theirs = (pd.read_csv(tmp_path / name / "log.csv") for name in ("run", "whole"))
     exact = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accuracy"]
     pd.testing.assert_frame_equal(ours[exact], theirs[exact], check_exact=True)
     assert (tmp_path / "run" / "oof.csv").read_bytes() == (tmp_path / "whole" / "oof.csv").read_bytes()

@@ -20,10 +20,24 @@ models.start models.pretrained models.backbones models.classifier models.cut mod
 predict training.mixed training.state training.callbacks training.manifest
 training.feature_keys training.features training.cached training.fit training inference export
 ensemble.blending ensemble.report ensemble.submission ensemble
+commands.common commands.train commands.predict commands.ensemble commands.export commands.submit commands.runs commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
-NO_KERAS = ("usage", "cache", "files", "scores", "launch", "values", "recipe", "runs", "table", "ensemble", "cli")
+NO_KERAS = (
+    "usage",
+    "cache",
+    "files",
+    "scores",
+    "launch",
+    "values",
+    "recipe",
+    "runs",
+    "table",
+    "ensemble",
+    "commands",
+    "cli",
+)
 
 
 def name_of(path):
@@ -70,6 +84,17 @@ def test_the_command_line_imports_nothing_heavy():
     heavy = {"keras", "numpy", "pandas", "cv2", "rich", "sklearn"}
     code = f"import sys, kcomp.cli; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_training_on_jax_does_not_import_pytorch():
+    code = """
+import sys
+from kcomp import launch
+launch.prepare("jax")
+import albumentations, kcomp.training.fit, kcomp.inference
+print("torch" in sys.modules, "albumentations" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False True\n"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -1,11 +1,6 @@
 """Training on both backends: the same experiment, a run folder that is whole, and errors before hours are lost."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import conftest
 import numpy as np
@@ -165,26 +160,11 @@ def test_a_finished_run_is_left_alone(trained, backend):
 @pytest.mark.parametrize("backend", conftest.backends())
 def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp_path):
     write(tmp_path)
-    command = [sys.executable, "-m", "kcomp.cli", "train", "tiny.py", "--seed", "5", "-o", "run"]
-    state, log = tmp_path / "run" / "state" / "epoch.npz", tmp_path / "run" / "log.csv"
+    train = ("train", "tiny.py", "--seed", "5", "-o", "run", "--set", "pause=1.0")
     for epochs in (1, 3):  # once between stages, once inside one
-        process = subprocess.Popen(
-            [*command, "--set", "pause=1.0"], env=conftest.environment(backend), cwd=tmp_path, stdout=subprocess.DEVNULL
-        )
-        deadline = time.time() + 120
-        while not (
-            log.exists()
-            and state.exists()
-            and len(log.read_text().splitlines()) == epochs + 1
-            and state.stat().st_mtime >= log.stat().st_mtime
-        ):
-            assert process.poll() is None and time.time() < deadline
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "run" / "result.json").exists()
-    conftest.kcomp("train", "tiny.py", "--seed", "5", "-o", "run", "--set", "pause=1.0", backend=backend, cwd=tmp_path)
-    ours, theirs = pd.read_csv(log), pd.read_csv(run_of(trained, backend) / "log.csv")
+        conftest.killed_after(epochs, tmp_path / "run", train, backend=backend, cwd=tmp_path)
+    conftest.kcomp(*train, backend=backend, cwd=tmp_path)
+    ours, theirs = (pd.read_csv(run / "log.csv") for run in (tmp_path / "run", run_of(trained, backend)))
     exact = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accuracy"]
     pd.testing.assert_frame_equal(ours[exact], theirs[exact])
     assert (tmp_path / "run" / "oof.csv").read_bytes() == (run_of(trained, backend) / "oof.csv").read_bytes()

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import io
 import os
-import secrets
 import shutil
 import struct
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kcomp.files import replacing
+
 MAGIC = b"kcomp 1\n"
 HEADER = struct.Struct("<8sIIQ")  # magic, height, width, the sum of the content as 64-bit words
 RECENT = 3600.0  # seconds; a use is noted at most so often, and what was used since is never removed for something new
@@ -21,7 +22,7 @@ RECENT = 3600.0  # seconds; a use is noted at most so often, and what was used s
 
 class DecodedImages:
     """Files of uint8 RGB pixels by key, at most `limit` bytes of them in `folder`, and never more than half of what
-    the disk has free.
+    the disk would have free without them.
 
     A file's time of change is the time of its last use, to the hour. Where there is no room, files that had gone
     unused for an hour when this process began make room, the oldest first; what is in use stays, which serves an epoch
@@ -63,15 +64,18 @@ class DecodedImages:
             with self._lock:
                 room = self._make_room(len(content))
             if room:
-                self._write(key, content)
+                with replacing(self.folder / key, synced=False) as file:  # the sum tells what a power cut broke
+                    file.write(content)
         except OSError as error:
             self._stop(f"cannot be written ({error.strerror or error})")
 
     def _make_room(self, size: int) -> bool:
         if not self._counted or self._uncounted > self.limit // 8:
             self._count()
-        while self._unused and self._used + size > self._bound:
-            self._remove(self._unused.pop()[1])
+        self._remove_until(size)
+        if self._used + size > self._bound and self._uncounted:
+            self._count()  # another process may have removed files, or written the same ones
+            self._remove_until(size)
         if self._used + size > self._bound:
             self._stop(f"is full ({self._used / 2**30:.1f} GiB; `cache_bytes` allows {self.limit / 2**30:.1f} GiB)")
             return False
@@ -91,8 +95,13 @@ class DecodedImages:
                     if status.st_mtime < self._cutoff:
                         self._unused.append((status.st_mtime, entry.name))
         self._unused.sort(reverse=True)
-        self._bound = min(self.limit, self._used + shutil.disk_usage(self.folder).free // 2)
+        self._bound = min(self.limit, (self._used + shutil.disk_usage(self.folder).free) // 2)
         self._counted, self._uncounted = True, 0
+
+    def _remove_until(self, size: int) -> None:
+        """Remove unused files, the oldest first, until `size` bytes more have room."""
+        while self._unused and self._used + size > self._bound:
+            self._remove(self._unused.pop()[1])
 
     def _remove(self, name: str) -> None:
         path = self.folder / name
@@ -101,17 +110,6 @@ class DecodedImages:
             if status.st_mtime < self._cutoff:  # else it has been used since it was counted
                 path.unlink()
                 self._used -= status.st_size
-
-    def _write(self, key: str, content: bytes) -> None:
-        # Not files.replacing: waiting for the disk costs more than decoding, and the sum tells what a power cut broke.
-        beside = self.folder / f".{key}.{secrets.token_hex(8)}"
-        try:
-            with beside.open("xb") as file:
-                file.write(content)
-            beside.replace(self.folder / key)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
 
     def _stop(self, reason: str) -> None:
         if self._writing:

@@ -116,11 +116,9 @@ def value_of(weight: Any) -> Any:
 
 def as_type(value: Any, dtype: str) -> Any:
     """Return a tensor (or None) in a type."""
-    return (
-        value
-        if value is None or keras.backend.standardize_dtype(value.dtype) == dtype
-        else keras.ops.cast(value, dtype)
-    )
+    if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
+        return value  # Keras's cast would look at it for longer
+    return keras.ops.cast(value, dtype)
 
 
 def covers_convolution(layer: Any) -> bool:

@@ -64,13 +64,21 @@ def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
     # XLA makes one vectorised loop of this on a CPU, 6 to 60 times faster than its own grouped convolution.
     sides = zip(images.shape[1:3], kernel.shape[:2], strides, strict=True)
     shape = [(size - window) // stride + 1 for size, window, stride in sides]
-    return sum(_window(images, tap, shape, strides) * kernel[tap] for tap in np.ndindex(*kernel.shape[:2]))
+    weights = kernel.reshape(-1, kernel.shape[2])
+    products = []
+    for number, tap in enumerate(np.ndindex(*kernel.shape[:2])):
+        window = _window(images, tap, shape, strides)
+        weight = jax.lax.slice_in_dim(weights, number, number + 1).reshape(-1)
+        products.append(jax.lax.mul(window, jax.lax.broadcast_in_dim(weight, window.shape, (3,))))
+    return functools.reduce(jax.lax.add, products)
 
 
-def _window(images: Any, start: Any, shape: Any, strides: Any = (1, 1)) -> Any:
+def _window(images: Any, start: Any, shape: Any, strides: Any) -> Any:
     """Return the slice of images (N, H, W, C) from (row, column), of shape (height, width) after strides."""
-    rows, columns = (slice(a, a + (n - 1) * step + 1, step) for a, n, step in zip(start, shape, strides, strict=True))
-    return images[:, rows, columns]
+    # jax.numpy's indexing and operators give the same program, but take twice as long to trace
+    batch, _, _, channels = images.shape
+    ends = [a + (n - 1) * step + 1 for a, n, step in zip(start, shape, strides, strict=True)]
+    return jax.lax.slice(images, (0, *start, 0), (batch, *ends, channels), (1, *strides, 1))
 
 
 def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> Any:
@@ -109,11 +117,12 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
     def add_block(index, carried):
         sums, ours, seen = carried
         for row in range(rows):  # the rows of the kernel meet consecutive rows of the images
-            top = row * strides[0]
+            top, gradients = row * strides[0], ours[row]
             for column, total in enumerate(sums):
                 end = (top + kernel_shape[0], column + (width - 1) * strides[1] + 1, channels)
                 window = jax.lax.slice(seen, (top, column, 0), end, (1, strides[1], 1))
-                sums[column] = total + window * ours[row]
+                spread = jax.lax.broadcast_in_dim(gradients, window.shape, (1, 2))
+                sums[column] = jax.lax.add(total, jax.lax.mul(window, spread))
         return sums, *fetch(index + 1)  # fetched within the sums, XLA would work out their place for each number
 
     zeros = [jnp.zeros((kernel_shape[0], width, channels), gradient.dtype) for _ in range(kernel_shape[1])]

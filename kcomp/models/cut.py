@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kcomp.models.classifier import leaves
-from kcomp.models.straight import is_plain_functional
+from kcomp.models.straight import is_plain_functional, nodes_of
 
 
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
@@ -41,13 +41,13 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 def in_order(network: keras.Model) -> list[Any]:
     """The calls of layers that make up a functional model, each after those it needs."""
-    if not hasattr(network, "_nodes_by_depth") or not is_plain_functional(network):
+    nodes = nodes_of(network) if is_plain_functional(network) else None
+    if nodes is None:
         raise ValueError(
             f"only a functional model, keras.Model(inputs, outputs), of one input and one output can be cut; "
             f"received a {type(network).__name__}"
         )
-    by_depth = network._nodes_by_depth  # the input lies deepest
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return nodes
 
 
 def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:

@@ -169,13 +169,11 @@ class Folded:
         if wanted not in self.kernels:
             self.kernels[wanted] = grown(self.kernel, wanted) if self.groups > 1 else (self.kernel, wanted)
         kernel, padding = self.kernels[wanted]
-        if self.bias is not None and kernel.shape[2:] == images.shape[1:3] == (
-            1,
-            1,
-        ):  # a pooled vector: a convolution would only prepare longer
+        one_pixel = kernel.shape[2:] == images.shape[1:3] == (1, 1)
+        if one_pixel and self.bias is not None:  # a pooled vector, for which a convolution only prepares longer
             outputs = torch.addmm(self.bias, images[:, 0, 0], kernel[:, :, 0, 0].t())[:, None, None]
-            return outputs if self.activation is None else self.activation(outputs)
-        outputs = convolve(images, kernel, self.bias, self.layer.strides, padding, self.groups)
+        else:
+            outputs = convolve(images, kernel, self.bias, self.layer.strides, padding, self.groups)
         return outputs if self.activation is None else self.activation(outputs)
 
 

@@ -14,9 +14,10 @@ from kcomp.data.draws import Purpose, generator
 
 @contextlib.contextmanager
 def drawn_on_host(seed: int) -> Iterator[None]:
-    """Inside this block Keras's random initializers draw from NumPy, keyed by `seed` and their order of use.
+    """Inside this block Keras's initializers take their values from NumPy; random ones by `seed` and order of use.
 
-    Covers VarianceScaling (with Glorot, He, Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal.
+    Covers VarianceScaling (with Glorot, He, Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal, and
+    Zeros and Ones, for which JAX would compile a program a shape.
     """
     numbers = itertools.count()
     formulas: dict[type, Callable[..., np.ndarray]] = {
@@ -26,7 +27,8 @@ def drawn_on_host(seed: int) -> Iterator[None]:
         keras.initializers.TruncatedNormal: truncated_normal,
         keras.initializers.Orthogonal: orthogonal,
     }
-    originals = {kind: kind.__call__ for kind in formulas}
+    constants = {keras.initializers.Zeros: 0, keras.initializers.Ones: 1}
+    originals = {kind: kind.__call__ for kind in (*formulas, *constants)}
 
     def replacement(formula: Callable[..., np.ndarray]) -> Callable[..., Any]:
         def draw(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
@@ -35,9 +37,18 @@ def drawn_on_host(seed: int) -> Iterator[None]:
 
         return draw
 
+    def filled(value: int) -> Callable[..., Any]:
+        def fill(self: Any, shape: tuple[int, ...], dtype: Any = None, **keywords: Any) -> Any:
+            kind = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+            return keras.ops.convert_to_tensor(np.full(shape, value, np.float32), dtype=kind)
+
+        return fill
+
     try:
         for kind, formula in formulas.items():
             setattr(kind, "__call__", replacement(formula))  # noqa: B010
+        for kind, value in constants.items():
+            setattr(kind, "__call__", filled(value))  # noqa: B010
         yield
     finally:
         for kind, original in originals.items():

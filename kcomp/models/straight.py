@@ -127,12 +127,12 @@ def plan_of(model: Any) -> Plan | None:
 
 
 def make_plan(model: Any) -> Plan | None:
-    by_depth = getattr(model, "_nodes_by_depth", None)  # not public; without it Keras's own way remains
-    if by_depth is None or not is_plain_functional(model) or any(map(masks, model.layers)):
+    nodes = nodes_of(model)
+    if nodes is None or not is_plain_functional(model) or any(map(masks, model.layers)):
         return None
     slots = {id(model.inputs[0]): 0}
     steps = []
-    for node in (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]):
+    for node in nodes:
         if node.is_input:
             continue
         for tensor in node.outputs:
@@ -141,6 +141,12 @@ def make_plan(model: Any) -> Plan | None:
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
     return Plan(tuple(with_last_uses(steps, result)), len(slots), 0, result, source.dtype, len(source.shape))
+
+
+def nodes_of(model: Any) -> list[Any] | None:
+    """The calls of layers that make up a functional model, each after those it needs; None for another model."""
+    by_depth = getattr(model, "_nodes_by_depth", None)  # not public; where it is missing, Keras's own way remains
+    return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def is_plain_functional(model: Any) -> bool:

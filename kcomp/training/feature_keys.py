@@ -1,10 +1,10 @@
 """What makes two features the same: hashes of the frozen part, of the pipeline before it, and of an image's source."""
 
 import hashlib
+import importlib.metadata
 import json
 from typing import Any
 
-import albumentations
 import cv2
 import keras
 import numpy as np
@@ -26,7 +26,12 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
     the recipe's own, is taken as the recipe's `fingerprint`, so that any change to the recipe computes anew.
     """
     about = {
-        "versions": [kcomp.__version__, keras.__version__, albumentations.__version__, cv2.__version__],
+        "versions": [
+            kcomp.__version__,
+            keras.__version__,
+            importlib.metadata.version("albumentations"),
+            cv2.__version__,
+        ],
         "backend": [keras.backend.backend(), device()],
         "precision": precision_in_use(),
         "architecture": architecture(frozen) or fingerprint,
@@ -53,6 +58,8 @@ def pipeline(batches: Batches) -> str | None:
         return None
     if batches.transform is None:
         return images.settings
+    import albumentations  # here alone: a recipe without transforms does not wait for it
+
     try:
         text = json.dumps([images.settings, albumentations.to_dict(batches.transform)], sort_keys=True)
     except (AttributeError, NotImplementedError, TypeError, ValueError):  # another library's, or with functions in it

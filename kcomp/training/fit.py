@@ -142,6 +142,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
+    with drawn_on_host(session.training.seed):
+        model.optimizer.build(model.trainable_variables)
     if session.continuing:
         restore(session, model)
     else:
@@ -159,7 +161,6 @@ def train_stage(session: Session, number: int, display: Display) -> None:
 def restore(session: Session, model: Mixed) -> None:
     """Take over the state of the run folder, which an epoch of this stage has written."""
     session.continuing = False
-    model.optimizer.build(model.trainable_variables)
     state.load_variables(session.run, session.network, model.optimizer)
 
 

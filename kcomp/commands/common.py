@@ -1,0 +1,47 @@
+"""What commands share: arguments, the choice of the backend, and finding runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcomp import launch
+from kcomp.usage import UsageError
+
+backend_option = click.option(
+    "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else what is installed."
+)
+
+runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+def output_option(text: str, *, required: bool = False) -> Any:
+    return click.option("-o", "output", required=required, type=click.Path(path_type=Path), help=text)
+
+
+def use_backend(requested: str | None) -> str:
+    try:
+        chosen = launch.choose(requested)
+    except ValueError as error:
+        raise UsageError(error) from error
+    launch.prepare(chosen)
+    return chosen
+
+
+def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
+    """The runs at or below these paths, each once; UsageError where there is none, or one is not complete."""
+    from kcomp.runs import find
+
+    found: list[Any] = []
+    for path in paths:
+        here = find(path)
+        if not here:
+            raise UsageError(f"no run at or below {path}; runs are folders with a manifest.json")
+        found += [run for run in here if run.folder not in {other.folder for other in found}]
+    unfinished = [str(run.folder) for run in found if not run.complete]
+    if complete and unfinished:
+        raise RuntimeError(
+            f"{len(unfinished)} runs are not complete, first {unfinished[0]}; train them to their end first"
+        )
+    return found

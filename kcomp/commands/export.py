@@ -1,0 +1,32 @@
+"""`kcomp export`."""
+
+from pathlib import Path
+
+import click
+
+from kcomp import launch
+from kcomp.commands.common import find_runs, output_option, runs_argument
+from kcomp.usage import UsageError, readable_errors
+
+
+@click.command()
+@runs_argument
+@output_option("The FILE.onnx for one run, or a folder for <run>.onnx of each; default: model.onnx in each run.")
+@readable_errors
+def export(runs: tuple[Path, ...], output: Path | None) -> None:
+    """Write each run's classifier as ONNX: images in 0..255 to probabilities.
+
+    ONNX Runtime, OpenVINO and others read the file. The export runs on PyTorch, whichever backend trained the run.
+    """
+    found = find_runs(runs)
+    names_file = output is not None and output.suffix == ".onnx"
+    if names_file and len(found) > 1:
+        raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
+    launch.choose("torch")  # tells what to install
+    launch.require(["onnx", "onnxscript"], "onnx")
+    launch.prepare("torch")
+    from kcomp.export import export_run
+
+    for run in found:
+        path = run / "model.onnx" if output is None else output if names_file else output / f"{run.name}.onnx"
+        click.echo(export_run(run, path))

@@ -1,0 +1,26 @@
+"""`kcomp submit`."""
+
+from pathlib import Path
+
+import click
+
+from kcomp.commands.common import output_option
+from kcomp.usage import readable_errors
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--sample", required=True, type=click.Path(path_type=Path), help="The competition's sample_submission.csv."
+)
+@output_option("The submission to write.", required=True)
+@readable_errors
+def submit(source: Path, sample: Path, output: Path) -> None:
+    """Write a submission in the shape of the sample, from a run or a CSV of probabilities, and check it."""
+    from kcomp.ensemble.submission import like_sample, read_predictions
+    from kcomp.files import write_csv
+
+    predictions = read_predictions(source / "test.csv" if source.is_dir() else source)
+    submission = like_sample(predictions, sample)
+    write_csv(output, submission)
+    click.echo(f"{output}: {len(submission)} rows, columns {', '.join(submission.columns)}; fits {sample}")

@@ -1,0 +1,101 @@
+"""`kcomp train`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcomp.commands.common import backend_option, output_option, use_backend
+from kcomp.usage import UsageError, numbers, readable_errors
+
+
+class TrainCommand(click.Command):
+    """`kcomp train RECIPE --help` also lists the recipe's own values."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        recipe = next((argument for argument in args if argument.endswith(".py")), None)
+        if recipe and {"-h", "--help"} & set(args):
+            click.echo(self.get_help(ctx) + "\n")
+            named = args[args.index("--backend") + 1 :][:1] if "--backend" in args else []
+            print_values(recipe, next(iter(named), os.environ.get("KERAS_BACKEND")))
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+@readable_errors
+def print_values(path: str, backend: str | None) -> None:
+    from kcomp import recipe as recipes
+    from kcomp.values import describe, value_types
+
+    use_backend(backend)
+    values = recipes.load(path).recipe.values
+    declared = value_types(values)
+    click.echo(f"Values of {path}, for --set name=value:")
+    width = max((len(name) for name in declared), default=0)
+    for name, kind in declared.items():
+        click.echo(f"  {name:<{width}}  {describe(kind):<8}  default {getattr(values, name)!r}")
+
+
+@click.command(cls=TrainCommand)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@backend_option
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
+@output_option("The run folder, for one fold and one seed.")
+@readable_errors
+def train(
+    recipe: Path, backend: str | None, folds: str, seeds: str, assignments: tuple[str, ...], output: Path | None
+) -> None:
+    """Train a recipe; continue a run that was cut off; leave a complete run alone.
+
+    Runs go to runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>. `kcomp train RECIPE --help` lists the
+    recipe's own values.
+    """
+    wanted_seeds = numbers(seeds, "--seed")
+    chosen = use_backend(backend)
+    from rich.console import Console
+
+    from kcomp import recipe as recipes
+    from kcomp.runs import Run, default_folder
+    from kcomp.values import parse_values
+
+    loaded = recipes.load(recipe)
+    try:
+        loaded = loaded.with_values(**parse_values(loaded.recipe.values, assignments))
+    except ValueError as error:
+        raise UsageError(error) from error
+    jobs = [(seed, fold) for seed in wanted_seeds for fold in wanted_folds(loaded, folds)]
+    if output is not None and len(jobs) > 1:
+        raise UsageError(
+            f"-o names one run folder, but {len(jobs)} runs are asked for; leave it out, or give one fold and one seed"
+        )
+    console = Console()
+    for seed, fold in jobs:
+        run = Run(output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs")))
+        train_one(loaded, run, seed, fold, console)
+
+
+def train_one(loaded: Any, run: Any, seed: int, fold: int, console: Any) -> None:
+    from kcomp.training.fit import train as fit
+
+    complete = run.complete
+    result = fit(loaded, run, seed=seed, fold=fold, console=console)
+    found = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
+    if complete:
+        console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)
+    spent = f"{result['rows']} rows out of fold, epoch {result['epoch']}, {result['seconds']:.0f} s"
+    console.print(
+        f"{run.folder}: {found}  ({spent})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def wanted_folds(loaded: Any, text: str) -> list[int]:
+    if text != "all":
+        return numbers(text, "--fold")
+    from kcomp.data.splits import fold_numbers
+
+    return fold_numbers(loaded.recipe.table(loaded.recipe.values))
