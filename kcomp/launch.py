@@ -53,9 +53,18 @@ def prepare(backend: str) -> None:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "jax":
+        sys.meta_path.insert(0, WithoutPyTorch())
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+class WithoutPyTorch:
+    """Refuses albumentations' PyTorch transforms, which kcomp has no use for: they import all of torch, 3 s a start."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "albumentations.pytorch":
+            raise ImportError("on JAX, kcomp takes images as NumPy arrays: albumentations.pytorch is not loaded")
 
 
 def keep_freed_memory() -> None:
