@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores launch values recipe runs table
+usage cache files scores statistics launch values recipe runs table
 data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
