@@ -24,6 +24,7 @@ import numpy as np
 CONTESTANTS = {
     "timm": "timm, eager, channels_last",
     "timm-compile": "timm, torch.compile",
+    "timm-kept": "timm, keeping freed memory as kcomp does",
     "torch": "kcomp on PyTorch",
     "jax": "kcomp on JAX",
     "stock-torch": "plain Keras on PyTorch",
@@ -145,6 +146,10 @@ def serve(name, size, batch, precision):
     draws = np.random.default_rng(0)
     images = draws.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
     labels = np.eye(CLASSES, dtype=np.float32)[draws.integers(0, CLASSES, batch)]
+    if name == "timm-kept":
+        from kcomp import launch
+
+        launch.keep_freed_memory()
     if name.startswith("timm"):
         train, predict = timm_loop(images, labels, compiled=name.endswith("compile"), precision=precision)
     elif name.startswith("stock-"):
@@ -280,6 +285,7 @@ def main():
     options.add_argument("--quick", action="store_true", help="three contestants, 128 px, batch 16, five rounds")
     options.add_argument("--stock", action="store_true", help="plain Keras too (slow on JAX)")
     options.add_argument("--compile", action="store_true", help="timm under torch.compile too (compiles for minutes)")
+    options.add_argument("--kept", action="store_true", help="timm with kcomp's setting of the C library too")
     options.add_argument("--sizes", default="128", help="pixels, with commas between")
     options.add_argument("--batches", default="16")
     options.add_argument("--rounds", type=int, default=9)
@@ -294,7 +300,9 @@ def main():
     if chosen.quick:
         sizes, batches, chosen.rounds = [128], [16], 5
     names = ["timm", "torch", "jax"]
-    names += ["timm-compile"] * chosen.compile + ["stock-torch", "stock-jax"] * chosen.stock
+    names += (
+        ["timm-kept"] * chosen.kept + ["timm-compile"] * chosen.compile + ["stock-torch", "stock-jax"] * chosen.stock
+    )
     rows = []
     for size in sizes:
         for batch in batches:
