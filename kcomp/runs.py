@@ -16,6 +16,7 @@ from kcomp.recipe import Loaded, load
 from kcomp.values import values_as_json, values_from_json
 
 STATE = "state/epoch.npz"  # written when an epoch is recorded
+PARTS = ("backend", "device", "versions")  # of a manifest: what may change when a run is continued
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Run:
     def name(self) -> str:
         """What a file outside the run folder that belongs to it is called."""
         kept = self.manifest
-        return f"{kept['recipe']}-{kept['fingerprint']}-{kept['backend']}-seed{kept['seed']}-fold{kept['fold']}"
+        return f"{kept['recipe']}-{kept['fingerprint']}-{made_by(kept)}-seed{kept['seed']}-fold{kept['fold']}"
 
     @property
     def result(self) -> dict[str, Any]:
@@ -61,9 +62,21 @@ class Run:
         return read_probabilities(path)
 
 
-def default_folder(loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path) -> Path:
-    """`runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`, under `root`."""
-    return root / loaded.name / loaded.fingerprint() / f"{backend}-seed{seed}-fold{fold}"
+def made_by(manifest: Mapping[str, Any]) -> str:
+    """What trained a run, for names: `jax`; `jax-torch` where PyTorch continued what JAX began; and with
+    `-from-<8 digits>`, of the hash of the weights, where it did not start from the recipe's own."""
+    backends = [part["backend"] for part in manifest.get("history", [manifest])]
+    names = [name for name, before in zip(backends, [None, *backends], strict=False) if name != before]
+    origin = manifest.get("from")
+    return "-".join([*names, *(["from", origin["sha256"][:8]] if origin else [])])
+
+
+def default_folder(
+    loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path, origin: Mapping[str, Any] | None = None
+) -> Path:
+    """`runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`, under `root`; `origin` is the manifest's `from`."""
+    name = made_by({"backend": backend, "from": origin})
+    return root / loaded.name / loaded.fingerprint() / f"{name}-seed{seed}-fold{fold}"
 
 
 def find(path: Path) -> list[Run]:
@@ -73,25 +86,63 @@ def find(path: Path) -> list[Run]:
     return [Run(manifest.parent) for manifest in sorted(path.rglob("manifest.json"))]
 
 
-def check_same(run: Run, manifest: Mapping[str, Any]) -> None:
-    """Raise ValueError where the folder holds another experiment."""
+def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
+    """Raise ValueError where the folder holds another experiment.
+
+    across: an unfinished run of the other backend is the same experiment, to be continued.
+    """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
-    for name in ("fingerprint", "backend", "seed", "fold", "table"):
+    for name in ("fingerprint", "seed", "fold", "table"):
         if before.get(name) != manifest[name]:
-            raise ValueError(
-                f"{run.folder} holds a run with {name} {before.get(name)!r}; this one has {manifest[name]!r}. "
-                "Choose another folder with -o, or remove that one"
-            )
+            raise ValueError(other_run(run, name, before.get(name), manifest[name]))
+    if weights_hash(before) != weights_hash(manifest):
+        raise ValueError(other_run(run, "--from weights with the hash", weights_hash(before), weights_hash(manifest)))
+    backends = before["backend"], manifest["backend"]
+    if backends[0] != backends[1] and (run.complete or not across):
+        hint = "" if run.complete else f". To continue it on {backends[1]}, say both -o and --backend {backends[1]}"
+        raise ValueError(other_run(run, "backend", *backends) + hint)
 
 
-def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any]) -> None:
-    """Write the recipe, its values and the manifest, unless they are there."""
+def weights_hash(manifest: Mapping[str, Any]) -> str | None:
+    """SHA-256 of the weights a run started from, None where they were the recipe's own."""
+    return (manifest.get("from") or {}).get("sha256")
+
+
+def other_run(run: Run, name: str, held: Any, wanted: Any) -> str:
+    return (
+        f"{run.folder} holds a run with {name} {held!r}; this one has {wanted!r}. "
+        "Choose another folder with -o, or remove that one"
+    )
+
+
+def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
+    """Write the recipe, its values and the manifest; where they are there, note who goes on after `epochs` epochs."""
     if (run / "manifest.json").is_file():
+        before = run.manifest
+        after = continued(before, manifest, epochs)
+        if after != before:
+            write_json(run / "manifest.json", after)
         return
     for name, text in loaded.sources.items():
         write_atomically(run / "recipe" / name, text.encode())
     write_json(run / "config.json", values_as_json(loaded.recipe.values))
     write_json(run / "manifest.json", manifest)
+
+
+def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The manifest `before` of a run that the process of the manifest `now` goes on with, after `epochs` epochs.
+
+    Backend, device and versions become those of `now`. `history` lists who trained from which epoch (from 1) on,
+    where that was not the same throughout; who finished no epoch drops out of it.
+    """
+    trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
+    parts: list[dict[str, Any]] = []
+    for part in (*trained, {"epoch": epochs + 1, **now}):
+        told = {name: part[name] for name in PARTS}
+        if not parts or any(parts[-1][name] != told[name] for name in PARTS):
+            parts.append({"epoch": part["epoch"], **told})
+    kept = {name: value for name, value in before.items() if name != "history"}
+    return kept | {name: now[name] for name in PARTS} | ({"history": parts} if len(parts) > 1 else {})
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kcomp import scores
-from kcomp.runs import Run
+from kcomp.runs import Run, made_by
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
@@ -28,7 +28,7 @@ def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: s
 def run_row(run: Run) -> dict[str, Any]:
     """What `kcomp runs` shows of a run."""
     kept = run.manifest
-    row = {"recipe": kept["recipe"], "fingerprint": kept["fingerprint"], "backend": kept["backend"]}
+    row = {"recipe": kept["recipe"], "fingerprint": kept["fingerprint"], "backend": made_by(kept)}
     row |= {"fold": kept["fold"], "seed": kept["seed"]}
     if not run.complete:
         return row | dict.fromkeys(scores.NAMES, "-") | {"seconds": "unfinished", "folder": str(run.folder)}

@@ -16,8 +16,8 @@ data.draws data.tables data.datasets data.splits data.decoded data.images data.f
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
-models.start models.pretrained models.backbones models.classifier models.cut models
-predict training.mixed training.state training.callbacks training.manifest
+models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
+predict training.mixed training.checks training.state training.callbacks training.origin training.manifest
 training.feature_keys training.features training.cached training.fit training inference export
 ensemble.blending ensemble.report ensemble.submission ensemble
 commands.common commands.train commands.predict commands.ensemble commands.export commands.submit commands.runs commands

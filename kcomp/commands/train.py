@@ -1,13 +1,17 @@
 """`kcomp train`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from kcomp.commands.common import backend_option, output_option, use_backend
 from kcomp.usage import UsageError, numbers, readable_errors
+
+FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
 
 
 class TrainCommand(click.Command):
@@ -43,10 +47,17 @@ def print_values(path: str, backend: str | None) -> None:
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
-@output_option("The run folder, for one fold and one seed.")
+@click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
+@output_option("The run folder, for one fold and one seed; with --backend, also to continue what the other one began.")
 @readable_errors
 def train(
-    recipe: Path, backend: str | None, folds: str, seeds: str, assignments: tuple[str, ...], output: Path | None
+    recipe: Path,
+    backend: str | None,
+    folds: str,
+    seeds: str,
+    assignments: tuple[str, ...],
+    origin: Path | None,
+    output: Path | None,
 ) -> None:
     """Train a recipe; continue a run that was cut off; leave a complete run alone.
 
@@ -71,17 +82,31 @@ def train(
         raise UsageError(
             f"-o names one run folder, but {len(jobs)} runs are asked for; leave it out, or give one fold and one seed"
         )
-    console = Console()
+    options: dict[str, Any] = {"console": Console(), "origin": origin and origin_of(origin, loaded, jobs)}
+    # an environment variable may be left over from another run: only the command line sends a run to another backend
+    named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
+    options["across"] = named and output is not None
+    kept = options["origin"] and options["origin"].record
     for seed, fold in jobs:
-        run = Run(output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs")))
-        train_one(loaded, run, seed, fold, console)
+        folder = output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs"), origin=kept)
+        train_one(loaded, Run(folder), seed, fold, options)
 
 
-def train_one(loaded: Any, run: Any, seed: int, fold: int, console: Any) -> None:
+def origin_of(path: Path, loaded: Any, jobs: Sequence[tuple[int, int]]) -> Any:
+    """The weights at this path, after a look whether they have seen rows that any of the runs asked for holds out."""
+    from kcomp.training.origin import check_unseen, find_origin
+
+    found, table = find_origin(path), loaded.recipe.table(loaded.recipe.values)
+    for _, fold in jobs:
+        check_unseen(found, table, fold)
+    return found
+
+
+def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, Any]) -> None:
     from kcomp.training.fit import train as fit
 
-    complete = run.complete
-    result = fit(loaded, run, seed=seed, fold=fold, console=console)
+    complete, console = run.complete, options["console"]
+    result = fit(loaded, run, seed=seed, fold=fold, **options)
     found = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
     if complete:
         console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp import scores
-from kcomp.runs import Run
+from kcomp.runs import Run, made_by
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,7 @@ def members(runs: Sequence[Run]) -> list[Member]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         kept = run.manifest
-        groups.setdefault(f"{kept['recipe']} {kept['fingerprint']} {kept['backend']} seed {kept['seed']}", []).append(
-            run
-        )
+        groups.setdefault(f"{kept['recipe']} {kept['fingerprint']} {made_by(kept)} seed {kept['seed']}", []).append(run)
     found = []
     for name, group in groups.items():
         parts = [run.probabilities("oof")[classes_of(runs)] for run in group]

@@ -1,7 +1,7 @@
 """Train one run: a recipe, a fold and a seed on the current backend, from where the run folder stands."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,14 @@ from kcomp.models.cut import cut
 from kcomp.models.precision import use_precision
 from kcomp.models.start import drawn_on_host
 from kcomp.recipe import Loaded, Recipe, Stage
-from kcomp.runs import Run, check_same, locked, start, write_probabilities
+from kcomp.runs import Run, check_same, continued, locked, start, write_probabilities
 from kcomp.training import state
 from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
+from kcomp.training.checks import check_loss, check_output, returned
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
+from kcomp.training.origin import Origin, check_unseen, start_from
 
 
 @dataclass
@@ -51,19 +53,33 @@ class Session:
         return predict.probabilities(self.forward, self.validation)
 
 
-def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -> dict[str, Any]:
+def train(
+    loaded: Loaded,
+    run: Run,
+    *,
+    seed: int,
+    fold: int,
+    console: Console,
+    origin: Origin | None = None,
+    across: bool = False,
+) -> dict[str, Any]:
     """Train `run` to its end and return its result; a complete run is left as it is.
 
-    Raises ValueError where the folder holds another experiment, FloatingPointError where the loss leaves the numbers.
+    origin: the weights to start from, in the place of those that the recipe's model has; across: continue a run that
+    the other backend began. Raises ValueError where the folder holds another experiment, FloatingPointError where the
+    loss leaves the numbers.
     """
     with locked(run), fast_convolutions():
         table = returned(Table, "table", loaded.recipe.table(loaded.recipe.values))
-        kept = manifest(loaded, table, seed=seed, fold=fold)
-        check_same(run, kept)
+        kept = manifest(loaded, table, seed=seed, fold=fold, origin=origin)
+        check_same(run, kept, across=across)
         if run.complete:
             return run.result
+        if origin is not None:
+            check_unseen(origin, table, fold)
         session = prepare(loaded, run, table, seed=seed, fold=fold, console=console)
-        start(run, loaded, kept)
+        take_over(session, kept, origin)
+        start(run, loaded, kept, session.progress.epochs)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
             console,
@@ -75,6 +91,20 @@ def train(loaded: Loaded, run: Run, *, seed: int, fold: int, console: Console) -
             for number in range(session.progress.stage, len(session.stages)):
                 train_stage(session, number, display)
         return finish(session)
+
+
+def take_over(session: Session, kept: Mapping[str, Any], origin: Origin | None) -> None:
+    """Say who trained the epochs that are continued, where it was the other backend; a new run takes the weights it
+    starts from."""
+    run, epochs, said = session.run, session.progress.epochs, ""
+    if epochs:
+        parts = continued(run.manifest, kept, epochs).get("history", [kept])
+        if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != kept["backend"]:
+            said = f"continues on {kept['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
+    elif origin is not None:
+        said = start_from(origin, session.network, session.validation.table.classes)
+    if said:
+        session.console.print(f"{run.folder} {said}", highlight=False, soft_wrap=True)
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
@@ -104,31 +134,6 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     return Session(recipe, run, network, training, validation, stages, progress, console, fingerprint)
 
 
-def returned(kind: type, name: str, value: Any) -> Any:
-    """`value`, if the recipe's function `name` returned what it must; a forgotten `return` is a TypeError here."""
-    if not isinstance(value, kind):
-        raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
-    return value
-
-
-def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
-    if tuple(network.output_shape) != (None, len(classes)):
-        raise ValueError(
-            f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
-            f"{list(classes)}; it gives {network.output_shape}"
-        )
-
-
-def check_loss(stage: Stage) -> None:
-    """The classifier gives logits and the labels are one-hot: a loss that expects otherwise would train, wrongly."""
-    config = stage.loss.get_config() if isinstance(stage.loss, keras.losses.Loss) else {"from_logits": False}
-    if config.get("from_logits") is False or isinstance(stage.loss, keras.losses.SparseCategoricalCrossentropy):
-        raise ValueError(
-            f"stage {stage.name!r}: the loss must take logits and one-hot labels, such as "
-            f"keras.losses.CategoricalCrossentropy(from_logits=True); received {type(stage.loss).__name__}"
-        )
-
-
 def train_stage(session: Session, number: int, display: Display) -> None:
     """Train what is left of stage `number`."""
     stage, progress = session.stages[number], session.progress
@@ -145,7 +150,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     with drawn_on_host(session.training.seed):
         model.optimizer.build(model.trainable_variables)
     if session.continuing:
-        restore(session, model)
+        restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:
         progress.stage, progress.stage_epochs, progress.stage_over = number, 0, False
     if progress.stage_epochs < stage.epochs and not progress.stage_over:
@@ -158,10 +163,12 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     progress.stage, progress.stage_epochs = number + 1, 0
 
 
-def restore(session: Session, model: Mixed) -> None:
-    """Take over the state of the run folder, which an epoch of this stage has written."""
+def restore(session: Session, model: Mixed, *, over: bool) -> None:
+    """Take over the state of the run folder, which an epoch of this stage has written, its last one if `over`."""
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer)
+    if over:  # where an optimizer averages the weights (use_ema), Keras takes the averages after the last epoch
+        model.optimizer.finalize_variable_values(model.trainable_weights)
 
 
 def cached_batches(

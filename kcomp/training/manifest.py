@@ -11,9 +11,10 @@ import keras
 import kcomp
 from kcomp.data.tables import Table
 from kcomp.recipe import Loaded
+from kcomp.training.origin import Origin
 
 
-def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int) -> dict[str, Any]:
+def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None) -> dict[str, Any]:
     """The content of manifest.json, for a run that starts now."""
     backend = keras.backend.backend()
     packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
@@ -32,6 +33,7 @@ def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int) -> dict[str,
         "command": sys.argv,
         "versions": {"kcomp": kcomp.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
+        "from": origin.record if origin else None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

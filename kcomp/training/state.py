@@ -51,7 +51,8 @@ def load_progress(run: Run) -> Progress:
 def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Set the network's variables and the built optimizer's as `save` wrote them.
 
-    A state of the other backend loads as well: names and order are Keras's, and random states are cast.
+    A state of the other backend loads as well: names and order are Keras's, and random states are cast (their type is
+    uint32 on JAX and int32 on PyTorch).
     """
     arrays = read(run / STATE)
     assign(network_variables(network), arrays, "network/", run)
@@ -74,12 +75,18 @@ def named(variables: list[Any]) -> dict[str, np.ndarray]:
 
 
 def assign(variables: list[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
-    kept = [arrays[name] for name in sorted(name for name in arrays if name.startswith(prefix))]
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in kept]:
+    names = sorted(name for name in arrays if name.startswith(prefix))
+    kept = [(name.rpartition("/")[2], arrays[name].shape) for name in names]
+    # names too: another version of Keras may order moments of one shape otherwise
+    ours = [(variable.path.rpartition("/")[2], tuple(variable.shape)) for variable in variables]
+    if ours != kept:
+        odd = next((pair for pair in zip(ours, kept, strict=False) if pair[0] != pair[1]), (len(ours), len(kept)))
         raise ValueError(
-            f"the state in {run.folder} does not fit the recipe's model; remove the folder to start again, or use -o"
+            f"the state in {run.folder} does not fit the recipe's model on this backend with this Keras: expected "
+            f"{odd[0]}, found {odd[1]}; remove the folder to start again, or use -o"
         )
-    for variable, value in zip(variables, kept, strict=True):
+    for variable, name in zip(variables, names, strict=True):
+        value = arrays[name]
         variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype)) if value.dtype != bool else value)
 
 
