@@ -256,7 +256,13 @@ def test_a_gain_is_above_0_where_the_ensemble_is_better():
         assert interval.mean == pytest.approx(-difference if name == "log_loss" else difference)
         assert 0 < interval.low < interval.mean < interval.high
     assert found.rows_won > 20 and found.rows_lost == 0 and found.p < 1e-6
-    assert gains.best_of("log_loss", [0.3, 0.1, 0.1, float("nan")]) == 1
+
+
+def test_the_best_member_is_the_one_with_the_lowest_log_loss_of_equals():
+    found = [{"accuracy": a, "log_loss": loss} for a, loss in [(0.8, 0.1), (0.9, 0.4), (0.9, 0.3), (0.9, 0.3)]]
+    assert gains.best_of("accuracy", found) == 2 and gains.best_of("log_loss", found) == 0
+    undefined = [{"roc_auc": float("nan"), "log_loss": 0.5}, {"roc_auc": 0.6, "log_loss": 0.9}]
+    assert gains.best_of("roc_auc", undefined) == 1
 
 
 def test_resampling_agrees_with_the_interval_of_a_mean():

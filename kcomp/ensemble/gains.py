@@ -1,5 +1,6 @@
 """What an ensemble gains over its best member, with an interval: positive is better, whatever the score."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,11 @@ def resampled_interval(metric: str, labels: np.ndarray, first: np.ndarray, secon
     return Interval(difference, float(low), float(high), len(labels))
 
 
-def best_of(metric: str, found: list[float]) -> int:
-    """The place of the best score; the first of equals."""
+def best_of(metric: str, found: Sequence[Mapping[str, float]]) -> int:
+    """The place of the best score `metric`; of equals the one with the lowest log loss, then the first."""
     best = 0
-    for number, value in enumerate(found):
-        if scores.better(metric, value, found[best]):
+    for number, values in enumerate(found):
+        name = "log_loss" if values[metric] == found[best][metric] else metric
+        if scores.better(name, values[name], found[best][name]):
             best = number
     return best

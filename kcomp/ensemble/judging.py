@@ -36,7 +36,7 @@ def judge(rows: HeldOut, *, method: str = "mean", metric: str = "log_loss", cali
     """Fit the ensemble on all rows, and judge it on rows it was not fitted on."""
     names = shown(metric)
     each = [score_all(names, rows.labels, member) for member in rows.values]
-    best = best_of(metric, [found[metric] for found in each])
+    best = best_of(metric, each)
     nested = methods.out_of_part(method, rows.values, rows.labels, metric, rows.parts, calibrate=calibrate)
     plain = averages.mean(rows.values)
     fitted = methods.fit(method, rows.values, rows.labels, metric, calibrate=calibrate)

@@ -80,7 +80,7 @@ def described(found: Gain) -> str:
         f"{name} {interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
         for name, interval in found.intervals.items()
     ]
-    return f"{', '.join(parts)}; {found.rows_won} rows won, {found.rows_lost} lost, McNemar p = {found.p:.3g}"
+    return f"{', '.join(parts)}; {found.rows_won} rows won, {found.rows_lost} lost, McNemar p = {found.p:.2g}"
 
 
 def print_framework_gain(found: Sequence[FrameworkGain], backends: Sequence[str]) -> None:
