@@ -155,6 +155,17 @@ def test_greedy_selection_by_hand(monkeypatch, rounds, counts):
     np.testing.assert_allclose(weights.greedy(values, labels, "log_loss"), np.array(counts) / sum(counts))
 
 
+def test_many_greedy_rounds_come_close_to_the_optimum():
+    values, labels = made_up(3, 200, 3, seed=2, noise=2.0)
+    losses = [
+        scores.cross_entropy(labels, averages.weighted(values, found))
+        for found in (weights.greedy(values, labels, "log_loss"), weights.log_loss_weights(values, labels))
+    ]
+    assert 0 <= losses[0] - losses[1] < 1e-4
+    even = scores.cross_entropy(labels, averages.mean(values))
+    assert even - losses[1] > 3e-4  # so that the bound says something
+
+
 def test_greedy_selection_leaves_bad_members_out():
     values, labels = made_up(3, 300, 3)
     bad = averages.softmax(DRAWS.normal(0, 3, (5, 300, 3)))

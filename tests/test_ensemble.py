@@ -71,7 +71,8 @@ def test_mean_of_probabilities_by_hand(tmp_path):
     expected = sum(run.probabilities("test").to_numpy() for run in runs) / 4
     members = blending.members(runs)
     np.testing.assert_allclose(mean_of_tests(members), expected)
-    assert [member.name for member in members] == ["r f jax seed 0", "r f torch seed 0"]
+    for order in (runs, runs[::-1]):
+        assert [one.name for one in blending.members(order)] == ["r f jax seed 0", "r f torch seed 0"]
     rows = blending.held_out(members)
     judged = judge(rows)
     both = (members[0].probabilities + members[1].probabilities) / 2

@@ -55,7 +55,8 @@ def judged_and_printed(
         return None
     judged = judge(rows, method=method, metric=metric, calibrate=calibrate)
     report.print_judgement(members, rows, judged, method)
-    limit = 20 if rows.values.size > 10**7 else 100  # sets of seeds: seconds, whatever the size
+    numbers = rows.values[:, :, 0].size if metric == "log_loss" else rows.values.size  # what a score needs of them
+    limit = min(100, max(6, 6_000_000 // numbers))  # sets of seeds, so that it takes seconds whatever the size
     gains = framework_gain(members, rows.label_frame, metric, limit=limit)
     report.print_framework_gain(gains, [member.backend for member in members])
     return judged.fitted

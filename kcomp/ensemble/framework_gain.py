@@ -60,7 +60,8 @@ def framework_gain(
     """A record for each recipe and fingerprint, pair of backends, and even k from 2 to the number of shared seeds.
 
     `labels` has a row an image id and a column a class, as `blending.labels_of` gives it; rows that all members of a
-    pair held out are used. Above `limit` sets of seeds, that many are drawn; of a set's halves, at most 20.
+    pair held out are used. Above `limit` sets of seeds, that many are drawn; of a set's halves as many, and at
+    most 20.
     """
     groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
     for member in members:
@@ -119,7 +120,7 @@ def record(
     single = [trial.scores([(group, ()) for group in sets]), trial.scores([((), group) for group in sets])]
     mixed, counts = [], 0
     for group in sets:
-        halves = choices(group, k // 2, HALVES, draws)
+        halves = choices(group, k // 2, min(HALVES, limit), draws)
         found = trial.scores([(half, tuple(set(group) - set(half))) for half in halves])
         mixed.append(found.mean())
         counts += len(found)
@@ -141,7 +142,7 @@ def record(
             backend: tuple((sign * (np.array(mixed) - values)).tolist())
             for backend, values in zip(pair, single, strict=True)
         },
-        sampled=len(sets) < math.comb(len(seeds), k) or math.comb(k, k // 2) > HALVES,
+        sampled=len(sets) < math.comb(len(seeds), k) or math.comb(k, k // 2) > min(HALVES, limit),
     )
 
 

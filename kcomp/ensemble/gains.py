@@ -10,6 +10,7 @@ from kcomp.ensemble.objectives import score
 from kcomp.statistics import LEVEL, Interval, mcnemar, paired_interval, row_values
 
 RESAMPLES = 1000  # for scores that are no mean over rows
+LARGE = 500_000  # numbers in a table, from which on a fifth of the resamples must do
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def resampled_interval(metric: str, labels: np.ndarray, first: np.ndarray, secon
     A resample in which the score is not defined, for want of a class, is left out.
     """
     draws, found = np.random.default_rng(0), []
-    for _ in range(RESAMPLES):
+    for _ in range(RESAMPLES if labels.size < LARGE else RESAMPLES // 5):
         rows = draws.integers(0, len(labels), len(labels))
         found.append(score(metric, labels[rows], first[rows]) - score(metric, labels[rows], second[rows]))
     low, high = np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
