@@ -2,13 +2,16 @@
 
 import json
 
+import conftest
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcomp.ensemble import blending
+from kcomp import scores
+from kcomp.ensemble import METHODS, averages, blending, gains
+from kcomp.ensemble.judging import judge
 from kcomp.ensemble.submission import like_sample, read_predictions
 from kcomp.runs import Run, find, write_probabilities
 
@@ -48,6 +51,11 @@ def frame(ids, seed, columns=CLASSES):
 IDS = [f"r{number}" for number in range(12)]
 
 
+def mean_of_tests(members):
+    frames = blending.test_predictions(members)
+    return averages.mean([frame.to_numpy() for frame in frames])
+
+
 def two_backends(tmp_path):
     runs = []
     for number, backend in enumerate(("jax", "torch")):
@@ -61,38 +69,48 @@ def two_backends(tmp_path):
 def test_mean_of_probabilities_by_hand(tmp_path):
     runs = two_backends(tmp_path)
     expected = sum(run.probabilities("test").to_numpy() for run in runs) / 4
-    np.testing.assert_allclose(blending.test_mean(blending.members(runs)).to_numpy(), expected)
     members = blending.members(runs)
-    assert [member.name for member in members] == ["r f jax seed 0", "r f torch seed 0"]
-    judged = blending.judge(members, blending.labels_of(runs))
+    np.testing.assert_allclose(mean_of_tests(members), expected)
+    for order in (runs, runs[::-1]):
+        assert [one.name for one in blending.members(order)] == ["r f jax seed 0", "r f torch seed 0"]
+    rows = blending.held_out(members)
+    judged = judge(rows)
     both = (members[0].probabilities + members[1].probabilities) / 2
     guess = both.to_numpy().argmax(1)
-    assert judged.rows == 12
+    assert list(rows.ids) == sorted(IDS) and rows.own_folds and judged.parts == 0
+    assert rows.parts.tolist() == [0 if int(i[1:]) < 6 else 1 for i in rows.ids]
     assert judged.ensemble["accuracy"] == np.mean(guess == [int(i[1:]) % 3 for i in both.index])
 
 
+def shuffled(run, folder, random):
+    """The same run with other orders of rows and classes in its files."""
+    columns, frames = random.sample(CLASSES, 3), {}
+    for name in ("oof", "test"):
+        found = run.probabilities(name)
+        frames[name] = found.loc[random.sample(list(found.index), len(found)), columns]
+    kept = run.manifest
+    return make_run(folder, backend=kept["backend"], fold=kept["fold"], seed=kept["seed"], classes=columns, **frames)
+
+
 @settings(max_examples=15, deadline=None)
-@given(st.randoms(use_true_random=False))
-def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random):
+@given(st.randoms(use_true_random=False), st.sampled_from(METHODS), st.sampled_from(scores.NAMES), st.booleans())
+def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random, method, metric, calibrate):
     tmp_path = tmp_path_factory.mktemp("runs")
-    plain, shuffled = two_backends(tmp_path / "a"), []
-    for run in plain:
-        columns = random.sample(CLASSES, 3)
-        frames = {}
-        for name in ("oof", "test"):
-            found = run.probabilities(name)
-            frames[name] = found.loc[random.sample(list(found.index), len(found)), columns]
-        kept = run.manifest
-        shuffled.append(
-            make_run(
-                tmp_path / "b" / run.folder.name, backend=kept["backend"], fold=kept["fold"], classes=columns, **frames
-            )
-        )
-    random.shuffle(shuffled)
-    first, second = (blending.test_mean(blending.members(runs)) for runs in (plain, shuffled))
-    np.testing.assert_allclose(second.loc[first.index, first.columns], first, rtol=1e-12)
-    scores = [blending.judge(blending.members(runs), blending.labels_of(runs)).ensemble for runs in (plain, shuffled)]
-    assert scores[0] == pytest.approx(scores[1])
+    plain = two_backends(tmp_path / "a")
+    others = [shuffled(run, tmp_path / "b" / run.folder.name, random) for run in plain]
+    random.shuffle(others)
+    judged, written = [], []
+    for runs in (plain, others):
+        members = blending.members(runs)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gains, "RESAMPLES", 20)
+            judged.append(judge(blending.held_out(members), method=method, metric=metric, calibrate=calibrate))
+        frames = blending.test_predictions(members, temperatures=judged[-1].fitted.temperatures)
+        blended = judged[-1].fitted.blend([frame.to_numpy() for frame in frames])
+        written.append(pd.DataFrame(blended, frames[0].index, frames[0].columns))
+    np.testing.assert_allclose(written[1].loc[written[0].index, written[0].columns], written[0], rtol=1e-12)
+    assert judged[0].ensemble == pytest.approx(judged[1].ensemble, rel=1e-12, nan_ok=True)
+    assert judged[0].gain == judged[1].gain
 
 
 def test_probabilities_survive_the_file(tmp_path):
@@ -107,25 +125,87 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
     with pytest.raises(ValueError, match=r"other lacks \['z'\] and has \['w'\]"):
         blending.classes_of([one, other])
     ids = make_run(tmp_path / "ids", seed=1, oof=frame(IDS, 1), test=frame(["t2"], 0))
-    with pytest.raises(ValueError, match=r"differ in 2 ids, first \['t1', 't2'\]"):
-        blending.test_mean(blending.members([one, ids]))
-    with pytest.raises(ValueError, match="hold out the same rows, first 'r0'"):
+    with pytest.raises(
+        ValueError, match=r"same rows; \S+ids/test.csv lacks 1 ids that \S+one/test.csv has, first \['t1'\]"
+    ):
+        blending.test_predictions(blending.members([one, ids]))
+    with pytest.raises(ValueError, match="hold out different rows; 'r0' is held out by"):
         blending.members([one, make_run(tmp_path / "again", oof=frame(IDS, 1))])
     with pytest.raises(ValueError, match="share table and folds"):
         blending.check_tables([one, make_run(tmp_path / "table", table="u")])
     with pytest.raises(FileNotFoundError, match=r"no test.csv; run: kcomp predict"):
-        blending.test_frames([one, make_run(tmp_path / "empty")])
+        blending.test_predictions(blending.members([make_run(tmp_path / "empty", seed=2, oof=frame(IDS, 1))]))
     (tmp_path / "one" / "test.csv").write_text("image_id,x,y,z\nt1,0.5,,0.5\n")
     with pytest.raises(ValueError, match="1 rows hold NaN or infinity, first 't1'"):
-        blending.test_frames([one])
+        blending.test_predictions(blending.members([one]))
+    (tmp_path / "ids" / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,0.5,0.5\n")
+    with pytest.raises(ValueError, match=r"ids/oof.csv must hold probabilities: 1 rows do not sum to 1, first 'r0'"):
+        blending.members([one, ids])
 
 
-def test_members_that_share_no_row_are_not_judged(tmp_path):
+def partial_runs(tmp_path):
+    """A JAX member with both folds, and a PyTorch member with the second alone and one test row fewer."""
     runs = [
-        make_run(tmp_path / "a", oof=frame(IDS[:6], 0)),
-        make_run(tmp_path / "b", backend="torch", fold=1, oof=frame(IDS[6:], 0)),
+        make_run(
+            tmp_path / f"jax{fold}",
+            fold=fold,
+            oof=frame(IDS[6 * fold : 6 * fold + 6], fold),
+            test=frame(["t", "u", "v"], 1),
+        )
+        for fold in (0, 1)
     ]
-    assert blending.judge(blending.members(runs), blending.labels_of(runs)) is None
+    return [
+        *runs,
+        make_run(tmp_path / "torch1", backend="torch", fold=1, oof=frame(IDS[6:], 2), test=frame(["v", "t"], 2)),
+    ]
+
+
+def test_members_that_miss_rows_are_refused_or_judged_on_the_common_rows(tmp_path):
+    members = blending.members(partial_runs(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"r f torch seed 0 \(\S+torch1\) lacks 6 ids that .*first \['r0', 'r1', 'r2'\]"
+    ):
+        blending.held_out(members)
+    with pytest.raises(ValueError, match=r"torch1/test.csv lacks 1 ids that \S+jax0/test.csv has, first \['u'\]"):
+        blending.test_predictions(members)
+    rows = blending.held_out(members, partial=True)
+    assert list(rows.ids) == ["r10", "r11", "r6", "r7", "r8", "r9"] and not rows.own_folds
+    np.testing.assert_array_equal(rows.values[1], members[1].probabilities)
+    np.testing.assert_array_equal(rows.values[0], members[0].probabilities.loc[rows.ids])
+    found = blending.test_predictions(members, partial=True)
+    assert [list(one.index) for one in found] == [["t", "v"]] * 2
+    np.testing.assert_allclose(found[0], members[0].runs[0].probabilities("test").loc[["t", "v"]])
+    assert blending.held_out(blending.members([members[0].runs[0], members[1].runs[0]]), partial=True) is None
+
+
+def test_temperatures_are_applied_to_each_run_before_its_mean(tmp_path):
+    member = blending.members(partial_runs(tmp_path))[0]
+    expected = []
+    for run in member.runs:
+        powers = run.probabilities("test").to_numpy() ** 2
+        expected.append(powers / powers.sum(1, keepdims=True))
+    [found] = blending.test_predictions([member], temperatures=np.array([0.5]))
+    np.testing.assert_allclose(found, sum(expected) / 2)
+
+
+def test_the_command(tmp_path):
+    runs = partial_runs(tmp_path / "runs")
+    refused = conftest.kcomp("ensemble", tmp_path / "runs", cwd=tmp_path, check=False)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "torch1" in refused.stderr
+    options = ["--allow-partial", "--method", "greedy", "--metric", "accuracy", "--calibrate", "-o", "out.csv"]
+    done = conftest.kcomp("ensemble", tmp_path / "runs", *options, cwd=tmp_path)
+    for text in (
+        "out of fold, 6 rows",
+        "greedy of 2, nested",
+        "5 parts (stratified)",
+        "McNemar",
+        "temperature",
+        "weight",
+    ):
+        assert text in done.stdout
+    assert set(pd.read_csv(tmp_path / "out.csv").image_id) == {"t", "v"}
+    (runs[2].folder / "result.json").unlink()
+    assert "not complete" in conftest.kcomp("ensemble", tmp_path / "runs", cwd=tmp_path, check=False).stderr
 
 
 def test_find(tmp_path):
@@ -164,7 +244,7 @@ def test_the_ensemble_that_is_written_is_the_one_that_is_judged(tmp_path):
     runs.append(make_run(tmp_path / "torch", backend="torch", oof=frame(IDS, 7), test=frame(["t"], 7)))
     parts = [run.probabilities("test").to_numpy() for run in runs]
     expected = ((parts[0] + parts[1]) / 2 + parts[2]) / 2
-    np.testing.assert_allclose(blending.test_mean(blending.members(runs)).to_numpy(), expected)
+    np.testing.assert_allclose(mean_of_tests(blending.members(runs)), expected)
 
 
 @pytest.mark.parametrize(

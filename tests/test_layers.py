@@ -19,7 +19,9 @@ models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
 predict training.mixed training.checks training.state training.callbacks training.origin training.manifest
 training.feature_keys training.features training.cached training.fit training inference export
-ensemble.blending ensemble.report ensemble.submission ensemble
+ensemble.submission ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
+ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
+ensemble.judging ensemble.report ensemble
 commands.common commands.train commands.predict commands.ensemble commands.export commands.submit commands.runs commands
 cli
 """.split()

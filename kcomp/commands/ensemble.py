@@ -1,30 +1,77 @@
 """`kcomp ensemble`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kcomp.commands.common import find_runs, output_option, runs_argument
+from kcomp.ensemble import METHODS
 from kcomp.usage import readable_errors
+
+if TYPE_CHECKING:
+    from kcomp.ensemble.blending import Member
+    from kcomp.ensemble.methods import Fitted
+
+METRICS = ("accuracy", "log_loss", "macro_f1", "roc_auc")
 
 
 @click.command()
 @runs_argument
-@output_option("Write the mean of the runs' test predictions, such as submission.csv.")
+@click.option("--method", type=click.Choice(METHODS), default="mean", show_default=True, help="How members are joined.")
+@click.option("--metric", type=click.Choice(METRICS), default="log_loss", show_default=True, help="What is sought.")
+@click.option("--allow-partial", is_flag=True, help="Where members miss rows, use the rows that all have.")
+@click.option("--calibrate", is_flag=True, help="Fit a temperature to each member first.")
+@output_option("Write the ensemble's test predictions, such as submission.csv.")
 @readable_errors
-def ensemble(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Average the probabilities of runs of any backend, and score the mean out of fold."""
-    from kcomp.ensemble import blending
-    from kcomp.ensemble.report import print_judgement
-    from kcomp.runs import write_probabilities
+def ensemble(runs: tuple[Path, ...], output: Path | None, **chosen: Any) -> None:
+    """Join the probabilities of runs of any backend, and score the ensemble out of fold."""
+    from kcomp.ensemble import blending, methods
 
     found = find_runs(runs)
     blending.classes_of(found)
     blending.check_tables(found)
     members = blending.members(found)
+    method, calibrate, partial = chosen["method"], chosen["calibrate"], chosen["allow_partial"]
+    fitted = judged_and_printed(members, method, chosen["metric"], calibrate=calibrate, partial=partial)
+    if fitted is None and methods.is_fitted(method, calibrate=calibrate):
+        raise ValueError(f"no row was held out by every member, so nothing can be fitted; {method} needs such rows")
     if output is not None:
-        mean = blending.test_mean(members)
-    print_judgement(members, blending.labels_of(found))
-    if output is not None:
-        write_probabilities(output, list(mean.index), list(mean.columns), mean.to_numpy())
-        click.echo(f"{output}: {len(mean)} rows, the mean of {len(members)} members ({len(found)} runs)")
+        rows = write(output, members, fitted or methods.Fitted(methods.AVERAGES[method]), partial=partial)
+        click.echo(f"{output}: {rows} rows, the {method} of {len(members)} members ({len(found)} runs)")
+
+
+def judged_and_printed(
+    members: "list[Member]", method: str, metric: str, *, calibrate: bool, partial: bool
+) -> "Fitted | None":
+    """Print what the held-out rows say, and return what was fitted on them; None where members share none."""
+    from kcomp.ensemble import blending, report
+    from kcomp.ensemble.framework_gain import framework_gain
+    from kcomp.ensemble.judging import judge
+
+    rows = blending.held_out(members, partial=partial)
+    if rows is None:
+        click.echo("no row was held out by every member, so the ensemble cannot be scored")
+        return None
+    judged = judge(rows, method=method, metric=metric, calibrate=calibrate)
+    report.print_judgement(members, rows, judged, method)
+    numbers = rows.values[:, :, 0].size if metric == "log_loss" else rows.values.size  # what a score needs of them
+    limit = min(100, max(6, 6_000_000 // numbers))  # sets of seeds, so that it takes seconds whatever the size
+    gains = framework_gain(members, rows.label_frame, metric, limit=limit)
+    report.print_framework_gain(gains, [member.backend for member in members])
+    return judged.fitted
+
+
+def write(output: Path, members: "list[Member]", fitted: "Fitted", *, partial: bool) -> int:
+    """Write the ensemble of the members' test predictions, with the first run's classes; returns the number of rows."""
+    import pandas as pd
+
+    from kcomp.ensemble import blending
+    from kcomp.runs import write_probabilities
+
+    frames = blending.test_predictions(members, temperatures=fitted.temperatures, partial=partial)
+    blended = fitted.blend([frame.to_numpy() for frame in frames])
+    classes = members[0].runs[0].manifest["classes"]
+    joined = pd.DataFrame(blended, frames[0].index, frames[0].columns)[classes]
+    write_probabilities(output, list(joined.index), classes, joined.to_numpy())
+    return len(joined)

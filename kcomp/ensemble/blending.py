@@ -1,41 +1,87 @@
-"""The mean of runs' probabilities, joined by image id and class name, judged out of fold. Imports no Keras."""
+"""Members of an ensemble from run folders, joined by image id and class name. Imports no Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kcomp import scores
+from kcomp.ensemble import temperature
+from kcomp.ensemble.averages import mean
+from kcomp.ensemble.parts import stratified
+from kcomp.ensemble.submission import value_problems
 from kcomp.runs import Run, made_by
+
+PARTS = 5  # of the rows, where runs have no folds that all members share
 
 
 @dataclass(frozen=True)
 class Member:
-    """The runs that differ only in their fold: one model of the ensemble, scored over all rows it held out."""
+    """The runs that differ only in their fold: one model of the ensemble, scored over all rows it held out.
 
-    name: str
+    `backend` is what made the runs: `jax` or `torch`, or as kcomp.runs.made_by names what is neither's alone.
+    `probabilities` has those rows, sorted by image id, and the classes, sorted by name; `folds` the fold of each.
+    """
+
+    recipe: str
+    fingerprint: str
+    backend: str
+    seed: int
     runs: tuple[Run, ...]
     probabilities: pd.DataFrame
+    folds: pd.Series
+
+    @property
+    def name(self) -> str:
+        return f"{self.recipe} {self.fingerprint} {self.backend} seed {self.seed}"
+
+    def folder_of(self, image_id: str) -> Path:
+        """The folder of the run that held this row out."""
+        fold = self.folds[image_id]
+        return next(run.folder for run in self.runs if run.manifest["fold"] == fold)
 
 
 def members(runs: Sequence[Run]) -> list[Member]:
-    """Group runs by recipe, fingerprint, backend and seed; ValueError where two runs held the same rows out."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
+    """Group runs by recipe, fingerprint, backend and seed, in that order whatever the order of `runs`.
+
+    ValueError where two runs of a member held the same rows out, or where predictions are no probabilities.
+    """
+    groups: dict[tuple[str, str, str, int], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.manifest["fold"]):
         kept = run.manifest
-        groups.setdefault(f"{kept['recipe']} {kept['fingerprint']} {made_by(kept)} seed {kept['seed']}", []).append(run)
-    found = []
-    for name, group in groups.items():
-        parts = [run.probabilities("oof")[classes_of(runs)] for run in group]
-        joined = pd.concat(parts)
-        double = joined.index[joined.index.duplicated()]
-        if len(double):
-            raise ValueError(
-                f"two runs of {name} hold out the same rows, first {double[0]!r}: {[str(run.folder) for run in group]}"
-            )
-        found.append(Member(name, tuple(group), joined.sort_index()))
-    return found
+        groups.setdefault((kept["recipe"], kept["fingerprint"], made_by(kept), kept["seed"]), []).append(run)
+    return [member(key, groups[key]) for key in sorted(groups)]
+
+
+def member(key: tuple[str, str, str, int], group: Sequence[Run]) -> Member:
+    frames = [checked(run, "oof") for run in group]
+    joined = pd.concat(frames) if len(frames) > 1 else frames[0]
+    double = joined.index[joined.index.duplicated()]
+    if len(double):
+        holders = [str(run.folder) for run, frame in zip(group, frames, strict=True) if double[0] in frame.index]
+        raise ValueError(
+            f"the runs of one recipe, backend and seed must hold out different rows; {double[0]!r} is held out by "
+            f"{holders}"
+        )
+    numbers = [np.full(len(frame), run.manifest["fold"]) for run, frame in zip(group, frames, strict=True)]
+    folds = pd.Series(np.concatenate(numbers), joined.index)
+    if not joined.index.is_monotonic_increasing:
+        joined, folds = joined.sort_index(), folds.sort_index()
+    return Member(*key, tuple(group), joined, folds)
+
+
+def checked(run: Run, name: str) -> pd.DataFrame:
+    """The run's `oof` or `test`, classes sorted by name; ValueError unless it holds probabilities of its classes."""
+    frame, classes = run.probabilities(name), sorted(run.manifest["classes"])
+    if sorted(frame.columns) != classes:
+        raise ValueError(
+            f"{run.folder}/{name}.csv has the columns {list(frame.columns)}, the run's classes are {classes}"
+        )
+    problems = value_problems(frame)
+    if problems:
+        raise ValueError(f"{run.folder}/{name}.csv must hold probabilities: {'; '.join(problems)}")
+    return frame if list(frame.columns) == classes else frame[classes]
 
 
 def classes_of(runs: Sequence[Run]) -> list[str]:
@@ -52,12 +98,6 @@ def classes_of(runs: Sequence[Run]) -> list[str]:
     return classes
 
 
-def labels_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """The labels of every row that the runs held out: one row an image id, one column a class."""
-    joined = pd.concat([run.probabilities("labels")[classes_of(runs)] for run in runs])
-    return joined[~joined.index.duplicated()]
-
-
 def check_tables(runs: Sequence[Run]) -> None:
     """Raise ValueError unless all runs were trained on one table, so that no row judged was trained on."""
     for run in runs[1:]:
@@ -68,60 +108,112 @@ def check_tables(runs: Sequence[Run]) -> None:
             )
 
 
-def mean(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The mean of tables with the same ids (index) and columns, in the order of the first."""
-    first = frames[0]
-    total = np.zeros(first.shape, np.float64)
-    for frame in frames:
-        total += frame.reindex(index=first.index, columns=first.columns).to_numpy(np.float64)
-    return pd.DataFrame(total / len(frames), index=first.index, columns=first.columns)
+def labels_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """The labels of every row that the runs held out: one row an image id, one column a class, sorted by name."""
+    joined = pd.concat([run.probabilities("labels")[sorted(classes_of(runs))] for run in runs])
+    return joined[~joined.index.duplicated()]
 
 
-def test_mean(found: Sequence[Member]) -> pd.DataFrame:
-    """The mean of the members' test predictions, each the mean of its runs' test.csv: the ensemble that is judged.
+def common_ids(found: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool) -> pd.Index:
+    """The ids that all of these named indexes have, in the order of the first.
 
-    ValueError names a run whose ids differ from the first one's, and the first such ids.
+    ValueError where they differ, unless `partial`; it begins with `rule` and names who lacks which ids.
     """
-    frames = test_frames([run for member in found for run in member.runs])
-    parts = iter(frames)
-    return mean([mean([next(parts) for _ in member.runs]) for member in found])
+    first_name, first = found[0]
+    for name, ids in found[1:]:
+        if partial or ids.equals(first):
+            continue
+        pairs = ((name, first_name, first.difference(ids)), (first_name, name, ids.difference(first)))
+        for lacking, other, odd in pairs:
+            if len(odd):
+                raise ValueError(
+                    f"{rule}; {lacking} lacks {len(odd)} ids that {other} has, first {list(odd[:3])}. Complete it, "
+                    "or use the common rows with --allow-partial"
+                )
+    for _, ids in found[1:]:
+        if not ids.equals(first):
+            first = first[first.isin(ids)]
+    return first
 
 
-def test_frames(runs: Sequence[Run]) -> list[pd.DataFrame]:
-    classes = classes_of(runs)
-    frames: list[pd.DataFrame] = []
-    for run in runs:
-        frame = run.probabilities("test")
-        if sorted(frame.columns) != sorted(classes):
-            raise ValueError(
-                f"{run.folder}/test.csv has the columns {list(frame.columns)}, the run's classes are {classes}"
-            )
-        if frames and set(frame.index) != set(frames[0].index):
-            odd = sorted(set(frame.index) ^ set(frames[0].index))
-            raise ValueError(
-                f"runs of one ensemble must predict the same rows; {run.folder}/test.csv and {runs[0].folder}/test.csv "
-                f"differ in {len(odd)} ids, first {odd[:3]}"
-            )
-        frames.append(frame[classes])
-    return frames
+def rows_of(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
+    """The rows of these ids (rows, classes), not copied where they are all of them in that order."""
+    chosen = frame if frame.index.equals(ids) else frame.loc[ids]
+    return chosen.to_numpy(np.float64)
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Scores on the rows every member held out. `ensemble` is the mean of the members; nothing was chosen on them."""
+class HeldOut:
+    """The rows that every member held out, sorted by id, in arrays: what ensembles are fitted and judged on.
 
-    rows: int
-    members: dict[str, dict[str, float]]
-    ensemble: dict[str, float]
+    `values` has shape (members, rows, classes), `labels` (rows, classes), `parts` (rows,) for nested cross-validation;
+    `own_folds` says whether the parts are the runs' folds.
+    """
+
+    ids: pd.Index
+    classes: list[str]
+    values: np.ndarray
+    labels: np.ndarray
+    parts: np.ndarray
+    own_folds: bool
+
+    @property
+    def label_frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.labels, self.ids, self.classes)
 
 
-def judge(found: Sequence[Member], labels: pd.DataFrame) -> Judgement | None:
-    """Score the members and their mean on the rows that every one of them held out; None where there is no such row."""
-    shared = set(labels.index).intersection(*(member.probabilities.index for member in found))
-    if not shared:
+def held_out(found: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
+    """Join the members' held-out rows; None where they share none. ValueError where they differ, unless `partial`."""
+    named = [(described(member), member.probabilities.index) for member in found]
+    ids = common_ids(named, "members of one ensemble must hold out the same rows", partial=partial)
+    if not len(ids):
         return None
-    rows = sorted(shared)
-    frames = [member.probabilities.loc[rows] for member in found]
-    truth = labels.loc[rows, frames[0].columns].to_numpy()
-    each = {member.name: scores.score(truth, frame.to_numpy()) for member, frame in zip(found, frames, strict=True)}
-    return Judgement(len(rows), each, scores.score(truth, mean(frames).to_numpy()))
+    labels = labels_of(found[0].runs)
+    unlabelled = ids.difference(labels.index)
+    if len(unlabelled):
+        folder = found[0].folder_of(unlabelled[0])
+        raise ValueError(f"{folder}/labels.csv lacks {len(unlabelled)} ids of its oof.csv, first {unlabelled[0]!r}")
+    classes = list(found[0].probabilities.columns)
+    truth = labels.loc[ids, classes].to_numpy(np.float64)
+    values = np.stack([rows_of(member.probabilities, ids) for member in found])
+    folds = [member.folds[ids].to_numpy() for member in found]
+    own = len(set(folds[0])) > 1 and all((other == folds[0]).all() for other in folds)
+    return HeldOut(ids, classes, values, truth, folds[0] if own else stratified(truth, PARTS), own)
+
+
+def described(member: Member) -> str:
+    return f"{member.name} ({', '.join(str(run.folder) for run in member.runs)})"
+
+
+def test_predictions(
+    found: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
+) -> list[pd.DataFrame]:
+    """Each member's test predictions, the mean of its runs' test.csv, all with the same ids and classes (by name).
+
+    Temperatures (members,) are applied to each run before that mean, for they were fitted on single runs.
+    """
+    rule = "runs of one ensemble must predict the same rows"
+    frames: list[pd.DataFrame] = []
+    first: tuple[str, pd.Index] | None = None
+    for number, member in enumerate(found):
+        parts = []
+        for run in member.runs:
+            part = checked(run, "test")
+            name = f"{run.folder}/test.csv"
+            first = first or (name, part.index)
+            ids = common_ids([first, (name, part.index)], rule, partial=partial)
+            values = rows_of(part, ids)
+            if temperatures is not None:
+                values = temperature.apply(values, temperatures[number])
+            parts.append(pd.DataFrame(values, ids, part.columns))
+            first = (first[0], ids)
+        frames.append(parts[0] if len(parts) == 1 else frame_mean(parts, parts[-1].index))
+    if not len(frames[-1]):
+        raise ValueError(f"{rule}; these have no id in common")
+    ids = frames[-1].index  # the fewest
+    return [frame if frame.index.equals(ids) else frame.loc[ids] for frame in frames]
+
+
+def frame_mean(frames: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:
+    values = mean([rows_of(frame, ids) for frame in frames])
+    return pd.DataFrame(values, ids, frames[0].columns)

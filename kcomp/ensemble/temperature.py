@@ -1,0 +1,43 @@
+"""Calibration by one number: probabilities to the power of 1 / temperature, each row divided by its sum."""
+
+import numpy as np
+from scipy import optimize
+
+from kcomp.ensemble.averages import softmax
+from kcomp.ensemble.objectives import SMALLEST
+
+LOWEST, HIGHEST = 0.05, 20.0
+
+
+def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature (0.05 to 20) with the smallest log loss; both arguments have shape (rows, classes).
+
+    Above 1 softens what is too sure, below 1 sharpens. Log loss is convex in 1 / temperature, so the one minimum is
+    found. Guo et al. 2017, On calibration of modern neural networks.
+    """
+    logs = np.log(np.maximum(probabilities, SMALLEST))
+    logs -= logs.max(1, keepdims=True)
+    named = (labels * logs).sum(1).mean()
+
+    def loss(log_temperature: float) -> float:
+        sharpness = np.exp(-log_temperature)
+        return float(np.log(np.exp(sharpness * logs).sum(1)).mean() - sharpness * named)
+
+    found = optimize.minimize_scalar(
+        loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(found.x))
+
+
+def fit_each(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One temperature for each member (members,) of `values` (members, rows, classes)."""
+    return np.array([fit(member, labels) for member in values])
+
+
+def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (rows, classes) at that temperature; 1 leaves them as they are."""
+    return softmax(np.log(np.maximum(probabilities, SMALLEST)) / temperature)
+
+
+def apply_each(values: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    return np.stack([apply(member, temperature) for member, temperature in zip(values, temperatures, strict=True)])

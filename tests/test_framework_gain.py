@@ -1,0 +1,98 @@
+"""k members of two frameworks against k of one, on cases small enough to count by hand."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kcomp import scores
+from kcomp.ensemble.blending import Member
+from kcomp.ensemble.framework_gain import framework_gain
+
+DRAWS = np.random.default_rng(0)
+
+
+def member(backend, seed, values, *, ids=None, fingerprint="f"):
+    ids = pd.Index(ids or [f"r{number}" for number in range(len(values))])
+    frame = pd.DataFrame(values, ids, [f"c{number}" for number in range(np.shape(values)[1])])
+    return Member("r", fingerprint, backend, seed, (), frame, pd.Series(0, ids))
+
+
+def labels_for(values):
+    truth = np.eye(values.shape[1])[np.arange(len(values)) % values.shape[1]]
+    return pd.DataFrame(truth, [f"r{n}" for n in range(len(values))], [f"c{n}" for n in range(values.shape[1])])
+
+
+def test_two_seeds_by_hand():
+    """One row; the true class gets .9 and .7 on JAX, .5 and .3 on PyTorch."""
+    made = [member(backend, seed, [[p, 1 - p]]) for backend, seed, p in
+            [("jax", 0, 0.9), ("torch", 1, 0.3), ("jax", 1, 0.7), ("torch", 0, 0.5)]]  # fmt: skip
+    labels = pd.DataFrame([[0.0, 1.0]], ["r0"], ["c1", "c0"])
+    [found] = framework_gain(made, labels, "log_loss")
+    mixed = (-np.log(0.6) - np.log(0.6)) / 2  # .9 with .3, and .7 with .5
+    single = {"jax": -np.log(0.8), "torch": -np.log(0.4)}
+    assert (found.k, found.rows, found.seeds, found.sampled) == (2, 1, (0, 1), False)
+    assert (found.choices_mixed, found.choices_single, found.choices_same_seeds) == (2, {"jax": 1, "torch": 1}, 2)
+    assert found.mixed == pytest.approx(mixed) and found.single == pytest.approx(single)
+    assert found.same_seeds == pytest.approx((-np.log(0.7) - np.log(0.5)) / 2)
+    for backend in single:
+        assert found.differences[backend] == pytest.approx((single[backend] - mixed,))
+    assert found.difference.tolist() == pytest.approx([(single["jax"] + single["torch"]) / 2 - mixed])
+    assert np.isnan(found.spread)
+
+
+@pytest.mark.parametrize("metric", scores.NAMES)
+def test_all_choices_of_three_and_four_seeds(metric):
+    """Every ensemble written out, and scored by kcomp.scores."""
+    made = {(b, s): member(b, s, DRAWS.dirichlet(np.ones(3), 40)) for b in ("jax", "torch") for s in range(4)}
+    labels = labels_for(np.empty((40, 3)))
+    sign = -1 if metric == "log_loss" else 1
+
+    def value(keys):
+        mean = sum(made[key].probabilities.to_numpy() for key in keys) / len(keys)
+        return scores.score(labels.to_numpy(), mean)[metric]
+
+    for found, k in zip(framework_gain(list(made.values()), labels, metric), (2, 4), strict=True):
+        differences, all_mixed = [], []
+        for group in combinations(range(4), k):
+            mixed = [
+                value([("jax", s) for s in half] + [("torch", s) for s in group if s not in half])
+                for half in combinations(group, k // 2)
+            ]
+            single = [value([(backend, s) for s in group]) for backend in ("jax", "torch")]
+            differences.append(sign * (np.mean(mixed) - np.mean(single)))
+            all_mixed += mixed
+        assert found.k == k and found.choices_mixed == len(all_mixed) == {2: 12, 4: 6}[k]
+        assert found.mixed == pytest.approx(np.mean(all_mixed))
+        np.testing.assert_allclose(found.difference, differences, atol=1e-12)
+    assert framework_gain(list(made.values()), labels, metric)[0].spread > 0
+
+
+def test_members_without_a_partner_are_left_out():
+    values = DRAWS.dirichlet(np.ones(2), (6, 10))
+    labels = labels_for(values[0])
+    made = [member("jax", seed, values[seed]) for seed in range(3)] + [member("torch", 0, values[3])]
+    assert framework_gain(made, labels, "accuracy") == []
+    made += [member("torch", 1, values[4], fingerprint="other"), member("torch", 2, values[5])]
+    [found] = framework_gain(made, labels, "accuracy")
+    assert found.seeds == (0, 2) and found.k == 2
+
+
+def test_only_common_rows_count_and_none_is_no_record():
+    values = DRAWS.dirichlet(np.ones(2), (4, 10))
+    labels = labels_for(values[0])
+    made = [member(b, s, values[2 * s + (b == "jax")]) for b in ("jax", "torch") for s in (0, 1)]
+    made[0] = member("jax", 0, values[0][:4], ids=["r3", "r2", "r1", "r0"])
+    assert [found.rows for found in framework_gain(made, labels, "log_loss")] == [4]
+    made[0] = member("jax", 0, values[0][:1], ids=["elsewhere"])
+    assert framework_gain(made, labels, "log_loss") == []
+
+
+def test_many_choices_are_drawn_and_said_to_be():
+    values = DRAWS.dirichlet(np.ones(2), (2, 12, 20))
+    made = [member(b, s, values[i, s]) for i, b in enumerate(("jax", "torch")) for s in range(12)]
+    records = framework_gain(made, labels_for(values[0, 0]), "log_loss", limit=15)
+    assert [found.k for found in records] == [2, 4, 6, 8, 10, 12] and all(found.sampled for found in records)
+    assert [len(found.difference) for found in records] == [15, 15, 15, 15, 15, 1]
+    assert records[3].choices_mixed == 15 * 15 and records[-1].choices_single == {"jax": 1, "torch": 1}
