@@ -55,9 +55,9 @@ def report(options):
     """Print a section of tables for each data set, and write the numbers and the pictures."""
     found = {}
     for name, recipe in RECIPES.items():
-        members = members_of(options.folder / "runs" / recipe)
+        members, labels = members_of(options.folder / "runs" / recipe)
         if members:
-            found[name] = study_of(members)
+            found[name] = study_of(members, labels)
             print_section(name, found[name])
             if options.pictures:
                 draw(found[name], recipe, options.pictures / f"framework-ensembles-{recipe}.svg")
@@ -66,28 +66,28 @@ def report(options):
 
 
 def members_of(folder):
-    """{(backend, seed): probabilities of all rows out of fold}, and the labels under "labels"."""
+    """The members, each of five folds, below a folder of runs, and the labels of all rows."""
     from kcomp import runs
     from kcomp.ensemble import blending
 
     complete = [run for run in runs.find(folder) if run.complete] if folder.is_dir() else []
-    if not complete:
-        return {}
-    labels = blending.labels_of(complete).sort_index()
-    found = {}
-    for member in blending.members(complete):
-        kept = member.runs[0].manifest
-        if len(member.probabilities) == len(labels):
-            found[kept["backend"], kept["seed"]] = member.probabilities[labels.columns].to_numpy(np.float64)
-    return found and {**dict(sorted(found.items())), "labels": labels.to_numpy()}
+    labels = blending.labels_of(complete).sort_index() if complete else None
+    members = blending.members(complete) if complete else []
+    return [member for member in members if len(member.probabilities) == len(labels)], labels
 
 
-def study_of(members):
+def study_of(trained, labels):
     """All numbers of one data set; differences are paired over the same rows."""
-    members = dict(members)
-    labels = members.pop("labels")
-    seeds = sorted({seed for _, seed in members})
+    from kcomp.ensemble.framework_gain import framework_gain
+
+    gains = {metric: framework_gain(trained, labels, metric) for metric in ("accuracy", "log_loss")}
+    members = {(one.backend, one.seed): one.probabilities[labels.columns].to_numpy(np.float64) for one in trained}
+    labels, seeds = (
+        labels.to_numpy(),
+        sorted({seed for _, seed in members if all((b, seed) in members for b in BACKENDS)}),
+    )
     found = {"rows": len(labels), "classes": labels.shape[1], "seeds": seeds, "members": []}
+    found["framework gain"] = {metric: [vars(one) for one in records] for metric, records in gains.items()}
     for (backend, seed), probabilities in members.items():
         found["members"].append({"backend": backend, "seed": seed, **measures(labels, probabilities)})
     found["pairs"] = [pair(labels, first, second, members) for first, second in itertools.combinations(members, 2)]
@@ -156,6 +156,7 @@ def print_section(name, found):
     named = [(f"{one['first'][0]}, seeds {one['first'][1]} and {one['second'][1]}", one) for one in seeds]
     print_pairs("same framework, one seed minus another", named)
     print_budgets(found)
+    print_gains(found["framework gain"])
 
 
 def print_members(found):
@@ -196,11 +197,23 @@ def print_budgets(found):
     print(f"| {count} | all | 1 | {found['all']['accuracy']:.4f} | {found['all']['log_loss']:.4f} |")
 
 
-def summary(values):
+def print_gains(gains):
+    """Ensembles of the same seeds, half of them on each framework, against all of them on one."""
+    print("\n| metric | members | both frameworks | JAX alone | PyTorch alone | sets of seeds | gain of both |")
+    print("|---|---|---|---|---|---|---|")
+    for metric, records in gains.items():
+        for one in records:
+            alone = " | ".join(f"{one['single'][backend]:.4f}" for backend in BACKENDS)
+            difference = np.mean(list(one["differences"].values()), axis=0)
+            cells = f"{one['mixed']:.4f} | {alone} | {len(difference)} | {summary(difference, '+.4f')}"
+            print(f"| {metric} | {one['k']} | {cells} |")
+
+
+def summary(values, form=".4f"):
     """Mean and standard deviation; the mean alone of one value."""
     if len(values) < 2:
-        return ", ".join(f"{value:.4f}" for value in values)
-    return f"{np.mean(values):.4f} +- {np.std(values, ddof=1):.4f}"
+        return ", ".join(f"{value:{form}}" for value in values)
+    return f"{np.mean(values):{form}} +- {np.std(values, ddof=1):.4f}"
 
 
 def draw(found, title, path):

@@ -77,6 +77,8 @@ def test_members_without_a_partner_are_left_out():
     made += [member("torch", 1, values[4], fingerprint="other"), member("torch", 2, values[5])]
     [found] = framework_gain(made, labels, "accuracy")
     assert found.seeds == (0, 2) and found.k == 2
+    mixtures = [member(made_by, seed, values[5]) for made_by in ("jax-torch", "jax-from-0a1b2c3d") for seed in range(3)]
+    assert framework_gain([*made, *mixtures], labels, "accuracy") == [found]  # neither is a framework of its own
 
 
 def test_only_common_rows_count_and_none_is_no_record():
