@@ -182,7 +182,8 @@ def held_out(found: Sequence[Member], *, partial: bool = False) -> HeldOut | Non
 
 
 def described(member: Member) -> str:
-    return f"{member.name} ({', '.join(str(run.folder) for run in member.runs)})"
+    others = f" and {len(member.runs) - 1} more runs" if len(member.runs) > 1 else ""
+    return f"{member.name} ({member.runs[0].folder}{others})"
 
 
 def test_predictions(

@@ -32,6 +32,7 @@ class Stacker:
 def fit(values: np.ndarray, labels: np.ndarray) -> Stacker:
     """Fit on `values` (members, rows, classes) and `labels` (rows, classes).
 
+    There are members * classes * classes weights: seconds for 10 classes, hours for 30 members of 100 classes.
     With a penalty without end it is the geometric mean. The penalty is the one with the smallest log loss in a
     cross-validation of its own on these rows (3 stratified parts), whatever score the ensemble is judged by.
     """
