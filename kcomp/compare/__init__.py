@@ -1,1 +1,1 @@
-"""`kcomp compare`: the same experiment on each backend, each in processes of its own, and a page about the difference."""
+"""`kcomp compare`: one experiment on each backend, in processes of their own, and a page about the difference."""

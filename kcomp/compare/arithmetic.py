@@ -1,4 +1,4 @@
-"""What one training step computes, layer by layer: as a whole, and each layer alone on inputs that are the same everywhere.
+"""What one training step computes, layer by layer: as a whole, and each layer alone on identical inputs.
 
 The reference process writes every tensor of its forward and backward pass, rounded to float32; each process then gives
 each layer exactly these inputs and this gradient of its output. So a layer that computes something else is found by
@@ -40,7 +40,7 @@ class Canonical:
 
 
 class WholeStep:
-    """Forward and backward pass through all layers, with an offset added to each tensor: its gradient is the tensor's."""
+    """Forward and backward pass through all layers; each tensor gets an offset, whose gradient is its own."""
 
     def __init__(self, experiment: Experiment, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
         self.experiment, self.graph, self.rows = experiment, graph, len(images)

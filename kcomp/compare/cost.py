@@ -1,4 +1,4 @@
-"""What a backend costs: seconds to the first update, images a second, memory; measured in a process that does nothing else."""
+"""What a backend costs: time to the first update, images a second, memory; in a process that does nothing else."""
 
 import math
 import resource

@@ -39,6 +39,7 @@ def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> 
         "loss_difference": (np.abs(a - b) / np.maximum(np.abs(a), 1e-30)).tolist(),
         "judged_update": moved,
         "first_distance": float(between[moved]),
+        "last_distance": float(between[-1]),
         "tolerance": float(tolerance),
         "factor": FACTOR,
         "alike": bool(between[moved] <= tolerance),

@@ -133,10 +133,10 @@ def load_weights(network: keras.Model, path: Path) -> None:
     own = [(weight.path, tuple(weight.shape)) for weight in network.weights]
     kept = [(name.partition("/")[2], array.shape) for name, array in zip(names, arrays, strict=True)]
     if [shape for _, shape in own] != [shape for _, shape in kept]:
-        differing = next((pair for pair in itertools.zip_longest(own, kept) if pair[0] != pair[1]), None)
+        differing = next(pair for pair in itertools.zip_longest(own, kept) if pair[0] != pair[1])
         raise ValueError(
-            f"the recipe's model() builds other weights on {keras.backend.backend()}: {differing[0] if differing else own}, "
-            f"elsewhere {differing[1] if differing else kept}; the same recipe must give the same network"
+            f"the recipe's model() builds other weights on {keras.backend.backend()}: {differing[0]}, elsewhere "
+            f"{differing[1]}; a recipe must give one network on every backend"
         )
     network.set_weights(arrays)
 

@@ -1,4 +1,4 @@
-"""A network as its calls of layers, one after the other, so that what enters and leaves each can be kept or replaced."""
+"""A network as its calls of layers, one after the other, so that what enters each can be kept or replaced."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from kcomp.models.straight import Slot, fill, nodes_of
 
 @dataclass(frozen=True)
 class Call:
-    """values[outputs] = operation(*arguments, **keywords), where a Slot stands for a value; `inputs` are the slots read.
+    """values[outputs] = operation(*arguments, **keywords), a Slot standing for a value; `inputs` are the slots read.
 
     `name` is the layer's path, with #2, #3, ... where it is called again.
     """
@@ -63,7 +63,7 @@ class Graph:
 
 def graph_of(network: keras.Model) -> Graph:
     """The graph of a functional network, models inside it taken apart; any other network is one call as a whole."""
-    graph, numbers, names = Graph(), itertools.count(), {}
+    graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
     if functional(network):
         [graph.result] = expand(network, [graph.source], "", graph, numbers, names)

@@ -27,7 +27,7 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[Key, Run]:
-    """The complete run of each label, seed and fold; what is neither in ./runs nor in `folder` is trained into `folder`.
+    """The complete run of each label, seed and fold; what is not in ./runs nor in `folder` is trained into it.
 
     labels: backend by label. A backend that is there a second time gets runs of its own. SystemExit where one fails.
     """
@@ -119,10 +119,8 @@ def noise(values: Any, labels: Sequence[str], seeds: Sequence[int], name: str) -
     samples = [[float(column(values, label, seed, name).mean()) for seed in seeds] for label in labels[:2]]
     spread = math.sqrt(float(np.mean([np.var(sample, ddof=1) for sample in samples])))
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))
-    if spread == 0:
-        p = 1.0 if difference == 0 else 0.0
-    else:
-        p = float(stats.ttest_ind(*samples).pvalue)
+    certain = 1.0 if difference == 0 else 0.0  # where no seed differs from another
+    p = float(stats.ttest_ind(*samples).pvalue) if spread else certain
     return {"difference": difference, "spread": spread, "p": p, "seeds": len(seeds)}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 COLOURS = ("#3b6fb6", "#d1603d", "#4a9d6f", "#8a6bb8")
 GREY = "#8a8f98"
-FLOOR = 1e-17  # zeros are drawn here
 
 
 def canvas(rows: int, height: float) -> tuple[Any, Any]:
@@ -17,7 +16,7 @@ def canvas(rows: int, height: float) -> tuple[Any, Any]:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
+    style: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
     pyplot.rcParams.update(style | {"grid.color": "#e6e8eb", "legend.frameon": False})
     return pyplot.subplots(rows, 1, figsize=(9, height), layout="constrained", squeeze=False)
 
@@ -31,44 +30,43 @@ def png(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def above_zero(values: Sequence[float | None]) -> np.ndarray:
-    """Numbers for a logarithmic axis: zero becomes the floor, what is missing a gap, infinity a large number."""
+def positive(values: Sequence[float | None]) -> np.ndarray:
+    """Numbers for a logarithmic axis: zero and what is missing become gaps, infinity a large number."""
     array = np.array([np.nan if value is None else value for value in values], np.float64)
-    return np.clip(array, FLOOR, 1e3)
+    return np.where(array > 0, np.minimum(array, 1e3), np.nan)
 
 
 def layers_picture(judged: Mapping[str, Any], labels: Sequence[str]) -> bytes:
     """Above, how the difference grows through the whole step; below, each layer alone on the same inputs."""
-    figure, axes = canvas(2, 6.4)
-    rows = judged["layers"]
+    figure, axes = canvas(2, 6.8)
+    (whole, alone), rows = axes[:, 0], judged["layers"]
     numbers = np.arange(len(rows))
-    for axis, (name, other) in zip(
-        axes[:, 0][:1].repeat(2), (("output", "output_rounding"), ("gradient", "gradient_rounding")), strict=True
-    ):
-        colour = COLOURS[0] if name == "output" else COLOURS[1]
-        values = above_zero([(row[name] or {}).get("between") for row in rows])
-        axis.semilogy(numbers, values, color=colour, label=f"{name} of the layer, {labels[0]} against {labels[1]}")
-        axis.semilogy(numbers, above_zero([row[other] for row in rows]), "--", color=colour, alpha=0.6,
-                      label=f"{name}, simulated rounding")  # fmt: skip
-    axes[0, 0].set_title("The whole step: where the difference grows", loc="left")
-    axis = axes[1, 0]
-    for number, label in enumerate(labels):
-        values = above_zero([row["errors"].get(label) for row in rows])
-        axis.semilogy(numbers, values, ".", color=COLOURS[number], label=f"{label} against its own float64")
-    axis.semilogy(numbers, above_zero([row["exact"] for row in rows]), ".", color=GREY, label="float64, backends against each other")  # fmt: skip
+    for name, colour in (("output", COLOURS[0]), ("gradient", COLOURS[1])):
+        values = positive([(row[name] or {}).get("between") for row in rows])
+        whole.semilogy(numbers, values, ".-", color=colour, label=f"{name} of the layer, {' against '.join(labels)}")
+        rounding = positive([row[f"{name}_rounding"] for row in rows])
+        whole.semilogy(numbers, rounding, "--", color=colour, alpha=0.6, label=f"{name}, simulated rounding")
+    for label, colour in zip(labels, COLOURS, strict=False):
+        values = positive([row["errors"].get(label) for row in rows])
+        alone.semilogy(numbers, values, ".", color=colour, label=f"{label} against its own float64")
+    exact = positive([row["exact"] for row in rows])
+    alone.semilogy(numbers, exact, ".", color=GREY, label="float64, backend against backend")
+    whole.set_title("The whole step: where the difference grows (zeros are left out)", loc="left")
+    alone.set_title("Each layer alone, on identical inputs: the worst of output, statistics and gradients", loc="left")
+    for axis in (whole, alone):
+        mark_faulty(axis, rows)
+        axis.set_ylabel("relative difference")
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ticks = numbers[:: max(1, len(rows) // 24)]
+        axis.set_xticks(ticks, [rows[n]["layer"] for n in ticks], rotation=60, ha="right", fontsize=7)
+    return png(figure)
+
+
+def mark_faulty(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     faulty = [row["number"] for row in rows if row["faulty"]]
     for number in faulty:
-        axes[0, 0].axvline(number, color="#c62828", linewidth=1)
-        axis.axvline(
-            number, color="#c62828", linewidth=1, label="beyond its tolerance" if number == faulty[0] else None
-        )
-    axis.set_title("Each layer alone, on identical inputs (worst of output, statistics and gradients)", loc="left")
-    for one in axes[:, 0]:
-        one.set_ylabel("relative difference")
-        one.legend(fontsize=8, loc="best")
-        ticks = numbers[:: max(1, len(rows) // 24)]
-        one.set_xticks(ticks, [rows[n]["layer"] for n in ticks], rotation=60, ha="right", fontsize=7)
-    return png(figure)
+        label = "beyond its tolerance" if number == faulty[0] else None
+        axis.axvline(number, color="#c62828", linewidth=1, label=label)
 
 
 def trajectory_picture(found: Mapping[str, Any]) -> bytes:
@@ -84,9 +82,9 @@ def trajectory_picture(found: Mapping[str, Any]) -> bytes:
     for name, values in found["reordered"].items():
         label = name.partition(",")[0]
         first = name.endswith(" 1")
-        bottom.semilogy(updates, above_zero(values[1:]), "--", color=colours[label], linewidth=1,
+        bottom.semilogy(updates, positive(values[1:]), "--", color=colours[label], linewidth=1,
                         label=f"{label}, rows of each batch reordered" if first else None)  # fmt: skip
-    bottom.semilogy(updates, above_zero(found["between"][1:]), color=COLOURS[0], linewidth=2,
+    bottom.semilogy(updates, positive(found["between"][1:]), color=COLOURS[0], linewidth=2,
                     label=f"{found['labels'][0]} against {found['labels'][1]}")  # fmt: skip
     bottom.set_ylabel("distance / norm of the weights")
     bottom.set_title("Distance of the weights", loc="left")
@@ -99,9 +97,9 @@ def trajectory_picture(found: Mapping[str, Any]) -> bytes:
 def outcome_picture(found: Mapping[str, Any]) -> bytes:
     """Differences with their intervals: frameworks, then seeds."""
     rows = [(f"{found['labels'][0]} minus {found['labels'][1]}", found["frameworks"], COLOURS[0])]
-    pairs = {(row["label"], *row["seeds"]): {} for row in found["seeds_apart"]}
+    pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in found["seeds_apart"]:
-        pairs[row["label"], *row["seeds"]][row["metric"]] = row
+        pairs.setdefault((row["label"], *row["seeds"]), {})[row["metric"]] = row
     rows += [(f"{label}: seed {one} minus {other}", row, GREY) for (label, one, other), row in pairs.items()]
     figure, axes = canvas(2, 1.6 + 0.5 * len(rows) * 2)
     for axis, name in zip(axes[:, 0], ("accuracy", "log_loss"), strict=True):

@@ -1,4 +1,4 @@
-"""One process of `kcomp compare`: python -m kcomp.compare.probe JOB, where JOB is a file that kcomp.compare.jobs wrote."""
+"""One process of `kcomp compare`: python -m kcomp.compare.probe FILE, where kcomp.compare.jobs wrote the file."""
 
 import time
 from pathlib import Path
@@ -35,6 +35,7 @@ def main(path: Path, debug: bool) -> None:
 def setup(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check the recipe, and write the weights that every process starts from."""
     from kcomp.compare import experiment
+    from kcomp.training.manifest import device
     from kcomp.values import parse_values
 
     loaded = experiment.recipes.load(job.recipe)
@@ -51,6 +52,7 @@ def setup(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
         "classes": list(built.session.training.table.classes),
         "stage": built.stage.name,
         "precision": loaded.recipe.precision,
+        "device": device(),
         "batch_size": built.session.training.batch_size,
     }
     return found, {}

@@ -59,7 +59,11 @@ def compare(asked: Asked, folder: Path, console: Console) -> tuple[Path, list[Se
     said(console, "the recipe and its starting weights")
     setup = run(base).answer()
     target = asked.output or Path("compare") / setup["name"] / setup["fingerprint"]
-    report = {"recipe": setup["name"], "fingerprint": setup["fingerprint"], "command": shlex.join(sys.argv)}
+    report = {
+        "recipe": setup["name"],
+        "fingerprint": setup["fingerprint"],
+        "command": shlex.join(["kcomp", *sys.argv[1:]]),
+    }
     report |= {"labels": list(asked.labels), "seed": asked.seeds[0], "fold": asked.folds[0]}
     report |= measured(asked, base, setup, console)
     shutil.rmtree(folder, ignore_errors=True)  # large, and no longer needed while runs are trained
@@ -81,12 +85,11 @@ def measured(asked: Asked, base: Job, setup: Mapping[str, Any], console: Console
     for label, backend in asked.labels.items():
         said(console, f"{label}: what it costs")
         costs[label] = run(replace(base, part="cost", backend=backend, label=label.replace(" ", "-"))).answer()
-    device = singles[0].answer["environment"]["device"]
     return {
         "stage": setup["stage"],
         "silenced": singles[0].answer["silenced"],
         "train_batch_norm": singles[0].answer["train_batch_norm"],
-        "arithmetic": judge(reference, exacts, singles, unit_of(setup["precision"], device)),
+        "arithmetic": judge(reference, exacts, singles, unit_of(setup["precision"], setup["device"])),
         "trajectory": diverge(singles, costs),
         "cost": costs,
         "environment": {probe.label: probe.answer["environment"] for probe in singles},
@@ -95,10 +98,10 @@ def measured(asked: Asked, base: Job, setup: Mapping[str, Any], console: Console
 
 def exact_probes(asked: Asked, base: Job, setup: Mapping[str, Any], console: Console) -> tuple[list[Probe], Probe]:
     """The float64 processes, one for each backend; the reference is the first: PyTorch, which compiles nothing."""
-    found = []
+    found: list[Probe] = []
     for backend in sorted(set(asked.backends), reverse=True):
         said(console, f"{backend}: the reference in float64")
-        unit = unit_of(setup["precision"])
+        unit = unit_of(setup["precision"], setup["device"])
         job = replace(base, part="exact", backend=backend, label=backend, reference=not found, unit=unit)
         found.append(Probe(backend, backend, run(job).answer(), job.arrays()))
     return found[1:], found[0]

@@ -64,13 +64,15 @@ def arithmetic(judged: Mapping[str, Any], labels: Sequence[str], report: Mapping
     silenced = f" Noise is off in {', '.join(report['silenced'])}." if report["silenced"] else ""
     batch_norm = "learns" if report["train_batch_norm"] else "keeps its statistics"
     found.paragraphs += [
-        f"Stage “{report['stage']}”, which trains the most weights; batch normalisation {batch_norm}. One batch, mixed as the "
-        f"training step mixes it ({judged['rows']} rows), and one file of weights: the recipe's starting weights, those that "
-        f"are constant (a head of zeros) replaced by small random ones, for they would hide differences.{silenced}",
-        f"Each layer is given the same inputs and the same gradient of its output everywhere. Tolerances: in float64 the "
-        f"backends may differ by {judged['exact_factor']:.0f} times, and a backend's own precision from its own float64 by "
-        f"{judged['factor']:.0f} times, what moving every number by up to {judged['unit']:.1e} (the rounding unit) changes; or "
-        f"the other backend's error that many times. Differences are Euclidean norms relative to the float64 reference.",
+        f"Stage “{report['stage']}”, which trains the most weights; batch normalisation {batch_norm}. One batch, mixed "
+        f"as the training step mixes it ({judged['rows']} rows), and one file of weights: the recipe's starting "
+        f"weights, but small random ones for those that are constant (a head of zeros), which would hide "
+        f"differences.{silenced}",
+        "Each layer is given the same inputs and the same gradient of its output everywhere. Tolerances: in float64 "
+        f"the backends may differ by {judged['exact_factor']:.0f} times what moving every number by up to "
+        f"{judged['unit']:.1e} (the rounding unit) changes; a backend's own precision may differ from its own float64 "
+        f"by {judged['factor']:.0f} times that, or {judged['factor']:.0f} times the other backend's error. Differences "
+        "are Euclidean norms relative to the float64 reference.",
     ]
     unable = [row["layer"] for row in judged["layers"] if not row["float64"]]
     skipped = [row["layer"] for row in judged["layers"] if not row["checked"]]
@@ -79,7 +81,13 @@ def arithmetic(judged: Mapping[str, Any], labels: Sequence[str], report: Mapping
     if skipped:
         found.paragraphs.append(f"Not checked alone (integers, or another shape): {', '.join(skipped)}.")
     found.tables.append(("The whole step", whole_table(judged, labels)))
-    found.tables.append(("Layer by layer, in order", layer_table(judged, labels)))
+    found.tables.append(
+        (
+            "Layer by layer, in order: output and its gradient in the whole step, between the two; then the layer "
+            "alone",
+            layer_table(judged, labels),
+        )
+    )
     found.tables.append(("Gradients of the trained weights in the whole step", weight_table(judged, labels)))
     found.pictures.append(("Differences by layer", pictures.layers_picture(judged, labels)))
     return found
@@ -87,16 +95,17 @@ def arithmetic(judged: Mapping[str, Any], labels: Sequence[str], report: Mapping
 
 def whole_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
     header = ["", "between the two", *(f"{label} to float64" for label in labels), "simulated rounding", "tolerance"]
-    rows = [
-        [row["name"], number(row["between"]), *(number(row["errors"][label]) for label in labels)]
-        + [number(row.get("rounding")), number(row["tolerance"])]
-        for row in (*judged["mixing"], *judged["whole"])
-    ]
-    return Table(header, rows, [n for n, row in enumerate((*judged["mixing"], *judged["whole"])) if row["finding"]])
+    found = [*judged["mixing"], *judged["whole"]]
+    rows = []
+    for row in found:
+        errors = [number(row["errors"][label]) for label in labels]
+        cells = [number(row["between"]), *errors, number(row.get("rounding")), number(row["tolerance"])]
+        rows.append([row["name"], *cells])
+    return Table(header, rows, [n for n, row in enumerate(found) if row["finding"]])
 
 
 def layer_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
-    header = ["layer", "kind", "output, whole step", "rounding", "its gradient, whole step", "rounding"]
+    header = ["layer", "kind", "output", "rounding", "gradient", "rounding"]
     header += ["alone: float64", *(f"alone: {label}" for label in labels), "of tolerance"]
     rows = []
     for row in judged["layers"]:
@@ -125,10 +134,11 @@ def trajectory_verdict(found: Mapping[str, Any]) -> str:
     if found["identical"]:
         return f"{one} and {other} are identical to the last bit after {found['updates']} updates."
     own = [values[-1] for values in found["reordered"].values()]
+    first, tolerance, last = (number(found[name]) for name in ("first_distance", "tolerance", "last_distance"))
     said = (
-        f"The first update is off by {number(found['first_distance'])} of the weights' norm (tolerance {number(found['tolerance'])}). "
-        f"After {found['updates']} updates {one} and {other} are {number(found['between'][-1])} apart; runs of one backend whose "
-        f"rows are summed in another order, {number(min(own))} to {number(max(own))} ({len(own)} pairs)."
+        f"The first update is off by {first} of the weights' norm (tolerance {tolerance}). After {found['updates']} "
+        f"updates {one} and {other} are {last} apart; runs of one backend whose rows are summed in another order, "
+        f"{number(min(own))} to {number(max(own))} ({len(own)} pairs)."
     )
     if found["alike"]:
         return f"Both backends begin alike, and part as rounding makes runs part. {said}"
@@ -140,12 +150,13 @@ def trajectory(found: Mapping[str, Any]) -> Section:
     batches = "identical" if found["same_batches"] else "NOT identical"
     starts = found["other_starts"]
     other = f"not the same, for instance {starts[0]}" if starts else "the same to the last bit"
-    section.paragraphs += [
-        f"The same stage from the recipe's starting weights ({other} on both as the recipe builds them), on {batches} batches, "
-        f"dropout and other noise off. The yardstick is a run of the same backend with the rows of each batch in another order: "
-        f"the same mathematics, rounded otherwise. Only the first update is judged, at {found['factor']:.0f} times the largest "
-        "such distance: later one number near zero that falls to the other side parts two runs by orders of magnitude.",
-    ]
+    section.paragraphs.append(
+        f"The same stage from the recipe's starting weights ({other} on both as the recipe builds them), on {batches} "
+        "batches, dropout and other noise off. The yardstick is a run of the same backend with the rows of each batch "
+        "in another order: the same mathematics, rounded otherwise. Only the first update is judged, at "
+        f"{found['factor']:.0f} times the largest such distance: later one number near zero that falls to the other "
+        "side parts two runs by orders of magnitude."
+    )
     section.tables.append(("The same run again, in a second process", repeat_table(found)))
     section.tables.append(("Update by update", update_table(found)))
     section.pictures.append(("Loss and distance by update", pictures.trajectory_picture(found)))
@@ -176,8 +187,8 @@ def update_table(found: Mapping[str, Any]) -> Table:
 def outcome(found: Mapping[str, Any]) -> Section:
     section = Section("Outcome", found["sentence"])
     section.paragraphs.append(
-        "Out-of-fold predictions of the same rows; intervals are percentile bootstraps over rows (10,000 resamples) and do not "
-        "cover the noise of training. Against seed noise: Student's t test with the seeds as samples."
+        "Out-of-fold predictions of the same rows; intervals are percentile bootstraps over rows (10,000 resamples) "
+        "and do not cover the noise of training. Against seed noise: Student's t test with the seeds as samples."
     )
     header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in scores.NAMES), "run"]
     rows = [
@@ -232,8 +243,9 @@ def cost(found: Mapping[str, Mapping[str, Any]]) -> Section:
     rounds = len(next(iter(found.values()))["predict"])
     section = Section("Cost", f"{'; '.join(said)} (medians of {rounds} rounds in one process each).")
     section.paragraphs.append(
-        "Each backend alone in a process, nothing compiled before, from batches in memory, dropout off. Other work on the machine shows "
-        "in these numbers: read ratios, and the spread of the rounds. Compile time is the first update less a later one."
+        "Each backend alone in a process, nothing compiled before, from batches in memory, dropout off. Other work on "
+        "the machine shows in these numbers: read ratios, and the spread of the rounds. Compile time is the first "
+        "update less a later one."
     )
     names = {
         "start to first update, s": lambda row: f"{row['time_to_first_update']:.1f}",

@@ -6,8 +6,8 @@ Is it the same function? In float64 the backends agree to about 1e-15. They may 
 times what rounding the layer's inputs to the recipe's precision would change.
 Is it computed as well as rounding allows? The error of a backend, its own precision against its own float64, may be
 `FACTOR` times the largest of: the rounding unit; what moving each input by up to that unit changes (a sum that cancels
-loses digits on any machine); the other backend's error. Sums of n terms lose up to sqrt(n) units where they are added one
-by one, and 256 = sqrt(65,536).
+loses digits on any machine); the other backend's error. Sums of n terms added one by one lose about sqrt(n) units, and
+256 = sqrt(65,536).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
