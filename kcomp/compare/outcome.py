@@ -37,14 +37,19 @@ def trained_runs(
             name = f"{backend}-seed{seed}-fold{fold}"
             usual = Run(Path("runs") / setup["name"] / setup["fingerprint"] / name)
             own = Run(folder / "runs" / (name if label == backend else f"{label.replace(' ', '-')}-{name}"))
-            run = usual if label == backend and usual.complete else own
-            if not run.complete:
+            run = usual if label == backend and complete(usual, setup) else own
+            if not complete(run, setup):
                 command = ["train", str(recipe), "--seed", str(seed), "--fold", str(fold), "-o", str(run.folder)]
                 code = launch.kcomp([*command, *arguments], backend)
                 if code:
                     raise SystemExit(code)
             found[label, seed, fold] = run
     return found
+
+
+def complete(run: Run, setup: Mapping[str, Any]) -> bool:
+    """Whether a run is complete and of this recipe; `kcomp train` says what is wrong with a run of another one."""
+    return run.complete and run.manifest["fingerprint"] == setup["fingerprint"]
 
 
 def outcome(runs: Mapping[Key, Run]) -> dict[str, Any]:

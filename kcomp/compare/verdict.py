@@ -265,7 +265,7 @@ def whole_row(
     pair = [joined(probe.arrays) for probe in singles[:2]]
     tolerance = FACTOR * max(unit, moved)
     beyond = [label for label, error in found.items() if not error <= tolerance]
-    text = f"{name} of the whole step are off by {found[beyond[0]]:.1e} on {beyond[0]}" if beyond else ""
+    text = f"{name} off by {found[beyond[0]]:.1e} on {beyond[0]}" if beyond else ""
     return {
         "name": name,
         "between": relative(pair[0], pair[-1], scale),
