@@ -167,7 +167,7 @@ def test_padding_and_lost_digits_are_found_and_told_apart(tmp_path):
     texts = {row["layer"]: row["text"] for row in judged["findings"]}
     assert texts.keys() == {"pad1", "dense"}
     assert "padding is" in texts["pad1"] and "different functions" in texts["pad1"]
-    assert "inexact on jax" in texts["dense"]
+    assert "inexact on jax" in texts["dense"] and "kind is Coarse on jax and Dense on torch" in texts["dense"]
 
 
 @both

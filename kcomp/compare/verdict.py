@@ -100,9 +100,9 @@ def judge(reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], u
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    first = [(call["name"], call["kind"]) for call in probes[0].answer["calls"]]
+    first = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
-        own = [(call["name"], call["kind"]) for call in probe.answer["calls"]]
+        own = [call["name"] for call in probe.answer["calls"]]
         if own != first:
             pairs = [pair for pair in zip(first, own, strict=False) if pair[0] != pair[1]]
             one, other = pairs[0] if pairs else (f"{len(first)} layers", f"{len(own)} layers")
@@ -178,7 +178,8 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
     """What the layer's configurations on the backends differ in, as the end of a sentence."""
-    first, *others = [(probe.label, probe.answer["calls"][number]["config"]) for probe in singles]
+    calls = [(probe.label, probe.answer["calls"][number]) for probe in singles]
+    first, *others = [(label, {"kind": call["kind"], **call["config"]}) for label, call in calls]
     for label, config in others:
         for name in sorted(first[1].keys() & config.keys()):
             if first[1][name] != config[name]:
