@@ -73,8 +73,8 @@ def arithmetic(judged: Mapping[str, Any], labels: Sequence[str], report: Mapping
         f"{judged['unit']:.1e} (the rounding unit) changes; a backend's own precision may differ from its own float64 "
         f"by {judged['factor']:.0f} times that, or {judged['factor']:.0f} times the other backend's error. Differences "
         "are Euclidean norms relative to the float64 reference.",
-        "Simulated rounding is the float64 step with every layer's output and every weight moved at random by up to the "
-        "rounding unit. Where it makes a step too, a number near a kink, such as a ReLU's, fell over it.",
+        "Simulated rounding is the float64 step with every layer's output and every weight moved at random by up to "
+        "the rounding unit. Where it makes a step too, a number near a kink, such as a ReLU's, fell over it.",
     ]
     unable = [row["layer"] for row in judged["layers"] if not row["float64"]]
     skipped = [row["layer"] for row in judged["layers"] if not row["checked"]]
