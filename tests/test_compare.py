@@ -171,6 +171,7 @@ def test_padding_and_lost_digits_are_found_and_told_apart(tmp_path):
 
 
 @both
+@pytest.mark.slow  # eight processes; the repeats above say the same of each backend
 def test_one_backend_with_itself_is_identical(tmp_path):
     write(tmp_path)
     done = conftest.kcomp(
