@@ -3,6 +3,7 @@
 import click
 
 from kcomp import __version__
+from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
 from kcomp.commands.predict import predict
@@ -18,7 +19,7 @@ def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
 
 
-for command in (train, predict, ensemble, export, submit, runs):
+for command in (train, predict, compare, ensemble, export, submit, runs):
     main.add_command(command)
 
 if __name__ == "__main__":

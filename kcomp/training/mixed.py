@@ -24,12 +24,17 @@ class Mixed(keras.Model):
         self.planned = [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        batch = self.mix(inputs)
+        return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
+
+    def mix(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """`images` and `labels` as the plans say."""
         batch = {"images": inputs["images"], "labels": inputs["labels"]}
         for number, layer in self.planned:
             prefix = f"{number}."
             plan = {name[len(prefix) :]: value for name, value in inputs.items() if name.startswith(prefix)}
             batch = layer(batch, plan=plan)
-        return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
+        return batch
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

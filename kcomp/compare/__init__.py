@@ -1,0 +1,1 @@
+"""`kcomp compare`: one experiment on each backend, in processes of their own, and a page about the difference."""

@@ -1,0 +1,78 @@
+"""How far two backends' weights drift apart over the first updates, and how far reordering does the same; no Keras."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcomp.compare.verdict import Probe
+
+FACTOR = 32.0  # of the reorderings' distance at the first update
+SMALLEST = 2 * 2.0**-23  # of the norm of the weights: what storing an update in float32 loses
+
+
+def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Losses, distances by update (from the start, number 0), the repeats, and whether they begin alike.
+
+    Distances are relative to the norm of the first probe's weights. `costs` are the answers of the second processes.
+    Only the first update that moves the weights is judged: later, one number near zero (a ReLU's input, a moment of
+    Adam's) that falls to the other side parts two runs by orders of magnitude, in one reordering and not in the next.
+    """
+    first, second = probes[0], probes[1]
+    between = distances(first, "straight", second, "straight")
+    own = {
+        f"{probe.label}, {order}": distances(probe, "straight", probe, order)
+        for probe in probes
+        for order in orders(probe)
+    }
+    highest = np.maximum.reduce(list(own.values()))
+    losses = {probe.label: probe.answer["straight"]["losses"] for probe in probes}
+    a, b = (np.array(losses[probe.label], np.float64) for probe in (first, second))
+    moved = int(np.argmax(movement(first) > 0))
+    tolerance = max(FACTOR * highest[moved], SMALLEST)
+    return {
+        "updates": len(a),
+        "labels": [probe.label for probe in probes],
+        "losses": losses,
+        "between": between.tolist(),
+        "reordered": {label: values.tolist() for label, values in own.items()},
+        "loss_difference": (np.abs(a - b) / np.maximum(np.abs(a), 1e-30)).tolist(),
+        "judged_update": moved,
+        "first_distance": float(between[moved]),
+        "last_distance": float(between[-1]),
+        "tolerance": float(tolerance),
+        "factor": FACTOR,
+        "alike": bool(between[moved] <= tolerance),
+        "identical": first.answer["straight"]["digest"] == second.answer["straight"]["digest"],
+        "same_batches": len({probe.answer["batches"] for probe in probes}) == 1,
+        "other_starts": other_starts(probes),
+        "repeats": {probe.label: repeated(probe, costs[probe.label]) for probe in probes},
+    }
+
+
+def orders(probe: Probe) -> list[str]:
+    names = [name.removeprefix("trajectory/") for name in probe.arrays if name.startswith("trajectory/reordered")]
+    return sorted(names)
+
+
+def movement(probe: Probe) -> np.ndarray:
+    """How far the weights are from their start, by update."""
+    path = probe.arrays["trajectory/straight"]
+    return np.linalg.norm(path - path[0], axis=1)
+
+
+def repeated(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether a second process of the same backend came to the same weights, to the last bit."""
+    digests = [probe.answer["straight"]["digest"], cost["digest"]]
+    return {"digests": digests, "identical": digests[0] == digests[1]}
+
+
+def other_starts(probes: Sequence[Probe]) -> list[str]:
+    """Weights that the recipe starts otherwise on another backend than on the first."""
+    first, *others = [probe.answer["starting_weights"] for probe in probes]
+    return sorted({name for other in others for name in first if other.get(name) != first[name]})
+
+
+def distances(one: Probe, order: str, other: Probe, other_order: str) -> np.ndarray:
+    a, b = one.arrays[f"trajectory/{order}"], other.arrays[f"trajectory/{other_order}"]
+    return np.linalg.norm(a - b, axis=1) / np.maximum(np.linalg.norm(a, axis=1), 1e-30)

@@ -1,0 +1,35 @@
+"""Sections as a web page of one file, and as Markdown."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+from kcomp.compare.sections import Section, Table
+
+
+def html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """A page that needs no other file: pictures are in it."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    return environment.get_template("report.html.j2").render(title=title, subtitle=subtitle, sections=sections)
+
+
+def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """The same without pictures."""
+    parts = [f"# {title}", f"`{subtitle}`"]
+    for section in sections:
+        parts += [f"## {section.title}", f"**{section.verdict}**", *section.paragraphs]
+        for caption, table in section.tables:
+            parts += [f"{caption}:", markdown_table(table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(table: Table) -> str:
+    """Rows that stand out are bold."""
+    lines = [list(table.header), ["---"] * len(table.header)]
+    for number, row in enumerate(table.rows):
+        lines.append([f"**{cell}**" if cell and number in table.marked else cell for cell in row])
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

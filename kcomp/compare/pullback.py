@@ -1,0 +1,46 @@
+"""Values and gradients of functions of tensors, one way for both backends."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+# Takes a structure of tensors; returns the outputs that are differentiated and a structure of others.
+Function = Callable[[Any], tuple[list[Any], Any]]
+
+
+def pull_back(
+    functions: Sequence[Function], arguments: Sequence[Any], cotangents: Sequence[list[Any]]
+) -> list[tuple[list[Any], Any, Any]]:
+    """For each function its outputs, the gradients of sum(output * cotangent) for its arguments, and its other results.
+
+    On JAX all functions are compiled together.
+    """
+    if keras.backend.backend() == "torch":
+        return [on_torch(*given) for given in zip(functions, arguments, cotangents, strict=True)]
+    import jax
+
+    @jax.jit
+    def run(arguments: Any, cotangents: Any) -> Any:
+        found = []
+        for function, given, weights in zip(functions, arguments, cotangents, strict=True):
+            outputs, pull, others = jax.vjp(function, given, has_aux=True)
+            found.append((outputs, pull(weights)[0], others))
+        return found
+
+    return run(list(arguments), list(cotangents))
+
+
+def on_torch(function: Function, given: Any, cotangents: list[Any]) -> tuple[list[Any], Any, Any]:
+    import torch
+
+    leaves = keras.tree.map_structure(lambda value: value.detach().clone().requires_grad_(), given)
+    outputs, others = function(leaves)
+    flat = keras.tree.flatten(leaves)
+    connected = [pair for pair in zip(outputs, cotangents, strict=True) if pair[0].requires_grad]
+    gradients = list(flat)
+    if connected:
+        first, second = zip(*connected, strict=True)
+        gradients = torch.autograd.grad(first, flat, second, allow_unused=True)
+    zeros = [torch.zeros_like(leaf) if value is None else value for leaf, value in zip(flat, gradients, strict=True)]
+    return list(outputs), keras.tree.pack_sequence_as(leaves, zeros), others

@@ -1,0 +1,335 @@
+"""`kcomp compare`: an injected fault is found and named by its layer, a sound recipe is not accused, numbers by hand."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+
+import conftest
+import numpy as np
+import pytest
+
+from kcomp.compare import jobs
+from kcomp.compare.divergence import diverge
+from kcomp.compare.outcome import outcome
+from kcomp.compare.sections import arithmetic_verdict, trajectory_verdict
+from kcomp.compare.sketch import BUCKETS, distance, relative, sketch
+from kcomp.compare.verdict import Probe, judge, unit_of
+from kcomp.files import write_json
+from kcomp.runs import Run, write_probabilities
+
+SMALL = '''
+from dataclasses import dataclass
+import keras, numpy as np
+from keras import layers
+from kcomp import augment, data, models
+from kcomp.recipe import Recipe, Stage
+
+@dataclass(frozen=True)
+class Config:
+    rows: int = 120
+    where: str = "nowhere"
+    faults: tuple[str, ...] = ()
+
+class Coarse(layers.Dense):
+    """Rounds to 16 bits what it gets in 32; in float64 it is Dense."""
+    def call(self, inputs):
+        if keras.backend.standardize_dtype(inputs.dtype) == "float32":
+            inputs = keras.ops.cast(keras.ops.cast(inputs, "bfloat16"), "float32")
+        return super().call(inputs)
+
+def table(config):
+    return data.stratified_folds(data.sklearn_digits().rows(np.arange(config.rows)), 4, seed=0)
+
+def batches(config, rows, training, seed):
+    mixing = augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0))
+    return data.Batches(rows, 16, batch_size=16, training=training, seed=seed, layers=[mixing])
+
+def model(config, classes):
+    faults = config.faults if keras.backend.backend() == config.where else ()
+    x = inputs = keras.Input((16, 16, 3), name="images")
+    x = layers.Rescaling(1 / 255)(x)
+    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False, name="conv0")(x)
+    x = layers.ReLU(name="relu0")(layers.BatchNormalization(name="bn0")(x))
+    x = layers.ZeroPadding2D(((1, 0), (1, 0)) if "padding" in faults else ((0, 1), (0, 1)), name="pad1")(x)
+    x = layers.Conv2D(12, 3, 2, padding="valid", use_bias=False, name="conv1")(x)
+    inner = keras.Input(x.shape[1:])
+    y = layers.BatchNormalization(epsilon=2e-3 if "epsilon" in faults else 1e-3, name="bn1")(inner)
+    x = keras.Model(inner, layers.ReLU(name="relu1")(y), name="block")(x)
+    x = layers.Dropout(0.3, name="drop")(layers.GlobalAveragePooling2D(name="pool")(x))
+    x = (Coarse if "rounding" in faults else layers.Dense)(16, activation="silu", name="dense")(x)
+    return keras.Model(inputs, layers.Dense(len(classes), kernel_initializer="zeros", dtype="float32", name="head")(x))
+
+def stages(config, steps):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(1e-2)),
+            Stage("all", 1, ".*", loss, keras.optimizers.AdamW(1e-2), train_batch_norm=True)]
+
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
+'''
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+missing = [name for name in ("jax", "torch", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+both = pytest.mark.skipif(bool(missing), reason=f"needs {missing}")
+
+
+def write(folder):
+    (folder / "small.py").write_text(SMALL)
+    return folder / "small.py"
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A folder in which the sound recipe was compared."""
+    folder = tmp_path_factory.mktemp("compare")
+    write(folder)
+    done = conftest.kcomp("compare", "small.py", "--updates", "6", cwd=folder)
+    return folder, done.stdout
+
+
+def report_of(folder):
+    [path] = folder.glob("compare/small/*/report.json")
+    return json.loads(path.read_text()), path.parent
+
+
+@both
+def test_a_sound_recipe_is_not_accused(clean):
+    report, folder = report_of(clean[0])
+    judged = report["arithmetic"]
+    assert judged["clean"] and not judged["findings"] and "Arithmetic: No layer differs" in clean[1]
+    names = [row["layer"] for row in judged["layers"]]
+    assert names == ["rescaling", "conv0", "bn0", "relu0", "pad1", "conv1", "block/bn1", "block/relu1", "pool", "drop", "dense", "head"]  # fmt: skip
+    assert all(row["checked"] and row["float64"] and row["exact"] < 1e-12 for row in judged["layers"])
+    errors = [error for row in judged["layers"] for error in row["errors"].values()]
+    assert 1e-9 < max(errors) < 1e-5  # float32 is neither exact nor far off
+    [logits] = [row for row in judged["whole"] if row["name"] == "logits"]
+    assert 1e-9 < logits["between"] < 1e-5
+    assert report["silenced"] == ["drop"] and report["stage"] == "all"
+    assert {path.name for path in folder.iterdir()} == {"report.html", "report.json", "report.md", "runs"}
+
+
+@both
+def test_two_runs_of_one_backend_are_reported_as_identical(clean):
+    report, folder = report_of(clean[0])
+    trajectory = report["trajectory"]
+    assert [row["identical"] for row in trajectory["repeats"].values()] == [True, True]
+    assert not trajectory["identical"] and trajectory["alike"] and trajectory["same_batches"]
+    assert trajectory["other_starts"] == [] and trajectory["between"][0] == 0 < trajectory["between"][1] < 1e-5
+    assert trajectory["updates"] == 6 and all(len(losses) == 6 for losses in trajectory["losses"].values())
+    assert (folder / "report.md").read_text().count("identical to the last bit") == 2
+    cost = report["cost"]["jax"]
+    assert cost["compile"] > 0 and min(cost["train"] + cost["predict"]) > 0 and cost["host_mib"] > 50
+    assert report["environment"]["torch"]["torch"] and report["environment"]["jax"]["threads"]
+
+
+@both
+def test_complete_runs_are_not_trained_again(clean):
+    folder, _ = clean
+    report, target = report_of(folder)
+    assert len(report["outcome"]["scores"]) == 2 and report["outcome"]["rows"] == 30
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("result.json")}
+    from kcomp.compare.outcome import trained_runs
+
+    labels = {"jax": "jax", "torch": "torch"}
+    setup = {"name": "small", "fingerprint": target.name}
+    found = trained_runs(labels, folder / "small.py", setup, target, [(0, 0)], [])
+    assert {run / "result.json" for run in found.values()} == set(before) and len(before) == 2
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def faulty(tmp_path, where, faults):
+    """The judgement of the arithmetic with faults on one backend, and of the first updates."""
+    recipe, probes = write(tmp_path), {}
+    assignments = (f"where={where}", f"faults={faults}")
+    for part, backend in (("setup", "jax"), *((p, b) for p in ("exact", "single") for b in ("torch", "jax"))):
+        job = jobs.Job(part, backend, backend, str(recipe), assignments, 0, 0, 2, str(tmp_path / "parts"), backend == "torch")  # fmt: skip
+        assert jobs.start(job) == 0
+        probes[part, backend] = Probe(backend, backend, job.answer(), job.arrays())
+    singles = [probes["single", "jax"], probes["single", "torch"]]
+    judged = judge(probes["exact", "torch"], [probes["exact", "jax"]], singles, unit_of("float32"))
+    costs = {probe.label: {"digest": probe.answer["straight"]["digest"]} for probe in singles}
+    return judged, diverge(singles, costs)
+
+
+@both
+def test_another_epsilon_is_found_and_named(tmp_path):
+    judged, found = faulty(tmp_path, "torch", "epsilon")
+    assert [row["layer"] for row in judged["findings"]] == ["block/bn1"]
+    verdict = arithmetic_verdict(judged, ["jax", "torch"])
+    assert "block/bn1: the backends compute different functions" in verdict
+    assert "epsilon is 0.001 on jax and 0.002 on torch" in verdict
+    assert not found["alike"] and "part at once" in trajectory_verdict(found)
+
+
+@both
+def test_padding_and_lost_digits_are_found_and_told_apart(tmp_path):
+    judged, _ = faulty(tmp_path, "jax", "padding,rounding")
+    texts = {row["layer"]: row["text"] for row in judged["findings"]}
+    assert texts.keys() == {"pad1", "dense"}
+    assert "padding is" in texts["pad1"] and "different functions" in texts["pad1"]
+    assert "inexact on jax" in texts["dense"] and "kind is Coarse on jax and Dense on torch" in texts["dense"]
+
+
+@both
+@pytest.mark.slow  # eight processes; the repeats above say the same of each backend
+def test_one_backend_with_itself_is_identical(tmp_path):
+    write(tmp_path)
+    done = conftest.kcomp(
+        "compare", "small.py", "--backends", "torch,torch", "--updates", "3", "-o", "out", cwd=tmp_path
+    )
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["labels"] == ["torch", "torch again"] and report["trajectory"]["identical"]
+    assert all(row["between"] == 0 for row in report["arithmetic"]["whole"])
+    assert report["outcome"]["identical"] and len(list(tmp_path.glob("out/runs/*/result.json"))) == 2
+    assert "Trajectory: torch and torch again are identical to the last bit" in done.stdout
+    assert "predict the same for every row" in done.stdout
+
+
+def test_wrong_usage_is_one_line(tmp_path):
+    write(tmp_path)
+    for arguments, code, text in (
+        (["--backends", "jax"], 2, "--backends takes two names"),
+        (["--backends", "jax,tensorflow"], 2, "the backend must be jax or torch"),
+        (["--set", "row=3"], 2, "did you mean 'rows'?"),
+    ):
+        done = conftest.kcomp("compare", "small.py", *arguments, cwd=tmp_path, check=False)
+        [line] = [line for line in done.stderr.splitlines() if line.startswith("kcomp: ")]
+        assert done.returncode == code and text in line
+    assert [path.name for path in tmp_path.iterdir()] == ["small.py"]
+
+
+LOOK = """<script>
+const found = [...document.images].map(image => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return [canvas.width, canvas.height, new Set(new Uint32Array(pixels.buffer)).size];
+});
+document.body.setAttribute("data-found", JSON.stringify(found));
+</script></body>"""
+
+
+def browse(page, profile):
+    """The page's document after its scripts ran, and what the console said."""
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    flags += ["--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={profile}"]
+    command = [BROWSER, *flags, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@both
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_the_page_in_a_browser(clean, tmp_path):
+    """No console message, every picture has pixels, and nothing comes from elsewhere."""
+    text = (report_of(clean[0])[1] / "report.html").read_text()
+    assert text.count("<img") == text.count("data:image/png;base64,") == 4 and "http" not in text
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", LOOK))
+    document, console = browse(page, tmp_path / "profile")
+    assert console == []
+    found = json.loads(re.search(r'data-found="([^"]*)"', document).group(1))
+    assert len(found) == 4 and all(width > 500 and height > 200 and colours > 50 for width, height, colours in found)
+    page.write_text("<script>console.error('seen')</script>")
+    assert len(browse(page, tmp_path / "profile")[1]) == 1  # or the check above would see nothing
+
+
+# ---------------------------------------------------------------- numbers worked out by hand
+
+
+def test_a_sketch_keeps_distances():
+    draws = np.random.default_rng(1)
+    for size in (10, BUCKETS, 300_000):
+        first = draws.standard_normal(size)
+        second = first + 1e-6 * draws.standard_normal(size)
+        true = np.linalg.norm(first - second)
+        assert distance(sketch(first), sketch(second)) == pytest.approx(true, rel=0.03 if size > BUCKETS else 1e-9)
+        assert distance(sketch(first), sketch(first.copy())) == 0 and sketch(first).size <= BUCKETS
+    assert relative(np.array([3.0, 4.0]), np.zeros(2), np.array([0.0, 10.0])) == 0.5
+    assert distance(np.zeros(2), np.zeros(3)) == float("inf")
+
+
+def hand_made(label, backend, value, gradient=1.0):
+    call = {"name": "a", "kind": "Dense", "config": {}, "shapes": [[1]], "precision": "float64", "alone": True}
+    answer = {"calls": [call], "weights": [{"path": "a/w", "call": 0}], "rows": 2}
+    arrays = {"alone/out/0/0": [value], "moved-alone/out/0/0": [1 + 1e-7], "alone/weight/0/0": [gradient]}
+    arrays |= {"moved-alone/weight/0/0": [1 + 1e-3], "mixing/0": [1.0], "mixing/1": [1.0]}
+    for prefix in ("step/", "moved-step/"):
+        arrays |= {prefix + name: [1.0] for name in ("out/0/0", "gradient/0/0", "weight/0", "loss")}
+    return Probe(label, backend, answer, {name: np.array(array) for name, array in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    "exact, jax, torch, found",
+    [
+        (1.0, 1 + 1e-6, 1 + 1e-6, None),
+        (1 + 1e-5, 1 + 1e-5, 1.0, "different functions"),  # 8 units of rounding are 9.5e-7
+        (1.0, 1 + 1e-4, 1 + 1e-8, "inexact on jax"),  # 256 units are 3.1e-5
+        (1.0, 1 + 1e-4, 1 + 1e-6, None),  # within 256 times the other's error
+    ],
+)
+def test_the_tolerances_of_a_layer(exact, jax, torch, found):
+    reference, other = hand_made("torch", "torch", 1.0), hand_made("jax", "jax", exact)
+    singles = [hand_made("jax", "jax", jax, gradient=1 + 4e-3), hand_made("torch", "torch", torch)]
+    judged = judge(reference, [other], singles, 2.0**-23)  # the gradient may be off by 256 * 1e-3
+    assert judged["clean"] is (found is None)
+    assert found is None or found in judged["findings"][0]["text"]
+
+
+def test_only_the_first_update_that_moves_is_judged():
+    def probe(label, straight, reordered):
+        start = [[3.0, 4.0]]
+        paths = {"trajectory/straight": start + straight, "trajectory/reordered 1": start + reordered}
+        answer = {"straight": {"losses": [1.0, 1.0], "digest": label}, "batches": "b", "starting_weights": {"w": "1"}}
+        return Probe(label, label, answer, {name: np.array(path) for name, path in paths.items()})
+
+    costs = {"jax": {"digest": "jax"}, "torch": {"digest": "other"}}
+    jax = probe("jax", [[3.0, 5.0], [3.0, 6.0]], [[3.0, 5.0 + 1e-5], [3.0, 6.0]])
+    # 32 reorderings of 1e-5 / |(3, 5)| are allowed; what comes after the first update is not judged
+    for moved, alike in ((3e-4, True), (4e-4, False)):
+        found = diverge(
+            [jax, probe("torch", [[3.0, 5.0 + moved], [9.0, 6.0]], [[3.0, 5.0 + moved], [3.0, 6.0]])], costs
+        )
+        assert found["alike"] is alike and found["judged_update"] == 1
+        assert found["first_distance"] == pytest.approx(moved / np.hypot(3, 5)) and found["tolerance"] == pytest.approx(
+            3.2e-4 / np.hypot(3, 5)
+        )
+    assert found["repeats"]["jax"]["identical"] and not found["repeats"]["torch"]["identical"]
+
+
+def hand_run(folder, right, rows=20):
+    """A run of two classes that gives the true class 0.8 in `right` rows and 0.2 in the others."""
+    ids, truth = [f"r{n}" for n in range(rows)], np.eye(2)[np.arange(rows) % 2]
+    given = np.where((np.arange(rows) < right)[:, None], 0.6 * truth + 0.2, 0.8 - 0.6 * truth)
+    folder.mkdir(parents=True)
+    write_probabilities(folder / "oof.csv", ids, ["a", "b"], given)
+    write_probabilities(folder / "labels.csv", ids[::-1], ["a", "b"], truth[::-1])
+    write_json(folder / "result.json", {"scores": {"accuracy": right / rows, "log_loss": 1.0, "macro_f1": 1.0, "roc_auc": None}})  # fmt: skip
+    return Run(folder)
+
+
+def test_the_outcome_by_hand(tmp_path):
+    rights = {("jax", 0): 16, ("jax", 1): 18, ("torch", 0): 12, ("torch", 1): 10}
+    runs = {(label, seed, 0): hand_run(tmp_path / f"{label}{seed}", right) for (label, seed), right in rights.items()}
+    found = outcome(runs)
+    # accuracies .80, .90 against .60, .50: difference .30, pooled variance .005, t = .30 / sqrt(.005) = 4.243 on 2 degrees
+    noise = found["noise"]["accuracy"]
+    assert noise["difference"] == pytest.approx(0.3) and noise["spread"] == pytest.approx(0.005**0.5)
+    assert noise["p"] == pytest.approx(0.0513, abs=2e-4) and "not more than seed noise" in found["sentence"]
+    assert found["frameworks"]["accuracy"]["mean"] == pytest.approx(0.3)
+    assert [(row["only_first"], row["only_second"]) for row in found["mcnemar"]] == [(4, 0), (8, 0)]
+    assert [row["p"] for row in found["mcnemar"]] == pytest.approx([2 / 2**4, 2 / 2**8])
+    apart = [row["mean"] for row in found["seeds_apart"] if row["metric"] == "accuracy"]
+    assert apart == pytest.approx([-0.1, 0.1]) and "n = 2 seeds, 1 fold, 20 rows" in found["sentence"]
+    one = outcome({key: run for key, run in runs.items() if key[1] == 0})
+    assert "no seed noise to compare with" in one["sentence"] and one["noise"]["accuracy"] is None
+    same = outcome({("a", 0, 0): runs["jax", 0, 0], ("b", 0, 0): runs["jax", 0, 0]})
+    assert same["identical"] and "the same for every row" in same["sentence"]
