@@ -1,11 +1,13 @@
 """Files that are either whole or absent: written beside their place, then moved into it."""
 
 import contextlib
+import functools
 import json
 import math
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -34,7 +36,17 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
+_umask_lock = threading.Lock()
+
+
 def current_umask() -> int:
+    """The process's mask of rights, read once: reading it sets it to 0 for a moment, and threads write files too."""
+    with _umask_lock:
+        return _read_umask()
+
+
+@functools.cache
+def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

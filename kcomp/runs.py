@@ -71,6 +71,13 @@ def made_by(manifest: Mapping[str, Any]) -> str:
     return "-".join([*names, *(["from", origin["sha256"][:8]] if origin else [])])
 
 
+def member_of(manifest: Mapping[str, Any]) -> str:
+    """What the runs of one ensemble member share beside recipe and seed: as `made_by`, but where each fold started from
+    another run's weights, that run's fingerprint stands for the hash, which differs by fold."""
+    origin, name = manifest.get("from"), made_by({**manifest, "from": None})
+    return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
+
+
 def default_folder(
     loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path, origin: Mapping[str, Any] | None = None
 ) -> Path:
@@ -149,8 +156,9 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
 def locked(run: Run) -> Iterator[None]:
     """Hold the run's lock, which the system frees when the process ends, however it ends.
 
-    Where an error ends the block before a first epoch was recorded, nothing of the run stays behind.
+    Where an error ends the block before a first epoch was recorded, nothing of a new run stays behind.
     """
+    begun = (run / "manifest.json").is_file()
     made = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run / "lock").open("w") as file:
@@ -162,7 +170,7 @@ def locked(run: Run) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if not (run / STATE).is_file():
+            if not begun and not (run / STATE).is_file():
                 discard(run, made)
             raise
 
@@ -186,7 +194,10 @@ def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], 
 
 def read_probabilities(path: Path) -> pd.DataFrame:
     """One row an image id (the index), one float column a class; ValueError for double ids, texts and NaN."""
-    frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
+    try:
+        frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
+    except ValueError as error:  # empty, not text, or of rows of different lengths
+        raise ValueError(f"{path} cannot be read as a CSV: {error}") from error
     if "image_id" not in frame or len(frame.columns) < 2:
         raise ValueError(f"{path} must have the column image_id and one column a class; it has {list(frame.columns)}")
     double = frame["image_id"][frame["image_id"].duplicated()]

@@ -178,6 +178,33 @@ def test_members_that_miss_rows_are_refused_or_judged_on_the_common_rows(tmp_pat
     assert blending.held_out(blending.members([members[0].runs[0], members[1].runs[0]]), partial=True) is None
 
 
+def test_runs_that_start_from_a_run_of_their_own_fold_are_one_member(tmp_path):
+    donors = {"fingerprint": "0123456789ab", "seed": 0}
+    for run, sha in zip(two_backends(tmp_path)[:2], ("aa" * 32, "bb" * 32), strict=True):
+        kept = run.manifest | {"from": donors | {"sha256": sha}}
+        (run / "manifest.json").write_text(json.dumps(kept))
+    runs = [Run(tmp_path / "jax-0"), Run(tmp_path / "jax-1")]
+    assert runs[0].name != runs[1].name and [len(one.runs) for one in blending.members(runs)] == [2]
+    assert blending.members(runs)[0].backend == "jax-from-01234567"
+
+
+def test_places_that_cannot_be_written_are_refused_first(tmp_path):
+    two_backends(tmp_path)
+    (tmp_path / "note").write_text("a file")
+    for output, message in (("jax-0", "is a folder; name a file"), ("note/x.csv", "note is not a folder that may be")):
+        done = conftest.kcomp("ensemble", "jax-0", "torch-0", "-o", output, cwd=tmp_path, check=False)
+        assert done.returncode == 2 and message in done.stderr and not done.stdout, done.stderr
+
+
+def test_test_rows_that_are_left_out_are_told(tmp_path):
+    runs = two_backends(tmp_path)
+    kept = (runs[0] / "test.csv").read_text().splitlines()
+    (runs[0] / "test.csv").write_text("\n".join(kept[:-1]) + "\n")
+    names = [run.folder.name for run in runs]
+    done = conftest.kcomp("ensemble", *names, "--allow-partial", "-o", "mean.csv", cwd=tmp_path)
+    assert "1 test rows are left out" in done.stderr and "mean.csv: 1 rows" in done.stdout
+
+
 def test_temperatures_are_applied_to_each_run_before_its_mean(tmp_path):
     member = blending.members(partial_runs(tmp_path))[0]
     expected = []

@@ -208,6 +208,7 @@ give(**found)
 
 
 @both
+@pytest.mark.slow  # five optimizers, two processes each
 @pytest.mark.parametrize(("first", "second"), [("jax", "torch"), ("torch", "jax")])
 def test_every_kind_of_optimizer_goes_on_from_the_other_backends_state(first, second, tmp_path):
     """Same gradients, three more updates: the same weights; and what is saved again is what was saved, bit for bit."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kcomp import launch
-from kcomp.commands.common import output_option
+from kcomp.commands.common import check_place, output_option
 from kcomp.usage import UsageError, numbers, readable_errors
 
 
@@ -44,6 +44,8 @@ def compare(
         except ValueError as error:
             raise UsageError(error) from error
     wanted_seeds, wanted_folds = numbers(seeds, "--seed"), numbers(folds, "--fold")
+    if output is not None:
+        check_place(output, folder=True)
     launch.require(["matplotlib", "jinja2"], "report")
     from rich.console import Console
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcomp.commands.common import find_runs, output_option, runs_argument
+from kcomp.commands.common import check_place, find_runs, output_option, runs_argument
 from kcomp.ensemble import METHODS
 from kcomp.usage import readable_errors
 
@@ -28,6 +28,8 @@ def ensemble(runs: tuple[Path, ...], output: Path | None, **chosen: Any) -> None
     """Join the probabilities of runs of any backend, and score the ensemble out of fold."""
     from kcomp.ensemble import blending, methods
 
+    if output is not None:
+        check_place(output)
     found = find_runs(runs)
     blending.classes_of(found)
     blending.check_tables(found)
@@ -39,6 +41,8 @@ def ensemble(runs: tuple[Path, ...], output: Path | None, **chosen: Any) -> None
     if output is not None:
         rows = write(output, members, fitted or methods.Fitted(methods.AVERAGES[method]), partial=partial)
         click.echo(f"{output}: {rows} rows, the {method} of {len(members)} members ({len(found)} runs)")
+        if partial and (missing := blending.most_test_rows(found) - rows):
+            click.echo(f"{missing} test rows are left out, which not every run predicts", err=True)
 
 
 def judged_and_printed(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import output_option
-from kcomp.usage import readable_errors
+from kcomp.commands.common import check_place, output_option
+from kcomp.usage import UsageError, readable_errors
 
 
 @click.command()
@@ -20,6 +20,9 @@ def submit(source: Path, sample: Path, output: Path) -> None:
     from kcomp.ensemble.submission import like_sample, read_predictions
     from kcomp.files import write_csv
 
+    check_place(output)
+    if output.exists() and any(path.exists() and output.samefile(path) for path in (source, sample)):
+        raise UsageError(f"-o {output} names a file that is read; name another")
     predictions = read_predictions(source / "test.csv" if source.is_dir() else source)
     submission = like_sample(predictions, sample)
     write_csv(output, submission)

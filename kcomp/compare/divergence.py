@@ -15,8 +15,9 @@ def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> 
     """Losses, distances by update (from the start, number 0), the repeats, and whether they begin alike.
 
     Distances are relative to the norm of the first probe's weights. `costs` are the answers of the second processes.
-    Only the first update that moves the weights is judged: later, one number near zero (a ReLU's input, a moment of
-    Adam's) that falls to the other side parts two runs by orders of magnitude, in one reordering and not in the next.
+    Only the first update that moves the weights of either is judged, which tells nothing of an optimizer's moments:
+    later, one number near zero (a ReLU's input, a moment of Adam's) that falls to the other side parts two runs by
+    orders of magnitude, in one reordering and not in the next.
     """
     first, second = probes[0], probes[1]
     between = distances(first, "straight", second, "straight")
@@ -28,7 +29,7 @@ def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> 
     highest = np.maximum.reduce(list(own.values()))
     losses = {probe.label: probe.answer["straight"]["losses"] for probe in probes}
     a, b = (np.array(losses[probe.label], np.float64) for probe in (first, second))
-    moved = int(np.argmax(movement(first) > 0))
+    moved = first_movement(probes)
     tolerance = max(FACTOR * highest[moved], SMALLEST)
     return {
         "updates": len(a),
@@ -53,6 +54,12 @@ def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> 
 def orders(probe: Probe) -> list[str]:
     names = [name.removeprefix("trajectory/") for name in probe.arrays if name.startswith("trajectory/reordered")]
     return sorted(names)
+
+
+def first_movement(probes: Sequence[Probe]) -> int:
+    """The first update after which some probe's weights are elsewhere, or no numbers; 0 where there is none."""
+    moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
+    return int(np.argmax(moved))
 
 
 def movement(probe: Probe) -> np.ndarray:

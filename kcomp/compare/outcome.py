@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from kcomp import launch
-from kcomp.runs import Run
+from kcomp.runs import Run, made_by
 from kcomp.statistics import mcnemar, paired_interval, row_values
 
 Key = tuple[str, int, int]  # label, seed, fold
@@ -37,8 +37,8 @@ def trained_runs(
             name = f"{backend}-seed{seed}-fold{fold}"
             usual = Run(Path("runs") / setup["name"] / setup["fingerprint"] / name)
             own = Run(folder / "runs" / (name if label == backend else f"{label.replace(' ', '-')}-{name}"))
-            run = usual if label == backend and complete(usual, setup) else own
-            if not complete(run, setup):
+            run = usual if label == backend and complete(usual, setup, backend) else own
+            if not complete(run, setup, backend):
                 command = ["train", str(recipe), "--seed", str(seed), "--fold", str(fold), "-o", str(run.folder)]
                 code = launch.kcomp([*command, *arguments], backend)
                 if code:
@@ -47,9 +47,14 @@ def trained_runs(
     return found
 
 
-def complete(run: Run, setup: Mapping[str, Any]) -> bool:
-    """Whether a run is complete and of this recipe; `kcomp train` says what is wrong with a run of another one."""
-    return run.complete and run.manifest["fingerprint"] == setup["fingerprint"]
+def complete(run: Run, setup: Mapping[str, Any], backend: str) -> bool:
+    """Whether a run is complete, of this recipe and table, and this backend's alone from the recipe's own start;
+    `kcomp train` says what is wrong with a run of another one."""
+    if not run.complete:
+        return False
+    kept = run.manifest
+    same = all(kept[name] == setup[name] for name in ("fingerprint", "table"))
+    return same and made_by(kept) == backend
 
 
 def outcome(runs: Mapping[Key, Run]) -> dict[str, Any]:
@@ -118,14 +123,15 @@ def seed_differences(values: Any, labels: Sequence[str], seeds: Sequence[int]) -
 
 
 def noise(values: Any, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any] | None:
-    """Student's t test of the first two labels' scores with the seeds as samples, spread pooled; None for one seed."""
+    """Student's t test of the first two labels' scores, paired by seed, and the pooled spread; None for one seed."""
     if len(seeds) < 2:
         return None
     samples = [[float(column(values, label, seed, name).mean()) for seed in seeds] for label in labels[:2]]
     spread = math.sqrt(float(np.mean([np.var(sample, ddof=1) for sample in samples])))
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))
     certain = 1.0 if difference == 0 else 0.0  # where no seed differs from another
-    p = float(stats.ttest_ind(*samples).pvalue) if spread else certain
+    paired = np.subtract(samples[0], samples[1])  # a seed has one start, one order of batches and one set of draws
+    p = float(stats.ttest_1samp(paired, 0.0).pvalue) if np.ptp(paired) else certain
     return {"difference": difference, "spread": spread, "p": p, "seeds": len(seeds)}
 
 
@@ -136,9 +142,8 @@ def identical(values: Any, labels: Sequence[str], seed: int) -> bool:
 
 def sentence(found: Mapping[str, Any]) -> str:
     one, other = found["labels"][:2]
-    size = f"{len(found['seeds'])} seeds, {len(found['folds'])} folds, {found['rows']} rows".replace(
-        "1 seeds", "1 seed"
-    ).replace("1 folds", "1 fold")
+    counts = {"seed": len(found["seeds"]), "fold": len(found["folds"]), "row": found["rows"]}
+    size = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
     if found["identical"]:
         return f"{one} and {other} predict the same for every row, to the last digit (n = {size})."
     parts = []

@@ -49,6 +49,7 @@ def setup(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     found = {
         "name": loaded.name,
         "fingerprint": loaded.fingerprint(),
+        "table": loaded.recipe.table(loaded.recipe.values).fingerprint(),
         "classes": list(built.session.training.table.classes),
         "stage": built.stage.name,
         "precision": loaded.recipe.precision,

@@ -143,7 +143,7 @@ def trajectory_verdict(found: Mapping[str, Any]) -> str:
         f"{number(min(own))} to {number(max(own))} ({len(own)} pairs)."
     )
     if found["alike"]:
-        return f"Both backends begin alike, and part as rounding makes runs part. {said}"
+        return f"Both backends begin alike. {said}"
     return f"The backends part at once, by more than another order of summation explains. {said}"
 
 
@@ -156,8 +156,10 @@ def trajectory(found: Mapping[str, Any]) -> Section:
         f"The same stage from the recipe's starting weights ({other} on both as the recipe builds them), on {batches} "
         "batches, dropout and other noise off. The yardstick is a run of the same backend with the rows of each batch "
         "in another order: the same mathematics, rounded otherwise. Only the first update is judged, at "
-        f"{found['factor']:.0f} times the largest such distance: later one number near zero that falls to the other "
-        "side parts two runs by orders of magnitude."
+        f"{found['factor']:.0f} times the largest such distance, or at what storing weights in float32 loses, if that "
+        "is more: later one number near zero that falls to the other side parts two runs by orders of magnitude. What "
+        "shows from the second update on alone, such as another "
+        "momentum, is not judged."
     )
     section.tables.append(("The same run again, in a second process", repeat_table(found)))
     section.tables.append(("Update by update", update_table(found)))

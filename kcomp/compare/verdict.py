@@ -19,6 +19,8 @@ import numpy as np
 from kcomp.compare.sketch import relative
 
 EXACT_FACTOR, FACTOR = 8.0, 256.0
+LARGEST = 0.9  # of any tolerance: a layer that gives zeros is off by 1
+SINGLE = 2.0**-23  # float32's rounding unit
 UNITS = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # rounding units of what layers compute in
 WORDS = {
     "out": "output",
@@ -70,7 +72,7 @@ def unit_of(precision: str, device: str = "cpu") -> float:
     """The relative rounding unit of a recipe's precision on a device: TF32 exists on GPUs only."""
     if precision == "tensorfloat32" and device.lower() != "cpu":
         return 2.0**-10
-    return UNITS.get(precision, 2.0**-23)
+    return UNITS.get(precision, SINGLE)
 
 
 def judge(reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def judge(reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], u
         findings += found
         rows.append(row_of(number, call, measured, singles, reference, faulty=bool(found)))
     whole = whole_step(reference, singles, unit)
-    mixing = [mixing_row(name, reference, singles, unit) for name in ("mixing/0", "mixing/1")]
+    mixing = [mixing_row(name, reference, singles) for name in ("mixing/0", "mixing/1")]
     findings += [row["finding"] for row in (*mixing, *whole) if row["finding"] and not findings]
     return {
         "layers": rows,
@@ -137,10 +139,12 @@ def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Seque
     tolerances = {}
     for label in errors:
         others = [error for name, error in errors.items() if backend_of[name] != backend_of[label]]
-        tolerances[label] = FACTOR * max(yardstick, min([e for e in others if np.isfinite(e)], default=0.0))
+        allowed = FACTOR * max(yardstick, min([e for e in others if np.isfinite(e)], default=0.0))
+        tolerances[label] = min(LARGEST, allowed)
     exact = max((apart(probe, reference) for probe in exacts), default=0.0)
     between = apart(singles[0], singles[1]) if len(singles) > 1 else 0.0
-    return Measured(name.partition("/")[0], exact, errors, between, EXACT_FACTOR * yardstick, tolerances)
+    exact_tolerance = EXACT_FACTOR * yardstick * SINGLE / unit  # float64 does not know the recipe's precision
+    return Measured(name.partition("/")[0], exact, errors, between, exact_tolerance, tolerances)
 
 
 def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[dict[str, Any]]:
@@ -277,8 +281,8 @@ def whole_row(
     }
 
 
-def mixing_row(name: str, reference: Probe, singles: Sequence[Probe], unit: float) -> dict[str, Any]:
-    scale, tolerance = reference.arrays[name], FACTOR * 2.0**-23
+def mixing_row(name: str, reference: Probe, singles: Sequence[Probe]) -> dict[str, Any]:
+    scale, tolerance = reference.arrays[name], FACTOR * SINGLE
     found = {probe.label: relative(probe.arrays[name], scale, scale) for probe in singles}
     beyond = [label for label, error in found.items() if not error <= tolerance]
     what = {"mixing/0": "mixed images", "mixing/1": "mixed labels"}[name]

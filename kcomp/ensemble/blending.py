@@ -11,7 +11,7 @@ from kcomp.ensemble import temperature
 from kcomp.ensemble.averages import mean
 from kcomp.ensemble.parts import stratified
 from kcomp.ensemble.submission import value_problems
-from kcomp.runs import Run, made_by
+from kcomp.runs import Run, member_of
 
 PARTS = 5  # of the rows, where runs have no folds that all members share
 
@@ -20,7 +20,7 @@ PARTS = 5  # of the rows, where runs have no folds that all members share
 class Member:
     """The runs that differ only in their fold: one model of the ensemble, scored over all rows it held out.
 
-    `backend` is what made the runs: `jax` or `torch`, or as kcomp.runs.made_by names what is neither's alone.
+    `backend` is what made the runs: `jax` or `torch`, or as kcomp.runs.member_of names what is neither's alone.
     `probabilities` has those rows, sorted by image id, and the classes, sorted by name; `folds` the fold of each.
     """
 
@@ -50,7 +50,7 @@ def members(runs: Sequence[Run]) -> list[Member]:
     groups: dict[tuple[str, str, str, int], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.manifest["fold"]):
         kept = run.manifest
-        groups.setdefault((kept["recipe"], kept["fingerprint"], made_by(kept), kept["seed"]), []).append(run)
+        groups.setdefault((kept["recipe"], kept["fingerprint"], member_of(kept), kept["seed"]), []).append(run)
     return [member(key, groups[key]) for key in sorted(groups)]
 
 
@@ -213,6 +213,11 @@ def test_predictions(
         raise ValueError(f"{rule}; these have no id in common")
     ids = frames[-1].index  # the fewest
     return [frame if frame.index.equals(ids) else frame.loc[ids] for frame in frames]
+
+
+def most_test_rows(runs: Sequence[Run]) -> int:
+    """How many test rows the run that predicts the most of them has."""
+    return max(len(run.probabilities("test")) for run in runs)
 
 
 def frame_mean(frames: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:

@@ -17,7 +17,8 @@ class Judgement:
 
     What was fitted is judged by nested cross-validation (`parts` of them, 0 where nothing was fitted); `optimistic` is
     its score on the very rows of the fit, and `fitted` what all rows gave, for the test rows. The best member is chosen
-    on the rows it is judged on, as it is, without calibration; so the gain over it is, if anything, too small.
+    on the rows it is judged on, which makes the gain over it, if anything, too small. It and the plain mean are taken
+    as they are: with calibration, a gain in log loss is also what calibrating alone brings.
     """
 
     metric: str
