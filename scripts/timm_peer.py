@@ -2,9 +2,8 @@
 
 import torch
 
-_library = torch.library.Library("torchvision", "FRAGMENT")
-for _name in ("nms", "qnms"):  # torchvision describes them on import, and fails where they do not exist
-    _library.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+for name in ("nms", "qnms"):  # torchvision describes them on import, and fails where they do not exist
+    torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 import timm  # noqa: E402
 
