@@ -195,7 +195,7 @@ def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], 
 def read_probabilities(path: Path) -> pd.DataFrame:
     """One row an image id (the index), one float column a class; ValueError for double ids, texts and NaN."""
     try:
-        frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""], low_memory=False)
     except ValueError as error:  # empty, not text, or of rows of different lengths
         raise ValueError(f"{path} cannot be read as a CSV: {error}") from error
     if "image_id" not in frame or len(frame.columns) < 2:
@@ -207,7 +207,7 @@ def read_probabilities(path: Path) -> pd.DataFrame:
     wrong = [name for name in indexed if not pd.api.types.is_numeric_dtype(indexed[name])]
     if wrong:
         raise ValueError(f"{path}: the columns {wrong} must hold numbers")
-    values = indexed.to_numpy(np.float64)
+    values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's numbers side by side
     empty = indexed.index[~np.isfinite(values).all(1)]
     if len(empty):
         raise ValueError(f"{path}: {len(empty)} rows hold NaN or infinity, first {empty[0]!r}")

@@ -3,8 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn import metrics
-from sklearn.exceptions import UndefinedMetricWarning
 
 LOWER_IS_BETTER = frozenset({"log_loss"})
 NAMES = ("accuracy", "log_loss", "macro_f1", "roc_auc")
@@ -19,6 +17,8 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     `log_loss` is in nats.
     """
     labels, probabilities = np.asarray(labels, np.float64), np.asarray(probabilities, np.float64)
+    from sklearn import metrics  # 2 s, which what only compares rows need not wait for
+
     check(labels, probabilities)
     truth, guess = labels.argmax(1), probabilities.argmax(1)
     return {
@@ -42,13 +42,20 @@ def check(labels: np.ndarray, probabilities: np.ndarray) -> None:
 
 def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean of -sum(label * log(probability)) in nats; equals scikit-learn's log_loss for one-hot labels."""
-    smallest = np.finfo(np.float64).eps  # the clipping scikit-learn applies to float64
-    clipped = np.clip(probabilities, smallest, 1.0)
-    return float(-(labels * np.log(clipped / clipped.sum(1, keepdims=True))).sum(1).mean())
+    return float(row_entropies(labels, probabilities).mean())
+
+
+def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """For each row (rows,) -sum(label * log(probability)) in nats, clipped as scikit-learn clips float64."""
+    clipped = np.clip(np.asarray(probabilities, np.float64), np.finfo(np.float64).eps, 1.0)
+    return -(labels * np.log(clipped / clipped.sum(1, keepdims=True))).sum(1)
 
 
 def mean_column_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean ROC AUC of each class against the rest; columns without both kinds of row are left out."""
+    from sklearn import metrics
+    from sklearn.exceptions import UndefinedMetricWarning
+
     present = [c for c in range(probabilities.shape[1]) if 0 < (truth == c).sum() < len(truth)]
     if not present:
         return float("nan")

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-RESAMPLES = 10_000
+from kcomp import scores
+
+RESAMPLES = 10_000, 2_000  # for few rows, for many
+NUMBERS = 2 * 10**7  # drawn at most, where that is more than the smaller number of resamples
 LEVEL = 0.95
 
 
@@ -28,11 +31,8 @@ def row_values(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.nd
 
     Both arguments have shape (rows, classes).
     """
-    smallest = np.finfo(np.float64).eps
-    clipped = np.clip(np.asarray(probabilities, np.float64), smallest, 1.0)
-    logs = np.log(clipped / clipped.sum(1, keepdims=True))
     right = labels.argmax(1) == probabilities.argmax(1)
-    return {"accuracy": right.astype(np.float64), "log_loss": -(labels * logs).sum(1)}
+    return {"accuracy": right.astype(np.float64), "log_loss": scores.row_entropies(labels, probabilities)}
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
@@ -47,11 +47,12 @@ def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> 
     values, counts = np.unique(differences, return_counts=True)
     draws = np.random.default_rng(seed)
     if len(values) <= 8:  # accuracies differ by -1, 0 or 1: only how often each is drawn matters
-        drawn = draws.multinomial(len(differences), counts / len(differences), RESAMPLES)
+        drawn = draws.multinomial(len(differences), counts / len(differences), max(RESAMPLES))
         means = drawn @ values / len(differences)
     else:
         size = max(1, 2**22 // len(differences))  # at most 32 MiB of numbers at once
-        parts = [min(size, RESAMPLES - start) for start in range(0, RESAMPLES, size)]
+        resamples = min(max(NUMBERS // len(differences), min(RESAMPLES)), max(RESAMPLES))
+        parts = [min(size, resamples - start) for start in range(0, resamples, size)]
         means = np.concatenate([draws.choice(differences, (part, len(differences))).mean(1) for part in parts])
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(differences.mean()), float(low), float(high), len(differences))
@@ -65,6 +66,5 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     """
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    if only_first + only_second == 0:
-        return 0, 0, 1.0
-    return only_first, only_second, float(stats.binomtest(only_first, only_first + only_second).pvalue)
+    tail = special.bdtr(min(only_first, only_second), only_first + only_second, 0.5)
+    return only_first, only_second, min(1.0, 2 * float(tail))

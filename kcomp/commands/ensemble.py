@@ -68,6 +68,7 @@ def judged_and_printed(
 
 def write(output: Path, members: "list[Member]", fitted: "Fitted", *, partial: bool) -> int:
     """Write the ensemble of the members' test predictions, with the first run's classes; returns the number of rows."""
+    import numpy as np
     import pandas as pd
 
     from kcomp.ensemble import blending
@@ -77,5 +78,5 @@ def write(output: Path, members: "list[Member]", fitted: "Fitted", *, partial: b
     blended = fitted.blend([frame.to_numpy() for frame in frames])
     classes = members[0].runs[0].manifest["classes"]
     joined = pd.DataFrame(blended, frames[0].index, frames[0].columns)[classes]
-    write_probabilities(output, list(joined.index), classes, joined.to_numpy())
+    write_probabilities(output, list(joined.index), classes, joined.to_numpy(np.float32))
     return len(joined)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from kcomp.ensemble.objectives import SMALLEST
 
@@ -43,6 +42,8 @@ def rank(values: Values) -> np.ndarray:
     their sum, which with more than two classes may change the order again. What is written depends on which rows are
     ranked together: test rows among test rows.
     """
+    from scipy import stats
+
     ranks = np.zeros(values[0].shape, np.float64)
     for member in values:
         ranks += stats.rankdata(member, axis=0)

@@ -10,7 +10,7 @@ import pandas as pd
 from kcomp.ensemble import temperature
 from kcomp.ensemble.averages import mean
 from kcomp.ensemble.parts import stratified
-from kcomp.ensemble.submission import value_problems
+from kcomp.ensemble.reading import read_all
 from kcomp.runs import Run, member_of
 
 PARTS = 5  # of the rows, where runs have no folds that all members share
@@ -51,11 +51,11 @@ def members(runs: Sequence[Run]) -> list[Member]:
     for run in sorted(runs, key=lambda run: run.manifest["fold"]):
         kept = run.manifest
         groups.setdefault((kept["recipe"], kept["fingerprint"], member_of(kept), kept["seed"]), []).append(run)
-    return [member(key, groups[key]) for key in sorted(groups)]
+    frames = read_all([run for key in sorted(groups) for run in groups[key]], "oof")
+    return [member(key, groups[key], [next(frames) for _ in groups[key]]) for key in sorted(groups)]
 
 
-def member(key: tuple[str, str, str, int], group: Sequence[Run]) -> Member:
-    frames = [checked(run, "oof") for run in group]
+def member(key: tuple[str, str, str, int], group: Sequence[Run], frames: Sequence[pd.DataFrame]) -> Member:
     joined = pd.concat(frames) if len(frames) > 1 else frames[0]
     double = joined.index[joined.index.duplicated()]
     if len(double):
@@ -69,19 +69,6 @@ def member(key: tuple[str, str, str, int], group: Sequence[Run]) -> Member:
     if not joined.index.is_monotonic_increasing:
         joined, folds = joined.sort_index(), folds.sort_index()
     return Member(*key, tuple(group), joined, folds)
-
-
-def checked(run: Run, name: str) -> pd.DataFrame:
-    """The run's `oof` or `test`, classes sorted by name; ValueError unless it holds probabilities of its classes."""
-    frame, classes = run.probabilities(name), sorted(run.manifest["classes"])
-    if sorted(frame.columns) != classes:
-        raise ValueError(
-            f"{run.folder}/{name}.csv has the columns {list(frame.columns)}, the run's classes are {classes}"
-        )
-    problems = value_problems(frame)
-    if problems:
-        raise ValueError(f"{run.folder}/{name}.csv must hold probabilities: {'; '.join(problems)}")
-    return frame if list(frame.columns) == classes else frame[classes]
 
 
 def classes_of(runs: Sequence[Run]) -> list[str]:
@@ -196,10 +183,11 @@ def test_predictions(
     rule = "runs of one ensemble must predict the same rows"
     frames: list[pd.DataFrame] = []
     first: tuple[str, pd.Index] | None = None
+    tables = read_all([run for member in found for run in member.runs], "test")
     for number, member in enumerate(found):
         parts = []
         for run in member.runs:
-            part = checked(run, "test")
+            part = next(tables)
             name = f"{run.folder}/test.csv"
             first = first or (name, part.index)
             ids = common_ids([first, (name, part.index)], rule, partial=partial)

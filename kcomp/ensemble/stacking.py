@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from kcomp import scores
 from kcomp.ensemble.averages import Values, mean_log, softmax
@@ -80,6 +79,8 @@ def regression(
 
     Labels may be soft, and a class may have no row, which scikit-learn's regression does not take.
     """
+    from scipy import optimize
+
     classes = labels.shape[1]
     weights, bias = start or (np.zeros((features.shape[1], classes)), np.zeros(classes))
 

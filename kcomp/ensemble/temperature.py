@@ -1,7 +1,6 @@
 """Calibration by one number: probabilities to the power of 1 / temperature, each row divided by its sum."""
 
 import numpy as np
-from scipy import optimize
 
 from kcomp.ensemble.averages import softmax
 from kcomp.ensemble.objectives import SMALLEST
@@ -15,6 +14,8 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
     Above 1 softens what is too sure, below 1 sharpens. Log loss is convex in 1 / temperature, so the one minimum is
     found. Guo et al. 2017, On calibration of modern neural networks.
     """
+    from scipy import optimize
+
     logs = np.log(np.maximum(probabilities, SMALLEST))
     logs -= logs.max(1, keepdims=True)
     named = (labels * logs).sum(1).mean()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize
 
 from kcomp.ensemble.objectives import SMALLEST, Objective, improves, labelled_entries, objective
 
@@ -28,6 +27,8 @@ def searched(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> n
 
 def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """The weights of the smallest log loss, by sequential quadratic programming (SciPy's SLSQP)."""
+    from scipy import optimize
+
     entries, shares = labelled_entries(values, labels)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
