@@ -54,13 +54,13 @@ def kcomp(*arguments, backend=None, cwd, check=True):
 
 
 def killed_after(epochs, run, arguments, *, backend, cwd):
-    """Run the command line, kill -9 it once the run folder has the state of that many epochs, in the middle of the next."""
+    """Run the command line, kill -9 it once the run folder has the state of that many epochs or more."""
     command = [sys.executable, "-m", "kcomp.cli", *map(str, arguments)]
     state, log = run / "state" / "epoch.npz", run / "log.csv"
 
     def reached():
         written = log.exists() and state.exists() and state.stat().st_mtime >= log.stat().st_mtime
-        return written and len(log.read_text().splitlines()) == epochs + 1
+        return written and len(log.read_text().splitlines()) > epochs
 
     process = subprocess.Popen(command, env=environment(backend), cwd=cwd, stdout=subprocess.DEVNULL)
     deadline = time.time() + 200

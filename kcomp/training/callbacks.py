@@ -18,6 +18,8 @@ from kcomp.recipe import Stage
 from kcomp.runs import Run
 from kcomp.training import state
 
+UNSAVED = 5.0  # training that a kill may cost, in units of the time it takes to save it
+
 
 class Score(keras.callbacks.Callback):
     """Score the held-out rows at the end of each epoch, and put the scores into `logs` for the callbacks after it.
@@ -59,11 +61,16 @@ class Score(keras.callbacks.Callback):
 
 class Record(keras.callbacks.Callback):
     """Take a finished epoch into the progress and onto the disk: best weights, log.csv, and the state last, for it is
-    what makes the epoch count. It stands behind the recipe's callbacks, so that what they changed is kept too."""
+    what makes the epoch count. It stands behind the recipe's callbacks, so that what they changed is kept too.
+
+    Epochs on cached features can be shorter than saving their state: one that ends within `UNSAVED` times what the
+    last saving took is saved with a later one, and a stage's last at once.
+    """
 
     def __init__(self, run: Run, network: keras.Model, score: Score, *, monitor: str | None) -> None:
         super().__init__()
         self.run, self.network, self.score, self.monitor = run, network, score, monitor
+        self.due = -math.inf
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         progress, row, stage = self.score.progress, self.score.row, self.score.stage
@@ -78,8 +85,13 @@ class Record(keras.callbacks.Callback):
                 save_weights(self.run, self.network)
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
         self.model.stop_training = progress.stage_over
-        write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
-        state.save(self.run, progress, self.network, self.model.optimizer)
+        over = progress.stage_over or progress.stage_epochs == stage.epochs
+        started = time.monotonic()
+        if over or started > self.due:
+            write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
+            state.save(self.run, progress, self.network, self.model.optimizer)
+            ended = time.monotonic()
+            self.due = ended + UNSAVED * (ended - started)
 
 
 def save_weights(run: Run, network: keras.Model) -> None:
