@@ -64,7 +64,14 @@ def model(config, classes):
 def stages(config, steps):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     return [Stage("head", 1, "head", loss, keras.optimizers.Adam(1e-2)),
-            Stage("all", 1, ".*", loss, keras.optimizers.AdamW(1e-2), train_batch_norm=True)]
+            Stage("all", 1, ".*", loss, keras.optimizers.AdamW(1e-2, beta_2=beta(config)), train_batch_norm=True)]
+
+def beta(config):
+    if "collapse" in config.faults and keras.backend.backend() == config.where:
+        import sys
+        if sys.argv[0].endswith("cli.py"):
+            raise MemoryError("out of memory, on purpose")
+    return 0.99 if "moments" in config.faults and keras.backend.backend() == config.where else 0.999
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
 '''
@@ -115,6 +122,7 @@ def test_two_runs_of_one_backend_are_reported_as_identical(clean):
     assert [row["identical"] for row in trajectory["repeats"].values()] == [True, True]
     assert not trajectory["identical"] and trajectory["alike"] and trajectory["same_batches"]
     assert trajectory["other_starts"] == [] and trajectory["between"][0] == 0 < trajectory["between"][1] < 1e-5
+    assert 0 < trajectory["optimizer"]["apart"] < trajectory["optimizer"]["tolerance"] < 1e-3
     assert trajectory["updates"] == 6 and all(len(losses) == 6 for losses in trajectory["losses"].values())
     assert (folder / "report.md").read_text().count("identical to the last bit") == 2
     cost = report["cost"]["jax"]
@@ -163,6 +171,14 @@ def test_another_epsilon_is_found_and_named(tmp_path):
 
 
 @both
+def test_another_moment_of_the_optimizer_is_found_though_the_first_update_is_the_same(tmp_path):
+    judged, found = faulty(tmp_path, "jax", "moments")
+    assert judged["clean"] and found["alike"] and not found["optimizer"]["alike"]
+    verdict = trajectory_verdict(found)
+    assert verdict.startswith("The optimizer is another one: given the same gradients, 5 updates end")
+
+
+@both
 @pytest.mark.slow  # the other fault's test goes the same way
 def test_padding_and_lost_digits_are_found_and_told_apart(tmp_path):
     judged, _ = faulty(tmp_path, "jax", "padding,rounding")
@@ -185,6 +201,18 @@ def test_one_backend_with_itself_is_identical(tmp_path):
     assert report["outcome"]["identical"] and len(list(tmp_path.glob("out/runs/*/result.json"))) == 2
     assert "Trajectory: torch and torch again are identical to the last bit" in done.stdout
     assert "predict the same for every row" in done.stdout
+
+
+@both
+def test_a_training_that_fails_costs_the_report_its_outcome_alone(tmp_path):
+    write(tmp_path)
+    settings = ("--set", "where=torch", "--set", "faults=collapse")
+    done = conftest.kcomp("compare", "small.py", *settings, "--updates", "2", cwd=tmp_path, check=False)
+    report, folder = report_of(tmp_path)
+    assert done.returncode == 1 and report["arithmetic"]["clean"] and report["trajectory"]["alike"]
+    assert "training on torch failed with exit code 1: kcomp train small.py" in report["outcome"]["failed"]
+    assert "kcomp: the report has no outcome: training on torch failed" in done.stderr
+    assert (folder / "report.html").is_file() and len(list(folder.glob("runs/*/result.json"))) == 1
 
 
 def test_wrong_usage_is_one_line(tmp_path):

@@ -24,7 +24,7 @@ ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.bl
 ensemble.judging ensemble.report ensemble
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
-compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.cost
+compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
 commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
 cli

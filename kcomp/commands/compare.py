@@ -55,7 +55,9 @@ def compare(
     debug = click.get_current_context().find_root().params.get("debug", False)
     asked = Asked(recipe, chosen, tuple(wanted_seeds), tuple(wanted_folds), assignments, updates, output, debug)
     with tempfile.TemporaryDirectory(prefix="kcomp-compare-") as folder:
-        target, sections = compare(asked, Path(folder) / "parts", console)
+        target, sections, failure = compare(asked, Path(folder) / "parts", console)
     for section in sections:
         console.print(f"{section.title}: {section.verdict}", highlight=False, soft_wrap=True)
     console.print(f"{target / 'report.html'}", highlight=False, soft_wrap=True)
+    if failure is not None:
+        raise RuntimeError(f"the report has no outcome: {failure}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.compare.verdict import Probe
+from kcomp.compare.verdict import SINGLE, Probe
 
 FACTOR = 32.0  # of the reorderings' distance at the first update
 SMALLEST = 2 * 2.0**-23  # of the norm of the weights: what storing an update in float32 loses
@@ -15,9 +15,9 @@ def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> 
     """Losses, distances by update (from the start, number 0), the repeats, and whether they begin alike.
 
     Distances are relative to the norm of the first probe's weights. `costs` are the answers of the second processes.
-    Only the first update that moves the weights of either is judged, which tells nothing of an optimizer's moments:
-    later, one number near zero (a ReLU's input, a moment of Adam's) that falls to the other side parts two runs by
-    orders of magnitude, in one reordering and not in the next.
+    Only the first update that moves the weights of either is judged: later, one number near zero (a ReLU's input, a
+    moment of Adam's) that falls to the other side parts two runs by orders of magnitude, in one reordering and not in
+    the next. What an optimizer remembers is judged by its updates on given gradients.
     """
     first, second = probes[0], probes[1]
     between = distances(first, "straight", second, "straight")
@@ -44,10 +44,30 @@ def diverge(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> 
         "tolerance": float(tolerance),
         "factor": FACTOR,
         "alike": bool(between[moved] <= tolerance),
+        "optimizer": same_rule(first, second),
         "identical": first.answer["straight"]["digest"] == second.answer["straight"]["digest"],
         "same_batches": len({probe.answer["batches"] for probe in probes}) == 1,
         "other_starts": other_starts(probes),
         "repeats": {probe.label: repeated(probe, costs[probe.label]) for probe in probes},
+    }
+
+
+def same_rule(first: Probe, second: Probe) -> dict[str, Any]:
+    """How far the optimizer alone moves the weights apart on the same gradients, relative to how far it moves them.
+
+    The tolerance is `FACTOR` rounding units of what is stored: of the movement, and of the weights it is added to.
+    """
+    one, other = first.arrays["optimizer"], second.arrays["optimizer"]
+    moved, size = (float(np.linalg.norm(array)) for array in (one[-1] - one[0], one[0]))
+    apart = float(np.linalg.norm(one[-1] - other[-1]))
+    if not moved:
+        return {"updates": len(one) - 1, "apart": apart, "tolerance": 0.0, "alike": apart == 0}
+    tolerance = FACTOR * SINGLE * (1 + size / moved)
+    return {
+        "updates": len(one) - 1,
+        "apart": apart / moved,
+        "tolerance": tolerance,
+        "alike": bool(apart / moved <= tolerance),
     }
 
 

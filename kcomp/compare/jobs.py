@@ -78,7 +78,7 @@ def environment(job: Job) -> dict[str, str]:
     return found
 
 
-def labels_of(backends: Sequence[str]) -> list[str]:
+def named(backends: Sequence[str]) -> list[str]:
     """A name for each; a backend that is asked for again becomes "jax again"."""
     found: list[str] = []
     for backend in backends:

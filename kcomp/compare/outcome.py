@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from scipy import stats
 
 from kcomp import launch
 from kcomp.runs import Run, made_by
-from kcomp.statistics import mcnemar, paired_interval, row_values
+from kcomp.statistics import Interval, mcnemar, paired_interval, row_values
 
 Key = tuple[str, int, int]  # label, seed, fold
 METRICS = ("accuracy", "log_loss")
@@ -29,7 +30,8 @@ def trained_runs(
 ) -> dict[Key, Run]:
     """The complete run of each label, seed and fold; what is not in ./runs nor in `folder` is trained into it.
 
-    labels: backend by label. A backend that is there a second time gets runs of its own. SystemExit where one fails.
+    labels: backend by label. A backend that is there a second time gets runs of its own. RuntimeError with the command
+    that failed; what was trained before it stays.
     """
     found: dict[Key, Run] = {}
     for label, backend in labels.items():
@@ -42,7 +44,8 @@ def trained_runs(
                 command = ["train", str(recipe), "--seed", str(seed), "--fold", str(fold), "-o", str(run.folder)]
                 code = launch.kcomp([*command, *arguments], backend)
                 if code:
-                    raise SystemExit(code)
+                    line = shlex.join(["kcomp", *command, *arguments, "--backend", backend])
+                    raise RuntimeError(f"training on {label} failed with exit code {code}: {line}")
             found[label, seed, fold] = run
     return found
 
@@ -105,7 +108,7 @@ def column(values: Mapping[tuple[str, int], pd.DataFrame], label: str, seed: int
 def framework_difference(values: Any, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any]:
     """The first label's minus the second's, each row's value a mean over the seeds."""
     one, other = (np.mean([column(values, label, seed, name) for seed in seeds], axis=0) for label in labels[:2])
-    return asdict(paired_interval(one, other)) | {"seeds": len(seeds)}
+    return asdict(paired_interval(one, other))
 
 
 def mcnemar_row(values: Any, labels: Sequence[str], seed: int) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def sentence(found: Mapping[str, Any]) -> str:
         tested, interval = found["noise"][name], found["frameworks"][name]
         word = name.replace("_", " ")
         if tested is None:
-            sure = "does not contain 0" if interval["low"] > 0 or interval["high"] < 0 else "contains 0"
+            sure = "does not contain 0" if Interval(**interval).excludes_zero else "contains 0"
             bounds = f"95 % interval over rows {interval['low']:+.4f} to {interval['high']:+.4f}"
             parts.append(f"in {word} by {interval['mean']:+.4f} ({bounds}, which {sure})")
             continue

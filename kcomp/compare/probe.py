@@ -72,7 +72,7 @@ def single(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arithmetic, then the first updates, in the order of the rows and in others."""
     import numpy as np
 
-    from kcomp.compare import environment, experiment, trajectory
+    from kcomp.compare import environment, experiment, optimizer, trajectory
     from kcomp.compare import single as arithmetic
     from kcomp.compare.sketch import digest
 
@@ -82,6 +82,7 @@ def single(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     answer, arrays = arithmetic.single(built, job, batches[0])
     experiment.load_weights(built.network, Path(job.folder) / WEIGHTS)
     answer["environment"] = environment.environment(loaded.recipe.precision)
+    arrays["optimizer"] = optimizer.path(built)
     answer["batches"] = digest([batch[name] for batch in batches for name in sorted(batch)])
     draws = np.random.default_rng(0)
     orders = {"straight": batches}

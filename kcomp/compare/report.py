@@ -35,11 +35,11 @@ class Asked:
     @property
     def labels(self) -> dict[str, str]:
         """The backend of each label."""
-        return dict(zip(jobs.labels_of(self.backends), self.backends, strict=True))
+        return dict(zip(jobs.named(self.backends), self.backends, strict=True))
 
 
-def compare(asked: Asked, folder: Path, console: Console) -> tuple[Path, list[Section]]:
-    """Compare, and return the folder of the report with its sections.
+def compare(asked: Asked, folder: Path, console: Console) -> tuple[Path, list[Section], str | None]:
+    """Compare, and return the folder of the report, its sections, and why the outcome is missing, if it is.
 
     `folder` is for what processes hand each other. SystemExit with a process's exit code where one fails.
     """
@@ -70,8 +70,11 @@ def compare(asked: Asked, folder: Path, console: Console) -> tuple[Path, list[Se
     said(console, "the outcome: complete runs are taken as they are")
     wanted = [(seed, fold) for seed in asked.seeds for fold in asked.folds]
     arguments = [part for text in asked.assignments for part in ("--set", text)]
-    report["outcome"] = outcome(trained_runs(asked.labels, asked.recipe, setup, target, wanted, arguments))
-    return target, write(target, report)
+    try:
+        report["outcome"] = outcome(trained_runs(asked.labels, asked.recipe, setup, target, wanted, arguments))
+    except RuntimeError as error:  # what was measured before is not lost for it
+        report["outcome"] = {"failed": str(error)}
+    return target, write(target, report), report["outcome"].get("failed")
 
 
 def measured(asked: Asked, base: Job, setup: Mapping[str, Any], console: Console) -> dict[str, Any]:

@@ -135,6 +135,12 @@ def trajectory_verdict(found: Mapping[str, Any]) -> str:
     one, other = found["labels"][:2]
     if found["identical"]:
         return f"{one} and {other} are identical to the last bit after {found['updates']} updates."
+    rule = found["optimizer"]
+    if not rule["alike"]:
+        return (
+            f"The optimizer is another one: given the same gradients, {rule['updates']} updates end "
+            f"{number(rule['apart'])} of their length apart (tolerance {number(rule['tolerance'])})."
+        )
     own = [values[-1] for values in found["reordered"].values()]
     first, tolerance, last = (number(found[name]) for name in ("first_distance", "tolerance", "last_distance"))
     said = (
@@ -148,7 +154,8 @@ def trajectory_verdict(found: Mapping[str, Any]) -> str:
 
 
 def trajectory(found: Mapping[str, Any]) -> Section:
-    section = Section("Trajectory", trajectory_verdict(found), found["alike"])
+    rule = found["optimizer"]
+    section = Section("Trajectory", trajectory_verdict(found), found["alike"] and rule["alike"])
     batches = "identical" if found["same_batches"] else "NOT identical"
     starts = found["other_starts"]
     other = f"not the same, for instance {starts[0]}" if starts else "the same to the last bit"
@@ -158,8 +165,9 @@ def trajectory(found: Mapping[str, Any]) -> Section:
         "in another order: the same mathematics, rounded otherwise. Only the first update is judged, at "
         f"{found['factor']:.0f} times the largest such distance, or at what storing weights in float32 loses, if that "
         "is more: later one number near zero that falls to the other side parts two runs by orders of magnitude. What "
-        "shows from the second update on alone, such as another "
-        "momentum, is not judged."
+        "an optimizer remembers, such as a momentum, is judged by the optimizer alone: on the same made-up gradients, "
+        f"{rule['updates']} updates end {number(rule['apart'])} of their length apart (tolerance "
+        f"{number(rule['tolerance'])})."
     )
     section.tables.append(("The same run again, in a second process", repeat_table(found)))
     section.tables.append(("Update by update", update_table(found)))
@@ -189,10 +197,12 @@ def update_table(found: Mapping[str, Any]) -> Table:
 
 
 def outcome(found: Mapping[str, Any]) -> Section:
+    if "failed" in found:
+        return Section("Outcome", f"None: {found['failed']}.", good=False)
     section = Section("Outcome", found["sentence"])
     section.paragraphs.append(
-        "Out-of-fold predictions of the same rows; intervals are percentile bootstraps over rows (10,000 resamples) "
-        "and do not cover the noise of training. Against seed noise: Student's t test with the seeds as samples."
+        "Out-of-fold predictions of the same rows; intervals are percentile bootstraps over rows (10,000 resamples, "
+        "2,000 of many rows) and do not cover the noise of training. Against seed noise: Student's t test with the seeds as samples."
     )
     header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in scores.NAMES), "run"]
     rows = [
@@ -217,7 +227,7 @@ def outcome(found: Mapping[str, Any]) -> Section:
 
 def difference_table(found: Mapping[str, Any]) -> Table:
     rows = [
-        [f"{found['labels'][0]} minus {found['labels'][1]}", name, row, f"{row['seeds']} seed(s)"]
+        [f"{found['labels'][0]} minus {found['labels'][1]}", name, row, f"{len(found['seeds'])} x seed"]
         for name, row in found["frameworks"].items()
     ]
     rows += [

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from kcomp.compare import arithmetic
@@ -90,17 +89,14 @@ def description(experiment: Experiment, graph: Graph, given: Canonical) -> dict[
                 "config": settings(call.operation),
                 "shapes": [graph.shapes[slot] for slot in call.outputs],
                 "precision": getattr(call.operation, "compute_dtype", None),
-                "alone": arithmetic.comparable(graph, call, given),
             }
             for call in graph.calls
         ],
         "weights": [{"path": weight.path, "call": owners.get(id(weight))} for weight in weights],
         "rows": len(given.labels),
         "silenced": experiment.silenced,
-        "stage": experiment.stage.name,
         "train_batch_norm": experiment.stage.train_batch_norm,
         "starting_weights": experiment.digests,
-        "keras_backend": keras.backend.backend(),
     }
 
 
