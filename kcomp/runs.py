@@ -16,6 +16,7 @@ from kcomp.recipe import Loaded, load
 from kcomp.values import values_as_json, values_from_json
 
 STATE = "state/epoch.npz"  # written when an epoch is recorded
+NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes")  # in every manifest
 PARTS = ("backend", "device", "versions")  # of a manifest: what may change when a run is continued
 
 
@@ -34,7 +35,7 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return read_json(self / "manifest.json")
+        return read_checked(self / "manifest.json", NEEDED)
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        return read_json(self / "result.json")
+        return read_checked(self / "result.json", ("scores", "seconds"))
 
     def recipe(self) -> Loaded:
         """The recipe as it was trained: the source and the values kept in this folder."""
@@ -60,6 +61,15 @@ class Run:
             hint = f"run: kcomp predict {self.folder} --test TEST.csv" if name == "test" else "train it to its end"
             raise FileNotFoundError(f"{self.folder} has no {name}.csv; {hint}")
         return read_probabilities(path)
+
+
+def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
+    """The JSON object of this file; ValueError where it lacks one of the names that are needed."""
+    found = read_json(path)
+    missing = [name for name in needed if not isinstance(found, dict) or name not in found]
+    if missing:
+        raise ValueError(f"{path} is damaged: it lacks {', '.join(missing)}")
+    return found
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
@@ -204,9 +214,12 @@ def read_probabilities(path: Path) -> pd.DataFrame:
     if len(double):
         raise ValueError(f"{path}: image ids must be unique; {double.iloc[0]!r} is double")
     indexed = frame.set_index("image_id")
-    wrong = [name for name in indexed if not pd.api.types.is_numeric_dtype(indexed[name])]
-    if wrong:
-        raise ValueError(f"{path}: the columns {wrong} must hold numbers")
+    if indexed.empty:
+        raise ValueError(f"{path} has no rows")
+    for name in indexed:
+        if not pd.api.types.is_numeric_dtype(indexed[name]):
+            odd = indexed[name][pd.to_numeric(indexed[name], errors="coerce").isna()]
+            raise ValueError(f"{path}: the column {name!r} must hold numbers; row {odd.index[0]!r} has {odd.iloc[0]!r}")
     values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's numbers side by side
     empty = indexed.index[~np.isfinite(values).all(1)]
     if len(empty):

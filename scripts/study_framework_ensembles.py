@@ -71,6 +71,9 @@ def members_of(folder):
     from kcomp.ensemble import blending
 
     complete = [run for run in runs.find(folder) if run.complete] if folder.is_dir() else []
+    fingerprints = {run.manifest["fingerprint"] for run in complete}
+    if len(fingerprints) > 1:
+        raise SystemExit(f"{folder} holds runs of {len(fingerprints)} recipes ({sorted(fingerprints)}); keep one")
     labels = blending.labels_of(complete).sort_index() if complete else None
     members = blending.members(complete) if complete else []
     return [member for member in members if len(member.probabilities) == len(labels)], labels

@@ -143,6 +143,40 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
         blending.members([one, ids])
 
 
+def test_a_row_has_one_label(tmp_path):
+    members = blending.members(two_backends(tmp_path))
+    assert blending.held_out(members).labels.sum() == len(IDS)
+    text = (tmp_path / "torch-1" / "labels.csv").read_text()
+    (tmp_path / "torch-1" / "labels.csv").write_text(text.replace("r7,0.0,1.0,0.0", "r7,1.0,0.0,0.0"))
+    with pytest.raises(ValueError, match=r"torch-1/labels.csv has others than the runs before it for 1 rows.*'r7'"):
+        blending.held_out(members)
+    (tmp_path / "torch-1" / "labels.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"torch-1 has no labels\.csv"):
+        blending.held_out(members)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image_id,x,y,z\nt1,nan,0.5,0.5\n", "the column 'x' must hold numbers; row 't1' has 'nan'"),
+        ("image_id,x,y,z\n", "has no rows"),
+    ],
+)
+def test_tables_that_are_no_predictions(tmp_path, text, message):
+    (tmp_path / "test.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_predictions(tmp_path / "test.csv")
+
+
+def test_one_damaged_run_is_listed_as_such_and_named_by_an_ensemble(tmp_path):
+    two_backends(tmp_path)
+    (tmp_path / "jax-1" / "manifest.json").write_text('{"recipe": "r"}')
+    done = conftest.kcomp("runs", ".", cwd=tmp_path)
+    assert done.stdout.count("damaged") == 1 and done.stdout.count("torch") >= 2
+    done = conftest.kcomp("ensemble", tmp_path, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "jax-1/manifest.json is damaged: it lacks fingerprint, backend" in done.stderr
+
+
 def partial_runs(tmp_path):
     """A JAX member with both folds, and a PyTorch member with the second alone and one test row fewer."""
     runs = [

@@ -53,17 +53,19 @@ def test_all_choices_of_three_and_four_seeds(metric):
         mean = sum(made[key].probabilities.to_numpy() for key in keys) / len(keys)
         return scores.score(labels.to_numpy(), mean)[metric]
 
-    for found, k in zip(framework_gain(list(made.values()), labels, metric), (2, 4), strict=True):
+    for found, k in zip(framework_gain(list(made.values()), labels, metric), (2, 3, 4), strict=True):
         differences, all_mixed = [], []
         for group in combinations(range(4), k):
             mixed = [
                 value([("jax", s) for s in half] + [("torch", s) for s in group if s not in half])
-                for half in combinations(group, k // 2)
+                for size in {k // 2, k - k // 2}
+                for half in combinations(group, size)
             ]
             single = [value([(backend, s) for s in group]) for backend in ("jax", "torch")]
             differences.append(sign * (np.mean(mixed) - np.mean(single)))
             all_mixed += mixed
-        assert found.k == k and found.choices_mixed == len(all_mixed) == {2: 12, 4: 6}[k]
+        assert found.k == k and found.choices_mixed == len(all_mixed) == {2: 12, 3: 24, 4: 6}[k]
+        assert (found.same_seeds is None) == (k == 3)
         assert found.mixed == pytest.approx(np.mean(all_mixed))
         np.testing.assert_allclose(found.difference, differences, atol=1e-12)
     assert framework_gain(list(made.values()), labels, metric)[0].spread > 0
@@ -95,6 +97,6 @@ def test_many_choices_are_drawn_and_said_to_be():
     values = DRAWS.dirichlet(np.ones(2), (2, 12, 20))
     made = [member(b, s, values[i, s]) for i, b in enumerate(("jax", "torch")) for s in range(12)]
     records = framework_gain(made, labels_for(values[0, 0]), "log_loss", limit=15)
-    assert [found.k for found in records] == [2, 4, 6, 8, 10, 12] and all(found.sampled for found in records)
-    assert [len(found.difference) for found in records] == [15, 15, 15, 15, 15, 1]
-    assert records[3].choices_mixed == 15 * 15 and records[-1].choices_single == {"jax": 1, "torch": 1}
+    assert [found.k for found in records] == list(range(2, 13)) and all(found.sampled for found in records)
+    assert [len(found.difference) for found in records] == [15] * 9 + [12, 1]
+    assert records[6].choices_mixed == 15 * 15 and records[-1].choices_single == {"jax": 1, "torch": 1}

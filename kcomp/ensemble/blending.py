@@ -10,7 +10,7 @@ import pandas as pd
 from kcomp.ensemble import temperature
 from kcomp.ensemble.averages import mean
 from kcomp.ensemble.parts import stratified
-from kcomp.ensemble.reading import read_all
+from kcomp.ensemble.reading import checked, digest_of, read_all
 from kcomp.runs import Run, member_of
 
 PARTS = 5  # of the rows, where runs have no folds that all members share
@@ -96,9 +96,25 @@ def check_tables(runs: Sequence[Run]) -> None:
 
 
 def labels_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """The labels of every row that the runs held out: one row an image id, one column a class, sorted by name."""
-    joined = pd.concat([run.probabilities("labels")[sorted(classes_of(runs))] for run in runs])
-    return joined[~joined.index.duplicated()]
+    """The labels of every row that the runs held out: one row an image id, one column a class, sorted by name.
+
+    Files of the same bytes are read once. ValueError where two runs give a row different labels.
+    """
+    classes = sorted(classes_of(runs))
+    different: dict[bytes, Run] = {}
+    for run in runs:
+        different.setdefault(digest_of(run / "labels.csv"), run)
+    tables = {run: checked(run, "labels")[classes] for run in different.values()}
+    joined = pd.concat(list(tables.values()))
+    joined = joined[~joined.index.duplicated()]
+    for run, table in tables.items():
+        odd = table.index[(table != joined.loc[table.index]).any(axis=1)]
+        if len(odd):
+            raise ValueError(
+                f"runs of one ensemble must give each row the same label; {run.folder}/labels.csv has others than the "
+                f"runs before it for {len(odd)} rows, first {odd[0]!r}"
+            )
+    return joined
 
 
 def common_ids(found: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool) -> pd.Index:
@@ -155,7 +171,7 @@ def held_out(found: Sequence[Member], *, partial: bool = False) -> HeldOut | Non
     ids = common_ids(named, "members of one ensemble must hold out the same rows", partial=partial)
     if not len(ids):
         return None
-    labels = labels_of(found[0].runs)
+    labels = labels_of([run for member in found for run in member.runs])
     unlabelled = ids.difference(labels.index)
     if len(unlabelled):
         folder = found[0].folder_of(unlabelled[0])

@@ -19,14 +19,15 @@ CHUNK = 2**24  # numbers mixed at once
 
 @dataclass(frozen=True)
 class FrameworkGain:
-    """Ensembles of `k` members: k/2 of each of two frameworks against k of one, the mean of probabilities in all.
+    """Ensembles of `k` members: half of each of two frameworks against k of one, the mean of probabilities in all.
 
     Paired by seeds: for each set of k seeds that both frameworks have, the single ensembles take all k, and the mixed
-    ones give half of the seeds to one framework and half to the other, in every way; so both are made of the same
+    ones give half of the seeds to one framework and half to the other, in every way (of an odd number, one more to the
+    one or to the other); so both are made of the same
     seeds, starting weights and batches. `differences[backend]` has for each set the mean of the mixed scores minus the
     score of that backend alone, above 0 where mixing is better. The sets overlap: their spread is no standard error.
-    `same_seeds` is the mean score of another kind of mixed ensemble, k/2 seeds trained on both frameworks each.
-    `choices_*` count ensembles; `sampled` says that there are more, of which these were drawn at random.
+    `same_seeds` is the mean score of another kind of mixed ensemble, k/2 seeds trained on both frameworks each, None
+    for odd k. `choices_*` count ensembles; `sampled` says that there are more, of which these were drawn at random.
     """
 
     recipe: str
@@ -37,7 +38,7 @@ class FrameworkGain:
     seeds: tuple[int, ...]
     mixed: float
     single: dict[str, float]
-    same_seeds: float
+    same_seeds: float | None
     choices_mixed: int
     choices_single: dict[str, int]
     choices_same_seeds: int
@@ -58,7 +59,7 @@ class FrameworkGain:
 def framework_gain(
     members: Sequence[Member], labels: pd.DataFrame, metric: str, *, limit: int = 100
 ) -> list[FrameworkGain]:
-    """A record for each recipe and fingerprint, pair of backends, and even k from 2 to the number of shared seeds.
+    """A record for each recipe and fingerprint, pair of backends, and k from 2 to the number of shared seeds.
 
     `labels` has a row an image id and a column a class, as `blending.labels_of` gives it; rows that all members of a
     pair held out are used. Above `limit` sets of seeds, that many are drawn; of a set's halves as many, and at
@@ -82,7 +83,7 @@ def framework_gain(
             ids = common_ids(named, "", partial=True)
             if len(ids):
                 trial = Trial(joined(chosen, labels, metric, ids), metric, len(seeds))
-                counts = range(2, len(seeds) + 1, 2)
+                counts = range(2, len(seeds) + 1)
                 found += [record(trial, key, pair, seeds, k=k, rows=len(ids), limit=limit) for k in counts]
     return found
 
@@ -123,11 +124,11 @@ def record(
     single = [trial.scores([(group, ()) for group in sets]), trial.scores([((), group) for group in sets])]
     mixed, counts = [], 0
     for group in sets:
-        halves = choices(group, k // 2, min(HALVES, limit), draws)
+        halves = [half for size in {k // 2, k - k // 2} for half in choices(group, size, min(HALVES, limit), draws)]
         found = trial.scores([(half, tuple(set(group) - set(half))) for half in halves])
         mixed.append(found.mean())
         counts += len(found)
-    twice = choices(range(len(seeds)), k // 2, limit, draws)
+    twice = [] if k % 2 else choices(range(len(seeds)), k // 2, limit, draws)
     sign = -1 if trial.metric in scores.LOWER_IS_BETTER else 1
     return FrameworkGain(
         *key,
@@ -137,7 +138,7 @@ def record(
         seeds=seeds,
         mixed=float(np.mean(mixed)),
         single={backend: float(values.mean()) for backend, values in zip(pair, single, strict=True)},
-        same_seeds=float(trial.scores([(half, half) for half in twice]).mean()),
+        same_seeds=float(trial.scores([(half, half) for half in twice]).mean()) if twice else None,
         choices_mixed=counts,
         choices_single=dict.fromkeys(pair, len(sets)),
         choices_same_seeds=len(twice),

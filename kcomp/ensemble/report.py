@@ -94,7 +94,7 @@ def print_framework_gain(found: Sequence[FrameworkGain], backends: Sequence[str]
         row = {"recipe": f"{one.recipe} {one.fingerprint}", "members": one.k, "mixed": one.mixed}
         row |= {f"{backend} only": value for backend, value in one.single.items()}
         row |= {
-            "each seed on both": one.same_seeds,
+            "each seed on both": "-" if one.same_seeds is None else f"{one.same_seeds:.4f}",
             "gain": f"{one.difference.mean():+.4f}",
             "spread": f"{one.spread:.4f}",
         }
