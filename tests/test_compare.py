@@ -64,14 +64,14 @@ def model(config, classes):
 def stages(config, steps):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     return [Stage("head", 1, "head", loss, keras.optimizers.Adam(1e-2)),
-            Stage("all", 1, ".*", loss, keras.optimizers.AdamW(1e-2, beta_2=beta(config)), train_batch_norm=True)]
+            Stage("all", 1, ".*", loss, keras.optimizers.AdamW(1e-2, beta_1=beta(config)), train_batch_norm=True)]
 
 def beta(config):
     if "collapse" in config.faults and keras.backend.backend() == config.where:
         import sys
         if sys.argv[0].endswith("cli.py"):
             raise MemoryError("out of memory, on purpose")
-    return 0.99 if "moments" in config.faults and keras.backend.backend() == config.where else 0.999
+    return 0.8 if "moments" in config.faults and keras.backend.backend() == config.where else 0.9
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
 '''

@@ -202,7 +202,8 @@ def outcome(found: Mapping[str, Any]) -> Section:
     section = Section("Outcome", found["sentence"])
     section.paragraphs.append(
         "Out-of-fold predictions of the same rows; intervals are percentile bootstraps over rows (10,000 resamples, "
-        "2,000 of many rows) and do not cover the noise of training. Against seed noise: Student's t test with the seeds as samples."
+        "2,000 of many rows) and do not cover the noise of training. Against seed noise: Student's t test with the "
+        "seeds as samples."
     )
     header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in scores.NAMES), "run"]
     rows = [
