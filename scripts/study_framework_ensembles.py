@@ -224,6 +224,7 @@ def draw(found, title, path):
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = title  # so that the same numbers give the same file
     from matplotlib import pyplot
 
     colours = {"jax": "#4477aa", "torch": "#ee6677", "mixed": "#228833", "all": "#222222"}
