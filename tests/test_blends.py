@@ -8,6 +8,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
 from kcomp import scores
+from kcomp.commands.ensemble import METRICS
 from kcomp.ensemble import (
     METHODS,
     averages,
@@ -67,7 +68,7 @@ def test_every_method_gives_probabilities():
         found = methods.fit(method, values, labels, "log_loss", calibrate=calibrate)(values)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
         assert (found >= 0).all() and found.shape == labels.shape
-    assert METHODS == methods.METHODS
+    assert METHODS == methods.METHODS and METRICS == scores.NAMES
     with pytest.raises(ValueError, match=r"the methods are mean, vote.*received 'median'"):
         methods.fit("median", values, labels, "log_loss")
 

@@ -225,8 +225,15 @@ def test_runs_that_start_from_a_run_of_their_own_fold_are_one_member(tmp_path):
 def test_places_that_cannot_be_written_are_refused_first(tmp_path):
     two_backends(tmp_path)
     (tmp_path / "note").write_text("a file")
-    for output, message in (("jax-0", "is a folder; name a file"), ("note/x.csv", "note is not a folder that may be")):
-        done = conftest.kcomp("ensemble", "jax-0", "torch-0", "-o", output, cwd=tmp_path, check=False)
+    for command, output, message in (
+        ("ensemble", "jax-0", "is a folder; name a file"),
+        ("ensemble", "note/x.csv", "note is not a folder that may be"),
+        ("predict", "note", "note is not a folder that may be"),
+        ("export", "note/x.onnx", "note is not a folder that may be"),
+    ):
+        done = conftest.kcomp(
+            command, "jax-0", *["torch-0"] * (command != "export"), "-o", output, cwd=tmp_path, check=False
+        )
         assert done.returncode == 2 and message in done.stderr and not done.stdout, done.stderr
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from kcomp import launch
-from kcomp.commands.common import find_runs, output_option, runs_argument
+from kcomp.commands.common import check_place, find_runs, output_option, runs_argument
 from kcomp.usage import UsageError, readable_errors
 
 
@@ -22,6 +22,8 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
     names_file = output is not None and output.suffix == ".onnx"
     if names_file and len(found) > 1:
         raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
+    if output is not None:
+        check_place(output, folder=not names_file)
     launch.choose("torch")  # tells what to install
     launch.require(["onnx", "onnxscript"], "onnx")
     launch.prepare("torch")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kcomp import launch
-from kcomp.commands.common import find_runs, output_option, runs_argument, use_backend
+from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
 from kcomp.usage import UsageError, readable_errors
 
 
@@ -33,6 +33,8 @@ def predict(
     """Predict test rows with each run: probabilities, the mean over test-time augmentations."""
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
+    if output is not None:
+        check_place(output, folder=True)
     found = find_runs(runs)
     by_backend: dict[str, list[Any]] = {}
     for run in found:
