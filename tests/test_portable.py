@@ -288,6 +288,15 @@ found["unseen"] = [unseen(0), unseen(0, classes=4), unseen(1), unseen(0, folds=5
 import dataclasses
 here = dataclasses.replace(copy, record={**copy.record, "table": "another", "fold": 3, "from": origin.record})
 found["in turn"] = [unseen(0, here), unseen(1, here)]
+split_anew = loaded.recipe.with_values(folds=5)
+split_anew = split_anew.table(split_anew.values)
+def corrected(count):
+    frame = split_anew.frame.copy()
+    names = list(split_anew.classes)
+    held = frame.index[frame["image_id"].isin(origin.run.probabilities("labels").index)][:count]
+    frame.loc[held, names] = np.roll(frame.loc[held, names].to_numpy(), 1, axis=1)
+    return attempt(check_unseen, origin, dataclasses.replace(split_anew, frame=frame), 1)
+found["corrected"] = [corrected(2), corrected(1000)]
 give(**found)
 """
 
@@ -318,6 +327,8 @@ def test_what_fits_and_what_leaks(undisturbed, tmp_path):
     assert inside is None  # of one seed, fold 0 of 5 lies in fold 0 of 4
     assert "trained on rows that fold 1 holds out, for it held out fold 0" in fold
     assert "other folds, and fold 1 holds out" in split_anew and "other folds, and fold 0 holds out" in more_rows
+    few, all_of_them = found["corrected"]  # labels since the other run
+    assert "other folds, and fold 1 holds out" in few and all_of_them is None
     assert (
         found["in turn"][0] is None and "comes from a run that was trained on rows that fold 1" in found["in turn"][1]
     )
