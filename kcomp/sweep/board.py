@@ -45,9 +45,8 @@ class Board:
         """One line: how many are complete, what became of which job."""
         said = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
-            return (
-                said + (f" on {job.place}" if job.place else "") + (f", from epoch {job.epoch + 1}" * (job.epoch > 0))
-            )
+            again = f", from epoch {job.epoch + 1}" if job.epoch else ""
+            return said + (f" on {job.place}" if job.place else "") + again
         if job.state == ELSEWHERE:
             return f"{said}: another process trains it; waiting for that"
         if job.state == COMPLETE:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from kcomp.sweep.jobs import command_of, environment, held, new_lines, start
+from kcomp.sweep.jobs import Job, command_of, environment, held, new_lines, start
 from kcomp.sweep.machine import Share
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, Progress
 
@@ -32,13 +32,22 @@ class Worker:
             self.progress.line(text)
 
 
-def run(jobs: Sequence[Progress], share: Share, show: Callable[[], None]) -> None:
+def training(job: Job) -> list[str]:
+    return command_of(job.arguments())
+
+
+def run(
+    jobs: Sequence[Progress],
+    share: Share,
+    show: Callable[[], None],
+    command: Callable[[Job], list[str]] = training,
+) -> None:
     """Train what is not complete; a job that fails does not stop the others, and one that another process is training
-    is waited for. `show` is called at every look."""
+    is waited for. `show` is called at every look; `command` is what trains a job."""
     workers: list[Worker] = []
     try:
         while any(job.state not in (COMPLETE, FAILED) for job in jobs):
-            fill(workers, jobs, share)
+            fill(workers, jobs, share, command)
             show()
             time.sleep(PAUSE)
             for worker in list(workers):
@@ -53,7 +62,7 @@ def run(jobs: Sequence[Progress], share: Share, show: Callable[[], None]) -> Non
         show()
 
 
-def fill(workers: list[Worker], jobs: Sequence[Progress], share: Share) -> None:
+def fill(workers: list[Worker], jobs: Sequence[Progress], share: Share, command: Callable[[Job], list[str]]) -> None:
     """Start jobs in the free slots, in their order."""
     for job in jobs:
         free = sorted(set(range(share.slots)) - {worker.slot for worker in workers})
@@ -66,14 +75,14 @@ def fill(workers: list[Worker], jobs: Sequence[Progress], share: Share) -> None:
         elif job.job.run.complete:  # by the other process
             job.finish(0)
         else:
-            workers.append(begin(job, free[0], share))
+            workers.append(begin(job, free[0], share, command))
 
 
-def begin(progress: Progress, slot: int, share: Share) -> Worker:
+def begin(progress: Progress, slot: int, share: Share, command: Callable[[Job], list[str]]) -> Worker:
     job = progress.job
     environ = environment(job.backend, threads=share.threads, device=share.device(slot))
     before = job.log.stat().st_size if job.log.is_file() else 0
-    process = start(command_of(job.arguments()), environ, job.log)
+    process = start(command(job), environ, job.log)
     log = job.log.open("rb")
     log.seek(before)
     progress.start()
