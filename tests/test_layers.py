@@ -26,7 +26,7 @@ compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.cluster sweep.plan sweep
+sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
 commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
 cli
 """.split()

@@ -1,5 +1,6 @@
 """`kcomp sweep`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def sweep(
     jobs, sources = plan(Asked(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
     for job in jobs:
         job.check()
-    train(jobs, sources, placing)
+    train(jobs, sources, root, placing)
 
 
 def wanted_backends(text: str | None) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ def wanted_backends(text: str | None) -> tuple[str, ...]:
         raise UsageError(error) from error
 
 
-def train(jobs: Sequence[Any], sources: dict[str, str], placing: dict[str, Any]) -> None:
+def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dict[str, Any]) -> None:
     """Train the jobs, show how far they are, and at the end the table of runs; RuntimeError where some failed."""
     from rich.console import Console
 
@@ -74,15 +75,16 @@ def train(jobs: Sequence[Any], sources: dict[str, str], placing: dict[str, Any])
     from kcomp.sweep.machine import share
     from kcomp.sweep.progress import Progress, failed
 
-    console, progress = Console(), [Progress(job) for job in jobs]
+    console, progress = Console(file=sys.stdout), [Progress(job) for job in jobs]
     if placing["where"] == "ray":
-        from kcomp.sweep import cluster
+        from kcomp.sweep.cluster import connected, run
 
-        with cluster.connected(placing["ray_address"], len(jobs), placing["side"]) as part:
+        log = root / "ray.log"
+        with connected(placing["ray_address"], len(jobs), placing["side"], log) as part:
             said(console, f"{len(jobs)} runs on Ray, {part.slots} side by side, {part.threads} cores each")
             board = Board(console, progress, part.slots)
             with board.shown():
-                cluster.run(progress, sources, part, board)
+                run(progress, sources, part, board)
     else:
         try:
             machine = share(len(jobs), placing["side"])

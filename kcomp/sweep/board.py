@@ -21,7 +21,7 @@ class Board:
     def __init__(self, console: Console, jobs: Sequence[Progress], slots: int) -> None:
         self.console, self.jobs, self.slots = console, jobs, slots
         self.live: Live | None = None
-        self.known = {job.job.folder: job.state for job in jobs}
+        self.known = {job.job.folder: (job.state, job.starts) for job in jobs}
         self.done_before, self.started = count(jobs, COMPLETE), time.monotonic()
 
     @contextlib.contextmanager
@@ -29,7 +29,7 @@ class Board:
         if not self.console.is_terminal:
             yield
             return
-        with Live(self.table(), console=self.console, refresh_per_second=4) as self.live:
+        with Live(self.table(), console=self.console, refresh_per_second=4, redirect_stdout=False) as self.live:
             yield
 
     def __call__(self) -> None:
@@ -37,8 +37,8 @@ class Board:
             self.live.update(self.table())
             return
         for job in self.jobs:
-            if job.state != self.known[job.job.folder]:
-                self.known[job.job.folder] = job.state
+            if (job.state, job.starts) != self.known[job.job.folder]:
+                self.known[job.job.folder] = job.state, job.starts
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
     def line(self, job: Progress) -> str:

@@ -18,6 +18,7 @@ class Progress:
 
     epoch, epochs: finished, and in all; 0 while unknown. score: of the last epoch, or of the complete run.
     began, latest: when this process's first and latest epoch ended, and `first`, the number of that first one.
+    starts: how often a process of it began.
     """
 
     job: Job
@@ -31,7 +32,7 @@ class Progress:
     began: float = 0.0
     latest: float = 0.0
     first: int = 0
-    started: float = 0.0
+    starts: int = 0
 
     def __post_init__(self) -> None:
         if self.job.run.complete:
@@ -40,7 +41,7 @@ class Progress:
             self.epoch, self.score = int(row["epoch"]), float(row[self.job.monitor])
 
     def start(self, place: str = "") -> None:
-        self.state, self.place, self.started = RUNNING, place, time.monotonic()
+        self.state, self.place, self.starts = RUNNING, place, self.starts + 1
         self.first, self.said_locked, self.last = 0, False, ""
 
     def line(self, text: str) -> None:
