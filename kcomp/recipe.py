@@ -87,6 +87,7 @@ class Recipe:
     test:      test(values) gives the rows `kcomp predict` takes when no --test is given.
     callbacks: callbacks(values) gives Keras callbacks, made anew for each stage.
     views:     views(values) gives the views `kcomp predict` averages; see kcomp.views.
+    sweep:     sweep() gives dicts of values, one for each variant `kcomp sweep` trains where no --set gives a list.
     precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.models.precision.
     monitor:   the score whose best epoch's weights are kept; None keeps the last epoch's, so that the out-of-fold
                score was not chosen on.
@@ -101,6 +102,7 @@ class Recipe:
     test: Callable[..., Any] | None = None
     callbacks: Callable[..., Sequence[Any]] | None = None
     views: Callable[..., Sequence[Any]] | None = None
+    sweep: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     precision: str = "float32"
     monitor: str | None = "log_loss"
 

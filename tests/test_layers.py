@@ -26,7 +26,8 @@ compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
+sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
+commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
@@ -51,6 +52,7 @@ NO_KERAS = (
     "compare.page",
     "compare.report",
     "compare.probe",
+    "sweep",
     "commands",
     "cli",
 )

@@ -1,0 +1,119 @@
+"""`kcomp sweep`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcomp import launch
+from kcomp.commands.common import check_place, output_option
+from kcomp.usage import UsageError, numbers, readable_errors
+
+SET = "A value, or several with commas between; repeat it for more, and for values that are tuples."
+JOBS = "Runs side by side; default: one a GPU, or what cores and memory allow."
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--backends", default=None, help="jax, torch or jax,torch; default: what is installed, JAX first.")
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE,...", help=SET)
+@click.option("--jobs", "side", type=click.IntRange(1), help=JOBS)
+@click.option("--on", "where", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--ray-address", help="The cluster, for --on ray; default: $RAY_ADDRESS, else one on this machine.")
+@output_option("The folder the runs lie below; default: runs.")
+@readable_errors
+def sweep(
+    recipe: Path,
+    backends: str | None,
+    seeds: str,
+    folds: str,
+    assignments: tuple[str, ...],
+    output: Path | None,
+    **placing: Any,
+) -> None:
+    """Train every combination of backends, seeds, folds and values, some side by side.
+
+    Without a list of values, the recipe's own sweep() says which. Complete runs are left alone and others continued, so
+    the same command goes on where it was cut off. What a run prints goes to a .log beside its folder.
+    """
+    from kcomp.sweep.plan import Asked, plan
+
+    chosen, root = wanted_backends(backends), output or Path("runs")
+    check_place(root, folder=True)
+    if placing["ray_address"] and placing["where"] != "ray":
+        raise UsageError("--ray-address needs --on ray")
+    if placing["where"] == "ray":
+        launch.require(["ray"], "ray")
+    debug = click.get_current_context().find_root().params.get("debug", False)
+    if folds != "all":
+        numbers(folds, "--fold")
+    seed_numbers = tuple(numbers(seeds, "--seed"))
+    jobs, sources = plan(Asked(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
+    for job in jobs:
+        job.check()
+    train(jobs, sources, root, placing)
+
+
+def wanted_backends(text: str | None) -> tuple[str, ...]:
+    try:
+        named = [None] if text is None else list(dict.fromkeys(text.split(",")))
+        return tuple(launch.choose(name) for name in named)
+    except ValueError as error:
+        raise UsageError(error) from error
+
+
+def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dict[str, Any]) -> None:
+    """Train the jobs, show how far they are, and at the end the table of runs; RuntimeError where some failed."""
+    from rich.console import Console
+
+    from kcomp.sweep import pool
+    from kcomp.sweep.board import Board
+    from kcomp.sweep.machine import share
+    from kcomp.sweep.progress import Progress, failed
+
+    console, progress = Console(file=sys.stdout), [Progress(job) for job in jobs]
+    if placing["where"] == "ray":
+        from kcomp.sweep.cluster import connected, run
+
+        log = root / "ray.log"
+        with connected(placing["ray_address"], len(jobs), placing["side"], log) as part:
+            said(console, f"{len(jobs)} runs on Ray, {part.slots} side by side, {part.threads} cores each")
+            board = Board(console, progress, part.slots)
+            with board.shown():
+                run(progress, sources, part, board)
+    else:
+        try:
+            machine = share(len(jobs), placing["side"])
+        except ValueError as error:
+            raise UsageError(error) from error
+        on = f"a GPU ({', '.join(machine.devices)})" if machine.devices else f"{machine.threads} threads"
+        said(console, f"{len(jobs)} runs, {machine.slots} side by side, {on} each")
+        board = Board(console, progress, machine.slots)
+        with board.shown():
+            pool.run(progress, machine, board)
+    table(console, jobs)
+    missing = failed(progress)
+    for one in missing:
+        said(console, f"failed: {one.job.name}: {one.last} ({one.job.log})")
+    if missing:
+        raise RuntimeError(f"{len(missing)} of {len(jobs)} runs failed; their logs lie beside their folders")
+
+
+def table(console: Any, jobs: Sequence[Any]) -> None:
+    """The runs, as `kcomp runs` shows them, and the values behind each fingerprint where there are several."""
+    from kcomp.table import print_table, run_row
+
+    rows = [run_row(job.run) for job in jobs if (job.run / "manifest.json").is_file()]
+    if rows:
+        print_table(console, rows)
+    texts = {job.fingerprint: " ".join(f"{name}={value}" for name, value in job.values.items()) for job in jobs}
+    for fingerprint, text in texts.items() if len(texts) > 1 else ():
+        said(console, f"{fingerprint}: {text}")
+
+
+def said(console: Any, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,94 @@
+"""What is shown of a sweep while it goes on: a live table in a terminal, elsewhere a line for each change of state."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, Progress, count
+
+STYLES = {RUNNING: "bold", FAILED: "red", COMPLETE: "green", ELSEWHERE: "yellow", WAITING: "dim"}
+ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # what is left out last, where a terminal is too small
+FRAME = 5  # lines of a terminal that the table's rows cannot have
+
+
+class Board:
+    """Shows `jobs` when it is called; `slots` run side by side."""
+
+    def __init__(self, console: Console, jobs: Sequence[Progress], slots: int) -> None:
+        self.console, self.jobs, self.slots = console, jobs, slots
+        self.live: Live | None = None
+        self.known = {job.job.folder: (job.state, job.starts) for job in jobs}
+        self.done_before, self.started = count(jobs, COMPLETE), time.monotonic()
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(self.table(), console=self.console, refresh_per_second=4, redirect_stdout=False) as self.live:
+            yield
+
+    def __call__(self) -> None:
+        if self.live is not None:
+            self.live.update(self.table())
+            return
+        for job in self.jobs:
+            if (job.state, job.starts) != self.known[job.job.folder]:
+                self.known[job.job.folder] = job.state, job.starts
+                self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
+
+    def line(self, job: Progress) -> str:
+        """One line: how many are complete, what became of which job."""
+        said = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
+        if job.state == RUNNING:
+            again = f", from epoch {job.epoch + 1}" if job.epoch else ""
+            return said + (f" on {job.place}" if job.place else "") + again
+        if job.state == ELSEWHERE:
+            return f"{said}: another process trains it; waiting for that"
+        if job.state == COMPLETE:
+            return f"{said}, {job.job.monitor} {job.score:.4f}"
+        return f"{said}: {job.last} ({job.job.log})" if job.state == FAILED else said
+
+    def summary(self) -> str:
+        found = [f"{count(self.jobs, state)} {state}" for state in ORDER if count(self.jobs, state)]
+        seconds = self.seconds_left()
+        return ", ".join(found) + (f"; about {clock(seconds)} to go" if seconds is not None else "")
+
+    def seconds_left(self) -> float | None:
+        """Of the whole sweep, as the jobs took so far; None before the first is done."""
+        done = count(self.jobs, COMPLETE) - self.done_before
+        to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)
+        if not done or not to_go:
+            return None
+        now = sum(job.epoch / job.epochs for job in self.jobs if job.state == RUNNING and job.epochs)
+        return (time.monotonic() - self.started) / (done + now) * (to_go - now)
+
+    def table(self) -> Table:
+        table = Table(title=self.summary(), title_justify="left", box=None, header_style="bold")
+        names = list(dict.fromkeys(name for job in self.jobs for name in job.job.values))
+        for name in ("backend", "seed", "fold", *names, "state", "epoch", "score", "left"):
+            table.add_column(name, justify="right" if name in ("seed", "fold", "epoch", "score", "left") else "left")
+        for job in self.visible():
+            values = [job.job.values.get(name, "") for name in names]
+            state = f"[{STYLES[job.state]}]{job.state}[/]" + (f" on {job.place}" if job.place else "")
+            epoch = f"{job.epoch}/{job.epochs or '?'}" if job.epoch else ""
+            score = "" if job.score is None else f"{job.job.monitor} {job.score:.4f}"
+            left = "" if job.left is None else clock(job.left)
+            table.add_row(job.job.backend, str(job.job.seed), str(job.job.fold), *values, state, epoch, score, left)
+        return table
+
+    def visible(self) -> list[Progress]:
+        """The jobs that fit into the terminal, in their order; what runs or failed before the others."""
+        room = max(1, self.console.size.height - FRAME)
+        chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:room]
+        return [self.jobs[number] for number in sorted(chosen)]
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

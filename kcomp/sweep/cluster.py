@@ -1,0 +1,170 @@
+"""Jobs as tasks of a Ray cluster: each trained by a process of its own, again where a worker or node is lost."""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kcomp.sweep.jobs import Job
+from kcomp.sweep.machine import usable_cores
+from kcomp.sweep.progress import FAILED, RUNNING, WAITING, Progress
+from kcomp.sweep.remote import Answer, Order, pack, train, unpack
+
+RETRIES = 20  # of a job whose worker or node was lost; it goes on where its run folder stands
+PAUSE = 0.5  # seconds between two looks
+SEEN = 30.0  # seconds until a file that another machine wrote must be seen here: network storage may take some
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a job gets: `threads` cores, and a GPU if the cluster has any; `slots` jobs fit in side by side now.
+
+    limit: submit no more than so many at once, None for all: Ray queues them, and a cluster may grow.
+    """
+
+    slots: int
+    threads: int
+    gpus: int
+    limit: int | None
+
+
+@contextlib.contextmanager
+def connected(address: str | None, count: int, asked: int | None, log: Path) -> Iterator[Part]:
+    """Join the cluster at this address or $RAY_ADDRESS, else start one on this machine, which ends with the block.
+
+    What Ray prints, dozens of lines for a lost node, goes into the file `log`, and with it what anyone else prints
+    to sys.stdout within the block.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    alone = address is None and not os.environ.get("RAY_ADDRESS")
+    if alone:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else it writes a token into the home folder
+    import ray
+
+    own: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False} if alone else {}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file, contextlib.redirect_stdout(file):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        try:
+            yield part([node["Resources"] for node in ray.nodes() if node["Alive"]], count, asked)
+        finally:
+            ray.shutdown()
+
+
+def part(nodes: Sequence[Mapping[str, float]], count: int, asked: int | None) -> Part:
+    """What each of `count` jobs gets of these nodes' resources, `asked` side by side."""
+    cpus, gpus = ([int(node.get(name, 0)) for node in nodes] for name in ("CPU", "GPU"))
+    if not sum(cpus):
+        raise ValueError("the Ray cluster has no CPUs for tasks; start nodes with --num-cpus of 1 or more")
+    side = min(count, asked or count)
+    if sum(gpus):  # only where there are some: a task that asks for what no node has waits for ever
+        threads = max(1, min(cpu // gpu for cpu, gpu in zip(cpus, gpus, strict=True) if gpu))
+        return Part(min(side, sum(gpus)), threads, 1, asked)
+    threads = max(1, min(min(cpu for cpu in cpus if cpu), sum(cpus) // side))
+    return Part(min(side, sum(cpu // threads for cpu in cpus)), threads, 0, asked)
+
+
+class Listener:
+    """An actor beside the driver that keeps what jobs say until the driver asks."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[int, str | None, str]] = []
+
+    def tell(self, number: int, place: str | None, text: str) -> None:
+        """A line of a job; with a place, that it begins there."""
+        self.said.append((number, place, text))
+
+    def take(self) -> list[tuple[int, str | None, str]]:
+        said, self.said = self.said, []
+        return said
+
+
+def task(order: Order, number: int, listener: Any) -> Answer:
+    """Runs on a node."""
+    listener.tell.remote(number, socket.gethostname(), "")
+    return train(order, lambda text: listener.tell.remote(number, None, text))
+
+
+def run(jobs: Sequence[Progress], sources: Mapping[str, str], part: Part, show: Callable[[], None]) -> None:
+    """Train what is not complete; a job that fails does not stop the others. `show` is called at every look."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    listener = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Listener).remote()
+    remote = ray.remote(num_cpus=part.threads, num_gpus=part.gpus, max_retries=RETRIES)(task)
+    waiting = [number for number, job in enumerate(jobs) if job.state == WAITING]
+    running: dict[Any, int] = {}
+    with token(jobs) as shared:
+        try:
+            while waiting or running:
+                while waiting and (part.limit is None or len(running) < part.limit):
+                    number = waiting.pop(0)
+                    order = order_of(jobs[number].job, sources, shared, part.threads)
+                    running[remote.remote(order, number, listener)] = number
+                done, _ = ray.wait(list(running), timeout=PAUSE)
+                with contextlib.suppress(ray.exceptions.RayError):  # it only tells what is shown
+                    heard(jobs, ray.get(listener.take.remote(), timeout=10))
+                for reference in done:
+                    ended(jobs[running.pop(reference)], reference)
+                show()
+        finally:
+            for reference, number in running.items():
+                with contextlib.suppress(Exception):  # the cluster may be what has failed
+                    ray.cancel(reference, force=True)
+                jobs[number].state = WAITING
+            show()
+
+
+@contextlib.contextmanager
+def token(jobs: Sequence[Progress]) -> Iterator[Path]:
+    """A file beside the runs: a machine that sees it shares their storage."""
+    root = jobs[0].job.run.folder.resolve().parents[2]
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / f".sweep-{uuid.uuid4().hex}"
+    path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def order_of(job: Job, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
+    job = replace(job, recipe=str(Path(job.recipe).resolve()), folder=str(Path(job.folder).resolve()))
+    return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
+
+
+def heard(jobs: Sequence[Progress], said: Sequence[tuple[int, str | None, str]]) -> None:
+    for number, place, text in said:
+        if place is not None:
+            jobs[number].start(place)
+        elif jobs[number].state == RUNNING:
+            jobs[number].line(text)
+
+
+def ended(progress: Progress, reference: Any) -> None:
+    """Take in a task's answer, and the run itself where its storage is not shared."""
+    import ray
+
+    job = progress.job
+    try:
+        answer: Answer = ray.get(reference)
+        if answer.log:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            with job.log.open("a") as file:
+                file.write(answer.log)
+        if answer.packed is not None:
+            unpack(answer.packed, job.run)
+    except (ray.exceptions.RayError, RuntimeError, OSError) as error:
+        progress.state, progress.last = FAILED, " ".join(str(error).split())[:300]
+        return
+    deadline = time.monotonic() + SEEN
+    while answer.code == 0 and not job.run.complete and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    progress.finish(answer.code)
