@@ -47,6 +47,12 @@ class Run:
     def result(self) -> dict[str, Any]:
         return read_checked(self / "result.json", ("scores", "seconds"))
 
+    @property
+    def weights(self) -> list[Path]:
+        """The weights files whose probabilities the run predicts the mean of: one, or several snapshots."""
+        averaged = self.result.get("average") or {}
+        return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
+
     def recipe(self) -> Loaded:
         """The recipe as it was trained: the source and the values kept in this folder."""
         manifest = self.manifest
@@ -187,7 +193,8 @@ def locked(run: Run) -> Iterator[None]:
 
 def discard(run: Run, made: Sequence[Path]) -> None:
     """Remove what `start` and an unrecorded epoch wrote, and the folders `made` for it, innermost first."""
-    shutil.rmtree(run / "recipe", ignore_errors=True)
+    for name in ("recipe", "snapshots"):
+        shutil.rmtree(run / name, ignore_errors=True)
     for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "lock"):
         (run / name).unlink(missing_ok=True)
     for folder in made:

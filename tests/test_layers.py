@@ -11,14 +11,15 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics launch values recipe runs table
+usage cache files scores statistics launch values averaging recipe runs table
 data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.mixed training.checks training.state training.callbacks training.origin training.manifest
-training.feature_keys training.features training.cached training.fit training inference export
+predict training.mixed training.checks training.state training.keepers training.callbacks training.session training.snapshots
+training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
+inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
 ensemble.judging ensemble.report ensemble
@@ -37,6 +38,7 @@ NO_KERAS = (
     "scores",
     "launch",
     "values",
+    "averaging",
     "recipe",
     "runs",
     "table",
