@@ -80,7 +80,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 def made_by(manifest: Mapping[str, Any]) -> str:
     """What trained a run, for names: `jax`; `jax-torch` where PyTorch continued what JAX began; and with
-    `-from-<8 digits>`, of the hash of the weights, where it did not start from the recipe's own."""
+    `-from-<8 digits>`, of the hash of the weights, where it did not start from the recipe's own. A soup, an average of
+    runs, is `soup-<8 digits>`."""
+    if manifest.get("soup"):
+        return f"soup-{manifest['soup']['key']}"
     backends = [part["backend"] for part in manifest.get("history", [manifest])]
     names = [name for name, before in zip(backends, [None, *backends], strict=False) if name != before]
     origin = manifest.get("from")
@@ -115,6 +118,8 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
     across: an unfinished run of the other backend is the same experiment, to be continued.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
+    if before.get("soup"):
+        raise ValueError(f"{run.folder} holds a soup, which is not trained; choose another folder with -o")
     for name in ("fingerprint", "seed", "fold", "table"):
         if before.get(name) != manifest[name]:
             raise ValueError(other_run(run, name, before.get(name), manifest[name]))
@@ -195,7 +200,7 @@ def discard(run: Run, made: Sequence[Path]) -> None:
     """Remove what `start` and an unrecorded epoch wrote, and the folders `made` for it, innermost first."""
     for name in ("recipe", "snapshots"):
         shutil.rmtree(run / name, ignore_errors=True)
-    for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "lock"):
+    for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "oof.csv", "labels.csv", "lock"):
         (run / name).unlink(missing_ok=True)
     for folder in made:
         with contextlib.suppress(OSError):  # another run has come into it

@@ -17,17 +17,17 @@ augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.mixed training.checks training.state training.keepers training.callbacks training.session training.snapshots
+predict training.mixed training.batch_statistics training.checks training.state training.keepers training.callbacks training.session training.snapshots
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
-ensemble.judging ensemble.report ensemble
+ensemble.judging ensemble.report ensemble.choosing ensemble soup
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
+commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands.soup commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")

@@ -195,7 +195,10 @@ give(same=arrays(sys.argv[1]) == arrays(sys.argv[2]))
 def test_what_does_not_go_together_is_refused(backend, tmp_path):
     write(tmp_path)
     for values, message in (
-        (["cycles=3"], "4 epochs of 7 updates, 28, in cycles of whole epochs: [1, 2, 4]; received 28 updates in 3 cycles"),
+        (
+            ["cycles=3"],
+            "4 epochs of 7 updates, 28, in cycles of whole epochs: [1, 2, 4]; received 28 updates in 3 cycles",
+        ),
         (["schedule=cosine"], "need schedules.CosineRestarts(peak, steps * epochs, cycles)"),
         (["last=0"], "at least 1 snapshot, or None for all; received 0"),
     ):
