@@ -121,13 +121,13 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     cached = stage.cache_views is not None
     frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
     layers = mixing_layers(stage, session.training)
-    model = Mixed(network, layers, class_weights(stage, session.training.table))
+    session.keeper = keeper_of(stage, session)
+    model = Mixed(network, layers, class_weights(stage, session.training.table), session.keeper)
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
     with drawn_on_host(session.training.seed):
         model.optimizer.build(model.trainable_variables)
-    session.keeper = keeper_of(stage, session)
     if session.continuing:
         restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:

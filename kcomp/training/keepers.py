@@ -10,16 +10,19 @@ class Keeper:
     """Keeps nothing but the kept epoch's weights; Snapshots and averages of weights are kept by classes of this shape.
 
     variables: Keras variables that are saved with the state, and set again where a run continues.
-    in_step:   called in each training step with the weights before it, inside what is compiled; None for nothing.
+    compiled:  those of them that `in_step` sets.
     """
 
     variables: Sequence[Any] = ()
-    in_step: Any = None
+    compiled: Sequence[Any] = ()
+
+    def in_step(self) -> None:
+        """Called in each training step, inside what is compiled, with the weights as they are before it."""
 
     def epoch_ended(self, stage_epochs: int) -> None:
         """Take the weights at the end of an epoch, the stage's `stage_epochs`-th, before the state is saved."""
 
-    def outcome(self) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """The held-out rows' probabilities (rows, classes) as the run is to predict, and what result.json says of it
-        under `average`; None where that is what the kept epoch's weights give."""
-        return None
+    def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
+        """The held-out rows' probabilities (rows, classes) as the run is to predict, None where those are what the kept
+        epoch's weights give; and what result.json says of it under `average`. The network holds the last weights."""
+        return None, {}

@@ -7,6 +7,7 @@ from kcomp.averaging import Snapshots
 from kcomp.files import write_json
 from kcomp.recipe import Stage
 from kcomp.runs import write_probabilities
+from kcomp.training.averages import average_keeper
 from kcomp.training.checks import cycle_epochs
 from kcomp.training.keepers import Keeper
 from kcomp.training.session import Session
@@ -17,21 +18,22 @@ def keeper_of(stage: Stage, session: Session) -> Keeper:
     """What keeps the stage's `average` while it is trained."""
     if isinstance(stage.average, Snapshots):
         return SnapshotKeeper(session, stage.average.last, cycle_epochs(stage, len(session.training)))
-    return Keeper()
+    return Keeper() if stage.average is None else average_keeper(session, stage, stage.average)
 
 
 def finish(session: Session) -> dict[str, Any]:
     """Predict the held-out rows with what is kept, and write the result, last."""
     run, table, progress = session.run, session.validation.table, session.progress
-    session.network.load_weights(run / "best.weights.h5")
-    averaged = session.keeper.outcome()
-    probabilities, told = averaged or (session.validate(), {})
+    probabilities, told = session.keeper.outcome()
+    if probabilities is None:
+        session.network.load_weights(run / "best.weights.h5")
+        probabilities = session.validate()
     write_probabilities(run / "oof.csv", table.ids, table.classes, probabilities)
     write_probabilities(run / "labels.csv", table.ids, table.classes, table.labels)
     result = {
         "scores": scores.score(table.labels, probabilities),
         "monitor": session.recipe.monitor,
-        "epoch": progress.best_epoch,
+        "epoch": progress.epochs if told.get("accepted") else progress.best_epoch,
         "epochs": progress.epochs,
         "rows": len(table),
         "seconds": round(progress.seconds, 1),

@@ -25,12 +25,12 @@ class SnapshotKeeper(Keeper):
         if stage_epochs % self.cycle == 0:
             save_weights(self.session.run, self.session.network, snapshot(stage_epochs // self.cycle))
 
-    def outcome(self) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """None where a callback ended the stage before the first snapshot."""
+    def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
+        """The mean; the kept weights' where a callback ended the stage before the first snapshot."""
         session = self.session
         made = session.progress.stage_epochs // self.cycle
         if not made:
-            return None
+            return None, {"method": "snapshots", "reason": "the stage ended before the first"}
         chosen = [snapshot(number) for number in range(max(0, made - (self.last or made)) + 1, made + 1)]
         each = []
         for name in chosen:
