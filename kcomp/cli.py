@@ -8,6 +8,7 @@ from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
 from kcomp.commands.predict import predict
 from kcomp.commands.runs import runs
+from kcomp.commands.soup import soup
 from kcomp.commands.submit import submit
 from kcomp.commands.sweep import sweep
 from kcomp.commands.train import train
@@ -20,7 +21,7 @@ def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
 
 
-for command in (train, sweep, predict, compare, ensemble, export, submit, runs):
+for command in (train, sweep, predict, compare, ensemble, soup, export, submit, runs):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kcomp import data, predict, scores, views
 from kcomp.models import pretrained
@@ -24,14 +25,20 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     chosen = chosen_views(recipe, count)
     use_precision(recipe.precision)
     network = trained_network(run, recipe)
+    forward = predict.forward_of(network)
+    each = []
     with fast_convolutions():
         plain = recipe.batches(recipe.values, table, training=False, seed=seed)
         drawn = any(view.draw is not None for view in chosen)
         augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
-        found = predict.probabilities(predict.forward_of(network), plain, augmented=augmented, views=chosen)
+        for weights in run.weights:
+            network.load_weights(weights)
+            each.append(predict.probabilities(forward, plain, augmented=augmented, views=chosen))
+    found = each[0] if len(each) == 1 else np.asarray(np.mean(each, 0, np.float64))
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
     write_probabilities(path, table.ids, classes, found)
     said = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
+    said += f", {len(each)} snapshots" if len(each) > 1 else ""
     if table.classes == classes:
         said += "  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.score(table.labels, found).items())
     return said

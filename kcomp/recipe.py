@@ -14,6 +14,7 @@ from typing import Any
 
 import kcomp
 from kcomp import scores
+from kcomp.averaging import EMA, SWA, Snapshots
 from kcomp.values import check_type, known, value_types, values_as_json, values_from_json
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
@@ -36,6 +37,8 @@ class Stage:
                       the rest on it: with V >= epochs the same as without, but for noise among the frozen layers
                       (drop connect), which is off, and the batches' mixing, which is left out.
     mix_features:     mix that output as the batches' MixUp and CutMix layers say, their boxes at its height and width.
+    average:          in the last stage, keep Snapshots, whose predictions are averaged, or an average of weights (EMA,
+                      SWA) where that scores better out of fold; see kcomp.averaging.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Stage:
     patience: int | None = None
     cache_views: int | None = None
     mix_features: bool = False
+    average: Snapshots | EMA | SWA | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -65,6 +69,14 @@ class Stage:
         if self.mix_features and self.cache_views is None:
             raise ValueError(
                 f"stage {self.name!r}: mix_features needs features; give cache_views, such as cache_views={self.epochs}"
+            )
+        if not isinstance(self.average, Snapshots | EMA | SWA | None):
+            raise ValueError(
+                f"stage {self.name!r}: average must be a Snapshots, an EMA, an SWA or None; received {self.average!r}"
+            )
+        if isinstance(self.average, SWA) and self.average.from_epoch + self.average.every > self.epochs:
+            raise ValueError(
+                f"stage {self.name!r}: {self.average} must take at least two of the stage's {self.epochs} epochs"
             )
         try:
             re.compile(self.trainable)

@@ -47,6 +47,12 @@ class Run:
     def result(self) -> dict[str, Any]:
         return read_checked(self / "result.json", ("scores", "seconds"))
 
+    @property
+    def weights(self) -> list[Path]:
+        """The weights files whose probabilities the run predicts the mean of: one, or several snapshots."""
+        averaged = self.result.get("average") or {}
+        return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
+
     def recipe(self) -> Loaded:
         """The recipe as it was trained: the source and the values kept in this folder."""
         manifest = self.manifest
@@ -74,7 +80,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 def made_by(manifest: Mapping[str, Any]) -> str:
     """What trained a run, for names: `jax`; `jax-torch` where PyTorch continued what JAX began; and with
-    `-from-<8 digits>`, of the hash of the weights, where it did not start from the recipe's own."""
+    `-from-<8 digits>`, of the hash of the weights, where it did not start from the recipe's own. A soup, an average of
+    runs, is `soup-<8 digits>`."""
+    if manifest.get("soup"):
+        return f"soup-{manifest['soup']['key']}"
     backends = [part["backend"] for part in manifest.get("history", [manifest])]
     names = [name for name, before in zip(backends, [None, *backends], strict=False) if name != before]
     origin = manifest.get("from")
@@ -109,6 +118,8 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
     across: an unfinished run of the other backend is the same experiment, to be continued.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
+    if before.get("soup"):
+        raise ValueError(f"{run.folder} holds a soup, which is not trained; choose another folder with -o")
     for name in ("fingerprint", "seed", "fold", "table"):
         if before.get(name) != manifest[name]:
             raise ValueError(other_run(run, name, before.get(name), manifest[name]))
@@ -187,8 +198,9 @@ def locked(run: Run) -> Iterator[None]:
 
 def discard(run: Run, made: Sequence[Path]) -> None:
     """Remove what `start` and an unrecorded epoch wrote, and the folders `made` for it, innermost first."""
-    shutil.rmtree(run / "recipe", ignore_errors=True)
-    for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "lock"):
+    for name in ("recipe", "snapshots"):
+        shutil.rmtree(run / name, ignore_errors=True)
+    for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "oof.csv", "labels.csv", "lock"):
         (run / name).unlink(missing_ok=True)
     for folder in made:
         with contextlib.suppress(OSError):  # another run has come into it

@@ -11,23 +11,24 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics launch values recipe runs table
+usage cache files scores statistics launch values averaging recipe runs table
 data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.mixed training.checks training.state training.callbacks training.origin training.manifest
-training.feature_keys training.features training.cached training.fit training inference export
+predict training.keepers training.mixed training.batch_statistics training.checks training.state training.callbacks training.session training.snapshots training.averages
+training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
+inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
-ensemble.judging ensemble.report ensemble
+ensemble.judging ensemble.report ensemble.choosing ensemble soup
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
 sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
-commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
+commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.export commands.soup commands.submit commands.runs commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
@@ -38,6 +39,7 @@ NO_KERAS = (
     "scores",
     "launch",
     "values",
+    "averaging",
     "recipe",
     "runs",
     "table",

@@ -24,6 +24,12 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
         raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
     if output is not None:
         check_place(output, folder=not names_file)
+    for run in found:
+        if len(run.weights) > 1:
+            raise ValueError(
+                f"{run.folder} predicts the mean of {len(run.weights)} snapshots, which is no single classifier; "
+                "export takes runs of one network. To export a last snapshot, train with Snapshots(last=1)"
+            )
     launch.choose("torch")  # tells what to install
     launch.require(["onnx", "onnxscript"], "onnx")
     launch.prepare("torch")

@@ -17,6 +17,7 @@ from kcomp.files import moved_into, write_csv
 from kcomp.recipe import Stage
 from kcomp.runs import Run
 from kcomp.training import state
+from kcomp.training.keepers import Keeper
 
 UNSAVED = 5.0  # training that a kill may cost, in units of the time it takes to save it
 
@@ -67,9 +68,9 @@ class Record(keras.callbacks.Callback):
     last saving took is saved with a later one, and a stage's last at once.
     """
 
-    def __init__(self, run: Run, network: keras.Model, score: Score, *, monitor: str | None) -> None:
+    def __init__(self, run: Run, network: keras.Model, score: Score, *, monitor: str | None, keeper: Keeper) -> None:
         super().__init__()
-        self.run, self.network, self.score, self.monitor = run, network, score, monitor
+        self.run, self.network, self.score, self.monitor, self.keeper = run, network, score, monitor, keeper
         self.due = -math.inf
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -85,18 +86,19 @@ class Record(keras.callbacks.Callback):
                 save_weights(self.run, self.network)
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
         self.model.stop_training = progress.stage_over
+        self.keeper.epoch_ended(progress.stage_epochs)
         over = progress.stage_over or progress.stage_epochs == stage.epochs
         started = time.monotonic()
         if over or started > self.due:
             write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
-            state.save(self.run, progress, self.network, self.model.optimizer)
+            state.save(self.run, progress, self.network, self.model.optimizer, self.keeper.variables)
             ended = time.monotonic()
             self.due = ended + UNSAVED * (ended - started)
 
 
-def save_weights(run: Run, network: keras.Model) -> None:
-    """Write the kept epoch's weights."""
-    with moved_into(run / "best.weights.h5") as path:
+def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") -> None:
+    """Write the network's weights into a file of the run folder, by default that of the kept epoch."""
+    with moved_into(run / name) as path:
         network.save_weights(path)
 
 

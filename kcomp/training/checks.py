@@ -1,10 +1,13 @@
 """Whether a recipe's functions returned what they must, before hours are spent on it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from kcomp.averaging import Snapshots
 from kcomp.recipe import Stage
+from kcomp.schedules import CosineRestarts, schedules_of
 
 
 def returned(kind: type, name: str, value: Any) -> Any:
@@ -30,3 +33,47 @@ def check_loss(stage: Stage) -> None:
             f"stage {stage.name!r}: the loss must take logits and one-hot labels, such as "
             f"keras.losses.CategoricalCrossentropy(from_logits=True); received {type(stage.loss).__name__}"
         )
+
+
+def check_average(stage: Stage, stages: Sequence[Stage], monitor: str | None, steps: int) -> None:
+    """Raise ValueError where a stage's `average` does not go with the rest of the recipe; `steps`: updates an epoch."""
+    if stage.average is None:
+        return
+    name = type(stage.average).__name__
+    if stage is not stages[-1]:
+        raise ValueError(f"stage {stage.name!r}: only the last stage may have an average; received {name}")
+    if any(getattr(part, "use_ema", False) for part in getattr(stage.optimizer, "optimizers", [stage.optimizer])):
+        raise ValueError(f"stage {stage.name!r}: {name} and the optimizer's use_ema are two averages; leave out one")
+    if not isinstance(stage.average, Snapshots):
+        return
+    if monitor is not None or stage.patience is not None:
+        raise ValueError(
+            f"stage {stage.name!r}: with Snapshots no epoch is chosen by its score; the recipe's monitor must be None "
+            f"and the stage without patience; received monitor={monitor!r}, patience={stage.patience}"
+        )
+    cycle_epochs(stage, steps)
+
+
+def cycle_epochs(stage: Stage, steps: int) -> int:
+    """How many epochs of `steps` updates a snapshot takes; ValueError unless the stage's schedule restarts at the ends
+    of epochs and its last cycle ends with the stage."""
+    found = schedules_of(stage.optimizer)
+    cosines = [schedule for schedule in found if isinstance(schedule, CosineRestarts)]
+    if len(cosines) < len(found):
+        others = sorted({type(schedule).__name__ for schedule in found} - {CosineRestarts.__name__})
+        raise ValueError(
+            f"stage {stage.name!r}: Snapshots need schedules.CosineRestarts(peak, steps * epochs, cycles) as the "
+            f"optimizer's rate; received {', '.join(others)}"
+        )
+    allowed = [count for count in range(1, stage.epochs + 1) if stage.epochs % count == 0]
+    for schedule in cosines:
+        if schedule.steps != stage.epochs * steps or schedule.cycles not in allowed:
+            raise ValueError(
+                f"stage {stage.name!r}: with Snapshots, CosineRestarts lasts the stage's {stage.epochs} epochs of "
+                f"{steps} updates, {stage.epochs * steps}, in cycles of whole epochs: {allowed}; received "
+                f"{schedule.steps} updates in {schedule.cycles} cycles"
+            )
+    counts = {schedule.cycles for schedule in cosines}
+    if len(counts) > 1:
+        raise ValueError(f"stage {stage.name!r}: the optimizers' cycles must be alike; received {sorted(counts)}")
+    return stage.epochs // counts.pop()

@@ -2,55 +2,32 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from rich.console import Console
 
-from kcomp import predict, scores
+from kcomp import predict
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
-from kcomp.files import write_json
 from kcomp.models import set_trainable
 from kcomp.models.convolution import fast_convolutions
 from kcomp.models.cut import cut
 from kcomp.models.precision import use_precision
 from kcomp.models.start import drawn_on_host
-from kcomp.recipe import Loaded, Recipe, Stage
-from kcomp.runs import Run, check_same, continued, locked, start, write_probabilities
+from kcomp.recipe import Loaded, Stage
+from kcomp.runs import Run, check_same, continued, locked, start
 from kcomp.training import state
 from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
-from kcomp.training.checks import check_loss, check_output, returned
+from kcomp.training.checks import check_average, check_loss, check_output, returned
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.origin import Origin, check_unseen, start_from
-
-
-@dataclass
-class Session:
-    """One run while it is trained."""
-
-    recipe: Recipe
-    run: Run
-    network: keras.Model
-    training: Batches
-    validation: Batches
-    stages: list[Stage]
-    progress: state.Progress
-    console: Console
-    fingerprint: str  # of the recipe
-
-    def __post_init__(self) -> None:
-        self.forward = predict.forward_of(self.network)
-        self.continuing = self.progress.epochs > 0  # until the first stage has taken the state over
-
-    def validate(self) -> np.ndarray:
-        """Probabilities of the held-out rows with the weights as they are."""
-        return predict.probabilities(self.forward, self.validation)
+from kcomp.training.outcome import finish, keeper_of
+from kcomp.training.session import Session
 
 
 def train(
@@ -130,6 +107,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
             cut(network, spatial=stage.mix_features)
         if stage.patience and recipe.monitor is None:
             raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
+        check_average(stage, stages, recipe.monitor, len(training))
     progress, fingerprint = state.load_progress(run), loaded.fingerprint()
     return Session(recipe, run, network, training, validation, stages, progress, console, fingerprint)
 
@@ -143,7 +121,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     cached = stage.cache_views is not None
     frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
     layers = mixing_layers(stage, session.training)
-    model = Mixed(network, layers, class_weights(stage, session.training.table))
+    session.keeper = keeper_of(stage, session)
+    model = Mixed(network, layers, class_weights(stage, session.training.table), session.keeper)
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
@@ -160,13 +139,12 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         fit_epochs(session, model, stage, display, training, validate)
     if session.recipe.monitor is None:  # the last epoch is kept; also where a kill came between it and this
         save_weights(session.run, session.network)
-    progress.stage, progress.stage_epochs = number + 1, 0
 
 
 def restore(session: Session, model: Mixed, *, over: bool) -> None:
     """Take over the state of the run folder, which an epoch of this stage has written, its last one if `over`."""
     session.continuing = False
-    state.load_variables(session.run, session.network, model.optimizer)
+    state.load_variables(session.run, session.network, model.optimizer, session.keeper.variables)
     if over:  # where an optimizer averages the weights (use_ema), Keras takes the averages after the last epoch
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
@@ -207,7 +185,7 @@ def fit_epochs(
         labels=session.validation.table.labels,
         images=steps * training.batch_size,
     )
-    record = Record(session.run, session.network, score, monitor=recipe.monitor)
+    record = Record(session.run, session.network, score, monitor=recipe.monitor, keeper=session.keeper)
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
@@ -265,22 +243,3 @@ def decays(whole: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, 
     """Whether `part` of an optimizer updates this variable and may decay it."""
     chosen = getattr(whole, "_optimizer_map", lambda variable: part)(variable)
     return chosen is part and len(variable.shape) > 1
-
-
-def finish(session: Session) -> dict[str, Any]:
-    """Predict the held-out rows with the kept weights, and write the result, last."""
-    run, table, progress = session.run, session.validation.table, session.progress
-    session.network.load_weights(run / "best.weights.h5")
-    probabilities = session.validate()
-    write_probabilities(run / "oof.csv", table.ids, table.classes, probabilities)
-    write_probabilities(run / "labels.csv", table.ids, table.classes, table.labels)
-    result = {
-        "scores": scores.score(table.labels, probabilities),
-        "monitor": session.recipe.monitor,
-        "epoch": progress.best_epoch,
-        "epochs": progress.epochs,
-        "rows": len(table),
-        "seconds": round(progress.seconds, 1),
-    }
-    write_json(run / "result.json", result)
-    return result

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kcomp.training.keepers import Keeper
+
 
 class Mixed(keras.Model):
     """A classifier with its batch layers in front, while training.
@@ -16,14 +18,25 @@ class Mixed(keras.Model):
     labels; metrics compare with the likelier label before mixing. Save the weights of `network`, not of this.
 
     class_weights: float32 (classes,), or None; a row's loss is multiplied by its mixed labels times these.
+    keeper:        what averages weights inside the step; what it sets there becomes this model's, so that Keras on JAX
+                   takes it through the compiled step as it does batch normalisation's statistics.
     """
 
-    def __init__(self, network: keras.Model, layers: Sequence[Any], class_weights: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        layers: Sequence[Any],
+        class_weights: np.ndarray | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
+        self.keeper, self.averages = keeper, list(keeper.compiled) if keeper else []
         self.planned = [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        if training and self.keeper is not None:
+            self.keeper.in_step()
         batch = self.mix(inputs)
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 

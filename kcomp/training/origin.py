@@ -13,7 +13,7 @@ from kcomp.data.tables import Table
 from kcomp.models.transfer import take_weights
 from kcomp.runs import Run, find
 
-KEPT = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from")  # of the other run's manifest
+KEPT = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")  # of the other run's manifest
 SAME = 0.9  # of the labels that two tables give to the same ids, from which on they are one data set
 
 
@@ -78,9 +78,12 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
 
 
 def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    while record is not None:
-        yield record
-        record = record.get("from")
+    if record is None:
+        return
+    yield record
+    yield from ancestors(record.get("from"))
+    for ingredient in (record.get("soup") or {}).get("ingredients", ()):
+        yield from ancestors(ingredient)
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:

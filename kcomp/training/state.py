@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,18 @@ class Progress:
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(run: Run, progress: Progress, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Write progress, the network's variables (weights, statistics and random states) and the optimizer's."""
+def save(
+    run: Run,
+    progress: Progress,
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    averages: Sequence[Any] = (),
+) -> None:
+    """Write progress, the network's variables (weights, statistics and random states), the optimizer's, and those of
+    a stage's average."""
     arrays = {f"network/{name}": value for name, value in named(network_variables(network)).items()}
     arrays |= {f"optimizer/{name}": value for name, value in named(optimizer.variables).items()}
+    arrays |= {f"average/{name}": value for name, value in named(averages).items()}
     arrays["progress"] = np.array(json.dumps(asdict(progress)))
     with replacing(run / STATE) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -48,8 +57,10 @@ def load_progress(run: Run) -> Progress:
     return Progress(**json.loads(str(read(path, "progress")["progress"])))
 
 
-def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Set the network's variables and the built optimizer's as `save` wrote them.
+def load_variables(
+    run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Sequence[Any] = ()
+) -> None:
+    """Set the network's variables, the built optimizer's and the average's as `save` wrote them.
 
     A state of the other backend loads as well: names and order are Keras's, and random states are cast (their type is
     uint32 on JAX and int32 on PyTorch).
@@ -57,6 +68,7 @@ def load_variables(run: Run, network: keras.Model, optimizer: keras.optimizers.O
     arrays = read(run / STATE)
     assign(network_variables(network), arrays, "network/", run)
     assign(optimizer.variables, arrays, "optimizer/", run)
+    assign(averages, arrays, "average/", run)
 
 
 def network_variables(network: keras.Model) -> list[Any]:
@@ -66,7 +78,7 @@ def network_variables(network: keras.Model) -> list[Any]:
     return list({id(variable): variable for variable in ordered}.values())
 
 
-def named(variables: list[Any]) -> dict[str, np.ndarray]:
+def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
     """Values by position and path: the position makes it unique, the path lets a reader recognise it."""
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
@@ -74,7 +86,7 @@ def named(variables: list[Any]) -> dict[str, np.ndarray]:
     }
 
 
-def assign(variables: list[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
+def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
     names = sorted(name for name in arrays if name.startswith(prefix))
     kept = [(name.rpartition("/")[2], arrays[name].shape) for name in names]
     # names too: another version of Keras may order moments of one shape otherwise

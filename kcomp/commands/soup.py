@@ -1,0 +1,48 @@
+"""`kcomp soup`."""
+
+from pathlib import Path
+
+import click
+
+from kcomp import launch
+from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
+from kcomp.usage import readable_errors
+
+METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc")
+
+
+@click.command()
+@runs_argument
+@click.option(
+    "--method",
+    type=click.Choice(("greedy", "uniform")),
+    default="greedy",
+    show_default=True,
+    help="Keep the runs that help, or all.",
+)
+@click.option("--metric", type=click.Choice(METRICS), default="log_loss", show_default=True, help="What is to gain.")
+@click.option("--backend", envvar="KERAS_BACKEND", help="Default: that of the runs, where they share one.")
+@output_option("The run folder of the soup.", required=True)
+@readable_errors
+def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, output: Path) -> None:
+    """Average the WEIGHTS of runs of one fold, of any backend, into one network, if that scores better out of fold.
+
+    The outcome is a run like any other, of the cost of one model; where there is no gain, nothing is written.
+    """
+    check_place(output, folder=True)
+    found = find_runs(runs)
+    shared = {run.manifest["backend"] for run in found}
+    own = next(iter(shared)) if len(shared) == 1 else None
+    use_backend(backend or (own if own and launch.installed(own) else None))
+    from kcomp.runs import Run
+    from kcomp.soup import make_soup
+
+    judged, ordered = make_soup(found, Run(output), method=method, metric=metric)
+    for number, run in enumerate(ordered):
+        click.echo(f"{'kept    ' if number in judged.soup.members else 'left out'}  {run.folder}")
+    estimated = ", batch normalisation's statistics estimated anew" if judged.soup.statistics is not None else ""
+    click.echo(
+        f"{output}: {method} soup of {len(judged.soup.members)} of {len(ordered)} runs{estimated}, {metric} "
+        f"{judged.score:.4f} out of fold, the best ingredient {judged.best_score:.4f}; both chosen on these rows. "
+        f"Judged on rows not chosen on: {judged.unseen_score:.4f}, the best ingredient {judged.unseen_best_score:.4f}"
+    )

@@ -1,0 +1,43 @@
+"""The end of a run: what is kept, its predictions of the held-out rows, and the result, written last."""
+
+from typing import Any
+
+from kcomp import scores
+from kcomp.averaging import Snapshots
+from kcomp.files import write_json
+from kcomp.recipe import Stage
+from kcomp.runs import write_probabilities
+from kcomp.training.averages import average_keeper
+from kcomp.training.checks import cycle_epochs
+from kcomp.training.keepers import Keeper
+from kcomp.training.session import Session
+from kcomp.training.snapshots import SnapshotKeeper
+
+
+def keeper_of(stage: Stage, session: Session) -> Keeper:
+    """What keeps the stage's `average` while it is trained."""
+    if isinstance(stage.average, Snapshots):
+        return SnapshotKeeper(session, stage.average.last, cycle_epochs(stage, len(session.training)))
+    return Keeper() if stage.average is None else average_keeper(session, stage, stage.average)
+
+
+def finish(session: Session) -> dict[str, Any]:
+    """Predict the held-out rows with what is kept, and write the result, last."""
+    run, table, progress = session.run, session.validation.table, session.progress
+    probabilities, told = session.keeper.outcome()
+    if probabilities is None:
+        session.network.load_weights(run / "best.weights.h5")
+        probabilities = session.validate()
+    write_probabilities(run / "oof.csv", table.ids, table.classes, probabilities)
+    write_probabilities(run / "labels.csv", table.ids, table.classes, table.labels)
+    result = {
+        "scores": scores.score(table.labels, probabilities),
+        "monitor": session.recipe.monitor,
+        "epoch": progress.epochs if told.get("accepted") else progress.best_epoch,
+        "epochs": progress.epochs,
+        "rows": len(table),
+        "seconds": round(progress.seconds, 1),
+    }
+    result |= {"average": told} if told else {}
+    write_json(run / "result.json", result)
+    return result
