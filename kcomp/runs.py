@@ -109,9 +109,9 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
     across: an unfinished run of the other backend is the same experiment, to be continued.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
-    for name in ("fingerprint", "seed", "fold", "table"):
-        if before.get(name) != manifest[name]:
-            raise ValueError(other_run(run, name, before.get(name), manifest[name]))
+    for name in ("fingerprint", "seed", "fold", "table", "pseudo"):
+        if before.get(name) != manifest.get(name):
+            raise ValueError(other_run(run, name, before.get(name), manifest.get(name)))
     if weights_hash(before) != weights_hash(manifest):
         raise ValueError(other_run(run, "--from weights with the hash", weights_hash(before), weights_hash(manifest)))
     backends = before["backend"], manifest["backend"]

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
 usage cache files scores statistics launch values recipe runs table
-data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
+data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
@@ -22,11 +22,12 @@ training.feature_keys training.features training.cached training.fit training in
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
 ensemble.judging ensemble.report ensemble
+pseudo
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
+commands.common commands.train commands.predict commands.compare commands.ensemble commands.pseudo commands.export commands.submit commands.runs commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
@@ -41,6 +42,7 @@ NO_KERAS = (
     "runs",
     "table",
     "ensemble",
+    "pseudo",
     "compare.sketch",
     "compare.jobs",
     "compare.verdict",
