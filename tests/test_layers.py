@@ -21,7 +21,7 @@ predict training.mixed training.checks training.state training.callbacks trainin
 training.feature_keys training.features training.cached training.fit training inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
-ensemble.judging ensemble.report ensemble
+ensemble.judging ensemble.report ensemble.grouping ensemble.group_judging ensemble.group_report ensemble
 pseudo
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
