@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import conftest
 import cv2
@@ -199,7 +200,7 @@ def test_rows_are_trained_on_in_their_fold_alone(tmp_path):
     assert training.ids == ["r1", "r3", "r5", "pseudo/a", "pseudo/r1"]
     np.testing.assert_array_equal(training.labels[3:], [[1, 0, 0], [0, 1, 0]])
     assert training.labels.dtype == np.float32 and training.images[3] == str(tmp_path / "a.png")
-    assert training.frame.fold.tolist()[3:] == [-1, -1]
+    assert list(training.frame) == list(table.frame) and training.frame.fold.tolist()[3:] == [-1, -1]
     training, held_out = data.split(whole, 1)
     assert training.ids == ["r0", "r2", "r4", "pseudo/a"] and held_out.ids == ["r1", "r3", "r5"]
     np.testing.assert_array_equal(training.labels[3], [0, 0, 1])
@@ -251,6 +252,9 @@ def test_labels_made_for_other_folds_are_refused(tmp_path):
     whole = data.with_pseudo(labelled(), path)
     with pytest.raises(ValueError, match="cut the folds first, then add them"):
         data.stratified_folds(whole, 2)
+    turned = replace(whole, frame=whole.frame.assign(fold=labelled(folds=(1, 0)).frame["fold"]))
+    with pytest.raises(ValueError, match="which must come last"):
+        turned.pseudo_record(0)
     with pytest.raises(ValueError, match="cut them first"):
         data.with_pseudo(data.Table(labelled().frame.drop(columns="fold"), tuple(CLASSES)), path)
     one_fold = data.with_pseudo(labelled(), written(tmp_path, ROWS[:2], name="b.csv"))

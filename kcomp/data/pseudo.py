@@ -58,7 +58,7 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
     names = list(table.classes)
     frame[names] = source[names].apply(pd.to_numeric, errors="coerce").astype(np.float32)
     check_labels(frame, names)
-    frame["fold"] = source["fold"].astype(int)
+    frame["fold"], frame["teachers_table"] = source["fold"].astype(int), source["teachers_table"]
     check_rows(path, frame, table)
     return replace(table, pseudo=frame)
 

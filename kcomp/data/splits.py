@@ -41,7 +41,7 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
     labelled, pseudo = replace(table, pseudo=None), table.pseudo_of(fold)
     training = labelled.rows(~held_out)
     if pseudo is not None:
-        joined = pd.concat([training.frame, pseudo.assign(fold=-1)], ignore_index=True)
+        joined = pd.concat([training.frame, pseudo.drop(columns="teachers_table").assign(fold=-1)], ignore_index=True)
         training = replace(training, frame=joined)
     return training, labelled.rows(held_out)
 

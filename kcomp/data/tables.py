@@ -85,8 +85,14 @@ class Table:
         return rows
 
     def pseudo_record(self, fold: int) -> dict[str, Any] | None:
-        """How many pseudo-labelled rows fold `fold` is trained with, and the SHA-256 of their ids and labels."""
+        """How many pseudo-labelled rows fold `fold` is trained with, and the SHA-256 of their ids and labels.
+
+        ValueError where the labelled rows are no longer those that the teachers had.
+        """
         rows = self.pseudo_of(fold)
+        own = self.fingerprint()
+        if rows is not None and not all(own.startswith(made) for made in rows["teachers_table"].unique()):
+            raise ValueError("rows, labels or folds were changed after data.with_pseudo(...), which must come last")
         return None if rows is None else {"rows": len(rows), "sha256": digest(rows[["image_id", *self.classes]])}
 
 
