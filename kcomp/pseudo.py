@@ -69,7 +69,7 @@ def taught(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int |
     if chosen.empty:
         raise ValueError(
             f"no test row of fold {fold} reaches the threshold {threshold:g}; the highest probability is "
-            f"{top.max():.4f}, of {top.idxmax()!r}"
+            f"{top.max():.4f}, of {top.idxmax()!r}. Lower --threshold, or leave the fold out with --fold"
         )
     order = np.lexsort((chosen.index.to_numpy(str), -chosen.to_numpy()))
     chosen = chosen.iloc[order]
