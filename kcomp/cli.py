@@ -7,6 +7,7 @@ from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
 from kcomp.commands.predict import predict
+from kcomp.commands.pseudo import pseudo
 from kcomp.commands.runs import runs
 from kcomp.commands.soup import soup
 from kcomp.commands.submit import submit
@@ -21,7 +22,7 @@ def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
 
 
-for command in (train, sweep, predict, compare, ensemble, soup, export, submit, runs):
+for command in (train, sweep, predict, compare, ensemble, soup, pseudo, export, submit, runs):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -57,11 +57,7 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
         if recipe.test is None:
             raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
         return recipe.test(recipe.values)
-    return (
-        data.read_images(test)
-        if test.is_dir()
-        else data.read_csv(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
-    )
+    return data.read_test(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:

@@ -120,9 +120,9 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
     before = run.manifest if (run / "manifest.json").is_file() else manifest
     if before.get("soup"):
         raise ValueError(f"{run.folder} holds a soup, which is not trained; choose another folder with -o")
-    for name in ("fingerprint", "seed", "fold", "table"):
-        if before.get(name) != manifest[name]:
-            raise ValueError(other_run(run, name, before.get(name), manifest[name]))
+    for name in ("fingerprint", "seed", "fold", "table", "pseudo"):
+        if before.get(name) != manifest.get(name):
+            raise ValueError(other_run(run, name, before.get(name), manifest.get(name)))
     if weights_hash(before) != weights_hash(manifest):
         raise ValueError(other_run(run, "--from weights with the hash", weights_hash(before), weights_hash(manifest)))
     backends = before["backend"], manifest["backend"]

@@ -28,6 +28,7 @@ class Config:
     peak_rate: float = 1e-3
     head_rate: float = 1e-3
     mixup: float = 0.2
+    pseudo: str = ""  # test rows to train on beside the labelled ones, a file of `kcomp pseudo`
 
 
 def table(config):
@@ -37,7 +38,8 @@ def table(config):
         rows = data.read_csv(
             config.csv, image="images/{image_id}.jpg", one_hot=[f"digit_{digit}" for digit in range(10)]
         )
-    return data.stratified_folds(rows, config.folds, seed=0)
+    rows = data.stratified_folds(rows, config.folds, seed=0)
+    return data.with_pseudo(rows, config.pseudo) if config.pseudo else rows
 
 
 def batches(config, rows, training, seed):

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
 usage cache files scores statistics launch values averaging recipe runs table
-data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
+data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
@@ -22,13 +22,14 @@ training.outcome training.origin training.manifest training.feature_keys trainin
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
-ensemble.judging ensemble.report ensemble.choosing ensemble soup
+ensemble.judging ensemble.report ensemble.grouping ensemble.group_judging ensemble.group_report ensemble.choosing ensemble soup
+pseudo
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
 sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
-commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.export commands.soup commands.submit commands.runs commands
+commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.soup commands.pseudo commands.export commands.submit commands.runs commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
@@ -44,6 +45,7 @@ NO_KERAS = (
     "runs",
     "table",
     "ensemble",
+    "pseudo",
     "compare.sketch",
     "compare.jobs",
     "compare.verdict",

@@ -57,6 +57,7 @@ def complete(run: Run, setup: Mapping[str, Any], backend: str) -> bool:
         return False
     kept = run.manifest
     same = all(kept[name] == setup[name] for name in ("fingerprint", "table"))
+    same = same and kept.get("pseudo") == setup.get("pseudo", {}).get(str(kept["fold"]))
     return same and made_by(kept) == backend
 
 

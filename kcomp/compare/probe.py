@@ -46,10 +46,13 @@ def setup(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     built = experiment.build(loaded, job)
     for name, shaken in ((WEIGHTS, False), (SHAKEN, True)):
         experiment.save_weights(built.network, Path(job.folder) / name, shaken=shaken)
+    table = loaded.recipe.table(loaded.recipe.values)
+    labelled_for = [] if table.pseudo is None else sorted({int(fold) for fold in table.pseudo["fold"]})
     found = {
         "name": loaded.name,
         "fingerprint": loaded.fingerprint(),
-        "table": loaded.recipe.table(loaded.recipe.values).fingerprint(),
+        "table": table.fingerprint(),
+        "pseudo": {str(fold): table.pseudo_record(fold) for fold in labelled_for},
         "classes": list(built.session.training.table.classes),
         "stage": built.stage.name,
         "precision": loaded.recipe.precision,

@@ -3,8 +3,9 @@
 from kcomp.data.batches import Batches
 from kcomp.data.datasets import read_tfds
 from kcomp.data.images import Images
+from kcomp.data.pseudo import with_pseudo
 from kcomp.data.splits import folds, holdout, split, stratified_folds
-from kcomp.data.tables import Table, read_csv, read_folders, read_images, sklearn_digits
+from kcomp.data.tables import Table, read_csv, read_folders, read_images, read_test, sklearn_digits
 
 __all__ = [
     "Batches",
@@ -15,8 +16,10 @@ __all__ = [
     "read_csv",
     "read_folders",
     "read_images",
+    "read_test",
     "read_tfds",
     "sklearn_digits",
     "split",
     "stratified_folds",
+    "with_pseudo",
 ]

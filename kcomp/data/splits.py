@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import KFold, StratifiedKFold, StratifiedShuffleSplit
 
 from kcomp.data.tables import Table
@@ -34,14 +35,24 @@ def holdout(table: Table, fraction: float, *, seed: int = 0) -> Table:
 
 
 def split(table: Table, fold: int) -> tuple[Table, Table]:
-    """Return the rows to train on and the rows of `fold`, held out."""
+    """Return the rows to train on, with the pseudo-labelled ones of `fold`, and the rows of `fold`, held out."""
+    check_fold(table, fold)
+    held_out = table.frame["fold"].to_numpy() == fold
+    labelled, pseudo = replace(table, pseudo=None), table.pseudo_of(fold)
+    training = labelled.rows(~held_out)
+    if pseudo is not None:
+        joined = pd.concat([training.frame, pseudo.drop(columns="teachers_table").assign(fold=-1)], ignore_index=True)
+        training = replace(training, frame=joined)
+    return training, labelled.rows(held_out)
+
+
+def check_fold(table: Table, fold: int) -> None:
+    """Raise ValueError unless the table has folds and `fold` is one of them."""
     if "fold" not in table.frame:
         raise ValueError("the table has no folds; end the recipe's table function with data.stratified_folds(...)")
     allowed = fold_numbers(table)
     if fold not in allowed:
         raise ValueError(f"the folds of this table are {allowed}; received {fold}")
-    held_out = table.frame["fold"].to_numpy() == fold
-    return table.rows(~held_out), table.rows(held_out)
 
 
 def fold_numbers(table: Table) -> list[int]:
@@ -56,6 +67,8 @@ def in_id_order(table: Table) -> Table:
 
 def assign(table: Table, parts: Iterator[tuple[np.ndarray, np.ndarray]]) -> Table:
     """Write the fold column; `parts` counts rows in the order of their ids, so the file's order cannot matter."""
+    if table.pseudo is not None:
+        raise ValueError("pseudo-labels belong to the folds they were made for; cut the folds first, then add them")
     numbers = np.full(len(table), -1)
     for number, (_, held_out) in enumerate(parts):
         numbers[held_out] = number

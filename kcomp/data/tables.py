@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +22,15 @@ class Table:
     `frame` has the columns `image_id` (unique strings), `image` (a path, encoded bytes, a uint8 array, or a
     function that returns one of the last two), one float32 column a class unless the rows are unlabelled, and
     `fold` (whole numbers, -1 for rows that are never held out) once a split was made. `classes` names the class
-    columns; `pattern` and `id_column` say how another CSV of the competition names its images and ids.
+    columns; `pattern` and `id_column` say how another CSV of the competition names its images and ids. `pseudo` has
+    rows with those columns that are trained on where their fold is held out; see data.with_pseudo.
     """
 
     frame: pd.DataFrame
     classes: tuple[str, ...] = ()
     pattern: str = DEFAULT_PATTERN
     id_column: str = "image_id"
+    pseudo: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         check_ids(self.frame["image_id"])
@@ -60,10 +63,43 @@ class Table:
         return replace(self, frame=self.frame.iloc[np.flatnonzero(keep) if keep.dtype == bool else keep])
 
     def fingerprint(self) -> str:
-        """SHA-256 of ids, labels and folds, whatever the order of the rows; the image files are not read."""
+        """SHA-256 of ids, labels and folds, whatever the order of the rows; the image files are not read.
+
+        Pseudo-labels do not count: which rows are held out does not hang on them.
+        """
         columns = ["image_id", *self.classes, *(["fold"] if "fold" in self.frame else [])]
-        text = self.frame[columns].sort_values("image_id").to_csv(index=False, lineterminator="\n")
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(self.frame[columns])
+
+    def pseudo_of(self, fold: int) -> pd.DataFrame | None:
+        """The pseudo-labelled rows to train on while `fold` is held out; ValueError where there are for other folds
+        alone."""
+        if self.pseudo is None:
+            return None
+        rows = self.pseudo[self.pseudo["fold"] == fold]
+        if rows.empty:
+            made = sorted(set(self.pseudo["fold"]))
+            raise ValueError(
+                f"the pseudo-labels are for the folds {made}, none for fold {fold}: its teachers are runs that held it "
+                "out; train and predict one, then make the pseudo-labels anew"
+            )
+        return rows
+
+    def pseudo_record(self, fold: int) -> dict[str, Any] | None:
+        """How many pseudo-labelled rows fold `fold` is trained with, and the SHA-256 of their ids and labels.
+
+        ValueError where the labelled rows are no longer those that the teachers had.
+        """
+        rows = self.pseudo_of(fold)
+        own = self.fingerprint()
+        if rows is not None and not all(own.startswith(made) for made in rows["teachers_table"].unique()):
+            raise ValueError("rows, labels or folds were changed after data.with_pseudo(...), which must come last")
+        return None if rows is None else {"rows": len(rows), "sha256": digest(rows[["image_id", *self.classes]])}
+
+
+def digest(rows: pd.DataFrame) -> str:
+    """SHA-256 of a table, whatever the order of its rows."""
+    text = rows.sort_values("image_id").to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_csv(
@@ -152,6 +188,11 @@ def read_images(path: str | Path) -> Table:
     if not files:
         raise FileNotFoundError(f"no image at or below {path}")
     return Table(frame_of(files, path))
+
+
+def read_test(path: str | Path, image: str = DEFAULT_PATTERN, *, image_id: str = "image_id") -> Table:
+    """Read unlabelled rows from a folder of images, or from a CSV as `read_csv` does."""
+    return read_images(path) if Path(path).is_dir() else read_csv(path, image, image_id=image_id)
 
 
 def frame_of(files: list[Path], folder: Path) -> pd.DataFrame:

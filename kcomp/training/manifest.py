@@ -9,13 +9,15 @@ from typing import Any
 import keras
 
 import kcomp
+from kcomp.data.splits import check_fold, fold_numbers
 from kcomp.data.tables import Table
 from kcomp.recipe import Loaded
 from kcomp.training.origin import Origin
 
 
 def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None) -> dict[str, Any]:
-    """The content of manifest.json, for a run that starts now."""
+    """The content of manifest.json, for a run that starts now; ValueError where the table has no such fold."""
+    check_fold(table, fold)
     backend = keras.backend.backend()
     packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
     return {
@@ -29,6 +31,8 @@ def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Orig
         "image_pattern": table.pattern,
         "id_column": table.id_column,
         "table": table.fingerprint(),
+        "folds": fold_numbers(table),
+        "pseudo": table.pseudo_record(fold),
         "precision": loaded.recipe.precision,
         "command": sys.argv,
         "versions": {"kcomp": kcomp.__version__, "python": platform.python_version()}
