@@ -17,7 +17,7 @@ augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.mixed training.checks training.state training.callbacks training.origin training.manifest
+predict training.mixed training.checks training.devices training.state training.callbacks training.origin training.manifest
 training.feature_keys training.features training.cached training.fit training inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
