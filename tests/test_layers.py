@@ -17,7 +17,7 @@ augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.keepers training.mixed training.batch_statistics training.checks training.state training.callbacks training.session training.snapshots training.averages
+predict training.keepers training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights

@@ -13,6 +13,8 @@ from kcomp.usage import UsageError, numbers, readable_errors
 
 FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
 
+DEVICES = "Share each batch out over so many devices; on JAX alone."
+
 
 class TrainCommand(click.Command):
     """`kcomp train RECIPE --help` also lists the recipe's own values."""
@@ -47,6 +49,7 @@ def print_values(path: str, backend: str | None) -> None:
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
+@click.option("--devices", type=click.IntRange(1), help=DEVICES)
 @click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
 @output_option("The run folder, for one fold and one seed; with --backend, also to continue what the other one began.")
 @readable_errors
@@ -56,6 +59,7 @@ def train(
     folds: str,
     seeds: str,
     assignments: tuple[str, ...],
+    devices: int | None,
     origin: Path | None,
     output: Path | None,
 ) -> None:
@@ -66,6 +70,10 @@ def train(
     """
     wanted_seeds = numbers(seeds, "--seed")
     chosen = use_backend(backend)
+    if devices is not None and devices > 1:
+        from kcomp.training.devices import use_devices
+
+        use_devices(devices)
     from rich.console import Console
 
     from kcomp import recipe as recipes

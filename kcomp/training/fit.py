@@ -23,6 +23,7 @@ from kcomp.training import state
 from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
 from kcomp.training.checks import check_average, check_loss, check_output, returned
+from kcomp.training.devices import check_batch, clear_session
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.origin import Origin, check_unseen, start_from
@@ -88,13 +89,14 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     """Split, build the model with its initial weights, and make batches and stages."""
     recipe = loaded.recipe
     rows, held_out = split(table, fold)
-    keras.utils.clear_session()  # an earlier run of this process must not count in the names of layers
+    clear_session()  # an earlier run of this process must not count in the names of layers
     keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
     use_precision(recipe.precision)
     with drawn_on_host(seed):
         network = returned(keras.Model, "model", recipe.model(recipe.values, table.classes))
     check_output(network, table.classes)
     training = returned(Batches, "batches", recipe.batches(recipe.values, rows, training=True, seed=seed))
+    check_batch(training.batch_size)
     validation = returned(Batches, "batches", recipe.batches(recipe.values, held_out, training=False, seed=seed))
     stages = list(returned(Sequence, "stages", recipe.stages(recipe.values, steps=len(training))))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):

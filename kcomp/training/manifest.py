@@ -12,6 +12,7 @@ import kcomp
 from kcomp.data.splits import check_fold, fold_numbers
 from kcomp.data.tables import Table
 from kcomp.recipe import Loaded
+from kcomp.training.devices import device_count
 from kcomp.training.origin import Origin
 
 
@@ -43,11 +44,12 @@ def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Orig
 
 
 def device() -> str:
-    """The device training runs on, by the backend's own name."""
+    """The device training runs on, by the backend's own name; of several, also how many."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return str(jax.devices()[0].device_kind)
+        kind, count = str(jax.devices()[0].device_kind), device_count()
+        return kind if count == 1 else f"{count} x {kind}"
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,54 @@
+"""One run on several devices: the losses of one, to rounding, though each device sees its share of a batch alone."""
+
+import importlib.util
+import json
+
+import conftest
+import pandas as pd
+import pytest
+from test_training import TINY, write
+
+LOOK = """
+class Look(layers.Layer):
+    def call(self, x):
+        import jax
+        jax.debug.inspect_array_sharding(x, callback=lambda found: print("SHARE", found.shard_shape(x.shape)[0], flush=True))
+        return x
+
+class Pause"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_two_devices_give_the_losses_of_one(tmp_path, monkeypatch):
+    """And a run that two began is continued by one."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    source = TINY.replace("x = layers.Rescaling(1 / 255)(x)", "x = Look()(layers.Rescaling(1 / 255)(x))")
+    write(tmp_path, source.replace("\nclass Pause", LOOK))
+    for name, options, share in (("one", [], "SHARE 16"), ("two", ["--devices", 2], "SHARE 8")):
+        done = conftest.kcomp("train", "tiny.py", "-o", name, *options, backend="jax", cwd=tmp_path)
+        assert share in done.stdout and ("SHARE 8" in done.stdout) == (name == "two")
+    training = ("train", "tiny.py", "-o", "both", "--set", "pause=1.0")
+    conftest.killed_after(2, tmp_path / "both", (*training, "--devices", "2"), backend="jax", cwd=tmp_path)
+    assert json.loads((tmp_path / "both" / "manifest.json").read_text())["device"] == "2 x cpu"
+    conftest.kcomp(*training, backend="jax", cwd=tmp_path)
+    manifest = json.loads((tmp_path / "both" / "manifest.json").read_text())
+    assert [part["device"] for part in manifest["history"]] == ["2 x cpu", "cpu"]
+    logs = [
+        pd.read_csv(tmp_path / name / "log.csv")[["loss", "log_loss", "roc_auc"]] for name in ("one", "two", "both")
+    ]
+    for log in logs[1:]:
+        pd.testing.assert_frame_equal(logs[0], log, rtol=1e-5)
+    for options, message in (
+        (["--devices", "3"], "--devices 3 is more than JAX has: cpu:0, cpu:1"),
+        (["--devices", "2"], "a batch of 15 images has no equal shares on 2 devices"),
+    ):
+        write(tmp_path, TINY.replace("batch_size=16", "batch_size=15"))
+        done = conftest.kcomp("train", "tiny.py", *options, backend="jax", cwd=tmp_path, check=False)
+        assert done.returncode == 1 and message in done.stderr and not (tmp_path / "runs").exists(), done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_pytorch_refuses_several_devices(tmp_path):
+    write(tmp_path)
+    done = conftest.kcomp("train", "tiny.py", "--devices", 2, backend="torch", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "--devices needs the backend jax" in done.stderr and done.stderr.count("\n") == 1
