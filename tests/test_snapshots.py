@@ -3,6 +3,7 @@
 import json
 
 import conftest
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,42 +180,53 @@ def test_last_export_and_from(trained, backend, tmp_path):
     assert not (trained / backend / "model.onnx").exists()
     again = conftest.kcomp(*TRAIN, "--from", trained / backend, "-o", "again", backend=backend, cwd=tmp_path)
     assert f"starts from the weights of {trained / backend}/best.weights.h5" in again.stdout
-    code = """
-import sys, h5py
-def arrays(path):
-    found = {}
-    h5py.File(path).visititems(lambda name, item: found.__setitem__(name, item[()].tolist()) if isinstance(item, h5py.Dataset) else None)
-    return found
-give(same=arrays(sys.argv[1]) == arrays(sys.argv[2]))
-"""
     files = trained / backend / "best.weights.h5", trained / backend / "snapshots/2.weights.h5"
-    assert conftest.in_backend(backend, code, *files) == {"same": True}
+    one, two = map(arrays_of, files)
+    assert one.keys() == two.keys() and all((one[name] == two[name]).all() for name in one)
+
+
+def arrays_of(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
+        )
+    return found
 
 
 @pytest.mark.parametrize("backend", conftest.backends()[1:])  # none of it is the backend's doing
 def test_what_does_not_go_together_is_refused(backend, tmp_path):
     write(tmp_path)
-    for values, message in (
+    head = '"head", loss, keras.optimizers.Adam(config.rate)'
+    sources = {"monitored": MONITORED, "early": RECIPE.replace(head + ")", head + ", average=EMA())")}
+    sources["two"] = RECIPE.replace("epsilon=1e-3)", "use_ema=True)")
+    for name, source in sources.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    cases = (
         (
-            ["cycles=3"],
+            "recipe",
+            "cycles=3",
             "4 epochs of 7 updates, 28, in cycles of whole epochs: [1, 2, 4]; received 28 updates in 3 cycles",
         ),
-        (["schedule=cosine"], "need schedules.CosineRestarts(peak, steps * epochs, cycles)"),
-        (["last=0"], "at least 1 snapshot, or None for all; received 0"),
-    ):
-        options = [part for value in values for part in ("--set", value)]
-        done = conftest.kcomp(*TRAIN, *options, backend=backend, cwd=tmp_path, check=False)
-        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "runs").exists()
-    write(tmp_path, MONITORED)
-    done = conftest.kcomp(*TRAIN, backend=backend, cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "monitor must be None" in done.stderr
-    write(
-        tmp_path,
-        RECIPE.replace(
-            '"head", loss, keras.optimizers.Adam(config.rate))',
-            '"head", loss, keras.optimizers.Adam(config.rate), average=EMA())',
-        ),
+        ("recipe", "schedule=cosine", "need schedules.CosineRestarts(peak, steps * epochs, cycles)"),
+        ("recipe", "last=0", "at least 1 snapshot, or None for all; received 0"),
+        ("monitored", "rate=0.1", "monitor must be None"),
+        ("early", "rate=0.1", "only the last stage may have an average"),
+        ("two", "average=ema", "EMA and the optimizer's use_ema are two averages"),
     )
-    done = conftest.kcomp(*TRAIN, backend=backend, cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "only the last stage may have an average" in done.stderr
+    calls = [
+        ["train", str(tmp_path / f"{name}.py"), "--set", value, "-o", str(tmp_path / "run")] for name, value, _ in cases
+    ]
+    done = conftest.in_backend(backend, COMMANDS, json.dumps(calls))["done"]
+    for (code, _, error), (_, _, message) in zip(done, cases, strict=True):
+        assert code == 1 and message in error and error.count("\n") == 1, error
+    assert not (tmp_path / "run").exists()
+
+
+COMMANDS = """
+import json, sys
+from click.testing import CliRunner
+from kcomp.cli import main
+done = [CliRunner().invoke(main, arguments) for arguments in json.loads(sys.argv[1])]
+give(done=[[one.exit_code, one.stdout, one.stderr] for one in done])
+"""

@@ -4,11 +4,10 @@ import json
 import shutil
 
 import conftest
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from test_snapshots import RECIPE
+from test_snapshots import COMMANDS, RECIPE, arrays_of
 
 from kcomp.runs import Run, made_by, member_of
 
@@ -61,15 +60,6 @@ def trained(tmp_path_factory):
     for backend in ("jax", "torch"):
         conftest.kcomp(*TRAIN, "--seed", "3", "-o", backend, backend=backend, cwd=folder)
     return folder
-
-
-def arrays_of(path):
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: found.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
-        )
-    return found
 
 
 def score_of(run):
@@ -130,27 +120,29 @@ def test_the_mean_of_two_files_is_a_run_like_any_other(trained, backend, tmp_pat
 def test_greedy_leaves_out_what_harms_and_refuses_what_does_not_gain(trained, backend, tmp_path):
     made = conftest.in_backend(backend, MAKE, trained / backend, tmp_path, "-1,1,40,1.05,0.01")["made"]
     assert made[2] > 1.5 * made[0]
-    for method, names, message in (
-        ("greedy", ("run0", "run2"), f"no other run could be added without a loss to log_loss {made[0]:.4f}"),
-        ("uniform", ("run0", "run2"), f"is no gain over log_loss {made[0]:.4f} of the best ingredient"),
-        ("uniform", ("run0",), "takes two runs or more"),
-    ):
-        done = soup(tmp_path, *names, method=method, check=False)
-        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "soup").exists()
-    done = soup(tmp_path, "run0", "run1", "run2", "run3")
-    assert f"left out  {tmp_path}/run2" in done.stdout and "kept      " + str(tmp_path / "run0") in done.stdout
-    assert score_of(tmp_path / "soup") < min(made[:2])
-    shutil.rmtree(tmp_path / "soup")
-    for name, change, message in (
-        ("fold", 1, "must be of one fold"),
-        ("table", "x", "must be of the same table"),
-    ):
+    for name, change in (("fold", 1), ("table", "x")):
         shutil.copytree(tmp_path / "run1", tmp_path / name)
         kept = json.loads((tmp_path / name / "manifest.json").read_text())
         (tmp_path / name / "manifest.json").write_text(json.dumps(kept | {name: change}))
-        done = soup(tmp_path, "run0", name, check=False)
-        assert done.returncode == 1 and message in done.stderr and not (tmp_path / "soup").exists()
+    cases = (
+        ("greedy", ("run0", "run2"), f"no other run could be added without a loss to log_loss {made[0]:.4f}"),
+        ("uniform", ("run0", "run2"), f"is no gain over log_loss {made[0]:.4f} of the best ingredient"),
+        ("uniform", ("run0",), "takes two runs or more"),
+        ("greedy", ("run0", "fold"), "must be of one fold"),
+        ("greedy", ("run0", "table"), "must be of the same table"),
+    )
+    calls = [
+        ["soup", *(str(tmp_path / name) for name in names), "--method", method, "-o", str(tmp_path / f"soup{number}")]
+        for number, (method, names, _) in enumerate(cases)
+    ]
+    names = ("run0", "run1", "run2", "run3")
+    calls.append(["soup", *(str(tmp_path / name) for name in names), "-o", str(tmp_path / "soup")])
+    *refused, (code, told, _) = conftest.in_backend(backend, COMMANDS, json.dumps(calls))["done"]
+    for number, ((exit_code, _, error), (_, _, message)) in enumerate(zip(refused, cases)):
+        assert exit_code == 1 and message in error and error.count("\n") == 1, error
+        assert not (tmp_path / f"soup{number}").exists()
+    assert code == 0 and f"left out  {tmp_path}/run2" in told and "kept      " + str(tmp_path / "run0") in told
+    assert score_of(tmp_path / "soup") < min(made[:2])
 
 
 @pytest.mark.parametrize(("first", "second"), [("jax", "torch")])
@@ -219,6 +211,7 @@ def test_statistics_are_the_mean_over_training_batches(backend):
 def test_greedy_and_its_honest_score_by_hand():
     """Three runs on four rows; averaging the first two helps, the third harms; each half is judged by the other."""
     from kcomp.ensemble.choosing import Candidate, judge
+    from kcomp.ensemble.parts import stratified
 
     labels = np.eye(2)[[0, 1, 0, 1] * 4]
     right = np.tile([0.8, 0.6, 0.8, 0.6], 4)
@@ -244,3 +237,12 @@ def test_greedy_and_its_honest_score_by_hand():
     harmful = judge(taste, 3, labels, method="uniform", metric="log_loss")
     assert harmful.soup.members == (0, 1, 2) and not harmful.gains
     assert not judge(taste, 3, labels, method="greedy", metric="accuracy").gains  # all right with the best alone
+    halves = stratified(labels, 2)
+    ours = np.where(halves == 0, 0.9, 0.5)  # one run is good on one half, the other on the other: each choice is wrong
+
+    def taste_halves(members):
+        share = np.mean([ours, 1.4 - ours], 0, where=[[n in members] * 16 for n in (0, 1)])[:, None] * 1.0
+        return [Candidate(members, labels * share + (1 - labels) * (1 - share))]
+
+    unlucky = judge(taste_halves, 2, labels, method="greedy", metric="log_loss")
+    assert unlucky.unseen_best_score == pytest.approx(-np.log(0.5)) and unlucky.best_score < 0.4
