@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics launch values recipe runs table
+usage cache files scores statistics launch values space recipe runs table
 data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
 augment schedules views
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
@@ -26,7 +26,8 @@ compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands
+tune.search tune.training tune.storage tune.worker tune.pictures tune.report tune
+commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands.tune commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
@@ -37,6 +38,7 @@ NO_KERAS = (
     "scores",
     "launch",
     "values",
+    "space",
     "recipe",
     "runs",
     "table",
@@ -51,6 +53,7 @@ NO_KERAS = (
     "compare.page",
     "compare.report",
     "compare.probe",
+    "tune",
     "commands",
     "cli",
 )
