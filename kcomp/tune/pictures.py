@@ -47,6 +47,7 @@ def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> byt
     bottom.set_title("By epoch: the mean over the folds so far, a colour for each fold; grey was pruned", loc="left")
     for axis in (top, bottom):
         axis.set_ylabel(metric)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     return png(figure)
 
 

@@ -1,6 +1,7 @@
 """What a search found: its best trials, and a page with its pictures."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def sections(
     found[0].verdict = f"Best of {said[:-1]}: {search.metric} {best[0].value:.4f} in trial {best[0].number}."
     found[0].paragraphs = [
         "The best of many is chosen on the rows it is scored on, so its score is too good; the more so the more trials "
-        "and the fewer rows. What the search gained shows on rows it did not see."
+        "and the fewer rows. What the search gained shows on rows it did not see.",
+        "The command above with --best K prints the run folders of the K best trials, which kcomp ensemble joins.",
     ]
     pictured = pictures.history_picture(points, search.metric, lower=search.lower)
     found.append(Section("History", f"{search.metric} of {len(complete)} complete trials.", pictures=[("", pictured)]))
@@ -123,7 +125,9 @@ def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[Fr
 
 def importance(study: optuna.Study) -> Section:
     try:
-        shares = optuna.importance.get_param_importances(study)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few trials it says that all are equal, which the picture shows
+            shares = optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         return Section("Importance", f"Cannot be told from these trials: {error}.")
     if not shares or not all(math.isfinite(share) for share in shares.values()):
