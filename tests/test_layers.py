@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 LAYERS = """
 usage cache files scores statistics launch values space recipe runs table
 data.draws data.tables data.datasets data.splits data.decoded data.images data.foreign_layers data.batches data
-augment schedules views
+augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models

@@ -23,7 +23,7 @@ from kcomp.recipe import Loaded, Recipe, Stage
 from kcomp.runs import Run, check_same, continued, locked, start, write_probabilities
 from kcomp.training import state
 from kcomp.training.cached import Cache, mixing_layers
-from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
+from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights, tell_result
 from kcomp.training.checks import check_loss, check_output, returned
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
@@ -213,7 +213,7 @@ def fit_epochs(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
     )
     display.batch_size = training.batch_size
-    own = list(recipe.callbacks(recipe.values)) if recipe.callbacks else []
+    own = own_callbacks(recipe, session.run, progress.log)
     batches = training.epochs(progress.epochs, remaining)
     try:
         model.fit(
@@ -283,4 +283,5 @@ def finish(session: Session) -> dict[str, Any]:
         "seconds": round(progress.seconds, 1),
     }
     write_json(run / "result.json", result)
+    tell_result(session.recipe, run, progress.log, result)
     return result
