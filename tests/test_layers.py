@@ -27,6 +27,7 @@ compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
 tune.search tune.training tune.storage tune.worker tune.pictures tune.report tune
+runs_page
 commands.common commands.train commands.predict commands.compare commands.ensemble commands.export commands.submit commands.runs commands.tune commands
 cli
 """.split()
@@ -53,6 +54,7 @@ NO_KERAS = (
     "compare.page",
     "compare.report",
     "compare.probe",
+    "runs_page",
     "tune",
     "commands",
     "cli",
