@@ -2,7 +2,7 @@
 
 import click
 
-from kcomp import __version__
+from kcomp import __version__, launch
 from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
@@ -13,6 +13,7 @@ from kcomp.commands.soup import soup
 from kcomp.commands.submit import submit
 from kcomp.commands.sweep import sweep
 from kcomp.commands.train import train
+from kcomp.commands.tune import tune
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -20,9 +21,10 @@ from kcomp.commands.train import train
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
+    launch.end_with_parent()
 
 
-for command in (train, sweep, predict, compare, ensemble, soup, pseudo, export, submit, runs):
+for command in (train, sweep, tune, predict, compare, ensemble, soup, pseudo, export, submit, runs):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -5,13 +5,18 @@ import difflib
 import importlib.util
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from kcomp.cache import cache_folder
 
 BACKENDS = ("jax", "torch")
+BOUND = "KCOMP_ENDS_WITH"  # in the environment of a process that ends with the one of this id
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
@@ -86,3 +91,38 @@ def kcomp(arguments: Sequence[str], backend: str) -> int:
     """Run `kcomp ARGUMENTS` in a process with that backend, and return its exit code."""
     command = [sys.executable, "-m", "kcomp.cli", *arguments]
     return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, check=False).returncode
+
+
+def start_bound(
+    arguments: Sequence[str], *, backend: str | None = None, output: Path | None = None, threads: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start `kcomp ARGUMENTS` in a process that ends when this one does, even by kill -9.
+
+    backend: None for this process's; output: the file for what it prints, None for the terminal; threads: for
+    PyTorch's operations, where the environment does not say.
+    """
+    command = [sys.executable, "-m", "kcomp.cli", *arguments]
+    environment = {**os.environ, BOUND: str(os.getpid())}
+    if backend is not None:
+        environment["KERAS_BACKEND"] = backend
+    if threads is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    if output is None:
+        return subprocess.Popen(command, env=environment)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("wb") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def end_with_parent() -> None:
+    """In a process that `start_bound` started: watch the starter from a thread, and end when it is gone."""
+    starter = os.environ.pop(BOUND, None)
+    if starter is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(starter):
+            time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

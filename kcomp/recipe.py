@@ -97,7 +97,8 @@ class Recipe:
     model(values, classes) and stages(values, steps). Optional:
 
     test:      test(values) gives the rows `kcomp predict` takes when no --test is given.
-    callbacks: callbacks(values) gives Keras callbacks, made anew for each stage.
+    callbacks: callbacks(values) gives Keras callbacks, made anew for each stage; see kcomp.tracking for those that
+               are told of their run.
     views:     views(values) gives the views `kcomp predict` averages; see kcomp.views.
     sweep:     sweep() gives dicts of values, one for each variant `kcomp sweep` trains where no --set gives a list.
     precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.models.precision.

@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics launch values averaging recipe runs table
+usage cache files scores statistics launch values space averaging recipe runs table
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
-augment schedules views
+augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
@@ -29,7 +29,9 @@ compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
 sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
-commands.common commands.train commands.sweep commands.predict commands.compare commands.ensemble commands.soup commands.pseudo commands.export commands.submit commands.runs commands
+tune.search tune.training tune.storage tune.worker tune.pictures tune.report tune
+runs_page
+commands.common commands.train commands.sweep commands.tune commands.predict commands.compare commands.ensemble commands.soup commands.pseudo commands.export commands.submit commands.runs commands
 cli
 """.split()
 PARTS = ("data", "augment", "schedules", "views", "models")
@@ -41,6 +43,7 @@ NO_KERAS = (
     "launch",
     "values",
     "averaging",
+    "space",
     "recipe",
     "runs",
     "table",
@@ -56,7 +59,9 @@ NO_KERAS = (
     "compare.page",
     "compare.report",
     "compare.probe",
+    "runs_page",
     "sweep",
+    "tune",
     "commands",
     "cli",
 )

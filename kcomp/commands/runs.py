@@ -4,17 +4,33 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import find_runs
-from kcomp.usage import readable_errors
+from kcomp import launch
+from kcomp.commands.common import check_place, find_runs
+from kcomp.usage import UsageError, readable_errors
 
 
 @click.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
+@click.option("--sort", metavar="COLUMN", help="Sort by a column, such as log_loss; -accuracy begins with the highest.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write the table as a page, with what differs.")
 @readable_errors
-def runs(folder: Path) -> None:
+def runs(folder: Path, sort: str | None, page: Path | None) -> None:
     """List the runs below a folder: recipe, backend, fold, seed, scores, time."""
+    if page is not None:
+        launch.require(["jinja2"], "report")
+        check_place(page)
     from rich.console import Console
 
-    from kcomp.table import print_table, run_row
+    from kcomp.runs_page import write_page
+    from kcomp.table import print_table, run_row, sorted_rows
 
-    print_table(Console(), [run_row(run) for run in find_runs([folder], complete=False)])
+    rows = [run_row(run) for run in find_runs([folder], complete=False)]
+    if sort is not None:
+        try:
+            rows = [dict(row) for row in sorted_rows(rows, sort)]
+        except ValueError as error:
+            raise UsageError(f"--sort: {error}") from error
+    print_table(Console(), rows)
+    if page is not None:
+        write_page(page, folder, rows)
+        click.echo(page)

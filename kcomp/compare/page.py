@@ -7,14 +7,15 @@ from pathlib import Path
 from kcomp.compare.sections import Section, Table
 
 
-def html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """A page that needs no other file: pictures are in it."""
+def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:
+    """A page that needs no other file: pictures are in it. `sortable`: a click on a header sorts its table."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    return environment.get_template("report.html.j2").render(title=title, subtitle=subtitle, sections=sections)
+    template = environment.get_template("report.html.j2")
+    return template.render(title=title, subtitle=subtitle, sections=sections, sortable=sortable)
 
 
 def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from kcomp import schedules, scores
 from kcomp.data.draws import Purpose, generator
 from kcomp.files import moved_into, write_csv
-from kcomp.recipe import Stage
+from kcomp.recipe import Recipe, Stage
 from kcomp.runs import Run
 from kcomp.training import state
 from kcomp.training.keepers import Keeper
@@ -23,7 +24,7 @@ UNSAVED = 5.0  # training that a kill may cost, in units of the time it takes to
 
 
 class Score(keras.callbacks.Callback):
-    """Score the held-out rows at the end of each epoch, and put the scores into `logs` for the callbacks after it.
+    """Score the held-out rows at the end of each epoch, and put the row into `logs` for the callbacks after it.
 
     predict: gives the held-out rows' probabilities (rows, classes); labels: theirs; images: trained on an epoch.
     Raises FloatingPointError where the loss or a probability is not finite. `row` is what log.csv gets.
@@ -57,7 +58,7 @@ class Score(keras.callbacks.Callback):
         self.row = {"epoch": number, "stage": self.stage.name, "rate": self.rate}
         self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy")} | found
         self.row |= {"images_per_second": self.images / trained, "seconds": time.perf_counter() - self.started}
-        logs.update(found)
+        logs.update({name: value for name, value in self.row.items() if name not in ("epoch", "stage")})
 
 
 class Record(keras.callbacks.Callback):
@@ -94,6 +95,22 @@ class Record(keras.callbacks.Callback):
             state.save(self.run, progress, self.network, self.model.optimizer, self.keeper.variables)
             ended = time.monotonic()
             self.due = ended + UNSAVED * (ended - started)
+
+
+def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
+    """The recipe's callbacks, made anew; those that want to know their run are told. See kcomp.tracking."""
+    found = list(recipe.callbacks(recipe.values)) if recipe.callbacks else []
+    for callback in found:
+        if hasattr(callback, "set_run"):
+            callback.set_run(run.folder, asdict(recipe.values), log)
+    return found
+
+
+def tell_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
+    """Tell the callbacks that want to know it how the run came out."""
+    for callback in own_callbacks(recipe, run, log):
+        if hasattr(callback, "on_result"):
+            callback.on_result(result)
 
 
 def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") -> None:

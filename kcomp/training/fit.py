@@ -21,7 +21,7 @@ from kcomp.recipe import Loaded, Stage
 from kcomp.runs import Run, check_same, continued, locked, start
 from kcomp.training import state
 from kcomp.training.cached import Cache, mixing_layers
-from kcomp.training.callbacks import Display, Record, Score, SeedNoise, save_weights
+from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_loss, check_output, returned
 from kcomp.training.devices import check_batch, clear_session
 from kcomp.training.manifest import manifest
@@ -193,7 +193,7 @@ def fit_epochs(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
     )
     display.batch_size = training.batch_size
-    own = list(recipe.callbacks(recipe.values)) if recipe.callbacks else []
+    own = own_callbacks(recipe, session.run, progress.log)
     batches = training.epochs(progress.epochs, remaining)
     try:
         model.fit(

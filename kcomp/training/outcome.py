@@ -8,6 +8,7 @@ from kcomp.files import write_json
 from kcomp.recipe import Stage
 from kcomp.runs import write_probabilities
 from kcomp.training.averages import average_keeper
+from kcomp.training.callbacks import tell_result
 from kcomp.training.checks import cycle_epochs
 from kcomp.training.keepers import Keeper
 from kcomp.training.session import Session
@@ -40,4 +41,5 @@ def finish(session: Session) -> dict[str, Any]:
     }
     result |= {"average": told} if told else {}
     write_json(run / "result.json", result)
+    tell_result(session.recipe, run, progress.log, result)
     return result

@@ -1,0 +1,110 @@
+"""`kcomp tune`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kcomp import launch
+from kcomp.commands.common import backend_option, use_backend
+from kcomp.usage import UsageError, readable_errors
+
+if TYPE_CHECKING:
+    from kcomp.tune.search import Search
+
+METRICS = ("accuracy", "log_loss", "macro_f1", "roc_auc")
+STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
+BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trials in all.")
+@backend_option
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the runs and of the search.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Fix a value; it is not searched.")
+@click.option("--metric", type=click.Choice(METRICS), help="What is sought; default: the recipe's monitor or log_loss.")
+@click.option("--pruner", type=click.Choice(["median", "none"]), default="median", show_default=True,
+              help="End trials that are worse than the median at the same epoch.")  # fmt: skip
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1), help="Trials at once, on this machine."
+)
+@click.option("--storage", help=STORAGE)
+@click.option("--best", type=click.IntRange(1), metavar="K", help=BEST)
+@click.option("--as-worker", is_flag=True, hidden=True)
+@readable_errors
+def tune(recipe: Path, **chosen: Any) -> None:
+    """Search for good values within the ranges that the recipe declares beside them.
+
+    A trial trains ordinary runs, one a fold, and scores their mean. The first tries the recipe's own values. The same
+    command goes on where it was cut off, and on other machines it joins the search (--storage). Writes
+    tune/<recipe>/<search>/report.html.
+    """
+    launch.require(["optuna"], "tune")
+    if chosen["best"] is None:
+        launch.require(["matplotlib", "jinja2"], "report")
+    search = search_of(recipe, chosen)
+    from kcomp.tune import report, storage
+    from kcomp.tune.worker import Worker
+
+    study = storage.open_study(search, chosen["storage"] or str(search.folder / "study.db"))
+    if chosen["best"] is not None:
+        for folder in report.best_runs(search, study, chosen["best"]):
+            click.echo(folder)
+        return
+    if chosen["workers"] > 1:
+        work_together(chosen["workers"])
+    else:
+        Worker(search, study, chosen["trials"], chosen["pruner"] == "median", click.echo).work()
+    if not chosen["as_worker"]:
+        show(search, study, chosen["trials"])
+
+
+def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
+    """The search that the command line asks for."""
+    backend = use_backend(chosen["backend"])
+    from kcomp import recipe as recipes
+    from kcomp.commands.train import wanted_folds
+    from kcomp.tune.search import Search
+    from kcomp.values import parse_values
+
+    loaded = recipes.load(recipe)
+    try:
+        fixed = parse_values(loaded.recipe.values, chosen["assignments"])
+        loaded = loaded.with_values(**fixed)
+    except ValueError as error:
+        raise UsageError(error) from error
+    metric = chosen["metric"] or loaded.recipe.monitor or "log_loss"
+    folds = tuple(wanted_folds(loaded, chosen["folds"]))
+    search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
+    if search.ranges:  # says what is wrong with them before anything is written
+        search.folder.mkdir(parents=True, exist_ok=True)
+    return search
+
+
+def work_together(workers: int) -> None:
+    """Start this command once a worker, each in a process of its own, and wait for all."""
+    arguments = [*sys.argv[1:], "--workers", "1", "--as-worker"]
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    found = [launch.start_bound(arguments, threads=threads) for _ in range(workers)]
+    codes = [process.wait() for process in found]
+    if any(codes):
+        raise RuntimeError(f"{sum(map(bool, codes))} of {workers} workers failed; the same command goes on")
+
+
+def show(search: "Search", study: Any, total: int) -> None:
+    """Print the best trials, and write the page."""
+    from rich.console import Console
+
+    from kcomp.table import print_table
+    from kcomp.tune import report
+
+    best = report.best_trials(search, study)
+    if best:
+        title = f"{search.metric}, fold {', '.join(map(str, search.folds))}: the best of {total} trials"
+        print_table(Console(), report.rows(search, best[: report.SHOWN]), title=title)
+    path = report.write_page(search, study, f"kcomp {' '.join(sys.argv[1:])}")
+    click.echo(path)

@@ -1,0 +1,1 @@
+"""Hyperparameter search: Optuna chooses the values, `kcomp train` trains each trial's runs."""

@@ -1,0 +1,137 @@
+"""What a search found: its best trials, and a page with its pictures."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from kcomp import space
+from kcomp.compare.page import html
+from kcomp.compare.sections import Section, Table
+from kcomp.files import write_atomically
+from kcomp.tune import pictures
+from kcomp.tune.pictures import Point
+from kcomp.tune.search import Search, as_text
+from kcomp.tune.storage import label
+from kcomp.tune.worker import FOLD
+
+SHOWN = 10  # of the best trials, in the terminal
+
+
+def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, the best first; of trials with the same values the first."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ordered = sorted(complete, key=lambda trial: trial.value if search.lower else -trial.value)  # type: ignore
+    return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]
+
+
+def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
+    """The run folders of the `count` best trials; FileNotFoundError where one lies elsewhere."""
+    found = best_trials(search, study)[:count]
+    if len(found) < count:
+        raise ValueError(f"--best {count} asks for more trials than are complete: {len(found)}; run more")
+    for trial in found:
+        for folder in trial.user_attrs["runs"]:
+            if not (Path(folder) / "result.json").is_file():
+                raise FileNotFoundError(
+                    f"{folder} of trial {trial.number} is not here; it was trained on {trial.user_attrs['host']}"
+                )
+    return [Path(folder) for trial in found for folder in trial.user_attrs["runs"]]
+
+
+def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
+    """A trial a row: number, score, values, state, run folders."""
+    return [
+        {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
+        | {name: short(value_of(found, trial.params[name])) for name, found in search.ranges.items()}
+        | {"outcome": outcome(trial), "runs": " ".join(trial.user_attrs.get("runs", ["-"]))}
+        for trial in trials
+    ]
+
+
+def outcome(trial: FrozenTrial) -> str:
+    told = trial.user_attrs
+    return f"failed: {told['error']}" if "error" in told else trial.state.name.lower() + (
+        f" {told['pruned']}" if "pruned" in told else ""
+    )  # fmt: skip
+
+
+def value_of(found: space.Range, kept: Any) -> Any:
+    """The value that Optuna kept, perhaps as a text."""
+    if not isinstance(found, space.Choice):
+        return kept
+    return next(value for value in found.values if label(found, value) == kept)
+
+
+def short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
+
+
+def point(search: Search, trial: FrozenTrial) -> Point:
+    values = {name: value_of(found, trial.params[name]) for name, found in search.ranges.items()}
+    steps = [divmod(step, FOLD) for step in sorted(trial.intermediate_values) if step % FOLD != FOLD - 1]
+    curve = [(position, epoch, trial.intermediate_values[FOLD * position + epoch]) for position, epoch in steps]
+    return Point(trial.number, values, trial.value, trial.state == TrialState.COMPLETE, curve)
+
+
+def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
+    """Write report.html into the search's folder: one file that needs no other."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    points = [point(search, trial) for trial in trials if "runs" in trial.user_attrs]
+    path = search.folder / "report.html"
+    parts = sections(search, study, trials, points)
+    write_atomically(path, html(f"{search.loaded.name}: search for values", subtitle, parts, sortable=True).encode())
+    return path
+
+
+def sections(
+    search: Search, study: optuna.Study, trials: Sequence[FrozenTrial], points: Sequence[Point]
+) -> list[Section]:
+    best, complete = best_trials(search, study), [point for point in points if point.complete]
+    counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
+    said = (
+        f"{len(trials)} trials: {counts[TrialState.COMPLETE]} complete, {counts[TrialState.PRUNED]} pruned, "
+        f"{counts[TrialState.FAIL]} failed."
+    )
+    found = [Section("Outcome", said, tables=[("Every trial, the best first", trial_table(search, trials, best))])]
+    if not complete:
+        return found
+    found[0].verdict = f"Best of {said[:-1]}: {search.metric} {best[0].value:.4f} in trial {best[0].number}."
+    found[0].paragraphs = [
+        "The best of many is chosen on the rows it is scored on, so its score is too good; the more so the more trials "
+        "and the fewer rows. What the search gained shows on rows it did not see.",
+        "The command above with --best K prints the run folders of the K best trials, which kcomp ensemble joins.",
+    ]
+    pictured = pictures.history_picture(points, search.metric, lower=search.lower)
+    found.append(Section("History", f"{search.metric} of {len(complete)} complete trials.", pictures=[("", pictured)]))
+    found.append(importance(study))
+    pictured = pictures.slice_picture(complete, search.ranges, search.metric)
+    found.append(Section("Each value by itself", "Later trials are darker.", pictures=[("", pictured)]))
+    pictured = pictures.parallel_picture(complete, search.ranges, search.metric, lower=search.lower)
+    found.append(Section("All values together", "A line is a trial.", pictures=[("", pictured)]))
+    return found
+
+
+def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> Table:
+    numbers = {trial.number for trial in best}
+    others = [trial for trial in trials if trial.number not in numbers and "runs" in trial.user_attrs]
+    found = rows(search, [*best, *others])
+    return Table(list(found[0]) if found else [], [list(row.values()) for row in found])
+
+
+def importance(study: optuna.Study) -> Section:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few trials it says that all are equal, which the picture shows
+            shares = optuna.importance.get_param_importances(study)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        return Section("Importance", f"Cannot be told from these trials: {error}.")
+    if not shares or not all(math.isfinite(share) for share in shares.values()):
+        return Section("Importance", "Cannot be told from so few trials.")
+    first = next(iter(shares))
+    said = f"{first} moved the score most."
+    return Section("Importance", said, pictures=[("", pictures.importance_picture(shares))])

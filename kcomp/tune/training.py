@@ -1,0 +1,93 @@
+"""One training process of a trial, watched through its run folder's log.csv."""
+
+import contextlib
+import fcntl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kcomp import launch
+from kcomp.runs import Run
+
+POLL = 0.3  # seconds between two looks at the log
+BUSY = "another process is training"  # from kcomp.runs.locked
+
+
+class Training:
+    """`kcomp ARGUMENTS`, which trains `run`, in a process that ends with this one.
+
+    Use it in a `with` block: leaving the block ends the training, which another process can then continue. What it
+    prints goes to the file `output`. `error` is what it said where it failed.
+    """
+
+    def __init__(self, arguments: list[str], backend: str, run: Run, output: Path) -> None:
+        self.arguments, self.backend, self.run, self.output = arguments, backend, run, output
+        self.process: subprocess.Popen[bytes] | None = None
+        self.error: str | None = None
+
+    def __enter__(self) -> "Training":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def logs(self) -> Iterator[list[dict[str, Any]]]:
+        """The run's log so far, once for each epoch in it and as soon as it is there; ends when the training has.
+
+        Where another process trains the run, as two trials of the same values may want, this waits for it first.
+        """
+        seen = 0
+        while True:
+            busy, ended = is_locked(self.run), self.process is not None and self.process.poll() is not None
+            complete = self.run.complete
+            log = read_log(self.run)
+            for count in range(seen + 1, len(log) + 1):
+                yield log[:count]
+            seen = max(seen, len(log))
+            if complete:
+                return
+            if ended:
+                self.error = last_line(self.output)
+                if BUSY not in self.error:
+                    return
+                self.process = None
+            if self.process is None and not busy:
+                self.process = launch.start_bound(self.arguments, backend=self.backend, output=self.output)
+            time.sleep(POLL)
+
+
+def is_locked(run: Run) -> bool:
+    """Whether a process trains this run."""
+    try:
+        with (run / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def read_log(run: Run) -> list[dict[str, Any]]:
+    """The rows of log.csv, none where there is no file yet."""
+    with contextlib.suppress(FileNotFoundError):
+        return [
+            {str(name): value for name, value in row.items()} for row in pd.read_csv(run / "log.csv").to_dict("records")
+        ]
+    return []
+
+
+def last_line(path: Path) -> str:
+    """The error that a command's output ends with."""
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return next((line[7:] for line in reversed(lines) if line.startswith("kcomp: ")), (lines or ["no message"])[-1])

@@ -1,0 +1,100 @@
+"""`kcomp runs`: sorted in the terminal, and as a page whose table a click sorts."""
+
+import importlib.util
+import json
+import re
+import shutil
+
+import conftest
+import pytest
+from test_compare import BROWSER, browse
+
+from kcomp.files import write_json
+from kcomp.runs_page import differing, values_of
+from kcomp.table import sorted_rows
+
+RUNS = [  # backend, seed, log loss (None: unfinished), values
+    ("jax", 0, 0.25, {"rate": 1e-3, "size": 160, "sizes": [1, 2]}),
+    ("torch", 10, 0.125, {"rate": 2e-4, "size": 160, "sizes": [3]}),
+    ("jax", 2, None, {"rate": 1e-3, "size": 160, "other": "<b>"}),
+    ("torch", 3, 0.5, {"rate": 0.01, "size": 160, "other": "plain"}),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for backend, seed, loss, values in RUNS:
+        run = tmp_path / "runs" / "small" / f"{seed:03d}"
+        manifest = {"recipe": "small", "fingerprint": f"f{seed}", "table": "t", "classes": ["a", "b"]}
+        write_json(run / "manifest.json", {**manifest, "backend": backend, "seed": seed, "fold": 0})
+        write_json(run / "config.json", values)
+        if loss is not None:
+            scores = {"accuracy": 1 - loss, "log_loss": loss, "macro_f1": 0.5, "roc_auc": 0.5}
+            write_json(run / "result.json", {"scores": scores, "seconds": 7})
+    return tmp_path
+
+
+def seeds(lines):
+    return [int(re.search(r"runs/small/(\d+)", line).group(1)) for line in lines if "runs/small" in line]
+
+
+def test_rows_are_sorted():
+    rows = [{"score": value, "name": name} for value, name in ((3, "b"), ("-", "c"), (10, "a"), (-1.5, "d"))]
+    assert [row["score"] for row in sorted_rows(rows, "score")] == [-1.5, 3, 10, "-"]
+    assert [row["score"] for row in sorted_rows(rows, "-score")] == [10, 3, -1.5, "-"]
+    assert [row["name"] for row in sorted_rows(rows, "-name")] == ["d", "c", "b", "a"]
+    rows = [{"score": value} for value in (float("nan"), 2.0, 1.0)]
+    assert [row["score"] for row in sorted_rows(rows, "score")][:2] == [1.0, 2.0]
+    with pytest.raises(ValueError, match="no column 'scor'; did you mean 'score'"):
+        sorted_rows(rows, "scor")
+
+
+def test_values_that_differ(tmp_path):
+    values = [{"a": 1, "b": [1]}, {"a": 1, "b": [2]}, {"a": 1, "c": "x"}]
+    assert differing(values) == [{"b": [1]}, {"b": [2]}, {}]
+    (tmp_path / "config.json").write_text("{")
+    assert values_of(tmp_path) == {}
+
+
+def test_the_command_sorts(folder):
+    assert seeds(conftest.kcomp("runs", cwd=folder).stdout.splitlines()) == [0, 2, 3, 10]
+    assert seeds(conftest.kcomp("runs", "--sort", "log_loss", cwd=folder).stdout.splitlines()) == [10, 0, 3, 2]
+    assert seeds(conftest.kcomp("runs", "--sort", "-log_loss", cwd=folder).stdout.splitlines()) == [3, 0, 10, 2]
+    wrong = conftest.kcomp("runs", "--sort", "logloss", cwd=folder, check=False)
+    assert wrong.returncode == 2 and "did you mean 'log_loss'" in wrong.stderr
+
+
+CLICKS = """<script>
+  const found = {}, look = name => {
+    found[name] = [...document.querySelectorAll("tbody tr")].map(row => row.cells[4].textContent);
+  };
+  look("written");
+  const header = name => [...document.querySelectorAll("th")].find(cell => cell.textContent === name);
+  for (const name of ["seed", "log_loss", "rate", "folder", "backend"])
+    for (const time of [1, 2]) { header(name).click(); look(name + time); }
+  document.body.dataset.found = JSON.stringify(found);
+</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.skipif(importlib.util.find_spec("jinja2") is None, reason="needs jinja2")
+def test_a_click_sorts_the_page(folder):
+    done = conftest.kcomp("runs", "--html", "runs.html", cwd=folder)
+    assert done.stdout.splitlines()[-1] == "runs.html"
+    text = (folder / "runs.html").read_text()
+    assert "http" not in text and "&lt;b&gt;" in text and "<b>" not in text
+    header = re.findall(r"<th>(.*?)</th>", text)
+    assert header[:5] == ["recipe", "fingerprint", "backend", "fold", "seed"] and "size" not in header
+    assert header[-4:] == ["rate", "sizes", "other", "folder"] and "<td>1,2</td>" in text
+    page = folder / "clicked.html"
+    page.write_text(text.replace("</body>", CLICKS))
+    document, console = browse(page, folder / "profile")
+    shutil.rmtree(folder / "profile", ignore_errors=True)
+    assert console == []
+    found = json.loads(re.search(r'data-found="([^"]*)"', document).group(1).replace("&quot;", '"'))
+    assert found["written"] == ["0", "2", "3", "10"]
+    assert found["seed1"] == ["0", "2", "3", "10"] and found["seed2"] == ["10", "3", "2", "0"]  # as numbers
+    assert found["log_loss1"] == ["10", "0", "3", "2"] and found["log_loss2"] == ["3", "0", "10", "2"]
+    assert found["rate1"][0] == "10" and found["rate1"][-1] == "3" and found["rate2"][0] == "3"
+    assert found["folder1"] == ["0", "2", "3", "10"] and found["folder2"] == ["10", "3", "2", "0"]  # as texts
+    assert set(found["backend1"][:2]) == {"0", "2"} and set(found["backend2"][:2]) == {"3", "10"}
