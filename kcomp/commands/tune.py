@@ -55,12 +55,14 @@ def tune(recipe: Path, **chosen: Any) -> None:
         for folder in report.best_runs(search, study, chosen["best"]):
             click.echo(folder)
         return
-    if chosen["workers"] > 1:
-        work_together(chosen["workers"])
-    else:
-        Worker(search, study, chosen["trials"], chosen["pruner"] == "median", click.echo).work()
-    if not chosen["as_worker"]:
-        show(search, study, chosen["trials"])
+    try:
+        if chosen["workers"] > 1:
+            work_together(chosen["workers"])
+        else:
+            Worker(search, study, chosen["trials"], chosen["pruner"] == "median", click.echo).work()
+    finally:  # what was found so far is shown also where trainings fail, and after Ctrl-C
+        if not chosen["as_worker"]:
+            show(search, study)
 
 
 def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
@@ -88,14 +90,15 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
 def work_together(workers: int) -> None:
     """Start this command once a worker, each in a process of its own, and wait for all."""
     arguments = [*sys.argv[1:], "--workers", "1", "--as-worker"]
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // workers)
     found = [launch.start_bound(arguments, threads=threads) for _ in range(workers)]
     codes = [process.wait() for process in found]
     if any(codes):
         raise RuntimeError(f"{sum(map(bool, codes))} of {workers} workers failed; the same command goes on")
 
 
-def show(search: "Search", study: Any, total: int) -> None:
+def show(search: "Search", study: Any) -> None:
     """Print the best trials, and write the page."""
     from rich.console import Console
 
@@ -104,7 +107,8 @@ def show(search: "Search", study: Any, total: int) -> None:
 
     best = report.best_trials(search, study)
     if best:
-        title = f"{search.metric}, fold {', '.join(map(str, search.folds))}: the best of {total} trials"
+        folds = ", ".join(map(str, search.folds))
+        title = f"{search.metric} of fold {folds}: the best of {len(study.get_trials(deepcopy=False))} trials"
         print_table(Console(), report.rows(search, best[: report.SHOWN]), title=title)
     path = report.write_page(search, study, f"kcomp {' '.join(sys.argv[1:])}")
     click.echo(path)
