@@ -14,6 +14,7 @@ import albumentations as A
 import keras
 
 from kcomp import augment, data, models, schedules, views
+from kcomp.averaging import Snapshots
 from kcomp.recipe import Recipe, Stage
 
 
@@ -28,6 +29,7 @@ class Config:
     peak_rate: float = 1e-3
     head_rate: float = 1e-3
     mixup: float = 0.2
+    snapshots: int = 0  # cycles of the upper blocks' rate, whose last networks are averaged; 0 for one network
     pseudo: str = ""  # test rows to train on beside the labelled ones, a file of `kcomp pseudo`
 
 
@@ -63,7 +65,11 @@ def model(config, classes):
 
 def stages(config, steps):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
+    updates = steps * config.epochs
+    if config.snapshots:
+        rate = schedules.CosineRestarts(config.peak_rate, updates, config.snapshots)
+    else:
+        rate = schedules.WarmupCosine(config.peak_rate, updates, warmup=steps)
     return [
         Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate)),
         Stage(
@@ -72,6 +78,7 @@ def stages(config, steps):
             "head|top.*|block[3-7].*",
             loss,
             keras.optimizers.AdamW(rate, weight_decay=0.02),
+            average=Snapshots() if config.snapshots else None,
         ),
     ]
 
