@@ -2,7 +2,7 @@
 
 import click
 
-from kcomp import __version__, launch
+from kcomp import __version__
 from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
@@ -21,7 +21,6 @@ from kcomp.commands.tune import tune
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
-    launch.end_with_parent()
 
 
 for command in (train, sweep, tune, predict, compare, ensemble, soup, pseudo, export, submit, runs):

@@ -5,18 +5,15 @@ import difflib
 import importlib.util
 import os
 import platform
-import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from kcomp.bound import bound
 from kcomp.cache import cache_folder
 
 BACKENDS = ("jax", "torch")
-BOUND = "KCOMP_ENDS_WITH"  # in the environment of a process that ends with the one of this id
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
@@ -101,8 +98,8 @@ def start_bound(
     backend: None for this process's; output: the file for what it prints, None for the terminal; threads: for
     PyTorch's operations, where the environment does not say.
     """
-    command = [sys.executable, "-m", "kcomp.cli", *arguments]
-    environment = {**os.environ, BOUND: str(os.getpid())}
+    command = bound([sys.executable, "-m", "kcomp.cli", *arguments])
+    environment = dict(os.environ)
     if backend is not None:
         environment["KERAS_BACKEND"] = backend
     if threads is not None:
@@ -112,17 +109,3 @@ def start_bound(
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-
-
-def end_with_parent() -> None:
-    """In a process that `start_bound` started: watch the starter from a thread, and end when it is gone."""
-    starter = os.environ.pop(BOUND, None)
-    if starter is None:
-        return
-
-    def watch() -> None:
-        while os.getppid() == int(starter):
-            time.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -38,6 +38,24 @@ class Run:
         return read_checked(self / "manifest.json", NEEDED)
 
     @property
+    def busy(self) -> bool:
+        """Whether a process trains it now."""
+        with contextlib.suppress(OSError), (self / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of log.csv, one an epoch; none where there is no file yet."""
+        try:
+            rows = pd.read_csv(self / "log.csv")
+        except (OSError, ValueError):
+            return []
+        return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+    @property
     def name(self) -> str:
         """What a file outside the run folder that belongs to it is called."""
         kept = self.manifest

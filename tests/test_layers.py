@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics launch values space averaging recipe runs table
+usage cache files scores statistics bound launch values space averaging recipe runs table
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
@@ -28,7 +28,7 @@ compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.page compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-sweep.machine sweep.variants sweep.jobs sweep.bound sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
+sweep.machine sweep.variants sweep.jobs sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
 tune.search tune.training tune.storage tune.worker tune.pictures tune.report tune
 runs_page
 commands.common commands.train commands.sweep commands.tune commands.predict commands.compare commands.ensemble commands.soup commands.pseudo commands.export commands.submit commands.runs commands
@@ -40,6 +40,7 @@ NO_KERAS = (
     "cache",
     "files",
     "scores",
+    "bound",
     "launch",
     "values",
     "averaging",

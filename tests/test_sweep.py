@@ -299,7 +299,7 @@ def killed_at(epochs, arguments, cwd, number=signal.SIGKILL):
     process.wait()
     runs = [path.parent for path in (cwd / "disturbed").rglob("lock")]
     deadline = time.time() + 10
-    while any(jobs.held(jobs.Run(run)) for run in runs):
+    while any(jobs.Run(run).busy for run in runs):
         assert time.time() < deadline, "a training outlived its sweep"
         time.sleep(0.05)
 

@@ -25,7 +25,7 @@ from optuna.trial import TrialState  # noqa: E402
 
 from kcomp.tune import pictures, report, storage, worker  # noqa: E402
 from kcomp.tune.search import Search, as_text, hopeless  # noqa: E402
-from kcomp.tune.training import is_locked, last_line  # noqa: E402
+from kcomp.tune.training import last_line  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -367,7 +367,7 @@ def test_a_worker_killed_in_the_middle(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before, run = logs[0].read_text(), Run(logs[0].parent)
-    while is_locked(run):
+    while run.busy:
         assert time.time() < deadline
         time.sleep(0.05)
     assert not run.complete and len(before.splitlines()) < 100

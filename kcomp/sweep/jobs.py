@@ -1,7 +1,5 @@
 """A job: one run to be trained, the command that trains it, and how far its folder says it has come."""
 
-import contextlib
-import fcntl
 import os
 import shlex
 import subprocess
@@ -11,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import pandas as pd
-
+from kcomp.bound import bound
 from kcomp.runs import Run
 
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
@@ -74,11 +71,7 @@ class Job:
 
     def logged(self) -> dict[str, Any] | None:
         """The last epoch in the run folder's log.csv, None before the first."""
-        try:
-            rows = pd.read_csv(self.run / "log.csv")
-        except (OSError, ValueError):
-            return None
-        return {str(name): rows[name].iloc[-1] for name in rows} if len(rows) else None
+        return next(iter(self.run.log()[-1:]), None)
 
 
 def environment(backend: str, *, threads: int, device: str | None = None) -> dict[str, str]:
@@ -94,13 +87,12 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process that ends with this one, and append what it prints to a file, headed by its command."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    bound = [sys.executable, "-m", "kcomp.sweep.bound", str(os.getpid()), *command]
     with log.open("ab") as file:
         file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shlex.join(command)}\n".encode())
         file.flush()
         # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
         return subprocess.Popen(
-            bound,
+            bound(command),
             env=dict(environ),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
@@ -112,16 +104,6 @@ def start(
 
 def command_of(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "kcomp.cli", *arguments]
-
-
-def held(run: Run) -> bool:
-    """Whether another process trains this run."""
-    with contextlib.suppress(OSError), (run / "lock").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def new_lines(file: IO[bytes], rest: bytearray) -> Iterator[str]:

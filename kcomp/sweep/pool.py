@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from kcomp.sweep.jobs import Job, command_of, environment, held, new_lines, start
+from kcomp.sweep.jobs import Job, command_of, environment, new_lines, start
 from kcomp.sweep.machine import Share
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, Progress
 
@@ -70,7 +70,7 @@ def fill(workers: list[Worker], jobs: Sequence[Progress], share: Share, command:
             return
         if job.state not in (WAITING, ELSEWHERE):
             continue
-        if held(job.job.run):
+        if job.job.run.busy:
             job.state = ELSEWHERE
         elif job.job.run.complete:  # by the other process
             job.finish(0)

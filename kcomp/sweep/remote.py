@@ -13,7 +13,7 @@ from pathlib import Path
 from kcomp.files import write_atomically
 from kcomp.recipe import read_source
 from kcomp.runs import Run, locked
-from kcomp.sweep.jobs import Job, command_of, environment, held, new_lines, start
+from kcomp.sweep.jobs import Job, command_of, environment, new_lines, start
 from kcomp.sweep.progress import LOCKED
 
 PAUSE = 0.5  # seconds between two looks
@@ -76,7 +76,7 @@ def run(order: Order, job: Job, tell: Callable[[str], None]) -> int:
         command = command_of(job.arguments(recipe=recipe_at(order, Path(folder))))
         cwd = Path(order.cwd) if Path(order.cwd).is_dir() else Path(folder)
         while not job.run.complete:
-            if held(job.run):  # what a lost worker left has not ended yet
+            if job.run.busy:  # what a lost worker left has not ended yet
                 time.sleep(PAUSE)
                 continue
             code, said_locked = follow(job, command, environ, cwd, tell)

@@ -1,14 +1,10 @@
 """One training process of a trial, watched through its run folder's log.csv."""
 
-import contextlib
-import fcntl
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from kcomp import launch
 from kcomp.runs import Run
@@ -48,9 +44,9 @@ class Training:
         """
         seen = 0
         while True:
-            busy, ended = is_locked(self.run), self.process is not None and self.process.poll() is not None
+            busy, ended = self.run.busy, self.process is not None and self.process.poll() is not None
             complete = self.run.complete
-            log = read_log(self.run)
+            log = self.run.log()
             for count in range(seen + 1, len(log) + 1):
                 yield log[:count]
             seen = max(seen, len(log))
@@ -64,27 +60,6 @@ class Training:
             if self.process is None and not busy:
                 self.process = launch.start_bound(self.arguments, backend=self.backend, output=self.output)
             time.sleep(POLL)
-
-
-def is_locked(run: Run) -> bool:
-    """Whether a process trains this run."""
-    try:
-        with (run / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def read_log(run: Run) -> list[dict[str, Any]]:
-    """The rows of log.csv, none where there is no file yet."""
-    with contextlib.suppress(FileNotFoundError):
-        return [
-            {str(name): value for name, value in row.items()} for row in pd.read_csv(run / "log.csv").to_dict("records")
-        ]
-    return []
 
 
 def last_line(path: Path) -> str:
