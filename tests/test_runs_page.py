@@ -15,6 +15,7 @@ from kcomp.table import sorted_rows
 
 RUNS = [  # backend, seed, log loss (None: unfinished), values
     ("jax", 0, 0.25, {"rate": 1e-3, "size": 160, "sizes": [1, 2]}),
+    ("jax", 1, None, {"rate": 1e-3, "size": 160}),
     ("torch", 10, 0.125, {"rate": 2e-4, "size": 160, "sizes": [3]}),
     ("jax", 2, None, {"rate": 1e-3, "size": 160, "other": "<b>"}),
     ("torch", 3, 0.5, {"rate": 0.01, "size": 160, "other": "plain"}),
@@ -57,9 +58,9 @@ def test_values_that_differ(tmp_path):
 
 
 def test_the_command_sorts(folder):
-    assert seeds(conftest.kcomp("runs", cwd=folder).stdout.splitlines()) == [0, 2, 3, 10]
-    assert seeds(conftest.kcomp("runs", "--sort", "log_loss", cwd=folder).stdout.splitlines()) == [10, 0, 3, 2]
-    assert seeds(conftest.kcomp("runs", "--sort", "-log_loss", cwd=folder).stdout.splitlines()) == [3, 0, 10, 2]
+    assert seeds(conftest.kcomp("runs", cwd=folder).stdout.splitlines()) == [0, 1, 2, 3, 10]
+    assert seeds(conftest.kcomp("runs", "--sort", "log_loss", cwd=folder).stdout.splitlines()) == [10, 0, 3, 1, 2]
+    assert seeds(conftest.kcomp("runs", "--sort", "-log_loss", cwd=folder).stdout.splitlines()) == [3, 0, 10, 1, 2]
     wrong = conftest.kcomp("runs", "--sort", "logloss", cwd=folder, check=False)
     assert wrong.returncode == 2 and "did you mean 'log_loss'" in wrong.stderr
 
@@ -92,9 +93,9 @@ def test_a_click_sorts_the_page(folder):
     shutil.rmtree(folder / "profile", ignore_errors=True)
     assert console == []
     found = json.loads(re.search(r'data-found="([^"]*)"', document).group(1).replace("&quot;", '"'))
-    assert found["written"] == ["0", "2", "3", "10"]
-    assert found["seed1"] == ["0", "2", "3", "10"] and found["seed2"] == ["10", "3", "2", "0"]  # as numbers
-    assert found["log_loss1"] == ["10", "0", "3", "2"] and found["log_loss2"] == ["3", "0", "10", "2"]
+    assert found["written"] == ["0", "1", "2", "3", "10"]
+    assert found["seed1"] == ["0", "1", "2", "3", "10"] and found["seed2"] == ["10", "3", "2", "1", "0"]  # as numbers
+    assert found["log_loss1"] == ["10", "0", "3", "2", "1"] and found["log_loss2"] == ["3", "0", "10", "2", "1"]
     assert found["rate1"][0] == "10" and found["rate1"][-1] == "3" and found["rate2"][0] == "3"
-    assert found["folder1"] == ["0", "2", "3", "10"] and found["folder2"] == ["10", "3", "2", "0"]  # as texts
-    assert set(found["backend1"][:2]) == {"0", "2"} and set(found["backend2"][:2]) == {"3", "10"}
+    assert found["folder1"] == ["0", "1", "2", "3", "10"] and found["folder2"] == ["10", "3", "2", "1", "0"]  # as texts
+    assert set(found["backend1"][:3]) == {"0", "1", "2"} and set(found["backend2"][:2]) == {"3", "10"}
