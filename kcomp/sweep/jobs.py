@@ -15,6 +15,7 @@ import pandas as pd
 
 from kcomp.runs import Run
 
+KCOMP = (sys.executable, "-m", "kcomp.cli")
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
 
 
@@ -96,7 +97,8 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     bound = [sys.executable, "-m", "kcomp.sweep.bound", str(os.getpid()), *command]
     with log.open("ab") as file:
-        file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shlex.join(command)}\n".encode())
+        said = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
+        file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {said}\n".encode())
         file.flush()
         # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
         return subprocess.Popen(
@@ -111,7 +113,7 @@ def start(
 
 
 def command_of(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "kcomp.cli", *arguments]
+    return [*KCOMP, *arguments]
 
 
 def held(run: Run) -> bool:
