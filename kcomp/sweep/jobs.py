@@ -12,6 +12,7 @@ from typing import IO, Any
 from kcomp.bound import bound
 from kcomp.runs import Run
 
+KCOMP = (sys.executable, "-m", "kcomp.cli")
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
 
 
@@ -88,7 +89,8 @@ def start(
     """Start a process that ends with this one, and append what it prints to a file, headed by its command."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shlex.join(command)}\n".encode())
+        said = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
+        file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {said}\n".encode())
         file.flush()
         # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
         return subprocess.Popen(
@@ -103,7 +105,7 @@ def start(
 
 
 def command_of(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "kcomp.cli", *arguments]
+    return [*KCOMP, *arguments]
 
 
 def new_lines(file: IO[bytes], rest: bytearray) -> Iterator[str]:
