@@ -38,21 +38,26 @@ class CosineRestarts(LearningRateSchedule):
 
     Update t, counted from 1, has the rate final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with c =
     ceil(steps / cycles) (Huang et al. 2017, equation 2). A stage with Snapshots keeps the weights at each cycle's end.
+    The first `warmup` updates take t / (warmup + 1) of that: pretrained weights may not survive a full rate at once.
     """
 
-    def __init__(self, peak: float, steps: int, cycles: int, final: float = 0.0) -> None:
+    def __init__(self, peak: float, steps: int, cycles: int, final: float = 0.0, warmup: int = 0) -> None:
         if not 1 <= cycles <= steps:
             raise ValueError(f"cycles must lie between 1 and the {steps} updates of the schedule; received {cycles}")
+        if not 0 <= warmup < math.ceil(steps / cycles):
+            raise ValueError(f"warm-up must be shorter than a cycle; received {warmup} of {math.ceil(steps / cycles)}")
         check_rates(peak, final)
-        self.peak, self.steps, self.cycles, self.final = peak, steps, cycles, final
+        self.peak, self.steps, self.cycles, self.final, self.warmup = peak, steps, cycles, final, warmup
 
     def __call__(self, step: Any) -> Any:
         length = math.ceil(self.steps / self.cycles)
         share = ops.cast(ops.mod(step, length), "float32") / length
-        return self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share))
+        rising = ops.minimum((ops.cast(step, "float32") + 1.0) / (self.warmup + 1.0), 1.0)
+        return rising * (self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share)))
 
     def get_config(self) -> dict[str, Any]:
-        return {"peak": self.peak, "steps": self.steps, "cycles": self.cycles, "final": self.final}
+        kept = {"peak": self.peak, "steps": self.steps, "cycles": self.cycles}
+        return {**kept, "final": self.final, "warmup": self.warmup}
 
 
 class Tail(LearningRateSchedule):

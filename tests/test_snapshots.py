@@ -81,6 +81,7 @@ from kcomp import schedules
 cosine = schedules.CosineRestarts(0.4, 10, 3)
 again = type(cosine).from_config(cosine.get_config())
 floor = schedules.CosineRestarts(0.4, 4, 2, final=0.1)
+warm = schedules.CosineRestarts(0.4, 4, 2, warmup=1)
 optimizer = keras.optimizers.SGD(cosine)
 rates = []
 variable = keras.Variable(1.0)
@@ -92,7 +93,7 @@ messages = []
 for wrong in (0, 11):
     try: schedules.CosineRestarts(1.0, 10, wrong)
     except ValueError as error: messages.append(str(error))
-give(rates=rates, again=[float(again(step)) for step in range(10)], floor=[float(floor(step)) for step in range(4)],
+give(rates=rates, again=[float(again(step)) for step in range(10)], floor=[float(floor(step)) for step in range(4)], warm=[float(warm(step)) for step in range(4)],
      value=float(variable.value), messages=messages)
 """,
     )
@@ -101,6 +102,9 @@ give(rates=rates, again=[float(again(step)) for step in range(10)], floor=[float
     np.testing.assert_allclose(found["rates"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["again"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["floor"], [0.4, 0.25, 0.4, 0.25], rtol=1e-5)
+    np.testing.assert_allclose(
+        found["warm"], [0.2, 0.2, 0.4, 0.2], rtol=1e-5
+    )  # half of 0.4, then 0.4 and 0.2 as they are
     assert found["value"] == pytest.approx(1 - sum(expected), rel=1e-5)
     assert len(found["messages"]) == 2 and "between 1 and the 10 updates" in found["messages"][0]
 
