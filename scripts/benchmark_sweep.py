@@ -3,9 +3,9 @@
     python scripts/benchmark_sweep.py --jobs 2 --json sweep.json
 
 The runs are `kcomp train` of a small recipe (or of --recipe), one after the other with the threads that the sweep gives
-each; then all as one sweep, from an empty folder. JAX's compilation cache is filled by a first, uncounted run of each
-backend. Printed: the sum of their own times, that divided by the number side by side, the sweep's time, and the ratio
-of the last two. Do it on a machine that does nothing else.
+each; then all as one sweep, from an empty folder. JAX's compilation cache is filled by a first run of each backend,
+which is not counted. Printed: the sum of their own times, that divided by the number side by side, the sweep's time,
+and the ratio of the last two. Do it on a machine that does nothing else.
 """
 
 import argparse

@@ -151,7 +151,7 @@ def environ():
 
 def training(folder):
     """Runs that have recorded an epoch and are not complete."""
-    return sum(not (path.parent / "result.json").exists() for path in folder.rglob("log.csv"))
+    return sum(not (path.parent / "result.json").exists() for path in folder.glob("tiny/*/*/log.csv"))
 
 
 def wait_for(reached, process):

@@ -283,7 +283,8 @@ def sweep_command(folder, *arguments):
 
 
 def epochs_done(folder):
-    return sum(len(path.read_text().splitlines()) - 1 for path in folder.rglob("log.csv"))
+    # no rglob: while a run is trained, folders in it come and go
+    return sum(len(path.read_text().splitlines()) - 1 for path in folder.glob("tiny/*/*/log.csv"))
 
 
 def killed_at(epochs, arguments, cwd, number=signal.SIGKILL):
@@ -297,7 +298,7 @@ def killed_at(epochs, arguments, cwd, number=signal.SIGKILL):
         time.sleep(0.05)
     process.send_signal(number)
     process.wait()
-    runs = [path.parent for path in (cwd / "disturbed").rglob("lock")]
+    runs = [path.parent for path in (cwd / "disturbed").glob("tiny/*/*/lock")]
     deadline = time.time() + 10
     while any(jobs.Run(run).busy for run in runs):
         assert time.time() < deadline, "a training outlived its sweep"
