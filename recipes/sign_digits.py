@@ -67,7 +67,7 @@ def stages(config, steps):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     updates = steps * config.epochs
     if config.snapshots:
-        rate = schedules.CosineRestarts(config.peak_rate, updates, config.snapshots)
+        rate = schedules.CosineRestarts(config.peak_rate, updates, config.snapshots, warmup=steps // 2)
     else:
         rate = schedules.WarmupCosine(config.peak_rate, updates, warmup=steps)
     return [
