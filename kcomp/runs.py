@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,11 +195,14 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
 def locked(run: Run) -> Iterator[None]:
     """Hold the run's lock, which the system frees when the process ends, however it ends.
 
-    Where an error ends the block before a first epoch was recorded, nothing of a new run stays behind.
+    Where an error ends the block before a first epoch was recorded, nothing of a new run stays behind. ValueError for
+    a folder that holds something else.
     """
+    check_run_folder(run)
     begun = (run / "manifest.json").is_file()
     made = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
     run.folder.mkdir(parents=True, exist_ok=True)
+    before = set(run.folder.iterdir())
     with (run / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,16 +213,28 @@ def locked(run: Run) -> Iterator[None]:
             yield
         except BaseException:
             if not begun and not (run / STATE).is_file():
-                discard(run, made)
+                discard(run, before, made)
             raise
 
 
-def discard(run: Run, made: Sequence[Path]) -> None:
-    """Remove what `start` and an unrecorded epoch wrote, and the folders `made` for it, innermost first."""
-    for name in ("recipe", "snapshots"):
-        shutil.rmtree(run / name, ignore_errors=True)
-    for name in ("config.json", "manifest.json", "best.weights.h5", "log.csv", "oof.csv", "labels.csv", "lock"):
-        (run / name).unlink(missing_ok=True)
+def check_run_folder(run: Run) -> None:
+    """Raise ValueError for a folder that has files and is no run: what a run leaves behind is removed, yours is not."""
+    if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
+        found = sorted(path.name for path in run.folder.iterdir())
+        if found:
+            raise ValueError(
+                f"a run needs a folder of its own; {run.folder} is no run and holds {len(found)} files or folders, "
+                f"first {found[0]!r}. Choose another one with -o"
+            )
+
+
+def discard(run: Run, before: Set[Path], made: Sequence[Path]) -> None:
+    """Remove what was not there `before` in the run folder, and the folders `made` for it, innermost first."""
+    for path in set(run.folder.iterdir()) - before:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     for folder in made:
         with contextlib.suppress(OSError):  # another run has come into it
             folder.rmdir()

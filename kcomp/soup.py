@@ -148,6 +148,7 @@ def write(pot: Pot, output: Run, found: Judgement, *, method: str, seconds: floa
     write_probabilities(output / "oof.csv", pot.held_out.ids, pot.table.classes, found.soup.probabilities)
     write_probabilities(output / "labels.csv", pot.held_out.ids, pot.table.classes, pot.held_out.labels)
     told = choice | {
+        "seconds": round(seconds, 1),
         "members": len(found.soup.members),
         "of": len(pot.runs),
         "statistics_estimated": found.soup.statistics is not None,
@@ -163,7 +164,7 @@ def write(pot: Pot, output: Run, found: Judgement, *, method: str, seconds: floa
             "epoch": None,
             "epochs": None,
             "rows": len(pot.held_out),
-            "seconds": round(seconds, 1),
+            "seconds": round(seconds + sum(run.result["seconds"] for run in pot.runs), 1),
             "soup": told,
         },
     )

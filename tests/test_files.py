@@ -55,6 +55,31 @@ except RuntimeError as error: print(error)
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "free\n"
 
 
+def test_a_refused_run_removes_its_own_files_and_no_others(tmp_path):
+    def refused(folder):
+        with locked(Run(folder)):
+            (folder / "snapshots").mkdir()
+            (folder / "tensorboard").mkdir()
+            for name in ("config.json", "wandb.json", "snapshots/1.weights.h5"):
+                (folder / name).write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        refused(tmp_path / "a" / "new")
+    assert list(tmp_path.iterdir()) == []
+    for name in ("labels.csv", ".pre-commit-config.yaml"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=r"a run needs a folder of its own; .* holds 2 files or folders, first '\.pre"):
+        refused(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".pre-commit-config.yaml", "labels.csv"]
+    (tmp_path / "run").mkdir()
+    for name in ("lock", "oof.csv"):
+        (tmp_path / "run" / name).write_text("before")
+    with pytest.raises(KeyError):
+        refused(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["lock", "oof.csv"]
+
+
 def test_broken_json_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text('{"recipe": ')
     with pytest.raises(ValueError, match=r"manifest.json is damaged"):

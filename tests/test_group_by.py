@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from kcomp.ensemble import blending
-from kcomp.ensemble.group_judging import by_size, judge_groups
+from kcomp.ensemble.group_judging import by_size, cost_of, judge_groups
 from kcomp.ensemble.grouping import groups, singles
 from kcomp.ensemble.judging import judge
 from kcomp.runs import Run, write_probabilities
@@ -79,6 +79,17 @@ def test_members_that_differ_only_in_their_seed_or_backend(found, tmp_path):
         assert told(shown, "backend") == [
             (f"r r-0.1-8 seed {seed}", "jax,torch", [jax[seed], torch[seed]]) for seed in (0, 1)
         ]
+
+
+def test_a_soup_is_no_framework_and_snapshots_are_several_models(found, tmp_path):
+    make_member(tmp_path, EVEN, backend="jax-torch")
+    [first, *others] = groups(members(tmp_path), "backend")
+    assert [one.levels for one in (first, *others)] == ["jax,torch", "jax,torch"]
+    for path in tmp_path.glob("q-*/result.json"):
+        names = ["snapshots/1.weights.h5", "snapshots/2.weights.h5", "snapshots/3.weights.h5"]
+        path.write_text(json.dumps({"scores": {}, "seconds": 5.0, "average": {"weights": names}}))
+    [snapshots] = [one for one in members(tmp_path) if one.recipe == "q"]
+    assert cost_of(snapshots.runs) == (6, 10.0)
 
 
 def test_members_that_differ_in_values_of_one_recipe(found, tmp_path):
@@ -153,7 +164,9 @@ def test_the_command(found, tmp_path):
     line = next(line for line in text.splitlines() if "r r-0.1-8 jax " in line and " seed " in line)
     assert line.split()[:8] == ["seed", "r", "r-0.1-8", "jax", "0,1", "2", "4", "60"]
     assert f"{LOSS_BOTH:.4f}" in line and f"{LOSS_EVEN - LOSS_BOTH:+.4f} [" in line
-    assert " single " not in text.split("models predict")[0] and "at equal cost: log_loss" in text  # each has two folds
+    assert (
+        " single " not in text.split("models predict")[0] and "at equal numbers of members: log_loss" in text
+    )  # each has two folds
     written = sorted(path.name for path in (tmp_path / "groups").iterdir())
     assert len(written) == 9 and written[-2:] == ["seed-r-r-0.1-8-jax.csv", "seed-r-r-0.1-8-torch.csv"]
     found_test = pd.read_csv(tmp_path / "groups" / "seed-r-r-0.1-8-jax.csv")

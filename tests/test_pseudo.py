@@ -269,8 +269,14 @@ def test_an_image_is_not_labelled_twice(tmp_path):
     path = written(tmp_path, ROWS)
     table = labelled()
     frame = table.frame.assign(image=pd.Series([str(tmp_path / "a.png"), *table.images[1:]], dtype=object))
-    with pytest.raises(ValueError, match=r"of its images are labelled rows of the table, first .*a\.png"):
+    with pytest.raises(ValueError, match=r"of its images are labelled rows of the table, first 'a'"):
         data.with_pseudo(data.Table(frame, table.classes), path)
+    pixels = [np.full((4, 4, 3), number, np.uint8) for number in range(len(frame))]
+    arrays = data.Table(frame.assign(image=pd.Series(pixels, dtype=object)), table.classes)
+    images = pd.Series([pixels[0].copy(), np.full((4, 4, 3), 99, np.uint8)], dtype=object)
+    test = data.Table(pd.DataFrame({"image_id": ["a", "r1"], "image": images}))
+    with pytest.raises(ValueError, match=r"2 of its images are labelled rows of the table, first 'a'"):
+        data.with_pseudo(arrays, path, test=test)
 
 
 # ------------------------------------------------------------------------------------------------- the command line

@@ -1,5 +1,6 @@
 """Pseudo-labels: test rows with labels that models gave them, each for the fold whose held-out rows these never saw."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -87,10 +88,21 @@ def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
         first = double.iloc[0]
         name = first["image_id"].removeprefix(BEFORE_ID)
         raise ValueError(f"{path}: a row has one label for a fold; {name!r} stands twice for fold {first['fold']}")
-    labelled = {Path(image).resolve() for image in table.images if isinstance(image, str | Path)}
-    same = [one for one in frame["image"] if isinstance(one, str | Path) and Path(one).resolve() in labelled]
-    if same:
-        raise ValueError(f"{path}: {len(same)} of its images are labelled rows of the table, first {same[0]}")
+    labelled = {content_of(image) for image in table.images} - {None}
+    same = frame["image_id"][[content_of(image) in labelled for image in frame["image"]]]
+    if len(same):
+        first = same.iloc[0].removeprefix(BEFORE_ID)
+        raise ValueError(f"{path}: {len(same)} of its images are labelled rows of the table, first {first!r}")
+
+
+def content_of(image: Image) -> str | None:
+    """What two equal images share: the file's place, or a hash; None where a function makes the image."""
+    if isinstance(image, str | Path):
+        return str(Path(image).resolve())
+    if callable(image):
+        return None
+    array = np.frombuffer(image, np.uint8) if isinstance(image, bytes) else np.ascontiguousarray(image)
+    return f"{array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
 
 
 def files_of(path: Path, source: pd.DataFrame) -> list[str]:

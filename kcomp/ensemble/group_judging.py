@@ -13,6 +13,7 @@ from kcomp.ensemble.framework_gain import choices
 from kcomp.ensemble.grouping import Group
 from kcomp.ensemble.judging import Judgement, judge
 from kcomp.ensemble.objectives import score
+from kcomp.runs import Run
 
 LIMIT = 50  # choices of so many members of a group; from there on, that many at random
 
@@ -40,9 +41,14 @@ def judge_groups(
         own = replace(rows, values=rows.values[list(group.members)])
         runs = [run for place in group.members for run in found[place].runs]
         made = judge(own, method=method, metric=metric, calibrate=calibrate)
-        judged.append(Judged(group, made, len(runs), sum(run.result["seconds"] for run in runs)))
+        judged.append(Judged(group, made, *cost_of(runs)))
     sign = 1 if metric in scores.LOWER_IS_BETTER else -1
     return sorted(judged, key=lambda one: (bool(np.isnan(one.score)), sign * one.score, one.group.kind, one.group.name))
+
+
+def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
+    """How many models predict a row, several for a run of snapshots, and the seconds of training."""
+    return sum(len(run.weights) for run in runs), sum(run.result["seconds"] for run in runs)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class OfSize:
 
 def by_size(groups: Sequence[Group], found: Sequence[Member], rows: HeldOut, method: str, metric: str) -> list[OfSize]:
     """For each kind and number of members, over all choices of so many from a group, so that kinds can be compared at
-    equal cost. `method` must fit nothing. Choices overlap: their spread is no standard error."""
+    equal numbers. `method` must fit nothing. Choices overlap: their spread is no standard error."""
     chosen: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)
     for group in groups:
@@ -72,7 +78,7 @@ def by_size(groups: Sequence[Group], found: Sequence[Member], rows: HeldOut, met
                 sampled.add((group.kind, size))
             places = [tuple(group.members[place] for place in one) for one in some]
             chosen.setdefault((group.kind, size), []).extend(places)
-    cost = {place: [len(one.runs), sum(run.result["seconds"] for run in one.runs)] for place, one in enumerate(found)}
+    cost = [cost_of(one.runs) for one in found]
     blend = methods.AVERAGES[method]
     known: dict[tuple[int, ...], float] = {}
     lines = []

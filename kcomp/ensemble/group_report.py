@@ -45,7 +45,7 @@ def group_row(one: Judged) -> dict[str, Any]:
 
 def print_sizes(found: Sequence[OfSize], metric: str) -> None:
     """A row for each kind and number of members."""
-    print(f"at equal cost: {metric}, the mean over all choices of so many members from a group; choices overlap")
+    print(f"at equal numbers of members: {metric}, the mean over all choices of so many from a group; choices overlap")
     print_table(
         Console(),
         [

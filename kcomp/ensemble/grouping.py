@@ -7,6 +7,7 @@ from typing import Any
 
 from kcomp.ensemble.blending import Member
 from kcomp.files import read_json
+from kcomp.launch import BACKENDS
 from kcomp.runs import Run
 
 FACTORS = ("seed", "fold", "value", "model", "backend")
@@ -72,7 +73,11 @@ def by_seed(found: Sequence[Member]) -> Kind:
 
 
 def by_backend(found: Sequence[Member]) -> Kind:
-    shared = [(member.recipe, member.fingerprint, f"seed {member.seed}", "") for member in found]
+    """Of one fingerprint and seed; what is of no framework alone, such as a soup, has a group of its own."""
+    shared = [
+        (member.recipe, member.fingerprint, f"seed {member.seed}", "" if member.backend in BACKENDS else member.backend)
+        for member in found
+    ]
     return shared, lambda group: ",".join(member.backend for member in group)
 
 

@@ -34,7 +34,7 @@ def finish(session: Session) -> dict[str, Any]:
     result = {
         "scores": scores.score(table.labels, probabilities),
         "monitor": session.recipe.monitor,
-        "epoch": progress.epochs if told.get("accepted") else progress.best_epoch,
+        "epoch": progress.epochs if told.get("accepted") else told.get("epoch", progress.best_epoch),
         "epochs": progress.epochs,
         "rows": len(table),
         "seconds": round(progress.seconds, 1),

@@ -36,6 +36,12 @@ class SnapshotKeeper(Keeper):
         for name in chosen:
             session.network.load_weights(session.run / name)
             each.append(session.validate().astype(np.float64))
+        after = session.progress.stage_epochs % self.cycle
+        if (
+            after
+        ):  # the network holds the last snapshot now, which is what starts from this run or exports it shall take
+            save_weights(session.run, session.network)
         labels = session.validation.table.labels
         alone = {name: scores.score(labels, found) for name, found in zip(chosen, each, strict=True)}
-        return np.mean(each, 0), {"method": "snapshots", "weights": chosen, "scores": alone}
+        epoch = session.progress.epochs - after
+        return np.mean(each, 0), {"method": "snapshots", "epoch": epoch, "weights": chosen, "scores": alone}
