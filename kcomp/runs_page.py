@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kcomp.compare.page import html
-from kcomp.compare.sections import Section, Table
 from kcomp.files import read_json, write_atomically
+from kcomp.page import Section, Table, html
 from kcomp.runs import Run
 from kcomp.table import cell
 

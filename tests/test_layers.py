@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics bound launch values space averaging recipe runs table
+usage cache files scores statistics bound launch values space averaging recipe runs table page drawing
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
@@ -25,7 +25,7 @@ ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.bl
 ensemble.judging ensemble.report ensemble.grouping ensemble.group_judging ensemble.group_report ensemble.choosing ensemble soup
 pseudo
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
-compare.pictures compare.sections compare.page compare.report
+compare.pictures compare.sections compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
 sweep.machine sweep.variants sweep.jobs sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
@@ -48,6 +48,8 @@ NO_KERAS = (
     "recipe",
     "runs",
     "table",
+    "page",
+    "drawing",
     "ensemble",
     "pseudo",
     "compare.sketch",
@@ -57,7 +59,6 @@ NO_KERAS = (
     "compare.outcome",
     "compare.pictures",
     "compare.sections",
-    "compare.page",
     "compare.report",
     "compare.probe",
     "runs_page",

@@ -10,13 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from kcomp.compare import jobs, page
+from kcomp import page
+from kcomp.compare import jobs
 from kcomp.compare.divergence import diverge
 from kcomp.compare.jobs import Job
 from kcomp.compare.outcome import outcome, trained_runs
-from kcomp.compare.sections import Section, sections
+from kcomp.compare.sections import sections
 from kcomp.compare.verdict import Probe, judge, unit_of
 from kcomp.files import write_atomically, write_json
+from kcomp.page import Section
 
 
 @dataclass(frozen=True)

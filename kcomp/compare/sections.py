@@ -1,35 +1,13 @@
-"""The report as sentences, tables and pictures, made from the numbers alone; kcomp.compare.page writes them down."""
+"""The report as sentences, tables and pictures, made from the numbers alone; kcomp.page writes them down."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from kcomp import scores
 from kcomp.compare import pictures
-
-
-@dataclass(frozen=True)
-class Table:
-    """A header and rows of texts; `marked` are the numbers of rows that stand out."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    marked: Sequence[int] = ()
-
-
-@dataclass
-class Section:
-    """A heading, what it comes to, paragraphs, and tables and pictures (PNG bytes) with a caption each. `good` colours
-    the verdict: True, False, or None where there is nothing to judge."""
-
-    title: str
-    verdict: str
-    good: bool | None = None
-    paragraphs: list[str] = field(default_factory=list)
-    tables: list[tuple[str, Table]] = field(default_factory=list)
-    pictures: list[tuple[str, bytes]] = field(default_factory=list)
+from kcomp.page import Section, Table
 
 
 def number(value: float | None) -> str:

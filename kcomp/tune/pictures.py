@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.compare.pictures import COLOURS, GREY, canvas, png
+from kcomp.drawing import COLOURS, GREY, canvas, png
 from kcomp.space import Choice, LogUniform, Range
 from kcomp.tune.search import as_text
 

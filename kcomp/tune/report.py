@@ -10,9 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kcomp import space
-from kcomp.compare.page import html
-from kcomp.compare.sections import Section, Table
 from kcomp.files import write_atomically
+from kcomp.page import Section, Table, html
 from kcomp.tune import pictures
 from kcomp.tune.pictures import Point
 from kcomp.tune.search import Search, as_text

@@ -1,10 +1,31 @@
-"""Sections as a web page of one file, and as Markdown."""
+"""Sections of a report, as a web page of one file and as Markdown; pictures are drawn by kcomp.drawing."""
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from kcomp.compare.sections import Section, Table
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of texts; `marked` are the numbers of rows that stand out."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    marked: Sequence[int] = ()
+
+
+@dataclass
+class Section:
+    """A heading, what it comes to, paragraphs, and tables and pictures (PNG bytes) with a caption each. `good` colours
+    the verdict: True, False, or None where there is nothing to judge."""
+
+    title: str
+    verdict: str
+    good: bool | None = None
+    paragraphs: list[str] = field(default_factory=list)
+    tables: list[tuple[str, Table]] = field(default_factory=list)
+    pictures: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:
@@ -14,7 +35,7 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bo
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    template = environment.get_template("report.html.j2")
+    template = environment.get_template("page.html.j2")
     return template.render(title=title, subtitle=subtitle, sections=sections, sortable=sortable)
 
 
