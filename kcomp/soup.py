@@ -9,13 +9,13 @@ import numpy as np
 
 from kcomp import predict, scores
 from kcomp.data.splits import split
-from kcomp.ensemble.choosing import Candidate, Judgement, judge
 from kcomp.files import write_json
 from kcomp.models import pretrained
 from kcomp.models.convolution import fast_convolutions
 from kcomp.models.precision import use_precision
 from kcomp.models.transfer import take_weights
 from kcomp.runs import Run, locked, member_of, start, write_probabilities
+from kcomp.soup_choice import Candidate, Judgement, judge
 from kcomp.training.batch_statistics import estimate, normalisations, statistics_of
 from kcomp.training.callbacks import save_weights
 from kcomp.training.manifest import manifest

@@ -17,7 +17,7 @@ from rich.console import Console
 from kcomp import data, predict, schedules
 from kcomp.averaging import EMA, SWA
 from kcomp.recipe import Stage
-from kcomp.training.averages import EmaKeeper, SwaKeeper
+from kcomp.training.weight_averages import EmaKeeper, SwaKeeper
 from kcomp.training.mixed import Mixed
 x = inputs = keras.Input((2, 2, 3))
 x = layers.Conv2D(2, 1, use_bias=False, name="frozen")(layers.Rescaling(1 / 99)(x))

@@ -17,12 +17,12 @@ augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.keepers training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.averages
+predict training.keepers training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
 ensemble.stacking ensemble.methods ensemble.diversity ensemble.gains ensemble.blending ensemble.framework_gain
-ensemble.judging ensemble.report ensemble.grouping ensemble.group_judging ensemble.group_report ensemble.choosing ensemble soup
+ensemble.judging ensemble.report ensemble.grouping ensemble.group_judging ensemble.group_report ensemble soup_choice soup
 pseudo
 compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.report

@@ -210,8 +210,8 @@ def test_statistics_are_the_mean_over_training_batches(backend):
 
 def test_greedy_and_its_honest_score_by_hand():
     """Three runs on four rows; averaging the first two helps, the third harms; each half is judged by the other."""
-    from kcomp.ensemble.choosing import Candidate, judge
     from kcomp.ensemble.parts import stratified
+    from kcomp.soup_choice import Candidate, judge
 
     labels = np.eye(2)[[0, 1, 0, 1] * 4]
     right = np.tile([0.8, 0.6, 0.8, 0.6], 4)

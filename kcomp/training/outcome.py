@@ -7,12 +7,12 @@ from kcomp.averaging import Snapshots
 from kcomp.files import write_json
 from kcomp.recipe import Stage
 from kcomp.runs import write_probabilities
-from kcomp.training.averages import average_keeper
 from kcomp.training.callbacks import tell_result
 from kcomp.training.checks import cycle_epochs
 from kcomp.training.keepers import Keeper
 from kcomp.training.session import Session
 from kcomp.training.snapshots import SnapshotKeeper
+from kcomp.training.weight_averages import average_keeper
 
 
 def keeper_of(stage: Stage, session: Session) -> Keeper:
