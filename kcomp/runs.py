@@ -149,6 +149,15 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
         raise ValueError(other_run(run, "backend", *backends) + hint)
 
 
+def check_own(run: Run, wanted: Mapping[str, Any]) -> None:
+    """Raise ValueError where the folder holds another run than `wanted`, of which the names that `check_same` compares
+    are given, or one that is not its backend's alone from the recipe's own start."""
+    check_same(run, wanted)
+    made = made_by(run.manifest) if (run / "manifest.json").is_file() else wanted["backend"]
+    if made != wanted["backend"]:
+        raise ValueError(other_run(run, "backend", made, wanted["backend"]))
+
+
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
     """SHA-256 of the weights a run started from, None where they were the recipe's own."""
     return (manifest.get("from") or {}).get("sha256")

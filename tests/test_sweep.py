@@ -1,5 +1,6 @@
 """Sweeps: what is asked for, by hand; who runs beside whom; and that a sweep killed anywhere ends as one left alone."""
 
+import contextlib
 import fcntl
 import json
 import signal
@@ -386,12 +387,32 @@ def test_what_fails_is_named_with_its_log(tmp_path):
         assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
-def test_a_complete_run_of_another_table_is_refused(tmp_path):
+MANIFEST = {"recipe": "r", "fingerprint": "f", "backend": "torch", "seed": 0, "fold": 0, "table": "t", "classes": []}
+BEGAN = {"device": "cpu", "versions": {}}
+HISTORY = [{"epoch": 1, "backend": "jax", **BEGAN}, {"epoch": 2, "backend": "torch", **BEGAN}]
+
+
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"pseudo": None, "from": None}, None),
+        ({"table": "other"}, "table 'other'; this one has 't'"),
+        ({"fingerprint": "other"}, "fingerprint 'other'; this one has 'f'"),
+        ({"pseudo": {"rows": 3, "sha256": "p"}}, "pseudo .* this one has None"),
+        ({"backend": "jax"}, "backend 'jax'; this one has 'torch'"),
+        ({"history": HISTORY}, "backend 'jax-torch'; this one has 'torch'"),
+        ({"from": {"sha256": "0123456789"}}, "--from weights with the hash '0123456789'"),
+        ({"soup": {"key": "k"}}, "holds a soup"),
+    ],
+)
+def test_a_run_of_another_experiment_is_refused(changes, message, complete, tmp_path):
     job = job_at(tmp_path)
-    job.run.folder.mkdir()
-    manifest = dict.fromkeys(("recipe", "fingerprint", "backend", "seed", "fold", "classes"), 0) | {"table": "other"}
-    (job.run / "manifest.json").write_text(json.dumps(manifest))
     job.check()
-    (job.run / "result.json").write_text(json.dumps(RESULT))
-    with pytest.raises(ValueError, match=r"another table \(other\) than the recipe gives now \(t\)"):
+    job.run.folder.mkdir()
+    (job.run / "manifest.json").write_text(json.dumps(MANIFEST | changes))
+    if complete:
+        (job.run / "result.json").write_text(json.dumps(RESULT))
+    with pytest.raises(ValueError, match=message) if message else contextlib.nullcontext():
         job.check()

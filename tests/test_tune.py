@@ -124,20 +124,31 @@ from typing import Annotated
 from kcomp import space
 from kcomp.recipe import Recipe
 
+ROWS = {"fingerprint": "t", 0: None, 1: None}
+
+class Table:
+    def fingerprint(self):
+        return ROWS["fingerprint"]
+
+    def pseudo_record(self, fold):
+        return ROWS[fold]
+
 @dataclass(frozen=True)
 class Config:
     x: Annotated[float, space.Uniform(0.0, 1.0)] = 0.5
     pair: Annotated[tuple[int, ...], space.Choice((1, 2), (3,))] = (3,)
     kind: str = "sound"
 
-recipe = Recipe(Config(), table=print, batches=print, model=print, stages=print)
+recipe = Recipe(Config(), table=lambda values: Table(), batches=print, model=print, stages=print)
 """
 TRAINING = """
 import json, pathlib, sys, time
 folder, kind, scores = pathlib.Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+manifest = dict(zip(("fingerprint", "backend", "seed", "fold", "table"), json.loads(sys.argv[4])))
 if kind != "sound":
     sys.exit("kcomp: " + kind)
 folder.mkdir(parents=True, exist_ok=True)
+(folder / "manifest.json").write_text(json.dumps({"recipe": "made_up", "classes": [], **manifest}))
 log = folder / "log.csv"
 done = log.read_text().splitlines() if log.exists() else ["epoch,log_loss,accuracy"]
 for epoch in range(len(done), len(scores) + 1):
@@ -163,7 +174,9 @@ def made_up(folder, monkeypatch, *, folds=(0,), kind="sound", epochs=3):
         values, fold = parse_values(loaded.recipe.values, sets), int(told["--fold"])
         scores = [values["x"] + fold + 1 / epoch for epoch in range(1, epochs + 1)]
         output.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-S", "-c", TRAINING, str(search.run(values, fold).folder), kind, json.dumps(scores)]
+        run = search.run(values, fold)
+        kept = json.dumps([run.folder.parent.name, "jax", 0, fold, "t"])
+        command = [sys.executable, "-S", "-c", TRAINING, str(run.folder), kind, json.dumps(scores), kept]
         with output.open("wb") as file:
             started.append(subprocess.Popen(command, stderr=file))
         return started[-1]
@@ -207,6 +220,38 @@ def test_a_search_has_as_many_trials_as_asked_for(place, tmp_path, monkeypatch):
     assert kept == values[:2]
     with pytest.raises(ValueError, match="asks for more trials than are complete: 3"):
         report.best_runs(search, study, 4)
+
+
+def rows_of(search):
+    """What the recipe's table will say of itself."""
+    return search.loaded.recipe.table.__globals__["ROWS"]
+
+
+def test_scores_of_other_data_belong_to_another_search(tmp_path, monkeypatch):
+    search, _ = made_up(tmp_path, monkeypatch, folds=(0, 1))
+    keys = {search.key}
+    for name, value in (("fingerprint", "u"), (1, {"rows": 3, "sha256": "p"}), (1, {"rows": 3, "sha256": "q"})):
+        changed, _ = made_up(tmp_path, monkeypatch, folds=(0, 1))
+        rows_of(changed)[name] = value
+        keys.add(changed.key)
+        rows_of(changed).update({"fingerprint": "t", 1: None})
+    assert len(keys) == 4
+    assert made_up(tmp_path, monkeypatch, folds=(0, 1))[0].key == search.key
+
+
+@pytest.mark.parametrize("name", ["fingerprint", 0])
+def test_a_run_of_other_data_is_not_taken(name, tmp_path, monkeypatch):
+    search, _ = made_up(tmp_path, monkeypatch)
+    worker.Worker(search, storage.open_study(search, "study.db"), 1, True, print).work()
+    changed, again = made_up(tmp_path, monkeypatch)
+    before, rows_of(changed)[name] = rows_of(changed)[name], "other"
+    study = storage.open_study(changed, "study.db")
+    with pytest.raises(ValueError, match=r"holds a run with .*; this one has 'other'"):
+        worker.Worker(changed, study, 1, True, print).work()
+    assert not again and [trial.state for trial in study.trials] == [TrialState.RUNNING]
+    rows_of(changed)[name] = before  # the trial goes on, under its number, once the folder can be taken
+    worker.Worker(changed, study, 1, True, print).work()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
 
 @pytest.mark.parametrize("place", PLACES)

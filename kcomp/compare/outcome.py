@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from kcomp import launch
-from kcomp.runs import Run, made_by
+from kcomp.runs import Run, check_own
 from kcomp.statistics import Interval, mcnemar, paired_interval, row_values
 
 Key = tuple[str, int, int]  # label, seed, fold
@@ -39,8 +39,10 @@ def trained_runs(
             name = f"{backend}-seed{seed}-fold{fold}"
             usual = Run(Path("runs") / setup["name"] / setup["fingerprint"] / name)
             own = Run(folder / "runs" / (name if label == backend else f"{label.replace(' ', '-')}-{name}"))
-            run = usual if label == backend and complete(usual, setup, backend) else own
-            if not complete(run, setup, backend):
+            wanted = {name: setup[name] for name in ("fingerprint", "table")}
+            wanted |= {"pseudo": setup.get("pseudo", {}).get(str(fold)), "backend": backend, "seed": seed, "fold": fold}
+            run = usual if label == backend and complete(usual, wanted) else own
+            if not complete(run, wanted):
                 command = ["train", str(recipe), "--seed", str(seed), "--fold", str(fold), "-o", str(run.folder)]
                 code = launch.kcomp([*command, *arguments], backend)
                 if code:
@@ -50,15 +52,13 @@ def trained_runs(
     return found
 
 
-def complete(run: Run, setup: Mapping[str, Any], backend: str) -> bool:
-    """Whether a run is complete, of this recipe and table, and this backend's alone from the recipe's own start;
-    `kcomp train` says what is wrong with a run of another one."""
-    if not run.complete:
+def complete(run: Run, wanted: Mapping[str, Any]) -> bool:
+    """Whether the run that is wanted is there and complete; `kcomp train` says what is wrong with another one."""
+    try:
+        check_own(run, wanted)
+    except ValueError:
         return False
-    kept = run.manifest
-    same = all(kept[name] == setup[name] for name in ("fingerprint", "table"))
-    same = same and kept.get("pseudo") == setup.get("pseudo", {}).get(str(kept["fold"]))
-    return same and made_by(kept) == backend
+    return run.complete
 
 
 def outcome(runs: Mapping[Key, Run]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kcomp.bound import bound
-from kcomp.runs import Run
+from kcomp.runs import Run, check_own
 
 KCOMP = (sys.executable, "-m", "kcomp.cli")
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
@@ -24,6 +24,7 @@ class Job:
     folder:  the run folder, as `kcomp train` names it, below the sweep's root.
     monitor: the score that is shown while it trains.
     table:   hash of the table that the recipe gives now.
+    pseudo:  of the pseudo-labels that it gives now for this fold, as the manifest has it.
     """
 
     recipe: str
@@ -35,6 +36,7 @@ class Job:
     fingerprint: str
     table: str
     monitor: str
+    pseudo: dict[str, Any] | None = None
 
     @property
     def run(self) -> Run:
@@ -60,15 +62,8 @@ class Job:
         return asdict(self)
 
     def check(self) -> None:
-        """ValueError where the folder holds a complete run of another table: `kcomp train` would refuse it too."""
-        if not self.run.complete:
-            return
-        held = self.run.manifest["table"]
-        if held != self.table:
-            raise ValueError(
-                f"{self.folder} is complete, but of another table ({held}) than the recipe gives now ({self.table}); "
-                "choose another folder with -o, or remove that one"
-            )
+        """ValueError where the folder holds another run, begun or complete: known before hours of work."""
+        check_own(self.run, asdict(self))
 
     def logged(self) -> dict[str, Any] | None:
         """The last epoch in the run folder's log.csv, None before the first."""

@@ -86,7 +86,7 @@ def jobs_of(asked: Asked, loaded: Any, texts: dict[str, str]) -> list[Job]:
     }
     root = Path(asked.root)
     return [
-        Job(backend=backend, seed=seed, fold=fold, folder=str(folder), **common)
+        Job(backend=backend, seed=seed, fold=fold, folder=str(folder), pseudo=table.pseudo_record(fold), **common)
         for seed in asked.seeds
         for fold in folds_of(table, asked.folds)
         for backend in asked.backends

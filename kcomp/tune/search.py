@@ -12,7 +12,7 @@ import numpy as np
 
 from kcomp import scores, space
 from kcomp.recipe import Loaded
-from kcomp.runs import Run, default_folder
+from kcomp.runs import Run, check_own, default_folder
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Search:
     def key(self) -> str:
         """12 hexadecimal digits: searches whose scores cannot be compared have different ones."""
         parts = [self.loaded.fingerprint(), self.backend, self.folds, self.seed, self.metric, sorted(self.ranges)]
+        parts += [self.data({}, fold) for fold in self.folds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     @property
@@ -55,6 +56,19 @@ class Search:
     @property
     def lower(self) -> bool:
         return self.metric in scores.LOWER_IS_BETTER
+
+    def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
+        """What a manifest says of the rows that these values are trained on and scored by."""
+        recipe = self.loaded.with_values(**values).recipe
+        table = recipe.table(recipe.values)
+        return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
+
+    def check(self, values: Mapping[str, Any], fold: int) -> None:
+        """ValueError where the run folder of these values holds another run, as one of a table that has changed."""
+        run = self.run(values, fold)
+        if (run / "manifest.json").is_file():
+            wanted = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
+            check_own(run, wanted | {"seed": self.seed, "fold": fold} | self.data(values, fold))
 
     def run(self, values: Mapping[str, Any], fold: int) -> Run:
         """The run folder in which `kcomp train` trains these values."""

@@ -83,10 +83,12 @@ class Attempt:
         return float(np.mean(self.scores))
 
     def train(self, position: int, fold: int) -> str | None:
-        """Train a fold; an error, or an empty one where the trial was pruned."""
+        """Train a fold; an error, or an empty one where the trial was pruned. ValueError where its folder holds
+        another run: the trial stays open, for nothing is wrong with its values."""
         search, values, number = self.worker.search, self.found.values, self.found.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"
         run = search.run(values, fold)
+        search.check(values, fold)
         command = search.command(values, fold)
         with Training(command, search.backend, run, output) as training:
             for log in training.logs():
