@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        return read_checked(self / "result.json", ("scores", "seconds"))
+        """A score that is not a number is null in the file, and NaN here."""
+        kept = read_checked(self / "result.json", ("scores", "seconds"))
+        scores = {name: math.nan if value is None else value for name, value in kept["scores"].items()}
+        return kept | {"scores": scores}
 
     @property
     def weights(self) -> list[Path]:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from test_training import TINY, write
 
+from kcomp.files import write_json
 from kcomp.recipe import Loaded, Recipe
 from kcomp.sweep import board, jobs, machine, pool
 from kcomp.sweep.machine import Share
@@ -110,6 +112,23 @@ def test_a_plan_names_the_folders_that_training_uses_and_each_once(tmp_path):
     assert len({job["folder"] for job in found["jobs"]}) == 16 * len(INSTALLED)
 
 
+@pytest.mark.parametrize(
+    ("said", "given", "wanted"), [(None, [], None), ("torch", [], "torch"), ("torch", ["--backends", "jax"], "jax")]
+)
+def test_the_environment_names_the_backend_where_the_command_line_does_not(said, given, wanted, monkeypatch):
+    from kcomp.commands.sweep import sweep
+
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if said:
+        monkeypatch.setenv("KERAS_BACKEND", said)
+    assert sweep.make_context("sweep", ["tiny.py", *given]).params["backends"] == wanted
+
+
+def test_a_backend_in_the_environment_that_is_none_is_refused(tmp_path):
+    done = conftest.kcomp("sweep", "tiny.py", backend="tensorflow", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "the backend must be jax or torch; received 'tensorflow'" in done.stderr
+
+
 def test_the_machine_is_shared_out(monkeypatch):
     monkeypatch.setattr(machine, "usable_cores", lambda: 16)
     monkeypatch.setattr(machine, "memory", lambda: 24 * 2**30)
@@ -138,6 +157,7 @@ def job_at(folder, seed=0):
     return jobs.Job("r.py", "torch", seed, 0, {"size": "1"}, str(folder / f"run{seed}"), "f", "t", "log_loss")
 
 
+MANIFEST = {"recipe": "r", "fingerprint": "f", "backend": "torch", "seed": 0, "fold": 0, "table": "t", "classes": []}
 RESULT = {"scores": {"log_loss": 0.25}, "seconds": 1, "epochs": 2}
 STAND_IN = """
 import json, os, sys, time
@@ -155,6 +175,27 @@ json.dump(RESULT, open(folder + "/result.json", "w"))
 
 def stand_in(job):
     return [sys.executable, "-c", STAND_IN, job.folder, str(job.seed)]
+
+
+def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
+    from rich.console import Console
+
+    from kcomp.table import print_table, run_row
+
+    progress = Progress(job_at(tmp_path))
+    progress.start()
+    progress.line("epoch   1/2  all  rate 1e-3  loss 1.0  log_loss nan  9 images/s")
+    assert math.isnan(progress.score)
+    write_json(progress.job.run / "result.json", RESULT | {"scores": {"log_loss": math.nan, "accuracy": 0.5}})
+    assert '"log_loss": null' in (progress.job.run / "result.json").read_text()
+    progress.finish(0)
+    console = Console(width=200, record=True)
+    shown = board.Board(console, [progress], 1)
+    console.print(shown.table())
+    (progress.job.run / "manifest.json").write_text(json.dumps(MANIFEST))
+    print_table(Console(), [run_row(progress.job.run)])
+    assert "log_loss nan" in shown.line(progress) and "log_loss nan" in console.export_text()
+    assert capsys.readouterr().out.count(" nan ") == 2  # the board's and the one of `kcomp runs`
 
 
 def test_so_many_run_side_by_side_each_on_its_device_and_a_failure_stops_nothing(tmp_path):
@@ -387,7 +428,6 @@ def test_what_fails_is_named_with_its_log(tmp_path):
         assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
-MANIFEST = {"recipe": "r", "fingerprint": "f", "backend": "torch", "seed": 0, "fold": 0, "table": "t", "classes": []}
 BEGAN = {"device": "cpu", "versions": {}}
 HISTORY = [{"epoch": 1, "backend": "jax", **BEGAN}, {"epoch": 2, "backend": "torch", **BEGAN}]
 

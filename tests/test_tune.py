@@ -239,6 +239,19 @@ def test_scores_of_other_data_belong_to_another_search(tmp_path, monkeypatch):
     assert made_up(tmp_path, monkeypatch, folds=(0, 1))[0].key == search.key
 
 
+def test_a_score_that_is_no_number_fails_its_trial_for_good(tmp_path, monkeypatch):
+    """JSON keeps NaN as null. The trial is not left open, which the next worker would go on with."""
+    search, started = made_up(tmp_path, monkeypatch)
+    worker.Worker(search, storage.open_study(search, "study.db"), 1, True, print).work()
+    [result] = Path("runs").rglob("result.json")
+    result.write_text(json.dumps({"scores": {"log_loss": None}, "seconds": 1}))
+    study = storage.open_study(search, "other.db")
+    storage.lock_path(search, 0).unlink()
+    worker.Worker(search, study, 1, True, print).work()
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] and len(started) == 1
+    assert study.trials[0].user_attrs["error"] == "log_loss of fold 0 is nan"
+
+
 @pytest.mark.parametrize("name", ["fingerprint", 0])
 def test_a_run_of_other_data_is_not_taken(name, tmp_path, monkeypatch):
     search, _ = made_up(tmp_path, monkeypatch)

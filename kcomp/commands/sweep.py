@@ -11,13 +11,14 @@ from kcomp import launch
 from kcomp.commands.common import check_place, output_option
 from kcomp.usage import UsageError, numbers, readable_errors
 
+BACKENDS = "jax, torch or jax,torch; default: $KERAS_BACKEND, else what is installed, JAX first."
 SET = "A value, or several with commas between; repeat it for more, and for values that are tuples."
 JOBS = "Runs side by side; default: one a GPU, or what cores and memory allow."
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--backends", default=None, help="jax, torch or jax,torch; default: what is installed, JAX first.")
+@click.option("--backends", envvar="KERAS_BACKEND", help=BACKENDS)
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE,...", help=SET)

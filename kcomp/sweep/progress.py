@@ -55,7 +55,7 @@ class Progress:
         self.epoch, self.epochs, self.latest = int(found[1]), int(found[2]), time.monotonic()
         if not self.first:
             self.first, self.began = self.epoch, self.latest
-        score = re.search(rf" {self.job.monitor} (-?[\d.]+)", text)
+        score = re.search(rf" {self.job.monitor} (-?[\d.]+|nan)", text)
         self.score = float(score[1]) if score else self.score
 
     def finish(self, code: int) -> None:
