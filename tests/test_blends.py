@@ -8,9 +8,9 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
 from kcomp import scores
-from kcomp.commands.ensemble import METRICS
 from kcomp.ensemble import (
     METHODS,
+    METRICS,
     averages,
     diversity,
     gains,

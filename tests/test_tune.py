@@ -452,6 +452,9 @@ def test_a_search_on_each_backend(backend, tmp_path):
     if backend == "torch":
         return
     listed = conftest.kcomp(*command, "--best", "2", cwd=tmp_path).stdout.split()
+    other = conftest.kcomp(*command, "--best", "2", "--metric", "accuracy", cwd=tmp_path, check=False)
+    assert other.returncode == 2 and f"the searches of this recipe are {page.parent.name}" in other.stderr
+    assert len(list(tmp_path.glob("tune/tiny/*"))) == 1
     assert len(listed) == 2 and all((tmp_path / folder / "oof.csv").is_file() for folder in listed)
     joined = conftest.kcomp("ensemble", *listed, cwd=tmp_path)
     assert "mean of 2" in joined.stdout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument
-from kcomp.ensemble import METHODS
+from kcomp.ensemble import METHODS, METRICS
 from kcomp.usage import UsageError, readable_errors
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from kcomp.ensemble.group_judging import Judged
     from kcomp.ensemble.methods import Fitted
 
-METRICS = ("accuracy", "log_loss", "macro_f1", "roc_auc")
 GROUP_BY = (
     "Compare ensembles of members that differ in one thing: seed, fold, value, model, backend; or several, by commas."
 )

@@ -6,9 +6,8 @@ import click
 
 from kcomp import launch
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
+from kcomp.ensemble import METRICS
 from kcomp.usage import readable_errors
-
-METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc")
 
 
 @click.command()

@@ -9,12 +9,12 @@ import click
 
 from kcomp import launch
 from kcomp.commands.common import backend_option, use_backend
+from kcomp.ensemble import METRICS
 from kcomp.usage import UsageError, readable_errors
 
 if TYPE_CHECKING:
     from kcomp.tune.search import Search
 
-METRICS = ("accuracy", "log_loss", "macro_f1", "roc_auc")
 STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
 BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
 
@@ -50,6 +50,8 @@ def tune(recipe: Path, **chosen: Any) -> None:
     from kcomp.tune import report, storage
     from kcomp.tune.worker import Worker
 
+    if chosen["best"] is not None:
+        check_known(search)
     study = storage.open_study(search, chosen["storage"] or str(search.folder / "study.db"))
     if chosen["best"] is not None:
         for folder in report.best_runs(search, study, chosen["best"]):
@@ -82,9 +84,20 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     metric = chosen["metric"] or loaded.recipe.monitor or "log_loss"
     folds = tuple(wanted_folds(loaded, chosen["folds"]))
     search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
-    if search.ranges:  # says what is wrong with them before anything is written
+    if search.ranges and chosen["best"] is None:  # says what is wrong with them before anything is written
         search.folder.mkdir(parents=True, exist_ok=True)
     return search
+
+
+def check_known(search: "Search") -> None:
+    """UsageError where this search was never begun: another option makes it another one."""
+    if not search.folder.is_dir():
+        known = sorted(folder.name for folder in search.folder.parent.glob("*") if folder.is_dir())
+        said = f"the searches of this recipe are {', '.join(known)}" if known else "this recipe has none yet"
+        raise UsageError(
+            f"--best takes the options that the search had; there is no search {search.folder.name} in "
+            f"{search.folder.parent}: {said}"
+        )
 
 
 def work_together(workers: int) -> None:

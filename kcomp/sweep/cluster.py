@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 
 RETRIES = 20  # of a job whose worker or node was lost; it goes on where its run folder stands
 PAUSE = 0.5  # seconds between two looks
+TOKEN = ".sweep-"  # what the names of the files begin with that show shared storage
+STALE = 30 * 86400.0  # seconds, after which such a file is of a sweep that was killed
 SEEN = 30.0  # seconds until a file that another machine wrote must be seen here: network storage may take some
 
 
@@ -110,7 +112,7 @@ def run(jobs: Sequence[Progress], sources: Mapping[str, str], part: Part, show: 
                     running[remote.remote(order, number, listener)] = number
                 done, _ = ray.wait(list(running), timeout=PAUSE)
                 with contextlib.suppress(ray.exceptions.RayError):  # it only tells what is shown
-                    heard(jobs, ray.get(listener.take.remote(), timeout=10))
+                    heard(jobs, running.values(), ray.get(listener.take.remote(), timeout=10))
                 for reference in done:
                     ended(jobs[running.pop(reference)], reference)
                 show()
@@ -127,7 +129,10 @@ def token(jobs: Sequence[Progress]) -> Iterator[Path]:
     """A file beside the runs: a machine that sees it shares their storage."""
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
-    path = root / f".sweep-{uuid.uuid4().hex}"
+    for old in root.glob(f"{TOKEN}*"):  # of a sweep that was killed
+        if time.time() - old.stat().st_mtime > STALE:
+            old.unlink(missing_ok=True)
+    path = root / f"{TOKEN}{uuid.uuid4().hex}"
     path.touch()
     try:
         yield path
@@ -140,8 +145,11 @@ def order_of(job: Job, sources: Mapping[str, str], shared: Path, threads: int) -
     return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
 
 
-def heard(jobs: Sequence[Progress], said: Sequence[tuple[int, str | None, str]]) -> None:
+def heard(jobs: Sequence[Progress], running: Collection[int], said: Sequence[tuple[int, str | None, str]]) -> None:
+    """Take in what tasks tell of themselves; what comes late, of a job that has ended since, is nothing."""
     for number, place, text in said:
+        if number not in running:
+            continue
         if place is not None:
             jobs[number].start(place)
         elif jobs[number].state == RUNNING:

@@ -42,8 +42,7 @@ def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]
 
 def own(loaded: Loaded) -> list[dict[str, str]]:
     """What the recipe's `sweep()` asks for, as texts."""
-    assert loaded.recipe.sweep is not None
-    asked = loaded.recipe.sweep()
+    asked = loaded.recipe.sweep() if loaded.recipe.sweep else None
     if not isinstance(asked, Sequence) or not asked or not all(isinstance(one, Mapping) for one in asked):
         raise ValueError(
             "the recipe's sweep() must return a list of dicts of values, such as [{'image_size': 160}]; "
