@@ -14,6 +14,7 @@ from kcomp.bound import bound
 from kcomp.cache import cache_folder
 
 BACKENDS = ("jax", "torch")
+THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
@@ -90,20 +91,27 @@ def kcomp(arguments: Sequence[str], backend: str) -> int:
     return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, check=False).returncode
 
 
+def end_of(code: int, said: str) -> str:
+    """Why a process ended with this code, not 0: what it said last, unless a signal ended it."""
+    if code >= 0:
+        return said
+    return f"ended by signal {-code}" + (" (perhaps for want of memory)" if code == -9 else "")
+
+
 def start_bound(
     arguments: Sequence[str], *, backend: str | None = None, output: Path | None = None, threads: int | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start `kcomp ARGUMENTS` in a process that ends when this one does, even by kill -9.
 
-    backend: None for this process's; output: the file for what it prints, None for the terminal; threads: for
-    PyTorch's operations, where the environment does not say.
+    backend: None for this process's; output: the file for what it prints, None for the terminal; threads: its share of
+    the cores, where the environment does not say.
     """
     command = bound([sys.executable, "-m", "kcomp.cli", *arguments])
     environment = dict(os.environ)
     if backend is not None:
         environment["KERAS_BACKEND"] = backend
-    if threads is not None:
-        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    for name in THREADS if threads is not None else ():
+        environment.setdefault(name, str(threads))
     if output is None:
         return subprocess.Popen(command, env=environment)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import math
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from kcomp.files import read_json, remove_leftovers, write_atomically, write_csv
 from kcomp.recipe import Loaded, load
 from kcomp.values import values_as_json, values_from_json
 
+LOOKS = 5  # at a lock, 0.05 s apart: `Run.busy` holds one for a moment
 STATE = "state/epoch.npz"  # written when an epoch is recorded
 NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes")  # in every manifest
 PARTS = ("backend", "device", "versions")  # of a manifest: what may change when a run is continued
@@ -217,10 +219,14 @@ def locked(run: Run) -> Iterator[None]:
     run.folder.mkdir(parents=True, exist_ok=True)
     before = set(run.folder.iterdir())
     with (run / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another process is training {run.folder}; wait for it, or end it") from None
+        for attempt in range(LOOKS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == LOOKS - 1:
+                    raise RuntimeError(f"another process is training {run.folder}; wait for it, or end it") from None
+                time.sleep(0.05)
         remove_leftovers(run.folder)
         try:
             yield

@@ -1,7 +1,9 @@
 """Files are whole or absent, whatever happens while they are written; a run has one trainer."""
 
+import fcntl
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -53,6 +55,16 @@ except RuntimeError as error: print(error)
             "another process is training" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
         )
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "free\n"
+
+
+def test_a_look_at_the_lock_does_not_end_a_training(tmp_path):
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        with locked(Run(tmp_path)):
+            assert Run(tmp_path).busy
+    assert not Run(tmp_path).busy
 
 
 def test_a_refused_run_removes_its_own_files_and_no_others(tmp_path):

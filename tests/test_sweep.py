@@ -198,6 +198,14 @@ def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
     assert capsys.readouterr().out.count(" nan ") == 2  # the board's and the one of `kcomp runs`
 
 
+def test_a_job_that_the_system_ended_says_so(tmp_path):
+    progress = Progress(job_at(tmp_path))
+    progress.start()
+    progress.line("epoch   1/2  all  rate 1e-3  loss 1.0  log_loss 0.5  9 images/s")
+    progress.finish(-9)
+    assert progress.state == FAILED and progress.last == "ended by signal 9 (perhaps for want of memory)"
+
+
 def test_so_many_run_side_by_side_each_on_its_device_and_a_failure_stops_nothing(tmp_path):
     progress = [Progress(job_at(tmp_path, seed)) for seed in range(5)]
     seen = []

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from kcomp.bound import bound
+from kcomp.launch import THREADS
 from kcomp.runs import Run, check_own
 
 KCOMP = (sys.executable, "-m", "kcomp.cli")
-THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kcomp.launch import end_of
 from kcomp.sweep.jobs import Job
 
 WAITING, RUNNING, ELSEWHERE, COMPLETE, FAILED = "waiting", "running", "elsewhere", "complete", "failed"
@@ -62,7 +63,7 @@ class Progress:
         """Take in that the job's process has ended: what counts is the run folder."""
         if not self.job.run.complete:
             self.state = FAILED
-            self.last = self.last if code else "the run was not finished"
+            self.last = end_of(code, self.last) if code else "the run was not finished"
             return
         result = self.job.run.result
         self.state, self.score = COMPLETE, result["scores"][self.job.monitor]

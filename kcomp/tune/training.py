@@ -44,7 +44,7 @@ class Training:
         """
         seen = 0
         while True:
-            busy, ended = self.run.busy, self.process is not None and self.process.poll() is not None
+            busy, code = self.run.busy, None if self.process is None else self.process.poll()
             complete = self.run.complete
             log = self.run.log()
             for count in range(seen + 1, len(log) + 1):
@@ -52,8 +52,8 @@ class Training:
             seen = max(seen, len(log))
             if complete:
                 return
-            if ended:
-                self.error = last_line(self.output)
+            if code is not None:
+                self.error = launch.end_of(code, last_line(self.output))
                 if BUSY not in self.error:
                     return
                 self.process = None
