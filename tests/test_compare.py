@@ -315,9 +315,10 @@ def test_the_tolerances_of_a_layer(exact, jax, torch, found):
 
 
 def test_only_the_first_update_that_moves_is_judged():
-    def probe(label, straight, reordered):
+    def probe(label, straight, reordered, alone=6.0):
         start = [[3.0, 4.0]]
         paths = {"trajectory/straight": start + straight, "trajectory/reordered 1": start + reordered}
+        paths["optimizer"] = [*start, [3.0, 5.0], [3.0, alone]]
         answer = {"straight": {"losses": [1.0, 1.0], "digest": label}, "batches": "b", "starting_weights": {"w": "1"}}
         return Probe(label, label, answer, {name: np.array(path) for name, path in paths.items()})
 
@@ -332,6 +333,17 @@ def test_only_the_first_update_that_moves_is_judged():
         assert found["first_distance"] == pytest.approx(moved / np.hypot(3, 5)) and found["tolerance"] == pytest.approx(
             3.2e-4 / np.hypot(3, 5)
         )
+    assert found["optimizer"] == {
+        "updates": 2,
+        "apart": 0.0,
+        "tolerance": pytest.approx(32 * 2**-23 * 3.5),
+        "alike": True,
+    }
+    for end, same in ((6 + 2.5e-5, True), (6 + 3e-5, False), (np.nan, False)):  # 2 long, from weights 5 long
+        rule = diverge([jax, probe("torch", [[3.0, 5.0], [3.0, 6.0]], [[3.0, 5.0], [3.0, 6.0]], end)], costs)[
+            "optimizer"
+        ]
+        assert rule["alike"] is same
     assert found["repeats"]["jax"]["identical"] and not found["repeats"]["torch"]["identical"]
     broken = probe("torch", [[3.0, np.nan], [3.0, np.nan]], [[3.0, 5.0], [3.0, 6.0]])
     still = probe("torch", [[3.0, 4.0], [3.0, 4.0]], [[3.0, 4.0], [3.0, 4.0]])
@@ -346,7 +358,7 @@ def hand_run(folder, right, rows=20):
     folder.mkdir(parents=True)
     write_probabilities(folder / "oof.csv", ids, ["a", "b"], given)
     write_probabilities(folder / "labels.csv", ids[::-1], ["a", "b"], truth[::-1])
-    write_json(folder / "result.json", {"scores": {"accuracy": right / rows, "log_loss": 1.0, "macro_f1": 1.0, "roc_auc": None}})  # fmt: skip
+    write_json(folder / "result.json", {"scores": {"accuracy": right / rows, "log_loss": 1.0, "macro_f1": 1.0, "roc_auc": None}, "seconds": 1.0})  # fmt: skip
     return Run(folder)
 
 

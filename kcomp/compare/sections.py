@@ -186,7 +186,7 @@ def outcome(found: Mapping[str, Any]) -> Section:
     header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in scores.NAMES), "run"]
     rows = [
         [row["label"], str(row["seed"]), str(row["fold"])]
-        + ["–" if row[name] is None else f"{row[name]:.4f}" for name in scores.NAMES]
+        + ["–" if np.isnan(row[name]) else f"{row[name]:.4f}" for name in scores.NAMES]
         + [row["folder"]]
         for row in found["scores"]
     ]
