@@ -149,7 +149,7 @@ def run_folder(folder, complete):
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")
     if complete:
-        (folder / "result.json").write_text("{}")
+        (folder / "result.json").write_text(json.dumps({"scores": {}, "seconds": 1.0}))
     return folder
 
 
