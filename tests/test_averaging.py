@@ -137,7 +137,9 @@ TRAIN = ("train", "recipe.py", "--seed", "3", "--set", "schedule=tail")
 EXACT = ["epoch", "stage", "rate", "loss", "log_loss", "accuracy"]
 
 
-@pytest.mark.parametrize(("backend", "average"), [("jax", "ema"), ("torch", "ema"), ("torch", "swa")])
+@pytest.mark.parametrize(
+    ("backend", "average"), [("jax", "ema"), pytest.param("torch", "ema", marks=pytest.mark.slow), ("torch", "swa")]
+)
 def test_a_killed_run_continues_as_if_nothing_had_happened(backend, average, tmp_path, monkeypatch):
     (tmp_path / "recipe.py").write_text(RECIPE)
     train = (*TRAIN, "--set", f"average={average}")
