@@ -24,7 +24,7 @@ SHOWN = 10  # of the best trials, in the terminal
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
     """The complete trials, the best first; of trials with the same values the first."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ordered = sorted(complete, key=lambda trial: trial.value if search.lower else -trial.value)  # type: ignore
+    ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]
 
 
