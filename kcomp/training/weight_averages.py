@@ -1,5 +1,6 @@
 """Averages of a network's weights over a stage: EMA after every update, SWA at the ends of epochs."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from kcomp.training.keepers import Keeper
 from kcomp.training.session import Session
 
 
-class WeightAverage(Keeper):
+class WeightAverage(Keeper, ABC):
     """The average, in variables beside the network's own, of every float weight that the stage may change.
 
     Batch normalisation's statistics are among them where the stage trains it; frozen layers' weights are their own
@@ -48,9 +49,9 @@ class WeightAverage(Keeper):
             for value, source in zip(self.values, self.sources, strict=True):
                 value.assign(value.value + (ops.stop_gradient(source.value) - value.value) * share)
 
+    @abstractmethod
     def taken(self) -> list[int]:
         """The epochs of the run, counted from 1, whose weights the average must beat beside the kept one's."""
-        raise NotImplementedError
 
     def complete(self) -> None:
         """Put the whole average into the network, for good."""
