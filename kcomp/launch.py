@@ -7,13 +7,14 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kcomp.bound import bound
 from kcomp.cache import cache_folder
 
 BACKENDS = ("jax", "torch")
+KCOMP = (sys.executable, "-m", "kcomp.cli")
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
@@ -87,8 +88,20 @@ def keep_freed_memory() -> None:
 
 def kcomp(arguments: Sequence[str], backend: str) -> int:
     """Run `kcomp ARGUMENTS` in a process with that backend, and return its exit code."""
-    command = [sys.executable, "-m", "kcomp.cli", *arguments]
-    return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, check=False).returncode
+    return subprocess.run([*KCOMP, *arguments], env=environment(backend), check=False).returncode
+
+
+def environment(backend: str | None = None, *, threads: int | None = None, device: str | None = None) -> dict[str, str]:
+    """The environment of a process that is started: its backend, its share of the cores (what is set already stays),
+    the name of its GPU; None for this process's."""
+    found = dict(os.environ)
+    if backend is not None:
+        found["KERAS_BACKEND"] = backend
+    for name in THREADS if threads is not None else ():
+        found.setdefault(name, str(threads))
+    if device is not None:
+        found["CUDA_VISIBLE_DEVICES"] = device
+    return found
 
 
 def end_of(code: int, said: str) -> str:
@@ -99,21 +112,15 @@ def end_of(code: int, said: str) -> str:
 
 
 def start_bound(
-    arguments: Sequence[str], *, backend: str | None = None, output: Path | None = None, threads: int | None = None
+    arguments: Sequence[str], environ: Mapping[str, str], output: Path | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start `kcomp ARGUMENTS` in a process that ends when this one does, even by kill -9.
 
-    backend: None for this process's; output: the file for what it prints, None for the terminal; threads: its share of
-    the cores, where the environment does not say.
+    output: the file for what it prints, None for the terminal.
     """
-    command = bound([sys.executable, "-m", "kcomp.cli", *arguments])
-    environment = dict(os.environ)
-    if backend is not None:
-        environment["KERAS_BACKEND"] = backend
-    for name in THREADS if threads is not None else ():
-        environment.setdefault(name, str(threads))
+    command = bound([*KCOMP, *arguments])
     if output is None:
-        return subprocess.Popen(command, env=environment)
+        return subprocess.Popen(command, env=environ)
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
-        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from kcomp.files import read_json, remove_leftovers, write_atomically, write_csv, write_json
 from kcomp.recipe import Loaded, load
+from kcomp.usage import BusyError
 from kcomp.values import values_as_json, values_from_json
 
 LOOKS = 5  # at a lock, 0.05 s apart: `Run.busy` holds one for a moment
@@ -225,7 +226,7 @@ def locked(run: Run) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if attempt == LOOKS - 1:
-                    raise RuntimeError(f"another process is training {run.folder}; wait for it, or end it") from None
+                    raise BusyError(f"another process is training {run.folder}; wait for it, or end it") from None
                 time.sleep(0.05)
         remove_leftovers(run.folder)
         try:

@@ -9,6 +9,7 @@ from kcomp.files import read_json, write_atomically
 from kcomp.page import Section, Table, html
 from kcomp.runs import Run
 from kcomp.table import cell
+from kcomp.values import as_text
 
 
 def write_page(path: Path, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -16,13 +17,11 @@ def write_page(path: Path, folder: Path, rows: Sequence[Mapping[str, Any]]) -> N
     values = differing([values_of(Path(row["folder"])) for row in rows])
     names = list(dict.fromkeys(name for row in values for name in row))
     header = [name for name in rows[0] if name != "folder"]
-    table = Table(
-        [*header, *names, "folder"],
-        [
-            [*(cell(row[name]) for name in header), *(text(found, name) for name in names), str(row["folder"])]
-            for row, found in zip(rows, values, strict=True)
-        ],
-    )
+    cells = [
+        [cell(row[name]) for name in header] + [as_text(found.get(name, "")) for name in names] + [str(row["folder"])]
+        for row, found in zip(rows, values, strict=True)
+    ]
+    table = Table([*header, *names, "folder"], cells)
     said = f"{len(rows)} runs, {sum(row['seconds'] == 'unfinished' for row in rows)} of them unfinished."
     section = Section("Runs", said, paragraphs=["A click on a header sorts."], tables=[("", table)])
     write_atomically(path, html(f"Runs in {folder}", "kcomp runs", [section], sortable=True).encode())
@@ -43,11 +42,3 @@ def differing(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for name, value in row.items():
             seen.setdefault(name, set()).add(json.dumps(value))
     return [{name: value for name, value in row.items() if len(seen[name]) > 1} for row in values]
-
-
-def text(found: Mapping[str, Any], name: str) -> str:
-    """A value as --set takes it; empty where the run's recipe has no such value."""
-    if name not in found:
-        return ""
-    value = found[name]
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -11,12 +11,20 @@ import click
 EXPLAINED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # their texts stand by themselves
 
 
+BUSY = 75  # the exit code that says: come again later (EX_TEMPFAIL of sysexits.h)
+
+
 class UsageError(Exception):
     """What the user asked for cannot be meant: exit code 2."""
 
 
+class BusyError(RuntimeError):
+    """Another process holds what this one needs: exit code 75."""
+
+
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
-    """Print expected errors as one line and exit with 1 (2 for wrong usage); --debug shows where they came from."""
+    """Print expected errors as one line and exit with 1 (2 for wrong usage, 75 where another process trains the run);
+    --debug shows where they came from."""
 
     @wraps(function)
     def wrapped(*arguments: Any, **options: Any) -> None:
@@ -24,6 +32,8 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
             function(*arguments, **options)
         except UsageError as error:
             fail(error, 2)
+        except BusyError as error:
+            fail(error, BUSY)
         except Exception as error:  # noqa: BLE001  (recipes are programs: theirs can be of any kind)
             fail(error, 1)
 

@@ -77,6 +77,13 @@ def parse_value(name: str, text: str, declared: Any) -> Any:
     raise ValueError(f"{name} is declared as {describe(declared)}, which --set cannot read; change the recipe")
 
 
+def as_text(value: Any) -> str:
+    """A value as `parse_value` reads it: none, true, 1,2,3; a float keeps all its digits."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(as_text, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def check_type(name: str, value: Any, declared: Any) -> None:
     """Raise ValueError unless `value` is of the declared type; a whole number serves as a float."""
     for plain in plain_types(declared):

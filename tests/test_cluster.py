@@ -15,6 +15,7 @@ from test_training import TINY, write
 from kcomp.runs import Run
 from kcomp.sweep import cluster, remote
 from kcomp.sweep.jobs import Job
+from kcomp.sweep.progress import Progress
 from kcomp.sweep.remote import Order
 
 
@@ -87,6 +88,14 @@ def test_where_storage_is_not_shared_a_run_is_continued_there_and_sent_back(tmp_
     logs = [pd.read_csv(tmp_path / name / "log.csv")[EXACT] for name in ("alone", "begun")]
     pd.testing.assert_frame_equal(*logs)
     assert begun.complete and begun.result["scores"] == Run(tmp_path / "alone").result["scores"]
+
+
+def test_what_a_killed_sweep_left_on_shared_storage_goes_and_that_of_a_living_one_stays(tmp_path):
+    progress = Progress(Job("r.py", "torch", 0, 0, {}, str(tmp_path / "r" / "f" / "torch-0"), "f", "t", "log_loss"))
+    (tmp_path / f"{cluster.TOKEN}killed").touch()
+    with cluster.token([progress]) as first, cluster.token([progress]) as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+    assert not list(tmp_path.iterdir())
 
 
 SENT_BACK = """

@@ -94,10 +94,10 @@ def test_a_soup_is_no_framework_and_snapshots_are_several_models(found, tmp_path
 
 def test_members_that_differ_in_values_of_one_recipe(found, tmp_path):
     names = ["r r-0.1-8 jax seed 0", "r r-0.2-8 jax seed 0", "r r-0.3-32 jax seed 0"]
-    levels = "rate=0.1 sizes=8+16; rate=0.2 sizes=8+16; rate=0.3 sizes=32"
+    levels = "rate=0.1 sizes=8,16; rate=0.2 sizes=8,16; rate=0.3 sizes=32"
     assert told(found, "value") == [("r jax seed 0", levels, names)]
     fewer = [one for one in found if "0.3" not in one.fingerprint]
-    assert told(fewer, "value") == [("r jax seed 0", "rate=0.1,0.2", names[:2])]
+    assert told(fewer, "value") == [("r jax seed 0", "rate=0.1; rate=0.2", names[:2])]
     [edited] = [one for one in found if "0.2" in one.fingerprint]
     (edited.runs[0] / "recipe" / "r.py").write_text("# edited")  # another source is another recipe
     assert told(fewer, "value") == []

@@ -28,7 +28,7 @@ compare.sketch compare.jobs compare.verdict compare.divergence compare.outcome
 compare.pictures compare.sections compare.report
 compare.graph compare.pullback compare.experiment compare.arithmetic compare.single compare.trajectory compare.optimizer compare.cost
 compare.environment compare.probe compare
-sweep.machine sweep.variants sweep.jobs sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
+sweep.machine sweep.variants sweep.jobs sweep.process sweep.progress sweep.board sweep.pool sweep.remote sweep.cluster sweep.plan sweep
 tune.search tune.training tune.storage tune.worker tune.pictures tune.report tune
 runs_page
 commands.common commands.train commands.sweep commands.tune commands.predict commands.compare commands.ensemble commands.soup commands.pseudo commands.export commands.submit commands.runs commands

@@ -17,10 +17,12 @@ from test_training import TINY, write
 
 from kcomp.files import write_json
 from kcomp.recipe import Loaded, Recipe
+from kcomp.runs import Run, locked
 from kcomp.sweep import board, jobs, machine, pool
 from kcomp.sweep.machine import Share
 from kcomp.sweep.progress import COMPLETE, FAILED, Progress
 from kcomp.sweep.variants import value_lists, variants
+from kcomp.usage import BUSY
 
 INSTALLED = [parameter.values[0] for parameter in conftest.backends() if not parameter.marks[0].args[0]]
 
@@ -242,12 +244,19 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
 def test_a_run_that_is_taken_just_before_is_not_failed(tmp_path):
     progress = Progress(job_at(tmp_path))
     progress.start()
-    progress.line(f"kcomp: another process is training {progress.job.folder}; wait for it, or end it")
-    pool.ended(progress, 1)
+    progress.finish(BUSY)
     assert progress.state == "elsewhere"
     progress.start()
-    pool.ended(progress, 1)
+    progress.finish(1)
     assert progress.state == FAILED
+
+
+def test_a_run_that_another_process_trains_has_its_own_exit_code(tmp_path):
+    write(tmp_path)
+    with locked(Run(tmp_path / "run")):
+        arguments = ("train", "tiny.py", "-o", "run")
+        done = conftest.kcomp(*arguments, backend=INSTALLED[-1], cwd=tmp_path, check=False)
+    assert done.returncode == BUSY and "another process is training" in done.stderr
 
 
 def test_lines_tell_how_far_a_job_is(tmp_path, monkeypatch):

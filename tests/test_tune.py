@@ -18,13 +18,13 @@ import pytest
 from kcomp import launch, space
 from kcomp import recipe as recipes
 from kcomp.runs import Run
-from kcomp.values import parse_values
+from kcomp.values import as_text, parse_values
 
 optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 
 from kcomp.tune import pictures, report, storage, worker  # noqa: E402
-from kcomp.tune.search import Search, as_text, hopeless  # noqa: E402
+from kcomp.tune.search import Search, hopeless  # noqa: E402
 from kcomp.tune.training import last_line  # noqa: E402
 
 

@@ -1,6 +1,5 @@
 """`kcomp tune`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,11 +100,13 @@ def check_known(search: "Search") -> None:
 
 
 def work_together(workers: int) -> None:
-    """Start this command once a worker, each in a process of its own, and wait for all."""
+    """Start this command once a worker, each in a process of its own with its share of the machine; wait for all."""
+    from kcomp.sweep import machine
+
+    share = machine.share(workers, workers)
     arguments = [*sys.argv[1:], "--workers", "1", "--as-worker"]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores // workers)
-    found = [launch.start_bound(arguments, threads=threads) for _ in range(workers)]
+    environs = [launch.environment(threads=share.threads, device=share.device(slot)) for slot in range(workers)]
+    found = [launch.start_bound(arguments, environ) for environ in environs]
     codes = [process.wait() for process in found]
     if any(codes):
         raise RuntimeError(f"{sum(map(bool, codes))} of {workers} workers failed; the same command goes on")

@@ -9,6 +9,7 @@ from kcomp.ensemble.blending import Member
 from kcomp.files import read_json
 from kcomp.launch import BACKENDS
 from kcomp.runs import Run
+from kcomp.values import as_text
 
 FACTORS = ("seed", "fold", "value", "model", "backend")
 NONE = {
@@ -129,20 +130,13 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def values_told(values: Sequence[Mapping[str, Any]]) -> str:
-    """What values differ: `rate=0.1,0.2`, or where several do, all of them for each member; empty where none does."""
+    """The values that differ, for each member: `rate=0.1; rate=0.2`; empty where none does."""
     names = [name for name in sorted({name for one in values for name in one}) if differs(name, values)]
-    if len(names) == 1:
-        return f"{names[0]}=" + ",".join(text(one.get(names[0])) for one in values)
-    return "; ".join(" ".join(f"{name}={text(one.get(name))}" for name in names) for one in values) if names else ""
+    return "; ".join(" ".join(f"{name}={as_text(one.get(name))}" for name in names) for one in values) if names else ""
 
 
 def differs(name: str, values: Sequence[Mapping[str, Any]]) -> bool:
     return any(one.get(name) != values[0].get(name) for one in values)
-
-
-def text(value: Any) -> str:
-    """A value as --set takes it."""
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def network_of(run: Run) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """Jobs as tasks of a Ray cluster: each trained by a process of its own, again where a worker or node is lost."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import socket
@@ -19,7 +20,6 @@ from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 RETRIES = 20  # of a job whose worker or node was lost; it goes on where its run folder stands
 PAUSE = 0.5  # seconds between two looks
 TOKEN = ".sweep-"  # what the names of the files begin with that show shared storage
-STALE = 30 * 86400.0  # seconds, after which such a file is of a sweep that was killed
 SEEN = 30.0  # seconds until a file that another machine wrote must be seen here: network storage may take some
 
 
@@ -129,15 +129,17 @@ def token(jobs: Sequence[Progress]) -> Iterator[Path]:
     """A file beside the runs: a machine that sees it shares their storage."""
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob(f"{TOKEN}*"):  # of a sweep that was killed
-        if time.time() - old.stat().st_mtime > STALE:
-            old.unlink(missing_ok=True)
+    for old in root.glob(f"{TOKEN}*"):
+        with contextlib.suppress(OSError), old.open() as file:  # a sweep that lives holds its lock
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            old.unlink()
     path = root / f"{TOKEN}{uuid.uuid4().hex}"
-    path.touch()
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def order_of(job: Job, sources: Mapping[str, str], shared: Path, threads: int) -> Order:

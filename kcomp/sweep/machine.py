@@ -33,7 +33,7 @@ def share(count: int, asked: int | None = None) -> Share:
     cores, devices = usable_cores(), gpus(os.environ)
     if devices and asked is not None and asked > len(devices):
         raise ValueError(
-            f"each job has a GPU of its own, and {len(devices)} can be seen; received --jobs {asked}. "
+            f"each job has a GPU of its own, and {len(devices)} can be seen; {asked} are to run side by side. "
             "To train on the CPU, set CUDA_VISIBLE_DEVICES=-1"
         )
     most = len(devices) or max(1, min(cores, memory() // MEMORY))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from kcomp.launch import end_of
 from kcomp.sweep.jobs import Job
+from kcomp.usage import BUSY
 
 WAITING, RUNNING, ELSEWHERE, COMPLETE, FAILED = "waiting", "running", "elsewhere", "complete", "failed"
 EPOCH = re.compile(r"epoch +(\d+)/(\d+) ")
-LOCKED = "another process is training"
 
 
 @dataclass
@@ -29,7 +29,6 @@ class Progress:
     score: float | None = None
     place: str = ""
     last: str = ""
-    said_locked: bool = False
     began: float = 0.0
     latest: float = 0.0
     first: int = 0
@@ -43,13 +42,12 @@ class Progress:
 
     def start(self, place: str = "") -> None:
         self.state, self.place, self.starts = RUNNING, place, self.starts + 1
-        self.first, self.said_locked, self.last = 0, False, ""
+        self.first, self.last = 0, ""
 
     def line(self, text: str) -> None:
         """Take in a line of the job's output."""
         if text.strip():
             self.last = text.strip()
-        self.said_locked |= LOCKED in text
         found = EPOCH.match(text)
         if found is None:
             return
@@ -61,6 +59,9 @@ class Progress:
 
     def finish(self, code: int) -> None:
         """Take in that the job's process has ended: what counts is the run folder."""
+        if code == BUSY:  # another process took the run between our look and the start
+            self.state = ELSEWHERE
+            return
         if not self.job.run.complete:
             self.state = FAILED
             self.last = end_of(code, self.last) if code else "the run was not finished"

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kcomp.files import write_atomically
+from kcomp.launch import KCOMP, environment
 from kcomp.recipe import read_source
 from kcomp.runs import Run, locked
-from kcomp.sweep.jobs import Job, command_of, environment, new_lines, start
-from kcomp.sweep.progress import LOCKED
+from kcomp.sweep.jobs import Job
+from kcomp.sweep.process import Process
+from kcomp.usage import BUSY
 
 PAUSE = 0.5  # seconds between two looks
 SKIPPED = ("lock",)  # of a run folder's files: it belongs to a machine
@@ -73,33 +75,27 @@ def run(order: Order, job: Job, tell: Callable[[str], None]) -> int:
     """The exit code of the training; while another process trains the run, wait for that."""
     environ = environment(job.backend, threads=order.threads)
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
-        command = command_of(job.arguments(recipe=recipe_at(order, Path(folder))))
+        command = [*KCOMP, *job.arguments(recipe=recipe_at(order, Path(folder)))]
         cwd = Path(order.cwd) if Path(order.cwd).is_dir() else Path(folder)
         while not job.run.complete:
             if job.run.busy:  # what a lost worker left has not ended yet
                 time.sleep(PAUSE)
                 continue
-            code, said_locked = follow(job, command, environ, cwd, tell)
-            if not said_locked:
+            code = follow(Process(command, environ, job.log, cwd), tell)
+            if code != BUSY:
                 return code
     return 0
 
 
-def follow(
-    job: Job, command: list[str], environ: Mapping[str, str], cwd: Path, tell: Callable[[str], None]
-) -> tuple[int, bool]:
-    """Run the command to its end; its exit code, and whether it was refused because another process trains the run."""
-    before = job.log.stat().st_size if job.log.is_file() else 0
-    process, rest, refused, code = start(command, environ, job.log, cwd), bytearray(), False, None
-    with job.log.open("rb") as log:
-        log.seek(before)
-        while code is None:
-            time.sleep(PAUSE)
-            code = process.poll()
-            for line in new_lines(log, rest):
-                refused |= LOCKED in line
-                tell(line)
-    return code, refused and code != 0
+def follow(process: Process, tell: Callable[[str], None]) -> int:
+    """The exit code, once it has ended."""
+    while True:
+        code, lines = process.look()
+        for line in lines:
+            tell(line)
+        if code is not None:
+            return code
+        time.sleep(PAUSE)
 
 
 def recipe_at(order: Order, folder: Path) -> str:

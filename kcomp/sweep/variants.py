@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcomp.recipe import Loaded
-from kcomp.values import known, parse_values, plain_types, value_types
+from kcomp.values import as_text, known, parse_values, plain_types, value_types
 
 COMMA = re.compile(r"(?<!\\),")
 
@@ -54,15 +54,9 @@ def own(loaded: Loaded) -> list[dict[str, str]]:
 def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
     """Values as `--set` reads them; ValueError for one that has no such text, as the text "none" where None may be."""
     wanted = loaded.recipe.with_values(**changes).values
-    texts = {name: text_of(value) for name, value in changes.items()}
+    texts = {name: as_text(value) for name, value in changes.items()}
     read = parse_values(loaded.recipe.values, [f"{name}={text}" for name, text in texts.items()])
     for name, value in read.items():
         if value != getattr(wanted, name):
             raise ValueError(f"sweep(): --set cannot say {name}={getattr(wanted, name)!r}; it would read {value!r}")
     return texts
-
-
-def text_of(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(text_of, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

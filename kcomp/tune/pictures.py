@@ -9,7 +9,7 @@ import numpy as np
 
 from kcomp.drawing import COLOURS, GREY, canvas, png
 from kcomp.space import Choice, LogUniform, Range
-from kcomp.tune.search import as_text
+from kcomp.values import as_text
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from kcomp.files import write_atomically
 from kcomp.page import Section, Table, html
 from kcomp.tune import pictures
 from kcomp.tune.pictures import Point
-from kcomp.tune.search import Search, as_text
+from kcomp.tune.search import Search
 from kcomp.tune.storage import label
 from kcomp.tune.worker import FOLD
+from kcomp.values import as_text
 
 SHOWN = 10  # of the best trials, in the terminal
 

@@ -13,6 +13,7 @@ import numpy as np
 from kcomp import scores, space
 from kcomp.recipe import Loaded
 from kcomp.runs import Run, check_own, default_folder
+from kcomp.values import as_text
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,6 @@ class Search:
             for row in log[1:]:
                 kept = row if scores.better(monitor, row[monitor], kept[monitor]) else kept
         return float(kept[self.metric])
-
-
-def as_text(value: Any) -> str:
-    """A value as --set reads it; a float keeps all its digits."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(as_text, value)) if isinstance(value, tuple) else str(value)
 
 
 def hopeless(value: float, others: list[float], *, lower: bool, least: int = 5) -> bool:

@@ -18,7 +18,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kcomp import space
-from kcomp.tune.search import Search, as_text
+from kcomp.tune.search import Search
+from kcomp.values import as_text
 
 LABELS = (str, int, float, bool, type(None))  # what Optuna keeps as it is; other choices are kept as texts
 UNCLAIMED = datetime.timedelta(minutes=1)  # from a trial's creation to its lock takes milliseconds

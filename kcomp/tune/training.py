@@ -8,9 +8,9 @@ from typing import Any
 
 from kcomp import launch
 from kcomp.runs import Run
+from kcomp.usage import BUSY
 
 POLL = 0.3  # seconds between two looks at the log
-BUSY = "another process is training"  # from kcomp.runs.locked
 
 
 class Training:
@@ -54,11 +54,11 @@ class Training:
                 return
             if code is not None:
                 self.error = launch.end_of(code, last_line(self.output))
-                if BUSY not in self.error:
+                if code != BUSY:
                     return
                 self.process = None
             if self.process is None and not busy:
-                self.process = launch.start_bound(self.arguments, backend=self.backend, output=self.output)
+                self.process = launch.start_bound(self.arguments, launch.environment(self.backend), self.output)
             time.sleep(POLL)
 
 

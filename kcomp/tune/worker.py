@@ -9,8 +9,9 @@ import optuna
 from optuna.trial import TrialState
 
 from kcomp.tune import storage
-from kcomp.tune.search import Search, as_text, hopeless
+from kcomp.tune.search import Search, hopeless
 from kcomp.tune.training import Training
+from kcomp.values import as_text
 
 FOLD = 100_000  # steps a fold: an epoch's step is FOLD * position of the fold + epoch
 FAILURES = 3  # trials in a row that fail end the search: it is the recipe, not the values

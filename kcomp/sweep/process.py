@@ -1,0 +1,71 @@
+"""A job's process, whose output goes to the end of a file and is heard from there, line by line."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from kcomp.bound import bound
+from kcomp.launch import KCOMP
+
+PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL
+
+
+class Process:
+    """A command that ends with this process, in `cwd` if one is given; the file `log` gets its command line, then what
+    it prints."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Path | None = None) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        said = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
+        with log.open("ab") as file:
+            self.begin = file.tell()  # of what it adds to the log
+            file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {said}\n".encode())
+            file.flush()
+            # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
+            self.popen = subprocess.Popen(
+                bound(command),
+                env={**environ, "PYTHONUNBUFFERED": "1"},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.log = log.open("rb")
+        self.log.seek(self.begin)
+        self.rest = b""
+
+    def look(self) -> tuple[int | None, list[str]]:
+        """The exit code, None while it runs, and the lines that came since the last look."""
+        code = self.popen.poll()
+        lines = list(self.lines())
+        if code is not None:
+            self.log.close()
+        return code, lines
+
+    def lines(self) -> Iterator[str]:
+        """The whole lines that are new; the start of one that has no end yet is kept."""
+        *lines, self.rest = (self.rest + self.log.read()).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+
+    def ask_to_end(self) -> None:
+        signal_group(self.popen, signal.SIGTERM)
+
+    def end(self) -> None:
+        """See that it ends, with all that it started."""
+        try:
+            self.popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            signal_group(self.popen, signal.SIGKILL)
+            self.popen.wait()
+        self.log.close()
+
+
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
