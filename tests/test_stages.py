@@ -17,11 +17,13 @@ x = layers.Flatten()(layers.BatchNormalization(name="norm")(inputs))
 network = keras.Model(inputs, layers.Dense(2, kernel_initializer="zeros", name="head")(x))
 images = np.arange(16, dtype="float32").reshape(4, 2, 2, 1) / 16
 labels = np.array([[1, 0], [0, 1], [0.25, 0.75], [0, 1]], "float32")
+trainers = []
 def numpy(value): return keras.ops.convert_to_numpy(value).astype("float64")
 def step(optimizer, weights=None, epochs=1, batch=4, trainer_layers=(), extra=None):
     trainer = Mixed(network, trainer_layers, weights)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     trainer.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="train_accuracy")])
+    trainers.append(trainer)
     parts = [({"images": images[s:s+batch], "labels": labels[s:s+batch], **(extra or {})},) for s in range(0, 4, batch)]
     return trainer.fit((part for _ in range(epochs) for part in parts), steps_per_epoch=len(parts), epochs=epochs, verbose=0, shuffle=False)
 def stage(optimizer, **options):
@@ -52,6 +54,27 @@ give(loss=history.history["loss"][0], balanced=fit.class_weights(stage(None, cla
     np.testing.assert_allclose(found["balanced"], theirs, rtol=1e-6)
     assert found["by_name"] == [float(d + 1) for d in range(10)] and found["none"] is None
     assert "missing ['1'" in found["message"]
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_the_first_step_is_the_first_call_of_the_network(backend):
+    """Keras would call it once more to learn its shapes: seconds for a real network, at every stage of every fold."""
+    found = conftest.in_backend(
+        backend,
+        SMALL
+        + """
+class Counted(Mixed):
+    calls = 0
+    def call(self, inputs, training=False):
+        self.calls += 1
+        return super().call(inputs, training)
+Mixed = Counted
+history = step(keras.optimizers.SGD(0.1), epochs=3, batch=2).history
+give(calls=trainers[0].calls, logs=sorted(history), jax=keras.backend.backend() == "jax")
+""",
+    )
+    assert found["calls"] == (1 if found["jax"] else 6)  # traced once, or run in each of 3 x 2 steps
+    assert found["logs"] == ["loss", "train_accuracy"]
 
 
 @pytest.mark.parametrize("backend", conftest.backends())

@@ -40,6 +40,15 @@ class Mixed(keras.Model):
         batch = self.mix(inputs)
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """As Keras does; and nothing is left to be built, for which `fit` would first trace the whole network."""
+        super().compile(*arguments, **options)
+        self.built = True
+        rows = keras.KerasTensor((None, None))
+        for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
+            if (found := getattr(self, part, None)) is not None:
+                found.build(rows, rows)
+
     def mix(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """`images` and `labels` as the plans say."""
         batch = {"images": inputs["images"], "labels": inputs["labels"]}
