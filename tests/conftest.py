@@ -28,7 +28,8 @@ def backends():
 
 
 def environment(backend):
-    return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+    return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
 
 
 def in_backend(backend, code, *arguments):
