@@ -95,13 +95,18 @@ def without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
+class DamagedError(ValueError):
+    """A file that something else than its writer has changed."""
+
+
 def read_json(path: Path) -> dict[str, Any]:
+    """The content; FileNotFoundError where there is no such file, DamagedError where it is no JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it a run folder?") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise DamagedError(f"{path} is damaged, it is not JSON: {error}") from error
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

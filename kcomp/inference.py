@@ -9,8 +9,10 @@ from kcomp import data, predict, scores, views
 from kcomp.models import pretrained
 from kcomp.models.convolution import fast_convolutions
 from kcomp.models.precision import use_precision
+from kcomp.models.transfer import load_weights
+from kcomp.probabilities import write_probabilities
 from kcomp.recipe import Recipe
-from kcomp.runs import Run, write_probabilities
+from kcomp.runs import Run
 
 
 def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path | None) -> str:
@@ -32,7 +34,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
         drawn = any(view.draw is not None for view in chosen)
         augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
         for weights in run.weights:
-            network.load_weights(weights)
+            load_weights(network, weights)
             each.append(predict.probabilities(forward, plain, augmented=augmented, views=chosen))
     found = each[0] if len(each) == 1 else np.asarray(np.mean(each, 0, np.float64))
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
@@ -48,7 +50,7 @@ def trained_network(run: Run, recipe: Recipe) -> keras.Model:
     """The run's classifier with the weights of its kept epoch."""
     with pretrained.skipped():
         network = recipe.model(recipe.values, tuple(run.manifest["classes"]))
-    network.load_weights(run / "best.weights.h5")
+    load_weights(network, run / "best.weights.h5")
     return network
 
 

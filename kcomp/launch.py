@@ -2,6 +2,7 @@
 
 import ctypes
 import difflib
+import gc
 import importlib.util
 import os
 import platform
@@ -16,6 +17,7 @@ from kcomp.cache import cache_folder
 BACKENDS = ("jax", "torch")
 KCOMP = (sys.executable, "-m", "kcomp.cli")
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
+COLLECTED = (50_000, 20, 20)  # new objects before a collection: tracing a network makes a million that live on
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
@@ -53,6 +55,7 @@ def require(modules: Sequence[str], extra: str) -> None:
 def prepare(backend: str) -> None:
     """Set what has to be set before Keras and its backend are imported."""
     keep_freed_memory()
+    gc.set_threshold(*COLLECTED)
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -47,6 +47,8 @@ def teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[in
         found.setdefault(kept[run]["fold"], []).append(run)
     known = {fold for manifest in kept.values() for fold in manifest.get("folds", range(manifest["fold"] + 1))}
     wanted = sorted(known) if folds is None else folds
+    if odd := sorted(set(wanted) - known):
+        raise ValueError(f"--fold takes folds of the runs' table, {min(known)} to {max(known)}; received {odd}")
     without = [fold for fold in wanted if fold not in found]
     if without:
         raise ValueError(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from kcomp.files import read_json, remove_leftovers, write_atomically, write_csv, write_json
+from kcomp.files import DamagedError, read_json, remove_leftovers, write_atomically, write_json
+from kcomp.probabilities import read_probabilities
 from kcomp.recipe import Loaded, load
 from kcomp.usage import BusyError
 from kcomp.values import values_as_json, values_from_json
@@ -87,19 +87,28 @@ class Run:
 
     def probabilities(self, name: str) -> pd.DataFrame:
         """`oof`, `labels` (of the same rows) or `test`: one row an image id (the index), one float column a class."""
+        return read_probabilities(self.file(name))
+
+    def file(self, name: str) -> Path:
+        """The CSV of this name; FileNotFoundError says what makes it."""
         path = self / f"{name}.csv"
         if not path.is_file():
-            hint = f"run: kcomp predict {self.folder} --test TEST.csv" if name == "test" else "train it to its end"
+            predict = f"run: kcomp predict {self.folder} (with --test, unless the recipe has test rows of its own)"
+            hint = predict if name == "test" else "train it to its end"
             raise FileNotFoundError(f"{self.folder} has no {name}.csv; {hint}")
-        return read_probabilities(path)
+        return path
 
 
 def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """The JSON object of this file; ValueError where it lacks one of the names that are needed."""
-    found = read_json(path)
+    """The JSON object of this file; DamagedError where it lacks one of the names that are needed."""
+    cure = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
+    try:
+        found = read_json(path)
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {cure}") from error
     missing = [name for name in needed if not isinstance(found, dict) or name not in found]
     if missing:
-        raise ValueError(f"{path} is damaged: it lacks {', '.join(missing)}")
+        raise DamagedError(f"{path} is damaged: it lacks {', '.join(missing)}; {cure}")
     return found
 
 
@@ -258,35 +267,3 @@ def discard(run: Run, before: Set[Path], made: Sequence[Path]) -> None:
     for folder in made:
         with contextlib.suppress(OSError):  # another run has come into it
             folder.rmdir()
-
-
-def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:
-    """Write `image_id` and one column a class; float32 is written with the digits that bring it back."""
-    frame = pd.DataFrame(np.asarray(values), columns=list(classes))
-    frame.insert(0, "image_id", list(ids))
-    write_csv(path, frame)
-
-
-def read_probabilities(path: Path) -> pd.DataFrame:
-    """One row an image id (the index), one float column a class; ValueError for double ids, texts and NaN."""
-    try:
-        frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""], low_memory=False)
-    except ValueError as error:  # empty, not text, or of rows of different lengths
-        raise ValueError(f"{path} cannot be read as a CSV: {error}") from error
-    if "image_id" not in frame or len(frame.columns) < 2:
-        raise ValueError(f"{path} must have the column image_id and one column a class; it has {list(frame.columns)}")
-    double = frame["image_id"][frame["image_id"].duplicated()]
-    if len(double):
-        raise ValueError(f"{path}: image ids must be unique; {double.iloc[0]!r} is double")
-    indexed = frame.set_index("image_id")
-    if indexed.empty:
-        raise ValueError(f"{path} has no rows")
-    for name in indexed:
-        if not pd.api.types.is_numeric_dtype(indexed[name]):
-            odd = indexed[name][pd.to_numeric(indexed[name], errors="coerce").isna()]
-            raise ValueError(f"{path}: the column {name!r} must hold numbers; row {odd.index[0]!r} has {odd.iloc[0]!r}")
-    values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's numbers side by side
-    empty = indexed.index[~np.isfinite(values).all(1)]
-    if len(empty):
-        raise ValueError(f"{path}: {len(empty)} rows hold NaN or infinity, first {empty[0]!r}")
-    return pd.DataFrame(values, indexed.index, indexed.columns, copy=False)  # one block: taking it out is no copy

@@ -14,7 +14,8 @@ from kcomp.models import pretrained
 from kcomp.models.convolution import fast_convolutions
 from kcomp.models.precision import use_precision
 from kcomp.models.transfer import take_weights
-from kcomp.runs import Run, locked, member_of, start, write_probabilities
+from kcomp.probabilities import write_probabilities
+from kcomp.runs import Run, locked, member_of, start
 from kcomp.soup_choice import Candidate, Judgement, judge
 from kcomp.training.batch_statistics import estimate, normalisations, statistics_of
 from kcomp.training.callbacks import save_weights

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kcomp.values import check_type, known, value_types
+from kcomp.values import check_type, describe, known, plain_types, value_types
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def check_range(name: str, found: Range, declared: Any, value: Any) -> None:
     ends = found.values if isinstance(found, Choice) else (found.low, found.high)
     for end in ends:
         check_type(f"{name}: each value of {found!r}", end, declared)
-    if isinstance(found, Uniform):
-        check_type(f"{name}: {found!r} gives floats, and it", 0.5, declared)
+    if isinstance(found, Uniform) and not {float, Any} & set(plain_types(declared)):
+        raise ValueError(f"{name} is declared as {describe(declared)}, and {found!r} gives floats; take space.Integer")
     if not found.has(value):
         raise ValueError(f"{name} is {value!r}, outside its own range {found!r}; the search begins with that value")

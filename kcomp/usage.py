@@ -22,6 +22,27 @@ class BusyError(RuntimeError):
     """Another process holds what this one needs: exit code 75."""
 
 
+class OneLine(click.Group):
+    """Commands whose errors, click's own too, are one line, and whose end by ctrl-C is."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        if not options.setdefault("standalone_mode", True):
+            return super().main(*arguments, **options)
+        try:
+            sys.exit(super().main(*arguments, **{**options, "standalone_mode": False}))
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            place = getattr(error, "ctx", None)
+            told = " ".join(error.format_message().split()) + (f" ({place.command_path} --help)" if place else "")
+            click.echo(f"kcomp: {told}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("kcomp: interrupted; give the same command again", err=True)
+            sys.exit(1)
+
+
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
     """Print expected errors as one line and exit with 1 (2 for wrong usage, 75 where another process trains the run);
     --debug shows where they came from."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +28,19 @@ def test_a_job_gets_what_the_nodes_have():
     assert cluster.part([{**node, "GPU": 2.0}, {"CPU": 6.0, "GPU": 2.0}, node], 9, None) == cluster.Part(4, 3, 1, None)
     with pytest.raises(ValueError, match="no CPUs for tasks"):
         cluster.part([{"memory": 1e9}], 1, None)
+
+
+def test_an_address_where_no_cluster_is_fails_at_once(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "{}:{}".format(*server.getsockname())
+        cluster.check_address(address)
+    with pytest.raises(ConnectionError, match=f"no Ray cluster answers at {address}"):
+        cluster.check_address(address)
+    for wrong in ("ray://host:10001", "host", ":6379", "host:"):
+        with pytest.raises(ValueError, match="host:port"):
+            cluster.check_address(wrong)
+    for left_to_ray in (None, "auto"):
+        cluster.check_address(left_to_ray)
 
 
 def test_the_recipe_is_taken_where_it_is_the_same_and_copied_elsewhere(tmp_path):

@@ -17,7 +17,8 @@ from kcomp.compare.sections import arithmetic_verdict, trajectory_verdict
 from kcomp.compare.sketch import BUCKETS, distance, relative, sketch
 from kcomp.compare.verdict import Probe, judge, unit_of
 from kcomp.files import write_json
-from kcomp.runs import Run, write_probabilities
+from kcomp.probabilities import write_probabilities
+from kcomp.runs import Run
 
 SMALL = '''
 from dataclasses import dataclass

@@ -13,7 +13,8 @@ from kcomp import scores
 from kcomp.ensemble import METHODS, averages, blending, gains
 from kcomp.ensemble.judging import judge
 from kcomp.ensemble.submission import like_sample, read_predictions
-from kcomp.runs import Run, find, write_probabilities
+from kcomp.probabilities import write_probabilities
+from kcomp.runs import Run, find
 
 CLASSES = ["x", "y", "z"]
 
@@ -126,7 +127,8 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
         blending.classes_of([one, other])
     ids = make_run(tmp_path / "ids", seed=1, oof=frame(IDS, 1), test=frame(["t2"], 0))
     with pytest.raises(
-        ValueError, match=r"same rows; \S+ids/test.csv lacks 1 ids that \S+one/test.csv has, first \['t1'\]"
+        ValueError,
+        match=r"same rows, or with --allow-partial .*; \S+ids/test.csv lacks 1 ids that \S+one/test.csv has, first \['t1'\]",
     ):
         blending.test_predictions(blending.members([one, ids]))
     with pytest.raises(ValueError, match="hold out different rows; 'r0' is held out by"):

@@ -379,3 +379,28 @@ def datasets(path):
             lambda name, item: found.update({name: item[()].tobytes()}) if isinstance(item, h5py.Dataset) else None
         )
     return found
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_weights_that_cannot_be_read_are_named(backend, tmp_path):
+    found = conftest.in_backend(
+        backend,
+        """
+import sys, keras
+from pathlib import Path
+from kcomp.models.transfer import load_weights
+network, folder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), Path(sys.argv[1])
+network.save_weights(folder / "cut.weights.h5")
+(folder / "cut.weights.h5").write_bytes((folder / "cut.weights.h5").read_bytes()[:900])
+said = []
+for name in ("cut.weights.h5", "none.weights.h5"):
+    try: load_weights(network, folder / name)
+    except (ValueError, FileNotFoundError) as error: said.append([type(error).__name__, str(error)])
+give(said=said)
+""",
+        tmp_path,
+    )
+    assert found["said"] == [
+        ["ValueError", f"{tmp_path}/cut.weights.h5 is not a weights file, or is damaged"],
+        ["FileNotFoundError", f"{tmp_path}/none.weights.h5 is not there; a run without it must be trained anew"],
+    ]

@@ -12,8 +12,9 @@ import pytest
 
 from kcomp import data
 from kcomp.data.pseudo import write_pseudo
+from kcomp.probabilities import write_probabilities
 from kcomp.pseudo import by_class, by_fold, rows_to_write, taught, teachers
-from kcomp.runs import Run, write_probabilities
+from kcomp.runs import Run
 
 CLASSES = ["x", "y", "z"]
 IDS = [f"r{number}" for number in range(6)]  # of class number % 3; the even ones are fold 0
@@ -79,7 +80,7 @@ def test_teachers_that_cannot_be(tmp_path):
     with pytest.raises(ValueError, match=r"no run held out \[1\]; train and predict some, .*--fold 0$"):
         teachers(runs)
     assert list(teachers(runs, [0])) == [0]
-    with pytest.raises(ValueError, match=r"no run held out \[3\]"):
+    with pytest.raises(ValueError, match=r"--fold takes folds of the runs' table, 0 to 1; received \[3\]"):
         teachers(runs, [0, 3])
     with pytest.raises(ValueError, match="again are one run; a teacher counts once"):
         teachers([*runs, make_run(tmp_path / "again", frame(SURE))])

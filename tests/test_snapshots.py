@@ -136,7 +136,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("snapshots")
     write(folder)
     for backend in ("jax", "torch"):
-        conftest.kcomp(*TRAIN, "-o", backend, backend=backend, cwd=folder)
+        done = conftest.kcomp(*TRAIN, "-o", backend, backend=backend, cwd=folder)
+        assert "the mean of 2 snapshots)" in done.stdout
     return folder
 
 
@@ -214,6 +215,7 @@ def test_what_does_not_go_together_is_refused(backend, tmp_path):
         ),
         ("recipe", "schedule=cosine", "need schedules.CosineRestarts(peak, steps * epochs, cycles)"),
         ("recipe", "last=0", "at least 1 snapshot, or None for all; received 0"),
+        ("recipe", "last=3", "Snapshots(last=3) takes more snapshots than 2 cycles make"),
         ("monitored", "rate=0.1", "monitor must be None"),
         ("early", "rate=0.1", "only the last stage may have an average"),
         ("two", "average=ema", "EMA and the optimizer's use_ema are two averages"),

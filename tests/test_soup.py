@@ -22,7 +22,8 @@ from kcomp import predict, scores
 from kcomp.data import split
 from kcomp.files import write_json, read_json
 from kcomp.inference import trained_network
-from kcomp.runs import Run, write_probabilities
+from kcomp.probabilities import write_probabilities
+from kcomp.runs import Run
 trained, folder = Run(Path(sys.argv[1])), Path(sys.argv[2])
 recipe = trained.recipe().recipe
 network = trained_network(trained, recipe)

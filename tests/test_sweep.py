@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from test_training import TINY, write
 
+from kcomp import launch
 from kcomp.files import write_json
 from kcomp.recipe import Loaded, Recipe
 from kcomp.runs import Run, locked
@@ -142,14 +143,14 @@ def test_the_machine_is_shared_out(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-a, 5")
     assert machine.share(12) == Share(3, 5, ("3", "GPU-a", "5"))
     assert machine.share(12, 2) == Share(2, 8, ("3", "GPU-a"))
-    with pytest.raises(ValueError, match="3 can be seen; received --jobs 4"):
+    with pytest.raises(ValueError, match="3 can be seen; 4 are to run side by side"):
         machine.share(12, 4)
 
 
 def test_an_environment_keeps_what_was_set(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("NPROC", raising=False)
-    found = jobs.environment("jax", threads=3, device="5")
+    found = launch.environment("jax", threads=3, device="5")
     assert [found[name] for name in ("KERAS_BACKEND", "OMP_NUM_THREADS", "NPROC", "CUDA_VISIBLE_DEVICES")] == [
         "jax", "7", "3", "5",
     ]  # fmt: skip
@@ -206,6 +207,18 @@ def test_a_job_that_the_system_ended_says_so(tmp_path):
     progress.line("epoch   1/2  all  rate 1e-3  loss 1.0  log_loss 0.5  9 images/s")
     progress.finish(-9)
     assert progress.state == FAILED and progress.last == "ended by signal 9 (perhaps for want of memory)"
+
+
+def test_a_damaged_run_is_failed_and_stops_no_other(tmp_path):
+    damaged, other = job_at(tmp_path), job_at(tmp_path, 2)
+    write_json(damaged.run / "manifest.json", MANIFEST)
+    (damaged.run / "result.json").write_text("")
+    progress = [Progress(damaged), Progress(other)]
+    pool.run(progress, Share(1, 1), lambda: None, stand_in)
+    assert [job.state for job in progress] == [FAILED, COMPLETE]
+    assert (
+        "result.json is damaged" in progress[0].last and "remove it, and train the run to its end" in progress[0].last
+    )
 
 
 def test_so_many_run_side_by_side_each_on_its_device_and_a_failure_stops_nothing(tmp_path):

@@ -21,13 +21,14 @@ def output_option(text: str, *, required: bool = False) -> Any:
     return click.option("-o", "output", required=required, type=click.Path(path_type=Path), help=text)
 
 
-def check_place(output: Path, *, folder: bool = False) -> None:
+def check_place(output: Path, *, folder: bool = False, option: str = "-o") -> None:
     """UsageError where a file, or with `folder` a folder, of this name cannot be made: known before minutes of work."""
-    nearest = next(place for place in ((output, *output.parents) if folder else output.parents) if place.exists())
+    whole = output.absolute()
+    nearest = next(place for place in ((whole, *whole.parents) if folder else whole.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UsageError(f"-o {output} cannot be written: {nearest} is not a folder that may be written to")
+        raise UsageError(f"{option} {output} cannot be written: {nearest} is not a folder that may be written to")
     if not folder and output.is_dir():
-        raise UsageError(f"-o {output} is a folder; name a file")
+        raise UsageError(f"{option} {output} is a folder; name a file")
 
 
 def use_backend(requested: str | None) -> str:

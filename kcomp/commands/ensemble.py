@@ -39,6 +39,8 @@ def ensemble(runs: tuple[Path, ...], kinds: str | None, output: Path | None, **c
     found = find_runs(runs)
     blending.classes_of(found)
     blending.check_tables(found)
+    if output is not None:
+        blending.check_predicted(found)
     members = blending.members(found)
     if wanted is not None:
         grouped(members, wanted, output, **chosen)
@@ -135,7 +137,7 @@ def write(output: Path, members: "list[Member]", fitted: "Fitted", *, partial: b
     import pandas as pd
 
     from kcomp.ensemble import blending
-    from kcomp.runs import write_probabilities
+    from kcomp.probabilities import write_probabilities
 
     frames = blending.test_predictions(members, temperatures=fitted.temperatures, partial=partial)
     blended = fitted.blend([frame.to_numpy() for frame in frames])

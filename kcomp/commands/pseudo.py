@@ -1,5 +1,6 @@
 """`kcomp pseudo`."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
-from kcomp.usage import numbers, readable_errors
+from kcomp.usage import UsageError, numbers, readable_errors
 
 TEST = "The test rows that were predicted, a CSV or a folder of images; default: the recipe's test rows."
 
@@ -34,6 +35,8 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **chosen: An
     from kcomp.table import print_table
 
     check_place(output)
+    if math.isnan(chosen["threshold"]):  # which click lets pass
+        raise UsageError("--threshold takes a probability, 0 to 1; received nan")
     found, folds, threshold = find_runs(runs), chosen["folds"], chosen["threshold"]
     by_fold = labelling.teachers(found, None if folds == "all" else numbers(folds, "--fold"))
     taught = [

@@ -18,7 +18,7 @@ def runs(folder: Path, sort: str | None, page: Path | None) -> None:
     """List the runs below a folder: recipe, backend, fold, seed, scores, time."""
     if page is not None:
         launch.require(["jinja2"], "report")
-        check_place(page)
+        check_place(page, option="--html")
     from rich.console import Console
 
     from kcomp.runs_page import write_page

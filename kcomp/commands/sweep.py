@@ -1,5 +1,7 @@
 """`kcomp sweep`."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +43,7 @@ def sweep(
     Without a list of values, the recipe's own sweep() says which. Complete runs are left alone and others continued, so
     the same command goes on where it was cut off. What a run prints goes to a .log beside its folder.
     """
+    from kcomp.files import DamagedError
     from kcomp.sweep.plan import Asked, plan
 
     chosen, root = wanted_backends(backends), output or Path("runs")
@@ -49,14 +52,26 @@ def sweep(
         raise UsageError("--ray-address needs --on ray")
     if placing["where"] == "ray":
         launch.require(["ray"], "ray")
+        check_cluster(placing["ray_address"])
     debug = click.get_current_context().find_root().params.get("debug", False)
     if folds != "all":
         numbers(folds, "--fold")
     seed_numbers = tuple(numbers(seeds, "--seed"))
     jobs, sources = plan(Asked(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
     for job in jobs:
-        job.check()
+        with contextlib.suppress(DamagedError):  # its line says so at the end; the others are trained
+            job.check()
     train(jobs, sources, root, placing)
+
+
+def check_cluster(address: str | None) -> None:
+    """UsageError where no cluster can be at this address, or at $RAY_ADDRESS."""
+    from kcomp.sweep.cluster import check_address
+
+    try:
+        check_address(address or os.environ.get("RAY_ADDRESS"))
+    except ValueError as error:
+        raise UsageError(error) from error
 
 
 def wanted_backends(text: str | None) -> tuple[str, ...]:

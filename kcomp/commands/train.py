@@ -119,6 +119,9 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
     if complete:
         console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)
     spent = f"{result['rows']} rows out of fold, epoch {result['epoch']}, {result['seconds']:.0f} s"
+    snapshots = (result.get("average") or {}).get("weights", [])
+    if len(snapshots) > 1:
+        spent += f", the mean of {len(snapshots)} snapshots"
     console.print(
         f"{run.folder}: {found}  ({spent})",
         highlight=False,

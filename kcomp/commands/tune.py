@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kcomp.tune.search import Search
 
 STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
+SEARCH = "search.json"  # in a search's folder
 BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
 
 
@@ -71,6 +72,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
     from kcomp.commands.train import wanted_folds
+    from kcomp.files import write_json
     from kcomp.tune.search import Search
     from kcomp.values import parse_values
 
@@ -84,18 +86,28 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     folds = tuple(wanted_folds(loaded, chosen["folds"]))
     search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
     if search.ranges and chosen["best"] is None:  # says what is wrong with them before anything is written
-        search.folder.mkdir(parents=True, exist_ok=True)
+        write_json(search.folder / SEARCH, {"options": options_of(search)})
     return search
+
+
+def options_of(search: "Search") -> str:
+    """What the command line says of a search, in full; ranges and table are the recipe's."""
+    from kcomp.values import as_text
+
+    found = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
+    return found + "".join(f" --set {name}={as_text(value)}" for name, value in search.fixed.items())
 
 
 def check_known(search: "Search") -> None:
     """UsageError where this search was never begun: another option makes it another one."""
+    from kcomp.files import read_json
+
     if not search.folder.is_dir():
-        known = sorted(folder.name for folder in search.folder.parent.glob("*") if folder.is_dir())
-        said = f"the searches of this recipe are {', '.join(known)}" if known else "this recipe has none yet"
+        known = [read_json(path)["options"] for path in sorted(search.folder.parent.glob(f"*/{SEARCH}"))]
+        said = f"those of this recipe had {'; '.join(known)}" if known else "this recipe has none yet"
         raise UsageError(
-            f"--best takes the options that the search had; there is no search {search.folder.name} in "
-            f"{search.folder.parent}: {said}"
+            f"--best takes the options that the search had, the recipe's own values included; there is none with "
+            f"{options_of(search)}: {said}"
         )
 
 

@@ -13,6 +13,7 @@ from kcomp.ensemble.parts import stratified
 from kcomp.ensemble.reading import checked, digest_of, read_all
 from kcomp.runs import Run, member_of
 
+UNLESS = ", or with --allow-partial the rows they share are taken"
 PARTS = 5  # of the rows, where runs have no folds that all members share
 
 
@@ -95,6 +96,12 @@ def check_tables(runs: Sequence[Run]) -> None:
             )
 
 
+def check_predicted(runs: Sequence[Run]) -> None:
+    """FileNotFoundError for a run without a test.csv: known before anything is judged."""
+    for run in runs:
+        run.file("test")
+
+
 def labels_of(runs: Sequence[Run]) -> pd.DataFrame:
     """The labels of every row that the runs held out: one row an image id, one column a class, sorted by name.
 
@@ -129,10 +136,7 @@ def common_ids(found: Sequence[tuple[str, pd.Index]], rule: str, *, partial: boo
         pairs = ((name, first_name, first.difference(ids)), (first_name, name, ids.difference(first)))
         for lacking, other, odd in pairs:
             if len(odd):
-                raise ValueError(
-                    f"{rule}; {lacking} lacks {len(odd)} ids that {other} has, first {list(odd[:3])}. Complete it, "
-                    "or use the common rows with --allow-partial"
-                )
+                raise ValueError(f"{rule}; {lacking} lacks {len(odd)} ids that {other} has, first {list(odd[:3])}")
     for _, ids in found[1:]:
         if not ids.equals(first):
             first = first[first.isin(ids)]
@@ -168,7 +172,7 @@ class HeldOut:
 def held_out(found: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
     """Join the members' held-out rows; None where they share none. ValueError where they differ, unless `partial`."""
     named = [(described(member), member.probabilities.index) for member in found]
-    ids = common_ids(named, "members of one ensemble must hold out the same rows", partial=partial)
+    ids = common_ids(named, f"members of one ensemble must hold out the same rows{UNLESS}", partial=partial)
     if not len(ids):
         return None
     labels = labels_of([run for member in found for run in member.runs])
@@ -196,7 +200,7 @@ def test_predictions(
 
     Temperatures (members,) are applied to each run before that mean, for they were fitted on single runs.
     """
-    rule = "runs of one ensemble must predict the same rows"
+    rule = f"runs of one ensemble must predict the same rows{UNLESS}"
     frames: list[pd.DataFrame] = []
     first: tuple[str, pd.Index] | None = None
     tables = read_all([run for member in found for run in member.runs], "test")

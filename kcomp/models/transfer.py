@@ -74,8 +74,22 @@ def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
         with h5py.File(path) as file:
             file.visititems(visit)
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a weights file, or is damaged: {error}") from error
+        raise unreadable(path) from error
     return found
+
+
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Set the weights that a run has kept; ValueError or FileNotFoundError names a file that cannot be read."""
+    try:
+        network.load_weights(path)
+    except OSError as error:  # h5py's, which does not say which file
+        raise unreadable(path) from error
+
+
+def unreadable(path: Path) -> Exception:
+    if not path.is_file():
+        return FileNotFoundError(f"{path} is not there; a run without it must be trained anew")
+    return ValueError(f"{path} is not a weights file, or is damaged")
 
 
 def same_but_outputs(expected: Shapes, found: Shapes) -> bool:

@@ -20,6 +20,7 @@ from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 RETRIES = 20  # of a job whose worker or node was lost; it goes on where its run folder stands
 PAUSE = 0.5  # seconds between two looks
 TOKEN = ".sweep-"  # what the names of the files begin with that show shared storage
+ANSWER = 10.0  # seconds to wait for a head node
 SEEN = 30.0  # seconds until a file that another machine wrote must be seen here: network storage may take some
 
 
@@ -34,6 +35,23 @@ class Part:
     threads: int
     gpus: int
     limit: int | None
+
+
+def check_address(address: str | None) -> None:
+    """ValueError for what is no address of a cluster's head node, ConnectionError where nothing answers there: Ray
+    itself would try for minutes."""
+    if address in (None, "", "auto", "local"):
+        return
+    host, _, port = str(address).rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ValueError(
+            f"a Ray cluster's address is that of its head node, host:port, as `ray start --head` prints it, or auto; "
+            f"received {address!r}"
+        )
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray cluster answers at {address}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from kcomp import launch
+from kcomp.bound import bound
 from kcomp.files import read_json, write_json
 from kcomp.sweep.jobs import Job
 from kcomp.usage import UsageError, numbers, readable_errors
@@ -38,7 +39,8 @@ def plan(asked: Asked) -> tuple[list[Job], dict[str, str]]:
         places = Path(folder) / "asked.json", Path(folder) / "answer.json"
         write_json(places[0], asdict(asked))
         command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * asked.debug]
-        code = subprocess.run(command, check=False).returncode
+        # a session of its own: what ctrl-C means is said once, by this process, with which that one ends
+        code = subprocess.run(bound(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)
         answer = read_json(places[1])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kcomp.files import DamagedError
 from kcomp.launch import end_of
 from kcomp.sweep.jobs import Job
 from kcomp.usage import BUSY
@@ -35,10 +36,13 @@ class Progress:
     starts: int = 0
 
     def __post_init__(self) -> None:
-        if self.job.run.complete:
-            self.finish(0)
-        elif row := self.job.logged():
-            self.epoch, self.score = int(row["epoch"]), float(row[self.job.monitor])
+        try:
+            if self.job.run.complete:
+                self.finish(0)
+            elif row := self.job.logged():
+                self.epoch, self.score = int(row["epoch"]), float(row[self.job.monitor])
+        except DamagedError as error:
+            self.state, self.last = FAILED, str(error)
 
     def start(self, place: str = "") -> None:
         self.state, self.place, self.starts = RUNNING, place, self.starts + 1

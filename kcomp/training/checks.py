@@ -51,7 +51,11 @@ def check_average(stage: Stage, stages: Sequence[Stage], monitor: str | None, st
             f"stage {stage.name!r}: with Snapshots no epoch is chosen by its score; the recipe's monitor must be None "
             f"and the stage without patience; received monitor={monitor!r}, patience={stage.patience}"
         )
-    cycle_epochs(stage, steps)
+    cycles = stage.epochs // cycle_epochs(stage, steps)
+    if (stage.average.last or 1) > cycles:
+        raise ValueError(
+            f"stage {stage.name!r}: Snapshots(last={stage.average.last}) takes more snapshots than {cycles} cycles make"
+        )
 
 
 def cycle_epochs(stage: Stage, steps: int) -> int:

@@ -5,8 +5,9 @@ from typing import Any
 from kcomp import scores
 from kcomp.averaging import Snapshots
 from kcomp.files import write_json
+from kcomp.models.transfer import load_weights
+from kcomp.probabilities import write_probabilities
 from kcomp.recipe import Stage
-from kcomp.runs import write_probabilities
 from kcomp.training.callbacks import tell_result
 from kcomp.training.checks import cycle_epochs
 from kcomp.training.keepers import Keeper
@@ -27,7 +28,7 @@ def finish(session: Session) -> dict[str, Any]:
     run, table, progress = session.run, session.validation.table, session.progress
     probabilities, told = session.keeper.outcome()
     if probabilities is None:
-        session.network.load_weights(run / "best.weights.h5")
+        load_weights(session.network, run / "best.weights.h5")
         probabilities = session.validate()
     write_probabilities(run / "oof.csv", table.ids, table.classes, probabilities)
     write_probabilities(run / "labels.csv", table.ids, table.classes, table.labels)

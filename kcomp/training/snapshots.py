@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcomp import scores
+from kcomp.models.transfer import load_weights
 from kcomp.training.callbacks import save_weights
 from kcomp.training.keepers import Keeper
 from kcomp.training.session import Session
@@ -34,12 +35,10 @@ class SnapshotKeeper(Keeper):
         chosen = [snapshot(number) for number in range(max(0, made - (self.last or made)) + 1, made + 1)]
         each = []
         for name in chosen:
-            session.network.load_weights(session.run / name)
+            load_weights(session.network, session.run / name)
             each.append(session.validate().astype(np.float64))
         after = session.progress.stage_epochs % self.cycle
-        if (
-            after
-        ):  # the network holds the last snapshot now, which is what starts from this run or exports it shall take
+        if after:  # what starts from this run or exports it shall take the last snapshot, which the network holds now
             save_weights(session.run, session.network)
         labels = session.validation.table.labels
         alone = {name: scores.score(labels, found) for name, found in zip(chosen, each, strict=True)}

@@ -1,0 +1,55 @@
+"""What a wrong command line gets: one line, an exit code, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import conftest
+import pytest
+from test_training import write
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["sweep", "x.py", "--jobs", "0"], 2, "Invalid value for '--jobs': 0 is not in the range x>=1"),
+        (["tran"], 2, "No such command 'tran'"),
+        (["train"], 2, "Missing argument 'RECIPE'"),
+        (["train", "nothing.py"], 1, "no recipe at nothing.py"),
+        (["pseudo", "runs", "--threshold", "nan", "-o", "p.csv"], 2, "takes a probability, 0 to 1; received nan"),
+        (["runs", "--html", "."], 2, "--html . is a folder; name a file"),
+        (["ensemble", "nothing"], 2, "no run at or below nothing"),
+    ],
+)
+def test_errors_are_one_line(arguments, code, message, tmp_path):
+    done = conftest.kcomp(*arguments, cwd=tmp_path, check=False)
+    assert done.returncode == code and done.stderr.startswith("kcomp: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout and not list(tmp_path.iterdir())
+
+
+def test_help_comes_without_arguments(tmp_path):
+    done = conftest.kcomp(cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "Commands:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.5, 3.0])
+def test_ctrl_c_is_one_line(seconds, tmp_path):
+    """While a process of its own loads the recipe, and after."""
+    write(tmp_path)
+    backend = conftest.backends()[-1].values[0]
+    command = [sys.executable, "-m", "kcomp.cli", "sweep", "tiny.py", "--backends", backend]
+    process = subprocess.Popen(
+        command,
+        env=conftest.environment(""),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and said.strip() == "kcomp: interrupted; give the same command again"
