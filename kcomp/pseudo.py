@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kcomp.data.pseudo import write_pseudo
 from kcomp.data.tables import Table
 from kcomp.ensemble.averages import mean
 from kcomp.ensemble.blending import check_tables, classes_of, common_ids, rows_of
 from kcomp.ensemble.reading import read_all
 from kcomp.runs import Run, member_of
-
-__all__ = ["Taught", "by_class", "by_fold", "rows_to_write", "taught", "teachers", "write_pseudo"]
 
 
 @dataclass(frozen=True)

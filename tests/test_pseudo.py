@@ -364,7 +364,7 @@ def test_students_of_both_backends_are_judged_on_their_teachers_rows(students):
     done = conftest.kcomp("ensemble", "runs", cwd=folder)
     assert "out of fold, 80 rows" in done.stdout and "mean of 4" in done.stdout
     done = conftest.kcomp("ensemble", "runs", "--group-by", "value,backend", cwd=folder)
-    assert done.stdout.count("pseudo=,pseudo.csv") == 2 and done.stdout.count(" jax,torch ") == 2
+    assert done.stdout.count("pseudo=; pseudo=pseudo.csv") == 2 and done.stdout.count(" jax,torch ") == 2
 
 
 def test_other_labels_are_another_experiment_and_other_folds_a_leak(students, tmp_path):

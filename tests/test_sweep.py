@@ -319,10 +319,10 @@ def test_processes_end_with_the_sweep_even_by_kill_9(tmp_path):
     code = """
 import os, sys, time
 from pathlib import Path
-from kcomp.sweep import jobs
-process = jobs.start(["sleep", "100"], dict(os.environ), Path("log"))
+from kcomp.sweep.process import Process
+process = Process(["sleep", "100"], dict(os.environ), Path("log"))
 time.sleep(1)
-print(process.pid, flush=True)
+print(process.popen.pid, flush=True)
 time.sleep(100)
 """
     parent = subprocess.Popen(

@@ -168,7 +168,8 @@ def made_up(folder, monkeypatch, *, folds=(0,), kind="sound", epochs=3):
     search = Search(Path("made_up.py"), loaded, {"kind": kind}, "jax", folds, 0, "log_loss")
     started = []
 
-    def start(arguments, *, backend, output):
+    def start(arguments, environ, output):
+        assert environ["KERAS_BACKEND"] == "jax"
         told = dict(itertools.pairwise(arguments))
         sets = [text for name, text in itertools.pairwise(arguments) if name == "--set"]
         values, fold = parse_values(loaded.recipe.values, sets), int(told["--fold"])

@@ -32,6 +32,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **chosen: An
     from rich.console import Console
 
     from kcomp import pseudo as labelling
+    from kcomp.data.pseudo import write_pseudo
     from kcomp.table import print_table
 
     check_place(output)
@@ -45,7 +46,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **chosen: An
     ]
     kept = found[0].manifest
     rows = labelling.rows_to_write(taught, test_rows(found[0], test), hard=chosen["hard"])
-    labelling.write_pseudo(output, rows, kept["classes"], kept["table"])
+    write_pseudo(output, rows, kept["classes"], kept["table"])
     print_table(Console(), [line for one in taught for line in labelling.by_class(one)])
     print_table(Console(), [labelling.by_fold(one, threshold) for one in taught])
     kind = "hard" if chosen["hard"] else "soft"
