@@ -105,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it a run folder?") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or no text at all
         raise DamagedError(f"{path} is damaged, it is not JSON: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import difflib
-import gc
 import importlib.util
 import os
 import platform
@@ -17,7 +16,6 @@ from kcomp.cache import cache_folder
 BACKENDS = ("jax", "torch")
 KCOMP = (sys.executable, "-m", "kcomp.cli")
 THREADS = ("OMP_NUM_THREADS", "NPROC")  # PyTorch, NumPy and scikit-learn; XLA on a CPU
-COLLECTED = (50_000, 20, 20)  # new objects before a collection: tracing a network makes a million that live on
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
@@ -55,7 +53,6 @@ def require(modules: Sequence[str], extra: str) -> None:
 def prepare(backend: str) -> None:
     """Set what has to be set before Keras and its backend are imported."""
     keep_freed_memory()
-    gc.set_threshold(*COLLECTED)
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -91,7 +88,9 @@ def keep_freed_memory() -> None:
 
 def kcomp(arguments: Sequence[str], backend: str) -> int:
     """Run `kcomp ARGUMENTS` in a process with that backend, and return its exit code."""
-    return subprocess.run([*KCOMP, *arguments], env=environment(backend), check=False).returncode
+    # a session of its own: ctrl-C reaches this process alone, which says so once and ends that one
+    command = bound([*KCOMP, *arguments])
+    return subprocess.run(command, env=environment(backend), check=False, start_new_session=True).returncode
 
 
 def environment(backend: str | None = None, *, threads: int | None = None, device: str | None = None) -> dict[str, str]:
@@ -123,7 +122,7 @@ def start_bound(
     """
     command = bound([*KCOMP, *arguments])
     if output is None:
-        return subprocess.Popen(command, env=environ)
+        return subprocess.Popen(command, env=environ, start_new_session=True)  # as above
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
         return subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT)

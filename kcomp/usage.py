@@ -1,4 +1,4 @@
-"""What a command line may say, and how its errors are told: one line, exit code 1 or 2."""
+"""What a command line may say, and how its errors are told: one line, exit code 1, 2 or 75."""
 
 import sys
 import traceback
@@ -9,8 +9,6 @@ from typing import Any
 import click
 
 EXPLAINED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # their texts stand by themselves
-
-
 BUSY = 75  # the exit code that says: come again later (EX_TEMPFAIL of sysexits.h)
 
 
@@ -23,7 +21,7 @@ class BusyError(RuntimeError):
 
 
 class OneLine(click.Group):
-    """Commands whose errors, click's own too, are one line, and whose end by ctrl-C is."""
+    """Commands that say an error in one line, also where click found it, or the user ended them with ctrl-C."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         if not options.setdefault("standalone_mode", True):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kcomp.files import moved_into, read_json, replacing, write_atomically
+from kcomp.files import DamagedError, moved_into, read_json, replacing, write_atomically
 from kcomp.runs import Run, locked
 
 
@@ -95,6 +95,9 @@ def test_a_refused_run_removes_its_own_files_and_no_others(tmp_path):
 def test_broken_json_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text('{"recipe": ')
     with pytest.raises(ValueError, match=r"manifest.json is damaged"):
+        read_json(tmp_path / "manifest.json")
+    (tmp_path / "manifest.json").write_bytes(b"\x89HDF\xff")
+    with pytest.raises(DamagedError, match=r"manifest.json is damaged, it is not JSON"):
         read_json(tmp_path / "manifest.json")
     with pytest.raises(FileNotFoundError, match="is it a run folder"):
         read_json(tmp_path / "result.json")

@@ -391,16 +391,20 @@ from pathlib import Path
 from kcomp.models.transfer import load_weights
 network, folder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), Path(sys.argv[1])
 network.save_weights(folder / "cut.weights.h5")
-(folder / "cut.weights.h5").write_bytes((folder / "cut.weights.h5").read_bytes()[:900])
+whole = (folder / "cut.weights.h5").read_bytes()
+(folder / "cut.weights.h5").write_bytes(whole[:900])
+(folder / "zeros.weights.h5").write_bytes(whole[:600] + bytes(512) + whole[1112:])
+keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)]).save_weights(folder / "other.weights.h5")
 said = []
-for name in ("cut.weights.h5", "none.weights.h5"):
+for name in ("cut.weights.h5", "zeros.weights.h5", "other.weights.h5", "none.weights.h5"):
     try: load_weights(network, folder / name)
     except (ValueError, FileNotFoundError) as error: said.append([type(error).__name__, str(error)])
 give(said=said)
 """,
         tmp_path,
     )
-    assert found["said"] == [
-        ["ValueError", f"{tmp_path}/cut.weights.h5 is not a weights file, or is damaged"],
-        ["FileNotFoundError", f"{tmp_path}/none.weights.h5 is not there; a run without it must be trained anew"],
-    ]
+    told = f"{tmp_path}/{{}}.weights.h5 is not a weights file of this network, or is damaged: "
+    for (kind, said), name in zip(found["said"], ("cut", "zeros", "other"), strict=False):
+        assert kind == "ValueError" and said.startswith(told.format(name))
+    missing = f"{tmp_path}/none.weights.h5 is not there; a run without it must be trained anew"
+    assert found["said"][3] == ["FileNotFoundError", missing]

@@ -69,7 +69,10 @@ class Counted(Mixed):
         self.calls += 1
         return super().call(inputs, training)
 Mixed = Counted
-history = step(keras.optimizers.SGD(0.1), epochs=3, batch=2).history
+mixing = [augment.MixUp(0.5), augment.CutMix(1.0)]
+plans = {f"{number}.{name}": np.asarray(value) for number, layer in enumerate(mixing)
+         for name, value in layer.draw(np.random.default_rng(number), (2, 2, 2)).items()}
+history = step(keras.optimizers.SGD(0.1), epochs=3, batch=2, trainer_layers=mixing, extra=plans).history
 give(calls=trainers[0].calls, logs=sorted(history), jax=keras.backend.backend() == "jax")
 """,
     )

@@ -1,5 +1,6 @@
 """`kcomp tune`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,11 @@ BEST = "Train nothing; print the run folders of the K best trials, for kcomp ens
 @click.option("--pruner", type=click.Choice(["median", "none"]), default="median", show_default=True,
               help="End trials that are worse than the median at the same epoch.")  # fmt: skip
 @click.option(
-    "--workers", default=1, show_default=True, type=click.IntRange(1), help="Trials at once, on this machine."
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Trials at once, on this machine; at most one a GPU.",
 )
 @click.option("--storage", help=STORAGE)
 @click.option("--best", type=click.IntRange(1), metavar="K", help=BEST)
@@ -95,7 +100,7 @@ def options_of(search: "Search") -> str:
     from kcomp.values import as_text
 
     found = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
-    return found + "".join(f" --set {name}={as_text(value)}" for name, value in search.fixed.items())
+    return found + "".join(f" --set {shlex.quote(f'{name}={as_text(value)}')}" for name, value in search.fixed.items())
 
 
 def check_known(search: "Search") -> None:
@@ -106,8 +111,8 @@ def check_known(search: "Search") -> None:
         known = [read_json(path)["options"] for path in sorted(search.folder.parent.glob(f"*/{SEARCH}"))]
         said = f"those of this recipe had {'; '.join(known)}" if known else "this recipe has none yet"
         raise UsageError(
-            f"--best takes the options that the search had, the recipe's own values included; there is none with "
-            f"{options_of(search)}: {said}"
+            f"--best takes the options of the search, and the recipe with the values, ranges and rows it had; there "
+            f"is none with {options_of(search)}: {said}"
         )
 
 
@@ -115,11 +120,18 @@ def work_together(workers: int) -> None:
     """Start this command once a worker, each in a process of its own with its share of the machine; wait for all."""
     from kcomp.sweep import machine
 
-    share = machine.share(workers, workers)
+    try:
+        share = machine.share(workers, workers)
+    except ValueError as error:
+        raise UsageError(error) from error
     arguments = [*sys.argv[1:], "--workers", "1", "--as-worker"]
     environs = [launch.environment(threads=share.threads, device=share.device(slot)) for slot in range(workers)]
     found = [launch.start_bound(arguments, environ) for environ in environs]
-    codes = [process.wait() for process in found]
+    try:
+        codes = [process.wait() for process in found]
+    finally:
+        for process in found:
+            process.terminate()
     if any(codes):
         raise RuntimeError(f"{sum(map(bool, codes))} of {workers} workers failed; the same command goes on")
 

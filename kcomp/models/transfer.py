@@ -74,7 +74,7 @@ def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
         with h5py.File(path) as file:
             file.visititems(visit)
     except (OSError, RuntimeError) as error:
-        raise unreadable(path) from error
+        raise unreadable(path, error) from error
     return found
 
 
@@ -82,14 +82,14 @@ def load_weights(network: keras.Model, path: Path) -> None:
     """Set the weights that a run has kept; ValueError or FileNotFoundError names a file that cannot be read."""
     try:
         network.load_weights(path)
-    except OSError as error:  # h5py's, which does not say which file
-        raise unreadable(path) from error
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's and Keras's, which do not say which file
+        raise unreadable(path, error) from error
 
 
-def unreadable(path: Path) -> Exception:
+def unreadable(path: Path, error: Exception) -> Exception:
     if not path.is_file():
         return FileNotFoundError(f"{path} is not there; a run without it must be trained anew")
-    return ValueError(f"{path} is not a weights file, or is damaged")
+    return ValueError(f"{path} is not a weights file of this network, or is damaged: {error}")
 
 
 def same_but_outputs(expected: Shapes, found: Shapes) -> bool:

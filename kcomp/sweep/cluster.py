@@ -49,7 +49,7 @@ def check_address(address: str | None) -> None:
             f"received {address!r}"
         )
     try:
-        socket.create_connection((host, int(port)), ANSWER).close()
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
     except OSError as error:
         raise ConnectionError(f"no Ray cluster answers at {address}: {error.strerror or error}") from error
 
@@ -148,12 +148,13 @@ def token(jobs: Sequence[Progress]) -> Iterator[Path]:
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob(f"{TOKEN}*"):
-        with contextlib.suppress(OSError), old.open() as file:  # a sweep that lives holds its lock
+        with contextlib.suppress(OSError), old.open("r+") as file:  # a sweep that lives holds its lock
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             old.unlink()
     path = root / f"{TOKEN}{uuid.uuid4().hex}"
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        path.touch()  # where another sweep took it for a dead one's in between
         try:
             yield path
         finally:

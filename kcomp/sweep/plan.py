@@ -39,7 +39,7 @@ def plan(asked: Asked) -> tuple[list[Job], dict[str, str]]:
         places = Path(folder) / "asked.json", Path(folder) / "answer.json"
         write_json(places[0], asdict(asked))
         command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * asked.debug]
-        # a session of its own: what ctrl-C means is said once, by this process, with which that one ends
+        # a session of its own: ctrl-C reaches this process alone, which says so once and ends that one
         code = subprocess.run(bound(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)

@@ -71,8 +71,8 @@ class Progress:
             self.last = end_of(code, self.last) if code else "the run was not finished"
             return
         result = self.job.run.result
-        self.state, self.score = COMPLETE, result["scores"][self.job.monitor]
-        self.epoch = self.epochs = result["epochs"]
+        self.state, self.score = COMPLETE, result["scores"].get(self.job.monitor)
+        self.epoch = self.epochs = result.get("epochs") or self.epoch
 
     @property
     def left(self) -> float | None:

@@ -43,7 +43,8 @@ class Mixed(keras.Model):
     def compile(self, *arguments: Any, **options: Any) -> None:
         """As Keras does; and nothing is left to be built, for which `fit` would first trace the whole network."""
         super().compile(*arguments, **options)
-        self.built = True
+        for part in (self, *(layer for _, layer in self.planned)):  # neither they nor this have weights of their own
+            part.built = True
         rows = keras.KerasTensor((None, None))
         for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
             if (found := getattr(self, part, None)) is not None:
