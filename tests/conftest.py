@@ -27,6 +27,12 @@ def backends():
     ]
 
 
+def one_slow():
+    """Both backends, the second of them run by name: where the first says most of it."""
+    first, second = backends()
+    return [first, pytest.param(*second.values, marks=[*second.marks, pytest.mark.slow])]
+
+
 def environment(backend):
     threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
     return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
@@ -52,6 +58,17 @@ def kcomp(*arguments, backend=None, cwd, check=True):
     if check and done.returncode:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return done
+
+
+def commands(backend, calls):
+    """Command lines, one after the other in one process of that backend: exit code, output and errors of each."""
+    code = """
+from click.testing import CliRunner
+from kcomp.cli import main
+done = [CliRunner().invoke(main, arguments) for arguments in json.loads(sys.argv[1])]
+give(done=[[one.exit_code, one.stdout, one.stderr] for one in done])
+"""
+    return in_backend(backend, code, json.dumps([[str(part) for part in call] for call in calls]))["done"]
 
 
 def killed_after(epochs, run, arguments, *, backend, cwd):

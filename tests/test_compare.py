@@ -171,6 +171,7 @@ def test_another_epsilon_is_found_and_named(tmp_path):
     assert not found["alike"] and "part at once" in trajectory_verdict(found)
 
 
+@pytest.mark.slow  # as another epsilon, which the tests above find
 @both
 def test_another_moment_of_the_optimizer_is_found_though_the_first_update_is_the_same(tmp_path):
     judged, found = faulty(tmp_path, "jax", "moments")
@@ -204,6 +205,7 @@ def test_one_backend_with_itself_is_identical(tmp_path):
     assert "predict the same for every row" in done.stdout
 
 
+@pytest.mark.slow
 @both
 def test_a_training_that_fails_costs_the_report_its_outcome_alone(tmp_path):
     write(tmp_path)

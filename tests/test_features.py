@@ -247,7 +247,7 @@ give(numbers=numbers, layers=[type(layer).__name__ for layer in batches.layers],
     assert len(found["plans"]) == 8
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow())
 def test_a_killed_run_continues_on_its_features(backend, recipe, tmp_path):
     train = ("train", "small.py", "--seed", "5", "--set", "views=2", "--set", "mix=true", "--set", "pause=0.7", "-o")
     conftest.kcomp(*train, "whole", backend=backend, cwd=tmp_path)

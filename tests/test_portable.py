@@ -113,7 +113,9 @@ def forget(run, *endings):
 
 
 @both
-@pytest.mark.parametrize(("first", "second", "epochs"), [("jax", "torch", 4), ("torch", "jax", 2)])
+@pytest.mark.parametrize(
+    ("first", "second", "epochs"), [pytest.param("jax", "torch", 4, marks=pytest.mark.slow), ("torch", "jax", 2)]
+)
 def test_the_other_backend_continues_without_a_jump(undisturbed, first, second, epochs, tmp_path, monkeypatch):
     """Killed inside a stage, and at the end of one, which is cached and averages its weights."""
     run = tmp_path / "run"

@@ -223,16 +223,7 @@ def test_what_does_not_go_together_is_refused(backend, tmp_path):
     calls = [
         ["train", str(tmp_path / f"{name}.py"), "--set", value, "-o", str(tmp_path / "run")] for name, value, _ in cases
     ]
-    done = conftest.in_backend(backend, COMMANDS, json.dumps(calls))["done"]
+    done = conftest.commands(backend, calls)
     for (code, _, error), (_, _, message) in zip(done, cases, strict=True):
         assert code == 1 and message in error and error.count("\n") == 1, error
     assert not (tmp_path / "run").exists()
-
-
-COMMANDS = """
-import json, sys
-from click.testing import CliRunner
-from kcomp.cli import main
-done = [CliRunner().invoke(main, arguments) for arguments in json.loads(sys.argv[1])]
-give(done=[[one.exit_code, one.stdout, one.stderr] for one in done])
-"""

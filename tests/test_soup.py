@@ -7,7 +7,7 @@ import conftest
 import numpy as np
 import pandas as pd
 import pytest
-from test_snapshots import COMMANDS, RECIPE, arrays_of
+from test_snapshots import RECIPE, arrays_of
 
 from kcomp.runs import Run, made_by, member_of
 
@@ -138,7 +138,7 @@ def test_greedy_leaves_out_what_harms_and_refuses_what_does_not_gain(trained, ba
     ]
     names = ("run0", "run1", "run2", "run3")
     calls.append(["soup", *(str(tmp_path / name) for name in names), "-o", str(tmp_path / "soup")])
-    *refused, (code, told, _) = conftest.in_backend(backend, COMMANDS, json.dumps(calls))["done"]
+    *refused, (code, told, _) = conftest.commands(backend, calls)
     for number, ((exit_code, _, error), (_, _, message)) in enumerate(zip(refused, cases)):
         assert exit_code == 1 and message in error and error.count("\n") == 1, error
         assert not (tmp_path / f"soup{number}").exists()

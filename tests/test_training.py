@@ -173,34 +173,34 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp
 @pytest.mark.parametrize("backend", conftest.backends()[:1])  # none of it is the backend's doing
 def test_wrong_recipes_fail_before_training(backend, tmp_path):
     """One line that helps, exit code 1 or 2, and no run folder with anything in it."""
-    cases = [
+    command_lines = [
         (["--set", "trainable=blok0_conv"], "matches no layer; did you mean 'block0_conv'", 1),
         (["--fold", "9"], "folds of this table are [0, 1, 2, 3]; received 9", 1),
         (["--set", "rat=1"], "no value 'rat'; did you mean 'rate'", 2),
         (["--fold", "x"], "--fold takes whole numbers", 2),
-        (["--fold", "0,1", "-o", "one"], "2 runs are asked for", 2),
+        (["--fold", "0,1"], "2 runs are asked for", 2),
     ]
-    for arguments, message, code in cases:
-        write(tmp_path)
-        done = conftest.kcomp("train", "tiny.py", *arguments, backend=backend, cwd=tmp_path, check=False)
-        assert done.returncode == code and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "runs").exists() and not (tmp_path / "one").exists()
-    for before, after, message in (
+    sources = [
         ("from_logits=True, ", "", "must take logits and one-hot labels"),
         (
             "return models.classifier(",
             "return keras.Model(inputs, x) or models.classifier(",
             "must give logits of shape (batch, 10)",
         ),
-        ("def table(config):", "def table(config):\\n    return data.read_csv('none.csv')", "no table at none.csv"),
-        ("def table(config):", "def table(config):\\n    return config.rowz", "'rowz' ("),
+        ("def table(config):", "def table(config):\n    return data.read_csv('none.csv')", "no table at none.csv"),
+        ("def table(config):", "def table(config):\n    return config.rowz", "'rowz' ("),
         ("return data.Batches(", "data.Batches(", "batches() must return a Batches; it returned NoneType"),
         ("(-10, 10), p=1.0)", "(-10, 10), p=1.0), A.Resize(8, 8)", "row 'digit-"),
-    ):
-        write(tmp_path, TINY.replace(before, after.replace("\\n", "\n")))
-        done = conftest.kcomp("train", "tiny.py", backend=backend, cwd=tmp_path, check=False)
-        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "runs").exists()
+    ]
+    for number, (before, after, _) in enumerate(sources):
+        (tmp_path / f"wrong{number}.py").write_text(TINY.replace(before, after))
+    write(tmp_path)
+    wrong = [(f"wrong{number}.py", [], message, 1) for number, (*_, message) in enumerate(sources)]
+    cases = [("tiny.py", *case) for case in command_lines] + wrong
+    calls = [["train", tmp_path / name, *given, "-o", tmp_path / "run"] for name, given, *_ in cases]
+    for (code, _, error), (*_, message, expected) in zip(conftest.commands(backend, calls), cases, strict=True):
+        assert code == expected and message in error and error.count("\n") == 1, error
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("backend", conftest.backends())

@@ -439,7 +439,7 @@ def test_a_worker_killed_in_the_middle(tmp_path):
     assert "trial 0: rate" not in again.stdout  # nothing is left to train
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow())
 def test_a_search_on_each_backend(backend, tmp_path):
     """Two workers on JAX; one on PyTorch, whose processes take seconds to start."""
     pytest.importorskip("matplotlib")
