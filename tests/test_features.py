@@ -262,15 +262,18 @@ def test_a_killed_run_continues_on_its_features(backend, recipe, tmp_path):
 
 
 @pytest.mark.parametrize("backend", conftest.backends()[:1])  # none of it is the backend's doing
-def test_stages_that_cannot_be_cached_fail_before_training(backend, recipe, tmp_path):
-    for before, after, message in (
+def test_stages_that_cannot_be_cached_fail_before_training(backend, tmp_path):
+    cases = (
         ('"head|block2.*"', '".*"', "nothing can be cut off below 'block0_conv'"),
         ("augment.MixUp(0.4)", "layers.GaussianNoise(0.1)", "leave out ['GaussianNoise'] or cache_views"),
         ('"cache_views": config.views', '"cache_views": 0', "cache_views must be at least 1 view, or None; received 0"),
         ('"cache_views": config.views', '"cache_views": None', "mix_features needs features; give cache_views"),
-    ):
-        recipe.write_text(SMALL.replace(before, after))
-        arguments = ("--set", "views=1", "--set", "mix=true", "-o", "one")
-        done = conftest.kcomp("train", recipe, *arguments, backend=backend, cwd=tmp_path, check=False)
-        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "one").exists()
+    )
+    calls = []
+    for number, (before, after, _) in enumerate(cases):
+        path = tmp_path / f"wrong{number}.py"
+        path.write_text(SMALL.replace(before, after))
+        calls.append(["train", path, "--set", "views=1", "--set", "mix=true", "-o", tmp_path / "one"])
+    for (code, _, error), (*_, message) in zip(conftest.commands(backend, calls), cases, strict=True):
+        assert code == 1 and message in error and error.count("\n") == 1, error
+    assert not (tmp_path / "one").exists()
