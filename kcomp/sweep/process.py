@@ -22,7 +22,7 @@ class Process:
         log.parent.mkdir(parents=True, exist_ok=True)
         said = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
         with log.open("ab") as file:
-            self.begin = file.tell()  # of what it adds to the log
+            begin = file.tell()  # of what it adds to the log
             file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {said}\n".encode())
             file.flush()
             # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
@@ -36,7 +36,7 @@ class Process:
                 start_new_session=True,
             )
         self.log = log.open("rb")
-        self.log.seek(self.begin)
+        self.log.seek(begin)
         self.rest = b""
 
     def look(self) -> tuple[int | None, list[str]]:
