@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kcomp.data.batches import Batches, ahead
+from kcomp.models import description
 from kcomp.views import View, plain
 
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -59,8 +60,9 @@ def forward_of(network: keras.Model, *, fold: bool = True) -> Forward:
 
     The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
     it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
-    compiled anew at each stage. With `fold`, batch normalisation disappears into convolutions on PyTorch, which is
-    faster; without it the arithmetic is that of a frozen layer in training, to the last bit.
+    compiled anew at each stage. Equal networks share one program (models.programs). With `fold`, batch normalisation
+    disappears into convolutions on PyTorch, which is faster; without it the arithmetic is that of a frozen layer in
+    training, to the last bit.
     """
     if keras.backend.backend() == "torch":
         from kcomp.models.inference_torch import inference_of
@@ -69,11 +71,14 @@ def forward_of(network: keras.Model, *, fold: bool = True) -> Forward:
         return lambda images: run_torch(images).float().cpu().numpy()
     import jax
 
+    from kcomp.models.programs import kept
+
     variables = list(network.variables)
 
-    @jax.jit
-    def run(values: list[Any], images: Any) -> Any:
+    def compute(values: list[Any], images: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return network(images, training=False)
 
+    sole = keras.distribution.distribution() is None
+    run = kept(compute, lambda _: description.forward(network)) if sole else jax.jit(compute)
     return lambda images: np.asarray(run([variable.value for variable in variables], images), np.float32)

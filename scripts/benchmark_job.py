@@ -3,14 +3,15 @@
     python scripts/benchmark_job.py --data data/ants-bees --json job.json
 
 scripts/plain_pytorch.py has the same weights, stages, epochs and rows. Every contestant starts from an empty cache of
-images and features; JAX's compilation cache is filled by a run before, as it is on a user's second day (--cold leaves
-it empty). Contestants alternate, `--rounds` times; the table has the seconds and the ratio to the plain script.
+images and features; JAX's programs are there from a run before, as they are on a user's second day (--cold leaves them
+out). Contestants alternate, `--rounds` times; the table has the seconds and the ratio to the plain script.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,15 +30,18 @@ def plain(folder, data, folds):
     return seconds, float(re.search(r"^accuracy ([\d.]+)", out, re.MULTILINE)[1])
 
 
-def kcomp(folder, data, folds, backend, jax_cache):
-    """Seconds and the mean held-out accuracy of `kcomp train` and `kcomp predict`."""
-    settings = {"KCOMP_CACHE": str(folder / "cache"), "KERAS_BACKEND": backend}
-    if jax_cache:
-        settings["JAX_COMPILATION_CACHE_DIR"] = str(jax_cache)
+def kcomp(folder, data, folds, backend, programs):
+    """Seconds and the mean held-out accuracy of `kcomp train` and `kcomp predict`; `programs` are taken and left."""
+    cache = folder / "cache"
+    settings = {"KCOMP_CACHE": str(cache), "KERAS_BACKEND": backend}
+    if programs:
+        shutil.copytree(programs, cache, dirs_exist_ok=True)
     run = [sys.executable, "-m", "kcomp.cli"]
     recipe = [ROOT / "recipes" / "ants_bees.py", "--fold", folds, "--set", f"csv={data / 'train.csv'}"]
     training, _ = timed([*run, "train", *recipe], folder, settings)
     predicting, _ = timed([*run, "predict", "runs", "--test", data / "test.csv", "--views", "8"], folder, settings)
+    for name in ("jax", "programs") if programs and backend == "jax" else ():
+        shutil.copytree(cache / name, programs / name, dirs_exist_ok=True)
     results = [json.loads(path.read_text()) for path in folder.rglob("result.json")]
     return training + predicting, float(np.mean([result["scores"]["accuracy"] for result in results]))
 
@@ -61,15 +65,15 @@ def main():
     chosen = options.parse_args()
     data, found = chosen.data.resolve(), {"plain": [], "torch": [], "jax": []}
     with tempfile.TemporaryDirectory() as kept:
-        jax_cache = None if chosen.cold else Path(kept) / "jax"
-        for number in range(chosen.rounds + (not chosen.cold)):  # the first round of all fills JAX's cache
+        programs = None if chosen.cold else Path(kept)
+        for number in range(chosen.rounds + (not chosen.cold)):  # the first round of all leaves JAX's programs
             filling = number == 0 and not chosen.cold
             for name in ["jax"] if filling else found:
                 with tempfile.TemporaryDirectory() as folder:
                     folder = Path(folder)
                     folds = "0" if filling else chosen.folds
                     arguments = (folder, data, folds)
-                    one = plain(*arguments) if name == "plain" else kcomp(*arguments, name, jax_cache)
+                    one = plain(*arguments) if name == "plain" else kcomp(*arguments, name, programs)
                 print(f"{name}: {one[0]:.0f} s, accuracy {one[1]:.4f}{' (fills the cache)' * filling}", flush=True)
                 if not filling:
                     found[name].append(one)

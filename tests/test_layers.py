@@ -16,8 +16,8 @@ data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.i
 augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
-models.start models.pretrained models.backbones models.classifier models.cut models.transfer models
-predict training.keepers training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
+models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
+predict training.keepers training.step training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights

@@ -49,6 +49,11 @@ def fast_convolutions() -> Iterator[None]:
         yield
 
 
+def fast_convolutions_in_force() -> bool:
+    """Whether the context is entered."""
+    return hasattr(keras.layers.Conv2D.call, "__wrapped__")
+
+
 def _with_fallback(original: Callable[..., Any], accelerated: Callable[..., Any]) -> Callable[..., Any]:
     """Return a `call` that runs `accelerated`, and `original` where that returns None."""
 

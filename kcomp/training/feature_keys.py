@@ -13,7 +13,7 @@ import kcomp
 from kcomp.data.batches import Batches
 from kcomp.data.images import Images, identity_of
 from kcomp.data.tables import Image
-from kcomp.models.cut import in_order
+from kcomp.models.description import architecture
 from kcomp.models.precision import precision_in_use
 from kcomp.training.manifest import device
 
@@ -73,54 +73,6 @@ def albumentations_only(described: Any) -> bool:
         own = described.get("__class_fullname__", "")
         return "." not in own and own != "Lambda" and all(map(albumentations_only, described.values()))
     return not isinstance(described, list) or all(map(albumentations_only, described))
-
-
-def architecture(model: keras.Model) -> str | None:
-    """Classes, configurations and connections of a functional model, without names, or None where a class or a
-    function in it is neither Keras's nor kcomp's, so that its source may change unseen."""
-    numbers: dict[int, int] = {}
-    described = []
-    for node in in_order(model):
-        operation = node.operation
-        kind = f"{type(operation).__module__}.{type(operation).__qualname__}"
-        arguments = keras.tree.map_structure(
-            lambda value: {"tensor": numbers[id(value)]} if isinstance(value, keras.KerasTensor) else value,
-            [node.arguments.args, node.arguments.kwargs],
-        )
-        for tensor in node.output_tensors:
-            numbers[id(tensor)] = len(numbers)
-        if not all(map(is_known, layers_in(operation))):
-            return None
-        try:
-            config = {**operation.get_config(), "name": None, "trainable": None}
-            described.append(json.dumps([kind, config, arguments], sort_keys=True, default=listed))
-        except (NotImplementedError, TypeError, ValueError):
-            return None
-        if '"class_name": "function"' in described[-1]:  # only its name is told
-            return None
-    return "\n".join(described)
-
-
-def layers_in(operation: Any) -> list[Any]:
-    """The operation and the layers inside it, however deep."""
-    return [
-        operation,
-        *(operation._flatten_layers(include_self=False) if isinstance(operation, keras.layers.Layer) else []),
-    ]
-
-
-def is_known(operation: Any) -> bool:
-    """Whether the source of an operation is Keras's or kcomp's, so that versions and configuration tell all of it."""
-    known = type(operation).__module__.partition(".")[0] in ("keras", "kcomp")
-    return known and not isinstance(operation, keras.layers.Lambda)
-
-
-def listed(value: Any) -> Any:
-    """Arrays and tensors among an operation's arguments as lists; TypeError for what has no numbers."""
-    array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{type(value).__name__} has no numbers")
-    return array.tolist()
 
 
 def identity(image: Image) -> str:

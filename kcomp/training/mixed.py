@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kcomp.training.keepers import Keeper
+from kcomp.training.step import described_with
 
 
 class Mixed(keras.Model):
@@ -49,6 +50,17 @@ class Mixed(keras.Model):
         for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """As Keras does; on JAX, a step that is known from an earlier network or process is not traced again."""
+        plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
+        if plain or keras.backend.backend() != "jax" or keras.distribution.distribution() is not None:
+            super().make_train_function(force)
+        elif force or getattr(self, "train_function", None) is None:
+            from kcomp.models.programs import kept
+
+            step = kept(self.train_step, lambda state: described_with(self, state), donate=True)
+            self.train_function = lambda state, batches: step(state, next(batches))
 
     def mix(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """`images` and `labels` as the plans say."""

@@ -1,0 +1,112 @@
+"""JAX's programs, kept by what they compute: an equal network in the next fold, seed or process is not traced again.
+
+Tracing a network in Python takes longer than loading what XLA compiled of it, and JAX knows only after the trace that
+it has that program. So a step whose description is known is exported once (jax.export, StableHLO) and kept in memory
+and in the cache folder; JAX's own compilation cache then has the machine's code for it.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+from jax import export
+
+from kcomp.cache import cache_folder
+from kcomp.files import replacing
+from kcomp.models.convolution import fast_convolutions_in_force
+
+IN_MEMORY = 32  # programs; a run of two stages has six
+SILENT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug_log", "jax_logging", "jax_traceback")
+
+_programs: dict[str, Any] = {}
+
+
+def kept(
+    function: Callable[[Any, Any], Any], about: Callable[[Any], str | None], *, donate: bool = False
+) -> Callable[[Any, Any], Any]:
+    """`function` of two trees of arrays, (state, data), compiled for JAX's first device.
+
+    about:  tells, given the `state` for which a program is first needed, all that the result hangs on beside the
+            arguments' values and the shapes of `data`, so also the shapes in `state`; whoever tells the same gets the
+            same program, traced from the first one's `function`. Where it gives None, that is done as by `jax.jit`.
+    donate: give the memory of `state` to the results.
+    """
+    donated = 0 if donate else ()
+    of_shapes: dict[Any, Any] = {}
+
+    def run(state: Any, data: Any) -> Any:
+        leaves, tree = jax.tree.flatten(data)
+        shapes = tree, *((leaf.shape, leaf.dtype) for leaf in leaves)
+        if shapes not in of_shapes:
+            words = about(state)
+            found = None if words is None else program(function, words, donated, (state, data))
+            of_shapes[shapes] = found or jax.jit(function, donate_argnums=donated)
+        return of_shapes[shapes](state, data)
+
+    return run
+
+
+def program(function: Callable[[Any, Any], Any], about: str, donated: Any, arguments: Any) -> Any:
+    """The compiled program for arguments of these shapes, from memory, the cache folder or a trace; None where JAX
+    cannot export it."""
+    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
+    key = hashlib.sha256(json.dumps([about, donated, str(shapes), surroundings()]).encode()).hexdigest()[:32]
+    if key not in _programs:
+        path = cache_folder() / "programs" / key
+        exported = read(path)
+        if exported is None:
+            try:
+                exported = export.export(jax.jit(function, donate_argnums=donated))(*shapes)
+                write(path, exported)
+            except (
+                ImportError,
+                NotImplementedError,
+                ValueError,
+            ):  # no flatbuffers; no lasting form of an operation
+                return None
+        while len(_programs) >= IN_MEMORY:
+            _programs.pop(next(iter(_programs)))
+        _programs[key] = jax.jit(exported.call, donate_argnums=donated).lower(*shapes).compile()
+    return _programs[key]
+
+
+def surroundings() -> list[Any]:
+    """What the arithmetic of any network hangs on: versions, settings of JAX and Keras, the kind of device."""
+    settings = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
+    versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
+    kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]
+    arithmetic = [keras.config.floatx(), keras.config.epsilon(), fast_convolutions_in_force()]
+    return [own_source(), versions, kinds, arithmetic, settings]
+
+
+@functools.cache
+def own_source() -> str:
+    """A hash of kcomp's own source: what an edit of it changes, no version tells."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def read(path: Path) -> Any:
+    """The exported program in a file, or None where there is none that is whole."""
+    try:
+        content = path.read_bytes()
+        whole = hashlib.sha256(content[32:]).digest() == content[:32]
+        return export.deserialize(bytearray(content[32:])) if whole else None
+    except (ImportError, OSError):
+        return None
+
+
+def write(path: Path, exported: Any) -> None:
+    with contextlib.suppress(ImportError, OSError):  # no flatbuffers, a full disk: that costs a trace, no training
+        text = bytes(exported.serialize())
+        with replacing(path, synced=False) as file:
+            file.write(hashlib.sha256(text).digest() + text)

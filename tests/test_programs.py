@@ -1,0 +1,238 @@
+"""JAX's programs: what an equal network has computed before is not traced again, and nothing else is taken for it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import environment, in_backend
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+
+HEAD = """
+    import sys
+    from kcomp import launch
+    launch.prepare("jax")
+    import keras, numpy as np
+    from kcomp import predict, schedules
+    from kcomp.models import description, programs, start
+    from kcomp.training import step
+    from kcomp.training.mixed import Mixed
+    from kcomp.training.step import described
+
+    def network(seed=0, units=8, rate=0.2, name=None, **options):
+        with start.drawn_on_host(seed):
+            images = keras.Input((6, 6, 3))
+            found = keras.layers.Conv2D(4, 3, activation="relu", name=name, **options)(images)
+            found = keras.layers.BatchNormalization()(found)
+            found = keras.layers.GlobalAveragePooling2D()(found)
+            found = keras.layers.Dropout(rate, seed=1)(keras.layers.Dense(units)(found))
+            return keras.Model(images, keras.layers.Dense(3)(found))
+
+    def model(seed=0, smoothing=0.0, weights=None, optimizer=None, frozen=(), thin=False, loss=None, layers=(), **rest):
+        made = network(seed, **rest)
+        for number in frozen:
+            made.layers[number].trainable = False
+        found = Mixed(made, layers, weights)
+        loss = loss or keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        optimizer = optimizer or keras.optimizers.AdamW(1e-2)
+        if thin:
+            optimizer.exclude_from_weight_decay(var_list=[v for v in made.trainable_variables if len(v.shape) == 1])
+        found.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="a")], jit_compile=True)
+        with start.drawn_on_host(seed):
+            found.optimizer.build(found.trainable_variables)
+        return found
+
+    draws = np.random.default_rng(0)
+    batch = {"images": draws.uniform(0, 1, (4, 6, 6, 3)).astype("float32"), "labels": np.eye(3, dtype="float32")[[0, 1, 2, 0]]}
+
+    def trained(found, updates=3):
+        found.fit(((batch,) for _ in range(updates)), steps_per_epoch=updates, verbose=0, shuffle=False)
+        return [np.asarray(w).tolist() for w in found.network.get_weights()]
+"""
+
+FORBIDDEN = """
+    def never(*arguments, **keywords):
+        raise AssertionError("this was traced")
+    if "untraced" in sys.argv:
+        Mixed.call = never
+        keras.Model.__call__ = never
+"""
+
+
+def started(code, cache, *arguments):
+    """Run code in a process of its own with this cache folder."""
+    head = "import json, sys\ndef give(**found): print('GIVEN' + json.dumps(found))\n"
+    command = [sys.executable, "-c", head + textwrap.dedent(code), *arguments]
+    env = {**environment("jax"), "KCOMP_CACHE": str(cache)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("GIVEN"))[5:])
+
+
+TRAINED_AND_ASKED = (
+    HEAD
+    + """
+    one = model()
+    run = predict.forward_of(one.network)
+"""
+    + FORBIDDEN
+    + """
+    give(weights=trained(one), logits=run(batch["images"]).tolist())
+"""
+)
+
+
+def test_another_process_traces_nothing_and_gives_the_same(tmp_path):
+    first = started(TRAINED_AND_ASKED, tmp_path)
+    assert len(list((tmp_path / "programs").iterdir())) == 2
+    assert started(TRAINED_AND_ASKED, tmp_path, "untraced") == first
+
+
+def test_a_damaged_file_and_a_folder_that_cannot_be_written_cost_a_trace_alone(tmp_path):
+    first = started(TRAINED_AND_ASKED, tmp_path)
+    kept = sorted((tmp_path / "programs").iterdir())
+    whole = [path.read_bytes() for path in kept]
+    for path, content in zip(kept, (b"", whole[1][:-9] + b"x" * 9), strict=True):
+        path.write_bytes(content)
+    assert started(TRAINED_AND_ASKED, tmp_path) == first
+    assert [path.stat().st_size for path in kept] == [len(content) for content in whole]
+    (tmp_path / "file").touch()
+    assert started(TRAINED_AND_ASKED, tmp_path / "file") == first
+
+
+def test_a_kept_program_computes_what_keras_would(tmp_path):
+    found = started(
+        HEAD
+        + """
+    trained(model(seed=0)); before = trained(model(seed=1, smoothing=0.0))
+    kept = trained(model(seed=2))  # the third network of one program
+    count = len(programs._programs)
+    step.described = lambda model: None
+    plain = trained(model(seed=2))
+    gap = max(float(np.abs(np.array(a) - np.array(b)).max()) for a, b in zip(kept, plain))
+    apart = max(float(np.abs(np.array(a) - np.array(b)).max()) for a, b in zip(kept, before))
+    give(gap=gap, apart=apart, count=count)
+""",
+        tmp_path,
+    )
+    assert found["count"] == 1
+    assert found["gap"] < 1e-6 < 0.1 < found["apart"]
+
+
+def test_what_changes_a_step_changes_its_description_and_nothing_else_does():
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    cosine = lambda steps: keras.optimizers.AdamW(schedules.WarmupCosine(1e-2, steps))
+    adam = keras.optimizers.AdamW
+    base = described(model())
+    same = [model(seed=5), model(name="other"), model(optimizer=adam(3e-4))]
+    others = [model(units=9), model(rate=0.3), model(smoothing=0.1), model(weights=np.array([1, 2, 3], "float32")),
+              model(frozen=[1]), model(frozen=[2]), model(thin=True), model(optimizer=cosine(10)), model(optimizer=cosine(11)),
+              model(optimizer=adam(1e-2, weight_decay=0.1)), model(optimizer=adam(1e-2, global_clipnorm=1.0)),
+              model(kernel_regularizer=keras.regularizers.L2(1e-3)), model(kernel_constraint=keras.constraints.MaxNorm(2.0))]
+    give(base=base, same=[described(one) == base for one in same], others=[described(one) for one in others])
+""",
+    )
+    assert found["base"] and all(found["same"])
+    assert None not in found["others"]
+    assert len({found["base"], *found["others"]}) == len(found["others"]) + 1
+
+
+def test_what_is_not_keras_own_has_no_description():
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    class Own(keras.regularizers.Regularizer):
+        def __call__(self, weights): return keras.ops.sum(weights)
+        def get_config(self): return {}
+    class OwnLoss(keras.losses.CategoricalCrossentropy): pass
+    class OwnRate(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step): return 1e-3
+        def get_config(self): return {}
+    class OwnLayer(keras.layers.Layer):
+        def draw(self, *arguments): return {}
+        def call(self, batch, plan=None): return batch
+    def loss(true, found): return keras.losses.categorical_crossentropy(true, found, from_logits=True)
+    adam = keras.optimizers.AdamW
+    give(none=[described(model(kernel_regularizer=Own())), described(model(loss=OwnLoss(from_logits=True))),
+               described(model(loss=loss)), described(model(optimizer=adam(OwnRate()))), described(model(layers=[OwnLayer()])),
+               described(model(kernel_initializer=lambda shape, dtype=None: keras.ops.ones(shape)))])
+""",
+    )
+    assert found["none"] == [None] * 6
+
+
+def test_one_layer_called_twice_is_not_two_layers_and_variables_tell_their_order():
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    def tower(shared):
+        images = keras.Input((4,))
+        one = keras.layers.Dense(4)
+        other = one if shared else keras.layers.Dense(4)
+        return keras.Model(images, other(one(images)))
+    def ends(first):
+        images = keras.Input((4,))
+        a, b = keras.layers.Dense(4)(images), keras.layers.Dense(4)(images)
+        return keras.Model(images, keras.layers.Subtract()([a, b] if first else [b, a]))
+    turned = network()
+    words = description.variables(turned, turned.variables), description.variables(turned, turned.variables[::-1])
+    values = [np.random.default_rng(i).normal(size=shape).astype("float32") for i, shape in enumerate(((4, 4), (4,)) * 2)]
+    pair = [ends(first) for first in (True, False)]
+    for one in pair:
+        one.set_weights(values)
+    gap = float(np.abs(pair[0](np.ones((1, 4))) - pair[1](np.ones((1, 4)))).max())
+    give(towers=[description.forward(tower(s)) for s in (True, False, False)], turned=words[0] != words[1],
+         gap=gap, equal=description.forward(pair[0]) == description.forward(pair[1]))
+""",
+    )
+    assert found["towers"][0] != found["towers"][1] == found["towers"][2]
+    assert not found["equal"] or found["gap"] == 0  # where the words are equal, so is what is computed
+    assert found["turned"]
+
+
+def test_a_change_at_the_last_moment_counts():
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    class Drops(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.network.layers[5].rate = 0.0
+    def first_loss(**options):
+        found = model()
+        return found.fit(((batch,) for _ in range(1)), steps_per_epoch=1, verbose=0, shuffle=False, **options).history["loss"]
+    give(losses=[first_loss(callbacks=[Drops()]), first_loss(), first_loss(callbacks=[Drops()])], count=len(programs._programs))
+""",
+    )
+    one, other, again = found["losses"]
+    assert one == again != other
+    assert found["count"] == 2
+
+
+def test_settings_and_an_edit_of_kcomp_change_the_program():
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    import jax
+    from kcomp.models import fast_convolutions
+    seen = [programs.surroundings()]
+    with fast_convolutions():
+        seen.append(programs.surroundings())
+    jax.config.update("jax_default_matmul_precision", "float32")
+    seen.append(programs.surroundings())
+    jax.config.update("jax_default_matmul_precision", None)
+    programs.own_source = lambda: "edited"
+    seen.append(programs.surroundings())
+    give(seen=seen)
+""",
+    )
+    assert len({json.dumps(one) for one in found["seen"]}) == 4
