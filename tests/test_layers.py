@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 
 # From docs/design.md. The first group imports no Keras.
 LAYERS = """
-usage cache files scores statistics bound launch values space averaging recipe probabilities runs table page drawing
+usage cache files scores statistics bound launch compiling values space averaging recipe probabilities runs table page drawing
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views tracking
 models.straight models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution

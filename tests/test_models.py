@@ -257,3 +257,35 @@ give(upper=upper, with_norm=with_norm, again=[again, len(model.trainable_weights
     assert found["nested"] == ["efficientnet_lite0/block7a_expand_conv", "efficientnet_lite0/block7a_project_conv"]
     assert "did you mean 'head'" in found["messages"][0] and "matches no layer" in found["messages"][1]
     assert all("matches only layers" in message for message in found["messages"][2:])
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_a_network_rebuilt_for_prediction_is_the_one_that_was_trained(backend, tmp_path):
+    """Keras's EfficientNets have one scaling more for "imagenet" than for None; nothing is fetched for the second."""
+    found = conftest.in_backend(
+        backend,
+        BUILD
+        + """
+from keras.src.utils import file_utils
+from kcomp.models import pretrained
+folder = sys.argv[1]
+made = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
+made.save_weights(f"{folder}/imagenet.weights.h5")
+asked = []
+def fetched(*arguments, **keywords):
+    asked.append(arguments)
+    return f"{folder}/imagenet.weights.h5"
+file_utils.get_file = fetched
+trained = models.application(keras.applications.EfficientNetB0, 64)
+trained.save_weights(f"{folder}/trained.weights.h5")
+load = keras.Model.load_weights
+with pretrained.skipped():
+    rebuilt = models.application(keras.applications.EfficientNetB0, 64)
+restored = file_utils.get_file is fetched and keras.Model.load_weights is load
+rebuilt.load_weights(f"{folder}/trained.weights.h5")
+give(asked=len(asked), restored=restored, gap=float(np.abs(logits(trained) - logits(rebuilt)).max()),
+     scalings=sum(isinstance(layer, keras.layers.Rescaling) for layer in rebuilt.layers))
+""",
+        tmp_path,
+    )
+    assert found == {"asked": 1, "restored": True, "gap": 0.0, "scalings": 2}

@@ -198,6 +198,78 @@ def test_one_layer_called_twice_is_not_two_layers_and_variables_tell_their_order
     assert found["turned"]
 
 
+SETTINGS = {  # pairs of models that compute different things although most of what Keras tells of them is equal
+    "an own activation with one of Keras's names": "model(activation='gelu'), model(activation=gelu)",
+    "a variable's regularizer": "model(), changed(lambda layer: setattr(layer.kernel, 'regularizer', L2(1.0)))",
+    "a layer's regularizer that is never used": "model(kernel_regularizer=L2(1.0)), changed(lambda layer: setattr(layer, 'kernel_regularizer', L2(1.0)))",
+    "a variable's constraint": "model(), changed(lambda layer: setattr(layer.kernel, 'constraint', keras.constraints.MaxNorm(0.1)))",
+    "a loss's argument": "model(loss=keras.losses.Huber(delta=1.0)), model(loss=keras.losses.Huber(delta=0.1))",
+    "a loss's type": "model(), model(loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype='float16'))",
+    "a layer's own call": "model(), changed(lambda layer: setattr(layer, 'call', lambda x, call=layer.call: -call(x)))",
+    "statistics in a layer": "adapted(0), adapted(3)",
+    "a constant's type": "scaled('float32'), scaled('float16')",
+    "no automatic casts": "model(), model(autocast=False)",
+    "a subclass of the training model": "model(), model(kind=type('Doubled', (Mixed,), {}))",
+}
+
+
+def test_what_a_configuration_leaves_out_is_told_or_nothing_is():
+    """Each was once taken for the other: found by a reader who trained the second with the first one's program."""
+    found = in_backend(
+        "jax",
+        HEAD.replace('activation="relu", ', "activation=activation, ")
+        .replace("name=None, **options", 'name=None, activation="relu", **options')
+        .replace("loss=None, layers=()", "loss=None, layers=(), kind=Mixed")
+        .replace("found = Mixed(made", "found = kind(made")
+        + """
+    from keras.regularizers import L2
+    def gelu(x): return 0.1 * x
+    def changed(change):
+        found = model()
+        change(found.network.layers[1])
+        return found
+    def whole(images, outputs):
+        found = Mixed(keras.Model(images, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(outputs))), [])
+        found.compile(keras.optimizers.AdamW(1e-2), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=True)
+        found.optimizer.build(found.trainable_variables)
+        return found
+    def adapted(seed):
+        layer, images = keras.layers.Normalization(), keras.Input((6, 6, 3))
+        layer.adapt(np.random.default_rng(seed).normal(seed, 1 + seed, (8, 6, 6, 3)).astype("float32"))
+        return whole(images, layer(images))
+    def scaled(dtype):
+        images = keras.Input((6, 6, 3))
+        return whole(images, images * np.array([1.0, 2.0, 3.0], dtype))
+    pairs = {name: [described(one) for one in eval(pair)] for name, pair in json.loads(sys.argv[1]).items()}
+    keras.config.set_dtype_policy("mixed_float16")
+    give(pairs=pairs, scaled_loss=described(model()))
+""",
+        json.dumps(SETTINGS),
+    )
+    assert {name for name, (one, other) in found["pairs"].items() if one == other and one is not None} == set()
+    assert [name for name, (one, _) in found["pairs"].items() if one is None] == []
+    assert found["scaled_loss"] is None  # the optimizer inside the one that scales may decay other weights
+
+
+def test_a_large_program_is_compiled_by_another_process_and_loaded(tmp_path):
+    code = (
+        HEAD
+        + """
+    import collections, os, jax
+    from kcomp import compiling
+    compiling.LARGE = int(sys.argv[1])
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # the other process keeps what it compiles
+    seen = collections.Counter()
+    jax.monitoring.register_event_listener(lambda event, **_: seen.update([event.rpartition("/")[2]]))
+    weights = trained(model())
+    give(weights=weights, hits=seen["cache_hits"])
+"""
+    )
+    beside, here = started(code, tmp_path / "one", "1"), started(code, tmp_path / "other", str(10**9))
+    assert beside["weights"] == here["weights"]
+    assert (beside["hits"], here["hits"]) == (1, 0)
+
+
 def test_a_change_at_the_last_moment_counts():
     found = in_backend(
         "jax",
@@ -230,7 +302,7 @@ def test_settings_and_an_edit_of_kcomp_change_the_program():
     jax.config.update("jax_default_matmul_precision", "float32")
     seen.append(programs.surroundings())
     jax.config.update("jax_default_matmul_precision", None)
-    programs.own_source = lambda: "edited"
+    programs.SOURCE = "edited"
     seen.append(programs.surroundings())
     give(seen=seen)
 """,

@@ -131,11 +131,11 @@ def application(
     options = {
         "include_top": False,
         "input_tensor": scaled,
-        "weights": None if pretrained.skipping() else weights,
+        "weights": None if pretrained.skipping() and weights != "imagenet" else weights,  # a path may be gone
         **options,
     }
     unknown = set(options) - set(inspect.signature(function).parameters)
     if unknown and "kwargs" not in inspect.signature(function).parameters:
         raise TypeError(f"{function.__name__} has no argument {', '.join(sorted(unknown))}")
-    with pretrained.download_errors(function.__name__):
+    with pretrained.download_errors(function.__name__), pretrained.not_loaded():
         return function(**options)

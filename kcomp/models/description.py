@@ -1,8 +1,12 @@
 """What a network computes, in words that are equal for equal networks, wherever and whenever they were built."""
 
+import functools
+import hashlib
 import json
+import types
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,9 +15,22 @@ import numpy as np
 from kcomp.models.straight import is_plain_functional, nodes_of
 
 
+def source() -> str:
+    """A hash of kcomp's own source: what an edit of it changes, no version tells."""
+    found = hashlib.sha256()
+    folder = Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        found.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+SOURCE = source()  # now, while it is what this process has imported
+
+
 def architecture(model: keras.Model) -> str | None:
-    """Classes, configurations and connections of a functional model, without names, or None where it is no plain one,
-    or a class or a function in it is neither Keras's nor kcomp's, so that its source may change unseen."""
+    """Classes, configurations and connections of a functional model, and what its layers hold beside them; without
+    the names of its own layers. None where it is no plain functional model, or a class or a function in it is neither
+    Keras's nor kcomp's, so that its source may change unseen."""
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
     operations: dict[int, int] = {}
@@ -26,16 +43,14 @@ def architecture(model: keras.Model) -> str | None:
         )
         for tensor in node.output_tensors:
             tensors[id(tensor)] = len(tensors)
-        if not all(map(is_known, layers_in(operation))):
-            return None
         kind = f"{type(operation).__module__}.{type(operation).__qualname__}"
         number = operations.setdefault(id(operation), len(operations))  # a layer that is called twice is one layer
-        config = told(operation.get_config)
-        if config is None:
+        config, held = told(operation.get_config), [attributes(layer) for layer in layers_in(operation)]
+        if config is None or None in held or not all(map(is_known, layers_in(operation))):
             return None
         config = {**config, "name": None, "trainable": None}
         try:
-            described.append(json.dumps([number, kind, config, arguments], sort_keys=True, default=listed))
+            described.append(json.dumps([number, kind, config, held, arguments], sort_keys=True, default=listed))
         except (TypeError, ValueError):
             return None
     return "\n".join([*described, str(tensors[id(model.outputs[0])])]) if nodes else None
@@ -48,14 +63,25 @@ def forward(model: keras.Model) -> str | None:
     return network and json.dumps([network, variables(model, model.variables)])
 
 
-def variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any]:
+def variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
     """For each of these variables its place among the model's, in the order in which `architecture` meets them (None
-    for another's), its shape and its type."""
+    for another's), its shape, its type, its regularizer and constraint; None where one of those is not Keras's."""
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
         for variable in getattr(node.operation, "variables", ()):
             places.setdefault(id(variable), len(places))
-    return [[places.get(id(variable)), list(variable.shape), str(variable.dtype)] for variable in chosen]
+    found = []
+    for variable in chosen:
+        traits = told(functools.partial(traits_of, variable))
+        if traits is None:
+            return None
+        found.append([places.get(id(variable)), list(variable.shape), str(variable.dtype), traits])
+    return found
+
+
+def traits_of(variable: keras.Variable) -> dict[str, Any]:
+    kept = {"regularizer": variable.regularizer, "constraint": variable.constraint}
+    return {name: keras.saving.serialize_keras_object(value) for name, value in kept.items() if value is not None}
 
 
 def trainable(model: keras.Model) -> list[bool]:
@@ -75,6 +101,21 @@ def layers_in(operation: Any) -> list[Any]:
 def is_known(operation: Any) -> bool:
     """Whether the source of an operation is Keras's or kcomp's, so that versions and configuration tell all of it."""
     return is_own(type(operation).__module__) and not isinstance(operation, keras.layers.Lambda)
+
+
+def attributes(thing: Any) -> list[Any] | None:
+    """What a layer or a loss holds that its configuration may leave out: arrays by a hash, functions by their names,
+    the automatic casts. None where a function is neither Keras's nor kcomp's, or takes the place of `call`."""
+    found: list[Any] = [["autocast", getattr(thing, "autocast", None)]]
+    for name, value in sorted(vars(thing).items()):
+        if name == "call" or (isinstance(value, types.FunctionType) and not is_own(value.__module__)):
+            return None
+        if isinstance(value, types.FunctionType):
+            found.append([name, value.__qualname__])
+        elif isinstance(value, np.ndarray) or keras.ops.is_tensor(value):
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(value))
+            found.append([name, str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()])
+    return found
 
 
 def is_own(module: Any) -> bool:
@@ -100,8 +141,8 @@ def names_own(config: Any) -> bool:
 
 
 def listed(value: Any) -> Any:
-    """Arrays and tensors among an operation's arguments as lists; TypeError for what has no numbers."""
+    """Arrays and tensors among an operation's arguments as type and list; TypeError for what has no numbers."""
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{type(value).__name__} has no numbers")
-    return array.tolist()
+    return [str(array.dtype), array.tolist()]

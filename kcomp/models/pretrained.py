@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,6 +30,22 @@ def skipped() -> Iterator[None]:
 
 def skipping() -> bool:
     return _skipping.get()
+
+
+@contextlib.contextmanager
+def not_loaded() -> Iterator[None]:
+    """Inside, where weights are skipped, functions of keras.applications build the network that belongs to the weights
+    they are asked for, but neither fetch nor load those: EfficientNets scale otherwise for "imagenet" than for None."""
+    if not skipping():
+        yield
+        return
+    files: Any = importlib.import_module("keras.src.utils.file_utils")  # the public get_file is a name for this one
+    fetch, load = files.get_file, keras.Model.load_weights
+    files.get_file, keras.Model.load_weights = lambda *_, **__: "", lambda *_, **__: None
+    try:
+        yield
+    finally:
+        files.get_file, keras.Model.load_weights = fetch, load
 
 
 def lite_weights(name: str, network: keras.Model) -> Path:

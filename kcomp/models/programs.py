@@ -5,13 +5,10 @@ it has that program. So a step whose description is known is exported once (jax.
 and in the cache folder; JAX's own compilation cache then has the machine's code for it.
 """
 
-import contextlib
-import functools
 import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,8 +16,9 @@ import keras
 from jax import export
 
 from kcomp.cache import cache_folder
-from kcomp.files import replacing
+from kcomp.compiling import compile_beside, compiled, read, write
 from kcomp.models.convolution import fast_convolutions_in_force
+from kcomp.models.description import SOURCE
 
 IN_MEMORY = 32  # programs; a run of two stages has six
 SILENT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug_log", "jax_logging", "jax_traceback")
@@ -60,20 +58,17 @@ def program(function: Callable[[Any, Any], Any], about: str, donated: Any, argum
     key = hashlib.sha256(json.dumps([about, donated, str(shapes), surroundings()]).encode()).hexdigest()[:32]
     if key not in _programs:
         path = cache_folder() / "programs" / key
-        exported = read(path)
+        exported = read(path) if jax.config.jax_enable_compilation_cache else None
         if exported is None:
             try:
                 exported = export.export(jax.jit(function, donate_argnums=donated))(*shapes)
-                write(path, exported)
-            except (
-                ImportError,
-                NotImplementedError,
-                ValueError,
-            ):  # no flatbuffers; no lasting form of an operation
+            except (NotImplementedError, ValueError):  # an operation without a lasting form, or an error of the network
                 return None
+            if jax.config.jax_enable_compilation_cache and write(path, exported):
+                compile_beside(path, donated)
         while len(_programs) >= IN_MEMORY:
             _programs.pop(next(iter(_programs)))
-        _programs[key] = jax.jit(exported.call, donate_argnums=donated).lower(*shapes).compile()
+        _programs[key] = compiled(exported, donated)
     return _programs[key]
 
 
@@ -83,30 +78,4 @@ def surroundings() -> list[Any]:
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]
     arithmetic = [keras.config.floatx(), keras.config.epsilon(), fast_convolutions_in_force()]
-    return [own_source(), versions, kinds, arithmetic, settings]
-
-
-@functools.cache
-def own_source() -> str:
-    """A hash of kcomp's own source: what an edit of it changes, no version tells."""
-    found = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        found.update(path.read_bytes())
-    return found.hexdigest()
-
-
-def read(path: Path) -> Any:
-    """The exported program in a file, or None where there is none that is whole."""
-    try:
-        content = path.read_bytes()
-        whole = hashlib.sha256(content[32:]).digest() == content[:32]
-        return export.deserialize(bytearray(content[32:])) if whole else None
-    except (ImportError, OSError):
-        return None
-
-
-def write(path: Path, exported: Any) -> None:
-    with contextlib.suppress(ImportError, OSError):  # no flatbuffers, a full disk: that costs a trace, no training
-        text = bytes(exported.serialize())
-        with replacing(path, synced=False) as file:
-            file.write(hashlib.sha256(text).digest() + text)
+    return [SOURCE, versions, kinds, arithmetic, settings]

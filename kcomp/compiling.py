@@ -1,0 +1,73 @@
+"""Exported JAX programs as files, and their compilation in a process of its own.
+
+`python -m kcomp.compiling FILE` compiles the program in a file, so that JAX's compilation cache has it.
+"""
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import export
+
+from kcomp.bound import bound
+from kcomp.files import replacing
+
+LARGE = 1 << 16  # bytes; smaller programs are compiled before a process has started
+UNUSED = 30 * 24 * 3600.0  # seconds after which a program that nobody asked for is removed
+DONATED = "--donated"
+
+
+def read(path: Path) -> Any:
+    """The exported program in a file, or None where there is none that is whole."""
+    try:
+        content = path.read_bytes()
+        path.touch()
+        whole = hashlib.sha256(content[32:]).digest() == content[:32]
+        return export.deserialize(bytearray(content[32:])) if whole else None
+    except (ImportError, OSError):
+        return None
+
+
+def write(path: Path, exported: Any) -> bool:
+    """Write an exported program beside others, and remove those that have not been read for long; False where that
+    does not work, without flatbuffers or on a full disk: it costs a trace, no training."""
+    try:
+        text = bytes(exported.serialize())
+        with replacing(path, synced=False) as file:
+            file.write(hashlib.sha256(text).digest() + text)
+        for other in path.parent.iterdir():
+            if other.stat().st_mtime < time.time() - UNUSED:
+                other.unlink()
+    except (ImportError, OSError, ValueError):
+        return False
+    return True
+
+
+def compiled(exported: Any, donated: Any) -> Any:
+    """The machine's code for an exported program; `donated` are the numbers of the arguments that it may overwrite."""
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
+    arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
+    return jax.jit(exported.call, donate_argnums=donated).lower(*arguments).compile()
+
+
+def compile_beside(path: Path, donated: Any) -> None:
+    """Compile a large program in a file in another process, for JAX's compilation cache; only on a CPU, and where that
+    is kept in a folder.
+
+    XLA's compiler leaves the C library's heap in so many pieces that every later step of the process takes up to a
+    half longer, and a gigabyte in use. Whatever goes wrong here, the program is compiled by who needs it.
+    """
+    if jax.default_backend() != "cpu" or not jax.config.jax_compilation_cache_dir or path.stat().st_size < LARGE:
+        return
+    command = bound([sys.executable, "-m", "kcomp.compiling", str(path), *[DONATED] * (donated == 0)])
+    with contextlib.suppress(OSError):
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    compiled(read(Path(sys.argv[1])), 0 if DONATED in sys.argv else ())
