@@ -5,6 +5,7 @@
 
 import contextlib
 import hashlib
+import platform
 import subprocess
 import sys
 import time
@@ -19,14 +20,15 @@ from kcomp.files import replacing
 
 LARGE = 1 << 16  # bytes; smaller programs are compiled before a process has started
 UNUSED = 30 * 24 * 3600.0  # seconds after which a program that nobody asked for is removed
-DONATED = "--donated"
+DONATE = "--donate"
 
 
 def read(path: Path) -> Any:
     """The exported program in a file, or None where there is none that is whole."""
     try:
         content = path.read_bytes()
-        path.touch()
+        with contextlib.suppress(OSError):  # another user's
+            path.touch()
         whole = hashlib.sha256(content[32:]).digest() == content[:32]
         return export.deserialize(bytearray(content[32:])) if whole else None
     except (ImportError, OSError):
@@ -48,26 +50,31 @@ def write(path: Path, exported: Any) -> bool:
     return True
 
 
-def compiled(exported: Any, donated: Any) -> Any:
-    """The machine's code for an exported program; `donated` are the numbers of the arguments that it may overwrite."""
+def compiled(exported: Any, donate: bool) -> Any:
+    """The machine's code for an exported program; with `donate` it may overwrite its first argument."""
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
-    return jax.jit(exported.call, donate_argnums=donated).lower(*arguments).compile()
+    return jax.jit(exported.call, donate_argnums=(0,) * donate).lower(*arguments).compile()
 
 
-def compile_beside(path: Path, donated: Any) -> None:
-    """Compile a large program in a file in another process, for JAX's compilation cache; only on a CPU, and where that
-    is kept in a folder.
+def compile_beside(path: Path, donate: bool) -> None:
+    """Compile a large program in a file in another process, for JAX's compilation cache, unless this machine did so
+    before; only on a CPU, and where that cache is kept in a folder.
 
     XLA's compiler leaves the C library's heap in so many pieces that every later step of the process takes up to a
     half longer, and a gigabyte in use. Whatever goes wrong here, the program is compiled by who needs it.
     """
-    if jax.default_backend() != "cpu" or not jax.config.jax_compilation_cache_dir or path.stat().st_size < LARGE:
+    folder = jax.config.jax_compilation_cache_dir
+    if jax.default_backend() != "cpu" or not folder:
         return
-    command = bound([sys.executable, "-m", "kcomp.compiling", str(path), *[DONATED] * (donated == 0)])
+    done = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX does not tell what it has
+    command = bound([sys.executable, "-m", "kcomp.compiling", str(path), *[DONATE] * donate])
     with contextlib.suppress(OSError):
-        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if path.stat().st_size >= LARGE and not done.exists():
+            ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if ended.returncode == 0:
+                done.touch()
 
 
 if __name__ == "__main__":
-    compiled(read(Path(sys.argv[1])), 0 if DONATED in sys.argv else ())
+    compiled(read(Path(sys.argv[1])), DONATE in sys.argv)

@@ -200,6 +200,7 @@ def test_one_layer_called_twice_is_not_two_layers_and_variables_tell_their_order
 
 SETTINGS = {  # pairs of models that compute different things although most of what Keras tells of them is equal
     "an own activation with one of Keras's names": "model(activation='gelu'), model(activation=gelu)",
+    "a wrapper of one": "model(activation='relu'), model(activation=wrapped)",
     "a variable's regularizer": "model(), changed(lambda layer: setattr(layer.kernel, 'regularizer', L2(1.0)))",
     "a layer's regularizer that is never used": "model(kernel_regularizer=L2(1.0)), changed(lambda layer: setattr(layer, 'kernel_regularizer', L2(1.0)))",
     "a variable's constraint": "model(), changed(lambda layer: setattr(layer.kernel, 'constraint', keras.constraints.MaxNorm(0.1)))",
@@ -208,6 +209,7 @@ SETTINGS = {  # pairs of models that compute different things although most of w
     "a layer's own call": "model(), changed(lambda layer: setattr(layer, 'call', lambda x, call=layer.call: -call(x)))",
     "statistics in a layer": "adapted(0), adapted(3)",
     "a constant's type": "scaled('float32'), scaled('float16')",
+    "an optimizer's own update": "model(), patched()",
     "no automatic casts": "model(), model(autocast=False)",
     "a subclass of the training model": "model(), model(kind=type('Doubled', (Mixed,), {}))",
 }
@@ -223,7 +225,14 @@ def test_what_a_configuration_leaves_out_is_told_or_nothing_is():
         .replace("found = Mixed(made", "found = kind(made")
         + """
     from keras.regularizers import L2
+    import functools
     def gelu(x): return 0.1 * x
+    @functools.wraps(keras.activations.relu)
+    def wrapped(x, *arguments): return 0.1 * x
+    def patched():
+        optimizer = keras.optimizers.AdamW(1e-2)
+        optimizer.update_step = lambda gradient, variable, rate: None
+        return model(optimizer=optimizer)
     def changed(change):
         found = model()
         change(found.network.layers[1])
@@ -241,13 +250,18 @@ def test_what_a_configuration_leaves_out_is_told_or_nothing_is():
         images = keras.Input((6, 6, 3))
         return whole(images, images * np.array([1.0, 2.0, 3.0], dtype))
     pairs = {name: [described(one) for one in eval(pair)] for name, pair in json.loads(sys.argv[1]).items()}
+    call = keras.layers.Dense.call
+    keras.layers.Dense.call = lambda self, inputs, training=None: -call(self, inputs)
+    replaced = described(model())
+    keras.layers.Dense.call = call
     keras.config.set_dtype_policy("mixed_float16")
-    give(pairs=pairs, scaled_loss=described(model()))
+    give(replaced=replaced, pairs=pairs, scaled_loss=described(model()))
 """,
         json.dumps(SETTINGS),
     )
     assert {name for name, (one, other) in found["pairs"].items() if one == other and one is not None} == set()
     assert [name for name, (one, _) in found["pairs"].items() if one is None] == []
+    assert found["replaced"] is None
     assert found["scaled_loss"] is None  # the optimizer inside the one that scales may decay other weights
 
 

@@ -100,7 +100,13 @@ def layers_in(operation: Any) -> list[Any]:
 
 def is_known(operation: Any) -> bool:
     """Whether the source of an operation is Keras's or kcomp's, so that versions and configuration tell all of it."""
-    return is_own(type(operation).__module__) and not isinstance(operation, keras.layers.Lambda)
+    kind = type(operation)
+    return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda
+
+
+def is_own_function(function: Any) -> bool:
+    """Whether a function was written in Keras or kcomp; `functools.wraps` gives another's `__module__` to it."""
+    return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
 
 def attributes(thing: Any) -> list[Any] | None:
@@ -108,7 +114,7 @@ def attributes(thing: Any) -> list[Any] | None:
     the automatic casts. None where a function is neither Keras's nor kcomp's, or takes the place of `call`."""
     found: list[Any] = [["autocast", getattr(thing, "autocast", None)]]
     for name, value in sorted(vars(thing).items()):
-        if name == "call" or (isinstance(value, types.FunctionType) and not is_own(value.__module__)):
+        if name == "call" or (isinstance(value, types.FunctionType) and not is_own_function(value)):
             return None
         if isinstance(value, types.FunctionType):
             found.append([name, value.__qualname__])

@@ -36,7 +36,6 @@ def kept(
             same program, traced from the first one's `function`. Where it gives None, that is done as by `jax.jit`.
     donate: give the memory of `state` to the results.
     """
-    donated = 0 if donate else ()
     of_shapes: dict[Any, Any] = {}
 
     def run(state: Any, data: Any) -> Any:
@@ -44,31 +43,34 @@ def kept(
         shapes = tree, *((leaf.shape, leaf.dtype) for leaf in leaves)
         if shapes not in of_shapes:
             words = about(state)
-            found = None if words is None else program(function, words, donated, (state, data))
-            of_shapes[shapes] = found or jax.jit(function, donate_argnums=donated)
+            found = None if words is None else program(function, words, donate, (state, data))
+            of_shapes[shapes] = found or jax.jit(function, donate_argnums=(0,) * donate)
         return of_shapes[shapes](state, data)
 
     return run
 
 
-def program(function: Callable[[Any, Any], Any], about: str, donated: Any, arguments: Any) -> Any:
+def program(function: Callable[[Any, Any], Any], about: str, donate: bool, arguments: Any) -> Any:
     """The compiled program for arguments of these shapes, from memory, the cache folder or a trace; None where JAX
     cannot export it."""
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
-    key = hashlib.sha256(json.dumps([about, donated, str(shapes), surroundings()]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(json.dumps([about, donate, str(shapes), surroundings()]).encode()).hexdigest()[:32]
     if key not in _programs:
         path = cache_folder() / "programs" / key
-        exported = read(path) if jax.config.jax_enable_compilation_cache else None
+        on_disk = jax.config.jax_enable_compilation_cache
+        exported = read(path) if on_disk else None
+        whole = exported is not None
         if exported is None:
             try:
-                exported = export.export(jax.jit(function, donate_argnums=donated))(*shapes)
+                exported = export.export(jax.jit(function, donate_argnums=(0,) * donate))(*shapes)
             except (NotImplementedError, ValueError):  # an operation without a lasting form, or an error of the network
                 return None
-            if jax.config.jax_enable_compilation_cache and write(path, exported):
-                compile_beside(path, donated)
+            whole = on_disk and write(path, exported)
+        if whole:
+            compile_beside(path, donate)
         while len(_programs) >= IN_MEMORY:
             _programs.pop(next(iter(_programs)))
-        _programs[key] = compiled(exported, donated)
+        _programs[key] = compiled(exported, donate)
     return _programs[key]
 
 

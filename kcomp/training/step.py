@@ -22,7 +22,8 @@ def described(model: Any) -> str | None:
     if (
         type(model).__module__ != "kcomp.training.mixed"
         or decays is None
-        or None in (network, about_loss, *groups)
+        or None in (network, about_loss, description.attributes(model.optimizer), *groups)
+        or not description.is_own_function(type(model.optimizer).update_step)
         or not chosen
         or "exclude_layers" in chosen  # Muon's, by names
         or any(hasattr(model.optimizer, name) for name in ("optimizers", "inner_optimizer"))
