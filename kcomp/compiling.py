@@ -1,6 +1,6 @@
 """Exported JAX programs as files, and their compilation in a process of its own.
 
-`python -m kcomp.compiling FILE` compiles the program in a file, so that JAX's compilation cache has it.
+`python -m kcomp.compiling FILE [--donate]` compiles the program in a file, so that JAX's compilation cache has it.
 """
 
 import contextlib
@@ -35,19 +35,16 @@ def read(path: Path) -> Any:
         return None
 
 
-def write(path: Path, exported: Any) -> bool:
-    """Write an exported program beside others, and remove those that have not been read for long; False where that
-    does not work, without flatbuffers or on a full disk: it costs a trace, no training."""
-    try:
+def write(path: Path, exported: Any) -> None:
+    """Write an exported program beside others, and remove those that have not been read for long; what does not work,
+    without flatbuffers or on a full disk, costs a trace, no training."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
         text = bytes(exported.serialize())
         with replacing(path, synced=False) as file:
             file.write(hashlib.sha256(text).digest() + text)
         for other in path.parent.iterdir():
             if other.stat().st_mtime < time.time() - UNUSED:
                 other.unlink()
-    except (ImportError, OSError, ValueError):
-        return False
-    return True
 
 
 def compiled(exported: Any, donate: bool) -> Any:

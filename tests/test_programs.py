@@ -281,7 +281,12 @@ def test_a_large_program_is_compiled_by_another_process_and_loaded(tmp_path):
     )
     beside, here = started(code, tmp_path / "one", "1"), started(code, tmp_path / "other", str(10**9))
     assert beside["weights"] == here["weights"]
-    assert (beside["hits"], here["hits"]) == (1, 0)
+    assert beside["hits"] >= 1
+    assert [len(list((tmp_path / name / "jax").glob("kcomp-*"))) for name in ("one", "other")] == [1, 0]
+    next((tmp_path / "one" / "jax").glob("kcomp-*")).unlink()  # as where the first compilation was killed
+    for path in (tmp_path / "one" / "jax").glob("*-cache"):
+        path.unlink()
+    assert started(code, tmp_path / "one", "1")["hits"] >= 1
 
 
 def test_a_change_at_the_last_moment_counts():

@@ -59,14 +59,14 @@ def program(function: Callable[[Any, Any], Any], about: str, donate: bool, argum
         path = cache_folder() / "programs" / key
         on_disk = jax.config.jax_enable_compilation_cache
         exported = read(path) if on_disk else None
-        whole = exported is not None
         if exported is None:
             try:
                 exported = export.export(jax.jit(function, donate_argnums=(0,) * donate))(*shapes)
             except (NotImplementedError, ValueError):  # an operation without a lasting form, or an error of the network
                 return None
-            whole = on_disk and write(path, exported)
-        if whole:
+            if on_disk:
+                write(path, exported)
+        if on_disk:
             compile_beside(path, donate)
         while len(_programs) >= IN_MEMORY:
             _programs.pop(next(iter(_programs)))
