@@ -58,8 +58,8 @@ def compile_beside(path: Path, donate: bool) -> None:
     """Compile a large program in a file in another process, for JAX's compilation cache, unless this machine did so
     before; only on a CPU, and where that cache is kept in a folder.
 
-    XLA's compiler leaves the C library's heap in so many pieces that every later step of the process takes up to a
-    half longer, and a gigabyte in use. Whatever goes wrong here, the program is compiled by who needs it.
+    XLA's compiler leaves the C library's heap in so many pieces that every later step of the process takes half as
+    long again (docs/speed.md). Whatever goes wrong here, the program is compiled by who needs it.
     """
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:

@@ -38,11 +38,13 @@ def environment(backend):
     return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
 
 
-def in_backend(backend, code, *arguments):
-    """Run code in a process of that backend and return what it passed to `give`, through JSON."""
+def in_backend(backend, code, *arguments, cache=None):
+    """Run code in a process of that backend and return what it passed to `give`, through JSON; `cache` is another
+    cache folder than the user's."""
     head = "import json, sys\ndef give(**found): print('GIVEN' + json.dumps(found))\n"
     command = [sys.executable, "-c", head + textwrap.dedent(code), *map(str, arguments)]
-    done = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
+    env = {**environment(backend), **({} if cache is None else {"KCOMP_CACHE": str(cache)})}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("GIVEN"))[5:])

@@ -2,12 +2,9 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
-from conftest import environment, in_backend
+from conftest import in_backend
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 
@@ -63,13 +60,7 @@ FORBIDDEN = """
 
 
 def started(code, cache, *arguments):
-    """Run code in a process of its own with this cache folder."""
-    head = "import json, sys\ndef give(**found): print('GIVEN' + json.dumps(found))\n"
-    command = [sys.executable, "-c", head + textwrap.dedent(code), *arguments]
-    env = {**environment("jax"), "KCOMP_CACHE": str(cache)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("GIVEN"))[5:])
+    return in_backend("jax", code, *arguments, cache=cache)
 
 
 TRAINED_AND_ASKED = (
