@@ -43,7 +43,10 @@ def in_backend(backend, code, *arguments, cache=None):
     cache folder than the user's."""
     head = "import json, sys\ndef give(**found): print('GIVEN' + json.dumps(found))\n"
     command = [sys.executable, "-c", head + textwrap.dedent(code), *map(str, arguments)]
-    env = {**environment(backend), **({} if cache is None else {"KCOMP_CACHE": str(cache)})}
+    env = environment(backend)
+    if cache is not None:
+        env["KCOMP_CACHE"] = str(cache)
+        env.pop("JAX_COMPILATION_CACHE_DIR", None)  # one that this process or its user has would win over the folder's
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
