@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from kcomp.models.straight import run_straight
+from kcomp.models.straight import NormalisedSilu, run_straight
 
 
 @contextlib.contextmanager
@@ -82,6 +82,7 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
         calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
     if keras.backend.backend() == "torch":
         calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
+        calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu)
     return calls
 
 
@@ -181,3 +182,8 @@ def _normalise(
         layer.moving_mean.assign(moving_mean * layer.momentum + mean * (1.0 - layer.momentum))
         layer.moving_variance.assign(moving_variance * layer.momentum + variance * (1.0 - layer.momentum))
     return as_type(outputs, layer.compute_dtype)
+
+
+def _normalise_and_activate(normalise: Callable[..., Any], both: Any, inputs: Any, training: bool | None = None) -> Any:
+    """Return what NormalisedSilu's `call` returns, or None; `normalise` as above."""
+    return _normalise(normalise, both.layers[0], inputs, training)

@@ -9,6 +9,9 @@ import torch
 from torch.nn import functional
 
 from kcomp.models.depthwise_gradient import TiledGradient, tiles_pay
+from kcomp.models.silu_torch import normalised_silu, silu
+
+__all__ = ["dense", "depthwise", "normalise", "normalised_silu", "silu"]
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of, value_of
 from kcomp.models.convolution_torch import convolve
-from kcomp.models.straight import Plan, Step, plan_of, with_last_uses
+from kcomp.models.silu_torch import silu_in_place
+from kcomp.models.straight import NormalisedSilu, Plan, Step, plan_of, sole_readers, with_last_uses
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -46,15 +47,11 @@ def folded(plan: Plan) -> Plan:
 
 
 def joined(plan: Plan) -> Iterator[Step]:
-    readers: dict[int, list[int]] = {plan.result: [-1]}
-    for number, step in enumerate(plan.steps):
-        for slot in step.reads:
-            readers.setdefault(slot, []).append(number)
+    alone = sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> Step | None:
         """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
-        found = readers.get(plan.steps[number].outputs[0], [])
-        step = plan.steps[found[0]] if len(found) == 1 and found[0] >= 0 else None
+        step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
@@ -64,7 +61,7 @@ def joined(plan: Plan) -> Iterator[Step]:
             continue
         group = group_from(first, lambda step: next_alone(places[id(step)]))
         taken |= {places[id(step)] for step in group}
-        operation = Folded([step.operation for step in group]) if group else quick(first)
+        operation = Folded([layer for step in group for layer in layers_of(step)]) if group else quick(first)
         outputs = group[-1].outputs if group else first.outputs
         unchanged = operation is first.operation
         yield dataclasses.replace(first, operation=operation, outputs=outputs, training=first.training and unchanged)
@@ -84,11 +81,16 @@ def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
         return []
     if layer.activation is not keras.activations.linear:
         return group
-    if (step := after(group[-1])) is not None and is_plain_normalisation(step.operation):
+    if (step := after(group[-1])) is not None and is_plain_normalisation(layers_of(step)[0]):
         group.append(step)
-    if (step := after(group[-1])) is not None and in_place(step.operation) is not None:
+    activated = len(layers_of(group[-1])) > 1
+    if not activated and (step := after(group[-1])) is not None and in_place(step.operation) is not None:
         group.append(step)
     return group
+
+
+def layers_of(step: Step) -> list[Any]:
+    return step.operation.layers if type(step.operation) is NormalisedSilu else [step.operation]
 
 
 def is_plain_normalisation(layer: Any) -> bool:
@@ -98,7 +100,7 @@ def is_plain_normalisation(layer: Any) -> bool:
 def in_place(layer: Any) -> Callable[[Any], Any] | None:
     """A function that does in place what an activation layer does, for those that EfficientNets use; else None."""
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
-        return lambda values: functional.silu(values, inplace=True)
+        return silu_in_place
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.relu:
         return torch.relu_
     if type(layer) is keras.layers.ReLU and layer.negative_slope == layer.threshold == 0:

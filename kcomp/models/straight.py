@@ -46,6 +46,18 @@ class Step:
         return [value.number for value in found if isinstance(value, Slot)]
 
 
+class NormalisedSilu:
+    """Batch normalisation and the silu that alone reads what it gives, as one step, for which there may be a faster way
+    than one after the other."""
+
+    def __init__(self, normalisation: Any, activation: Any) -> None:
+        self.layers = [normalisation, activation]
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        normalisation, activation = self.layers
+        return activation.call(normalisation.call(inputs, training=training))
+
+
 @dataclass(frozen=True)
 class Slot:
     """The place of a value."""
@@ -140,7 +152,42 @@ def make_plan(model: Any) -> Plan | None:
         steps.append(step_of(node, slots, model.compute_dtype))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
-    return Plan(tuple(with_last_uses(steps, result)), len(slots), 0, result, source.dtype, len(source.shape))
+    steps = list(with_last_uses(with_silu(steps, result), result))
+    return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape))
+
+
+def with_silu(steps: list[Step], result: int) -> list[Step]:
+    """The steps, each normalisation and the silu that alone reads it in one."""
+    alone, found, taken = sole_readers(steps, result), [], set()
+    for number, step in enumerate(steps):
+        if number in taken:
+            continue
+        after = alone.get(number)
+        if after is not None and is_normalisation(step) and is_silu(steps[after]):
+            operation = NormalisedSilu(step.operation, steps[after].operation)
+            step = dataclasses.replace(step, operation=operation, outputs=steps[after].outputs)
+            taken.add(after)
+        found.append(step)
+    return found
+
+
+def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
+    """The number of the step that alone reads what another gives, by that other's number."""
+    readers: dict[int, list[int]] = {result: [len(steps)]}
+    for number, step in enumerate(steps):
+        for slot in step.reads:
+            readers.setdefault(slot, []).append(number)
+    found = {number: readers.get(step.outputs[0], []) for number, step in enumerate(steps) if len(step.outputs) == 1}
+    return {number: those[0] for number, those in found.items() if len(those) == 1 and those[0] < len(steps)}
+
+
+def is_normalisation(step: Step) -> bool:
+    return step.direct and step.source is not None and type(step.operation) is keras.layers.BatchNormalization
+
+
+def is_silu(step: Step) -> bool:
+    plain = step.direct and step.source is not None and type(step.operation) is keras.layers.Activation
+    return plain and step.operation.activation is keras.activations.silu
 
 
 def nodes_of(model: Any) -> list[Any] | None:

@@ -1,0 +1,201 @@
+"""PyTorch's loops of our own, silu with and without normalisation before it, against float64; and what happens without
+them."""
+
+import importlib.util
+import sys
+
+import pytest
+from conftest import in_backend
+
+pytest.importorskip("torch")
+
+needs_loops = pytest.mark.skipif(
+    sys.platform != "linux" or importlib.util.find_spec("numba") is None, reason="needs numba and GNU's OpenMP"
+)
+
+HEAD = """
+    import sys, torch
+    from torch.nn import functional
+    from kcomp.models import silu_torch
+    torch.manual_seed(0)
+    far = lambda one, other: float(((one.double() - other) / other.abs().max()).abs().max())
+
+    def by_torch(inputs, gamma, beta, epsilon):
+        outputs = functional.batch_norm(inputs.movedim(-1, 1), None, None, gamma, beta, training=True, eps=epsilon)
+        return functional.silu(outputs.movedim(1, -1))
+
+    def by_loops(inputs, gamma, beta, epsilon):
+        return silu_torch.normalised_silu(inputs, gamma, beta, None, None, epsilon, True)[0]
+"""
+
+
+@needs_loops
+def test_silu_and_its_gradient_are_right_to_the_last_digits():
+    found = in_backend(
+        "torch",
+        HEAD
+        + """
+    values = torch.linspace(-40, 40, 200_003)  # in no number of threads a whole number of registers
+    exact = values.double()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        inputs, there = values.clone().requires_grad_(), exact.clone().requires_grad_()
+        ours, theirs = silu_torch.silu(inputs), functional.silu(there)
+        weights = torch.randn(values.shape)
+        [gradient], [expected] = torch.autograd.grad(ours, inputs, weights), torch.autograd.grad(theirs, there, weights.double())
+        relative = ((ours.double() - theirs) / theirs).nan_to_num()
+        error = (gradient.double() - expected).abs() / weights.abs()
+        assert float(relative.abs().max()) < 4e-7 and float(error.max()) < 2e-6, (threads, relative.abs().max(), error.max())
+        assert torch.equal(silu_torch.silu(values), ours) and torch.equal(silu_torch.silu_in_place(values.clone()), ours)
+    odd = torch.zeros(1 << 17)
+    odd[:5] = torch.tensor([float("nan"), float("inf"), 200.0, -200.0, 1e-40])
+    give(kind=type(ours.grad_fn).__name__, odd=[str(float(value)) for value in silu_torch.silu(odd)[:3]], low=float(silu_torch.silu(odd)[3]))
+""",
+    )
+    assert found["kind"] == "SiluBackward" and found["odd"] == ["nan", "inf", "200.0"] and abs(found["low"]) < 1e-30
+
+
+@needs_loops
+def test_normalisation_with_silu_is_the_one_after_the_other():
+    """Whole and broken rows, several pixels a row or one, values far from zero, a constant channel."""
+    found = in_backend(
+        "torch",
+        HEAD
+        + """
+    def all_of(function, values, weights):
+        values = [value.clone().requires_grad_() for value in values]
+        outputs = function(*values, 1e-3)
+        return outputs.detach(), *torch.autograd.grad(outputs, values, weights.to(outputs.dtype))
+
+    def errors_of(shape):
+        inputs, gamma, beta = 3 * torch.randn(shape) + 50, torch.rand(shape[-1]) + 0.5, torch.randn(shape[-1])
+        inputs[..., 1:2] = 7.0
+        values, weights, places = (inputs, gamma, beta), torch.randn(shape), tuple(range(len(shape) - 1))
+        exact = all_of(by_torch, [value.double() for value in values], weights)
+        outputs, mean, variance = silu_torch.normalised_silu(*values, None, None, 1e-3, True)
+        errors = [[far(mean, inputs.double().mean(places)), far(variance, inputs.double().var(places, correction=0))]]
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            errors.append([far(one, other) for one, other in zip(all_of(by_loops, values, weights), exact)])
+        return errors, [far(one, other) for one, other in zip(all_of(by_torch, values, weights), exact)]
+
+    give(found=[errors_of(shape) for shape in [(5, 33, 31, 40), (2, 5, 13, 1280), (700, 200), (9, 150, 99, 1)]])
+""",
+    )["found"]
+    for (statistics, *loops), plain in found:
+        assert max(statistics) < 1e-6, statistics
+        for errors in loops:
+            assert all(ours < max(2e-6, 2 * theirs) for ours, theirs in zip(errors, plain)), (errors, plain)
+
+
+@needs_loops
+def test_frozen_inputs_weights_and_second_gradients():
+    found = in_backend(
+        "torch",
+        HEAD
+        + """
+    inputs, gamma, beta = torch.randn(40, 40, 100), torch.rand(100) + 0.5, torch.randn(100)
+    def second(function, inputs, gamma, beta):
+        inputs = inputs.clone().requires_grad_()
+        [first] = torch.autograd.grad(function(inputs, gamma, beta, 1e-3).sin().sum(), inputs, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), inputs)[0]
+    def third(function, inputs):
+        inputs = inputs.clone().requires_grad_()
+        [first] = torch.autograd.grad(function(inputs).sin().sum(), inputs, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), inputs)[0]
+    exact = [value.double() for value in (inputs, gamma, beta)]
+    weight = gamma.clone().requires_grad_()
+    by_loops(inputs, weight, beta, 1e-3).square().sum().backward()
+    there = exact[1].clone().requires_grad_()
+    by_torch(exact[0], there, exact[2], 1e-3).square().sum().backward()
+    give(second=far(second(by_loops, inputs, gamma, beta), second(by_torch, *exact)),
+         alone=far(third(silu_torch.silu, inputs), third(functional.silu, exact[0])), frozen=far(weight.grad, there.grad))
+""",
+    )
+    assert max(found.values()) < 1e-5
+
+
+NETWORK = (
+    HEAD
+    + """
+    import keras, numpy as np
+    from keras import layers
+    from kcomp import predict
+    from kcomp.models.convolution import fast_convolutions
+
+    def network():
+        keras.utils.set_random_seed(0)
+        images = keras.Input((32, 32, 3))
+        x = layers.Conv2D(16, 3, padding="same", use_bias=False)(images)
+        x = layers.Activation("silu")(layers.BatchNormalization()(x))
+        shared = layers.BatchNormalization()(layers.Conv2D(16, 1, use_bias=False)(x))
+        x = layers.Add()([layers.Activation("silu")(shared), shared])
+        x = layers.BatchNormalization(scale=False)(layers.Conv2D(32, 1, use_bias=False)(x))
+        x = layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Activation("silu")(x)))
+        return keras.Model(images, x)
+
+    images = np.random.default_rng(0).normal(size=(16, 32, 32, 3)).astype("float32")
+
+    def step():
+        model = network()
+        with fast_convolutions():
+            (model(images, training=True)[:, 0] * torch.arange(16.0).sin()).sum().backward()
+            outputs = predict.forward_of(model)(images)
+        return [*(v.value.grad.numpy() for v in model.trainable_variables), *(v.numpy() for v in model.non_trainable_variables), np.asarray(outputs)]
+    distance = lambda these, those: max(float(np.abs(one - other).max() / (np.abs(other).max() + 1e-3)) for one, other in zip(these, those))
+"""
+)
+
+
+@needs_loops
+def test_a_network_learns_and_predicts_the_same_with_loops_and_without():
+    found = in_backend(
+        "torch",
+        NETWORK
+        + """
+    from kcomp.models.straight import NormalisedSilu, plan_of
+    loops, called = silu_torch.loops(), []
+    original = loops.run
+    loops.run = lambda code, *arguments: called.append(next(n for n, v in vars(loops).items() if v is code)) or original(code, *arguments)
+    ours = step()
+    silu_torch.loops = lambda: None
+    give(distance=distance(ours, step()), called=called,
+         joined=sum(isinstance(one.operation, NormalisedSilu) for one in plan_of(network()).steps))
+""",
+    )
+    assert found["distance"] < 3e-4  # of gradients that are small sums of large numbers
+    assert found["joined"] == 2  # the normalisation that is read twice stays apart
+    names = found["called"]  # one of the two without gamma runs as one after the other
+    assert names.count("normalised_silu") == names.count("moments") == names.count("normalised_part") == 1
+    assert names.count("silu_gradient") == 2 and names.count("silu_in_place") >= 2
+
+
+def test_without_numba_pytorch_does_it():
+    found = in_backend(
+        "torch",
+        """
+    import sys
+    sys.modules["numba"] = None
+"""
+        + NETWORK
+        + """
+    outputs = step()
+    give(loops=silu_torch.loops() is None, finite=all(bool(np.isfinite(one).all()) for one in outputs))
+""",
+    )
+    assert found == {"loops": True, "finite": True}
+
+
+def test_small_tensors_import_nothing():
+    found = in_backend(
+        "torch",
+        HEAD
+        + """
+    silu_torch.silu(torch.randn(1000))
+    silu_torch.silu(torch.randn(1 << 18).to(torch.bfloat16))
+    silu_torch.silu(torch.randn(1 << 18, dtype=torch.float64))
+    silu_torch.silu(torch.randn(1 << 9, 1 << 9).T)
+    give(imported="numba" in sys.modules)
+""",
+    )
+    assert not found["imported"]
