@@ -17,7 +17,7 @@ augment schedules views tracking
 models.straight models.machine_code models.loops models.silu_torch models.depthwise_gradient models.convolution_jax models.convolution_torch models.convolution
 models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
-predict training.keepers training.step training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
+predict training.keepers training.step training.adam_torch training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights

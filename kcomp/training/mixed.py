@@ -50,6 +50,10 @@ class Mixed(keras.Model):
         for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
+        if keras.backend.backend() == "torch":
+            from kcomp.training.adam_torch import in_one_pass
+
+            in_one_pass(self.optimizer)
 
     def make_train_function(self, force: bool = False) -> None:
         """As Keras does; on JAX, a step that is known from an earlier network or process is not traced again."""
