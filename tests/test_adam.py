@@ -63,3 +63,31 @@ def test_adam_in_one_pass_is_keras_adam():
         updates = {"gathered": 3, "amsgrad": 0, "mine": 0, "sgd": 0}
         assert calls == updates.get(name, 7), name
     assert not any(none for *_, none in found.values())
+
+
+def test_a_prediction_follows_weights_that_adam_changed():
+    """PyTorch's operation does not count its updates, by which the folded prediction knows that it is old."""
+    found = in_backend(
+        "torch",
+        """
+    import keras, numpy as np
+    from kcomp import predict
+    from kcomp.models.convolution import fast_convolutions
+    from kcomp.training.mixed import Mixed
+
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(inputs)))
+    model = Mixed(network, (), None)
+    model.compile(keras.optimizers.Adam(0.1), keras.losses.CategoricalCrossentropy(from_logits=True), metrics=[])
+    fused = model.optimizer._parallel_update_step
+    batch = {"images": np.ones((4, 8, 8, 3), "float32"), "labels": np.eye(3, dtype="float32")[[0, 0, 0, 1]]}
+    with fast_convolutions():
+        forward = predict.forward_of(network)
+        before = np.asarray(forward(batch["images"]))
+        model.fit(((batch,) for _ in range(3)), steps_per_epoch=3, verbose=0, shuffle=False)
+        after = np.asarray(forward(batch["images"]))
+    exact = keras.ops.convert_to_numpy(network(batch["images"]))
+    give(fused=type(fused).__name__, moved=float(np.abs(after - before).max()), far=float(np.abs(after - exact).max()))
+""",
+    )
+    assert found["fused"] == "partial" and found["moved"] > 0.1 and found["far"] < 1e-5

@@ -199,3 +199,45 @@ def test_small_tensors_import_nothing():
 """,
     )
     assert not found["imported"]
+
+
+def test_networks_with_silu_are_exported_and_silu_traced():
+    found = in_backend(
+        "torch",
+        NETWORK
+        + """
+    class Wrapped(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, given):
+            return self.model(given)
+
+    model, example = network(), torch.from_numpy(images)
+    rows, values = torch.export.Dim("rows", min=1), torch.linspace(-4, 4, 1 << 17)
+    with torch.no_grad(), fast_convolutions():
+        plain = model(images)
+        exported = torch.export.export(Wrapped(model), (example[:2],), dynamic_shapes=({0: rows},)).module()(example)
+    traced = torch.jit.trace(silu_torch.silu, values)(values)
+    give(exported=far(exported, plain.double()), traced=far(traced, functional.silu(values.double())))
+""",
+    )
+    assert max(found.values()) < 1e-5
+
+
+@needs_loops
+def test_damaged_machine_code_and_an_unusable_folder_cost_a_compilation(tmp_path):
+    code = (
+        HEAD
+        + """
+    values = torch.linspace(-4, 4, 1 << 17)
+    give(loops=silu_torch.loops() is not None, far=far(silu_torch.silu(values), functional.silu(values.double())))
+"""
+    )
+    assert in_backend("torch", code, cache=tmp_path)["loops"]
+    for number, path in enumerate(sorted(tmp_path.rglob("*.nb*"))):
+        path.write_bytes(path.read_bytes()[: 0 if number % 2 else 40])
+    for cache in (tmp_path, "/dev/null/none"):
+        found = in_backend("torch", code, cache=cache)
+        assert found["loops"] and found["far"] < 1e-6

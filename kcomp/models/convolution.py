@@ -186,4 +186,6 @@ def _normalise(
 
 def _normalise_and_activate(normalise: Callable[..., Any], both: Any, inputs: Any, training: bool | None = None) -> Any:
     """Return what NormalisedSilu's `call` returns, or None; `normalise` as above."""
-    return _normalise(normalise, both.layers[0], inputs, training)
+    normalisation, activation = both.layers
+    still = activation.activation is keras.activations.silu  # it may have been set since
+    return _normalise(normalise, normalisation, inputs, training) if still else None

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from kcomp.models.machine_code import doubles, floats, inline, loop, run, share, thread, threads
+from kcomp.models.machine_code import doubles, floats, inline, loop, run, share, thread
 
 __all__ = [
     "moments",
@@ -97,10 +97,10 @@ def repeat(values, channels):
 
 
 @inline
-def total(sums, number, channel, row, channels):
-    """The sum over threads and the pixels of a row."""
+def total(sums, number, channel, parts, row, channels):
+    """The sum over `parts` threads and the pixels of a row."""
     found = 0.0
-    for one in range(threads()):
+    for one in range(parts):
         values = doubles(sums, (2 * one + number) * row, row)
         for j in range(channel, row, channels):
             found += values[j]
@@ -136,18 +136,18 @@ def moments(arguments):
             totals[row + j] += second[j]
 
 
-@loop(12)
+@loop(13)
 def normalised_silu(arguments):
-    """inputs, gamma, beta, center of moments, epsilon (a float64), work, sums of moments, outputs, statistics
-    (written), count, row, channels"""
-    inputs, gamma, beta, center, epsilon, work, sums, outputs, statistics, count, row, channels = arguments[0]
+    """inputs, gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work, sums of
+    moments, parts of these, count, row, channels"""
+    inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
     at, end = share(count, row)
     pixels = count // channels
     a, b = area(work, 0, row), area(work, 1, row)
     by, plus, middle = floats(gamma, 0, channels), floats(beta, 0, channels), floats(center, 0, channels)
     for j in range(channels):
-        offset = total(sums, 0, j, row, channels) / pixels
-        variance = max(total(sums, 1, j, row, channels) / pixels - offset * offset, 0.0)
+        offset = total(sums, 0, j, parts, row, channels) / pixels
+        variance = max(total(sums, 1, j, parts, row, channels) / pixels - offset * offset, 0.0)
         mean, inverse = middle[j] + offset, 1.0 / math.sqrt(variance + doubles(epsilon, 0, 1)[0])
         a[j] = by[j] * inverse
         b[j] = plus[j] - mean * by[j] * inverse
@@ -205,12 +205,12 @@ def silu_part(arguments):
             totals[row + j] += second[j]
 
 
-@loop(11)
+@loop(12)
 def normalised_part(arguments):
-    """gradient: what silu_part gave, which the inputs' gradient replaces, inputs, gamma, statistics, work, sums of
-    silu_part, gradients of gamma and beta (2, channels; written), pixels, count (0 where the inputs need no gradient),
-    row, channels"""
-    gradient, inputs, gamma, statistics, work, sums, weights, pixels, count, row, channels = arguments[0]
+    """gradient: what silu_part gave, which the inputs' gradient replaces, inputs, gamma, statistics, gradients of gamma
+    and beta (2, channels; written), work, sums of silu_part, parts of these, pixels, count (0 where the inputs need no
+    gradient), row, channels"""
+    gradient, inputs, gamma, statistics, weights, work, sums, parts, pixels, count, row, channels = arguments[0]
     at, end = share(count, row)
     a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
     by, kept, written = (
@@ -220,7 +220,7 @@ def normalised_part(arguments):
     )
     for j in range(channels):
         mean, inverse = kept[j], kept[2 * channels + j]
-        to_beta, to_gamma = total(sums, 0, j, row, channels), total(sums, 1, j, row, channels) * inverse
+        to_beta, to_gamma = total(sums, 0, j, parts, row, channels), total(sums, 1, j, parts, row, channels) * inverse
         # gamma / sigma (g - mean(g) - x_hat mean(g x_hat)), as factors of g and x and a constant
         a[j] = by[j] * inverse
         b[j] = -by[j] * inverse * inverse * to_gamma / pixels

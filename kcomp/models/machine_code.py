@@ -43,10 +43,12 @@ def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 
     def compiled(function: Callable[[Any], None]) -> Any:
-        before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder() / "numba" / VERSION)
+        folder = cache_folder() / "numba" / VERSION
+        before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
         try:
+            folder.mkdir(parents=True, exist_ok=True)  # where it cannot be, Numba would choose another, without VERSION
             return numba.cfunc(signature, cache=True, fastmath=MATHS, error_model="numpy")(function)
-        except (OSError, RuntimeError):  # nowhere to keep it
+        except Exception:  # noqa: BLE001 - nowhere to keep it, or a damaged file there, which fails in many ways
             return numba.cfunc(signature, fastmath=MATHS, error_model="numpy")(function)
         finally:
             config.CACHE_DIR = before

@@ -40,13 +40,14 @@ def normalised_silu(
 
 def covered(values: Any) -> bool:
     """Whether loops can read and write a tensor, and pay."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # nor exported; sizes are no numbers there
+        return False
     return (
         values.numel() >= ENOUGH
         and values.dtype == torch.float32
         and values.device.type == "cpu"
         and type(values) is torch.Tensor  # no stand-in for one, as tracing uses
         and values.is_contiguous()
-        and not torch.compiler.is_compiling()  # nor exported
         and loops() is not None
     )
 
@@ -56,7 +57,7 @@ def loops() -> Any:
     """kcomp.models.loops, or None where this Python or this PyTorch cannot have it."""
     try:
         return importlib.import_module("kcomp.models.loops")
-    except (ImportError, OSError):
+    except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor fails in any way
         return None
 
 
@@ -94,8 +95,8 @@ class NormalisedSilu(torch.autograd.Function):
         center = inputs.view(-1, channels)[:PIXELS].mean(0)
         code.run(code.moments, inputs, center, work, sums, count, row, channels)
         number = torch.tensor(epsilon, dtype=torch.float64)
-        values = inputs, gamma, beta, center, number, work, sums, outputs, statistics
-        code.run(code.normalised_silu, *values, count, row, channels)
+        values = inputs, gamma, beta, center, number, outputs, statistics, work, sums
+        code.run(code.normalised_silu, *values, len(sums), count, row, channels)
         context.save_for_backward(inputs, gamma, beta, statistics)
         context.epsilon = epsilon
         mean, variance, _ = statistics
@@ -113,12 +114,10 @@ class NormalisedSilu(torch.autograd.Function):
             return *(next(found) if needs else None for needs in needed), None
         code, result, weights = loops(), torch.empty_like(inputs), torch.empty_like(statistics[:2])
         count, row, channels, work, sums = rows_of(inputs)
-        values = gradient.contiguous(), inputs, gamma, beta, statistics, result, work, sums
+        values: Any = (gradient.contiguous(), inputs, gamma, beta, statistics, result, work, sums)
         code.run(code.silu_part, *values, count, row, channels)
-        pixels, wanted = count // channels, count * needed[0]
-        code.run(
-            code.normalised_part, result, inputs, gamma, statistics, work, sums, weights, pixels, wanted, row, channels
-        )
+        values = result, inputs, gamma, statistics, weights, work, sums
+        code.run(code.normalised_part, *values, len(sums), count // channels, count * needed[0], row, channels)
         return result, *weights, None
 
 

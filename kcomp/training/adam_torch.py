@@ -17,13 +17,17 @@ def in_one_pass(optimizer: Any) -> None:
     for one in getattr(optimizer, "optimizers", [optimizer]):
         own = isinstance(one, keras.optimizers.Adam) and type(one).__module__.startswith("keras.")
         # not public, like the names below; where they are missing, Keras's own way remains
-        if own and hasattr(one, "_parallel_update_step") and hasattr(torch, "_fused_adam_"):
+        known = hasattr(one, "_parallel_update_step") and hasattr(torch, "_fused_adam_")
+        if own and known and not isinstance(one._parallel_update_step, functools.partial):  # nor compiled before
             one._parallel_update_step = functools.partial(_update, one, one._parallel_update_step)
 
 
 def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
     """Kingma and Ba (2015), in the order at the end of their section 2: epsilon is added to the uncorrected moment's
     root, where PyTorch adds it to the corrected one's."""
+    if optimizer.amsgrad or optimizer.beta_2 >= 1.0 or variables[0].value.device.type != "cpu":
+        otherwise(gradients, variables, rate)
+        return
     indices = [optimizer._get_variable_index(variable) for variable in variables]
     momentums, velocities = optimizer._momentums, optimizer._velocities
     lists = (
@@ -33,8 +37,9 @@ def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables:
         [velocities[index].value.detach() for index in indices],
     )
     plain = all(value.device.type == "cpu" and value.dtype == torch.float32 for values in lists for value in values)
-    if optimizer.amsgrad or not plain or not all(value.is_contiguous() for values in lists[::2] for value in values):
-        return otherwise(gradients, variables, rate)
+    if not plain or not all(value.is_contiguous() for values in (lists[0], *lists[2:]) for value in values):
+        otherwise(gradients, variables, rate)
+        return
     lists[1][:] = [gradient.contiguous() for gradient in gradients]  # the operation reads memory, not strides
     number = int(optimizer.iterations) + 1
     torch._fused_adam_(
@@ -49,4 +54,5 @@ def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables:
         amsgrad=False,
         maximize=False,
     )
-    return None
+    for values in (lists[0], *lists[2:]):  # the operation does not; who keeps what follows from weights asks for it
+        torch.autograd.graph.increment_version(values)
