@@ -1,4 +1,4 @@
-"""The straight run and the folded inference of PyTorch give what Keras gives; so does the gradient from tiles."""
+"""The straight run and the folded inference of PyTorch give what Keras gives."""
 
 import pytest
 from conftest import backends, in_backend
@@ -235,32 +235,3 @@ give(twice=far(two, 2 * one), names=names, plan=plan_of(scaled) is None, mixed=f
     )
     assert found["twice"] < 1e-6 and found["names"] == ["logits"] and found["plan"]
     assert found["mixed"] == 0.0
-
-
-@pytest.mark.parametrize("case", [(5, 1, 4, 6), (5, 2, 9, 11), (7, 1, 8, 8), (4, 1, 6, 6)], ids=str)
-def test_the_gradient_from_tiles_is_that_of_float64(case):
-    found = in_backend(
-        "torch",
-        """
-import sys, torch
-from kcomp.models.depthwise_gradient import TiledGradient, tiles_pay
-kernel, stride, height, width = map(int, sys.argv[1:])
-draws = torch.Generator().manual_seed(0)
-images = torch.rand(3, 6, height + kernel - 1, width + kernel - 1, generator=draws)
-weights = torch.rand(6, 1, kernel, kernel, generator=draws)
-
-def gradients(function, dtype):
-    x, w = (value.clone().to(dtype).requires_grad_() for value in (images, weights))
-    outputs = function(x, w)
-    outputs.backward(torch.linspace(-1, 1, outputs.numel(), dtype=dtype).reshape(outputs.shape))
-    return outputs, x.grad, w.grad
-
-tiled = gradients(lambda x, w: TiledGradient.apply(x, w, (stride, stride)), torch.float32)
-exact = gradients(lambda x, w: torch.nn.functional.conv2d(x, w, None, stride, groups=6), torch.float64)
-give(error=[float((a - b).abs().max() / b.abs().max()) for a, b in zip(tiled, exact)],
-     pays=tiles_pay(weights, (stride, stride), images.shape[2:]))
-""",
-        *case,
-    )
-    assert max(found["error"]) < 1e-5
-    assert found["pays"]

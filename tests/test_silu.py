@@ -16,7 +16,7 @@ needs_loops = pytest.mark.skipif(
 HEAD = """
     import sys, torch
     from torch.nn import functional
-    from kcomp.models import silu_torch
+    from kcomp.models import loops_torch, silu_torch
     torch.manual_seed(0)
     far = lambda one, other: float(((one.double() - other) / other.abs().max()).abs().max())
 
@@ -154,11 +154,11 @@ def test_a_network_learns_and_predicts_the_same_with_loops_and_without():
         NETWORK
         + """
     from kcomp.models.straight import NormalisedSilu, plan_of
-    loops, called = silu_torch.loops(), []
+    loops, called = loops_torch.loops(), []
     original = loops.run
     loops.run = lambda code, *arguments: called.append(next(n for n, v in vars(loops).items() if v is code)) or original(code, *arguments)
     ours = step()
-    silu_torch.loops = lambda: None
+    loops_torch.loops = lambda name="loops": None
     give(distance=distance(ours, step()), called=called,
          joined=sum(isinstance(one.operation, NormalisedSilu) for one in plan_of(network()).steps))
 """,
@@ -180,7 +180,7 @@ def test_without_numba_pytorch_does_it():
         + NETWORK
         + """
     outputs = step()
-    give(loops=silu_torch.loops() is None, finite=all(bool(np.isfinite(one).all()) for one in outputs))
+    give(loops=loops_torch.loops() is None, finite=all(bool(np.isfinite(one).all()) for one in outputs))
 """,
     )
     assert found == {"loops": True, "finite": True}

@@ -19,12 +19,13 @@ from typing import Any
 
 import keras
 
-from kcomp.models.straight import NormalisedSilu, run_straight
+from kcomp.models.straight import NormalisedSilu, PaddedConvolution, run_straight
 
 
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
-    """Replace `call` of Conv2D, DepthwiseConv2D, BatchNormalization and Activation by faster ones while it lasts.
+    """Replace `call` of Conv2D, DepthwiseConv2D, BatchNormalization, Activation and, on PyTorch,
+    GlobalAveragePooling2D, Reshape, Multiply and Add by faster ones while it lasts.
 
     Weights, results (to rounding) and gradients stay the same; on exit, also by an exception, classes are as before.
     Contexts may be nested, but not interleaved by threads: the classes change for the whole process.
@@ -32,7 +33,7 @@ def fast_convolutions() -> Iterator[None]:
     and again for a new batch shape; what was compiled inside stays fast outside, what was compiled outside stays slow
     inside. On PyTorch, which is eager, it must surround every call.
 
-    Covered: the four classes themselves (a subclass keeps its own arithmetic), channels_last, any float type, padding
+    Covered: these classes themselves (a subclass keeps its own arithmetic), channels_last, any float type, padding
     "same" and "valid", no dilation. Anything else (masks, renorm, other groups, ...) runs Keras's own `call`.
         JAX on a CPU: depthwise convolutions (DepthwiseConv2D with depth_multiplier 1; Conv2D with as many groups as
             channels and filters), 1x1 convolutions, batch normalisation that learns its statistics, Activation("silu").
@@ -77,12 +78,14 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     calls: dict[Any, Callable[..., Any]] = dict.fromkeys(
         convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense)
     )
-    calls[keras.layers.BatchNormalization] = functools.partial(_normalise, arithmetic.normalise)
+    calls[keras.layers.BatchNormalization] = functools.partial(_normalise, arithmetic.normalise, arithmetic.move)
     if hasattr(arithmetic, "silu"):
         calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
     if keras.backend.backend() == "torch":
+        calls |= arithmetic.OTHERS
         calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
-        calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu)
+        calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu, arithmetic.move)
+        calls[PaddedConvolution] = functools.partial(_pad_and_convolve, arithmetic.depthwise, arithmetic.dense)
     return calls
 
 
@@ -94,25 +97,35 @@ def _activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
     return silu(inputs) if floats else None
 
 
-def _convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any) -> Any:
-    """Return what a convolution layer's `call` returns, or None where neither `depthwise` nor `dense` covers it.
+def _convolve(
+    depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any, zeros: Any = ((0, 0), (0, 0))
+) -> Any:
+    """Return what a convolution layer's `call` returns for the inputs with so many zeros around them, ((top, bottom),
+    (left, right)), or None where neither `depthwise` nor `dense` covers it.
 
     Both take images (N, H, W, C), a kernel, a bias (F,) or None, the strides and the padding in pixels ((top, bottom),
     (left, right)); the kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
     """
     if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
         return None
-    if layer.padding == "valid" and any(map(operator.lt, inputs.shape[1:3], layer.kernel_size)):
+    sides = tuple(size + sum(added) for size, added in zip(inputs.shape[1:3], zeros, strict=True))
+    if layer.padding == "valid" and any(map(operator.lt, sides, layer.kernel_size)):
         return None
     kernel, bias = value_of(layer.kernel), value_of(layer.bias)
     if inputs.dtype != kernel.dtype:  # integers, or called past Keras's automatic casts
         return None
-    padding = padding_of(layer, inputs)
+    padding = zeros if layer.padding == "valid" else padding_of(layer, inputs)
     if is_depthwise(layer):
         outputs = depthwise(inputs, kernel.reshape(*kernel.shape[:2], -1), bias, layer.strides, padding)
     else:
         outputs = dense(inputs, kernel, bias, layer.strides, padding)
     return outputs if outputs is None or layer.activation is None else layer.activation(outputs)
+
+
+def _pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], both: Any, inputs: Any) -> Any:
+    """Return what PaddedConvolution's `call` returns, or None."""
+    padding, convolution = both.layers
+    return _convolve(depthwise, dense, convolution, inputs, padding.padding)
 
 
 def value_of(weight: Any) -> Any:
@@ -158,13 +171,19 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def _normalise(
-    normalise: Callable[..., Any], layer: Any, inputs: Any, training: bool | None = None, mask: Any = None
+    normalise: Callable[..., Any],
+    move: Callable[..., Any],
+    layer: Any,
+    inputs: Any,
+    training: bool | None = None,
+    mask: Any = None,
 ) -> Any:
     """Return what BatchNormalization's `call` returns, or None where `normalise` does not cover it.
 
     `normalise` takes inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon and
     whether to use the batch's statistics. It returns None or the outputs and the batch's mean and variance (C,), the
-    variance divided by the count (biased, as Keras keeps it).
+    variance divided by the count (biased, as Keras keeps it). `move` takes a moving average's variable, its value, what
+    it is to follow and its momentum.
     """
     if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
         return None
@@ -179,13 +198,15 @@ def _normalise(
         return None
     (outputs, mean, variance), (_, _, moving_mean, moving_variance) = result, values
     if learns:
-        layer.moving_mean.assign(moving_mean * layer.momentum + mean * (1.0 - layer.momentum))
-        layer.moving_variance.assign(moving_variance * layer.momentum + variance * (1.0 - layer.momentum))
+        move(layer.moving_mean, moving_mean, mean, layer.momentum)
+        move(layer.moving_variance, moving_variance, variance, layer.momentum)
     return as_type(outputs, layer.compute_dtype)
 
 
-def _normalise_and_activate(normalise: Callable[..., Any], both: Any, inputs: Any, training: bool | None = None) -> Any:
-    """Return what NormalisedSilu's `call` returns, or None; `normalise` as above."""
+def _normalise_and_activate(
+    normalise: Callable[..., Any], move: Callable[..., Any], both: Any, inputs: Any, training: bool | None = None
+) -> Any:
+    """Return what NormalisedSilu's `call` returns, or None; `normalise` and `move` as above."""
     normalisation, activation = both.layers
     still = activation.activation is keras.activations.silu  # it may have been set since
-    return _normalise(normalise, normalisation, inputs, training) if still else None
+    return _normalise(normalise, move, normalisation, inputs, training) if still else None

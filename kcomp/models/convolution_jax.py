@@ -139,6 +139,11 @@ def _lengthen(images: Any, height: int) -> Any:
     return jnp.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else images
 
 
+def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
+    """Let a variable, whose value is `average`, follow what was found."""
+    variable.assign(average * momentum + found * (1.0 - momentum))
+
+
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:

@@ -5,43 +5,55 @@ Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them.
 
 from typing import Any
 
+import keras
 import torch
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
 
-from kcomp.models.depthwise_gradient import TiledGradient, tiles_pay
+from kcomp.models import depthwise_torch
+from kcomp.models.convolve_torch import convolve
 from kcomp.models.silu_torch import normalised_silu, silu
+from kcomp.models.squeeze_torch import added, multiplied, pooled, reshaped
 
-__all__ = ["dense", "depthwise", "normalise", "normalised_silu", "silu"]
+__all__ = ["OTHERS", "dense", "depthwise", "move", "normalise", "normalised_silu", "silu"]
+
+
+OTHERS = {
+    keras.layers.GlobalAveragePooling2D: pooled,
+    keras.layers.Reshape: reshaped,
+    keras.layers.Multiply: multiplied,
+    keras.layers.Add: added,
+}
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
     """Return the convolution of images (N, H, W, C) with a kernel (height, width, C, F)."""
-    if kernel.shape[:2] == (1, 1) and bias is None and images.device.type == "cpu":
-        return images[:, :: strides[0], :: strides[1]] @ kernel[0, 0]  # a tenth faster, but a bias would be a pass more
+    if kernel.shape[:2] == (1, 1) and images.device.type == "cpu" and not any(map(any, padding)):
+        matrix = kernel.reshape(kernel.shape[2:])  # kernel[0, 0] has a gradient that is first filled with zeros
+        if bias is None:
+            return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster
+        if images.shape[1:3] == (1, 1):  # a pooled vector, for which a convolution only prepares longer
+            return torch.addmm(bias, images.reshape(len(images), -1), matrix)[:, None, None]
+        # with more pixels a bias would be another pass
     return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
     """Return the convolution of each channel with its own (height, width) of the kernel."""
+    if depthwise_torch.suits(images, kernel, strides, padding):
+        outputs = depthwise_torch.depthwise(images, kernel, strides[0], padding)
+        return outputs if bias is None else outputs + bias
     kernel = kernel.permute(2, 0, 1)[:, None]
-    learns = torch.is_grad_enabled() and kernel.requires_grad and not torch.compiler.is_compiling()  # nor exported
-    if learns and images.device.type == "cpu":
-        (top, bottom), (left, right) = padding
-        padded = images.shape[1] + top + bottom, images.shape[2] + left + right
-        if tiles_pay(kernel, strides, padded):
-            images = functional.pad(images.permute(0, 3, 1, 2), (left, right, top, bottom))
-            outputs = TiledGradient.apply(images, kernel, tuple(strides)).permute(0, 2, 3, 1)
-            return outputs if bias is None else outputs + bias
     return convolve(images, kernel, bias, strides, padding, images.shape[-1])
 
 
-def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the convolution of (N, H, W, C) with a kernel in PyTorch's order, (F, C / groups, height, width)."""
-    images = images.permute(0, 3, 1, 2)  # a view, in what PyTorch calls channels_last memory: nothing is copied
-    (top, bottom), (left, right) = padding
-    if (top, left) != (bottom, right):  # conv2d pads both sides alike; this copies the images
-        images, top, left = functional.pad(images, (left, right, top, bottom)), 0, 0
-    return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
+def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
+    """Let a variable, whose value is `average`, follow what was found."""
+    if average.dtype == found.dtype and average is variable.value and not in_stateless_scope():
+        with torch.no_grad():
+            average.lerp_(found, 1.0 - momentum)
+    else:
+        variable.assign(average * momentum + found * (1.0 - momentum))
 
 
 def normalise(

@@ -1,7 +1,6 @@
 """A network's inference on PyTorch: convolutions take in the layers around them, activations overwrite their input."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of, value_of
-from kcomp.models.convolution_torch import convolve
+from kcomp.models.convolve_torch import convolve
 from kcomp.models.silu_torch import silu_in_place
-from kcomp.models.straight import NormalisedSilu, Plan, Step, plan_of, sole_readers, with_last_uses
+from kcomp.models.straight import NormalisedSilu, Pair, Plan, Step, plan_of, sole_readers, with_last_uses
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -61,36 +60,30 @@ def joined(plan: Plan) -> Iterator[Step]:
             continue
         group = group_from(first, lambda step: next_alone(places[id(step)]))
         taken |= {places[id(step)] for step in group}
-        operation = Folded([layer for step in group for layer in layers_of(step)]) if group else quick(first)
-        outputs = group[-1].outputs if group else first.outputs
-        unchanged = operation is first.operation
-        yield dataclasses.replace(first, operation=operation, outputs=outputs, training=first.training and unchanged)
+        if group:
+            operation = Folded([layer for step in group for layer in layers_of(step)])
+            first = dataclasses.replace(first, operation=operation, outputs=group[-1].outputs, training=False)
+        yield first
 
 
 def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
     """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation and
     activation, where they are there; empty where `first` does not begin such a group."""
-    group = [first]
-    zeros = type(first.operation) is keras.layers.ZeroPadding2D and first.operation.data_format == "channels_last"
-    if zeros and first.direct and (step := after(first)) is not None:
-        group.append(step)
-    layer = group[-1].operation
-    if first.source is None or not group[-1].direct or not covers_convolution(layer):
-        return []
-    if len(group) > 1 and layer.padding != "valid":
+    group, layer = [first], layers_of(first)[-1]
+    if first.source is None or not first.direct or not covers_convolution(layer):
         return []
     if layer.activation is not keras.activations.linear:
         return group
     if (step := after(group[-1])) is not None and is_plain_normalisation(layers_of(step)[0]):
         group.append(step)
-    activated = len(layers_of(group[-1])) > 1
+    activated = type(group[-1].operation) is NormalisedSilu
     if not activated and (step := after(group[-1])) is not None and in_place(step.operation) is not None:
         group.append(step)
     return group
 
 
 def layers_of(step: Step) -> list[Any]:
-    return step.operation.layers if type(step.operation) is NormalisedSilu else [step.operation]
+    return list(step.operation.layers) if isinstance(step.operation, Pair) else [step.operation]
 
 
 def is_plain_normalisation(layer: Any) -> bool:
@@ -107,27 +100,6 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
         ceiling = layer.max_value
         return lambda values: values.clamp_(0.0, ceiling)
     return None
-
-
-class Quick:
-    """A layer whose work is smaller than Keras's way to it: squeeze and excitation has three of them in each block."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.call = function
-
-
-def quick(step: Step) -> Any:
-    """The step's operation, or one that does the same with less ado."""
-    layer = step.operation
-    if not step.direct or (step.source is None and type(layer) is not keras.layers.Multiply):
-        return layer
-    if type(layer) is keras.layers.GlobalAveragePooling2D and layer.data_format == "channels_last":
-        return Quick(lambda images: images.mean((1, 2), layer.keepdims))
-    if type(layer) is keras.layers.Reshape:
-        return Quick(lambda values: values.reshape(len(values), *layer.target_shape))
-    if type(layer) is keras.layers.Multiply:
-        return Quick(lambda values: functools.reduce(torch.mul, values))
-    return layer
 
 
 class Folded:

@@ -1,13 +1,12 @@
 """silu on PyTorch on a CPU, alone and after batch normalisation, by loops of our own where they can run."""
 
-import functools
-import importlib
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-ENOUGH = 1 << 17  # numbers; below, calling a loop takes longer than it saves, and nobody should wait for Numba's import
+from kcomp.models.loops_torch import covered, loops
+
 PIXELS = 16  # whose mean is near enough to that of all for the variance to keep its digits
 LONG_ROW = 512  # numbers; as many stay in a core's nearest cache with all that belongs to them
 
@@ -36,29 +35,6 @@ def normalised_silu(
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
     return NormalisedSilu.apply(inputs, gamma, beta, epsilon)
-
-
-def covered(values: Any) -> bool:
-    """Whether loops can read and write a tensor, and pay."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # nor exported; sizes are no numbers there
-        return False
-    return (
-        values.numel() >= ENOUGH
-        and values.dtype == torch.float32
-        and values.device.type == "cpu"
-        and type(values) is torch.Tensor  # no stand-in for one, as tracing uses
-        and values.is_contiguous()
-        and loops() is not None
-    )
-
-
-@functools.cache
-def loops() -> Any:
-    """kcomp.models.loops, or None where this Python or this PyTorch cannot have it."""
-    try:
-        return importlib.import_module("kcomp.models.loops")
-    except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor fails in any way
-        return None
 
 
 def _silu(inputs: Any, outputs: Any) -> Any:

@@ -46,16 +46,28 @@ class Step:
         return [value.number for value in found if isinstance(value, Slot)]
 
 
-class NormalisedSilu:
-    """Batch normalisation and the silu that alone reads what it gives, as one step, for which there may be a faster way
-    than one after the other."""
+class Pair:
+    """A layer and the one that alone reads what it gives, as one step, for which there may be a faster way than one
+    after the other."""
 
-    def __init__(self, normalisation: Any, activation: Any) -> None:
-        self.layers = [normalisation, activation]
+    def __init__(self, first: Any, second: Any) -> None:
+        self.layers = [first, second]
+
+    def call(self, inputs: Any) -> Any:
+        first, second = self.layers
+        return second.call(first.call(inputs))
+
+
+class NormalisedSilu(Pair):
+    """Batch normalisation and silu."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         normalisation, activation = self.layers
         return activation.call(normalisation.call(inputs, training=training))
+
+
+class PaddedConvolution(Pair):
+    """Zeros around images and a convolution that adds none."""
 
 
 @dataclass(frozen=True)
@@ -152,23 +164,39 @@ def make_plan(model: Any) -> Plan | None:
         steps.append(step_of(node, slots, model.compute_dtype))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
-    steps = list(with_last_uses(with_silu(steps, result), result))
+    steps = list(with_last_uses(paired(steps, result), result))
     return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape))
 
 
-def with_silu(steps: list[Step], result: int) -> list[Step]:
-    """The steps, each normalisation and the silu that alone reads it in one."""
+def paired(steps: list[Step], result: int) -> list[Step]:
+    """The steps, each pair of layers that has a class above in one."""
     alone, found, taken = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
         if number in taken:
             continue
         after = alone.get(number)
-        if after is not None and is_normalisation(step) and is_silu(steps[after]):
-            operation = NormalisedSilu(step.operation, steps[after].operation)
-            step = dataclasses.replace(step, operation=operation, outputs=steps[after].outputs)
+        pair = None if after is None else pair_of(step, steps[after])
+        if after is not None and pair is not None:
+            step = dataclasses.replace(step, operation=pair, outputs=steps[after].outputs)
             taken.add(after)
         found.append(step)
     return found
+
+
+def pair_of(first: Step, second: Step) -> Pair | None:
+    if not all(step.direct and step.source is not None for step in (first, second)):
+        return None
+    layer, after = first.operation, second.operation
+    if is_a(layer, keras.layers.BatchNormalization) and is_a(after, keras.layers.Activation):
+        return NormalisedSilu(layer, after) if after.activation is keras.activations.silu else None
+    pads = is_a(layer, keras.layers.ZeroPadding2D) and layer.data_format == "channels_last"
+    convolves = is_a(after, keras.layers.Conv2D, keras.layers.DepthwiseConv2D) and after.padding == "valid"
+    return PaddedConvolution(layer, after) if pads and convolves else None
+
+
+def is_a(layer: Any, *classes: Any) -> bool:
+    """Whether a layer is of one of the classes itself, no subclass."""
+    return type(layer) in classes
 
 
 def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
@@ -179,15 +207,6 @@ def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
             readers.setdefault(slot, []).append(number)
     found = {number: readers.get(step.outputs[0], []) for number, step in enumerate(steps) if len(step.outputs) == 1}
     return {number: those[0] for number, those in found.items() if len(those) == 1 and those[0] < len(steps)}
-
-
-def is_normalisation(step: Step) -> bool:
-    return step.direct and step.source is not None and type(step.operation) is keras.layers.BatchNormalization
-
-
-def is_silu(step: Step) -> bool:
-    plain = step.direct and step.source is not None and type(step.operation) is keras.layers.Activation
-    return plain and step.operation.activation is keras.activations.silu
 
 
 def nodes_of(model: Any) -> list[Any] | None:

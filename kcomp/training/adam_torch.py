@@ -31,10 +31,10 @@ def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables:
     indices = [optimizer._get_variable_index(variable) for variable in variables]
     momentums, velocities = optimizer._momentums, optimizer._velocities
     lists = (
-        [variable.value.detach() for variable in variables],
+        [variable._value.detach() for variable in variables],
         list(gradients),
-        [momentums[index].value.detach() for index in indices],
-        [velocities[index].value.detach() for index in indices],
+        [momentums[index]._value.detach() for index in indices],
+        [velocities[index]._value.detach() for index in indices],
     )
     plain = all(value.device.type == "cpu" and value.dtype == torch.float32 for values in lists for value in values)
     if not plain or not all(value.is_contiguous() for values in (lists[0], *lists[2:]) for value in values):

@@ -1,0 +1,117 @@
+"""Sixteen float32 at once as a type in Numba's code: registers that a loop keeps, where the compiler would use memory.
+
+An address is an int64 in bytes; what lies there need not be aligned. `each` stands for a tuple of these.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+__all__ = ["BYTES", "LANES", "add", "add_products", "each_of", "load", "load_each", "store", "store_each", "zero"]
+
+LANES = 16  # one register of AVX-512, two of AVX2, four of NEON
+BYTES = 4 * LANES
+_vector, _fused = ir.VectorType(ir.FloatType(), LANES), ("contract",)
+
+
+class _Lanes(types.Type):
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+@register_model(_Lanes)
+class _InRegisters(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _vector)
+
+
+_lanes = _Lanes()
+
+
+def _load(builder: Any, address: Any) -> Any:
+    return builder.load(builder.inttoptr(address, _vector.as_pointer()), align=4)
+
+
+def _store(builder: Any, value: Any, address: Any) -> None:
+    builder.store(value, builder.inttoptr(address, _vector.as_pointer()), align=4)
+
+
+@intrinsic
+def zero(typing):
+    return _lanes(), lambda context, builder, signature, arguments: ir.Constant(_vector, [0.0] * LANES)
+
+
+@intrinsic
+def load(typing, address):
+    return _lanes(types.int64), lambda context, builder, signature, arguments: _load(builder, *arguments)
+
+
+@intrinsic
+def store(typing, value, address):
+    def code(context, builder, signature, arguments):
+        _store(builder, *arguments)
+        return context.get_dummy_value()
+
+    return types.void(_lanes, types.int64), code
+
+
+@intrinsic
+def add(typing, one, other):
+    return _lanes(_lanes, _lanes), lambda context, builder, signature, arguments: builder.fadd(*arguments)
+
+
+@intrinsic(prefer_literal=True)
+def each_of(typing, count, value):
+    """A tuple of `count` times the value; the compiler has to know `count`."""
+    each = types.UniTuple(_lanes, count.literal_value)
+
+    def code(context, builder, signature, arguments):
+        return context.make_tuple(builder, each, [arguments[1]] * len(each))
+
+    return each(count, _lanes), code
+
+
+@intrinsic(prefer_literal=True)
+def load_each(typing, count, address, step):
+    """A tuple of `count` as above, each `step` bytes after the one before."""
+    each = types.UniTuple(_lanes, count.literal_value)
+
+    def code(context, builder, signature, arguments):
+        _, address, step = arguments
+        found = []
+        for _ in each:
+            found.append(_load(builder, address))
+            address = builder.add(address, step)
+        return context.make_tuple(builder, each, found)
+
+    return each(count, types.int64, types.int64), code
+
+
+@intrinsic
+def store_each(typing, each, address, step):
+    def code(context, builder, signature, arguments):
+        values, address, step = arguments
+        for number in range(len(each)):
+            _store(builder, builder.extract_value(values, number), address)
+            address = builder.add(address, step)
+        return context.get_dummy_value()
+
+    return types.void(each, types.int64, types.int64), code
+
+
+@intrinsic
+def add_products(typing, each, factor, address, step):
+    """The tuple with factor * what lies at address + number * step added to each."""
+
+    def code(context, builder, signature, arguments):
+        values, factor, address, step = arguments
+        found = []
+        for number in range(len(each)):
+            product = builder.fmul(factor, _load(builder, address), flags=_fused)
+            found.append(builder.fadd(builder.extract_value(values, number), product, flags=_fused))
+            address = builder.add(address, step)
+        return context.make_tuple(builder, each, found)
+
+    return each(each, _lanes, types.int64, types.int64), code
