@@ -19,13 +19,13 @@ from typing import Any
 
 import keras
 
-from kcomp.models.straight import NormalisedSilu, PaddedConvolution, run_straight
+from kcomp.models.straight import NormalisedSilu, PaddedConvolution, Standardised, run_straight
 
 
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
     """Replace `call` of Conv2D, DepthwiseConv2D, BatchNormalization, Activation and, on PyTorch,
-    GlobalAveragePooling2D, Reshape, Multiply and Add by faster ones while it lasts.
+    GlobalAveragePooling2D, Reshape, Multiply, Add and Rescaling by faster ones while it lasts.
 
     Weights, results (to rounding) and gradients stay the same; on exit, also by an exception, classes are as before.
     Contexts may be nested, but not interleaved by threads: the classes change for the whole process.
@@ -84,6 +84,7 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     if keras.backend.backend() == "torch":
         calls |= arithmetic.OTHERS
         calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
+        calls[Standardised] = arithmetic.standardised
         calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu, arithmetic.move)
         calls[PaddedConvolution] = functools.partial(_pad_and_convolve, arithmetic.depthwise, arithmetic.dense)
     return calls

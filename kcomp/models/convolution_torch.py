@@ -12,10 +12,11 @@ from torch.nn import functional
 
 from kcomp.models import depthwise_torch
 from kcomp.models.convolve_torch import convolve
+from kcomp.models.pixels_torch import rescaled, standardised
 from kcomp.models.silu_torch import normalised_silu, silu
 from kcomp.models.squeeze_torch import added, multiplied, pooled, reshaped
 
-__all__ = ["OTHERS", "dense", "depthwise", "move", "normalise", "normalised_silu", "silu"]
+__all__ = ["OTHERS", "dense", "depthwise", "move", "normalise", "normalised_silu", "silu", "standardised"]
 
 
 OTHERS = {
@@ -23,6 +24,7 @@ OTHERS = {
     keras.layers.Reshape: reshaped,
     keras.layers.Multiply: multiplied,
     keras.layers.Add: added,
+    keras.layers.Rescaling: rescaled,
 }
 
 

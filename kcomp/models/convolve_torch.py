@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch.nn import functional
 
 
@@ -12,3 +13,33 @@ def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, gr
     if (top, left) != (bottom, right):  # conv2d pads both sides alike; this copies the images
         images, top, left = functional.pad(images, (left, right, top, bottom)), 0, 0
     return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
+
+
+def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """The kernel (F, C / groups, height, width) in the order in which oneDNN multiplies, for images of this size and
+    the same padding on both sides; None where it stays as it is. Otherwise oneDNN orders it at every call."""
+    (top, bottom), (left, right) = padding
+    plain = (
+        type(images) is torch.Tensor and images.device.type == "cpu" and images.dtype == kernel.dtype == torch.float32
+    )
+    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and torch.backends.mkldnn.is_available()
+    if not (plain and known) or (top, left) != (bottom, right) or exported():
+        return None
+    shape = [len(images), images.shape[3], *images.shape[1:3]]
+    order = torch._C._nn.mkldnn_reorder_conv2d_weight
+    return order(kernel.contiguous().to_mkldnn(), [top, left], list(strides), [1, 1], groups, shape)
+
+
+def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """The same convolution with a kernel that was packed for it; without gradients."""
+    (top, _), (left, _) = padding
+    images = images.permute(0, 3, 1, 2)
+    # what TorchInductor calls; "none": no activation
+    run = torch.ops.mkldnn._convolution_pointwise
+    outputs = run(images, kernel, bias, [top, left], list(strides), [1, 1], groups, "none", [], "")
+    return outputs.permute(0, 2, 3, 1)
+
+
+def exported() -> bool:
+    """Whether PyTorch records what is called, for which shapes and memory are no numbers."""
+    return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())

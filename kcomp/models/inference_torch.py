@@ -1,6 +1,7 @@
 """A network's inference on PyTorch: convolutions take in the layers around them, activations overwrite their input."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from kcomp.models.convolution import covers_convolution, is_depthwise, padding_of, value_of
-from kcomp.models.convolve_torch import convolve
-from kcomp.models.silu_torch import silu_in_place
+from kcomp.models.convolve_torch import convolve, convolve_packed, exported, packed
+from kcomp.models.silu_torch import silu_in_place, silu_with_means
 from kcomp.models.straight import NormalisedSilu, Pair, Plan, Step, plan_of, sole_readers, with_last_uses
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -55,20 +56,31 @@ def joined(plan: Plan) -> Iterator[Step]:
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
     taken: set[int] = set()
+    fresh: set[int] = set()  # what convolutions give, in memory of its own
     for number, first in enumerate(plan.steps):
         if number in taken:
             continue
         group = group_from(first, lambda step: next_alone(places[id(step)]))
         taken |= {places[id(step)] for step in group}
-        if group:
-            operation = Folded([layer for step in group for layer in layers_of(step)])
-            first = dataclasses.replace(first, operation=operation, outputs=group[-1].outputs, training=False)
-        yield first
+        if not group:
+            yield overwriting(number, plan, fresh)
+            continue
+        operation: Any = Folded([layer for step in group for layer in layers_of(step)])
+        outputs = group[-1].outputs
+        fresh |= set(outputs)
+        pooling = None if operation.activation is not silu_in_place else averages(outputs[0], plan)
+        if pooling is not None:
+            operation, outputs = (
+                WithMeans(operation, plan.steps[pooling].operation),
+                outputs + plan.steps[pooling].outputs,
+            )
+            taken.add(pooling)
+        yield dataclasses.replace(first, operation=operation, outputs=outputs, training=False)
 
 
 def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
-    """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation and
-    activation, where they are there; empty where `first` does not begin such a group."""
+    """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation, activation
+    and dropout, where they are there; empty where `first` does not begin such a group."""
     group, layer = [first], layers_of(first)[-1]
     if first.source is None or not first.direct or not covers_convolution(layer):
         return []
@@ -79,7 +91,58 @@ def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
     activated = type(group[-1].operation) is NormalisedSilu
     if not activated and (step := after(group[-1])) is not None and in_place(step.operation) is not None:
         group.append(step)
+    if (step := after(group[-1])) is not None and type(step.operation) is keras.layers.Dropout:
+        group.append(step)
     return group
+
+
+def averages(slot: int, plan: Plan) -> int | None:
+    """The number of a step that averages a value over height and width; None where there is none."""
+    for number, step in enumerate(plan.steps):
+        own = (
+            type(step.operation) is keras.layers.GlobalAveragePooling2D
+            and step.operation.data_format == "channels_last"
+        )
+        if own and step.direct and step.source == slot:
+            return number
+    return None
+
+
+def overwriting(number: int, plan: Plan, fresh: set[int]) -> Step:
+    """Step `number`, or for a product or sum one that writes over its first value, where this is a convolution's and
+    read by nothing else but averages before."""
+    step = plan.steps[number]
+    change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
+    if change is None or not step.direct or step.reads[0] not in fresh - {plan.result}:
+        return step
+    readers = [
+        (place, other) for place, other in enumerate(plan.steps) for slot in other.reads if slot == step.reads[0]
+    ]
+    *before, (last, _) = readers
+    averaged = all(type(other.operation) is keras.layers.GlobalAveragePooling2D for _, other in before)
+    return (
+        dataclasses.replace(step, operation=Overwriting(step.operation, change))
+        if averaged and last == number
+        else step
+    )
+
+
+def spreads(shape: Any, over: Any) -> bool:
+    """Whether a tensor of that shape has a value for each one of the other shape, its sides of 1 repeated."""
+    return len(shape) == len(over) and all(size in (1, wanted) for size, wanted in zip(shape, over, strict=True))
+
+
+class Overwriting:
+    """A layer that merges tensors, done in the memory of the first where the result has its shape."""
+
+    def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
+        self.layer, self.change = layer, change
+
+    def call(self, values: Any) -> Any:
+        first, *others = values
+        if not all(spreads(other.shape, first.shape) for other in others):
+            return self.layer.call(values)
+        return functools.reduce(self.change, others, first)
 
 
 def layers_of(step: Step) -> list[Any]:
@@ -123,10 +186,10 @@ class Folded:
         for layer in others:
             if type(layer) is keras.layers.BatchNormalization:
                 kernel = kernel * self.take(layer)
-            else:
+            elif type(layer) is not keras.layers.Dropout:
                 self.activation = in_place(layer)
         self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
-        self.kernels: dict[Padding, tuple[Any, Padding]] = {}
+        self.prepared: dict[tuple[int, int, bool], Callable[[Any], Any]] = {}
 
     def take(self, normalisation: Any) -> Any:
         """Take a normalisation into the bias; what is left is a factor (F,) for the kernel."""
@@ -138,17 +201,44 @@ class Folded:
         return scale
 
     def call(self, images: Any) -> Any:
-        rows, columns = padding_of(self.layer, images)
-        wanted = added(self.zeros[0], rows), added(self.zeros[1], columns)
-        if wanted not in self.kernels:
-            self.kernels[wanted] = grown(self.kernel, wanted) if self.groups > 1 else (self.kernel, wanted)
-        kernel, padding = self.kernels[wanted]
-        one_pixel = kernel.shape[2:] == images.shape[1:3] == (1, 1)
-        if one_pixel and self.bias is not None:  # a pooled vector, for which a convolution only prepares longer
-            outputs = torch.addmm(self.bias, images[:, 0, 0], kernel[:, :, 0, 0].t())[:, None, None]
-        else:
-            outputs = convolve(images, kernel, self.bias, self.layer.strides, padding, self.groups)
+        outputs = self.convolved(images)
         return outputs if self.activation is None else self.activation(outputs)
+
+    def convolved(self, images: Any) -> Any:
+        """What the activation is to be given."""
+        size = images.shape[1], images.shape[2], exported()
+        if size not in self.prepared:
+            self.prepared[size] = self.prepare(images)
+        return self.prepared[size](images)
+
+    def prepare(self, images: Any) -> Callable[[Any], Any]:
+        """The convolution of images of this size."""
+        strides, groups, bias = self.layer.strides, self.groups, self.bias
+        rows, columns = padding_of(self.layer, images)
+        padding = added(self.zeros[0], rows), added(self.zeros[1], columns)
+        if self.kernel.shape[2:] == images.shape[1:3] == (1, 1) and bias is not None and not any(map(any, padding)):
+            matrix = self.kernel[:, :, 0, 0].t()  # a pooled vector, for which a convolution only prepares longer
+            return lambda images: torch.addmm(bias, images.reshape(len(images), -1), matrix)[:, None, None]
+        kernel, padding = grown(self.kernel, padding) if groups > 1 else (self.kernel, padding)
+        ordered = packed(kernel, images, strides, padding, groups)
+        if ordered is None:
+            return lambda images: convolve(images, kernel, bias, strides, padding, groups)
+        return lambda images: convolve_packed(images, ordered, bias, strides, padding, groups)
+
+
+class WithMeans:
+    """A folded convolution that ends in silu, and the averages of what it gives."""
+
+    def __init__(self, folded: Folded, pooling: Any) -> None:
+        self.folded, self.pooling = folded, pooling
+
+    def call(self, images: Any) -> tuple[Any, Any]:
+        outputs = self.folded.convolved(images)
+        means = silu_with_means(outputs)
+        if means is None:
+            outputs = silu_in_place(outputs)
+            return outputs, self.pooling.call(outputs)
+        return outputs, means[:, None, None] if self.pooling.keepdims else means
 
 
 def added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:

@@ -19,6 +19,7 @@ __all__ = [
     "silu_gradient",
     "silu_in_place",
     "silu_part",
+    "silu_with_means",
 ]
 
 FLUSH = 64  # rows that are summed in float32 before they go to float64
@@ -64,6 +65,26 @@ def silu(arguments):
     x, y = floats(inputs, start, stop - start), floats(outputs, start, stop - start)
     for i in range(stop - start):
         y[i] = x[i] / (ONE + inverse_exponential(x[i]))
+
+
+@loop(5)
+def silu_with_means(arguments):
+    """values (count, size), means (count, channels; written), count, size, channels"""
+    values, means, count, size, channels = arguments[0]
+    start, stop = share(count, 1)
+    for image in range(start, stop):
+        mean = floats(means, image * channels, channels)
+        for j in range(channels):
+            mean[j] = ZERO
+        for at in range(image * size, (image + 1) * size, channels):
+            x = floats(values, at, channels)
+            for j in range(channels):
+                x[j] = x[j] / (ONE + inverse_exponential(x[j]))
+            for j in range(channels):
+                mean[j] += x[j]
+        pixels = np.float32(size // channels)
+        for j in range(channels):
+            mean[j] = mean[j] / pixels
 
 
 @loop(4)

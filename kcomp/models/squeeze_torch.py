@@ -21,7 +21,7 @@ def pooled(layer: Any, images: Any) -> Any:
     own = type(layer) is keras.layers.GlobalAveragePooling2D and layer.data_format == "channels_last"
     if not own or not torch.is_tensor(images) or images.dtype != torch.float32:
         return None
-    return images.sum((1, 2), layer.keepdims) / (images.shape[1] * images.shape[2])
+    return images.sum((1, 2), layer.keepdims) / float(images.shape[1] * images.shape[2])
 
 
 def reshaped(layer: Any, values: Any) -> Any:

@@ -35,8 +35,9 @@ class Step:
 
     @property
     def source(self) -> int | None:
-        """The slot of the only argument, or None where there are several."""
-        only = self.arguments[0] if len(self.arguments) == 1 and not self.keywords else None
+        """The slot of the only argument beside `training`, or None where there are several."""
+        alone = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
+        only = self.arguments[0] if alone else None
         return only.number if isinstance(only, Slot) else None
 
     @property
@@ -68,6 +69,10 @@ class NormalisedSilu(Pair):
 
 class PaddedConvolution(Pair):
     """Zeros around images and a convolution that adds none."""
+
+
+class Standardised(Pair):
+    """Pixels scaled, and scaled again by their mean and variance."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,8 @@ def pair_of(first: Step, second: Step) -> Pair | None:
     layer, after = first.operation, second.operation
     if is_a(layer, keras.layers.BatchNormalization) and is_a(after, keras.layers.Activation):
         return NormalisedSilu(layer, after) if after.activation is keras.activations.silu else None
+    if is_a(layer, keras.layers.Rescaling) and is_a(after, keras.layers.Normalization):
+        return Standardised(layer, after)
     pads = is_a(layer, keras.layers.ZeroPadding2D) and layer.data_format == "channels_last"
     convolves = is_a(after, keras.layers.Conv2D, keras.layers.DepthwiseConv2D) and after.padding == "valid"
     return PaddedConvolution(layer, after) if pads and convolves else None
