@@ -72,7 +72,8 @@ def test_folding_joins_what_it_may_and_nothing_else():
         "torch",
         NETWORK
         + """
-from kcomp.models.inference_torch import Folded, folded
+from kcomp.models.folding_torch import Folded
+from kcomp.models.inference_torch import folded
 from kcomp.models.straight import plan_of
 plan = plan_of(network())
 steps = folded(plan).steps
@@ -245,8 +246,8 @@ def test_kernels_are_ordered_once_and_values_written_over_where_nothing_else_rea
         """
 import keras, numpy as np, torch
 from keras import layers
-from kcomp.models import fast_convolutions, inference_torch
-from kcomp.models.inference_torch import folded, inference_of, Overwriting, WithMeans
+from kcomp.models import fast_convolutions, folding_torch
+from kcomp.models.inference_torch import folded, inference_of
 from kcomp.models.straight import plan_of
 
 def network(kind):
@@ -283,7 +284,7 @@ def far(kind):
     return float(max(errors)), names.count("Overwriting"), names.count("WithMeans")
 
 ordered, original = [], torch.ops.mkldnn._convolution_pointwise
-inference_torch.convolve_packed = lambda *given, run=inference_torch.convolve_packed: ordered.append(1) or run(*given)
+folding_torch.convolve_packed = lambda *given, run=folding_torch.convolve_packed: ordered.append(1) or run(*given)
 give(ordered=len([far("squared"), *ordered][1:]), found={kind: far(kind) for kind in ("squeezed", "read after", "read before", "wider", "squared")})
 """,
     )

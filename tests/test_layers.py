@@ -16,7 +16,7 @@ data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.i
 augment schedules views tracking
 models.straight models.machine_code models.lanes models.loops models.depthwise_loops models.loops_torch models.silu_torch
 models.convolve_torch models.depthwise_torch models.squeeze_torch models.pixels_torch models.convolution_jax models.convolution_torch models.convolution
-models.inference_torch models.precision
+models.folding_torch models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
 predict training.keepers training.step training.adam_torch training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training

@@ -206,12 +206,19 @@ def is_a(layer: Any, *classes: Any) -> bool:
     return type(layer) in classes
 
 
-def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
-    """The number of the step that alone reads what another gives, by that other's number."""
-    readers: dict[int, list[int]] = {result: [len(steps)]}
+def readers_of(steps: list[Step]) -> dict[int, list[int]]:
+    """The numbers of the steps that read each slot, as often as they do."""
+    readers: dict[int, list[int]] = {}
     for number, step in enumerate(steps):
         for slot in step.reads:
             readers.setdefault(slot, []).append(number)
+    return readers
+
+
+def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
+    """The number of the step that alone reads what another gives, by that other's number."""
+    readers = readers_of(steps)
+    readers.setdefault(result, []).append(len(steps))
     found = {number: readers.get(step.outputs[0], []) for number, step in enumerate(steps) if len(step.outputs) == 1}
     return {number: those[0] for number, those in found.items() if len(those) == 1 and those[0] < len(steps)}
 

@@ -1,0 +1,144 @@
+"""The layers of a folded plan on PyTorch: convolutions that take in the layers around them, and what writes over its
+input."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+from torch.nn import functional
+
+from kcomp.models.convolution import is_depthwise, padding_of, value_of
+from kcomp.models.convolve_torch import convolve, convolve_packed, exported, packed
+from kcomp.models.silu_torch import silu_in_place, silu_with_means
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def in_place(layer: Any) -> Callable[[Any], Any] | None:
+    """A function that does in place what an activation layer does, for those that EfficientNets use; else None."""
+    if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
+        return silu_in_place
+    if type(layer) is keras.layers.Activation and layer.activation is keras.activations.relu:
+        return torch.relu_
+    if type(layer) is keras.layers.ReLU and layer.negative_slope == layer.threshold == 0:
+        ceiling = layer.max_value
+        return lambda values: values.clamp_(0.0, ceiling)
+    return None
+
+
+class Folded:
+    """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
+
+    gamma / sqrt(variance + epsilon) scales each filter, and the rest of the normalisation becomes the bias (Jacob et
+    al. 2018, Quantization and training of neural networks, section 3.2). The weights are those of the last `fold`.
+    """
+
+    def __init__(self, layers: list[Any]) -> None:
+        zeros = layers.pop(0).padding if type(layers[0]) is keras.layers.ZeroPadding2D else ((0, 0), (0, 0))
+        self.layer, *others = layers
+        self.zeros: Padding = zeros
+        linear = self.layer.activation is keras.activations.linear
+        self.activation = None if linear else self.layer.activation
+        self.normalisation = None
+        for layer in others:
+            if type(layer) is keras.layers.BatchNormalization:
+                self.normalisation = layer
+            elif type(layer) is not keras.layers.Dropout:
+                self.activation = in_place(layer)
+        self.fold()
+
+    def fold(self) -> None:
+        """Take the weights as they are now."""
+        kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
+        if is_depthwise(self.layer):
+            kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
+            self.groups = kernel.shape[-1]
+        if self.normalisation is not None:
+            kernel = kernel * self.take(self.normalisation)
+        self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
+        self.prepared: dict[tuple[int, int, bool], Callable[[Any], Any]] = {}
+
+    def take(self, normalisation: Any) -> Any:
+        """Take a normalisation into the bias; what is left is a factor (F,) for the kernel."""
+        variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
+        scale = torch.rsqrt(variance + normalisation.epsilon)
+        scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
+        shift = -mean * scale if self.bias is None else (self.bias - mean) * scale
+        self.bias = shift if normalisation.beta is None else shift + normalisation.beta.value
+        return scale
+
+    def call(self, images: Any) -> Any:
+        outputs = self.convolved(images)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def convolved(self, images: Any) -> Any:
+        """What the activation is to be given."""
+        size = images.shape[1], images.shape[2], exported()
+        if size not in self.prepared:
+            self.prepared[size] = self.prepare(images)
+        return self.prepared[size](images)
+
+    def prepare(self, images: Any) -> Callable[[Any], Any]:
+        """The convolution of images of this size."""
+        strides, groups, bias = self.layer.strides, self.groups, self.bias
+        rows, columns = padding_of(self.layer, images)
+        padding = added(self.zeros[0], rows), added(self.zeros[1], columns)
+        if self.kernel.shape[2:] == images.shape[1:3] == (1, 1) and bias is not None and not any(map(any, padding)):
+            matrix = self.kernel[:, :, 0, 0].t()  # a pooled vector, for which a convolution only prepares longer
+            return lambda images: torch.addmm(bias, images.reshape(len(images), -1), matrix)[:, None, None]
+        kernel, padding = grown(self.kernel, padding) if groups > 1 else (self.kernel, padding)
+        ordered = packed(kernel, images, strides, padding, groups)
+        if ordered is None:
+            return lambda images: convolve(images, kernel, bias, strides, padding, groups)
+        return lambda images: convolve_packed(images, ordered, bias, strides, padding, groups)
+
+
+class WithMeans:
+    """A folded convolution that ends in silu, and the averages of what it gives."""
+
+    def __init__(self, folded: Folded, pooling: Any) -> None:
+        self.folded, self.pooling, self.fold = folded, pooling, folded.fold
+
+    def call(self, images: Any) -> tuple[Any, Any]:
+        outputs = self.folded.convolved(images)
+        means = silu_with_means(outputs)
+        if means is None:
+            outputs = silu_in_place(outputs)
+            return outputs, self.pooling.call(outputs)
+        return outputs, means[:, None, None] if self.pooling.keepdims else means
+
+
+class Overwriting:
+    """A layer that merges tensors, done in the memory of the first where the result has its shape."""
+
+    def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
+        self.layer, self.change = layer, change
+
+    def call(self, values: Any) -> Any:
+        first, *others = values
+        if not all(spreads(other.shape, first.shape) for other in others):
+            return self.layer.call(values)
+        return functools.reduce(self.change, others, first)
+
+
+def spreads(shape: Any, over: Any) -> bool:
+    """Whether a tensor of that shape has a value for each one of the other shape, its sides of 1 repeated."""
+    return len(shape) == len(over) and all(size in (1, wanted) for size, wanted in zip(shape, over, strict=True))
+
+
+def added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
+    """A depthwise kernel (C, 1, height, width) with zero rows above and columns to its left, and the padding that then
+    is the same on both sides: PyTorch pads both sides alike, and would have to copy the images otherwise.
+
+    With m zeros before the kernel and m more pixels of padding before the images, every product stays what it was.
+    """
+    (top, bottom), (left, right) = padding
+    above, before = max(bottom - top, 0), max(right - left, 0)
+    kernel = functional.pad(kernel, (before, 0, above, 0))
+    return kernel, ((top + above, bottom), (left + before, right))
