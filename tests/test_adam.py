@@ -91,3 +91,21 @@ def test_a_prediction_follows_weights_that_adam_changed():
 """,
     )
     assert found["fused"] == "partial" and found["moved"] > 0.1 and found["far"] < 1e-5
+
+
+def test_states_given_from_outside_are_not_the_variables():
+    found = in_backend(
+        "torch",
+        """
+import keras, torch
+from kcomp.training.adam_torch import in_one_pass
+variable, optimizer = keras.Variable(torch.ones(3)), keras.optimizers.Adam(0.1)
+optimizer.build([variable])
+in_one_pass(optimizer)
+state = [one.value.clone() for one in optimizer.variables]
+[after], _ = optimizer.stateless_apply(state, [torch.ones(3)], [torch.ones(3)])
+give(after=after.tolist(), kept=variable.numpy().tolist(), moments=float(optimizer._momentums[0].numpy().max()))
+""",
+    )
+    assert found["after"] == pytest.approx([0.9] * 3, abs=1e-5)
+    assert found["kept"] == [1.0] * 3 and found["moments"] == 0.0

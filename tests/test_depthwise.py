@@ -107,6 +107,11 @@ def test_means_and_gates_have_the_gradients_of_their_formulas():
     ours, theirs = squeeze_torch.pooled(layer, values[0]), exact[0].mean((1, 2), keepdim=True)
     weights = torch.randn(ours.shape)
     errors += [far(ours, theirs), far(*(torch.autograd.grad(one, value, weights.to(one.dtype))[0] for one, value in ((ours, values[0]), (theirs, exact[0]))))]
+    images = torch.full((2, 300, 300, 16), 0.7)
+    images[..., 1:] = torch.randn(2, 300, 300, 15)
+    torch.set_num_threads(2)
+    means = squeeze_torch.silu_with_means(images.clone())
+    errors += [float(((means - functional.silu(images.double()).mean((1, 2))) / means)[:, 0].abs().max())]
     give(errors=errors, kind=type(product.grad_fn).__name__, shape=list(ours.shape))
 """,
     )

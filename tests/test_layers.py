@@ -14,7 +14,7 @@ LAYERS = """
 usage cache files scores statistics bound launch compiling values space averaging recipe probabilities runs table page drawing
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views tracking
-models.straight models.machine_code models.lanes models.loops models.depthwise_loops models.loops_torch models.silu_torch
+models.straight models.machine_code models.lanes models.loops models.depthwise_loops models.squeeze_loops models.loops_torch models.silu_torch
 models.convolve_torch models.depthwise_torch models.squeeze_torch models.pixels_torch models.convolution_jax models.convolution_torch models.convolution
 models.folding_torch models.inference_torch models.precision
 models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models

@@ -33,13 +33,15 @@ def fast_convolutions() -> Iterator[None]:
     and again for a new batch shape; what was compiled inside stays fast outside, what was compiled outside stays slow
     inside. On PyTorch, which is eager, it must surround every call.
 
-    Covered: these classes themselves (a subclass keeps its own arithmetic), channels_last, any float type, padding
-    "same" and "valid", no dilation. Anything else (masks, renorm, other groups, ...) runs Keras's own `call`.
+    Covered: these classes themselves (a subclass keeps its own arithmetic), channels_last, any float type (pooling and
+    rescaling: float32), padding "same" and "valid", no dilation. Anything else (masks, renorm, other groups, ...) runs
+    Keras's own `call`.
         JAX on a CPU: depthwise convolutions (DepthwiseConv2D with depth_multiplier 1; Conv2D with as many groups as
             channels and filters), 1x1 convolutions, batch normalisation that learns its statistics, Activation("silu").
             All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
         PyTorch on any device: these convolutions and all others with one group, batch normalisation in training and in
-            inference, and the `call` of functional models (kcomp.models.straight).
+            inference, what squeeze and excitation is made of, and the `call` of functional models
+            (kcomp.models.straight). On a CPU, Rescaling, and loops of our own in the place of some of it.
     """
     with contextlib.ExitStack() as replaced:
         for layer_class, accelerated in _accelerated_calls().items():

@@ -11,7 +11,7 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
 
 from kcomp.models import depthwise_torch
-from kcomp.models.convolve_torch import convolve
+from kcomp.models.convolve_torch import convolve, times_matrix
 from kcomp.models.pixels_torch import rescaled, standardised
 from kcomp.models.silu_torch import normalised_silu, silu
 from kcomp.models.squeeze_torch import added, multiplied, pooled, reshaped
@@ -34,8 +34,8 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
         matrix = kernel.reshape(kernel.shape[2:])  # kernel[0, 0] has a gradient that is first filled with zeros
         if bias is None:
             return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster
-        if images.shape[1:3] == (1, 1):  # a pooled vector, for which a convolution only prepares longer
-            return torch.addmm(bias, images.reshape(len(images), -1), matrix)[:, None, None]
+        if images.shape[1:3] == (1, 1):
+            return times_matrix(images, matrix, bias)
         # with more pixels a bias would be another pass
     return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
 

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from kcomp.models.loops_torch import exported
+
 
 def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
     """Return the convolution of (N, H, W, C) with a kernel in PyTorch's order, (F, C / groups, height, width)."""
@@ -22,8 +24,11 @@ def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1
     plain = (
         type(images) is torch.Tensor and images.device.type == "cpu" and images.dtype == kernel.dtype == torch.float32
     )
-    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and torch.backends.mkldnn.is_available()
-    if not (plain and known) or (top, left) != (bottom, right) or exported():
+    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
+    available = known and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    if not (plain and available) or (top, left) != (bottom, right) or exported():
         return None
     shape = [len(images), images.shape[3], *images.shape[1:3]]
     order = torch._C._nn.mkldnn_reorder_conv2d_weight
@@ -40,6 +45,6 @@ def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: 
     return outputs.permute(0, 2, 3, 1)
 
 
-def exported() -> bool:
-    """Whether PyTorch records what is called, for which shapes and memory are no numbers."""
-    return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
+def times_matrix(vectors: Any, matrix: Any, bias: Any) -> Any:
+    """The 1 x 1 convolution of pooled vectors (N, 1, 1, C), for which a convolution only prepares longer."""
+    return torch.addmm(bias, vectors[:, 0, 0], matrix)[:, None, None]

@@ -14,8 +14,8 @@ BLOCK = 16  # channels, kcomp.models.lanes.LANES
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
-    """Whether the loops are for this: a kernel that learns or zeros that are not the same on both sides, and a square
-    kernel, the same stride along both sides, less zeros than the kernel is wide, channels in whole blocks."""
+    """Whether the loops are for this: a gradient is wanted or zeros are not the same on both sides; a square kernel,
+    the same stride along both sides, fewer zeros than the kernel is wide, channels in whole blocks."""
     size, columns, channels = kernel.shape
     learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
     whole = size == columns > 1 and strides[0] == strides[1] and channels % BLOCK == 0

@@ -10,10 +10,13 @@ import torch
 from torch.nn import functional
 
 from kcomp.models.convolution import is_depthwise, padding_of, value_of
-from kcomp.models.convolve_torch import convolve, convolve_packed, exported, packed
-from kcomp.models.silu_torch import silu_in_place, silu_with_means
+from kcomp.models.convolve_torch import convolve, convolve_packed, packed, times_matrix
+from kcomp.models.loops_torch import exported
+from kcomp.models.silu_torch import silu_in_place
+from kcomp.models.squeeze_torch import silu_with_means
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
+SIZES = 4  # of images, for each of which a convolution keeps a kernel
 
 
 def in_place(layer: Any) -> Callable[[Any], Any] | None:
@@ -58,7 +61,7 @@ class Folded:
         if self.normalisation is not None:
             kernel = kernel * self.take(self.normalisation)
         self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
-        self.prepared: dict[tuple[int, int, bool], Callable[[Any], Any]] = {}
+        self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
 
     def take(self, normalisation: Any) -> Any:
         """Take a normalisation into the bias; what is left is a factor (F,) for the kernel."""
@@ -75,8 +78,12 @@ class Folded:
 
     def convolved(self, images: Any) -> Any:
         """What the activation is to be given."""
-        size = images.shape[1], images.shape[2], exported()
+        if exported():
+            return self.prepare(images)(images)
+        size = images.shape[1], images.shape[2]
         if size not in self.prepared:
+            if len(self.prepared) == SIZES:
+                del self.prepared[next(iter(self.prepared))]
             self.prepared[size] = self.prepare(images)
         return self.prepared[size](images)
 
@@ -84,10 +91,11 @@ class Folded:
         """The convolution of images of this size."""
         strides, groups, bias = self.layer.strides, self.groups, self.bias
         rows, columns = padding_of(self.layer, images)
-        padding = added(self.zeros[0], rows), added(self.zeros[1], columns)
-        if self.kernel.shape[2:] == images.shape[1:3] == (1, 1) and bias is not None and not any(map(any, padding)):
-            matrix = self.kernel[:, :, 0, 0].t()  # a pooled vector, for which a convolution only prepares longer
-            return lambda images: torch.addmm(bias, images.reshape(len(images), -1), matrix)[:, None, None]
+        padding = together(self.zeros[0], rows), together(self.zeros[1], columns)
+        one_pixel = self.kernel.shape[2:] == images.shape[1:3] == (1, 1) and not any(map(any, padding))
+        if one_pixel and bias is not None and groups == 1:
+            matrix = self.kernel[:, :, 0, 0].t()
+            return lambda images: times_matrix(images, matrix, bias)
         kernel, padding = grown(self.kernel, padding) if groups > 1 else (self.kernel, padding)
         ordered = packed(kernel, images, strides, padding, groups)
         if ordered is None:
@@ -128,7 +136,7 @@ def spreads(shape: Any, over: Any) -> bool:
     return len(shape) == len(over) and all(size in (1, wanted) for size, wanted in zip(shape, over, strict=True))
 
 
-def added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+def together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] + other[0], one[1] + other[1]
 
 

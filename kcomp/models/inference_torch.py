@@ -117,7 +117,8 @@ def overwriting(step: Step, number: int, plan: Plan, readers: dict[int, list[int
     value = step.reads[0]
     *before, last = readers[value]
     averaged = all(is_average(plan.steps[place]) for place in before)
-    if change is None or not step.direct or value == plan.result or last != number or not averaged:
+    plain = step.direct and len(step.arguments) == 1 and not step.keywords
+    if change is None or not plain or value == plan.result or last != number or not averaged:
         return step
     return dataclasses.replace(step, operation=Overwriting(step.operation, change))
 

@@ -10,7 +10,6 @@ import numpy as np
 from kcomp.models.machine_code import doubles, floats, inline, loop, run, share, thread
 
 __all__ = [
-    "gate_gradients",
     "moments",
     "normalised_part",
     "normalised_silu",
@@ -19,7 +18,6 @@ __all__ = [
     "silu_gradient",
     "silu_in_place",
     "silu_part",
-    "silu_with_means",
 ]
 
 FLUSH = 64  # rows that are summed in float32 before they go to float64
@@ -67,26 +65,6 @@ def silu(arguments):
         y[i] = x[i] / (ONE + inverse_exponential(x[i]))
 
 
-@loop(5)
-def silu_with_means(arguments):
-    """values (count, size), means (count, channels; written), count, size, channels"""
-    values, means, count, size, channels = arguments[0]
-    start, stop = share(count, 1)
-    for image in range(start, stop):
-        mean = floats(means, image * channels, channels)
-        for j in range(channels):
-            mean[j] = ZERO
-        for at in range(image * size, (image + 1) * size, channels):
-            x = floats(values, at, channels)
-            for j in range(channels):
-                x[j] = x[j] / (ONE + inverse_exponential(x[j]))
-            for j in range(channels):
-                mean[j] += x[j]
-        pixels = np.float32(size // channels)
-        for j in range(channels):
-            mean[j] = mean[j] / pixels
-
-
 @loop(4)
 def silu_gradient(arguments):
     """gradient, inputs, outputs, count"""
@@ -97,24 +75,6 @@ def silu_gradient(arguments):
     for i in range(size):
         s = ONE / (ONE + inverse_exponential(x[i]))
         y[i] = g[i] * (s * (ONE + x[i] * (ONE - s)))
-
-
-@loop(8)
-def gate_gradients(arguments):
-    """gradient and images (count, size), gate (count, channels), gradients of the images and of the gate (written),
-    count, size, channels"""
-    gradient, images, gate, to_images, to_gate, count, size, channels = arguments[0]
-    start, stop = share(count, 1)
-    for image in range(start, stop):
-        by, sums = floats(gate, image * channels, channels), floats(to_gate, image * channels, channels)
-        for j in range(channels):
-            sums[j] = ZERO
-        for at in range(image * size, (image + 1) * size, channels):
-            g, x, y = floats(gradient, at, channels), floats(images, at, channels), floats(to_images, at, channels)
-            for j in range(channels):
-                y[j] = g[j] * by[j]
-            for j in range(channels):  # apart, for the compiler
-                sums[j] += g[j] * x[j]
 
 
 # The loops below go over rows of `row` numbers: several pixels with all of their channels, so that short rows fill the

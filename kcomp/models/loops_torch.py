@@ -11,7 +11,7 @@ ENOUGH = 1 << 17  # numbers; below, calling a loop takes longer than it saves, a
 
 def covered(values: Any) -> bool:
     """Whether loops can read and write a tensor, and pay."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # nor exported; sizes are no numbers there
+    if exported() or transformed():
         return False
     return (
         values.numel() >= ENOUGH
@@ -21,6 +21,18 @@ def covered(values: Any) -> bool:
         and values.is_contiguous()
         and loops() is not None
     )
+
+
+def exported() -> bool:
+    """Whether PyTorch records what is called, for which sizes and memory are no numbers."""
+    return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation looks on, which knows PyTorch's operations alone."""
+    stack = getattr(torch._C, "_functorch", None)  # neither name is public
+    level = getattr(torch.autograd.forward_ad, "_current_level", -1)
+    return level >= 0 or (stack is not None and stack.peek_interpreter_stack() is not None)
 
 
 @functools.cache

@@ -33,7 +33,7 @@ thread: Any = types.ExternalFunction("omp_get_thread_num", types.int32())
 threads: Any = types.ExternalFunction("omp_get_num_threads", types.int32())
 
 # Numba notices a change of the file that has a loop, not one of what is inlined there from other files.
-_INLINED = [Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py")]
+_INLINED = [Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py", "loops.py")]
 VERSION = hashlib.sha256(b"".join(_INLINED)).hexdigest()[:16]
 # Neither reordered sums, which the exponential's rounding relies on, nor numbers taken to be finite.
 MATHS = {"contract", "nsz", "arcp"}

@@ -28,17 +28,6 @@ def silu_in_place(values: Any) -> Any:
     return values
 
 
-def silu_with_means(values: Any) -> Any:
-    """The same, and the means (N, C) of what then stands in the images (N, H, W, C); None, and nothing done, where they
-    are not covered or threads would have no image."""
-    if not covered(values) or len(values) < torch.get_num_threads():
-        return None
-    count, channels = len(values), values.shape[-1]
-    means, size = values.new_empty(count, channels), values.numel() // count
-    loops().run(loops().silu_with_means, values, means, count, size, channels)
-    return means
-
-
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:

@@ -9,49 +9,51 @@ from typing import Any
 import keras
 import torch
 
-from kcomp.models.loops_torch import covered, loops
+from kcomp.models.loops_torch import covered, exported, loops
 
 
-def pooled(layer: Any, images: Any) -> Any:
+def pooled(layer: Any, inputs: Any) -> Any:
     """The means of (N, H, W, C) over H and W.
 
     They are divided after the sum, so that its gradient, which is the same at each pixel, is no array of the images'
     size.
     """
     own = type(layer) is keras.layers.GlobalAveragePooling2D and layer.data_format == "channels_last"
-    if not own or not torch.is_tensor(images) or images.dtype != torch.float32:
+    if not own or exported() or not torch.is_tensor(inputs) or inputs.dtype != torch.float32:
         return None
-    return images.sum((1, 2), layer.keepdims) / float(images.shape[1] * images.shape[2])
+    return inputs.sum((1, 2), layer.keepdims) / float(inputs.shape[1] * inputs.shape[2])
 
 
-def reshaped(layer: Any, values: Any) -> Any:
-    plain = type(layer) is keras.layers.Reshape and torch.is_tensor(values)
-    return values.reshape(len(values), *layer.target_shape) if plain else None
+def reshaped(layer: Any, inputs: Any) -> Any:
+    plain = type(layer) is keras.layers.Reshape and -1 not in layer.target_shape and torch.is_tensor(inputs)
+    return inputs.reshape(inputs.shape[0], *layer.target_shape) if plain else None
 
 
-def multiplied(layer: Any, values: Any) -> Any:
-    return functools.reduce(gated, values) if merges(layer, keras.layers.Multiply, values) else None
+def multiplied(layer: Any, inputs: Any) -> Any:
+    return functools.reduce(gated, inputs) if merges(layer, keras.layers.Multiply, inputs) else None
 
 
-def added(layer: Any, values: Any) -> Any:
-    return functools.reduce(torch.add, values) if merges(layer, keras.layers.Add, values) else None
+def added(layer: Any, inputs: Any) -> Any:
+    return functools.reduce(torch.add, inputs) if merges(layer, keras.layers.Add, inputs) else None
 
 
 def merges(layer: Any, kind: Any, values: Any) -> bool:
-    """Whether a layer is of that class and has tensors of one type and rank to merge."""
+    """Whether a layer is of that class and has tensors of one type and rank, without masks, to merge."""
     return (
         type(layer) is kind
         and isinstance(values, list | tuple)
-        and all(map(torch.is_tensor, values))
+        and all(torch.is_tensor(value) and not hasattr(value, "_keras_mask") for value in values)
         and len({(value.dtype, value.ndim) for value in values}) == 1
     )
 
 
 def gated(images: Any, gate: Any) -> Any:
     """The product of images (N, H, W, C) and a number for each of their channels, (N, 1, 1, C); or of any tensors."""
-    per_channel = images.ndim == 4 and gate.shape == (images.shape[0], 1, 1, images.shape[3])
     learns = torch.is_grad_enabled() and images.requires_grad and gate.requires_grad
-    return Gated.apply(images, gate) if per_channel and learns and covered(images) else images * gate
+    if not learns or images.ndim != 4 or not covered(images):
+        return images * gate
+    per_channel = gate.shape == (images.shape[0], 1, 1, images.shape[3])
+    return Gated.apply(images, gate) if per_channel else images * gate
 
 
 class Gated(torch.autograd.Function):
@@ -69,5 +71,25 @@ class Gated(torch.autograd.Function):
             return gradient * gate, (gradient * images).sum((1, 2), keepdim=True)
         to_images, to_gate = torch.empty_like(images), gate.new_empty(gate.shape)
         values, count = (gradient.contiguous(), images, gate.contiguous(), to_images, to_gate), len(images)
-        loops().run(loops().gate_gradients, *values, count, images.numel() // count, images.shape[3])
+        work, sums = work_of(images.shape[3])
+        code = loops("squeeze_loops")
+        code.run(code.gate_gradients, *values, work, sums, count, images.numel() // count, images.shape[3])
         return to_images, to_gate
+
+
+def silu_with_means(values: Any) -> Any:
+    """Write silu over images (N, H, W, C), and return the means (N, C) of what then stands there; None, and nothing
+    done, where they are not covered or threads would have no image."""
+    if not covered(values) or len(values) < torch.get_num_threads():
+        return None
+    count, channels = len(values), values.shape[-1]
+    means, size = values.new_empty(count, channels), values.numel() // count
+    code = loops("squeeze_loops")
+    code.run(code.silu_with_means, values, means, *work_of(channels), count, size, channels)
+    return means
+
+
+def work_of(channels: int) -> tuple[Any, Any]:
+    """Memory in which threads sum: some pixels in float32 and all in float64."""
+    threads = torch.get_num_threads()
+    return torch.empty(threads, channels), torch.empty(threads, channels, dtype=torch.float64)

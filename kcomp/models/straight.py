@@ -252,6 +252,8 @@ def masks(layer: Any) -> bool:
 def step_of(node: Any, slots: dict[int, int], dtype: str) -> Step:
     operation = node.operation
 
+    training = bool(getattr(operation, "_call_has_training_arg", False))
+
     def place(value: Any) -> Any:
         return Slot(slots[id(value)]) if isinstance(value, keras.KerasTensor) else value
 
@@ -261,11 +263,11 @@ def step_of(node: Any, slots: dict[int, int], dtype: str) -> Step:
         {
             name: keras.tree.map_structure(place, value)
             for name, value in node.arguments.kwargs.items()
-            if value is not None
+            if value is not None and (training or name != "training")  # which Keras takes from any call
         },
         tuple(slots[id(tensor)] for tensor in node.outputs),
         direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors], dtype),
-        training=bool(getattr(operation, "_call_has_training_arg", False)),
+        training=training,
     )
 
 

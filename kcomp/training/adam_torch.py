@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import torch
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def in_one_pass(optimizer: Any) -> None:
@@ -25,7 +26,8 @@ def in_one_pass(optimizer: Any) -> None:
 def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
     """Kingma and Ba (2015), in the order at the end of their section 2: epsilon is added to the uncorrected moment's
     root, where PyTorch adds it to the corrected one's."""
-    if optimizer.amsgrad or optimizer.beta_2 >= 1.0 or variables[0].value.device.type != "cpu":
+    other = optimizer.amsgrad or optimizer.beta_2 >= 1.0
+    if other or in_stateless_scope() or variables[0].value.device.type != "cpu":
         otherwise(gradients, variables, rate)
         return
     indices = [optimizer._get_variable_index(variable) for variable in variables]

@@ -1,0 +1,68 @@
+"""Passes of squeeze and excitation: silu with the means of its outputs, and both gradients of the product with a gate.
+
+A thread takes whole images and sums their pixels.
+"""
+
+from kcomp.models.loops import FLUSH, ONE, ZERO, inverse_exponential
+from kcomp.models.machine_code import doubles, floats, inline, loop, run, share, thread
+
+__all__ = ["gate_gradients", "run", "silu_with_means"]
+
+
+@inline
+def flush(some, total):
+    """Add what was summed in float32 to the sums in float64."""
+    for j in range(len(some)):
+        total[j] += some[j]
+        some[j] = ZERO
+
+
+@loop(7)
+def silu_with_means(arguments):
+    """values (count, size), means (count, channels; written), work, float32, and sums, float64 (threads, channels),
+    count, size, channels"""
+    values, means, work, sums, count, size, channels = arguments[0]
+    start, stop = share(count, 1)
+    some, all_of = floats(work, thread() * channels, channels), doubles(sums, thread() * channels, channels)
+    for image in range(start, stop):
+        mean, pixels = floats(means, image * channels, channels), size // channels
+        for j in range(channels):
+            some[j] = ZERO
+            all_of[j] = 0.0
+        for pixel in range(pixels):
+            x = floats(values, image * size + pixel * channels, channels)
+            for j in range(channels):
+                x[j] = x[j] / (ONE + inverse_exponential(x[j]))
+            for j in range(channels):
+                some[j] += x[j]
+            if pixel % FLUSH == FLUSH - 1:
+                flush(some, all_of)
+        flush(some, all_of)
+        for j in range(channels):
+            mean[j] = all_of[j] / pixels
+
+
+@loop(10)
+def gate_gradients(arguments):
+    """gradient and images (count, size), gate (count, channels), gradients of the images and of the gate (written),
+    work and sums as above, count, size, channels"""
+    gradient, images, gate, to_images, to_gate, work, sums, count, size, channels = arguments[0]
+    start, stop = share(count, 1)
+    some, all_of = floats(work, thread() * channels, channels), doubles(sums, thread() * channels, channels)
+    for image in range(start, stop):
+        by, written = floats(gate, image * channels, channels), floats(to_gate, image * channels, channels)
+        for j in range(channels):
+            some[j] = ZERO
+            all_of[j] = 0.0
+        for pixel in range(size // channels):
+            at = image * size + pixel * channels
+            g, x, y = floats(gradient, at, channels), floats(images, at, channels), floats(to_images, at, channels)
+            for j in range(channels):
+                y[j] = g[j] * by[j]
+            for j in range(channels):  # apart, for the compiler
+                some[j] += g[j] * x[j]
+            if pixel % FLUSH == FLUSH - 1:
+                flush(some, all_of)
+        flush(some, all_of)
+        for j in range(channels):
+            written[j] = all_of[j]
