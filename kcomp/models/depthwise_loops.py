@@ -63,6 +63,7 @@ def correlate(arguments):
                 source = images + (image * height + ready) * width * pixel + block
                 copy(source, pixel, lines + (ready % size * padded + left) * BYTES, distance * BYTES, width)
                 ready += 1
+            # Rows of the kernel that lie on lines of the image: from `upper`, each `distance`, below `lower`.
             upper = max(0, -above)
             upper += -(above + upper) % distance
             lower = min(size, height * distance - above)
@@ -87,9 +88,8 @@ def weight_gradient(size: int) -> Any:
         """gradient (N, high, wide, channels), images (N, height, width, channels), sums (threads, size, size, channels;
         zero at first), work, float32 (threads, padded + size * size, LANES); N; height; width; channels; high; wide;
         stride; zeros before; pixels of a padded row"""
-        gradient, images, sums, work, count, height, width, channels, high, wide, stride, top, left, padded = arguments[
-            0
-        ]
+        gradient, images, sums, work = arguments[0][:4]
+        count, height, width, channels, high, wide, stride, top, left, padded = arguments[0][4:]
         blocks, pixel = channels // LANES, 4 * channels
         start, stop = share(count * blocks, 1)
         line = work + thread() * (padded + size * size) * BYTES  # of the image
@@ -105,11 +105,8 @@ def weight_gradient(size: int) -> Any:
                     y = (seen + top - row) // stride
                     if y * stride != seen + top - row or y < 0 or y >= high:
                         continue
-                    source, at, place = (
-                        gradient + (image * high + y) * wide * pixel + block,
-                        line,
-                        kernel + row * size * BYTES,
-                    )
+                    source, at = gradient + (image * high + y) * wide * pixel + block, line
+                    place = kernel + row * size * BYTES
                     each = load_each(size, place, BYTES)
                     for _ in range(wide):
                         each = add_products(each, load(source), at, BYTES)
