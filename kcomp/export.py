@@ -12,9 +12,9 @@ import torch
 
 import kcomp
 from kcomp import launch, predict
+from kcomp.fast.convolution import fast_convolutions
 from kcomp.files import write_atomically
 from kcomp.inference import trained_network
-from kcomp.models.convolution import fast_convolutions
 from kcomp.runs import Run
 
 TOLERANCE = 1e-3  # rounding reaches 1e-6; more means that the exporter misread the network

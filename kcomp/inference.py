@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from kcomp import data, predict, scores, views
+from kcomp.fast.convolution import fast_convolutions
 from kcomp.models import pretrained
-from kcomp.models.convolution import fast_convolutions
 from kcomp.models.precision import use_precision
 from kcomp.models.transfer import load_weights
 from kcomp.probabilities import write_probabilities

@@ -65,7 +65,7 @@ def forward_of(network: keras.Model, *, fold: bool = True) -> Forward:
     training, to the last bit.
     """
     if keras.backend.backend() == "torch":
-        from kcomp.models.inference_torch import inference_of
+        from kcomp.fast.inference_torch import inference_of
 
         run_torch = inference_of(network, fold=fold)
         return lambda images: run_torch(images).float().cpu().numpy()

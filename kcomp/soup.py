@@ -9,9 +9,9 @@ import numpy as np
 
 from kcomp import predict, scores
 from kcomp.data.splits import split
+from kcomp.fast.convolution import fast_convolutions
 from kcomp.files import write_json
 from kcomp.models import pretrained
-from kcomp.models.convolution import fast_convolutions
 from kcomp.models.precision import use_precision
 from kcomp.models.transfer import take_weights
 from kcomp.probabilities import write_probabilities

@@ -92,7 +92,7 @@ def compete(contestant, network, size, folder, threads, seconds):
     """The life of a contestant: get warm, write its probabilities, then time one turn for each line on its input."""
     context = contextlib.nullcontext
     if contestant.startswith("kcomp"):
-        from kcomp.models.convolution import fast_convolutions as context
+        from kcomp.fast.convolution import fast_convolutions as context
     with context():
         images = np.load(folder / "images.npy")
         forward = forward_of(contestant, network, size, folder, threads)

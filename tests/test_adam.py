@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 CODE = """
     import keras, numpy as np, torch
-    from kcomp.training.adam_torch import in_one_pass
+    from kcomp.fast.adam_torch import in_one_pass
 
     shapes = [(3, 3, 4, 8), (8,), (1, 1, 8, 5), (5,)]
     def path(make, fused, dtype="float32"):
@@ -72,7 +72,7 @@ def test_a_prediction_follows_weights_that_adam_changed():
         """
     import keras, numpy as np
     from kcomp import predict
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
     from kcomp.training.mixed import Mixed
 
     inputs = keras.Input((8, 8, 3))
@@ -98,7 +98,7 @@ def test_states_given_from_outside_are_not_the_variables():
         "torch",
         """
 import keras, torch
-from kcomp.training.adam_torch import in_one_pass
+from kcomp.fast.adam_torch import in_one_pass
 variable, optimizer = keras.Variable(torch.ones(3)), keras.optimizers.Adam(0.1)
 optimizer.build([variable])
 in_one_pass(optimizer)

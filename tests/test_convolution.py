@@ -188,7 +188,7 @@ def normal(*shape, seed=0):
 
 def compare_with_numpy(layer, size, stride, padding, channels=6):
     """Return the relative error of a convolution layer inside the context, its outputs and all its gradients."""
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     images = normal(2, *size, channels)
     layer.build(images.shape)
@@ -225,7 +225,7 @@ def measure_convolutions():
 def measure_silu():
     import keras
 
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     if keras.backend.backend() != "jax":
         return
@@ -253,7 +253,7 @@ def measure_blocks():
 
 def with_and_without(make, inputs, updates=1, **keywords):
     """Return [outputs, gradients, non-trainable variables] of equal layers, inside and outside the context."""
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     results = []
     for context in (fast_convolutions, contextlib.nullcontext):
@@ -287,7 +287,7 @@ def measure_normalisation():
         make = functools.partial(BatchNormalization, **options)
         yield f"normalisation {name}", difference(*with_and_without(make, inputs, updates=3, **keywords))
 
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     layer = BatchNormalization(momentum=0.5)
     with fast_convolutions():
@@ -325,7 +325,7 @@ def small_network():
 def measure_model():
     import keras
 
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     images, labels = normal(8, 33, 32, 3), np.arange(8) % 3
     logits, gradients, losses = [], [], []
@@ -348,7 +348,7 @@ def measure_mixed():
     import keras
     from keras.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     layers = [
         make(dtype="mixed_bfloat16")
@@ -373,7 +373,7 @@ def calls_and_outputs(layer, inputs, keywords):
     """Return how often Keras's own `call` of a layer ran inside the context, and the outputs inside and outside."""
     import keras
 
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     own = next(
         c
@@ -423,7 +423,7 @@ def measure_restored():
     import keras
     from keras.layers import Activation, BatchNormalization, Conv2D, DepthwiseConv2D
 
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     def now():
         classes = [Conv2D, DepthwiseConv2D, BatchNormalization]

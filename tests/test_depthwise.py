@@ -16,7 +16,7 @@ needs_loops = pytest.mark.skipif(
 HEAD = """
     import torch
     from torch.nn import functional
-    from kcomp.models import depthwise_torch, squeeze_torch
+    from kcomp.fast import depthwise_torch, squeeze_torch
     torch.manual_seed(0)
     far = lambda one, other: float((one.double() - other).abs().max() / other.abs().max())
     exactly = lambda values: [value.detach().double().requires_grad_() for value in values]
@@ -124,7 +124,8 @@ NETWORK = (
     + """
     import keras, numpy as np
     from keras import layers
-    from kcomp.models import fast_convolutions, loops_torch
+    from kcomp.fast import loops_torch
+    from kcomp.models import fast_convolutions
     from kcomp import predict
 
     def network():

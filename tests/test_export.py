@@ -87,7 +87,7 @@ def own_probabilities(run, backend):
         import test_export
         from pathlib import Path
         from kcomp import inference, predict
-        from kcomp.models.convolution import fast_convolutions
+        from kcomp.fast.convolution import fast_convolutions
         from kcomp.runs import Run
         run = Run(Path(sys.argv[1]))
         with fast_convolutions():

@@ -10,7 +10,7 @@ HEAD = """
     import keras, numpy as np, torch
     from keras import layers
     from kcomp.models import fast_convolutions
-    from kcomp.models.inference_torch import inference_of
+    from kcomp.fast.inference_torch import inference_of
     far = lambda one, other: float(np.abs(np.asarray(one) - np.asarray(other)).max(initial=0.0) / (np.abs(np.asarray(other)).max(initial=0.0) + 1e-9))
     plain = lambda model, *inputs: keras.ops.convert_to_numpy(model(*inputs, training=False))
 
@@ -69,7 +69,7 @@ def test_functions_of_gradients_go_through_pytorchs_own_operations():
         + """
     from torch.autograd import forward_ad
     from torch.nn import functional
-    from kcomp.models import silu_torch, squeeze_torch, convolution_torch
+    from kcomp.fast import silu_torch, squeeze_torch, convolution_torch
     images, kernel, gate = torch.randn(4, 64, 64, 32), torch.randn(3, 3, 32), torch.rand(4, 1, 1, 32)
     convolve = lambda images: convolution_torch.depthwise(images, kernel, None, (1, 1), ((1, 1), (1, 1)))
     alone = lambda images: functional.conv2d(images.permute(0, 3, 1, 2), kernel.permute(2, 0, 1)[:, None], None, 1, 1, groups=32).permute(0, 2, 3, 1)
@@ -148,7 +148,7 @@ def test_kernels_are_kept_for_few_sizes():
         "torch",
         HEAD
         + """
-    from kcomp.models.folding_torch import Folded
+    from kcomp.fast.folding_torch import Folded
     inputs = keras.Input((None, None, 3))
     layer = layers.Conv2D(8, 3)
     model, folded = keras.Model(inputs, layer(inputs)), Folded([layer])

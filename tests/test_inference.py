@@ -9,7 +9,7 @@ NETWORK = """
 import keras, numpy as np
 from keras import layers
 from kcomp import predict
-from kcomp.models.convolution import fast_convolutions
+from kcomp.fast.convolution import fast_convolutions
 
 def network(activation="silu", seed=0):
     images = keras.Input((16, 16, 3))
@@ -72,9 +72,9 @@ def test_folding_joins_what_it_may_and_nothing_else():
         "torch",
         NETWORK
         + """
-from kcomp.models.folding_torch import Folded
-from kcomp.models.inference_torch import folded
-from kcomp.models.straight import plan_of
+from kcomp.fast.folding_torch import Folded
+from kcomp.fast.inference_torch import folded
+from kcomp.fast.straight import plan_of
 plan = plan_of(network())
 steps = folded(plan).steps
 joined = [step.operation for step in steps if isinstance(step.operation, Folded)]
@@ -93,7 +93,7 @@ def test_training_runs_straight_with_the_same_loss_gradients_and_statistics():
         NETWORK
         + """
 import torch
-from kcomp.models import straight
+from kcomp.fast import straight
 labels = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
 
 def step(fast):
@@ -127,8 +127,8 @@ def test_what_needs_keras_own_call_gets_it():
         """
 import keras, numpy as np
 from keras import layers
-from kcomp.models.convolution import fast_convolutions
-from kcomp.models.straight import plan_of
+from kcomp.fast.convolution import fast_convolutions
+from kcomp.fast.straight import plan_of
 
 def same(model, *values):
     values = list(values) if len(values) > 1 else values[0]
@@ -211,7 +211,7 @@ def test_a_model_with_a_call_of_its_own_keeps_it():
         "torch",
         NETWORK
         + """
-from kcomp.models.straight import plan_of
+from kcomp.fast.straight import plan_of
 
 class Scaled(type(network())):
     def call(self, inputs, training=None, mask=None):
@@ -246,9 +246,10 @@ def test_kernels_are_ordered_once_and_values_written_over_where_nothing_else_rea
         """
 import keras, numpy as np, torch
 from keras import layers
-from kcomp.models import fast_convolutions, folding_torch
-from kcomp.models.inference_torch import folded, inference_of
-from kcomp.models.straight import plan_of
+from kcomp.fast import folding_torch
+from kcomp.models import fast_convolutions
+from kcomp.fast.inference_torch import folded, inference_of
+from kcomp.fast.straight import plan_of
 
 def network(kind):
     keras.utils.set_random_seed(0)
@@ -303,8 +304,10 @@ def test_pixels_are_scaled_as_keras_scales_them():
         """
 import keras, numpy as np
 from keras import layers
-from kcomp.models import fast_convolutions, pixels_torch
-from kcomp.models.straight import Standardised, plan_of
+from kcomp.fast import pixels_torch
+from kcomp.models import fast_convolutions
+from kcomp.fast.pairs import Standardised
+from kcomp.fast.straight import plan_of
 
 def far(*scaling, shape=(5, 9, 11, 3)):
     inputs = x = keras.Input(shape[1:])

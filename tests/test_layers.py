@@ -14,11 +14,11 @@ LAYERS = """
 usage cache files scores statistics bound launch compiling values space averaging recipe probabilities runs table page drawing
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views tracking
-models.straight models.machine_code models.lanes models.loops models.depthwise_loops models.squeeze_loops models.loops_torch models.silu_torch
-models.convolve_torch models.depthwise_torch models.squeeze_torch models.pixels_torch models.convolution_jax models.convolution_torch models.convolution
-models.folding_torch models.inference_torch models.precision
-models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
-predict training.keepers training.step training.adam_torch training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
+fast.steps fast.pairs fast.straight fast.machine_code fast.lanes fast.loops fast.depthwise_loops fast.squeeze_loops fast.loops_torch fast.silu_torch
+fast.convolve_torch fast.depthwise_torch fast.squeeze_torch fast.pixels_torch fast.convolution_jax fast.convolution_torch fast.convolution
+fast.folding_torch fast.inference_torch fast.adam_torch fast
+models.precision models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
+predict training.keepers training.step training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights
@@ -35,7 +35,7 @@ runs_page
 commands.common commands.train commands.sweep commands.tune commands.predict commands.compare commands.ensemble commands.soup commands.pseudo commands.export commands.submit commands.runs commands
 cli
 """.split()
-PARTS = ("data", "augment", "schedules", "views", "models")
+PARTS = ("data", "augment", "schedules", "views", "fast", "models")
 NO_KERAS = (
     "usage",
     "cache",

@@ -16,7 +16,7 @@ needs_loops = pytest.mark.skipif(
 HEAD = """
     import sys, torch
     from torch.nn import functional
-    from kcomp.models import loops_torch, silu_torch
+    from kcomp.fast import loops_torch, silu_torch
     torch.manual_seed(0)
     far = lambda one, other: float(((one.double() - other) / other.abs().max()).abs().max())
 
@@ -121,7 +121,7 @@ NETWORK = (
     import keras, numpy as np
     from keras import layers
     from kcomp import predict
-    from kcomp.models.convolution import fast_convolutions
+    from kcomp.fast.convolution import fast_convolutions
 
     def network():
         keras.utils.set_random_seed(0)
@@ -153,7 +153,8 @@ def test_a_network_learns_and_predicts_the_same_with_loops_and_without():
         "torch",
         NETWORK
         + """
-    from kcomp.models.straight import NormalisedSilu, plan_of
+    from kcomp.fast.pairs import NormalisedSilu
+    from kcomp.fast.straight import plan_of
     loops, called = loops_torch.loops(), []
     original = loops.run
     loops.run = lambda code, *arguments: called.append(next(n for n, v in vars(loops).items() if v is code)) or original(code, *arguments)

@@ -12,7 +12,7 @@ import keras
 from kcomp import predict
 from kcomp.compare.experiment import Experiment
 from kcomp.compare.trajectory import final_digest, updates
-from kcomp.models.convolution import fast_convolutions
+from kcomp.fast.convolution import fast_convolutions
 
 ROUNDS = 4
 SECONDS = 1.0  # that a round of predictions lasts, about

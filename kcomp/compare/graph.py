@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kcomp.models.straight import Slot, fill, nodes_of
+from kcomp.fast.steps import Slot, fill, nodes_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kcomp.compare.graph import Graph, graph_of
 from kcomp.compare.jobs import Job, write_arrays
 from kcomp.compare.sketch import sketch
 from kcomp.data.batches import Batch
-from kcomp.models.convolution import fast_convolutions
+from kcomp.fast.convolution import fast_convolutions
 
 CANONICAL = "canonical"  # the file of the tensors that every layer is given
 

@@ -9,7 +9,7 @@ import numpy as np
 from kcomp.compare.experiment import Experiment, as_array
 from kcomp.compare.sketch import digest, sketch
 from kcomp.data.batches import Batch
-from kcomp.models.convolution import fast_convolutions
+from kcomp.fast.convolution import fast_convolutions
 from kcomp.training.fit import as_input
 
 

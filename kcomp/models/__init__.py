@@ -1,8 +1,8 @@
 """Backbones with their weights, and the classifier on top; works alone in a notebook."""
 
+from kcomp.fast.convolution import fast_convolutions
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from kcomp.models.classifier import classifier, set_trainable
-from kcomp.models.convolution import fast_convolutions
 
 __all__ = [
     "application",

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from kcomp.fast.steps import is_plain_functional, nodes_of
 from kcomp.models.classifier import leaves
-from kcomp.models.straight import is_plain_functional, nodes_of
 
 
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kcomp.models.straight import is_plain_functional, nodes_of
+from kcomp.fast.steps import is_plain_functional, nodes_of
 
 
 def source() -> str:

@@ -17,7 +17,7 @@ from jax import export
 
 from kcomp.cache import cache_folder
 from kcomp.compiling import compile_beside, compiled, read, write
-from kcomp.models.convolution import fast_convolutions_in_force
+from kcomp.fast.convolution import fast_convolutions_in_force
 from kcomp.models.description import SOURCE
 
 IN_MEMORY = 32  # programs; a run of two stages has six

@@ -12,8 +12,8 @@ from kcomp import predict
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
+from kcomp.fast.convolution import fast_convolutions
 from kcomp.models import set_trainable
-from kcomp.models.convolution import fast_convolutions
 from kcomp.models.cut import cut
 from kcomp.models.precision import use_precision
 from kcomp.models.start import drawn_on_host

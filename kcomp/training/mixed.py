@@ -51,7 +51,7 @@ class Mixed(keras.Model):
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
         if keras.backend.backend() == "torch":
-            from kcomp.training.adam_torch import in_one_pass
+            from kcomp.fast.adam_torch import in_one_pass
 
             in_one_pass(self.optimizer)
 

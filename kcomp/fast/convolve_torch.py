@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from kcomp.models.loops_torch import exported
+from kcomp.fast.loops_torch import exported
 
 
 def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import torch
 
-from kcomp.models.loops_torch import covered, exported, loops
+from kcomp.fast.loops_torch import covered, exported, loops
 
 
 def pooled(layer: Any, inputs: Any) -> Any:

@@ -4,14 +4,14 @@ oneDNN 3.12 takes up to twenty times as long for the weight gradient of kernels 
 an image are not the same on both sides, PyTorch copies it first.
 
 Loops go over blocks of sixteen channels of one image. Rows are copied, with the zeros around them, to where they stay
-in a core's nearest cache. Arrays are those of kcomp.models.depthwise_torch.
+in a core's nearest cache. Arrays are those of kcomp.fast.depthwise_torch.
 """
 
 import functools
 from typing import Any
 
-from kcomp.models.lanes import BYTES, LANES, add, add_products, each_of, load, load_each, store, store_each, zero
-from kcomp.models.machine_code import inline, loop, run, share, thread
+from kcomp.fast.lanes import BYTES, LANES, add, add_products, each_of, load, load_each, store, store_each, zero
+from kcomp.fast.machine_code import inline, loop, run, share, thread
 
 __all__ = ["AT_ONCE", "LANES", "correlate", "run", "weight_gradient"]
 

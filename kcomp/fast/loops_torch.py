@@ -37,8 +37,8 @@ def transformed() -> bool:
 
 @functools.cache
 def loops(name: str = "loops") -> Any:
-    """A module of kcomp.models that has loops, or None where this Python or this PyTorch cannot have them."""
+    """A module of this package that has loops, or None where this Python or this PyTorch cannot have them."""
     try:
-        return importlib.import_module(f"kcomp.models.{name}")
+        return importlib.import_module(f"kcomp.fast.{name}")
     except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor fails in any way
         return None

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from kcomp.models.convolve_torch import convolve
-from kcomp.models.loops_torch import covered, loops
+from kcomp.fast.convolve_torch import convolve
+from kcomp.fast.loops_torch import covered, loops
 
-BLOCK = 16  # channels, kcomp.models.lanes.LANES
+BLOCK = 16  # channels, kcomp.fast.lanes.LANES
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
@@ -34,7 +34,7 @@ def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
 
 
 def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
-    """The outputs (N, high, wide, channels); see kcomp.models.depthwise_loops.correlate."""
+    """The outputs (N, high, wide, channels); see kcomp.fast.depthwise_loops.correlate."""
     code, size, (count, height, width, channels) = loops("depthwise_loops"), len(kernel), images.shape
     high, wide = (
         ((pixels - 1) * distance + 1 + before + after - size) // stride + 1

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import torch
 
-from kcomp.models.loops_torch import exported, transformed
+from kcomp.fast.loops_torch import exported, transformed
 
 
 def rescaled(layer: Any, inputs: Any) -> Any:

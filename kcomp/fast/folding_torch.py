@@ -9,11 +9,11 @@ import keras
 import torch
 from torch.nn import functional
 
-from kcomp.models.convolution import is_depthwise, padding_of, value_of
-from kcomp.models.convolve_torch import convolve, convolve_packed, packed, times_matrix
-from kcomp.models.loops_torch import exported
-from kcomp.models.silu_torch import silu_in_place
-from kcomp.models.squeeze_torch import silu_with_means
+from kcomp.fast.convolution import is_depthwise, padding_of, value_of
+from kcomp.fast.convolve_torch import convolve, convolve_packed, packed, times_matrix
+from kcomp.fast.loops_torch import exported
+from kcomp.fast.silu_torch import silu_in_place
+from kcomp.fast.squeeze_torch import silu_with_means
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 SIZES = 4  # of images, for each of which a convolution keeps a kernel

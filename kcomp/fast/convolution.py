@@ -19,7 +19,8 @@ from typing import Any
 
 import keras
 
-from kcomp.models.straight import NormalisedSilu, PaddedConvolution, Standardised, run_straight
+from kcomp.fast.pairs import NormalisedSilu, PaddedConvolution, Standardised
+from kcomp.fast.straight import run_straight
 
 
 @contextlib.contextmanager
@@ -41,7 +42,7 @@ def fast_convolutions() -> Iterator[None]:
             All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
         PyTorch on any device: these convolutions and all others with one group, batch normalisation in training and in
             inference, what squeeze and excitation is made of, and the `call` of functional models
-            (kcomp.models.straight). On a CPU, Rescaling, and loops of our own in the place of some of it.
+            (kcomp.fast.straight). On a CPU, Rescaling, and loops of our own in the place of some of it.
     """
     with contextlib.ExitStack() as replaced:
         for layer_class, accelerated in _accelerated_calls().items():
@@ -71,9 +72,9 @@ def _with_fallback(original: Callable[..., Any], accelerated: Callable[..., Any]
 def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     """Return {layer class: its faster call} for the backend that runs; empty where Keras's own need no help."""
     if keras.backend.backend() == "torch":
-        from kcomp.models import convolution_torch as arithmetic
+        from kcomp.fast import convolution_torch as arithmetic
     elif keras.backend.backend() == "jax" and importlib.import_module("jax").default_backend() == "cpu":
-        from kcomp.models import convolution_jax as arithmetic  # type: ignore[no-redef]
+        from kcomp.fast import convolution_jax as arithmetic  # type: ignore[no-redef]
     else:
         return {}
     convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)

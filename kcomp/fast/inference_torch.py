@@ -8,10 +8,12 @@ from typing import Any
 import keras
 import torch
 
-from kcomp.models.convolution import covers_convolution
-from kcomp.models.folding_torch import Folded, Overwriting, WithMeans, in_place
-from kcomp.models.silu_torch import silu_in_place
-from kcomp.models.straight import NormalisedSilu, Pair, Plan, Step, plan_of, readers_of, sole_readers, with_last_uses
+from kcomp.fast.convolution import covers_convolution
+from kcomp.fast.folding_torch import Folded, Overwriting, WithMeans, in_place
+from kcomp.fast.pairs import NormalisedSilu, Pair
+from kcomp.fast.silu_torch import silu_in_place
+from kcomp.fast.steps import Step, readers_of, sole_readers, with_last_uses
+from kcomp.fast.straight import Plan, plan_of
 
 
 def inference_of(network: keras.Model, *, fold: bool = True) -> Callable[[Any], Any]:

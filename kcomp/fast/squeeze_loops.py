@@ -3,8 +3,8 @@
 A thread takes whole images and sums their pixels.
 """
 
-from kcomp.models.loops import FLUSH, ONE, ZERO, inverse_exponential
-from kcomp.models.machine_code import doubles, floats, inline, loop, run, share, thread
+from kcomp.fast.loops import FLUSH, ONE, ZERO, inverse_exponential
+from kcomp.fast.machine_code import doubles, floats, inline, loop, run, share, thread
 
 __all__ = ["gate_gradients", "run", "silu_with_means"]
 

@@ -1,4 +1,4 @@
-"""Convolutions and batch normalisation on PyTorch without layout copies; kcomp.models.convolution puts them to use.
+"""Convolutions and batch normalisation on PyTorch without layout copies; kcomp.fast.convolution puts them to use.
 
 Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them.
 """
@@ -10,11 +10,11 @@ import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
 
-from kcomp.models import depthwise_torch
-from kcomp.models.convolve_torch import convolve, times_matrix
-from kcomp.models.pixels_torch import rescaled, standardised
-from kcomp.models.silu_torch import normalised_silu, silu
-from kcomp.models.squeeze_torch import added, multiplied, pooled, reshaped
+from kcomp.fast import depthwise_torch
+from kcomp.fast.convolve_torch import convolve, times_matrix
+from kcomp.fast.pixels_torch import rescaled, standardised
+from kcomp.fast.silu_torch import normalised_silu, silu
+from kcomp.fast.squeeze_torch import added, multiplied, pooled, reshaped
 
 __all__ = ["OTHERS", "dense", "depthwise", "move", "normalise", "normalised_silu", "silu", "standardised"]
 
@@ -61,7 +61,7 @@ def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Normalise in one pass; see kcomp.models.convolution._normalise."""
+    """Normalise in one pass; see kcomp.fast.convolution._normalise."""
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
     if learns and count < 2:  # PyTorch refuses a variance of one value
         return None

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from kcomp.models.loops_torch import covered, loops
+from kcomp.fast.loops_torch import covered, loops
 
 PIXELS = 16  # whose mean is near enough to that of all for the variance to keep its digits
 LONG_ROW = 512  # numbers; as many stay in a core's nearest cache with all that belongs to them
@@ -31,7 +31,7 @@ def silu_in_place(values: Any) -> Any:
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """silu after batch normalisation that learns its statistics, in one; see kcomp.models.convolution._normalise."""
+    """silu after batch normalisation that learns its statistics, in one; see kcomp.fast.convolution._normalise."""
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
     return NormalisedSilu.apply(inputs, gamma, beta, epsilon)

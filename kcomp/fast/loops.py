@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from kcomp.models.machine_code import doubles, floats, inline, loop, run, share, thread
+from kcomp.fast.machine_code import doubles, floats, inline, loop, run, share, thread
 
 __all__ = [
     "moments",

@@ -1,0 +1,146 @@
+"""A functional model's layers called one after the other, without Keras's checks at each call, for eager PyTorch.
+
+Keras spends about half a millisecond on each layer call: converting arguments, looking for masks, opening scopes. For
+240 layers that is more than the arithmetic of a small batch. A plan of the calls is made once for a model; a layer
+whose call needs none of this is called directly, any other one as Keras would.
+"""
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.fast.pairs import paired
+from kcomp.fast.steps import Slot, Step, fill, is_plain_functional, nodes_of, with_last_uses
+
+_plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a model with one input and one output, in an order in which they can be run."""
+
+    steps: tuple[Step, ...]
+    size: int
+    source: int
+    result: int
+    dtype: str
+    rank: int
+
+    def run(self, inputs: Any, training: bool | None) -> Any:
+        """The model's output for these inputs, or None where they have another rank than the model's, or a mask.
+
+        Intermediate values are freed after their last use.
+        """
+        inputs = keras.ops.convert_to_tensor(inputs, dtype=self.dtype)
+        if len(inputs.shape) != self.rank or hasattr(inputs, "_keras_mask"):
+            return None
+        values: list[Any] = [None] * self.size
+        values[self.source] = inputs
+        for step in self.steps:
+            found = call(step, values, training)
+            if len(step.outputs) == 1:
+                values[step.outputs[0]] = found
+            else:
+                for slot, value in zip(step.outputs, keras.tree.flatten(found), strict=True):
+                    values[slot] = value
+            for slot in step.done:
+                values[slot] = None
+        return values[self.result]
+
+
+def call(step: Step, values: list[Any], training: bool | None) -> Any:
+    """What one step gives."""
+    source = step.source
+    arguments, keywords = (values[source],) if source is not None else fill(step.arguments, values), step.keywords
+    if keywords:
+        keywords = {name: fill(value, values) for name, value in keywords.items()}
+    if step.training and training is not None:
+        keywords = {**keywords, "training": training}
+    return (step.operation.call if step.direct else step.operation)(*arguments, **keywords)
+
+
+def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
+    """What a functional model's `call` returns, or None where only Keras's own will do."""
+    plan = plan_of(model) if mask is None and not others else None
+    if plan is None or keras.distribution.distribution() is not None:
+        return None
+    if not keras.ops.is_tensor(inputs) and not isinstance(inputs, np.ndarray):
+        return None
+    return plan.run(inputs, training)
+
+
+def plan_of(model: Any) -> Plan | None:
+    """The plan of a functional model, or None where it has several inputs or outputs, a `call` of its own, or layers
+    that pass masks on."""
+    if model not in _plans:
+        _plans[model] = make_plan(model)
+    return _plans[model]
+
+
+def make_plan(model: Any) -> Plan | None:
+    nodes = nodes_of(model)
+    if nodes is None or not is_plain_functional(model) or any(map(masks, model.layers)):
+        return None
+    slots = {id(model.inputs[0]): 0}
+    steps = []
+    for node in nodes:
+        if node.is_input:
+            continue
+        for tensor in node.outputs:
+            slots.setdefault(id(tensor), len(slots))
+        steps.append(step_of(node, slots, model.compute_dtype))
+    result = slots[id(model.outputs[0])]
+    [source] = model.inputs
+    steps = list(with_last_uses(paired(steps, result), result))
+    return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape))
+
+
+def masks(layer: Any) -> bool:
+    """Whether a layer may make a mask: Keras's two that do, and what users wrote."""
+    known = type(layer).__module__.startswith("keras.")
+    makes = isinstance(layer, keras.layers.Masking | keras.layers.Embedding)
+    return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
+
+
+def step_of(node: Any, slots: dict[int, int], dtype: str) -> Step:
+    operation = node.operation
+
+    training = bool(getattr(operation, "_call_has_training_arg", False))
+
+    def place(value: Any) -> Any:
+        return Slot(slots[id(value)]) if isinstance(value, keras.KerasTensor) else value
+
+    return Step(
+        operation,
+        keras.tree.map_structure(place, node.arguments.args),
+        {
+            name: keras.tree.map_structure(place, value)
+            for name, value in node.arguments.kwargs.items()
+            if value is not None and (training or name != "training")  # which Keras takes from any call
+        },
+        tuple(slots[id(tensor)] for tensor in node.outputs),
+        direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors], dtype),
+        training=training,
+    )
+
+
+def is_direct(operation: Any, dtypes: list[str], dtype: str) -> bool:
+    """Whether nothing of Keras's `__call__` matters to this operation: Keras's own, without layers inside, in the one
+    precision that its inputs and the whole model (`dtype`) have, and neither quantized, rematerialised nor regularised
+    by what it returns."""
+    if not type(operation).__module__.startswith("keras."):
+        return False
+    if not isinstance(operation, keras.layers.Layer):
+        return isinstance(operation, keras.Operation)
+    return (
+        operation.built
+        and not list(operation._flatten_layers(include_self=False))
+        and operation.compute_dtype == operation.variable_dtype == dtype  # else Keras casts weights around the call
+        and all(dtype == operation.input_dtype for dtype in dtypes)
+        and operation.quantization_mode is None
+        and getattr(operation, "activity_regularizer", None) is None
+        and not getattr(operation, "_remat_mode", None)
+    )
