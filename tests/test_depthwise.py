@@ -112,6 +112,15 @@ def test_means_and_gates_have_the_gradients_of_their_formulas():
     torch.set_num_threads(2)
     means = squeeze_torch.silu_with_means(images.clone())
     errors += [float(((means - functional.silu(images.double()).mean((1, 2))) / means)[:, 0].abs().max())]
+    for hidden in (1, 20):
+        first, second = ((torch.randn(40, hidden), torch.randn(hidden)), (torch.randn(hidden, 40), torch.randn(40)))
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            images = values[0].detach().clone()
+            assert squeeze_torch.silu_excited(images, first, second)
+            theirs = functional.silu(exact[0].detach())
+            gate = functional.silu(theirs.mean((1, 2)) @ first[0].double() + first[1]) @ second[0].double() + second[1]
+            errors += [far(images, theirs * gate.sigmoid()[:, None, None])]
     give(errors=errors, kind=type(product.grad_fn).__name__, shape=list(ours.shape))
 """,
     )

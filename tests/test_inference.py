@@ -298,6 +298,64 @@ give(ordered=len(ordered), found=found)
     assert means == (1, 0, 0, 1, 0)
 
 
+def test_squeeze_and_excitation_is_one_step_where_it_is_the_usual_one():
+    """Averages, two products with silu and sigmoid, the gate; with the weights as they are at the call, and for batches
+    too small for a thread each."""
+    found = in_backend(
+        "torch",
+        """
+import keras, numpy as np
+from keras import layers
+from kcomp.fast import folding_torch
+from kcomp.fast.inference_torch import folded, inference_of
+from kcomp.fast.straight import plan_of
+from kcomp.models import fast_convolutions
+
+def network(kind):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Activation("silu")(layers.BatchNormalization()(layers.Conv2D(24, 1)(inputs)))
+    share = layers.GlobalAveragePooling2D(keepdims=kind == "sides kept")(x)
+    share = share if kind == "sides kept" else layers.Reshape((1, 1, 24))(share)
+    hidden = layers.Conv2D(5, 1, activation="relu" if kind == "relu" else "silu", use_bias=kind != "no bias")(share)
+    gate = layers.Conv2D(24, 3 if kind == "3 x 3" else 1, padding="same", activation="sigmoid")(hidden)
+    if kind == "one gate":
+        gate = layers.Conv2D(1, 1, activation="sigmoid")(hidden)
+    if kind == "padded":
+        gate = layers.Conv2D(24, 3, padding="valid", activation="sigmoid")(layers.ZeroPadding2D(1)(hidden))
+    product = layers.Multiply()([gate, x] if kind == "turned" else [x, gate])
+    if kind == "read again":
+        product = layers.Add()([product, x])
+    if kind == "hidden read":
+        return keras.Model(inputs, layers.Add()([layers.Conv2D(5, 1)(product), hidden]))
+    return keras.Model(inputs, product)
+
+calls, loop = [], folding_torch.silu_excited
+folding_torch.silu_excited = lambda *given: [calls.append(done := loop(*given)), done][1]
+
+def found_of(kind):
+    model, images = network(kind), np.random.default_rng(0).normal(size=(12, 32, 32, 3)).astype("float32")
+    names = [type(step.operation).__name__ for step in folded(plan_of(model)).steps]
+    forward, errors = inference_of(model), []
+    calls.clear()
+    for batch in (images, images[:1], images):
+        for variable in model.weights:
+            variable.assign(variable.value * 1.1)
+        plain = keras.ops.convert_to_numpy(model(batch, training=False))
+        with fast_convolutions():
+            errors.append(float(np.abs(forward(batch).numpy() - plain).max() / np.abs(plain).max()))
+    return max(errors), names.count("Excited"), list(calls)
+
+kinds = "usual", "sides kept", "relu", "no bias", "3 x 3", "one gate", "padded", "turned", "read again", "hidden read"
+give(found={kind: found_of(kind) for kind in kinds})
+""",
+    )["found"]
+    assert max(error for error, *_ in found.values()) < 1e-5, found
+    assert {kind for kind, (_, joined, _) in found.items() if joined} == {"usual", "sides kept"}
+    assert found["usual"][2] in ([True, False, True], [False] * 3)  # never without Numba
+    assert found["relu"][2] == []
+
+
 def test_pixels_are_scaled_as_keras_scales_them():
     found = in_backend(
         "torch",

@@ -13,7 +13,7 @@ from kcomp.fast.convolution import is_depthwise, padding_of, value_of
 from kcomp.fast.convolve_torch import convolve, convolve_packed, packed, times_matrix
 from kcomp.fast.loops_torch import exported
 from kcomp.fast.silu_torch import silu_in_place
-from kcomp.fast.squeeze_torch import silu_with_means
+from kcomp.fast.squeeze_torch import silu_excited, silu_with_means
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 SIZES = 4  # of images, for each of which a convolution keeps a kernel
@@ -110,7 +110,9 @@ class WithMeans:
         self.folded, self.pooling, self.fold = folded, pooling, folded.fold
 
     def call(self, images: Any) -> tuple[Any, Any]:
-        outputs = self.folded.convolved(images)
+        return self.activated(self.folded.convolved(images))
+
+    def activated(self, outputs: Any) -> tuple[Any, Any]:
         means = silu_with_means(outputs)
         if means is None:
             outputs = silu_in_place(outputs)
@@ -129,6 +131,50 @@ class Overwriting:
         if not all(spreads(other.shape, first.shape) for other in others):
             return self.layer.call(values)
         return functools.reduce(self.change, others, first)
+
+
+class Excited:
+    """A folded convolution that ends in silu, and squeeze and excitation after it (Hu et al. 2018): its averages, what
+    brings them into one pixel if there is that, two folded 1 x 1 convolutions, and the product with what they give."""
+
+    def __init__(self, start: WithMeans, gate: list[Any], merge: Overwriting) -> None:
+        self.start, self.gate, self.merge = start, gate, merge
+        self.take()
+
+    def fold(self) -> None:
+        for operation in (self.start, *self.gate):
+            if isinstance(operation, WithMeans | Folded):
+                operation.fold()
+        self.take()
+
+    def take(self) -> None:
+        first, second = ((one.kernel[:, :, 0, 0].t().contiguous(), one.bias) for one in self.gate[-2:])
+        self.first, self.second = first, second
+
+    @staticmethod
+    def suits(start: WithMeans, gate: list[Any]) -> bool:
+        """Whether these operations are what the loop does between averages and product."""
+        *others, first, second = gate
+        if not all(isinstance(one, Folded) and one.bias is not None and one.groups == 1 for one in (first, second)):
+            return False
+        channels, hidden = start.folded.kernel.shape[0], first.kernel.shape[0]
+        return (
+            all(type(one) is keras.layers.Reshape for one in others)
+            and not any(map(any, first.zeros + second.zeros))
+            and first.kernel.shape == (hidden, channels, 1, 1)
+            and second.kernel.shape == (channels, hidden, 1, 1)
+            and first.activation in (keras.activations.silu, silu_in_place)
+            and second.activation is keras.activations.sigmoid
+        )
+
+    def call(self, images: Any) -> Any:
+        outputs = self.start.folded.convolved(images)
+        if silu_excited(outputs, self.first, self.second):
+            return outputs
+        outputs, gate = self.start.activated(outputs)
+        for operation in self.gate:
+            gate = operation.call(gate)
+        return self.merge.call([outputs, gate])
 
 
 def spreads(shape: Any, over: Any) -> bool:

@@ -9,7 +9,7 @@ import keras
 import torch
 
 from kcomp.fast.convolution import covers_convolution
-from kcomp.fast.folding_torch import Folded, Overwriting, WithMeans, in_place
+from kcomp.fast.folding_torch import Excited, Folded, Overwriting, WithMeans, in_place
 from kcomp.fast.pairs import NormalisedSilu, Pair
 from kcomp.fast.silu_torch import silu_in_place
 from kcomp.fast.steps import Step, readers_of, sole_readers, with_last_uses
@@ -48,14 +48,15 @@ def first(network: keras.Model) -> Plan | None:
 def again(plan: Plan | None) -> Plan | None:
     """A folded plan with the weights as they are now."""
     for step in () if plan is None else plan.steps:
-        if isinstance(step.operation, Folded | WithMeans):
+        if isinstance(step.operation, Folded | WithMeans | Excited):
             step.operation.fold()
     return plan
 
 
 def folded(plan: Plan) -> Plan:
     """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
-    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
+    steps = excited(list(joined(plan)), plan.result)
+    return dataclasses.replace(plan, steps=tuple(with_last_uses(steps, plan.result)))
 
 
 def joined(plan: Plan) -> Iterator[Step]:
@@ -104,6 +105,42 @@ def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
     if (step := after(group[-1])) is not None and type(step.operation) is keras.layers.Dropout:
         group.append(step)
     return group
+
+
+def excited(steps: list[Step], result: int) -> list[Step]:
+    """The steps, squeeze and excitation after a convolution in one with it."""
+    readers, found, taken = readers_of(steps), [], set()
+    for number, step in enumerate(steps):
+        if number in taken:
+            continue
+        chain = gate_after(step, steps, readers) if isinstance(step.operation, WithMeans) else []
+        if chain and result not in (*step.outputs, *(slot for place in chain[:-1] for slot in steps[place].outputs)):
+            *gate, merge = (steps[place].operation for place in chain)
+            step = dataclasses.replace(
+                step, operation=Excited(step.operation, gate, merge), outputs=steps[chain[-1]].outputs
+            )
+            taken |= set(chain)
+        found.append(step)
+    return found
+
+
+def gate_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -> list[int]:
+    """The numbers of the steps from a convolution's averages to the product of its outputs with what follows from
+    them, each alone in reading what the one before gives; empty where they are not as Excited does them."""
+    outputs, slot = start.outputs
+    chain: list[int] = []
+    while len(those := readers.get(slot, [])) == 1:
+        chain += those
+        last = steps[those[0]]
+        if isinstance(last.operation, Overwriting):
+            merges = last.operation.change is torch.Tensor.mul_ and last.reads == [outputs, slot]
+            whole = merges and readers[outputs] == those and len(chain) > 2
+            gate = [steps[place].operation for place in chain[:-1]]
+            return chain if whole and Excited.suits(start.operation, gate) else []
+        if len(last.outputs) != 1 or not last.direct or last.source is None:
+            return []
+        [slot] = last.outputs
+    return []
 
 
 def is_average(step: Step) -> bool:

@@ -6,7 +6,7 @@ A thread takes whole images and sums their pixels.
 from kcomp.fast.loops import FLUSH, ONE, ZERO, inverse_exponential
 from kcomp.fast.machine_code import doubles, floats, inline, loop, run, share, thread
 
-__all__ = ["gate_gradients", "run", "silu_with_means"]
+__all__ = ["gate_gradients", "run", "silu_excited", "silu_with_means"]
 
 
 @inline
@@ -15,6 +15,35 @@ def flush(some, total):
     for j in range(len(some)):
         total[j] += some[j]
         some[j] = ZERO
+
+
+@inline
+def silu_and_sum(values, start, pixels, channels, some, all_of):
+    """Write silu over the pixels of an image, and their sums into `all_of`; `some` is to work in."""
+    for j in range(channels):
+        some[j] = ZERO
+        all_of[j] = 0.0
+    for pixel in range(pixels):
+        x = floats(values, start + pixel * channels, channels)
+        for j in range(channels):
+            x[j] = x[j] / (ONE + inverse_exponential(x[j]))
+        for j in range(channels):
+            some[j] += x[j]
+        if pixel % FLUSH == FLUSH - 1:
+            flush(some, all_of)
+    flush(some, all_of)
+
+
+@inline
+def product(vector, matrix, bias, found):
+    """found = vector @ matrix + bias"""
+    shift, size = floats(bias, 0, len(found)), len(found)
+    for j in range(size):
+        found[j] = shift[j]
+    for i in range(len(vector)):
+        factor, row = vector[i], floats(matrix, i * size, size)
+        for j in range(size):
+            found[j] += factor * row[j]
 
 
 @loop(7)
@@ -26,20 +55,37 @@ def silu_with_means(arguments):
     some, all_of = floats(work, thread() * channels, channels), doubles(sums, thread() * channels, channels)
     for image in range(start, stop):
         mean, pixels = floats(means, image * channels, channels), size // channels
+        silu_and_sum(values, image * size, pixels, channels, some, all_of)
         for j in range(channels):
-            some[j] = ZERO
-            all_of[j] = 0.0
+            mean[j] = all_of[j] / pixels
+
+
+@loop(12)
+def silu_excited(arguments):
+    """values (count, size), a matrix (channels, hidden) and its bias, another (hidden, channels) and its bias, work and
+    sums as above, work of (threads, hidden), count, size, channels, hidden
+
+    silu is written over the values, and each channel of an image is multiplied by its gate: the sigmoid of the second
+    product, of silu of the first, of the image's means.
+    """
+    values, first, first_bias, second, second_bias, work, sums, between, count, size, channels, hidden = arguments[0]
+    start, stop = share(count, 1)
+    some, all_of = floats(work, thread() * channels, channels), doubles(sums, thread() * channels, channels)
+    squeezed, pixels = floats(between, thread() * hidden, hidden), size // channels
+    for image in range(start, stop):
+        silu_and_sum(values, image * size, pixels, channels, some, all_of)
+        for j in range(channels):
+            some[j] = all_of[j] / pixels
+        product(some, first, first_bias, squeezed)
+        for j in range(hidden):
+            squeezed[j] = squeezed[j] / (ONE + inverse_exponential(squeezed[j]))
+        product(squeezed, second, second_bias, some)
+        for j in range(channels):
+            some[j] = ONE / (ONE + inverse_exponential(some[j]))
         for pixel in range(pixels):
             x = floats(values, image * size + pixel * channels, channels)
             for j in range(channels):
-                x[j] = x[j] / (ONE + inverse_exponential(x[j]))
-            for j in range(channels):
-                some[j] += x[j]
-            if pixel % FLUSH == FLUSH - 1:
-                flush(some, all_of)
-        flush(some, all_of)
-        for j in range(channels):
-            mean[j] = all_of[j] / pixels
+                x[j] *= some[j]
 
 
 @loop(10)
