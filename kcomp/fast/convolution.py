@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 
+from kcomp.fast.excitation import Excitation
 from kcomp.fast.pairs import NormalisedSilu, PaddedConvolution, Standardised
 from kcomp.fast.straight import run_straight
 
@@ -89,6 +90,7 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
         calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
         calls[Standardised] = arithmetic.standardised
         calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu, arithmetic.move)
+        calls[Excitation] = functools.partial(_normalise_and_excite, arithmetic.normalised_excited, arithmetic.move)
         calls[PaddedConvolution] = functools.partial(_pad_and_convolve, arithmetic.depthwise, arithmetic.dense)
     return calls
 
@@ -214,3 +216,14 @@ def _normalise_and_activate(
     normalisation, activation = both.layers
     still = activation.activation is keras.activations.silu  # it may have been set since
     return _normalise(normalise, move, normalisation, inputs, training) if still else None
+
+
+def _normalise_and_excite(
+    normalise: Callable[..., Any], move: Callable[..., Any], whole: Any, inputs: Any, training: bool | None = None
+) -> Any:
+    """Return what Excitation's `call` returns, or None; `normalise` takes the weights of the two products first."""
+    if not whole.usual:
+        return None
+    first, second = ((value_of(one.kernel)[0, 0], value_of(one.bias)) for one in (whole.first, whole.second))
+    normalisation, _ = whole.activated.layers
+    return _normalise(functools.partial(normalise, (*first, *second)), move, normalisation, inputs, training)

@@ -12,11 +12,22 @@ from torch.nn import functional
 
 from kcomp.fast import depthwise_torch
 from kcomp.fast.convolve_torch import convolve, times_matrix
+from kcomp.fast.excitation_torch import normalised_excited
 from kcomp.fast.pixels_torch import rescaled, standardised
 from kcomp.fast.silu_torch import normalised_silu, silu
 from kcomp.fast.squeeze_torch import added, multiplied, pooled, reshaped
 
-__all__ = ["OTHERS", "dense", "depthwise", "move", "normalise", "normalised_silu", "silu", "standardised"]
+__all__ = [
+    "OTHERS",
+    "dense",
+    "depthwise",
+    "move",
+    "normalise",
+    "normalised_excited",
+    "normalised_silu",
+    "silu",
+    "standardised",
+]
 
 
 OTHERS = {

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from kcomp.fast.convolution import is_depthwise, padding_of, value_of
 from kcomp.fast.convolve_torch import convolve, convolve_packed, packed, times_matrix
+from kcomp.fast.excitation import Excitation
+from kcomp.fast.excitation_torch import silu_excited
 from kcomp.fast.loops_torch import exported
 from kcomp.fast.silu_torch import silu_in_place
-from kcomp.fast.squeeze_torch import silu_excited, silu_with_means
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 SIZES = 4  # of images, for each of which a convolution keeps a kernel
@@ -103,21 +104,27 @@ class Folded:
         return lambda images: convolve_packed(images, ordered, bias, strides, padding, groups)
 
 
-class WithMeans:
-    """A folded convolution that ends in silu, and the averages of what it gives."""
+class Excited:
+    """A folded convolution that ends in silu, and squeeze and excitation after it."""
 
-    def __init__(self, folded: Folded, pooling: Any) -> None:
-        self.folded, self.pooling, self.fold = folded, pooling, folded.fold
+    def __init__(self, start: Folded, excitation: Excitation) -> None:
+        self.start, self.excitation = start, excitation
+        self.take()
 
-    def call(self, images: Any) -> tuple[Any, Any]:
-        return self.activated(self.folded.convolved(images))
+    def fold(self) -> None:
+        """Take the weights as they are now."""
+        self.start.fold()
+        self.take()
 
-    def activated(self, outputs: Any) -> tuple[Any, Any]:
-        means = silu_with_means(outputs)
-        if means is None:
-            outputs = silu_in_place(outputs)
-            return outputs, self.pooling.call(outputs)
-        return outputs, means[:, None, None] if self.pooling.keepdims else means
+    def take(self) -> None:
+        both = self.excitation.first, self.excitation.second
+        self.weights = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
+
+    def call(self, images: Any) -> Any:
+        outputs = self.start.convolved(images)
+        if silu_excited(outputs, *self.weights):
+            return outputs
+        return self.excitation.gated(silu_in_place(outputs))
 
 
 class Overwriting:
@@ -131,50 +138,6 @@ class Overwriting:
         if not all(spreads(other.shape, first.shape) for other in others):
             return self.layer.call(values)
         return functools.reduce(self.change, others, first)
-
-
-class Excited:
-    """A folded convolution that ends in silu, and squeeze and excitation after it (Hu et al. 2018): its averages, what
-    brings them into one pixel if there is that, two folded 1 x 1 convolutions, and the product with what they give."""
-
-    def __init__(self, start: WithMeans, gate: list[Any], merge: Overwriting) -> None:
-        self.start, self.gate, self.merge = start, gate, merge
-        self.take()
-
-    def fold(self) -> None:
-        for operation in (self.start, *self.gate):
-            if isinstance(operation, WithMeans | Folded):
-                operation.fold()
-        self.take()
-
-    def take(self) -> None:
-        first, second = ((one.kernel[:, :, 0, 0].t().contiguous(), one.bias) for one in self.gate[-2:])
-        self.first, self.second = first, second
-
-    @staticmethod
-    def suits(start: WithMeans, gate: list[Any]) -> bool:
-        """Whether these operations are what the loop does between averages and product."""
-        *others, first, second = gate
-        if not all(isinstance(one, Folded) and one.bias is not None and one.groups == 1 for one in (first, second)):
-            return False
-        channels, hidden = start.folded.kernel.shape[0], first.kernel.shape[0]
-        return (
-            all(type(one) is keras.layers.Reshape for one in others)
-            and not any(map(any, first.zeros + second.zeros))
-            and first.kernel.shape == (hidden, channels, 1, 1)
-            and second.kernel.shape == (channels, hidden, 1, 1)
-            and first.activation in (keras.activations.silu, silu_in_place)
-            and second.activation is keras.activations.sigmoid
-        )
-
-    def call(self, images: Any) -> Any:
-        outputs = self.start.folded.convolved(images)
-        if silu_excited(outputs, self.first, self.second):
-            return outputs
-        outputs, gate = self.start.activated(outputs)
-        for operation in self.gate:
-            gate = operation.call(gate)
-        return self.merge.call([outputs, gate])
 
 
 def spreads(shape: Any, over: Any) -> bool:

@@ -9,9 +9,9 @@ import keras
 import torch
 
 from kcomp.fast.convolution import covers_convolution
-from kcomp.fast.folding_torch import Excited, Folded, Overwriting, WithMeans, in_place
+from kcomp.fast.excitation import Excitation
+from kcomp.fast.folding_torch import Excited, Folded, Overwriting, in_place
 from kcomp.fast.pairs import NormalisedSilu, Pair
-from kcomp.fast.silu_torch import silu_in_place
 from kcomp.fast.steps import Step, readers_of, sole_readers, with_last_uses
 from kcomp.fast.straight import Plan, plan_of
 
@@ -48,15 +48,14 @@ def first(network: keras.Model) -> Plan | None:
 def again(plan: Plan | None) -> Plan | None:
     """A folded plan with the weights as they are now."""
     for step in () if plan is None else plan.steps:
-        if isinstance(step.operation, Folded | WithMeans | Excited):
+        if isinstance(step.operation, Folded | Excited):
             step.operation.fold()
     return plan
 
 
 def folded(plan: Plan) -> Plan:
     """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
-    steps = excited(list(joined(plan)), plan.result)
-    return dataclasses.replace(plan, steps=tuple(with_last_uses(steps, plan.result)))
+    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
 
 
 def joined(plan: Plan) -> Iterator[Step]:
@@ -79,14 +78,10 @@ def joined(plan: Plan) -> Iterator[Step]:
             continue
         taken |= {places[id(step)] for step in group}
         operation: Any = Folded([layer for step in group for layer in layers_of(step)])
-        outputs = group[-1].outputs
-        fresh |= set(outputs)
-        averages = [place for place in readers.get(outputs[0], ()) if is_average(plan.steps[place])]
-        if averages and operation.activation is silu_in_place:
-            average = plan.steps[averages[0]]
-            operation, outputs = WithMeans(operation, average.operation), outputs + average.outputs
-            taken.add(averages[0])
-        yield dataclasses.replace(step, operation=operation, outputs=outputs, training=False)
+        if isinstance(group[-1].operation, Excitation):
+            operation = Excited(operation, group[-1].operation)
+        fresh |= set(group[-1].outputs)
+        yield dataclasses.replace(step, operation=operation, outputs=group[-1].outputs, training=False)
 
 
 def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
@@ -99,6 +94,8 @@ def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
         return group
     if (step := after(group[-1])) is not None and is_plain_normalisation(layers_of(step)[0]):
         group.append(step)
+    if isinstance(group[-1].operation, Excitation):
+        return group
     activated = type(group[-1].operation) is NormalisedSilu
     if not activated and (step := after(group[-1])) is not None and in_place(step.operation) is not None:
         group.append(step)
@@ -107,63 +104,20 @@ def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
     return group
 
 
-def excited(steps: list[Step], result: int) -> list[Step]:
-    """The steps, squeeze and excitation after a convolution in one with it."""
-    readers, found, taken = readers_of(steps), [], set()
-    for number, step in enumerate(steps):
-        if number in taken:
-            continue
-        chain = gate_after(step, steps, readers) if isinstance(step.operation, WithMeans) else []
-        if chain and result not in (*step.outputs, *(slot for place in chain[:-1] for slot in steps[place].outputs)):
-            *gate, merge = (steps[place].operation for place in chain)
-            step = dataclasses.replace(
-                step, operation=Excited(step.operation, gate, merge), outputs=steps[chain[-1]].outputs
-            )
-            taken |= set(chain)
-        found.append(step)
-    return found
-
-
-def gate_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -> list[int]:
-    """The numbers of the steps from a convolution's averages to the product of its outputs with what follows from
-    them, each alone in reading what the one before gives; empty where they are not as Excited does them."""
-    outputs, slot = start.outputs
-    chain: list[int] = []
-    while len(those := readers.get(slot, [])) == 1:
-        chain += those
-        last = steps[those[0]]
-        if isinstance(last.operation, Overwriting):
-            merges = last.operation.change is torch.Tensor.mul_ and last.reads == [outputs, slot]
-            whole = merges and readers[outputs] == those and len(chain) > 2
-            gate = [steps[place].operation for place in chain[:-1]]
-            return chain if whole and Excited.suits(start.operation, gate) else []
-        if len(last.outputs) != 1 or not last.direct or last.source is None:
-            return []
-        [slot] = last.outputs
-    return []
-
-
-def is_average(step: Step) -> bool:
-    """Whether a step averages images over height and width."""
-    plain = type(step.operation) is keras.layers.GlobalAveragePooling2D and step.direct and step.source is not None
-    return plain and step.operation.data_format == "channels_last"
-
-
 def overwriting(step: Step, number: int, plan: Plan, readers: dict[int, list[int]]) -> Step:
-    """The step, or for a product or sum one that writes over its first value, where only averages before it read that
-    too."""
+    """The step, or for a product or sum one that writes over its first value, where it alone reads that."""
     change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
     value = step.reads[0]
-    *before, last = readers[value]
-    averaged = all(is_average(plan.steps[place]) for place in before)
     plain = step.direct and len(step.arguments) == 1 and not step.keywords
-    if change is None or not plain or value == plan.result or last != number or not averaged:
+    if change is None or not plain or value == plan.result or readers[value] != [number]:
         return step
     return dataclasses.replace(step, operation=Overwriting(step.operation, change))
 
 
 def layers_of(step: Step) -> list[Any]:
-    return list(step.operation.layers) if isinstance(step.operation, Pair) else [step.operation]
+    """The layers of a step up to the activation."""
+    operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
+    return list(operation.layers) if isinstance(operation, Pair) else [operation]
 
 
 def is_plain_normalisation(layer: Any) -> bool:

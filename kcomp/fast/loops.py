@@ -20,6 +20,7 @@ __all__ = [
     "silu_part",
 ]
 
+AREAS = 8
 FLUSH = 64  # rows that are summed in float32 before they go to float64
 ONE, ZERO = np.float32(1), np.float32(0)
 
@@ -79,14 +80,14 @@ def silu_gradient(arguments):
 
 # The loops below go over rows of `row` numbers: several pixels with all of their channels, so that short rows fill the
 # registers too; `count` may end within a row. Before, each thread writes what belongs to a channel as often as it is in
-# a row. Arguments that they share: `work`, float32 (threads, 5, row), is theirs to use; `sums`, float64 (threads, 2,
-# row), are left by one loop to the next, zero at first; `statistics`, float32 (3, channels), are a batch's mean, biased
-# variance and 1 / sqrt(variance + epsilon).
+# a row. Arguments that they share: `work`, float32 (threads, AREAS, row), is theirs to use; `sums`, float64 (threads,
+# 2, row), are left by one loop to the next, zero at first; `statistics`, float32 (3, channels), are a batch's mean,
+# biased variance and 1 / sqrt(variance + epsilon).
 
 
 @inline
 def area(work, number, row):
-    return floats(work, (5 * thread() + number) * row, row)
+    return floats(work, (AREAS * thread() + number) * row, row)
 
 
 @inline
@@ -107,43 +108,17 @@ def total(sums, number, channel, parts, row, channels):
     return found
 
 
-@loop(7)
-def moments(arguments):
-    """inputs, center (channels,), work, sums of x - center and of its square, count, row, channels"""
-    inputs, center, work, sums, count, row, channels = arguments[0]
-    at, end = share(count, row)
-    first, second, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
-    totals = doubles(sums, 2 * row * thread(), 2 * row)
-    middle = floats(center, 0, channels)
-    for j in range(channels):
-        c[j] = middle[j]
-    repeat(c, channels)
-    while at < end:
-        for j in range(row):
-            first[j] = ZERO
-            second[j] = ZERO
-        stop = min(at + FLUSH * row, end)
-        while at < stop:
-            size = min(row, stop - at)
-            x = floats(inputs, at, size)
-            for j in range(size):
-                d = x[j] - c[j]
-                first[j] += d
-                second[j] += d * d
-            at += size
-        for j in range(row):
-            totals[j] += first[j]
-            totals[row + j] += second[j]
+@inline
+def flush(some, totals):
+    """Add what was summed in float32 to the sums in float64."""
+    for j in range(len(some)):
+        totals[j] += some[j]
+        some[j] = ZERO
 
 
-@loop(13)
-def normalised_silu(arguments):
-    """inputs, gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work, sums of
-    moments, parts of these, count, row, channels"""
-    inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
-    at, end = share(count, row)
-    pixels = count // channels
-    a, b = area(work, 0, row), area(work, 1, row)
+@inline
+def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b):
+    """What normalises, as factors and summands for a row, from the sums of moments; writes the statistics."""
     by, plus, middle = floats(gamma, 0, channels), floats(beta, 0, channels), floats(center, 0, channels)
     for j in range(channels):
         offset = total(sums, 0, j, parts, row, channels) / pixels
@@ -158,6 +133,58 @@ def normalised_silu(arguments):
             kept[2 * channels + j] = inverse
     repeat(a, channels)
     repeat(b, channels)
+
+
+@inline
+def recalled(gamma, beta, statistics, channels, a, b, c):
+    """The same on the way back, and the means."""
+    by, plus, kept = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
+    for j in range(channels):
+        a[j] = by[j] * kept[2 * channels + j]
+        b[j] = plus[j] - kept[j] * a[j]
+        c[j] = kept[j]
+    repeat(a, channels)
+    repeat(b, channels)
+    repeat(c, channels)
+
+
+@loop(7)
+def moments(arguments):
+    """inputs, center (channels,), work, sums of x - center and of its square, count, row, channels"""
+    inputs, center, work, sums, count, row, channels = arguments[0]
+    at, end = share(count, row)
+    first, second, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
+    to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
+    middle = floats(center, 0, channels)
+    for j in range(channels):
+        c[j] = middle[j]
+    repeat(c, channels)
+    for j in range(row):
+        first[j] = ZERO
+        second[j] = ZERO
+    while at < end:
+        stop = min(at + FLUSH * row, end)
+        while at < stop:
+            size = min(row, stop - at)
+            x = floats(inputs, at, size)
+            for j in range(size):
+                d = x[j] - c[j]
+                first[j] += d
+                second[j] += d * d
+            at += size
+        flush(first, to_first)
+        flush(second, to_second)
+
+
+@loop(13)
+def normalised_silu(arguments):
+    """inputs, gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work, sums of
+    moments, parts of these, count, row, channels"""
+    inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
+    at, end = share(count, row)
+    a, b = area(work, 0, row), area(work, 1, row)
+    pixels = count // channels
+    scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b)
     while at < end:
         size = min(row, end - at)
         x, y = floats(inputs, at, size), floats(outputs, at, size)
@@ -175,19 +202,12 @@ def silu_part(arguments):
     at, end = share(count, row)
     first, second = area(work, 0, row), area(work, 1, row)
     a, b, c = area(work, 2, row), area(work, 3, row), area(work, 4, row)
-    totals = doubles(sums, 2 * row * thread(), 2 * row)
-    by, plus, kept = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
-    for j in range(channels):
-        a[j] = by[j] * kept[2 * channels + j]
-        b[j] = plus[j] - kept[j] * a[j]
-        c[j] = kept[j]
-    repeat(a, channels)
-    repeat(b, channels)
-    repeat(c, channels)
+    to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
+    recalled(gamma, beta, statistics, channels, a, b, c)
+    for j in range(row):
+        first[j] = ZERO
+        second[j] = ZERO
     while at < end:
-        for j in range(row):
-            first[j] = ZERO
-            second[j] = ZERO
         stop = min(at + FLUSH * row, end)
         while at < stop:
             size = min(row, stop - at)
@@ -200,9 +220,8 @@ def silu_part(arguments):
                 first[j] += y[j]
                 second[j] += y[j] * (x[j] - c[j])
             at += size
-        for j in range(row):
-            totals[j] += first[j]
-            totals[row + j] += second[j]
+        flush(first, to_first)
+        flush(second, to_second)
 
 
 @loop(12)

@@ -77,30 +77,6 @@ class Gated(torch.autograd.Function):
         return to_images, to_gate
 
 
-def silu_with_means(values: Any) -> Any:
-    """Write silu over images (N, H, W, C), and return the means (N, C) of what then stands there; None, and nothing
-    done, where they are not covered or threads would have no image."""
-    if not covered(values) or len(values) < torch.get_num_threads():
-        return None
-    count, channels = len(values), values.shape[-1]
-    means, size = values.new_empty(count, channels), values.numel() // count
-    code = loops("squeeze_loops")
-    code.run(code.silu_with_means, values, means, *work_of(channels), count, size, channels)
-    return means
-
-
-def silu_excited(values: Any, first: tuple[Any, Any], second: tuple[Any, Any]) -> bool:
-    """Write silu over images (N, H, W, C), and multiply them by their gates, from matrices (C, hidden) and (hidden, C)
-    and their biases; False, and nothing done, in the same cases."""
-    if not covered(values) or len(values) < torch.get_num_threads():
-        return False
-    count, (channels, hidden) = len(values), first[0].shape
-    between, code = values.new_empty(torch.get_num_threads(), hidden), loops("squeeze_loops")
-    numbers = count, values.numel() // count, channels, hidden
-    code.run(code.silu_excited, values, *first, *second, *work_of(channels), between, *numbers)
-    return True
-
-
 def work_of(channels: int) -> tuple[Any, Any]:
     """Memory in which threads sum: some pixels in float32 and all in float64."""
     threads = torch.get_num_threads()

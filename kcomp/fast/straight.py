@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kcomp.fast.excitation import excited
 from kcomp.fast.pairs import paired
 from kcomp.fast.steps import Slot, Step, fill, is_plain_functional, nodes_of, with_last_uses
 
@@ -94,7 +95,7 @@ def make_plan(model: Any) -> Plan | None:
         steps.append(step_of(node, slots, model.compute_dtype))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
-    steps = list(with_last_uses(paired(steps, result), result))
+    steps = list(with_last_uses(excited(paired(steps, result), result), result))
     return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape))
 
 

@@ -1,0 +1,98 @@
+"""Squeeze and excitation (Hu et al. 2018), with the batch normalisation and silu before it, as one step."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from kcomp.fast.pairs import NormalisedSilu, is_a
+from kcomp.fast.steps import Step, readers_of
+
+
+class Excitation:
+    """Batch normalisation and silu, averages of each image, two products of these, with silu and with sigmoid, and the
+    product of what was averaged with that gate."""
+
+    def __init__(self, activated: NormalisedSilu, gate: list[Any], merge: Any) -> None:
+        self.activated, self.gate, self.merge = activated, gate, merge
+        *_, self.first, self.second = gate
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.gated(self.activated.call(inputs, training=training))
+
+    def gated(self, values: Any) -> Any:
+        """What is left to do after silu."""
+        found = values
+        for layer in self.gate:
+            found = layer.call(found)
+        return self.merge.call([values, found])
+
+    @property
+    def usual(self) -> bool:
+        """Whether the activations are silu, silu and sigmoid; they may have been set since."""
+        silu, sigmoid = keras.activations.silu, keras.activations.sigmoid
+        found = self.activated.layers[1].activation, self.first.activation, self.second.activation
+        return found == (silu, silu, sigmoid)
+
+
+def excited(steps: list[Step], result: int) -> list[Step]:
+    """The steps, each squeeze and excitation in one."""
+    readers, found, taken = readers_of(steps), [], set()
+    for number, step in enumerate(steps):
+        if number in taken:
+            continue
+        chain = chain_after(step, steps, readers) if is_a(step.operation, NormalisedSilu) else []
+        layers = [steps[place].operation for place in chain]
+        inner = {slot for one in (step, *(steps[place] for place in chain[:-1])) for slot in one.outputs}
+        if len(chain) > 3 and result not in inner and is_usual(step.operation, layers):
+            operation = Excitation(step.operation, layers[:-1], layers[-1])
+            step = dataclasses.replace(step, operation=operation, outputs=steps[chain[-1]].outputs)
+            taken |= set(chain)
+        found.append(step)
+    return found
+
+
+def chain_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -> list[int]:
+    """The numbers of the steps from the averages of a step's output to its product with what follows from them, each
+    alone in reading what the one before gives; empty where there are others."""
+    [values] = start.outputs
+    reading = readers.get(values, [])
+    if len(reading) != 2:
+        return []
+    first, merge = reading
+    chain = [first]
+    while chain[-1] != merge:
+        step = steps[chain[-1]]
+        if not step.direct or step.source is None or len(step.outputs) != 1:
+            return []
+        [slot] = step.outputs
+        after = readers.get(slot, [])
+        if len(after) != 1:
+            return []
+        chain += after
+    last = steps[merge]
+    merges = is_a(last.operation, keras.layers.Multiply) and last.direct and len(last.arguments) == 1
+    return chain if merges and not last.keywords and last.reads == [values, slot] else []
+
+
+def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
+    """Whether layers from averages to product are those of squeeze and excitation as EfficientNets have it."""
+    pooling, *between, first, second, _ = layers
+    channels = activated.layers[0].moving_mean.shape[0]
+    images = is_a(pooling, keras.layers.GlobalAveragePooling2D) and pooling.data_format == "channels_last"
+    shaped = not between if pooling.keepdims else [shape_of(layer) for layer in between] == [(1, 1, channels)]
+    if not (images and shaped and all(is_a(layer, keras.layers.Conv2D) for layer in (first, second))):
+        return False
+    hidden = first.filters
+    return (
+        all(layer.data_format == "channels_last" and layer.bias is not None for layer in (first, second))
+        and hidden <= channels
+        and tuple(first.kernel.shape) == (1, 1, channels, hidden)
+        and tuple(second.kernel.shape) == (1, 1, hidden, channels)
+        and Excitation(activated, [first, second], None).usual
+    )
+
+
+def shape_of(layer: Any) -> Any:
+    """The shape that Reshape gives each image; None for another layer."""
+    return tuple(layer.target_shape) if is_a(layer, keras.layers.Reshape) else None
