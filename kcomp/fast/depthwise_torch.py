@@ -3,6 +3,7 @@
 Images are (N, height, width, channels), kernels (size, size, channels).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from kcomp.fast.convolve_torch import convolve
 from kcomp.fast.loops_torch import covered, loops
 
 BLOCK = 16  # channels, kcomp.fast.lanes.LANES
+BANDS = 4  # for a thread at least
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
@@ -42,11 +44,17 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
     )
     (top, _), (left, _) = padding
     padded = max(left + (width - 1) * distance + 1, (wide + code.AT_ONCE - 2) * stride + size)
-    outputs = images.new_empty(count, high, wide, channels)
-    work = images.new_empty(torch.get_num_threads(), size * size + size * padded + wide + code.AT_ONCE, code.LANES)
-    numbers = count, height, width, channels, high, wide, size, stride, distance, top, left, padded
+    outputs, blocks = images.new_empty(count, high, wide, channels), channels // code.LANES
+    lines = blocks * size * (size + padded) + wide + code.AT_ONCE
+    work = images.new_empty(torch.get_num_threads(), lines, code.LANES)
+    numbers = bands(count), count, height, width, channels, high, wide, size, stride, distance, top, left, padded
     code.run(code.correlate, images, kernel.contiguous(), outputs, work, *numbers)
     return outputs
+
+
+def bands(count: int) -> int:
+    """Into how many bands each of `count` images is cut, for all threads to have as much to do."""
+    return math.ceil(BANDS * torch.get_num_threads() / count)
 
 
 def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding: Any) -> Any:
@@ -54,11 +62,12 @@ def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding:
     code, (count, height, width, channels), (_, high, wide, _) = loops("depthwise_loops"), images.shape, gradient.shape
     (top, _), (left, _) = padding
     padded, threads = max(left + width, (wide - 1) * stride + size), torch.get_num_threads()
-    sums = images.new_zeros(threads, size, size, channels)
-    work = images.new_empty(threads, padded + size * size, code.LANES)
-    numbers = count, height, width, channels, high, wide, stride, top, left, padded
+    blocks = channels // code.LANES
+    sums = images.new_zeros(threads, blocks, size, size, code.LANES)
+    work = images.new_empty(threads, blocks, padded + size * size, code.LANES)
+    numbers = bands(count), count, height, width, channels, high, wide, stride, top, left, padded
     code.run(code.weight_gradient(size), gradient, images, sums, work, *numbers)
-    return sums.sum(0)
+    return sums.sum(0).permute(1, 2, 0, 3).reshape(size, size, channels)
 
 
 class Depthwise(torch.autograd.Function):
