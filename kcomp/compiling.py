@@ -21,6 +21,10 @@ from kcomp.files import replacing
 LARGE = 1 << 16  # bytes; smaller programs are compiled before a process has started
 UNUSED = 30 * 24 * 3600.0  # seconds after which a program that nobody asked for is removed
 DONATE = "--donate"
+# For XLA on a CPU, measured in docs/speed.md: registers of AVX-512 in their whole width where there are any, and in
+# prediction XLA's older matrix product.
+SETTINGS = {"xla_cpu_prefer_vector_width": 512}
+PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def read(path: Path) -> Any:
@@ -51,7 +55,17 @@ def compiled(exported: Any, donate: bool) -> Any:
     """The machine's code for an exported program; with `donate` it may overwrite its first argument."""
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
-    return jax.jit(exported.call, donate_argnums=(0,) * donate).lower(*arguments).compile()
+    return machine_code(exported.call, donate, *arguments)
+
+
+def machine_code(function: Any, donate: bool, *arguments: Any) -> Any:
+    """A function compiled for arguments of these shapes: a training step, which may overwrite the first, or with
+    `donate` False a prediction."""
+    lowered = jax.jit(function, donate_argnums=(0,) * donate).lower(*arguments)
+    if jax.default_backend() == "cpu":
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # an XLA that has not these settings
+            return lowered.compile(compiler_options=SETTINGS | ({} if donate else PREDICTION))
+    return lowered.compile()
 
 
 def compile_beside(path: Path, donate: bool) -> None:

@@ -185,9 +185,9 @@ def peak_memory():
 class Contestant:
     """A process that trains and predicts when asked."""
 
-    def __init__(self, name, size, batch, precision):
+    def __init__(self, name, size, batch, precision, program=__file__):
         self.name, self.batch = name, batch
-        command = [sys.executable, __file__, "--serve", name, "--sizes", str(size), "--batches", str(batch)]
+        command = [sys.executable, program, "--serve", name, "--sizes", str(size), "--batches", str(batch)]
         command += ["--precision", precision]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.start = self.read()

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import numpy as np
 import pytest
 from conftest import in_backend
 
@@ -278,6 +279,29 @@ def test_a_large_program_is_compiled_by_another_process_and_loaded(tmp_path):
     for path in (tmp_path / "one" / "jax").glob("*-cache"):
         path.unlink()
     assert started(code, tmp_path / "one", "1")["hits"] >= 1
+
+
+def test_xla_is_told_what_helps_a_cpu_and_one_that_knows_none_of_it_compiles_as_it_is(tmp_path):
+    code = (
+        HEAD
+        + """
+    import jax
+    from kcomp import compiling, predict
+    seen, compile_ = [], jax.stages.Lowered.compile
+    jax.stages.Lowered.compile = lambda self, compiler_options=None: seen.append(compiler_options) or compile_(self, compiler_options)
+    if sys.argv[1] == "unknown":
+        compiling.SETTINGS = {"xla_no_such_setting": 1}
+    found = model()
+    weights = trained(found)
+    logits = predict.forward_of(found.network)(batch["images"])
+    give(weights=weights, logits=logits.tolist(), seen=seen)
+"""
+    )
+    known, unknown = started(code, tmp_path / "one", "known"), started(code, tmp_path / "other", "unknown")
+    width, product = {"xla_cpu_prefer_vector_width": 512}, {"xla_cpu_experimental_ynn_fusion_type": ""}
+    assert known["seen"] == [width, width | product]
+    assert len(unknown["seen"]) == 4 and unknown["seen"][1] is None
+    assert np.abs(np.array(known["logits"]) - unknown["logits"]).max() < 1e-5
 
 
 def test_a_change_at_the_last_moment_counts():

@@ -8,6 +8,7 @@ and in the cache folder; JAX's own compilation cache then has the machine's code
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import keras
 from jax import export
 
 from kcomp.cache import cache_folder
-from kcomp.compiling import compile_beside, compiled, read, write
+from kcomp.compiling import compile_beside, compiled, machine_code, read, write
 from kcomp.fast.convolution import fast_convolutions_in_force
 from kcomp.models.description import SOURCE
 
@@ -33,8 +34,8 @@ def kept(
 
     about:  tells, given the `state` for which a program is first needed, all that the result hangs on beside the
             arguments' values and the shapes of `data`, so also the shapes in `state`; whoever tells the same gets the
-            same program, traced from the first one's `function`. Where it gives None, that is done as by `jax.jit`.
-    donate: give the memory of `state` to the results.
+            same program, traced from the first one's `function`. Where it gives None, the program is not kept.
+    donate: a training step, which gives the memory of `state` to the results.
     """
     of_shapes: dict[Any, Any] = {}
 
@@ -44,7 +45,7 @@ def kept(
         if shapes not in of_shapes:
             words = about(state)
             found = None if words is None else program(function, words, donate, (state, data))
-            of_shapes[shapes] = found or jax.jit(function, donate_argnums=(0,) * donate)
+            of_shapes[shapes] = found or machine_code(function, donate, state, data)
         return of_shapes[shapes](state, data)
 
     return run
@@ -75,9 +76,9 @@ def program(function: Callable[[Any, Any], Any], about: str, donate: bool, argum
 
 
 def surroundings() -> list[Any]:
-    """What the arithmetic of any network hangs on: versions, settings of JAX and Keras, the kind of device."""
+    """What the arithmetic of any network hangs on: versions, settings of JAX, XLA and Keras, the kind of device."""
     settings = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]
     arithmetic = [keras.config.floatx(), keras.config.epsilon(), fast_convolutions_in_force()]
-    return [SOURCE, versions, kinds, arithmetic, settings]
+    return [SOURCE, versions, kinds, arithmetic, settings, os.environ.get("XLA_FLAGS")]
