@@ -118,7 +118,8 @@ class Excited:
 
     def take(self) -> None:
         both = self.excitation.first, self.excitation.second
-        self.weights = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
+        found = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
+        self.weights = [weight.contiguous() for weight in found]
 
     def call(self, images: Any) -> Any:
         outputs = self.start.convolved(images)
