@@ -4,7 +4,9 @@
 """
 
 import contextlib
+import functools
 import hashlib
+import os
 import platform
 import subprocess
 import sys
@@ -55,17 +57,30 @@ def compiled(exported: Any, donate: bool) -> Any:
     """The machine's code for an exported program; with `donate` it may overwrite its first argument."""
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
-    return machine_code(exported.call, donate, *arguments)
+    return jitted(exported.call, donate).lower(*arguments).compile()
 
 
-def machine_code(function: Any, donate: bool, *arguments: Any) -> Any:
-    """A function compiled for arguments of these shapes: a training step, which may overwrite the first, or with
-    `donate` False a prediction."""
-    lowered = jax.jit(function, donate_argnums=(0,) * donate).lower(*arguments)
-    if jax.default_backend() == "cpu":
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # an XLA that has not these settings
-            return lowered.compile(compiler_options=SETTINGS | ({} if donate else PREDICTION))
-    return lowered.compile()
+def jitted(function: Any, donate: bool) -> Any:
+    """What jax.jit makes of a function: of a training step, which may overwrite its first argument, or with `donate`
+    False of a prediction."""
+    return jax.jit(function, donate_argnums=(0,) * donate, compiler_options=settings(donate))
+
+
+def settings(donate: bool) -> dict[str, Any]:
+    """XLA's settings for a training step or a prediction: those that it knows and the user has not chosen."""
+    chosen = SETTINGS | ({} if donate else PREDICTION) if jax.default_backend() == "cpu" else {}
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in chosen.items() if f"--{name}=" not in flags and known(name, value)}
+
+
+@functools.cache
+def known(name: str, value: Any) -> bool:
+    """Whether this XLA has a setting."""
+    try:
+        jax.jit(lambda number: number).lower(0.0).compile(compiler_options={name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def compile_beside(path: Path, donate: bool) -> None:

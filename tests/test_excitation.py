@@ -96,7 +96,7 @@ NETWORK = """
         inputs = keras.Input((32, 32, 3))
         x = layers.Activation("silu")(layers.BatchNormalization()(layers.Conv2D(24, 1)(inputs)))
         share = layers.GlobalAveragePooling2D()(x)
-        hidden = layers.Conv2D(5, 1, activation="silu")(layers.Reshape((1, 1, 24))(share))
+        hidden = layers.Conv2D(5, 1, activation="silu", kernel_initializer="orthogonal")(layers.Reshape((1, 1, 24))(share))
         gate = layers.Conv2D(24, 1, activation="sigmoid")(hidden)
         model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Multiply()([x, gate]))))
         if kind == "frozen normalisation":

@@ -1,9 +1,14 @@
 """The straight run and the folded inference of PyTorch give what Keras gives."""
 
+import importlib.util
+import sys
+
 import pytest
 from conftest import backends, in_backend
 
 pytest.importorskip("torch")
+
+HAS_LOOPS = sys.platform == "linux" and importlib.util.find_spec("numba") is not None
 
 NETWORK = """
 import keras, numpy as np
@@ -297,8 +302,8 @@ give(ordered=len(ordered), found=found)
 
 
 def test_squeeze_and_excitation_is_one_step_where_it_is_the_usual_one():
-    """Averages, two products with silu and sigmoid, the gate; with the weights as they are at the call, and for batches
-    too small for a thread each."""
+    """Averages, two products with silu and sigmoid, the gate; with the weights and activations as they are at the call,
+    for kernels that lie in another order, and for batches too small for the loops."""
     found = in_backend(
         "torch",
         """
@@ -314,8 +319,8 @@ def network(kind):
     inputs = keras.Input((32, 32, 3))
     x = layers.Activation("silu")(layers.BatchNormalization()(layers.Conv2D(24, 1)(inputs)))
     share = layers.GlobalAveragePooling2D(keepdims=kind == "sides kept")(x)
-    share = share if kind == "sides kept" else layers.Reshape((1, 1, 24))(share)
-    hidden = layers.Conv2D(5, 1, activation="relu" if kind == "relu" else "silu", use_bias=kind != "no bias")(share)
+    share = share if kind == "sides kept" else layers.Reshape((1, 1, -1) if kind == "any size" else (1, 1, 24))(share)
+    hidden = layers.Conv2D(30 if kind == "wider inside" else 5, 1, kernel_initializer="orthogonal", activation="relu" if kind == "relu" else "silu", use_bias=kind != "no bias")(share)
     gate = layers.Conv2D(24, 3 if kind == "3 x 3" else 1, padding="same", activation="sigmoid")(hidden)
     if kind == "one gate":
         gate = layers.Conv2D(1, 1, activation="sigmoid")(hidden)
@@ -324,6 +329,8 @@ def network(kind):
     product = layers.Multiply()([gate, x] if kind == "turned" else [x, gate])
     if kind == "read again":
         product = layers.Add()([product, x])
+    if kind == "squared":
+        return keras.Model(inputs, layers.Multiply()([x, x]))
     if kind == "hidden read":
         return keras.Model(inputs, layers.Add()([layers.Conv2D(5, 1)(product), hidden]))
     return keras.Model(inputs, product)
@@ -336,6 +343,10 @@ def found_of(kind):
     names = [type(step.operation).__name__ for step in folded(plan_of(model)).steps]
     forward, errors = inference_of(model), []
     calls.clear()
+    if kind == "set since":
+        model.layers[-3].activation = keras.activations.tanh
+    if kind == "first set since":
+        model.layers[3].activation = keras.activations.tanh
     for batch in (images, images[:1], images):
         for variable in model.weights:
             variable.assign(variable.value * 1.1)
@@ -344,13 +355,14 @@ def found_of(kind):
             errors.append(float(np.abs(forward(batch).numpy() - plain).max() / np.abs(plain).max()))
     return max(errors), names.count("Excited"), list(calls)
 
-kinds = "usual", "sides kept", "relu", "no bias", "3 x 3", "one gate", "padded", "turned", "read again", "hidden read"
+kinds = "usual", "sides kept", "relu", "no bias", "3 x 3", "one gate", "padded", "turned", "read again", "hidden read", "squared", "any size", "wider inside", "set since", "first set since"
 give(found={kind: found_of(kind) for kind in kinds})
 """,
     )["found"]
     assert max(error for error, *_ in found.values()) < 1e-5, found
-    assert {kind for kind, (_, joined, _) in found.items() if joined} == {"usual", "sides kept"}
-    assert found["usual"][2] in ([True, False, True], [False] * 3)  # never without Numba
+    joined = {kind: calls for kind, (_, number, calls) in found.items() if number}
+    once = [HAS_LOOPS, False, HAS_LOOPS]
+    assert joined == {"usual": once, "sides kept": once, "any size": once, "set since": [], "first set since": []}
     assert found["relu"][2] == []
 
 

@@ -224,6 +224,8 @@ def _normalise_and_excite(
     """Return what Excitation's `call` returns, or None; `normalise` takes the weights of the two products first."""
     if not whole.usual:
         return None
-    first, second = ((value_of(one.kernel)[0, 0], value_of(one.bias)) for one in (whole.first, whole.second))
+    first, second = (
+        (value_of(one.kernel)[0, 0].contiguous(), value_of(one.bias)) for one in (whole.first, whole.second)
+    )
     normalisation, _ = whole.activated.layers
     return _normalise(functools.partial(normalise, (*first, *second)), move, normalisation, inputs, training)

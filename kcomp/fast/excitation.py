@@ -30,12 +30,16 @@ class Excitation:
     @property
     def usual(self) -> bool:
         """Whether the activations are silu, silu and sigmoid; they may have been set since."""
-        silu, sigmoid = keras.activations.silu, keras.activations.sigmoid
-        found = self.activated.layers[1].activation, self.first.activation, self.second.activation
-        return found == (silu, silu, sigmoid)
+        return are_usual(self.activated, self.first, self.second)
 
 
-def excited(steps: list[Step], result: int) -> list[Step]:
+def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
+    """Whether the activations are silu, silu and sigmoid."""
+    found = activated.layers[1].activation, first.activation, second.activation
+    return found == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
+
+
+def excited(steps: list[Step]) -> list[Step]:
     """The steps, each squeeze and excitation in one."""
     readers, found, taken = readers_of(steps), [], set()
     for number, step in enumerate(steps):
@@ -43,8 +47,7 @@ def excited(steps: list[Step], result: int) -> list[Step]:
             continue
         chain = chain_after(step, steps, readers) if is_a(step.operation, NormalisedSilu) else []
         layers = [steps[place].operation for place in chain]
-        inner = {slot for one in (step, *(steps[place] for place in chain[:-1])) for slot in one.outputs}
-        if len(chain) > 3 and result not in inner and is_usual(step.operation, layers):
+        if len(chain) > 3 and is_usual(step.operation, layers):
             operation = Excitation(step.operation, layers[:-1], layers[-1])
             step = dataclasses.replace(step, operation=operation, outputs=steps[chain[-1]].outputs)
             taken |= set(chain)
@@ -57,10 +60,9 @@ def chain_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -
     alone in reading what the one before gives; empty where there are others."""
     [values] = start.outputs
     reading = readers.get(values, [])
-    if len(reading) != 2:
+    if len(reading) != 2 or reading[0] == reading[1]:
         return []
-    first, merge = reading
-    chain = [first]
+    chain, merge = reading[:1], reading[1]
     while chain[-1] != merge:
         step = steps[chain[-1]]
         if not step.direct or step.source is None or len(step.outputs) != 1:
@@ -80,7 +82,8 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
     pooling, *between, first, second, _ = layers
     channels = activated.layers[0].moving_mean.shape[0]
     images = is_a(pooling, keras.layers.GlobalAveragePooling2D) and pooling.data_format == "channels_last"
-    shaped = not between if pooling.keepdims else [shape_of(layer) for layer in between] == [(1, 1, channels)]
+    shapes = [shape_of(layer) for layer in between]
+    shaped = not shapes if pooling.keepdims else shapes in ([(1, 1, channels)], [(1, 1, -1)])
     if not (images and shaped and all(is_a(layer, keras.layers.Conv2D) for layer in (first, second))):
         return False
     hidden = first.filters
@@ -89,7 +92,7 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
         and hidden <= channels
         and tuple(first.kernel.shape) == (1, 1, channels, hidden)
         and tuple(second.kernel.shape) == (1, 1, hidden, channels)
-        and Excitation(activated, [first, second], None).usual
+        and are_usual(activated, first, second)
     )
 
 

@@ -11,7 +11,8 @@ from kcomp.fast.silu_torch import PIXELS, rows_of
 
 def suits(images: Any) -> bool:
     """Whether the loops are for images (N, H, W, C): each thread has one at least."""
-    return covered(images) and images.ndim == 4 and len(images) >= torch.get_num_threads()
+    several = images.ndim == 4 and len(images) >= torch.get_num_threads()
+    return several and covered(images) and loops("excitation_loops") is not None
 
 
 def silu_excited(values: Any, *weights: Any) -> bool:

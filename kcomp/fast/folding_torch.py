@@ -50,7 +50,7 @@ class Folded:
             if type(layer) is keras.layers.BatchNormalization:
                 self.normalisation = layer
             elif type(layer) is not keras.layers.Dropout:
-                self.activation = in_place(layer)
+                self.activation = in_place(layer) or layer.call
         self.fold()
 
     def fold(self) -> None:
@@ -123,9 +123,10 @@ class Excited:
 
     def call(self, images: Any) -> Any:
         outputs = self.start.convolved(images)
-        if silu_excited(outputs, *self.weights):
+        if self.excitation.usual and silu_excited(outputs, *self.weights):
             return outputs
-        return self.excitation.gated(silu_in_place(outputs))
+        _, activation = self.excitation.activated.layers
+        return self.excitation.gated((in_place(activation) or activation.call)(outputs))
 
 
 class Overwriting:

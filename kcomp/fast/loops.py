@@ -10,6 +10,7 @@ import numpy as np
 from kcomp.fast.machine_code import doubles, floats, inline, loop, run, share, thread
 
 __all__ = [
+    "AREAS",
     "moments",
     "normalised_part",
     "normalised_silu",

@@ -8,7 +8,6 @@ from torch.nn import functional
 from kcomp.fast.loops_torch import covered, loops
 
 PIXELS = 16  # whose mean is near enough to that of all for the variance to keep its digits
-AREAS = 8  # kcomp.fast.loops.AREAS
 LONG_ROW = 512  # numbers; as many stay in a core's nearest cache with all that belongs to them
 
 
@@ -111,6 +110,6 @@ def rows_of(inputs: Any) -> tuple[int, int, int, Any, Any]:
         inputs.numel(),
         row,
         channels,
-        torch.empty(threads, AREAS, row),
+        torch.empty(threads, loops().AREAS, row),
         torch.zeros(threads, 2, row, dtype=torch.float64),
     )

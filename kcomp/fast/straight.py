@@ -95,7 +95,7 @@ def make_plan(model: Any) -> Plan | None:
         steps.append(step_of(node, slots, model.compute_dtype))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
-    steps = list(with_last_uses(excited(paired(steps, result), result), result))
+    steps = list(with_last_uses(excited(paired(steps, result)), result))
     return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape))
 
 

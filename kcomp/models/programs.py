@@ -17,7 +17,7 @@ import keras
 from jax import export
 
 from kcomp.cache import cache_folder
-from kcomp.compiling import compile_beside, compiled, machine_code, read, write
+from kcomp.compiling import compile_beside, compiled, jitted, read, write
 from kcomp.fast.convolution import fast_convolutions_in_force
 from kcomp.models.description import SOURCE
 
@@ -34,7 +34,7 @@ def kept(
 
     about:  tells, given the `state` for which a program is first needed, all that the result hangs on beside the
             arguments' values and the shapes of `data`, so also the shapes in `state`; whoever tells the same gets the
-            same program, traced from the first one's `function`. Where it gives None, the program is not kept.
+            same program, traced from the first one's `function`. Where it gives None, that is done as by `jax.jit`.
     donate: a training step, which gives the memory of `state` to the results.
     """
     of_shapes: dict[Any, Any] = {}
@@ -45,7 +45,7 @@ def kept(
         if shapes not in of_shapes:
             words = about(state)
             found = None if words is None else program(function, words, donate, (state, data))
-            of_shapes[shapes] = found or machine_code(function, donate, state, data)
+            of_shapes[shapes] = found or jitted(function, donate)
         return of_shapes[shapes](state, data)
 
     return run
