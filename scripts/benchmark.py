@@ -218,6 +218,18 @@ class Contestant:
         self.process.wait()
 
 
+def interleaved(contestants, rounds):
+    """Images a second of each round, {(name, "train" or "predict"): [...]}, in another order each round."""
+    speeds = {(one.name, kind): [] for one in contestants for kind in ("train", "predict")}
+    order = random.Random(0)
+    for number in range(rounds):
+        for kind in ("train", "predict"):
+            for one in order.sample(contestants, len(contestants)):
+                speeds[one.name, kind].append(one.ask(kind, one.counts[kind]))
+        print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return speeds
+
+
 def compare(names, size, batch, rounds, precision):
     """One row a contestant: images a second and ratios to timm of every round, start, peak memory.
 
@@ -227,13 +239,7 @@ def compare(names, size, batch, rounds, precision):
     for name in names:
         print(f"  {CONTESTANTS[name]} ...", file=sys.stderr, flush=True)
         contestants.append(Contestant(name, size, batch, precision))
-    speeds = {(name, kind): [] for name in names for kind in ("train", "predict")}
-    order = random.Random(0)
-    for number in range(rounds):
-        for kind in ("train", "predict"):
-            for one in order.sample(contestants, len(contestants)):
-                speeds[one.name, kind].append(one.ask(kind, one.counts[kind]))
-        print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    speeds = interleaved(contestants, rounds)
     rows = []
     for one in contestants:
         row = {"name": one.name, "size": size, "batch": batch, "precision": precision, **one.start}

@@ -7,7 +7,6 @@ Run it until no first step takes long any more: processes that compiled for them
 """
 
 import argparse
-import random
 import sys
 
 import benchmark
@@ -41,13 +40,7 @@ def serve(name, size, batch, precision):
 def compare(size, batch, rounds):
     contestants = [benchmark.Contestant(name, size, batch, "float32", __file__) for name in CONTESTANTS]
     print("  first steps, s:", *(f"{one.start['first_step']:.1f}" for one in contestants), file=sys.stderr)
-    speeds = {(name, kind): [] for name in CONTESTANTS for kind in ("train", "predict")}
-    order = random.Random(0)
-    for number in range(rounds):
-        for kind in ("train", "predict"):
-            for one in order.sample(contestants, len(contestants)):
-                speeds[one.name, kind].append(one.ask(kind, one.counts[kind]))
-        print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    speeds = benchmark.interleaved(contestants, rounds)
     for one in contestants:
         cells = [one.name, str(size)]
         for kind in ("train", "predict"):

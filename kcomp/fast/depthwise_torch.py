@@ -3,13 +3,14 @@
 Images are (N, height, width, channels), kernels (size, size, channels).
 """
 
+import functools
 import math
 from typing import Any
 
 import torch
 
 from kcomp.fast.convolve_torch import convolve
-from kcomp.fast.loops_torch import covered, loops
+from kcomp.fast.loops_torch import covered, gradients_again, loops
 
 BLOCK = 16  # channels, kcomp.fast.lanes.LANES
 BANDS = 4  # for a thread at least
@@ -84,10 +85,8 @@ class Depthwise(torch.autograd.Function):
         (images, kernel), needed = context.saved_tensors, context.needs_input_grad[:2]
         stride, padding, size = context.stride, context.padding, len(context.saved_tensors[1])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            leaves = [value for value, needs in zip((images, kernel), needed, strict=True) if needs]
-            outputs = _by_torch(images, kernel, stride, padding)
-            found = iter(torch.autograd.grad(outputs, leaves, gradient, create_graph=True))
-            return *(next(found) if needs else None for needs in needed), None, None
+            again = functools.partial(_by_torch, stride=stride, padding=padding)
+            return *gradients_again(again, (images, kernel), needed, gradient), None, None
         gradient, to_images, to_kernel = gradient.contiguous(), None, None
         if needed[0]:
             # Each pixel of the images takes part in as many outputs as the kernel, turned around, covers.

@@ -1,11 +1,12 @@
 """Squeeze and excitation (Hu et al. 2018) with what comes before it, on PyTorch on a CPU by loops of our own."""
 
+import functools
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from kcomp.fast.loops_torch import covered, loops
+from kcomp.fast.loops_torch import covered, gradients_again, loops
 from kcomp.fast.silu_torch import PIXELS, rows_of
 
 
@@ -70,12 +71,9 @@ class NormalisedExcitation(torch.autograd.Function):
         inputs, gamma, beta, *weights, outputs, statistics, means, products, gates = context.saved_tensors
         needed = [context.needs_input_grad[place] for place in (0, 1, 2, 4, 5, 6, 7)]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            given = inputs, gamma, beta, *weights
-            leaves = [value for value, needs in zip(given, needed, strict=True) if needs]
-            again = _by_torch(context.epsilon, *given)
-            found = iter(torch.autograd.grad(again, leaves, gradient, create_graph=True))
-            several = [next(found) if needs else None for needs in needed]
-            return *several[:3], None, *several[3:]
+            again = functools.partial(_by_torch, context.epsilon)
+            found = gradients_again(again, (inputs, gamma, beta, *weights), needed, gradient)
+            return *found[:3], None, *found[3:]
         first, _, second, _ = weights
         code, result, learned = loops("excitation_loops"), torch.empty_like(inputs), torch.empty_like(statistics[:2])
         (count, row, channels, work, sums), hidden, images = rows_of(inputs), len(weights[1]), len(inputs)

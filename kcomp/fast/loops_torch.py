@@ -42,3 +42,10 @@ def loops(name: str = "loops") -> Any:
         return importlib.import_module(f"kcomp.fast.{name}")
     except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor fails in any way
         return None
+
+
+def gradients_again(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
+    """Gradients by PyTorch's own operations, from which further gradients follow; None for values that need none."""
+    leaves = [value for value, needs in zip(values, needed, strict=True) if needs]
+    found = iter(torch.autograd.grad(function(*values), leaves, gradient, create_graph=True))
+    return [next(found) if needs else None for needs in needed]

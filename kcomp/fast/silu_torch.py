@@ -1,11 +1,12 @@
 """silu on PyTorch on a CPU, alone and after batch normalisation, by loops of our own where they can run."""
 
+import functools
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from kcomp.fast.loops_torch import covered, loops
+from kcomp.fast.loops_torch import covered, gradients_again, loops
 
 PIXELS = 16  # whose mean is near enough to that of all for the variance to keep its digits
 LONG_ROW = 512  # numbers; as many stay in a core's nearest cache with all that belongs to them
@@ -84,10 +85,8 @@ class NormalisedSilu(torch.autograd.Function):
         inputs, gamma, beta, statistics = context.saved_tensors
         needed = context.needs_input_grad[:3]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            leaves = [value for value, needs in zip((inputs, gamma, beta), needed, strict=True) if needs]
-            outputs = _by_torch(inputs, gamma, beta, context.epsilon)
-            found = iter(torch.autograd.grad(outputs, leaves, gradient, create_graph=True))
-            return *(next(found) if needs else None for needs in needed), None
+            again = functools.partial(_by_torch, epsilon=context.epsilon)
+            return *gradients_again(again, (inputs, gamma, beta), needed, gradient), None
         code, result, weights = loops(), torch.empty_like(inputs), torch.empty_like(statistics[:2])
         count, row, channels, work, sums = rows_of(inputs)
         values: Any = (gradient.contiguous(), inputs, gamma, beta, statistics, result, work, sums)
