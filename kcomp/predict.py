@@ -55,19 +55,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(-1, keepdims=True)
 
 
-def forward_of(network: keras.Model, *, fold: bool = True) -> Forward:
+def forward_of(network: keras.Model) -> Forward:
     """A compiled inference function, images (batch, size, size, 3) to float32 logits (batch, classes).
 
     The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
     it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
-    compiled anew at each stage. Equal networks share one program (models.programs). With `fold`, batch normalisation
-    disappears into convolutions on PyTorch, which is faster; without it the arithmetic is that of a frozen layer in
-    training, to the last bit.
+    compiled anew at each stage. Equal networks share one program (models.programs). On PyTorch batch normalisation
+    disappears into convolutions, as that of frozen layers does in training.
     """
     if keras.backend.backend() == "torch":
         from kcomp.fast.inference_torch import inference_of
 
-        run_torch = inference_of(network, fold=fold)
+        run_torch = inference_of(network)
         return lambda images: run_torch(images).float().cpu().numpy()
     import jax
 

@@ -91,6 +91,9 @@ class Config:
 
 def time_kcomp(options):
     """Seconds of the stage in `kcomp train`, from the first line about it to its last epoch."""
+    from kcomp import launch
+
+    launch.prepare(os.environ["KERAS_BACKEND"])  # as every command does, before its backend is imported
     import albumentations as A
     import keras
     import numpy as np

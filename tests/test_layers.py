@@ -14,9 +14,9 @@ LAYERS = """
 usage cache files scores statistics bound launch compiling values space averaging recipe probabilities runs table page drawing
 data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.images data.foreign_layers data.batches data
 augment schedules views tracking
-fast.steps fast.pairs fast.excitation fast.straight fast.machine_code fast.lanes fast.loops fast.depthwise_loops fast.squeeze_loops fast.excitation_loops fast.loops_torch fast.silu_torch
-fast.convolve_torch fast.depthwise_torch fast.squeeze_torch fast.excitation_torch fast.pixels_torch fast.convolution_jax fast.convolution_torch fast.convolution
-fast.folding_torch fast.inference_torch fast.adam_torch fast
+fast.layers fast.steps fast.pairs fast.excitation fast.straight fast.machine_code fast.lanes fast.loops fast.depthwise_loops fast.squeeze_loops fast.excitation_loops fast.loops_torch fast.silu_torch
+fast.convolve_torch fast.depthwise_torch fast.squeeze_torch fast.excitation_torch fast.pixels_torch fast.convolution_jax fast.convolution_torch
+fast.folding_torch fast.inference_torch fast.frozen_torch fast.convolution fast.adam_torch fast
 models.precision models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
 predict training.keepers training.step training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training

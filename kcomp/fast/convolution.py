@@ -12,7 +12,6 @@ shorter way from layer to layer under functional models.
 import contextlib
 import functools
 import importlib
-import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,8 +19,8 @@ from typing import Any
 import keras
 
 from kcomp.fast.excitation import Excitation
+from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding_of, value_of
 from kcomp.fast.pairs import NormalisedSilu, PaddedConvolution, Standardised
-from kcomp.fast.straight import run_straight
 
 
 @contextlib.contextmanager
@@ -43,7 +42,9 @@ def fast_convolutions() -> Iterator[None]:
             All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
         PyTorch on any device: these convolutions and all others with one group, batch normalisation in training and in
             inference, what squeeze and excitation is made of, and the `call` of functional models
-            (kcomp.fast.straight). On a CPU, Rescaling, and loops of our own in the place of some of it.
+            (kcomp.fast.straight), in training with normalisation folded into the convolutions that are frozen and lie
+            below all that learns (kcomp.fast.frozen_torch). On a CPU, Rescaling, and loops of our own in the place of
+            some of it.
     """
     with contextlib.ExitStack() as replaced:
         for layer_class, accelerated in _accelerated_calls().items():
@@ -86,8 +87,10 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     if hasattr(arithmetic, "silu"):
         calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
     if keras.backend.backend() == "torch":
+        from kcomp.fast.frozen_torch import run_frozen_folded
+
         calls |= arithmetic.OTHERS
-        calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
+        calls[importlib.import_module("keras.src.models.functional").Functional] = run_frozen_folded
         calls[Standardised] = arithmetic.standardised
         calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu, arithmetic.move)
         calls[Excitation] = functools.partial(_normalise_and_excite, arithmetic.normalised_excited, arithmetic.move)
@@ -132,48 +135,6 @@ def _pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], 
     """Return what PaddedConvolution's `call` returns, or None."""
     padding, convolution = both.layers
     return _convolve(depthwise, dense, convolution, inputs, padding.padding)
-
-
-def value_of(weight: Any) -> Any:
-    """Return a layer's weight as a tensor; Keras's own conversion takes longer than a small operation."""
-    return weight.value if isinstance(weight, keras.Variable) else weight
-
-
-def as_type(value: Any, dtype: str) -> Any:
-    """Return a tensor (or None) in a type."""
-    if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
-        return value  # Keras's cast would look at it for longer
-    return keras.ops.cast(value, dtype)
-
-
-def covers_convolution(layer: Any) -> bool:
-    """Tell whether a layer is of the plain kind that the faster convolutions compute."""
-    return (
-        type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-        and layer.data_format == "channels_last"
-        and tuple(layer.dilation_rate) == (1, 1)
-        and (
-            layer.depth_multiplier == 1
-            if hasattr(layer, "depth_multiplier")
-            else layer.groups == 1 or is_depthwise(layer)
-        )
-    )
-
-
-def is_depthwise(layer: Any) -> bool:
-    """Tell whether each channel has its own filter: DepthwiseConv2D, or Conv2D as ConvNeXt writes it."""
-    grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
-    return type(layer) is keras.layers.DepthwiseConv2D or grouped
-
-
-def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
-    """Return the pixels ((top, bottom), (left, right)) that a layer pads (N, H, W, C) with; odd ones go after."""
-
-    def along(size: int, window: int, stride: int) -> tuple[int, int]:
-        missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
-        return missing // 2, missing - missing // 2
-
-    return tuple(map(along, images.shape[1:3], layer.kernel_size, layer.strides))
 
 
 def _normalise(

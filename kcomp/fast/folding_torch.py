@@ -9,10 +9,10 @@ import keras
 import torch
 from torch.nn import functional
 
-from kcomp.fast.convolution import is_depthwise, padding_of, value_of
 from kcomp.fast.convolve_torch import convolve, convolve_packed, packed, times_matrix
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.excitation_torch import silu_excited
+from kcomp.fast.layers import is_depthwise, padding_of, value_of
 from kcomp.fast.loops_torch import exported
 from kcomp.fast.silu_torch import silu_in_place
 

@@ -8,23 +8,20 @@ from typing import Any
 import keras
 import torch
 
-from kcomp.fast.convolution import covers_convolution
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.folding_torch import Excited, Folded, Overwriting, in_place
+from kcomp.fast.layers import covers_convolution
 from kcomp.fast.pairs import NormalisedSilu, Pair
 from kcomp.fast.steps import Step, readers_of, sole_readers, with_last_uses
 from kcomp.fast.straight import Plan, plan_of
 
 
-def inference_of(network: keras.Model, *, fold: bool = True) -> Callable[[Any], Any]:
+def inference_of(network: keras.Model) -> Callable[[Any], Any]:
     """A function of images (batch, height, width, channels) that gives what `network(images, training=False)` gives.
 
-    It takes the weights as they are at the call; with `fold`, what is folded is made again after the variables it had
+    It takes the weights as they are at the call: what is folded is made again after the variables that the network had
     when this was called were assigned, loaded or trained.
     """
-    if not fold:
-        return torch.inference_mode()(lambda images: network(images, training=False))
-
     tensors = [variable.value for variable in network.variables]
     kept: dict[str, Any] = {"versions": None, "plan": None}
 
@@ -53,24 +50,28 @@ def again(plan: Plan | None) -> Plan | None:
     return plan
 
 
-def folded(plan: Plan) -> Plan:
-    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
-    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
+def folded(plan: Plan, free: Callable[[Step], bool] = lambda step: True) -> Plan:
+    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step, among
+    the steps that are `free`: nothing of them learns or is drawn."""
+    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan, free)), plan.result)))
 
 
-def joined(plan: Plan) -> Iterator[Step]:
+def joined(plan: Plan, free: Callable[[Step], bool]) -> Iterator[Step]:
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> Step | None:
         """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
         step = plan.steps[alone[number]] if number in alone else None
-        return step if step is not None and step.direct and step.source is not None else None
+        return step if step is not None and step.direct and step.source is not None and free(step) else None
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
     taken: set[int] = set()
     fresh: set[int] = set()  # what convolutions give, in memory of its own
     for number, step in enumerate(plan.steps):
         if number in taken:
+            continue
+        if not free(step):
+            yield step
             continue
         group = group_from(step, lambda step: next_alone(places[id(step)]))
         if not group:

@@ -74,7 +74,7 @@ class Cache:
 
     def fill(self, numbers: Sequence[int]) -> int:
         """Compute what is missing: these draws of the training rows, the plain view of the held-out ones."""
-        forward, count = predict.forward_of(self.frozen, fold=False), self.training.batch_size
+        forward, count = predict.forward_of(self.frozen), self.training.batch_size
         return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)
 
     def line(self, stage: Stage, computed: int, seconds: float) -> str:

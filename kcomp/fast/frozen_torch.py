@@ -1,0 +1,106 @@
+"""Training on PyTorch with frozen layers: those below all that learns are folded as for prediction."""
+
+import importlib
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import torch
+
+from kcomp.fast.excitation import Excitation
+from kcomp.fast.inference_torch import again, folded
+from kcomp.fast.layers import value_of
+from kcomp.fast.pairs import Pair
+from kcomp.fast.straight import Plan, plan_of, run_straight
+
+_known: "weakref.WeakKeyDictionary[Any, Known]" = weakref.WeakKeyDictionary()
+
+
+def run_frozen_folded(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
+    """What a functional model's `call` returns, or None where only Keras's own will do."""
+    plain = not training or getattr(inputs, "requires_grad", False) or in_stateless_scope()
+    return run_straight(plan_of if plain else frozen_folded, model, inputs, training, mask, **others)
+
+
+def in_stateless_scope() -> bool:
+    """Whether a keras.StatelessScope gives variables other values than they keep."""
+    return bool(importlib.import_module("keras.src.backend").in_stateless_scope())
+
+
+@dataclass
+class Known:
+    """The last folded plan of a model: all its tensors and normalisations, which of them learned then, the tensors that
+    were folded, and how often these had been changed."""
+
+    tensors: list[Any]
+    normalisations: list[Any]
+    learned: list[bool]
+    kept: list[Any]
+    versions: list[int]
+    plan: Plan
+
+    def learns(self) -> list[bool]:
+        return [tensor.requires_grad for tensor in self.tensors] + [one.trainable for one in self.normalisations]
+
+    def changes(self) -> list[int]:
+        return [tensor._version for tensor in self.kept]
+
+
+def frozen_folded(model: Any) -> Plan | None:
+    """The plan of a model for training with the weights, and what of them learns, as they are now."""
+    known = _known.get(model)
+    if known is None or known.learned != known.learns():
+        plan = plan_of(model)
+        if plan is None:
+            return None
+        known = _known[model] = fold_frozen(plan)
+    elif known.versions != (versions := known.changes()):
+        with torch.no_grad():
+            again(known.plan)
+        known.versions = versions
+    return known.plan
+
+
+def fold_frozen(plan: Plan) -> Known:
+    frozen = frozen_steps(plan)
+    with torch.no_grad():
+        found = folded(plan, lambda step: id(step) in frozen)
+    layers = [layer for step in plan.steps for layer in all_layers(step.operation)]
+    normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    kept = [tensor for step in plan.steps if id(step) in frozen for tensor in tensors_of(step.operation)]
+    tensors = [tensor for step in plan.steps for tensor in tensors_of(step.operation)]
+    known = Known(tensors, normalisations, [], kept, [], found)
+    known.learned, known.versions = known.learns(), known.changes()
+    return known
+
+
+def frozen_steps(plan: Plan) -> set[int]:
+    """The steps, by `id`, that give in training what they give in inference and to which no gradient goes back."""
+    still, found = {plan.source}, set()
+    for step in plan.steps:
+        if not still.issuperset(step.reads) or any(tensor.requires_grad for tensor in tensors_of(step.operation)):
+            continue
+        still |= set(step.outputs)
+        if not any(changes_in_training(layer) for layer in all_layers(step.operation)):
+            found.add(id(step))
+    return found
+
+
+def changes_in_training(layer: Any) -> bool:
+    """Whether a layer among those that are folded does something else in training, or may."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return bool(layer.trainable)
+    return isinstance(layer, keras.layers.Dropout)
+
+
+def tensors_of(operation: Any) -> list[Any]:
+    """The tensors of a step's weights."""
+    return [value_of(weight) for layer in all_layers(operation) for weight in getattr(layer, "variables", ())]
+
+
+def all_layers(operation: Any) -> list[Any]:
+    """The layers that a step stands for."""
+    if isinstance(operation, Excitation):
+        return [*operation.activated.layers, *operation.gate, operation.merge]
+    return list(operation.layers) if isinstance(operation, Pair) else [operation]

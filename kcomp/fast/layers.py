@@ -1,0 +1,48 @@
+"""What the faster ways ask of a Keras layer: its kind, its padding, its weights."""
+
+import math
+from typing import Any
+
+import keras
+
+
+def covers_convolution(layer: Any) -> bool:
+    """Tell whether a layer is of the plain kind that the faster convolutions compute."""
+    return (
+        type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+        and layer.data_format == "channels_last"
+        and tuple(layer.dilation_rate) == (1, 1)
+        and (
+            layer.depth_multiplier == 1
+            if hasattr(layer, "depth_multiplier")
+            else layer.groups == 1 or is_depthwise(layer)
+        )
+    )
+
+
+def is_depthwise(layer: Any) -> bool:
+    """Tell whether each channel has its own filter: DepthwiseConv2D, or Conv2D as ConvNeXt writes it."""
+    grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
+    return type(layer) is keras.layers.DepthwiseConv2D or grouped
+
+
+def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
+    """Return the pixels ((top, bottom), (left, right)) that a layer pads (N, H, W, C) with; odd ones go after."""
+
+    def along(size: int, window: int, stride: int) -> tuple[int, int]:
+        missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
+        return missing // 2, missing - missing // 2
+
+    return tuple(map(along, images.shape[1:3], layer.kernel_size, layer.strides))
+
+
+def value_of(weight: Any) -> Any:
+    """Return a layer's weight as a tensor; Keras's own conversion takes longer than a small operation."""
+    return weight.value if isinstance(weight, keras.Variable) else weight
+
+
+def as_type(value: Any, dtype: str) -> Any:
+    """Return a tensor (or None) in a type."""
+    if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
+        return value  # Keras's cast would look at it for longer
+    return keras.ops.cast(value, dtype)

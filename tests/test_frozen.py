@@ -1,0 +1,173 @@
+"""On PyTorch, what is frozen below all that learns is folded in training too, and gives what Keras gives."""
+
+import pytest
+from conftest import in_backend
+from test_inference import NETWORK
+
+pytest.importorskip("torch")
+
+TOOLS = (
+    NETWORK
+    + """
+import contextlib, torch
+from kcomp.fast.folding_torch import Excited, Folded
+from kcomp.fast.frozen_torch import frozen_folded
+labels = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
+
+def step(model, fast, inputs=images):
+    "Loss and gradients of one step, and how many groups of layers its plan has folded."
+    torch.manual_seed(0)
+    for variable in model.trainable_variables:
+        variable.value.grad = None
+    with fast_convolutions() if fast else contextlib.nullcontext():
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)(labels, model(inputs, training=True))
+        loss.backward()
+    grads = [keras.ops.convert_to_numpy(v.value.grad).ravel() for v in model.trainable_variables]
+    return float(loss), np.concatenate(grads)
+
+def count(model):
+    return sum(isinstance(one.operation, Folded | Excited) for one in frozen_folded(model).steps)
+
+def differs(model, **options):
+    fast, plain = step(model, True, **options), step(model, False, **options)
+    return max(abs(fast[0] - plain[0]) / abs(plain[0]), far(fast[1], plain[1]))
+
+def named(model, kind):
+    return [layer for layer in model.layers if type(layer).__name__ == kind]
+
+def freeze(model, *others):
+    "All layers but these."
+    for layer in model.layers:
+        layer.trainable = layer in others
+
+def quiet():
+    "The network without noise, so that a step can be compared."
+    model = network()
+    named(model, "Dropout")[0].rate = 0.0
+    return model
+"""
+)
+
+
+def test_a_step_follows_what_is_frozen_and_its_weights():
+    found = in_backend(
+        "torch",
+        TOOLS
+        + """
+model = quiet()
+off, folded = {}, {}
+def look(name):
+    off[name], folded[name] = differs(model), count(model)
+look("everything")
+freeze(model, model.layers[-1])
+look("head")
+before = step(model, True)[0]
+named(model, "BatchNormalization")[0].moving_variance.assign(np.full(8, 9.0))
+look("assigned")
+after = step(model, True)[0]
+named(model, "Conv2D")[1].trainable = True  # the first of squeeze and excitation
+look("upper")
+model.layers[-1].trainable = False
+look("middle")
+freeze(model, *model.layers)
+look("again")
+give(off=off, folded=folded, moved=abs(after - before))
+""",
+    )
+    assert max(found["off"].values()) < 1e-5 and found["moved"] > 1e-3
+    # the stem, the depthwise convolution, two of squeeze and excitation, projection, grouped convolution
+    assert found["folded"] == {"everything": 0, "head": 6, "assigned": 6, "upper": 2, "middle": 2, "again": 0}
+
+
+def test_training_of_a_frozen_network_folds_and_matches_its_updates():
+    """`fit` on what Keras gives it: weights after some updates with frozen layers, then with all."""
+    found = in_backend(
+        "torch",
+        TOOLS
+        + """
+def weights(fast):
+    model = quiet()
+    freeze(model, model.layers[-1])
+    with fast_convolutions() if fast else contextlib.nullcontext():
+        for rate in (1e-3, 1e-5):
+            model.compile(keras.optimizers.SGD(rate), keras.losses.CategoricalCrossentropy(from_logits=True))
+            model.fit(images, labels, batch_size=5, epochs=3, verbose=0)
+            freeze(model, *model.layers)
+    return np.concatenate([v.numpy().ravel() for v in model.weights if "seed" not in v.path])
+first = quiet()
+before = np.concatenate([v.numpy().ravel() for v in first.weights if "seed" not in v.path])
+give(off=far(weights(True), weights(False)), moved=far(weights(True), before))
+""",
+    )
+    assert found["off"] < 1e-5 and found["moved"] > 1e-3
+
+
+def test_noise_and_statistics_that_learn_are_not_folded():
+    found = in_backend(
+        "torch",
+        TOOLS
+        + """
+model = network()
+freeze(model, model.layers[-1])
+noisy, logits = count(model), set()
+with fast_convolutions():
+    for _ in range(3):
+        logits.add(float(model(images, training=True)[0, 0]))
+rates = named(model, "Dropout")[0]
+rates.rate = 0.0
+first = named(model, "BatchNormalization")[0]
+first.trainable = True  # its statistics, and what comes after them
+learning, off = count(model), differs(model)
+moved = first.moving_mean.numpy()
+step(model, True)
+moved = np.abs(first.moving_mean.numpy() - moved).max()
+plain = keras.Input((16, 16, 3))
+x = layers.BatchNormalization(center=False, scale=False)(layers.Conv2D(4, 3)(plain))  # nothing for a gradient
+x = layers.BatchNormalization(trainable=False)(layers.Conv2D(4, 3)(x))
+bare = keras.Model(plain, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+bare.layers[1].trainable = bare.layers[3].trainable = False
+give(noisy=noisy, different=len(logits), learning=learning, off=off, moved=float(moved), bare=count(bare),
+     bare_off=differs(bare))
+""",
+    )
+    assert found["noisy"] == 6 and found["different"] == 3
+    assert found["learning"] == 1 and found["off"] < 1e-5 and found["moved"] > 1e-3  # the stem without its statistics
+    assert found["bare"] == 2 and found["bare_off"] < 1e-5
+
+
+def test_gradients_that_go_through_frozen_layers_are_kept():
+    """Gradients of the images, of a layer below frozen ones, of weights in a StatelessScope; a frozen model inside."""
+    found = in_backend(
+        "torch",
+        TOOLS
+        + """
+model = quiet()
+freeze(model)
+def saliency(fast):
+    values = torch.tensor(images, requires_grad=True)
+    with fast_convolutions() if fast else contextlib.nullcontext():
+        keras.ops.sum(model(values, training=True)[:, 0]).backward()
+    return values.grad.numpy()
+pixels = far(saliency(True), saliency(False))
+named(model, "Conv2D")[0].trainable = True
+below = differs(model)
+
+named(model, "Conv2D")[0].trainable = False
+model.layers[-1].trainable = True
+step(model, True)
+def scoped(fast):
+    doubled = [(v, v.value.detach() * 2) for v in model.variables if "seed" not in v.path]
+    with fast_convolutions() if fast else contextlib.nullcontext(), keras.StatelessScope(doubled):
+        return model(images, training=True).detach().numpy()
+scope = far(scoped(True), scoped(False))
+
+inner = quiet()
+freeze(inner)
+outer = keras.Sequential([inner, layers.Dense(3)])
+outer.build((None, 16, 16, 3))
+head = differs(outer)
+give(pixels=pixels, below=below, scope=scope, inner=count(inner), head=head)
+""",
+    )
+    assert max(found["pixels"], found["below"], found["scope"], found["head"]) < 1e-5
+    assert found["inner"] == 6
