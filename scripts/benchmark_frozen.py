@@ -6,11 +6,12 @@ Every measurement runs in a process of its own, and trains the same head, on the
 random crop and a flip of each image in each epoch. `timm` keeps its backbone in eval mode and out of the gradients,
 and does not score the held-out rows; kcomp does, after every epoch, and writes its run. Counted is the stage alone:
 without imports, the model's making and the last prediction, but with compiling and, where it is cold, with computing
-the features. `cold` starts with no features on the disk, `warm` finds them; JAX's compilations are kept from a first,
-uncounted run in either case.
+the features. `cold` starts with no features and no decoded images on the disk, `warm` finds them; compilations are kept
+from a first, uncounted run. Medians of the rounds, quartiles in brackets.
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmark import spread
 
 CROP = (0.5, 1.0)  # smallest and largest share of an image
 
@@ -157,24 +160,50 @@ def measure(options, what, backend, views=None, cache=None):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(options):
-    """Print a row for each measurement, and its ratio to timm's."""
-    found = {"timm": measure(options, "timm", "torch")}
+def emptied(cache, measured):
+    """A measurement that begins with no features and no decoded images in the cache."""
+
+    def run():
+        for kept in ("features", "decoded"):
+            shutil.rmtree(cache / kept, ignore_errors=True)
+        return measured()
+
+    return run
+
+
+def contestants(options, folder):
+    """{name: a function that measures once}, in the order in which a round calls them."""
+    found = {"timm": functools.partial(measure, options, "timm", "torch")}
     for backend in options.backends.split(","):
+        cache = folder / backend
         if not options.no_plain:
-            found[f"{backend}, on images"] = measure(options, "kcomp", backend)
+            found[f"{backend}, on images"] = emptied(
+                cache, functools.partial(measure, options, "kcomp", backend, None, cache)
+            )
         for views in (1, options.epochs):
-            with tempfile.TemporaryDirectory() as folder:
-                cache = Path(folder)
-                measure(options, "kcomp", backend, views, cache)  # for JAX's compilations
-                for kept in ("features", "decoded"):
-                    shutil.rmtree(cache / kept, ignore_errors=True)
-                for state in ("cold", "warm"):
-                    name = f"{backend}, cache_views={views}, {state}"
-                    found[name] = measure(options, "kcomp", backend, views, cache)
-    for name, one in found.items():
-        one["ratio"] = found["timm"]["stage"] / one["stage"]
-        print(f"{name:<32} {one['stage']:8.2f} s   {one['ratio']:6.1f} times timm's speed   {one['rows']} rows")
+            measured = functools.partial(measure, options, "kcomp", backend, views, cache)
+            found[f"{backend}, {views} view{'s' * (views > 1)}, cold"] = emptied(cache, measured)
+            found[f"{backend}, {views} view{'s' * (views > 1)}, warm"] = measured
+    return found
+
+
+def compare(options):
+    """Print a row for each measurement: seconds, and how many times as fast as timm in the same round."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked = contestants(options, Path(folder))
+        for name in asked:
+            if name.endswith(("cold", "images")):
+                asked[name]()  # uncounted: compiles JAX's programs and Numba's loops
+        found = {name: [] for name in asked}
+        for number in range(options.rounds):
+            for name, once in asked.items():
+                found[name].append(once())
+            print(f"  round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+    print("| | seconds | times timm's speed |\n|---|---|---|")
+    for name, each in found.items():
+        seconds = [one["stage"] for one in each]
+        ratios = [base["stage"] / one for base, one in zip(found["timm"], seconds, strict=True)]
+        print(f"| {name} | {spread(seconds, 1)} | {spread(ratios, 1)} |")
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
 
@@ -187,6 +216,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows", type=int, default=0, help="only so many rows of the table; 0 takes all")
     parser.add_argument("--backends", default="jax,torch")
+    parser.add_argument("--rounds", type=int, default=1, help="each measures everything once; ratios are of one round")
     parser.add_argument("--no-plain", action="store_true", help="do not time kcomp without cache_views")
     parser.add_argument("--json", help="write the numbers there")
     parser.add_argument("--measure", choices=("timm", "kcomp"), help=argparse.SUPPRESS)

@@ -166,8 +166,17 @@ freeze(inner)
 outer = keras.Sequential([inner, layers.Dense(3)])
 outer.build((None, 16, 16, 3))
 head = differs(outer)
-give(pixels=pixels, below=below, scope=scope, inner=count(inner), head=head)
+
+named(inner, "Dropout")[0].rate = 0.5  # moves its seeds at each step
+start = keras.Input((16, 16, 3))
+x = layers.RandomFlip()(start)
+outer = keras.Model(start, layers.Dense(3)(inner(layers.Conv2D(3, 1, trainable=False)(x))))
+step(outer, True)
+again, original = [], Folded.fold
+Folded.fold = lambda self: again.append(1) or original(self)
+step(outer, True)
+give(again=len(again), outer=count(outer), pixels=pixels, below=below, scope=scope, inner=count(inner), head=head)
 """,
     )
     assert max(found["pixels"], found["below"], found["scope"], found["head"]) < 1e-5
-    assert found["inner"] == 6
+    assert found["inner"] == 6 and found["outer"] == 1 and found["again"] == 0

@@ -41,6 +41,7 @@ class Folded:
 
     def __init__(self, layers: list[Any]) -> None:
         zeros = layers.pop(0).padding if type(layers[0]) is keras.layers.ZeroPadding2D else ((0, 0), (0, 0))
+        self.layers = layers
         self.layer, *others = layers
         self.zeros: Padding = zeros
         linear = self.layer.activation is keras.activations.linear
@@ -109,6 +110,7 @@ class Excited:
 
     def __init__(self, start: Folded, excitation: Excitation) -> None:
         self.start, self.excitation = start, excitation
+        self.layers = [*start.layers, excitation.first, excitation.second]
         self.take()
 
     def fold(self) -> None:

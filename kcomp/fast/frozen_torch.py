@@ -1,78 +1,68 @@
 """Training on PyTorch with frozen layers: those below all that learns are folded as for prediction."""
 
-import importlib
 import weakref
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import torch
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from kcomp.fast.excitation import Excitation
+from kcomp.fast.folding_torch import Excited, Folded
 from kcomp.fast.inference_torch import again, folded
 from kcomp.fast.layers import value_of
 from kcomp.fast.pairs import Pair
 from kcomp.fast.straight import Plan, plan_of, run_straight
 
-_known: "weakref.WeakKeyDictionary[Any, Known]" = weakref.WeakKeyDictionary()
+_known: "weakref.WeakKeyDictionary[Any, FrozenFolded]" = weakref.WeakKeyDictionary()
 
 
 def run_frozen_folded(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
     """What a functional model's `call` returns, or None where only Keras's own will do."""
-    plain = not training or getattr(inputs, "requires_grad", False) or in_stateless_scope()
+    plain = not training or getattr(inputs, "requires_grad", False) or in_stateless_scope()  # which has other weights
     return run_straight(plan_of if plain else frozen_folded, model, inputs, training, mask, **others)
 
 
-def in_stateless_scope() -> bool:
-    """Whether a keras.StatelessScope gives variables other values than they keep."""
-    return bool(importlib.import_module("keras.src.backend").in_stateless_scope())
+class FrozenFolded:
+    """A plan whose frozen steps are folded, with what tells whether that is still so."""
 
-
-@dataclass
-class Known:
-    """The last folded plan of a model: all its tensors and normalisations, which of them learned then, the tensors that
-    were folded, and how often these had been changed."""
-
-    tensors: list[Any]
-    normalisations: list[Any]
-    learned: list[bool]
-    kept: list[Any]
-    versions: list[int]
-    plan: Plan
+    def __init__(self, plan: Plan) -> None:
+        frozen = frozen_steps(plan)
+        layers = [layer for step in plan.steps for layer in all_layers(step.operation)]
+        self.normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+        self.tensors = [tensor for step in plan.steps for tensor in tensors_of(step.operation)]
+        self.learned = self.learns()
+        with torch.no_grad():
+            self.plan = folded(plan, lambda step: id(step) in frozen)
+        taken = [step.operation for step in self.plan.steps if isinstance(step.operation, Folded | Excited)]
+        self.kept = [tensor for one in taken for layer in one.layers for tensor in tensors_of(layer)]
+        self.versions = self.changes()
 
     def learns(self) -> list[bool]:
         return [tensor.requires_grad for tensor in self.tensors] + [one.trainable for one in self.normalisations]
 
     def changes(self) -> list[int]:
-        return [tensor._version for tensor in self.kept]
+        return [tensor._version for tensor in self.kept]  # PyTorch counts updates
+
+    def follow(self) -> None:
+        """Fold again where weights were assigned or loaded since."""
+        if self.versions != (versions := self.changes()):
+            with torch.no_grad():
+                again(self.plan)
+            self.versions = versions
 
 
 def frozen_folded(model: Any) -> Plan | None:
-    """The plan of a model for training with the weights, and what of them learns, as they are now."""
+    """The plan of a model for training with the weights, and what of them learns, as they are now; None where it has
+    no plan."""
     known = _known.get(model)
     if known is None or known.learned != known.learns():
         plan = plan_of(model)
         if plan is None:
             return None
-        known = _known[model] = fold_frozen(plan)
-    elif known.versions != (versions := known.changes()):
-        with torch.no_grad():
-            again(known.plan)
-        known.versions = versions
+        known = _known[model] = FrozenFolded(plan)
+    known.follow()
     return known.plan
-
-
-def fold_frozen(plan: Plan) -> Known:
-    frozen = frozen_steps(plan)
-    with torch.no_grad():
-        found = folded(plan, lambda step: id(step) in frozen)
-    layers = [layer for step in plan.steps for layer in all_layers(step.operation)]
-    normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    kept = [tensor for step in plan.steps if id(step) in frozen for tensor in tensors_of(step.operation)]
-    tensors = [tensor for step in plan.steps for tensor in tensors_of(step.operation)]
-    known = Known(tensors, normalisations, [], kept, [], found)
-    known.learned, known.versions = known.learns(), known.changes()
-    return known
 
 
 def frozen_steps(plan: Plan) -> set[int]:
