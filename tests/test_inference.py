@@ -125,6 +125,47 @@ give(loss=abs(fast[0] - plain[0]), gradients=far(fast[1], plain[1]), statistics=
     assert found["loss"] < 1e-5 and found["gradients"] < 1e-4 and found["statistics"] < 1e-6
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_runs_straight_and_rounds_as_keras_does(policy):
+    """A layer that keeps float32 is called by Keras, which casts for it; weights and their gradients stay float32."""
+    found = in_backend(
+        "torch",
+        NETWORK.replace("layers.Dense(3)", 'layers.Dense(3, dtype="float32", name="logits")')
+        + """
+import contextlib, torch
+from kcomp.fast.straight import plan_of
+labels = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
+images = images / 255
+
+def run(policy, fast):
+    keras.config.set_dtype_policy(policy)
+    model = network()
+    model.layers[1].scale = 1.0
+    model.layers[[type(layer).__name__ for layer in model.layers].index("Dropout")].rate = 0.0
+    for variable in model.trainable_variables:
+        variable.assign(variable * 0.3)
+    with fast_convolutions() if fast else contextlib.nullcontext():
+        logits = predict.forward_of(model)(images) if fast else keras.ops.convert_to_numpy(model(images, training=False))
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)(labels, model(images, training=True))
+        loss.backward()
+    grads = [v.value.grad for v in model.trainable_variables]
+    return model, logits, float(loss.detach()), torch.cat([g.ravel() for g in grads]).numpy(), {str(g.dtype) for g in grads}
+
+exact, plain, fast = run("float32", False), run(sys.argv[1], False), run(sys.argv[1], True)
+steps = plan_of(fast[0]).steps
+give(keras=[step.operation.name for step in steps if not step.direct], types=[str(fast[1].dtype), *fast[4]],
+     logits=[far(fast[1], plain[1]), far(plain[1], exact[1])], loss=[abs(fast[2] - plain[2]), abs(plain[2] - exact[2])],
+     gradients=[far(fast[3], plain[3]), far(plain[3], exact[3])])
+""",
+        policy,
+    )
+    assert found["types"] == ["float32", "torch.float32"]
+    assert found["keras"][-1] == "logits" and len(found["keras"]) == 2  # and the first, to which float32 comes
+    for name in ("logits", "loss", "gradients"):
+        ours, rounding = found[name]
+        assert ours < 0.02 and ours <= 4 * rounding + 1e-4, (name, ours, rounding)
+
+
 def test_what_needs_keras_own_call_gets_it():
     """Masks, several inputs, mixed precision and layers with layers inside."""
     found = in_backend(

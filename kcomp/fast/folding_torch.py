@@ -7,12 +7,13 @@ from typing import Any
 
 import keras
 import torch
+from keras.src.backend import AutocastScope
 from torch.nn import functional
 
 from kcomp.fast.convolve_torch import convolve, convolve_packed, packed, times_matrix
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.excitation_torch import silu_excited
-from kcomp.fast.layers import is_depthwise, padding_of, value_of
+from kcomp.fast.layers import as_type, is_depthwise, padding_of, value_of
 from kcomp.fast.loops_torch import exported
 from kcomp.fast.silu_torch import silu_in_place
 
@@ -55,13 +56,16 @@ class Folded:
         self.fold()
 
     def fold(self) -> None:
-        """Take the weights as they are now."""
-        kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
+        """Take the weights as they are now; in mixed precision the products are rounded, not the factors."""
+        with AutocastScope(None):
+            kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
         if is_depthwise(self.layer):
             kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
             self.groups = kernel.shape[-1]
         if self.normalisation is not None:
             kernel = kernel * self.take(self.normalisation)
+        kernel = as_type(kernel, self.layer.compute_dtype)
+        self.bias = as_type(self.bias, self.layer.compute_dtype)
         self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
         self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
 
@@ -120,7 +124,8 @@ class Excited:
 
     def take(self) -> None:
         both = self.excitation.first, self.excitation.second
-        found = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
+        with AutocastScope(None):
+            found = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
         self.weights = [weight.contiguous() for weight in found]
 
     def call(self, images: Any) -> Any:

@@ -5,6 +5,7 @@ Keras spends about half a millisecond on each layer call: converting arguments, 
 whose call needs none of this is called directly, any other one as Keras would.
 """
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend import AutocastScope
 
 from kcomp.fast.excitation import excited
 from kcomp.fast.pairs import paired
@@ -22,7 +24,8 @@ _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionar
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a model with one input and one output, in an order in which they can be run."""
+    """The steps of a model with one input and one output, in an order in which they can be run; in mixed precision
+    with the type that its weights are cast to."""
 
     steps: tuple[Step, ...]
     size: int
@@ -30,6 +33,7 @@ class Plan:
     result: int
     dtype: str
     rank: int
+    autocast: str | None = None
 
     def run(self, inputs: Any, training: bool | None) -> Any:
         """The model's output for these inputs, or None where they have another rank than the model's, or a mask.
@@ -41,15 +45,16 @@ class Plan:
             return None
         values: list[Any] = [None] * self.size
         values[self.source] = inputs
-        for step in self.steps:
-            found = call(step, values, training)
-            if len(step.outputs) == 1:
-                values[step.outputs[0]] = found
-            else:
-                for slot, value in zip(step.outputs, keras.tree.flatten(found), strict=True):
-                    values[slot] = value
-            for slot in step.done:
-                values[slot] = None
+        with AutocastScope(self.autocast) if self.autocast else contextlib.nullcontext():
+            for step in self.steps:
+                found = call(step, values, training)
+                if len(step.outputs) == 1:
+                    values[step.outputs[0]] = found
+                else:
+                    for slot, value in zip(step.outputs, keras.tree.flatten(found), strict=True):
+                        values[slot] = value
+                for slot in step.done:
+                    values[slot] = None
         return values[self.result]
 
 
@@ -101,11 +106,12 @@ def make_plan(model: Any) -> Plan | None:
             continue
         for tensor in node.outputs:
             slots.setdefault(id(tensor), len(slots))
-        steps.append(step_of(node, slots, model.compute_dtype))
+        steps.append(step_of(node, slots, model))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
     steps = list(with_last_uses(excited(paired(steps, result)), result))
-    return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape))
+    autocast = model.compute_dtype if model.compute_dtype != model.variable_dtype else None
+    return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape), autocast)
 
 
 def masks(layer: Any) -> bool:
@@ -115,7 +121,7 @@ def masks(layer: Any) -> bool:
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
 
 
-def step_of(node: Any, slots: dict[int, int], dtype: str) -> Step:
+def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
     operation = node.operation
 
     training = bool(getattr(operation, "_call_has_training_arg", False))
@@ -132,15 +138,15 @@ def step_of(node: Any, slots: dict[int, int], dtype: str) -> Step:
             if value is not None and (training or name != "training")  # which Keras takes from any call
         },
         tuple(slots[id(tensor)] for tensor in node.outputs),
-        direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors], dtype),
+        direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors], model),
         training=training,
     )
 
 
-def is_direct(operation: Any, dtypes: list[str], dtype: str) -> bool:
-    """Whether nothing of Keras's `__call__` matters to this operation: Keras's own, without layers inside, in the one
-    precision that its inputs and the whole model (`dtype`) have, and neither quantized, rematerialised nor regularised
-    by what it returns."""
+def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
+    """Whether nothing of Keras's `__call__` matters to this operation: Keras's own, without layers inside, of the
+    precision of its inputs and the whole model, and neither quantized, rematerialised nor regularised by what it
+    returns."""
     if not type(operation).__module__.startswith("keras."):
         return False
     if not isinstance(operation, keras.layers.Layer):
@@ -148,8 +154,10 @@ def is_direct(operation: Any, dtypes: list[str], dtype: str) -> bool:
     return (
         operation.built
         and not list(operation._flatten_layers(include_self=False))
-        and operation.compute_dtype == operation.variable_dtype == dtype  # else Keras casts weights around the call
-        and all(dtype == operation.input_dtype for dtype in dtypes)
+        and operation.compute_dtype == model.compute_dtype
+        and operation.variable_dtype == model.variable_dtype
+        and operation.autocast  # where it is not set, Keras does not cast the weights
+        and all(operation.input_dtype == dtype for dtype in dtypes)
         and operation.quantization_mode is None
         and getattr(operation, "activity_regularizer", None) is None
         and not getattr(operation, "_remat_mode", None)
