@@ -11,6 +11,7 @@ TOOLS = (
     + """
 import contextlib, torch
 from kcomp.fast.folding_torch import Excited, Folded
+from kcomp.fast import frozen_torch
 from kcomp.fast.frozen_torch import frozen_folded
 labels = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
 
@@ -180,3 +181,33 @@ give(again=len(again), outer=count(outer), pixels=pixels, below=below, scope=sco
     )
     assert max(found["pixels"], found["below"], found["scope"], found["head"]) < 1e-5
     assert found["inner"] == 6 and found["outer"] == 1 and found["again"] == 0
+
+
+def test_mixed_precision_notices_what_is_unfrozen_and_assigned():
+    """Keras casts weights around the call; their copies would not follow them."""
+    found = in_backend(
+        "torch",
+        TOOLS
+        + """
+keras.config.set_dtype_policy("mixed_bfloat16")
+images = images / 255
+model = quiet()
+named(model, "Rescaling")[0].scale = 1.0
+for variable in model.trainable_variables:
+    variable.assign(variable * 0.3)
+freeze(model, model.layers[-1])
+losses = [step(model, True, images)[0]]
+with keras.src.backend.AutocastScope(None):
+    first = count(model)
+named(model, "Conv2D")[0].kernel.assign(-named(model, "Conv2D")[0].kernel)
+losses += [step(model, True, images)[0], step(model, False, images)[0]]
+freeze(model, *named(model, "Conv2D"))
+unfrozen = [far(one, other) for one, other in zip(*(step(model, fast, images) for fast in (True, False)))]
+held = sum(any(tensor is one.value for one in model.variables) for tensor in frozen_torch._known[model].tensors)
+give(losses=losses, first=first, last=count(model), unfrozen=unfrozen, held=held, all=len(frozen_torch._known[model].tensors))
+""",
+    )
+    before, after, plain = found["losses"]
+    assert abs(after - plain) < 0.01 < abs(before - plain)
+    assert found["first"] == 6 and found["last"] == 0 and found["held"] == found["all"] > 20
+    assert found["unfrozen"][0] < 0.01 and found["unfrozen"][1] < 0.05

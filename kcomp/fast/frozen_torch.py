@@ -5,12 +5,14 @@ from typing import Any
 
 import keras
 import torch
+from keras.src.backend import AutocastScope
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.folding_torch import Excited, Folded
 from kcomp.fast.inference_torch import again, folded
 from kcomp.fast.layers import value_of
+from kcomp.fast.loops_torch import transformed
 from kcomp.fast.pairs import Pair
 from kcomp.fast.straight import Plan, plan_of, run_straight
 
@@ -19,7 +21,8 @@ _known: "weakref.WeakKeyDictionary[Any, FrozenFolded]" = weakref.WeakKeyDictiona
 
 def run_frozen_folded(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
     """What a functional model's `call` returns, or None where only Keras's own will do."""
-    plain = not training or getattr(inputs, "requires_grad", False) or in_stateless_scope()  # which has other weights
+    differentiated = getattr(inputs, "requires_grad", False) or transformed()
+    plain = not training or differentiated or in_stateless_scope()  # which has other weights
     return run_straight(plan_of if plain else frozen_folded, model, inputs, training, mask, **others)
 
 
@@ -60,7 +63,8 @@ def frozen_folded(model: Any) -> Plan | None:
         plan = plan_of(model)
         if plan is None:
             return None
-        known = _known[model] = FrozenFolded(plan)
+        with AutocastScope(None):  # else the weights' values are cast copies, which do not follow them
+            known = _known[model] = FrozenFolded(plan)
     known.follow()
     return known.plan
 
