@@ -197,19 +197,30 @@ class Wrapped(layers.Layer):
         return self.inner(values, training=training) + (1.0 if training else 0.0)
 
 nested = keras.Model(one, Wrapped()(keras.Sequential([layers.Dense(3)])(one)))
+named = keras.Input((8, 8, 4))
+normed = keras.Model(named, layers.LayerNormalization()(layers.Conv2D(4, 3)(named)))
+normed = all(step.direct for step in plan_of(normed).steps)
+keras.config.set_dtype_policy("mixed_bfloat16")
+shifted = layers.Add()([layers.Conv2D(4, 3)(named), np.ones((1, 6, 6, 4), "float32")])
+constant = keras.Model(named, layers.Conv2D(4, 3)(shifted))
+pixels = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
+with fast_convolutions():
+    constant = str(constant(pixels, training=True).dtype)
+keras.config.set_dtype_policy("float32")
 with_dtype = keras.Model(one, layers.Dense(3, dtype="mixed_bfloat16")(one))
 x = np.ones((2, 4), "float32")
 with fast_convolutions():
     noisy = keras.ops.convert_to_numpy(nested(x, training=True)) - keras.ops.convert_to_numpy(nested(x, training=False))
 give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x), nested=same(nested, x),
-     precision=same(with_dtype, x), training=bool(np.abs(noisy).max() >= 0.5))
+     precision=same(with_dtype, x), training=bool(np.abs(noisy).max() >= 0.5),
+     normed=normed, constant=constant)
 """,
     )
     assert found["masked"] == [True, False]
     assert found["twofold"] == [True, False]
     assert found["nested"] == [True, True]
     assert found["precision"] == [True, True]
-    assert found["training"]
+    assert found["training"] and found["normed"] and found["constant"] == "torch.bfloat16"
 
 
 def test_folding_keeps_what_two_layers_share_and_pads_as_keras_does():

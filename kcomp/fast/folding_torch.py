@@ -33,6 +33,11 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
     return None
 
 
+def differentiated(*values: Any) -> bool:
+    """Whether gradients are to go back through what is made of these."""
+    return torch.is_grad_enabled() and any(value.requires_grad for value in values)
+
+
 class Folded:
     """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
 
@@ -41,19 +46,25 @@ class Folded:
     """
 
     def __init__(self, layers: list[Any]) -> None:
+        self.layers = list(layers)
         zeros = layers.pop(0).padding if type(layers[0]) is keras.layers.ZeroPadding2D else ((0, 0), (0, 0))
-        self.layers = layers
         self.layer, *others = layers
         self.zeros: Padding = zeros
-        linear = self.layer.activation is keras.activations.linear
-        self.activation = None if linear else self.layer.activation
-        self.normalisation = None
+        self.normalisation: Any = None
+        self.after: Any = None
         for layer in others:
             if type(layer) is keras.layers.BatchNormalization:
                 self.normalisation = layer
             elif type(layer) is not keras.layers.Dropout:
-                self.activation = in_place(layer) or layer.call
+                self.after = layer
         self.fold()
+
+    @property
+    def activation(self) -> Callable[[Any], Any] | None:
+        """What is done to the convolution's output, by the layers as they are: theirs may have been set since."""
+        if self.after is not None:
+            return in_place(self.after) or self.after.call
+        return None if self.layer.activation is keras.activations.linear else self.layer.activation
 
     def fold(self) -> None:
         """Take the weights as they are now; in mixed precision the products are rounded, not the factors."""
@@ -79,8 +90,16 @@ class Folded:
         return scale
 
     def call(self, images: Any) -> Any:
-        outputs = self.convolved(images)
-        return outputs if self.activation is None else self.activation(outputs)
+        if differentiated(images):
+            return self.plainly(images)
+        outputs, activation = self.convolved(images), self.activation
+        return outputs if activation is None else activation(outputs)
+
+    def plainly(self, images: Any) -> Any:
+        """By the layers one after the other, through which gradients go."""
+        for layer in self.layers:
+            images = layer.call(images, training=False) if layer is self.normalisation else layer.call(images)
+        return images
 
     def convolved(self, images: Any) -> Any:
         """What the activation is to be given."""
@@ -129,6 +148,8 @@ class Excited:
         self.weights = [weight.contiguous() for weight in found]
 
     def call(self, images: Any) -> Any:
+        if differentiated(images):
+            return self.excitation.gated(self.start.plainly(images))
         outputs = self.start.convolved(images)
         if self.excitation.usual and silu_excited(outputs, *self.weights):
             return outputs
@@ -144,7 +165,7 @@ class Overwriting:
 
     def call(self, values: Any) -> Any:
         first, *others = values
-        if not all(spreads(other.shape, first.shape) for other in others):
+        if differentiated(*values) or not all(spreads(other.shape, first.shape) for other in others):
             return self.layer.call(values)
         return functools.reduce(self.change, others, first)
 

@@ -21,13 +21,16 @@ _known: "weakref.WeakKeyDictionary[Any, FrozenFolded]" = weakref.WeakKeyDictiona
 
 def run_frozen_folded(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
     """What a functional model's `call` returns, or None where only Keras's own will do."""
-    differentiated = getattr(inputs, "requires_grad", False) or transformed()
-    plain = not training or differentiated or in_stateless_scope()  # which has other weights
+    scoped = in_stateless_scope()  # there the weights are others
+    plain = not training or getattr(inputs, "requires_grad", False) or transformed() or scoped
     return run_straight(plan_of if plain else frozen_folded, model, inputs, training, mask, **others)
 
 
 class FrozenFolded:
-    """A plan whose frozen steps are folded, with what tells whether that is still so."""
+    """A plan whose frozen steps are folded, with what tells whether that is still so.
+
+    Weights are followed that are assigned, loaded or changed in place, not tensors put in their place (`.data`, LoRA).
+    """
 
     def __init__(self, plan: Plan) -> None:
         frozen = frozen_steps(plan)
@@ -70,7 +73,8 @@ def frozen_folded(model: Any) -> Plan | None:
 
 
 def frozen_steps(plan: Plan) -> set[int]:
-    """The steps, by `id`, that give in training what they give in inference and to which no gradient goes back."""
+    """The steps, by `id`, that give in training what they give in inference, with no layer that learns below them. What
+    no layer knows of (a variable that a Lambda takes from outside) is seen when they are called."""
     still, found = {plan.source}, set()
     for step in plan.steps:
         if not still.issuperset(step.reads) or any(tensor.requires_grad for tensor in tensors_of(step.operation)):

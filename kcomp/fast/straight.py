@@ -138,9 +138,15 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
             if value is not None and (training or name != "training")  # which Keras takes from any call
         },
         tuple(slots[id(tensor)] for tensor in node.outputs),
-        direct=is_direct(operation, [tensor.dtype for tensor in node.input_tensors], model),
+        direct=is_direct(operation, dtypes_in(node.arguments), model),
         training=training,
     )
+
+
+def dtypes_in(arguments: Any) -> list[str]:
+    """The types of the tensors among a call's arguments, constants included."""
+    found = keras.tree.flatten((arguments.args, arguments.kwargs))
+    return [keras.backend.standardize_dtype(value.dtype) for value in found if hasattr(value, "dtype")]
 
 
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
@@ -156,7 +162,7 @@ def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
         and not list(operation._flatten_layers(include_self=False))
         and operation.compute_dtype == model.compute_dtype
         and operation.variable_dtype == model.variable_dtype
-        and operation.autocast  # where it is not set, Keras does not cast the weights
+        and (operation.autocast or model.compute_dtype == model.variable_dtype)  # without it, weights are not cast
         and all(operation.input_dtype == dtype for dtype in dtypes)
         and operation.quantization_mode is None
         and getattr(operation, "activity_regularizer", None) is None
