@@ -174,6 +174,7 @@ def test_what_needs_keras_own_call_gets_it():
 import keras, numpy as np
 from keras import layers
 from kcomp.fast.convolution import fast_convolutions
+from kcomp.fast.inference_torch import inference_of
 from kcomp.fast.straight import plan_of
 
 def same(model, *values):
@@ -206,6 +207,8 @@ constant = keras.Model(named, layers.Conv2D(4, 3)(shifted))
 pixels = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
 with fast_convolutions():
     constant = str(constant(pixels, training=True).dtype)
+    small = keras.Model(one, layers.Dense(3)(layers.Dense(3)(one)))  # the second is called directly, without Keras's casts
+    casts = [str(inference_of(small)(np.ones((2, 4), "float32")).dtype), plan_of(small).steps[1].direct]
 keras.config.set_dtype_policy("float32")
 with_dtype = keras.Model(one, layers.Dense(3, dtype="mixed_bfloat16")(one))
 x = np.ones((2, 4), "float32")
@@ -213,7 +216,7 @@ with fast_convolutions():
     noisy = keras.ops.convert_to_numpy(nested(x, training=True)) - keras.ops.convert_to_numpy(nested(x, training=False))
 give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x), nested=same(nested, x),
      precision=same(with_dtype, x), training=bool(np.abs(noisy).max() >= 0.5),
-     normed=normed, constant=constant)
+     normed=normed, constant=constant, casts=casts)
 """,
     )
     assert found["masked"] == [True, False]
@@ -221,6 +224,7 @@ give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x),
     assert found["nested"] == [True, True]
     assert found["precision"] == [True, True]
     assert found["training"] and found["normed"] and found["constant"] == "torch.bfloat16"
+    assert found["casts"] == ["torch.bfloat16", True]
 
 
 def test_folding_keeps_what_two_layers_share_and_pads_as_keras_does():
