@@ -5,7 +5,8 @@
 
 EfficientNet-B0 from random weights, 10 classes, AdamW, everything trained, batch normalisation learning, float32. Each
 contestant lives in a process of its own with the same threads, gets the same batches from memory, and works while the
-others wait; the order changes with each round. A ratio is that of one round, to timm eager channels_last in it. Under
+others wait; the order changes with each round. A ratio is that of one round, to timm eager channels_last in it. Before,
+each starts four times with no other there: the first start may compile, the later ones find that in its cache. Under
 --json, "torch" and "jax" have the median ratios at the first size and batch, "rows" has everything.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+STARTS = 4  # of each contestant, alone; the first is told apart
 CONTESTANTS = {
     "timm": "timm, eager, channels_last",
     "timm-compile": "timm, torch.compile",
@@ -183,7 +185,10 @@ def peak_memory():
 
 
 class Contestant:
-    """A process that trains and predicts when asked."""
+    """A process that trains and predicts when asked.
+
+    start: seconds, `built` for imports and the network, `first_step` for the first step alone, with what it compiles.
+    """
 
     def __init__(self, name, size, batch, precision, program=__file__):
         self.name, self.batch = name, batch
@@ -192,7 +197,6 @@ class Contestant:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.start = self.read()
         self.peak = 0.0
-        self.counts = {kind: self.count_for(kind) for kind in ("train", "predict")}
 
     def read(self):
         for line in self.process.stdout:
@@ -220,30 +224,32 @@ class Contestant:
 
 def interleaved(contestants, rounds):
     """Images a second of each round, {(name, "train" or "predict"): [...]}, in another order each round."""
-    speeds = {(one.name, kind): [] for one in contestants for kind in ("train", "predict")}
+    counts = {(one.name, kind): one.count_for(kind) for one in contestants for kind in ("train", "predict")}
+    speeds = {asked: [] for asked in counts}
     order = random.Random(0)
     for number in range(rounds):
         for kind in ("train", "predict"):
             for one in order.sample(contestants, len(contestants)):
-                speeds[one.name, kind].append(one.ask(kind, one.counts[kind]))
+                speeds[one.name, kind].append(one.ask(kind, counts[one.name, kind]))
         print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return speeds
 
 
 def compare(names, size, batch, rounds, precision):
-    """One row a contestant: images a second and ratios to timm of every round, start, peak memory.
-
-    built: seconds for imports and the network; first_step: for the first step alone, whatever is compiled in it.
-    """
-    contestants = []
-    for name in names:
-        print(f"  {CONTESTANTS[name]} ...", file=sys.stderr, flush=True)
-        contestants.append(Contestant(name, size, batch, precision))
+    """One row a contestant: images a second and ratios to timm of every round, every start, peak memory."""
+    starts = {name: [] for name in names}
+    for _ in range(STARTS):
+        for name in names:
+            print(f"  {CONTESTANTS[name]} starts", file=sys.stderr, flush=True)
+            alone = Contestant(name, size, batch, precision)
+            starts[name].append(alone.start)
+            alone.close()
+    contestants = [Contestant(name, size, batch, precision) for name in names]
     speeds = interleaved(contestants, rounds)
     rows = []
     for one in contestants:
-        row = {"name": one.name, "size": size, "batch": batch, "precision": precision, **one.start}
-        row["peak_mib"] = one.peak
+        row = {"name": one.name, "size": size, "batch": batch, "precision": precision, "peak_mib": one.peak}
+        row |= {part: [start[part] for start in starts[one.name]] for part in ("built", "first_step")}
         for kind in ("train", "predict"):
             row[kind] = speeds[one.name, kind]
             row[f"{kind}_ratio"] = [a / b for a, b in zip(row[kind], speeds["timm", kind], strict=True)]
@@ -258,7 +264,7 @@ def spread(values, digits):
 
 
 def markdown(rows):
-    """A table: medians with the quartiles around them."""
+    """A table: medians with the quartiles around them; of starts the first, then the later ones."""
     header = ["", "px", "batch", "train, images/s", "ratio", "predict, images/s", "ratio"]
     header += ["imports and network, s", "first step, s", "peak, MiB"]
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
@@ -266,7 +272,8 @@ def markdown(rows):
         cells = [CONTESTANTS[row["name"]], row["size"], row["batch"]]
         for kind in ("train", "predict"):
             cells += [spread(row[kind], 0), spread(row[f"{kind}_ratio"], 2)]
-        cells += [f"{row['built']:.1f}", f"{row['first_step']:.1f}", f"{row['peak_mib']:.0f}"]
+        cells += [f"{first:.1f}, then {spread(later, 1)}" for first, *later in (row["built"], row["first_step"])]
+        cells.append(f"{row['peak_mib']:.0f}")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
