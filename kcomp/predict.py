@@ -61,13 +61,23 @@ def forward_of(network: keras.Model) -> Forward:
     The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
     it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
     compiled anew at each stage. Equal networks share one program (models.programs). On PyTorch batch normalisation
-    disappears into convolutions, as that of frozen layers does in training.
+    disappears into convolutions.
     """
+    run = on_device(network)
     if keras.backend.backend() == "torch":
+        return lambda images: run(images).cpu().numpy()
+    return lambda images: np.asarray(run(images), np.float32)
+
+
+def on_device(network: keras.Model) -> Callable[[Any], Any]:
+    """The same, but its float32 results stay on the device; layers after them may learn, the network does not."""
+    if keras.backend.backend() == "torch":
+        import torch
+
         from kcomp.fast.inference_torch import inference_of
 
         run_torch = inference_of(network)
-        return lambda images: run_torch(images).float().cpu().numpy()
+        return lambda images: run_torch(images).to(torch.float32, copy=True)  # no tensor of inference mode any more
     import jax
 
     from kcomp.models.programs import kept
@@ -80,4 +90,4 @@ def forward_of(network: keras.Model) -> Forward:
 
     sole = keras.distribution.distribution() is None
     run = kept(compute, lambda _: description.forward(network)) if sole else jax.jit(compute)
-    return lambda images: np.asarray(run([variable.value for variable in variables], images), np.float32)
+    return lambda images: run([variable.value for variable in variables], images).astype("float32")

@@ -25,7 +25,8 @@ EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets
 class Stage:
     """A part of the training with one set of trainable layers, one loss and one new optimizer.
 
-    trainable:        a regular expression; the layers whose whole path matches are trained, the others frozen.
+    trainable:        a regular expression; the layers whose whole path matches are trained, the others frozen; below
+                      the first that is trained they run in inference mode, without dropout or drop connect.
     loss, optimizer:  Keras objects; the loss takes logits and one-hot labels.
     train_batch_norm: let batch normalisation in the trainable layers learn and update its statistics.
     class_weights:    the loss of a row is multiplied by the sum of its (mixed) labels times these weights, given by
@@ -34,8 +35,8 @@ class Stage:
     patience:         end the stage after so many epochs without a better score by the recipe's `monitor`; None never.
     cache_views:      None trains on the images. A number V computes the output of the layers below the first trained
                       one once, for V augmented views of each image in turn, keeps it in the cache folder, and trains
-                      the rest on it: with V >= epochs the same as without, but for noise among the frozen layers
-                      (drop connect), which is off, and the batches' mixing, which is left out.
+                      the rest on it: with V >= epochs the same as without, but for the batches' mixing, which is left
+                      out.
     mix_features:     mix that output as the batches' MixUp and CutMix layers say, their boxes at its height and width.
     average:          in the last stage, keep Snapshots, whose predictions are averaged, or an average of weights (EMA,
                       SWA) where that scores better out of fold; see kcomp.averaging.

@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from kcomp import models
-from kcomp.models.cut import cut
+from kcomp.models.cut import apart, cut
 from kcomp.models.start import drawn_on_host
 
 
@@ -70,7 +70,7 @@ def chain(*parts):
 def test_noise_behind_the_last_frozen_weights_is_trained_with():
     conv, head = layers.Conv2D(4, 3, name="conv"), layers.Dense(2, name="head")
     network = chain(
-        layers.Dropout(0.1, name="early"), conv, layers.ReLU(name="relu"), layers.SpatialDropout2D(0.1, name="late"),
+        conv, layers.ReLU(name="relu"), layers.SpatialDropout2D(0.1, name="late"),
         layers.GlobalAveragePooling2D(name="pool"), layers.Dropout(0.1), head,
     )  # fmt: skip
     models.set_trainable(network, "head")
@@ -78,6 +78,23 @@ def test_noise_behind_the_last_frozen_weights_is_trained_with():
     models.set_trainable(network, "head|conv")
     with pytest.raises(ValueError, match="nothing can be cut off below 'conv'"):
         cut(network)
+    assert apart(network) == (None, network)
+
+
+def test_augmentation_inside_the_network_is_not_cut_off():
+    """In inference mode it would be off; drop connect among the frozen weights may be."""
+    normal = layers.Normalization(mean=[0.5] * 3, variance=[1.0] * 3)
+    flipped = chain(layers.Rescaling(2.0), layers.RandomFlip(name="flip"), layers.Conv2D(4, 3))
+    for start in ((normal, layers.RandomFlip(name="flip"), layers.Conv2D(4, 3)), (flipped,)):
+        network = chain(*start, layers.GlobalAveragePooling2D(), layers.Dense(2, name="head"))
+        models.set_trainable(network, "head")
+        with pytest.raises(ValueError, match="layer 'flip' of the network draws noise on images"):
+            cut(network)
+        assert apart(network) == (None, network)
+    network = chain(normal, layers.Conv2D(4, 3), layers.Dropout(0.1), layers.Conv2D(4, 3), layers.Dense(2, name="head"))
+    models.set_trainable(network, "head")
+    frozen, rest = apart(network)
+    assert len(frozen.weights) == 4 and rest.layers[-1].name == "head"
 
 
 def test_statistics_that_learn_belong_to_the_rest():

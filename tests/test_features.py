@@ -38,6 +38,8 @@ def model(config, classes):
     for number, width in enumerate((8, 16, 16)):
         x = layers.Conv2D(width, 3, 2 if number < 2 else 1, padding="same", use_bias=False, name=f"block{number}_conv")(x)
         x = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn")(x))
+        if number == 0:
+            x = layers.Dropout(0.3, noise_shape=(None, 1, 1, 1))(x)  # drop connect, off while what is around it is frozen
     return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.3)
 
 class Pause(keras.callbacks.Callback):
@@ -89,8 +91,7 @@ def recipe(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("backend", conftest.backends())
 def test_a_cached_stage_is_the_uncached_one_and_is_computed_once(backend, recipe):
-    """Two stages, the second cut at a feature map. PyTorch's are equal to the last bit. So is a head on JAX here, but
-    XLA also rounds by what it fuses, and there is nothing to fuse with across the cut."""
+    """Two stages, the second cut at a feature map: weights equal to the last bit, with drop connect in what is frozen."""
     found = conftest.in_backend(
         backend,
         TOOLS
@@ -109,8 +110,7 @@ give(names=list(plain[0]) == list(cached_run[0]), weights=difference(plain[0], c
         recipe,
     )
     assert found["names"] and found["head"] and found["again"] == 0
-    assert found["weights"] <= (0 if backend == "torch" else 1e-6) and found["scores"] < 1e-6
-    assert found["logs"] < 1e-6 and (found["oof"] or backend == "jax")
+    assert found["weights"] == found["scores"] == found["logs"] == 0 and found["oof"], {**found, "text": 0}
     # 90 rows in 3 and 2 draws and 30 held-out rows, 16 at a time
     assert found["computed"] == (17 + 2) + (12 + 2) and found["second"] == found["third"] == 0
     assert "300 features of shape (16,) computed" in found["text"] and "(4, 4, 16)" in found["text"]

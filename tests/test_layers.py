@@ -16,9 +16,9 @@ data.draws data.tables data.datasets data.splits data.pseudo data.decoded data.i
 augment schedules views tracking
 fast.layers fast.steps fast.pairs fast.excitation fast.straight fast.machine_code fast.lanes fast.loops fast.depthwise_loops fast.squeeze_loops fast.excitation_loops fast.loops_torch fast.silu_torch
 fast.convolve_torch fast.depthwise_torch fast.squeeze_torch fast.excitation_torch fast.pixels_torch fast.convolution_jax fast.convolution_torch
-fast.folding_torch fast.inference_torch fast.frozen_torch fast.convolution fast.adam_torch fast
+fast.folding_torch fast.inference_torch fast.convolution fast.adam_torch fast
 models.precision models.start models.pretrained models.backbones models.classifier models.cut models.transfer models.description models.programs models
-predict training.keepers training.step training.mixed training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
+predict training.keepers training.step training.mixed training.below training.batch_statistics training.checks training.devices training.state training.callbacks training.session training.snapshots training.weight_averages
 training.outcome training.origin training.manifest training.feature_keys training.features training.cached training.fit training
 inference export
 ensemble.submission ensemble.reading ensemble.parts ensemble.objectives ensemble.averages ensemble.temperature ensemble.weights

@@ -16,6 +16,7 @@ from kcomp.compare.graph import Call, Graph
 from kcomp.compare.pullback import Function, pull_back
 from kcomp.compare.sketch import sketch
 from kcomp.data.batches import Batch
+from kcomp.training.mixed import mix_as_planned
 
 Arrays = dict[str, np.ndarray]
 BUDGET = 256 * 2**20  # bytes of tensors in float32, forward and backward, that processes hand on
@@ -25,7 +26,7 @@ def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
     """`images` and `labels` of a batch as the training step mixes them, cut to the rows that the budget allows."""
     given = {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
     given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
-    found = experiment.model.mix(given)
+    found = mix_as_planned(experiment.model.planned, given)
     rows = int(max(2, min(len(batch["images"]), BUDGET // (2 * graph.bytes_a_row()))))
     return {name: as_array(found[name])[:rows] for name in ("images", "labels")}
 

@@ -21,6 +21,7 @@ import keras
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding_of, value_of
 from kcomp.fast.pairs import NormalisedSilu, PaddedConvolution, Standardised
+from kcomp.fast.straight import run_straight
 
 
 @contextlib.contextmanager
@@ -42,9 +43,7 @@ def fast_convolutions() -> Iterator[None]:
             All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
         PyTorch on any device: these convolutions and all others with one group, batch normalisation in training and in
             inference, what squeeze and excitation is made of, and the `call` of functional models
-            (kcomp.fast.straight), in training with normalisation folded into the convolutions that are frozen and lie
-            below all that learns (kcomp.fast.frozen_torch). On a CPU, Rescaling, and loops of our own in the place of
-            some of it.
+            (kcomp.fast.straight). On a CPU, Rescaling, and loops of our own in the place of some of it.
     """
     with contextlib.ExitStack() as replaced:
         for layer_class, accelerated in _accelerated_calls().items():
@@ -87,10 +86,8 @@ def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
     if hasattr(arithmetic, "silu"):
         calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
     if keras.backend.backend() == "torch":
-        from kcomp.fast.frozen_torch import run_frozen_folded
-
         calls |= arithmetic.OTHERS
-        calls[importlib.import_module("keras.src.models.functional").Functional] = run_frozen_folded
+        calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
         calls[Standardised] = arithmetic.standardised
         calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu, arithmetic.move)
         calls[Excitation] = functools.partial(_normalise_and_excite, arithmetic.normalised_excited, arithmetic.move)

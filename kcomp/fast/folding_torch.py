@@ -33,11 +33,6 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
     return None
 
 
-def differentiated(*values: Any) -> bool:
-    """Whether gradients are to go back through what is made of these."""
-    return torch.is_grad_enabled() and any(value.requires_grad for value in values)
-
-
 class Folded:
     """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
 
@@ -46,7 +41,6 @@ class Folded:
     """
 
     def __init__(self, layers: list[Any]) -> None:
-        self.layers = list(layers)
         zeros = layers.pop(0).padding if type(layers[0]) is keras.layers.ZeroPadding2D else ((0, 0), (0, 0))
         self.layer, *others = layers
         self.zeros: Padding = zeros
@@ -90,16 +84,8 @@ class Folded:
         return scale
 
     def call(self, images: Any) -> Any:
-        if differentiated(images):
-            return self.plainly(images)
         outputs, activation = self.convolved(images), self.activation
         return outputs if activation is None else activation(outputs)
-
-    def plainly(self, images: Any) -> Any:
-        """By the layers one after the other, through which gradients go."""
-        for layer in self.layers:
-            images = layer.call(images, training=False) if layer is self.normalisation else layer.call(images)
-        return images
 
     def convolved(self, images: Any) -> Any:
         """What the activation is to be given."""
@@ -133,7 +119,6 @@ class Excited:
 
     def __init__(self, start: Folded, excitation: Excitation) -> None:
         self.start, self.excitation = start, excitation
-        self.layers = [*start.layers, excitation.first, excitation.second]
         self.take()
 
     def fold(self) -> None:
@@ -148,8 +133,6 @@ class Excited:
         self.weights = [weight.contiguous() for weight in found]
 
     def call(self, images: Any) -> Any:
-        if differentiated(images):
-            return self.excitation.gated(self.start.plainly(images))
         outputs = self.start.convolved(images)
         if self.excitation.usual and silu_excited(outputs, *self.weights):
             return outputs
@@ -165,7 +148,7 @@ class Overwriting:
 
     def call(self, values: Any) -> Any:
         first, *others = values
-        if differentiated(*values) or not all(spreads(other.shape, first.shape) for other in others):
+        if not all(spreads(other.shape, first.shape) for other in others):
             return self.layer.call(values)
         return functools.reduce(self.change, others, first)
 

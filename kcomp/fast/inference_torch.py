@@ -50,28 +50,24 @@ def again(plan: Plan | None) -> Plan | None:
     return plan
 
 
-def folded(plan: Plan, free: Callable[[Step], bool] = lambda step: True) -> Plan:
-    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step, among
-    the steps that are `free`: nothing of them learns or is drawn."""
-    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan, free)), plan.result)))
+def folded(plan: Plan) -> Plan:
+    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
+    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
 
 
-def joined(plan: Plan, free: Callable[[Step], bool]) -> Iterator[Step]:
+def joined(plan: Plan) -> Iterator[Step]:
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> Step | None:
         """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
         step = plan.steps[alone[number]] if number in alone else None
-        return step if step is not None and step.direct and step.source is not None and free(step) else None
+        return step if step is not None and step.direct and step.source is not None else None
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
     taken: set[int] = set()
     fresh: set[int] = set()  # what convolutions give, in memory of its own
     for number, step in enumerate(plan.steps):
         if number in taken:
-            continue
-        if not free(step):
-            yield step
             continue
         group = group_from(step, lambda step: next_alone(places[id(step)]))
         if not group:

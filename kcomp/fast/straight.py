@@ -7,7 +7,6 @@ whose call needs none of this is called directly, any other one as Keras would.
 
 import contextlib
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,17 +68,9 @@ def call(step: Step, values: list[Any], training: bool | None) -> Any:
     return (step.operation.call if step.direct else step.operation)(*arguments, **keywords)
 
 
-def run_straight(
-    planned: Callable[[Any], Plan | None],
-    model: Any,
-    inputs: Any,
-    training: bool | None = None,
-    mask: Any = None,
-    **others: Any,
-) -> Any:
-    """What a functional model's `call` returns, by the plan that `planned` gives for it, or None where only Keras's own
-    will do."""
-    plan = planned(model) if mask is None and not others else None
+def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
+    """What a functional model's `call` returns, or None where only Keras's own will do."""
+    plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
     if not keras.ops.is_tensor(inputs) and not isinstance(inputs, np.ndarray):

@@ -16,7 +16,8 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     statistics included. The cut is the latest tensor that all paths pass through, with `spatial` the latest of them of
     shape (batch, height, width, channels); layers without weights that draw noise (dropout) and follow the last frozen
     weights stay in `rest`. Run `frozen` in inference mode: noise inside it, such as drop connect between frozen
-    blocks, is then off. ValueError where the network is not functional with one input, or nothing can be cut off.
+    blocks, is then off. ValueError where the network is not functional with one input, nothing can be cut off, or noise
+    comes before the first weights: that is augmentation, which inference would leave out.
     """
     nodes = in_order(network)
     learning = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
@@ -32,11 +33,24 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
             f"nothing can be cut off below {nodes[learning].operation.name!r}, the first layer that is trained: frozen "
             f"layers with weights must come before it, and one tensor{' of 4 dimensions' * spatial} between them"
         )
+    if drawn := next(augmentation(nodes), None):
+        raise ValueError(
+            f"layer {drawn!r} of the network draws noise on images, which is off in what is cut off; augment in the "
+            f"recipe's batches instead (Batches' transform or layers)"
+        )
     tensor = found[-1][1]
     return (
         keras.Model(network.inputs[0], tensor, name=f"{network.name}_frozen"),
         keras.Model(tensor, network.outputs[0], name=f"{network.name}_rest"),
     )
+
+
+def apart(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
+    """The two parts that `cut` gives, or (None, network) where it gives none."""
+    try:
+        return cut(network)
+    except ValueError:
+        return None, network
 
 
 def in_order(network: keras.Model) -> list[Any]:
@@ -72,6 +86,15 @@ def noise_ends(nodes: Sequence[Any], found: Sequence[tuple[int, Any]]) -> bool:
     weighted = max((place for place in range(last + 1) if has_weights(nodes[place].operation)), default=-1)
     before = [place for place, _ in found[:-1] if place >= weighted]  # a cut among weights would give up a block
     return bool(before) and any(draws_noise(node.operation) for node in nodes[before[0] + 1 : last + 1])
+
+
+def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
+    """The names of the layers that draw noise before there are weights, except for those that normalise images."""
+    for layer in (layer for node in nodes for layer in parts(node.operation)):
+        if has_weights(layer) and type(layer) is not keras.layers.Normalization:
+            return
+        if draws_noise(layer):
+            yield layer.name
 
 
 def learns(operation: Any) -> bool:

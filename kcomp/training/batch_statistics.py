@@ -9,6 +9,8 @@ import numpy as np
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.draws import Purpose, generator
 from kcomp.models.classifier import leaves
+from kcomp.models.cut import apart
+from kcomp.training.below import apart_from
 from kcomp.training.mixed import Mixed
 
 
@@ -41,11 +43,12 @@ def estimate(
         layer.trainable, layer.momentum = id(layer) in wanted, 0.0  # so that a pass leaves the statistics of its batch
     variables = statistics_of(norms)
     totals = [np.zeros(variable.shape) for variable in variables]
-    run = forward_of(Mixed(network, layers), variables, batches.seed, epoch)
+    model, prepare_batch = apart_from(*apart(network), layers)
+    run = forward_of(model, variables, batches.seed, epoch)
     drawn = batches.epochs(epoch, 1)
     try:
         for batch in drawn:
-            for total, found in zip(totals, run(batch), strict=True):
+            for total, found in zip(totals, run(prepare_batch(batch)), strict=True):
                 total += found
     finally:
         drawn.close()

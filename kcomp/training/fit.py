@@ -14,12 +14,13 @@ from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.fast.convolution import fast_convolutions
 from kcomp.models import set_trainable
-from kcomp.models.cut import cut
+from kcomp.models.cut import apart, cut
 from kcomp.models.precision import use_precision
 from kcomp.models.start import drawn_on_host
 from kcomp.recipe import Loaded, Stage
 from kcomp.runs import Run, check_same, continued, locked, start
 from kcomp.training import state
+from kcomp.training.below import Prepare, apart_from
 from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_loss, check_output, returned
@@ -121,10 +122,12 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     session.console.print(f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights", highlight=False)
     cached = stage.cache_views is not None
-    frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
+    frozen, network = cut(session.network, spatial=stage.mix_features) if cached else apart(session.network)
     layers = mixing_layers(stage, session.training)
     session.keeper = keeper_of(stage, session)
-    model = Mixed(network, layers, class_weights(stage, session.training.table), session.keeper)
+    weights_of_classes = class_weights(stage, session.training.table)
+    below = None if cached else frozen
+    model, prepare_batch = apart_from(below, network, layers, class_weights=weights_of_classes, keeper=session.keeper)
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
@@ -138,7 +141,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         training, validate = (
             cached_batches(session, stage, frozen, network) if cached else (session.training, session.validate)
         )
-        fit_epochs(session, model, stage, display, training, validate)
+        fit_epochs(session, model, stage, display, training, prepare_batch, validate)
     if session.recipe.monitor is None:  # the last epoch is kept; also where a kill came between it and this
         save_weights(session.run, session.network)
 
@@ -176,6 +179,7 @@ def fit_epochs(
     stage: Stage,
     display: Display,
     training: Batches,
+    prepare_batch: Prepare,
     validate: Callable[[], np.ndarray],
 ) -> None:
     progress, recipe, steps = session.progress, session.recipe, len(training)
@@ -197,7 +201,7 @@ def fit_epochs(
     batches = training.epochs(progress.epochs, remaining)
     try:
         model.fit(
-            (as_input(batch) for batch in batches),
+            (as_input(prepare_batch(batch)) for batch in batches),
             initial_epoch=progress.epochs,
             epochs=progress.epochs + remaining,
             steps_per_epoch=steps,

@@ -14,7 +14,8 @@ from kcomp.training.step import described_with
 class Mixed(keras.Model):
     """A classifier with its batch layers in front, while training.
 
-    It takes a batch of data.Batches (`images`, `labels` and the plans) and overrides only `call`, `compute_loss` and
+    It takes a batch of data.Batches (`images`, `labels` and the plans), or one whose images and labels are mixed (the
+    latter as `mixed`), and overrides only `call`, `compute_loss` and
     `compute_metrics`, so Keras's own train step of each backend stays in force. The loss is taken on the mixed
     labels; metrics compare with the likelier label before mixing. Save the weights of `network`, not of this.
 
@@ -33,18 +34,19 @@ class Mixed(keras.Model):
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
         self.keeper, self.averages = keeper, list(keeper.compiled) if keeper else []
-        self.planned = [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
+        self.planned = planned(layers)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         if training and self.keeper is not None:
             self.keeper.in_step()
-        batch = self.mix(inputs)
+        batch = mix_as_planned(self.planned, inputs)
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """As Keras does; and nothing is left to be built, for which `fit` would first trace the whole network."""
         super().compile(*arguments, **options)
-        for part in (self, *(layer for _, layer in self.planned)):  # neither they nor this have weights of their own
+        inside = (part for _, layer in self.planned for part in layer._flatten_layers())
+        for part in (self, *inside):  # neither they nor this have weights of their own
             part.built = True
         rows = keras.KerasTensor((None, None))
         for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
@@ -66,15 +68,6 @@ class Mixed(keras.Model):
             step = kept(self.train_step, lambda state: described_with(self, state), donate=True)
             self.train_function = lambda state, batches: step(state, next(batches))
 
-    def mix(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """`images` and `labels` as the plans say."""
-        batch = {"images": inputs["images"], "labels": inputs["labels"]}
-        for number, layer in self.planned:
-            prefix = f"{number}."
-            plan = {name[len(prefix) :]: value for name, value in inputs.items() if name.startswith(prefix)}
-            batch = layer(batch, plan=plan)
-        return batch
-
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
@@ -86,3 +79,18 @@ class Mixed(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         return super().compute_metrics(x, x["labels"], y_pred["logits"])
+
+
+def planned(layers: Sequence[Any]) -> list[tuple[int, Any]]:
+    """The batch layers whose plans are drawn with the batches, each with its number."""
+    return [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
+
+
+def mix_as_planned(layers: Sequence[tuple[int, Any]], inputs: dict[str, Any]) -> dict[str, Any]:
+    """`images` and `labels` of a batch as its plans for these layers say."""
+    batch = {"images": inputs["images"], "labels": inputs.get("mixed", inputs["labels"])}
+    for number, layer in layers:
+        prefix = f"{number}."
+        plan = {name[len(prefix) :]: value for name, value in inputs.items() if name.startswith(prefix)}
+        batch = layer(batch, plan=plan)
+    return batch
