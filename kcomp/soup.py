@@ -11,7 +11,7 @@ from kcomp import predict, scores
 from kcomp.data.splits import split
 from kcomp.fast.convolution import fast_convolutions
 from kcomp.files import write_json
-from kcomp.models import pretrained
+from kcomp.models import pretrained, set_trainable
 from kcomp.models.precision import use_precision
 from kcomp.models.transfer import take_weights
 from kcomp.probabilities import write_probabilities
@@ -49,6 +49,8 @@ class Pot:
             self.network = recipe.model(recipe.values, self.table.classes)
         self.training = recipe.batches(recipe.values, rows, training=True, seed=self.seed)
         self.validation = recipe.batches(recipe.values, self.held_out, training=False, seed=self.seed)
+        last = recipe.stages(recipe.values, steps=len(self.training))[-1]  # statistics are estimated as in training
+        set_trainable(self.network, last.trainable, train_batch_norm=last.train_batch_norm)
         self.forward = predict.forward_of(self.network)
         self.weights = [self.weights_of(run) for run in self.runs]
         self.norms = self.trained_normalisations()

@@ -12,7 +12,7 @@ from kcomp import augment, data, models
 from kcomp.fast.convolution import fast_convolutions
 from kcomp.models.cut import apart
 from kcomp.models.start import drawn_on_host
-from kcomp.training.below import apart_from
+from kcomp.training.below import step_of
 from kcomp.training.mixed import Mixed
 
 mixing = [augment.MixUp(0.4), augment.RandomErasing(0.5)]
@@ -35,9 +35,9 @@ def network(rate=0.0, precision="float32"):
 def trained(made, trainable, layers, ahead):
     "Losses of some steps, and the weights after them; with all of it in the step, as Keras does it, or without."
     models.set_trainable(made, trainable)
-    frozen, rest = apart(made) if ahead else (None, made)
     with fast_convolutions() if ahead else contextlib.nullcontext():
-        model, prepare = apart_from(frozen, rest, layers)
+        weights = np.linspace(0.5, 2, 10, dtype="float32")
+        model, prepare = step_of(made, layers, class_weights=weights) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
         model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True),
                       metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")], jit_compile=keras.backend.backend() == "jax")
         losses = []
@@ -81,7 +81,7 @@ models.set_trainable(made, "head")
 frozen, rest = apart(made)
 batch = batches(mixing)[0]
 with fast_convolutions():
-    model, prepare = apart_from(frozen, rest, mixing)
+    model, prepare = step_of(made, mixing)
     one, two = prepare(batch), prepare(batch)
     mixed = mixing[0]({k: batch[k] for k in ("images", "labels")}, plan={k[2:]: v for k, v in batch.items() if k[:2] == "0."})
     mixed = mixing[1](mixed, plan={k[2:]: v for k, v in batch.items() if k[:2] == "1."})
@@ -93,7 +93,7 @@ later = array(frozen(mixed["images"], training=False))
 def off(one, other): return float(np.abs(array(one) - array(other)).max())
 give(again=off(one["images"], two["images"]), features=off(one["images"], wanted), mixed=off(one["mixed"], mixed["labels"]),
      labels=off(one["labels"], batch["labels"]), after=off(after, later), moved=off(after, wanted), keys=sorted(one),
-     plain=sorted(apart_from(frozen, rest, [])[1](batch)))
+     plain=sorted(step_of(made, [])[1](batch)))
 """,
     )
     assert found["again"] == found["labels"] == found["mixed"] == 0 and found["keys"] == ["images", "labels", "mixed"]
@@ -120,3 +120,58 @@ give(losses=losses, plain=plain, off=float(np.abs(array(made.get_layer("conv").k
 """,
     )
     assert found["losses"] == pytest.approx(found["plain"], rel=0.02) and found["off"] < 0.2 * found["moved"]
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_a_layer_on_both_sides_and_one_with_a_state_train_whole(backend):
+    """Keras on JAX takes the values of what it trains out of their variables; a state moves only in its step."""
+    found = in_backend(
+        backend,
+        TOOLS
+        + """
+shared, noise = layers.Dense(8, name="shared"), layers.Dropout(0.1, seed=1)
+x = inputs = keras.Input((16, 16, 3))
+x = layers.Conv2D(8, 3, strides=2, activation="relu")(layers.Rescaling(1 / 255)(x))
+x = layers.Conv2D(8, 3, name="other")(noise(shared(x)))
+x = noise(shared(layers.Dense(8, name="top")(x)))
+made = keras.Model(inputs, layers.Dense(10, name="head")(layers.GlobalAveragePooling2D()(x)))
+losses = trained(made, "top|head", mixing, True)[0]
+
+class Noisy(augment.MixUp):
+    "Another draw in each step."
+    def build(self, shape=None): self.states = keras.random.SeedGenerator(1)
+    def call(self, inputs, plan=None):
+        return inputs | {"images": inputs["images"] + keras.random.normal((16, 16, 16, 3), seed=self.states)}
+noisy = Noisy(0.4)
+noisy.build()
+made = network()
+models.set_trainable(made, "head")
+with fast_convolutions():
+    whole = step_of(made, [noisy])[0].network is made and step_of(made, [])[0].network is not made
+give(losses=losses, whole=whole, twice=[trained(network(), "head", [noisy], True)[0][-1][0] for _ in range(2)])
+""",
+    )
+    assert len(found["losses"]) == 8 and all(0 < loss < 10 for loss, _ in found["losses"]) and found["whole"]
+    assert all(0 < loss < 100 for loss in found["twice"])
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_statistics_are_estimated_as_they_are_trained(backend):
+    """With noise off among the layers that are frozen below: as if there were none."""
+    found = in_backend(
+        backend,
+        TOOLS
+        + """
+from kcomp.training.batch_statistics import estimate
+used = data.Batches(table, 16, batch_size=16, training=True, seed=1, layers=mixing)
+statistics = []
+for rate in (0.0, 0.5):
+    made = network(rate)
+    norm = next(layer for layer in made.layers if isinstance(layer, layers.BatchNormalization) and layer.name != "norm")
+    models.set_trainable(made, f"head|{norm.name}", train_batch_norm=True)
+    with fast_convolutions():
+        statistics.append(np.concatenate(estimate(made, [norm], used, layers=mixing)))
+give(off=float(np.abs(statistics[0] - statistics[1]).max()), moved=float(np.abs(statistics[0]).max()))
+""",
+    )
+    assert found["off"] < 1e-6 < 0.01 < found["moved"]

@@ -37,8 +37,8 @@ class Batches:
     transform:   an albumentations.Compose (or None) that turns one uint8 image into image_size x image_size. It is
                  seeded for each image, so it must not hold state of its own.
     layers:      batch layers. One with a method `draw` (augment.MixUp ...) has its plan drawn here and is applied
-                 in the training step; any other Keras layer that takes {"images", "labels"} (KerasCV's) is applied
-                 here, to the assembled batch.
+                 in training, on the device; any other Keras layer that takes {"images", "labels"} (KerasCV's) is
+                 applied here, to the assembled batch.
     images:      how images are decoded and cached; by default stretched to image_size.
     """
 

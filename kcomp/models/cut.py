@@ -9,6 +9,10 @@ from kcomp.fast.steps import is_plain_functional, nodes_of
 from kcomp.models.classifier import leaves
 
 
+class NotCutError(ValueError):
+    """A network that has no place to be cut at."""
+
+
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
     """Return (frozen, rest), two models of the network's own layers and variables: rest(frozen(images)) is the network.
 
@@ -16,25 +20,25 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     statistics included. The cut is the latest tensor that all paths pass through, with `spatial` the latest of them of
     shape (batch, height, width, channels); layers without weights that draw noise (dropout) and follow the last frozen
     weights stay in `rest`. Run `frozen` in inference mode: noise inside it, such as drop connect between frozen
-    blocks, is then off. ValueError where the network is not functional with one input, nothing can be cut off, or noise
-    comes before the first weights: that is augmentation, which inference would leave out.
+    blocks, is then off. NotCutError where the network is not functional with one input, nothing can be cut off, or
+    noise comes before the first weights: that is augmentation, which inference would leave out.
     """
     nodes = in_order(network)
     learning = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
     if learning is None:
-        raise ValueError("a network of which no layer is trained has nothing to be cut from")
+        raise NotCutError("a network of which no layer is trained has nothing to be cut from")
     found = [(place, tensor) for place, tensor in passages(nodes, network.outputs) if place < learning]
     if spatial:
         found = [(place, tensor) for place, tensor in found if len(tensor.shape) == 4]
     while found and noise_ends(nodes, found):
         found.pop()
     if not found or not any(has_weights(node.operation) for node in nodes[: found[-1][0] + 1]):
-        raise ValueError(
+        raise NotCutError(
             f"nothing can be cut off below {nodes[learning].operation.name!r}, the first layer that is trained: frozen "
             f"layers with weights must come before it, and one tensor{' of 4 dimensions' * spatial} between them"
         )
     if drawn := next(augmentation(nodes), None):
-        raise ValueError(
+        raise NotCutError(
             f"layer {drawn!r} of the network draws noise on images, which is off in what is cut off; augment in the "
             f"recipe's batches instead (Batches' transform or layers)"
         )
@@ -46,18 +50,20 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 
 def apart(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """The two parts that `cut` gives, or (None, network) where it gives none."""
+    """The two parts that `cut` gives, or (None, network) where it gives none, or a layer is in both."""
     try:
-        return cut(network)
-    except ValueError:
+        frozen, rest = cut(network)
+    except NotCutError:
         return None, network
+    below = {id(variable) for variable in frozen.variables}
+    return (None, network) if any(id(variable) in below for variable in rest.variables) else (frozen, rest)
 
 
 def in_order(network: keras.Model) -> list[Any]:
     """The calls of layers that make up a functional model, each after those it needs."""
     nodes = nodes_of(network) if is_plain_functional(network) else None
     if nodes is None:
-        raise ValueError(
+        raise NotCutError(
             f"only a functional model, keras.Model(inputs, outputs), of one input and one output can be cut; "
             f"received a {type(network).__name__}"
         )

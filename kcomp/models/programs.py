@@ -21,7 +21,7 @@ from kcomp.compiling import compile_beside, compiled, jitted, read, write
 from kcomp.fast.convolution import fast_convolutions_in_force
 from kcomp.models.description import SOURCE
 
-IN_MEMORY = 32  # programs; a run of two stages has six
+IN_MEMORY = 32  # programs; a run of two stages has about six
 SILENT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug_log", "jax_logging", "jax_traceback")
 
 _programs: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kcomp import predict
+from kcomp.models.cut import apart
 from kcomp.training.mixed import Mixed, mix_as_planned, planned
 
 Prepare = Callable[[dict[str, Any]], dict[str, Any]]
@@ -37,13 +38,20 @@ def run_below(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
     return run
 
 
-def apart_from(
-    frozen: keras.Model | None, rest: keras.Model, layers: Sequence[Any], **options: Any
-) -> tuple[Mixed, Prepare]:
-    """The model that trains `rest`, and what prepares the batches it is given."""
-    if frozen is None:
-        return Mixed(rest, layers, **options), lambda batch: batch
+def step_of(network: keras.Model, layers: Sequence[Any], **options: Any) -> tuple[Mixed, Prepare]:
+    """The model that trains what of a network learns, and what prepares the batches that it is given.
+
+    It trains the whole network, with the mixing, where that cannot be cut (models.cut.apart), or where a batch layer of
+    the recipe's own has variables, such as a generator's state, which Keras takes through the step.
+    """
+    frozen, rest = apart(network)
+    if frozen is None or any(layer.variables for _, layer in planned(layers)):
+        return Mixed(network, layers, **options), as_it_is
     return Mixed(rest, (), **options), run_below(frozen, layers)
+
+
+def as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    return batch
 
 
 def on_devices(values: Any) -> Any:

@@ -27,6 +27,7 @@ class Score(keras.callbacks.Callback):
     """Score the held-out rows at the end of each epoch, and put the row into `logs` for the callbacks after it.
 
     predict: gives the held-out rows' probabilities (rows, classes); labels: theirs; images: trained on an epoch.
+    The first epoch's seconds begin when this is made: `fit` takes batches, which run what is frozen, before it begins.
     Raises FloatingPointError where the loss or a probability is not finite. `row` is what log.csv gets.
     """
 
@@ -42,11 +43,12 @@ class Score(keras.callbacks.Callback):
         super().__init__()
         self.stage, self.progress = stage, progress
         self.predict, self.labels, self.images = predict, labels, images
-        self.started = self.rate = 0.0
+        self.started, self.rate, self.first = time.perf_counter(), 0.0, True
         self.row: dict[str, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.started, self.rate = time.perf_counter(), schedules.rate_of(self.model.optimizer)
+        self.started = self.started if self.first else time.perf_counter()
+        self.first, self.rate = False, schedules.rate_of(self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs

@@ -14,13 +14,13 @@ from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.fast.convolution import fast_convolutions
 from kcomp.models import set_trainable
-from kcomp.models.cut import apart, cut
+from kcomp.models.cut import cut
 from kcomp.models.precision import use_precision
 from kcomp.models.start import drawn_on_host
 from kcomp.recipe import Loaded, Stage
 from kcomp.runs import Run, check_same, continued, locked, start
 from kcomp.training import state
-from kcomp.training.below import Prepare, apart_from
+from kcomp.training.below import Prepare, as_it_is, step_of
 from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_loss, check_output, returned
@@ -122,12 +122,13 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     session.console.print(f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights", highlight=False)
     cached = stage.cache_views is not None
-    frozen, network = cut(session.network, spatial=stage.mix_features) if cached else apart(session.network)
+    frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
     layers = mixing_layers(stage, session.training)
     session.keeper = keeper_of(stage, session)
-    weights_of_classes = class_weights(stage, session.training.table)
-    below = None if cached else frozen
-    model, prepare_batch = apart_from(below, network, layers, class_weights=weights_of_classes, keeper=session.keeper)
+    options: dict[str, Any] = {"class_weights": class_weights(stage, session.training.table), "keeper": session.keeper}
+    model, prepare_batch = (
+        (Mixed(network, layers, **options), as_it_is) if cached else step_of(network, layers, **options)
+    )
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
@@ -214,7 +215,7 @@ def fit_epochs(
 
 
 def as_input(batch: Batch) -> tuple[Batch]:
-    """Keras wants a tuple; the labels travel inside, for the step mixes them."""
+    """Keras wants a tuple; the labels travel inside, for they are mixed with the images."""
     return (batch,)
 
 

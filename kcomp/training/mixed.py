@@ -1,4 +1,4 @@
-"""The thin Keras model that mixes inside the compiled step, one source for both backends' train steps."""
+"""The thin Keras model that mixes and trains in the compiled step, one source for both backends' train steps."""
 
 from collections.abc import Sequence
 from typing import Any
