@@ -81,8 +81,7 @@ class Cache:
         """What there is to say about the features once they are there."""
         failures = [features.failure for features in (self.trained, self.held_out) if features.failure]
         where = f"kept in memory only, not in {self.trained.folder} ({failures[0]})" if failures else "kept"
-        shape = self.trained.shape
-        return f"stage {stage.name!r}: {computed} features of shape {shape} computed in {seconds:.1f} s, {where}"
+        return f"stage {stage.name!r}: {computed} features computed in {seconds:.1f} s, {where}"
 
     def batches(self, stage: Stage, first: int) -> tuple[FeatureBatches, FeatureBatches]:
         """Batches to train and to score a stage whose first epoch has the number `first` over all stages."""

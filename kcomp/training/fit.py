@@ -119,8 +119,6 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     """Train what is left of stage `number`."""
     stage, progress = session.stages[number], session.progress
     trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
-    weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
-    session.console.print(f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights", highlight=False)
     cached = stage.cache_views is not None
     frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
     layers = mixing_layers(stage, session.training)
@@ -129,6 +127,11 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     model, prepare_batch = (
         (Mixed(network, layers, **options), as_it_is) if cached else step_of(network, layers, **options)
     )
+    weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
+    line = f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights"
+    if model.network is not session.network:
+        line += f", on frozen features of shape {model.network.inputs[0].shape[1:]}"
+    session.console.print(line, highlight=False, soft_wrap=True)
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
     model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
