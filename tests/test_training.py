@@ -187,6 +187,22 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
             "return keras.Model(inputs, x) or models.classifier(",
             "must give logits of shape (batch, 10)",
         ),
+        (
+            "return models.classifier(",
+            "return keras.Model(inputs, {'a': layers.Dense(10)(layers.Flatten()(x))}) or models.classifier(",
+            "it gives {'a': (None, 10)}",
+        ),
+        (
+            "return models.classifier(",
+            "return type('Own', (keras.Model,), {})() or models.classifier(",
+            "must return a model of one keras.Input, keras.Model(inputs, outputs), in which a subclassed model may be a layer; "
+            "received a Own with none",
+        ),
+        (
+            "return models.classifier(",
+            "return keras.Model([inputs, keras.Input((3,))], x) or models.classifier(",
+            "received a Functional with 2",
+        ),
         ("def table(config):", "def table(config):\n    return data.read_csv('none.csv')", "no table at none.csv"),
         ("def table(config):", "def table(config):\n    return config.rowz", "'rowz' ("),
         ("return data.Batches(", "data.Batches(", "batches() must return a Batches; it returned NoneType"),

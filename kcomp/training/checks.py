@@ -18,10 +18,18 @@ def returned(kind: type, name: str, value: Any) -> Any:
 
 
 def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
-    if tuple(network.output_shape) != (None, len(classes)):
+    """Raise ValueError where a model does not take one tensor, or does not give one of the classes' logits."""
+    inputs = getattr(network, "inputs", None) or []
+    if len(inputs) != 1:
+        raise ValueError(
+            f"the recipe's model() must return a model of one keras.Input, keras.Model(inputs, outputs), in which a "
+            f"subclassed model may be a layer; received a {type(network).__name__} with {len(inputs) or 'none'}"
+        )
+    shapes = keras.tree.map_structure(lambda output: output.shape, network.compute_output_spec(inputs[0]))
+    if shapes != (None, len(classes)):
         raise ValueError(
             f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
-            f"{list(classes)}; it gives {network.output_shape}"
+            f"{list(classes)}; it gives {shapes}"
         )
 
 
