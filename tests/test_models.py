@@ -113,6 +113,29 @@ give(same=[bool((value(a) == value(b)).all()) for a, b in zip((first, second), a
     assert found["zeros"] == [[0.0] * 3] * 2 and found["ones"] == [1.0, 1.0] and found["restored"] == ["keras", "keras"]
 
 
+def test_a_subclassed_model_starts_from_the_same_weights_on_both_backends():
+    """Its layers are built while Keras seeks shapes, which reads weights that are not there yet, on each backend in its own way."""
+    code = (
+        BUILD
+        + """
+from keras import layers
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.head = layers.Conv2D(8, 3), layers.BatchNormalization(), layers.Dense(5)
+    def call(self, x, training=False): return self.head(keras.ops.mean(self.norm(self.conv(x), training=training), (1, 2)))
+with drawn_on_host(3):
+    inputs = keras.Input((64, 64, 3)); model = keras.Model(inputs, Own()(inputs))
+with drawn_on_host(3):
+    plain = keras.Sequential([inputs, layers.Conv2D(8, 3), layers.BatchNormalization(), layers.GlobalAveragePooling2D(), layers.Dense(5)])
+    plain(images)
+give(both=[[w.tolist() for w in made.get_weights() if w.ndim > 1] for made in (model, plain)])
+"""
+    )
+    torch, jax = (conftest.in_backend(backend, code)["both"] for backend in ("torch", "jax"))
+    assert torch == jax and torch[0] == torch[1] and np.std(torch[0][0]) > 0
+
+
 STATE = """
 import torch
 from torch.nn import functional as F
