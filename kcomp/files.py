@@ -100,13 +100,16 @@ class DamagedError(ValueError):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content; FileNotFoundError where there is no such file, DamagedError where it is no JSON."""
+    """The content; FileNotFoundError where there is no such file, DamagedError where it is no JSON object."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it a run folder?") from None
     except ValueError as error:  # not JSON, or no text at all
         raise DamagedError(f"{path} is damaged, it is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} is damaged, it is not a JSON object but a {type(content).__name__}")
+    return content
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -57,6 +57,8 @@ class Stage:
     average: Snapshots | EMA | SWA | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in value_types(self).items():
+            check_type(f"stage {self.name!r}: {name}", getattr(self, name), kind)
         if self.epochs < 1:
             raise ValueError(f"stage {self.name!r} must last at least one epoch; received {self.epochs}")
         if self.patience is not None and self.patience < 1:
@@ -70,10 +72,6 @@ class Stage:
         if self.mix_features and self.cache_views is None:
             raise ValueError(
                 f"stage {self.name!r}: mix_features needs features; give cache_views, such as cache_views={self.epochs}"
-            )
-        if not isinstance(self.average, Snapshots | EMA | SWA | None):
-            raise ValueError(
-                f"stage {self.name!r}: average must be a Snapshots, an EMA, an SWA or None; received {self.average!r}"
             )
         if isinstance(self.average, SWA) and self.average.from_epoch + self.average.every > self.epochs:
             raise ValueError(

@@ -106,7 +106,7 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
         found = read_json(path)
     except DamagedError as error:
         raise DamagedError(f"{error}; {cure}") from error
-    missing = [name for name in needed if not isinstance(found, dict) or name not in found]
+    missing = [name for name in needed if name not in found]
     if missing:
         raise DamagedError(f"{path} is damaged: it lacks {', '.join(missing)}; {cure}")
     return found

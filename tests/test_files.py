@@ -99,5 +99,8 @@ def test_broken_json_is_named(tmp_path):
     (tmp_path / "manifest.json").write_bytes(b"\x89HDF\xff")
     with pytest.raises(DamagedError, match=r"manifest.json is damaged, it is not JSON"):
         read_json(tmp_path / "manifest.json")
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(DamagedError, match=r"manifest.json is damaged, it is not a JSON object but a list"):
+        read_json(tmp_path / "manifest.json")
     with pytest.raises(FileNotFoundError, match="is it a run folder"):
         read_json(tmp_path / "result.json")

@@ -194,6 +194,12 @@ def test_stages_and_recipes_refuse():
         ({"trainable": "block["}, "not a regular expression"),
         ({"patience": 0}, "patience"),
         ({"class_weights": "equal"}, "'balanced'"),
+        ({"epochs": "2"}, "stage 's': epochs must be int; received '2'"),
+        ({"cache_views": 2.5}, r"stage 's': cache_views must be int \| None; received 2.5"),
+        ({"cache_views": True}, "received True"),
+        ({"mix_features": "yes"}, "mix_features must be bool; received 'yes'"),
+        ({"trainable": None}, "trainable must be str; received None"),
+        ({"average": "ema"}, "average must be .*SWA.*; received 'ema'"),
     ):
         options = {"name": "s", "epochs": 1, "trainable": "head", "loss": None, "optimizer": None} | changes
         with pytest.raises(ValueError, match=message):

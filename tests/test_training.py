@@ -182,6 +182,12 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
     ]
     sources = [
         ("from_logits=True, ", "", "must take logits and one-hot labels"),
+        ("keras.optimizers.Adam(config.rate)", "'adam'", "the optimizer must be one of Keras's"),
+        (
+            "if training else None,",
+            "if training else 'flip',",
+            "transform must be an albumentations.Compose, or None; received 'flip'",
+        ),
         (
             "return models.classifier(",
             "return keras.Model(inputs, x) or models.classifier(",

@@ -60,6 +60,8 @@ class Batches:
             raise ValueError("batches need at least one row; the table is empty")
         if batch_size < 1:
             raise ValueError(f"the batch size must be at least 1; received {batch_size}")
+        if transform is not None and not (callable(transform) and hasattr(transform, "set_random_seed")):
+            raise ValueError(f"transform must be an albumentations.Compose, or None; received {transform!r}")
         planned = [hasattr(layer, "draw") for layer in layers]
         if planned != sorted(planned):
             raise ValueError(

@@ -33,8 +33,13 @@ def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
         )
 
 
-def check_loss(stage: Stage) -> None:
+def check_stage(stage: Stage) -> None:
     """The classifier gives logits and the labels are one-hot: a loss that expects otherwise would train, wrongly."""
+    if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            f"stage {stage.name!r}: the optimizer must be one of Keras's, such as keras.optimizers.AdamW(1e-3); "
+            f"received {stage.optimizer!r}"
+        )
     config = stage.loss.get_config() if isinstance(stage.loss, keras.losses.Loss) else {"from_logits": False}
     if config.get("from_logits") is False or isinstance(stage.loss, keras.losses.SparseCategoricalCrossentropy):
         raise ValueError(

@@ -23,7 +23,7 @@ from kcomp.training import state
 from kcomp.training.below import Prepare, as_it_is, step_of
 from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
-from kcomp.training.checks import check_average, check_loss, check_output, returned
+from kcomp.training.checks import check_average, check_output, check_stage, returned
 from kcomp.training.devices import check_batch, clear_session
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
@@ -104,7 +104,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
         raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
     for stage in stages:  # so that a misspelt layer is found before hours of training
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
-        check_loss(stage)
+        check_stage(stage)
         mixing_layers(stage, training)
         if stage.cache_views is not None:
             cut(network, spatial=stage.mix_features)
