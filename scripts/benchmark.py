@@ -11,6 +11,7 @@ each starts four times with no other there: the first start may compile, the lat
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -28,6 +29,7 @@ CONTESTANTS = {
     "timm-compile": "timm, torch.compile",
     "timm-kept": "timm, keeping freed memory as kcomp does",
     "torch": "kcomp on PyTorch",
+    "torch-passive": "kcomp on PyTorch, threads sleep while they wait",
     "jax": "kcomp on JAX",
     "stock-torch": "plain Keras on PyTorch",
     "stock-jax": "plain Keras on JAX",
@@ -90,7 +92,7 @@ def kcomp_loop(images, labels, backend, precision):
     with drawn_on_host(0):
         network = keras_network(images.shape[1])
         model = Mixed(network, [])
-        model.compile(*keras_step(), jit_compile=backend == "jax")
+        model.compile(*keras_step())
         model.optimizer.build(model.trainable_variables)
     forward = predict.forward_of(network)
 
@@ -157,7 +159,7 @@ def serve(name, size, batch, precision):
     elif name.startswith("stock-"):
         train, predict = stock_loop(images, labels, name.removeprefix("stock-"), precision)
     else:
-        train, predict = kcomp_loop(images, labels, name, precision)
+        train, predict = kcomp_loop(images, labels, name.removesuffix("-passive"), precision)
     work = {"train": train, "predict": predict}
     built = time.perf_counter()
     train(1)
@@ -194,7 +196,9 @@ class Contestant:
         self.name, self.batch = name, batch
         command = [sys.executable, program, "--serve", name, "--sizes", str(size), "--batches", str(batch)]
         command += ["--precision", precision]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        settings = {"OMP_WAIT_POLICY": "passive"} if name.endswith("passive") else {}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, env=os.environ | settings, **pipes)
         self.start = self.read()
         self.peak = 0.0
 
@@ -220,6 +224,17 @@ class Contestant:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+@contextlib.contextmanager
+def busy(programs):
+    """Beside what happens in this block, so many programs keep a core busy each."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(programs)]
+    try:
+        yield
+    finally:
+        for one in started:
+            one.kill()
 
 
 def interleaved(contestants, rounds):
@@ -304,6 +319,9 @@ def main():
     options.add_argument("--stock", action="store_true", help="plain Keras too (slow on JAX)")
     options.add_argument("--compile", action="store_true", help="timm under torch.compile too (compiles for minutes)")
     options.add_argument("--kept", action="store_true", help="timm with kcomp's setting of the C library too")
+    options.add_argument(
+        "--busy", type=int, metavar="N", help="beside N busy programs, and PyTorch's other way to wait"
+    )
     options.add_argument("--sizes", default="128", help="pixels, with commas between")
     options.add_argument("--batches", default="16")
     options.add_argument("--rounds", type=int, default=9)
@@ -318,14 +336,14 @@ def main():
     if chosen.quick:
         sizes, batches, chosen.rounds = [128], [16], 5
     names = ["timm", "torch", "jax"]
-    names += (
-        ["timm-kept"] * chosen.kept + ["timm-compile"] * chosen.compile + ["stock-torch", "stock-jax"] * chosen.stock
-    )
+    names += ["timm-kept"] * chosen.kept + ["timm-compile"] * chosen.compile
+    names += ["stock-torch", "stock-jax"] * chosen.stock + ["torch-passive"] * (chosen.busy is not None)
     rows = []
-    for size in sizes:
-        for batch in batches:
-            print(f"{size} px, batch {batch}", file=sys.stderr)
-            rows += compare(names, size, batch, chosen.rounds, chosen.precision)
+    with busy(chosen.busy or 0):
+        for size in sizes:
+            for batch in batches:
+                print(f"{size} px, batch {batch}", file=sys.stderr)
+                rows += compare(names, size, batch, chosen.rounds, chosen.precision)
     found = {name: {} for name in ("torch", "jax")}
     for row in rows[: len(names)]:
         for kind in ("train", "predict"):

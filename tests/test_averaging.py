@@ -39,7 +39,7 @@ stage = Stage("all", 1, ".*", loss, optimizer, average=EMA(decay))
 keeper = EmaKeeper(SimpleNamespace(network=network), stage, decay)
 names = [source.path for source in keeper.sources]
 model = Mixed(network, [], None, keeper)
-model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
+model.compile(optimizer, loss)
 seen = [read(keeper.sources)]
 model.fit(((batch(),) for _ in range(int(steps))), epochs=int(steps), steps_per_epoch=1, verbose=0, shuffle=False,
           callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(read(keeper.sources)))])

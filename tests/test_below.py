@@ -39,7 +39,7 @@ def trained(made, trainable, layers, ahead):
         weights = np.linspace(0.5, 2, 10, dtype="float32")
         model, prepare = step_of(made, layers, class_weights=weights) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
         model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True),
-                      metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")], jit_compile=keras.backend.backend() == "jax")
+                      metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
         losses = []
         class Kept(keras.callbacks.Callback):
             def on_train_batch_end(self, batch, logs): losses.append([float(logs["loss"]), float(logs["accuracy"])])

@@ -67,6 +67,22 @@ def chain(*parts):
     return keras.Model(inputs, x)
 
 
+def test_a_sequential_is_cut_as_a_functional_model():
+    parts = [
+        keras.Input((8, 8, 3)),
+        layers.Conv2D(4, 3),
+        layers.GlobalAveragePooling2D(name="pool"),
+        layers.Dense(2, name="head"),
+    ]
+    network = keras.Sequential(parts)
+    models.set_trainable(network, "head")
+    frozen, rest = cut(network)
+    assert top_of(frozen) == "pool" and [*frozen.weights, *rest.weights] == network.weights
+    images = np.ones((2, 8, 8, 3), "float32")
+    apart_, whole = (keras.ops.convert_to_numpy(found) for found in (rest(frozen(images)), network(images)))
+    np.testing.assert_array_equal(apart_, whole)
+
+
 def test_noise_behind_the_last_frozen_weights_is_trained_with():
     conv, head = layers.Conv2D(4, 3, name="conv"), layers.Dense(2, name="head")
     network = chain(
@@ -127,8 +143,8 @@ def test_what_cannot_be_cut():
     network.trainable = False
     with pytest.raises(ValueError, match="no layer is trained"):
         cut(network)
-    with pytest.raises(ValueError, match="only a functional model"):
-        cut(keras.Sequential([keras.Input((4,)), layers.Dense(2)]))
+    with pytest.raises(ValueError, match="only a Sequential, or a functional model"):
+        cut(type("Own", (keras.Model,), {})())
     two = [keras.Input((4,)), keras.Input((4,))]
     with pytest.raises(ValueError, match="of one input and one output"):
         cut(keras.Model(two, layers.Dense(2)(layers.Add()(two))))

@@ -38,7 +38,7 @@ HEAD = """
         optimizer = optimizer or keras.optimizers.AdamW(1e-2)
         if thin:
             optimizer.exclude_from_weight_decay(var_list=[v for v in made.trainable_variables if len(v.shape) == 1])
-        found.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="a")], jit_compile=True)
+        found.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="a")])
         with start.drawn_on_host(seed):
             found.optimizer.build(found.trainable_variables)
         return found
@@ -231,7 +231,7 @@ def test_what_a_configuration_leaves_out_is_told_or_nothing_is():
         return found
     def whole(images, outputs):
         found = Mixed(keras.Model(images, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(outputs))), [])
-        found.compile(keras.optimizers.AdamW(1e-2), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=True)
+        found.compile(keras.optimizers.AdamW(1e-2), keras.losses.CategoricalCrossentropy(from_logits=True))
         found.optimizer.build(found.trainable_variables)
         return found
     def adapted(seed):
@@ -347,3 +347,40 @@ def test_settings_and_an_edit_of_kcomp_change_the_program():
 """,
     )
     assert len({json.dumps(one) for one in found["seen"]}) == 5
+
+
+def test_random_image_layers_are_compiled_with_the_step():
+    """Keras would train a network with some of them uncompiled; the draws of both are the same."""
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    import warnings
+    warnings.simplefilter("error", UserWarning)
+    traced = []
+    class Counted(keras.layers.Layer):
+        def call(self, inputs):
+            traced.append(1)
+            return inputs + 0
+    def augmented(eagerly, crop=False):
+        keras.utils.set_random_seed(3)
+        images = found = keras.Input((6, 6, 3))
+        first = keras.layers.RandomCrop(5, 5, name="crop") if crop else keras.layers.RandomRotation(0.2)
+        for layer in (Counted(), first, keras.layers.RandomZoom(0.2), keras.layers.RandomTranslation(0.2, 0.2), keras.layers.RandomFlip(),
+                      keras.layers.RandomShear(0.2, 0.2), keras.layers.RandomPerspective()):
+            found = layer(found)
+        with start.drawn_on_host(0):
+            whole = Mixed(keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(found))), [])
+        whole.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True), run_eagerly=eagerly)
+        traced.clear()
+        return trained(whole, 4), len(traced)
+    (ours, once), (plain, each) = augmented(False), augmented(True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        cropped = augmented(False, crop=True)[1]
+    off = max(float(np.abs(np.subtract(a, b)).max()) for a, b in zip(ours, plain))
+    give(off=off, once=once, each=each, cropped=cropped, said=[str(one.message) for one in said if one.category is UserWarning], moved=float(np.abs(np.subtract(ours[-1], 0)).max()))
+""",
+    )
+    assert found["off"] < 1e-5 < 1e-3 < found["moved"] and found["once"] < 4 <= min(found["each"], found["cropped"])
+    assert len(found["said"]) == 1 and "JAX cannot compile the layer 'crop'" in found["said"][0]

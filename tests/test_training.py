@@ -209,6 +209,7 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
             "return keras.Model([inputs, keras.Input((3,))], x) or models.classifier(",
             "received a Functional with 2",
         ),
+        ("[views.left_right, *views", "['flip', *views", "a recipe's views must be of kcomp.views; received 'flip'"),
         ("def table(config):", "def table(config):\n    return data.read_csv('none.csv')", "no table at none.csv"),
         ("def table(config):", "def table(config):\n    return config.rowz", "'rowz' ("),
         ("return data.Batches(", "data.Batches(", "batches() must return a Batches; it returned NoneType"),

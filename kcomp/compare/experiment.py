@@ -72,7 +72,7 @@ def build(loaded: Loaded, job: Job, *, weights: Path | None = None) -> Experimen
     silenced = silence(network)
     model = Mixed(network, layers, fit.class_weights(stage, session.training.table))
     fit.exclude_from_decay(stage, network)
-    model.compile(stage.optimizer, stage.loss, jit_compile=keras.backend.backend() == "jax")
+    model.compile(stage.optimizer, stage.loss)
     with drawn_on_host(job.seed):
         model.optimizer.build(model.trainable_variables)
     return Experiment(loaded, session, stage, model, tuple(layers), silenced, digests)

@@ -65,7 +65,7 @@ def graph_of(network: keras.Model) -> Graph:
     """The graph of a functional network, models inside it taken apart; any other network is one call as a whole."""
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
-    if functional(network):
+    if is_functional(network):
         [graph.result] = expand(network, [graph.source], "", graph, numbers, names)
     else:
         graph.result = next(numbers)
@@ -76,20 +76,17 @@ def graph_of(network: keras.Model) -> Graph:
     return graph
 
 
-def functional(model: Any) -> Any:
-    """The functional model that a layer is, or None: Keras's own class (a subclass's call may do more)."""
-    inner = getattr(model, "_functional", None) or model  # of a Sequential
-    plain = isinstance(inner, keras.Model) and type(inner).__module__.startswith("keras.")
-    return inner if plain and nodes_of(inner) else None
+def is_functional(layer: Any) -> bool:
+    """Whether a layer is a functional model of Keras's own class (a subclass's call may do more)."""
+    return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
 def expand(
     model: Any, given: list[int], prefix: str, graph: Graph, numbers: Iterator[int], names: dict[str, int]
 ) -> list[int]:
     """Append a functional model's calls, its inputs standing in the slots `given`; returns the slots of its outputs."""
-    inner = functional(model)
-    places = dict(zip(map(id, inner.inputs), given, strict=True))
-    for node in nodes_of(inner) or []:
+    places = dict(zip(map(id, model.inputs), given, strict=True))
+    for node in nodes_of(model) or []:
         if node.is_input:
             continue
         slots = {id(tensor): places[id(tensor)] for tensor in node.input_tensors}
@@ -98,7 +95,7 @@ def expand(
             return Slot(slots[id(value)]) if isinstance(value, keras.KerasTensor) else value
 
         operation, read = node.operation, list(dict.fromkeys(slots.values()))
-        if functional(operation) and len(read) == len(functional(operation).inputs):
+        if is_functional(operation) and len(read) == len(operation.inputs):
             outputs = expand(operation, read, f"{prefix}{operation.name}/", graph, numbers, names)
         else:
             outputs = [next(numbers) for _ in node.outputs]
@@ -112,7 +109,7 @@ def expand(
             for slot, tensor in zip(outputs, node.outputs, strict=True):
                 keep(graph, slot, tensor)
         places.update(zip(map(id, node.outputs), outputs, strict=True))
-    return [places[id(tensor)] for tensor in inner.outputs]
+    return [places[id(tensor)] for tensor in model.outputs]
 
 
 def keep(graph: Graph, slot: int, tensor: Any) -> None:

@@ -64,8 +64,8 @@ def in_order(network: keras.Model) -> list[Any]:
     nodes = nodes_of(network) if is_plain_functional(network) else None
     if nodes is None:
         raise NotCutError(
-            f"only a functional model, keras.Model(inputs, outputs), of one input and one output can be cut; "
-            f"received a {type(network).__name__}"
+            "only a Sequential, or a functional model keras.Model(inputs, outputs) of one input and one output can be "
+            f"cut; received a {type(network).__name__}"
         )
     return nodes
 

@@ -30,6 +30,7 @@ from kcomp.training.mixed import Mixed
 from kcomp.training.origin import Origin, check_unseen, start_from
 from kcomp.training.outcome import finish, keeper_of
 from kcomp.training.session import Session
+from kcomp.views import with_plain
 
 
 def train(
@@ -96,6 +97,8 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     with drawn_on_host(seed):
         network = returned(keras.Model, "model", recipe.model(recipe.values, table.classes))
     check_output(network, table.classes)
+    if recipe.views is not None:  # what `kcomp predict` will ask for
+        with_plain(recipe.views(recipe.values))
     training = returned(Batches, "batches", recipe.batches(recipe.values, rows, training=True, seed=seed))
     check_batch(training.batch_size)
     validation = returned(Batches, "batches", recipe.batches(recipe.values, held_out, training=False, seed=seed))
@@ -134,7 +137,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     session.console.print(line, highlight=False, soft_wrap=True)
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
-    model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=keras.backend.backend() == "jax")
+    model.compile(stage.optimizer, stage.loss, metrics=[metric])
     with drawn_on_host(session.training.seed):
         model.optimizer.build(model.trainable_variables)
     if session.continuing:

@@ -1,5 +1,6 @@
 """The thin Keras model that mixes and trains in the compiled step, one source for both backends' train steps."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from keras import ops
 
 from kcomp.training.keepers import Keeper
 from kcomp.training.step import described_with
+
+# image layers that Keras takes for what cannot be compiled, which holds for TensorFlow alone
+COMPILED = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
 
 
 class Mixed(keras.Model):
@@ -57,10 +61,32 @@ class Mixed(keras.Model):
 
             in_one_pass(self.optimizer)
 
+    @property
+    def jit_compile(self) -> bool:
+        """On JAX, if every layer can be compiled."""
+        return keras.backend.backend() == "jax" and not self.uncompiled()
+
+    @jit_compile.setter
+    def jit_compile(self, value: Any) -> None:
+        """Called by Keras's `compile`, whose own answer is for TensorFlow too."""
+        if keras.backend.backend() == "jax" and (names := self.uncompiled()):
+            warnings.warn(
+                f"JAX cannot compile the layer {names[0]!r}: all of the network trains uncompiled, many times slower; "
+                f"do what it does in the recipe's batches (Batches' transform)",
+                stacklevel=2,
+            )
+
+    def uncompiled(self) -> list[str]:
+        """The names of the layers that cannot be compiled on JAX."""
+        compiled = [getattr(keras.layers, name) for name in COMPILED]
+        return [
+            layer.name for layer in self._flatten_layers() if not layer.supports_jit and type(layer) not in compiled
+        ]
+
     def make_train_function(self, force: bool = False) -> None:
         """As Keras does; on JAX, a step that is known from an earlier network or process is not traced again."""
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
-        if plain or keras.backend.backend() != "jax" or keras.distribution.distribution() is not None:
+        if plain or keras.distribution.distribution() is not None:
             super().make_train_function(force)
         elif force or getattr(self, "train_function", None) is None:
             from kcomp.models.programs import kept
