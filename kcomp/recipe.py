@@ -58,7 +58,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         for name, kind in value_types(self).items():
-            check_type(f"stage {self.name!r}: {name}", getattr(self, name), kind)
+            value = getattr(self, name)
+            plain = value.item() if callable(getattr(value, "item", None)) else value  # of NumPy's or pandas's numbers
+            check_type(f"stage {self.name!r}: {name}", plain, kind)
         if self.epochs < 1:
             raise ValueError(f"stage {self.name!r} must last at least one epoch; received {self.epochs}")
         if self.patience is not None and self.patience < 1:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -115,4 +116,5 @@ def literals(declared: Any) -> list[Any]:
 
 def describe(declared: Any) -> str:
     """A type as `kcomp train RECIPE --help` prints it."""
-    return str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
+    text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # without the modules of types

@@ -138,7 +138,8 @@ EXACT = ["epoch", "stage", "rate", "loss", "log_loss", "accuracy"]
 
 
 @pytest.mark.parametrize(
-    ("backend", "average"), [("jax", "ema"), pytest.param("torch", "ema", marks=pytest.mark.slow), ("torch", "swa")]
+    ("backend", "average"),
+    [("jax", "ema"), *(pytest.param("torch", kind, marks=pytest.mark.slow) for kind in ("ema", "swa"))],
 )
 def test_a_killed_run_continues_as_if_nothing_had_happened(backend, average, tmp_path, monkeypatch):
     (tmp_path / "recipe.py").write_text(RECIPE)

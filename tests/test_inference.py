@@ -212,14 +212,23 @@ with fast_convolutions():
 keras.config.set_dtype_policy("float32")
 with_dtype = keras.Model(one, layers.Dense(3, dtype="mixed_bfloat16")(one))
 x = np.ones((2, 4), "float32")
+hidden = keras.Sequential([keras.Input((4,)), layers.Reshape((2, 2)), layers.Masking()])
+hidden = plan_of(keras.Model(one, layers.GlobalAveragePooling1D()(hidden(one)))) is None
+changed = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(3)])
+forward, others = inference_of(changed), []
+for _ in range(2):
+    others.append([float(np.abs(run(x).numpy() - keras.ops.convert_to_numpy(changed(x))).max()) for run in (forward, inference_of(changed))])
+    changed.pop()
+    changed.add(layers.Dense(5))
 with fast_convolutions():
     noisy = keras.ops.convert_to_numpy(nested(x, training=True)) - keras.ops.convert_to_numpy(nested(x, training=False))
 give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x), nested=same(nested, x),
      precision=same(with_dtype, x), training=bool(np.abs(noisy).max() >= 0.5),
-     normed=normed, constant=constant, casts=casts)
+     normed=normed, constant=constant, casts=casts, changed=others, hidden=hidden)
 """,
     )
     assert found["masked"] == [True, False]
+    assert all(off < 1e-6 for pair in found["changed"] for off in pair) and found["hidden"]
     assert found["twofold"] == [True, False]
     assert found["nested"] == [True, True]
     assert found["precision"] == [True, True]

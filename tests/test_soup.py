@@ -74,7 +74,7 @@ def soup(folder, *names, check=True, backend="torch", method="greedy"):
     )
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow())
 def test_the_mean_of_two_files_is_a_run_like_any_other(trained, backend, tmp_path):
     """Noise and its opposite: the mean of the weights are the trained ones."""
     made = conftest.in_backend(backend, MAKE, trained / backend, tmp_path, "-1,1", "frozen")["made"]

@@ -201,13 +201,13 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
         (
             "return models.classifier(",
             "return type('Own', (keras.Model,), {})() or models.classifier(",
-            "must return a model of one keras.Input, keras.Model(inputs, outputs), in which a subclassed model may be a layer; "
-            "received a Own with none",
+            "must return a model with one keras.Input: keras.Model(inputs, outputs), in which a subclassed model may be a layer, or a Sequential that begins with it; "
+            "received a Own with no inputs",
         ),
         (
             "return models.classifier(",
             "return keras.Model([inputs, keras.Input((3,))], x) or models.classifier(",
-            "received a Functional with 2",
+            "received a Functional with 2 inputs",
         ),
         ("[views.left_right, *views", "['flip', *views", "a recipe's views must be of kcomp.views; received 'flip'"),
         ("def table(config):", "def table(config):\n    return data.read_csv('none.csv')", "no table at none.csv"),

@@ -12,7 +12,7 @@ from kcomp.fast.excitation import Excitation
 from kcomp.fast.folding_torch import Excited, Folded, Overwriting, in_place
 from kcomp.fast.layers import covers_convolution
 from kcomp.fast.pairs import NormalisedSilu, Pair
-from kcomp.fast.steps import Step, readers_of, sole_readers, with_last_uses
+from kcomp.fast.steps import Step, functional_of, readers_of, sole_readers, with_last_uses
 from kcomp.fast.straight import Plan, plan_of
 
 
@@ -20,13 +20,15 @@ def inference_of(network: keras.Model) -> Callable[[Any], Any]:
     """A function of images (batch, height, width, channels) that gives what `network(images, training=False)` gives.
 
     It takes the weights as they are at the call: what is folded is made again after the variables that the network had
-    when this was called were assigned, loaded or trained.
+    when this was called were assigned, loaded or trained, and after a Sequential was given other layers.
     """
-    tensors = [variable.value for variable in network.variables]
-    kept: dict[str, Any] = {"versions": None, "plan": None}
+    kept: dict[str, Any] = {"functional": None}
 
     def run(images: Any) -> Any:
-        versions = [tensor._version for tensor in tensors]  # PyTorch counts updates
+        if kept["functional"] is not functional_of(network):
+            kept.update(functional=functional_of(network), versions=None, plan=None)
+            kept["tensors"] = [variable.value for variable in network.variables]
+        versions = [tensor._version for tensor in kept["tensors"]]  # PyTorch counts updates
         with torch.inference_mode():
             if versions != kept["versions"]:
                 kept.update(versions=versions, plan=again(kept["plan"]) or first(network))

@@ -83,17 +83,17 @@ def with_last_uses(steps: list[Step], result: int) -> Iterator[Step]:
 
 def nodes_of(model: Any) -> list[Any] | None:
     """The calls of layers that make up a functional model, each after those it needs; None for another model."""
-    by_depth = getattr(inside(model), "_nodes_by_depth", None)  # not public; without it Keras's own way remains
+    by_depth = getattr(functional_of(model), "_nodes_by_depth", None)  # not public; without it Keras's own way remains
     return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def is_plain_functional(model: Any) -> bool:
     """Whether a model is Keras's functional class itself, with one tensor in and one out."""
     own = type(model).__module__.startswith("keras.")  # a subclass may have a `call` that does more
-    return own and all(is_one(getattr(inside(model), name, None)) for name in ("input", "output"))
+    return own and all(is_one(getattr(functional_of(model), name, None)) for name in ("input", "output"))
 
 
-def inside(model: Any) -> Any:
+def functional_of(model: Any) -> Any:
     """The functional model that a Sequential holds as soon as it knows the shape of its input; else the model."""
     return getattr(model, "_functional", None) or model
 

@@ -16,7 +16,7 @@ from keras.src.backend import AutocastScope
 
 from kcomp.fast.excitation import excited
 from kcomp.fast.pairs import paired
-from kcomp.fast.steps import Slot, Step, fill, is_plain_functional, nodes_of, with_last_uses
+from kcomp.fast.steps import Slot, Step, fill, functional_of, is_plain_functional, nodes_of, with_last_uses
 
 _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionary()
 
@@ -81,6 +81,7 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 def plan_of(model: Any) -> Plan | None:
     """The plan of a functional model, or None where it has several inputs or outputs, a `call` of its own, or layers
     that pass masks on."""
+    model = functional_of(model)  # a Sequential may be changed, and holds another then
     if model not in _plans:
         _plans[model] = make_plan(model)
     return _plans[model]
@@ -88,7 +89,7 @@ def plan_of(model: Any) -> Plan | None:
 
 def make_plan(model: Any) -> Plan | None:
     nodes = nodes_of(model)
-    if nodes is None or not is_plain_functional(model) or any(map(masks, model.layers)):
+    if nodes is None or not is_plain_functional(model) or any(map(masks, model._flatten_layers(include_self=False))):
         return None
     slots = {id(model.inputs[0]): 0}
     steps = []

@@ -20,8 +20,9 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     statistics included. The cut is the latest tensor that all paths pass through, with `spatial` the latest of them of
     shape (batch, height, width, channels); layers without weights that draw noise (dropout) and follow the last frozen
     weights stay in `rest`. Run `frozen` in inference mode: noise inside it, such as drop connect between frozen
-    blocks, is then off. NotCutError where the network is not functional with one input, nothing can be cut off, or
-    noise comes before the first weights: that is augmentation, which inference would leave out.
+    blocks, is then off. NotCutError where the network is neither a Sequential nor functional with one
+    input, nothing can be cut off, or noise comes before the first weights: that is augmentation, which inference would
+    leave out.
     """
     nodes = in_order(network)
     learning = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)

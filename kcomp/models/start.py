@@ -33,9 +33,9 @@ def drawn_on_host(seed: int) -> Iterator[None]:
 
     def replacement(formula: Callable[..., np.ndarray]) -> Callable[..., Any]:
         def draw(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-            if in_stateless_scope():  # only shapes are sought: how often a weight is asked for differs by backend
-                return filled(0)(self, shape, dtype)
-            values = formula(generator(seed, Purpose.WEIGHTS, item=next(numbers)), self, tuple(shape))
+            # where only shapes are sought, how often a weight is asked for differs by backend, and must not count
+            item = 2**32 if in_stateless_scope() else next(numbers)
+            values = formula(generator(seed, Purpose.WEIGHTS, item=item), self, tuple(shape))
             return keras.ops.convert_to_tensor(values.astype(np.float32), dtype=dtype or keras.config.floatx())
 
         return draw

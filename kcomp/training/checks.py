@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from kcomp.averaging import Snapshots
+from kcomp.fast.steps import is_one
 from kcomp.recipe import Stage
 from kcomp.schedules import CosineRestarts, schedules_of
 
@@ -22,11 +23,13 @@ def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
     inputs = getattr(network, "inputs", None) or []
     if len(inputs) != 1:
         raise ValueError(
-            f"the recipe's model() must return a model of one keras.Input, keras.Model(inputs, outputs), in which a "
-            f"subclassed model may be a layer; received a {type(network).__name__} with {len(inputs) or 'none'}"
+            f"the recipe's model() must return a model with one keras.Input: keras.Model(inputs, outputs), in which a "
+            f"subclassed model may be a layer, or a Sequential that begins with it; received a "
+            f"{type(network).__name__} with {len(inputs) or 'no'} inputs"
         )
-    shapes = keras.tree.map_structure(lambda output: output.shape, network.compute_output_spec(inputs[0]))
-    if shapes != (None, len(classes)):
+    outputs = network.compute_output_spec(inputs[0])
+    shapes = keras.tree.map_structure(lambda output: output.shape, outputs)
+    if not is_one(outputs) or keras.tree.flatten(outputs)[0].shape != (None, len(classes)):
         raise ValueError(
             f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
             f"{list(classes)}; it gives {shapes}"

@@ -98,7 +98,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
         network = returned(keras.Model, "model", recipe.model(recipe.values, table.classes))
     check_output(network, table.classes)
     if recipe.views is not None:  # what `kcomp predict` will ask for
-        with_plain(recipe.views(recipe.values))
+        with_plain(returned(Sequence, "views", recipe.views(recipe.values)))
     training = returned(Batches, "batches", recipe.batches(recipe.values, rows, training=True, seed=seed))
     check_batch(training.batch_size)
     validation = returned(Batches, "batches", recipe.batches(recipe.values, held_out, training=False, seed=seed))
@@ -134,6 +134,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     line = f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights"
     if model.network is not session.network:
         line += f", on frozen features of shape {model.network.inputs[0].shape[1:]}"
+    if keras.backend.backend() == "jax" and (names := model.uncompiled()):
+        line += f", uncompiled and much slower, for JAX cannot compile the layer {names[0]!r}: augment in batches()"
     session.console.print(line, highlight=False, soft_wrap=True)
     exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")

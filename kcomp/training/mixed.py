@@ -1,6 +1,5 @@
 """The thin Keras model that mixes and trains in the compiled step, one source for both backends' train steps."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,10 @@ from keras import ops
 from kcomp.training.keepers import Keeper
 from kcomp.training.step import described_with
 
-# image layers that Keras takes for what cannot be compiled, which holds for TensorFlow alone
-COMPILED = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
+# layers that Keras takes for what cannot be compiled, which holds for TensorFlow alone; and those that it does not:
+# one chooses by Python's random numbers, which a compiled step would keep, one asks for numbers where JAX has names
+COMPILED_ON_JAX = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
+FIXED_ON_JAX = ("AugMix", "RandomElasticTransform")
 
 
 class Mixed(keras.Model):
@@ -68,19 +69,15 @@ class Mixed(keras.Model):
 
     @jit_compile.setter
     def jit_compile(self, value: Any) -> None:
-        """Called by Keras's `compile`, whose own answer is for TensorFlow too."""
-        if keras.backend.backend() == "jax" and (names := self.uncompiled()):
-            warnings.warn(
-                f"JAX cannot compile the layer {names[0]!r}: all of the network trains uncompiled, many times slower; "
-                f"do what it does in the recipe's batches (Batches' transform)",
-                stacklevel=2,
-            )
+        """Keras's `compile` sets what it finds, which holds for TensorFlow."""
 
     def uncompiled(self) -> list[str]:
         """The names of the layers that cannot be compiled on JAX."""
-        compiled = [getattr(keras.layers, name) for name in COMPILED]
+        compiled, fixed = ([getattr(keras.layers, name) for name in names] for names in (COMPILED_ON_JAX, FIXED_ON_JAX))
         return [
-            layer.name for layer in self._flatten_layers() if not layer.supports_jit and type(layer) not in compiled
+            layer.name
+            for layer in self._flatten_layers()
+            if type(layer) in fixed or (not layer.supports_jit and type(layer) not in compiled)
         ]
 
     def make_train_function(self, force: bool = False) -> None:
