@@ -29,7 +29,7 @@ CONTESTANTS = {
     "timm-compile": "timm, torch.compile",
     "timm-kept": "timm, keeping freed memory as kcomp does",
     "torch": "kcomp on PyTorch",
-    "torch-passive": "kcomp on PyTorch, threads sleep while they wait",
+    "torch-passive": "kcomp on PyTorch, OMP_WAIT_POLICY=passive",
     "jax": "kcomp on JAX",
     "stock-torch": "plain Keras on PyTorch",
     "stock-jax": "plain Keras on JAX",
@@ -320,7 +320,10 @@ def main():
     options.add_argument("--compile", action="store_true", help="timm under torch.compile too (compiles for minutes)")
     options.add_argument("--kept", action="store_true", help="timm with kcomp's setting of the C library too")
     options.add_argument(
-        "--busy", type=int, metavar="N", help="beside N busy programs, and PyTorch's other way to wait"
+        "--busy",
+        type=int,
+        metavar="N",
+        help="beside N busy programs, kcomp on PyTorch also with OMP_WAIT_POLICY=passive",
     )
     options.add_argument("--sizes", default="128", help="pixels, with commas between")
     options.add_argument("--batches", default="16")
