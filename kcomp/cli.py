@@ -14,7 +14,7 @@ from kcomp.commands.submit import submit
 from kcomp.commands.sweep import sweep
 from kcomp.commands.train import train
 from kcomp.commands.tune import tune
-from kcomp.usage import OneLine
+from kcomp.system.errors import OneLine
 
 
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

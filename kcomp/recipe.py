@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import kcomp
-from kcomp import scores
 from kcomp.averaging import EMA, SWA, Snapshots
+from kcomp.metrics import scores
 from kcomp.values import check_type, known, value_types, values_as_json, values_from_json
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
@@ -102,7 +102,7 @@ class Recipe:
                are told of their run.
     views:     views(values) gives the views `kcomp predict` averages; see kcomp.views.
     sweep:     sweep() gives dicts of values, one for each variant `kcomp sweep` trains where no --set gives a list.
-    precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.models.precision.
+    precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.engine.precision.
     monitor:   the score whose best epoch's weights are kept; None keeps the last epoch's, so that the out-of-fold
                score was not chosen on.
     """

@@ -20,9 +20,10 @@ from typing import Any
 
 import keras
 
-from kcomp import launch, scores
-from kcomp.files import read_json, write_json
-from kcomp.runs import Run
+from kcomp.metrics import scores
+from kcomp.runs.folder import Run
+from kcomp.system.backends import require_packages
+from kcomp.system.files import read_json, write_json
 
 LEFT_OUT = ("epoch", "stage")  # of a row: the step, and a text
 
@@ -36,7 +37,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        launch.require(["tensorboardX"], "track")
+        require_packages(["tensorboardX"], "track")
         self.writer: Any = None
         self.ended: Any = None  # a summary that says so
         self.epochs = 0
@@ -95,7 +96,7 @@ class WandB(keras.callbacks.Callback):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        launch.require(["wandb"], "wandb")
+        require_packages(["wandb"], "wandb")
         self.options = options
         self.sent: Any = None  # wandb's run
 

@@ -78,14 +78,14 @@ def timm_loop(images, labels, *, compiled, precision):
 
 def kcomp_loop(images, labels, backend, precision):
     """What `kcomp train` and `kcomp predict` run, fed from memory."""
-    from kcomp import launch
+    from kcomp.system.backends import prepare_backend
 
-    launch.prepare(backend)
+    prepare_backend(backend)
 
-    from kcomp import predict
-    from kcomp.models import fast_convolutions
-    from kcomp.models.precision import use_precision
-    from kcomp.models.start import drawn_on_host
+    from kcomp.engine.initial_weights import drawn_on_host
+    from kcomp.engine.precision import use_precision
+    from kcomp.models import fast_layers
+    from kcomp.prediction.forward import compile_forward
     from kcomp.training.mixed import Mixed
 
     use_precision(precision)
@@ -94,15 +94,15 @@ def kcomp_loop(images, labels, backend, precision):
         model = Mixed(network, [])
         model.compile(*keras_step())
         model.optimizer.build(model.trainable_variables)
-    forward = predict.forward_of(network)
+    forward = compile_forward(network)
 
     def train(count):
         batches = (({"images": images, "labels": labels},) for _ in range(count))
-        with fast_convolutions():
+        with fast_layers():
             model.fit(batches, steps_per_epoch=count, verbose=0, shuffle=False)
 
     def predict_batches(count):
-        with fast_convolutions():
+        with fast_layers():
             for _ in range(count):
                 found = forward(images)
         return found
@@ -151,9 +151,9 @@ def serve(name, size, batch, precision):
     images = draws.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
     labels = np.eye(CLASSES, dtype=np.float32)[draws.integers(0, CLASSES, batch)]
     if name == "timm-kept":
-        from kcomp import launch
+        from kcomp.system.memory import keep_freed_memory
 
-        launch.keep_freed_memory()
+        keep_freed_memory()
     if name.startswith("timm"):
         train, predict = timm_loop(images, labels, compiled=name.endswith("compile"), precision=precision)
     elif name.startswith("stock-"):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from kcomp.ensemble import METHODS  # noqa: E402  (from this working copy)
-from kcomp.probabilities import write_probabilities  # noqa: E402
+from kcomp.runs.probabilities import write_probabilities  # noqa: E402
 
 
 def make_runs(folder, members, rows, classes, folds):

@@ -94,9 +94,9 @@ class Config:
 
 def time_kcomp(options):
     """Seconds of the stage in `kcomp train`, from the first line about it to its last epoch."""
-    from kcomp import launch
+    from kcomp.system.backends import prepare_backend
 
-    launch.prepare(os.environ["KERAS_BACKEND"])  # as every command does, before its backend is imported
+    prepare_backend(os.environ["KERAS_BACKEND"])  # as every command does, before its backend is imported
     import albumentations as A
     import keras
     import numpy as np
@@ -104,7 +104,7 @@ def time_kcomp(options):
 
     from kcomp import data, models
     from kcomp.recipe import Loaded, Recipe, Stage
-    from kcomp.runs import Run
+    from kcomp.runs.folder import Run
     from kcomp.training import fit
 
     def batches(config, rows, training, seed):

@@ -55,7 +55,7 @@ def build(network, size):
 
 def prepare(network, size, folder):
     """Write the images, the weights and the ONNX file that all contestants read."""
-    from kcomp.export import onnx_model
+    from kcomp.prediction.onnx import onnx_model
 
     np.save(folder / "images.npy", photographs(size))
     built = build(network, size)
@@ -66,14 +66,14 @@ def prepare(network, size, folder):
 def forward_of(contestant, network, size, folder, threads):
     """Set a contestant up: a function of images that gives probabilities."""
     if contestant.startswith("kcomp"):
-        from kcomp import predict
         from kcomp.models import pretrained
+        from kcomp.prediction.forward import compile_forward, softmax
 
         with pretrained.skipped():
             built = build(network, size)
         built.load_weights(folder / "network.weights.h5")
-        forward = predict.forward_of(built)
-        return lambda images: predict.softmax(forward(images))
+        forward = compile_forward(built)
+        return lambda images: softmax(forward(images))
     if contestant == "onnxruntime":
         import onnxruntime
 
@@ -92,7 +92,7 @@ def compete(contestant, network, size, folder, threads, seconds):
     """The life of a contestant: get warm, write its probabilities, then time one turn for each line on its input."""
     context = contextlib.nullcontext
     if contestant.startswith("kcomp"):
-        from kcomp.fast.convolution import fast_convolutions as context
+        from kcomp.fast.patches import fast_layers as context
     with context():
         images = np.load(folder / "images.npy")
         forward = forward_of(contestant, network, size, folder, threads)

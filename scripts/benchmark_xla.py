@@ -23,15 +23,15 @@ CONTESTANTS = {
 
 
 def serve(name, size, batch, precision):
-    from kcomp import launch
+    from kcomp.system.backends import prepare_backend
 
-    launch.prepare("jax")
+    prepare_backend("jax")
 
-    from kcomp import compiling
+    from kcomp.jax_programs import compile as compiling
 
     compiling.SETTINGS, compiling.PREDICTION = CONTESTANTS[name], {}
     compiling.compile_beside = lambda *_: None  # it would have kcomp's settings
-    from kcomp.models import programs
+    from kcomp.jax_programs import store as programs
 
     programs.compile_beside = compiling.compile_beside
     benchmark.serve("jax", size, batch, precision)

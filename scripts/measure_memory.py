@@ -59,9 +59,10 @@ def make_images(folder, count):
 
 
 def measured(folder, chosen):
-    from kcomp import data, launch
+    from kcomp import data
+    from kcomp.system.memory import keep_freed_memory
 
-    launch.keep_freed_memory()  # as every `kcomp train` does
+    keep_freed_memory()  # as every `kcomp train` does
 
     found = {"imports": resident()}
     started = time.process_time()

@@ -73,7 +73,7 @@ def kcomp(*arguments, check=True):
 
 
 def complete(folder):
-    from kcomp.runs import find
+    from kcomp.runs.folder import find
 
     return [run for run in find(folder) if run.complete] if folder.is_dir() else []
 
@@ -138,7 +138,7 @@ def row_of(name, choices, aside):
 
 def score(runs, aside):
     """Scores of the mean of these runs' probabilities on the rows laid aside."""
-    from kcomp import scores
+    from kcomp.metrics import scores
 
     mean = np.mean([run.probabilities("test").loc[aside.index, aside.columns].to_numpy() for run in runs], axis=0)
     return scores.score(aside.to_numpy(np.float64), mean)

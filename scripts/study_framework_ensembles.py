@@ -67,8 +67,8 @@ def report(options):
 
 def members_of(folder):
     """The members, each of five folds, below a folder of runs, and the labels of all rows."""
-    from kcomp import runs
     from kcomp.ensemble import blending
+    from kcomp.runs.folder import folder as runs
 
     complete = [run for run in runs.find(folder) if run.complete] if folder.is_dir() else []
     fingerprints = {run.manifest["fingerprint"] for run in complete}
@@ -100,7 +100,7 @@ def study_of(trained, labels):
 
 
 def measures(labels, probabilities):
-    from kcomp import scores
+    from kcomp.metrics import scores
 
     found = scores.score(labels, probabilities)
     return {name: found[name] for name in ("accuracy", "log_loss")}
@@ -108,7 +108,7 @@ def measures(labels, probabilities):
 
 def pair(labels, first, second, members):
     """How far two members are from each other, and what averaging the two brings over the mean of their scores."""
-    from kcomp.statistics import mcnemar, paired_interval, row_values
+    from kcomp.metrics.significance import mcnemar, paired_interval, row_values
 
     one, other = members[first], members[second]
     values, others = row_values(labels, one), row_values(labels, other)

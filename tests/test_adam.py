@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 CODE = """
     import keras, numpy as np, torch
-    from kcomp.fast.adam_torch import in_one_pass
+    from kcomp.fast.torch.adam import in_one_pass
 
     shapes = [(3, 3, 4, 8), (8,), (1, 1, 8, 5), (5,)]
     def path(make, fused, dtype="float32"):
@@ -71,8 +71,8 @@ def test_a_prediction_follows_weights_that_adam_changed():
         "torch",
         """
     import keras, numpy as np
-    from kcomp import predict
-    from kcomp.fast.convolution import fast_convolutions
+    from kcomp.prediction.forward import compile_forward
+    from kcomp.fast.patches import fast_layers
     from kcomp.training.mixed import Mixed
 
     inputs = keras.Input((8, 8, 3))
@@ -81,8 +81,8 @@ def test_a_prediction_follows_weights_that_adam_changed():
     model.compile(keras.optimizers.Adam(0.1), keras.losses.CategoricalCrossentropy(from_logits=True), metrics=[])
     fused = model.optimizer._parallel_update_step
     batch = {"images": np.ones((4, 8, 8, 3), "float32"), "labels": np.eye(3, dtype="float32")[[0, 0, 0, 1]]}
-    with fast_convolutions():
-        forward = predict.forward_of(network)
+    with fast_layers():
+        forward = compile_forward(network)
         before = np.asarray(forward(batch["images"]))
         model.fit(((batch,) for _ in range(3)), steps_per_epoch=3, verbose=0, shuffle=False)
         after = np.asarray(forward(batch["images"]))
@@ -98,7 +98,7 @@ def test_states_given_from_outside_are_not_the_variables():
         "torch",
         """
 import keras, torch
-from kcomp.fast.adam_torch import in_one_pass
+from kcomp.fast.torch.adam import in_one_pass
 variable, optimizer = keras.Variable(torch.ones(3)), keras.optimizers.Adam(0.1)
 optimizer.build([variable])
 in_one_pass(optimizer)

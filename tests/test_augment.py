@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kcomp import launch
+from kcomp.system.backends import choose_backend, prepare_backend
 
 DRAW = """
 import hashlib, numpy as np
@@ -26,7 +26,7 @@ batch = {"images": images, "labels": labels}
 @pytest.fixture(scope="module")
 def augment():
     """In this process, on whichever backend there is."""
-    launch.prepare(launch.choose(None))
+    prepare_backend(choose_backend(None))
     from kcomp import augment
 
     return augment

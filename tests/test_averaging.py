@@ -14,10 +14,11 @@ import keras
 import numpy as np
 from keras import layers
 from rich.console import Console
-from kcomp import data, predict, schedules
+from kcomp import data, schedules
+from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.averaging import EMA, SWA
 from kcomp.recipe import Stage
-from kcomp.training.weight_averages import EmaKeeper, SwaKeeper
+from kcomp.training.averages.ema_swa import EmaKeeper, SwaKeeper
 from kcomp.training.mixed import Mixed
 x = inputs = keras.Input((2, 2, 3))
 x = layers.Conv2D(2, 1, use_bias=False, name="frozen")(layers.Rescaling(1 / 99)(x))
@@ -88,18 +89,18 @@ OUTCOME = (
     + """
 import sys
 from pathlib import Path
-from kcomp import scores
-from kcomp.runs import Run
+from kcomp.metrics import scores
+from kcomp.runs.folder import Run
 from kcomp.training.state import Progress
 table = data.sklearn_digits().rows(np.arange(40))
 table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, b=[0.0, 1.0] * 20), ("a", "b"))
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))
-forward = predict.forward_of(network)
+forward = compile_forward(network)
 def outcome(average, log, epochs, name):
     stage = Stage("all", 9, ".*", loss, keras.optimizers.SGD(0.1), train_batch_norm=True, average=average)
     progress = Progress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
     session = SimpleNamespace(network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(monitor=None), progress=progress,
-        validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict.probabilities(forward, rows))
+        validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_probabilities(forward, rows))
     keeper = SwaKeeper(session, stage, average)
     seen = []
     for number in range(1, epochs + 1):

@@ -9,10 +9,10 @@ import contextlib
 import keras, numpy as np
 from keras import layers
 from kcomp import augment, data, models
-from kcomp.fast.convolution import fast_convolutions
-from kcomp.models.cut import apart
-from kcomp.models.start import drawn_on_host
-from kcomp.training.below import step_of
+from kcomp.fast.patches import fast_layers
+from kcomp.training.frozen.cut import split_frozen
+from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.training.frozen.forward import step_of
 from kcomp.training.mixed import Mixed
 
 mixing = [augment.MixUp(0.4), augment.RandomErasing(0.5)]
@@ -35,7 +35,7 @@ def network(rate=0.0, precision="float32"):
 def trained(made, trainable, layers, ahead):
     "Losses of some steps, and the weights after them; with all of it in the step, as Keras does it, or without."
     models.set_trainable(made, trainable)
-    with fast_convolutions() if ahead else contextlib.nullcontext():
+    with fast_layers() if ahead else contextlib.nullcontext():
         weights = np.linspace(0.5, 2, 10, dtype="float32")
         model, prepare = step_of(made, layers, class_weights=weights) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
         model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -61,7 +61,7 @@ for trainable in ("head", "head|conv"):
     for name, used in (("plain", []), ("mixed", mixing)):
         (losses, weights), (others, wanted) = (trained(network(), trainable, used, ahead) for ahead in (True, False))
         off[f"{trainable} {name}"] = [float(np.abs(np.subtract(losses, others)).max()), float(np.abs(weights - wanted).max()), float(np.abs(wanted - start).max())]
-frozen = apart(network())[0]
+frozen = split_frozen(network())[0]
 give(off=off, whole=frozen is None)
 """,
     )
@@ -78,15 +78,15 @@ def test_frozen_layers_are_in_inference_mode_and_follow_their_weights(backend):
         + """
 made = network(rate=0.5)
 models.set_trainable(made, "head")
-frozen, rest = apart(made)
+frozen, rest = split_frozen(made)
 batch = batches(mixing)[0]
-with fast_convolutions():
+with fast_layers():
     model, prepare = step_of(made, mixing)
     one, two = prepare(batch), prepare(batch)
     mixed = mixing[0]({k: batch[k] for k in ("images", "labels")}, plan={k[2:]: v for k, v in batch.items() if k[:2] == "0."})
     mixed = mixing[1](mixed, plan={k[2:]: v for k, v in batch.items() if k[:2] == "1."})
 wanted = array(frozen(mixed["images"], training=False))
-with fast_convolutions():
+with fast_layers():
     made.get_layer("norm").gamma.assign(np.full(8, 3.0))
     after = array(prepare(batch)["images"])
 later = array(frozen(mixed["images"], training=False))
@@ -146,7 +146,7 @@ noisy = Noisy(0.4)
 noisy.build()
 made = network()
 models.set_trainable(made, "head")
-with fast_convolutions():
+with fast_layers():
     whole = step_of(made, [noisy])[0].network is made and step_of(made, [])[0].network is not made
 give(losses=losses, whole=whole, twice=[trained(network(), "head", [noisy], True)[0][-1][0] for _ in range(2)])
 """,
@@ -162,14 +162,14 @@ def test_statistics_are_estimated_as_they_are_trained(backend):
         backend,
         TOOLS
         + """
-from kcomp.training.batch_statistics import estimate
+from kcomp.training.averages.batch_norm import estimate
 used = data.Batches(table, 16, batch_size=16, training=True, seed=1, layers=mixing)
 statistics = []
 for rate in (0.0, 0.5):
     made = network(rate)
     norm = next(layer for layer in made.layers if isinstance(layer, layers.BatchNormalization) and layer.name != "norm")
     models.set_trainable(made, f"head|{norm.name}", train_batch_norm=True)
-    with fast_convolutions():
+    with fast_layers():
         statistics.append(np.concatenate(estimate(made, [norm], used, layers=mixing)))
 give(off=float(np.abs(statistics[0] - statistics[1]).max()), moved=float(np.abs(statistics[0]).max()))
 """,

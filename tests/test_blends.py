@@ -7,7 +7,6 @@ import pytest
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from kcomp import scores
 from kcomp.ensemble import (
     METHODS,
     METRICS,
@@ -21,6 +20,7 @@ from kcomp.ensemble import (
     temperature,
     weights,
 )
+from kcomp.metrics import scores
 
 DRAWS = np.random.default_rng(0)
 

@@ -13,7 +13,7 @@ import pytest
 from test_sweep import EXACT, INSTALLED
 from test_training import TINY, write
 
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
 from kcomp.sweep import cluster, remote
 from kcomp.sweep.jobs import Job
 from kcomp.sweep.progress import Progress

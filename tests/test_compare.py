@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from kcomp.compare import jobs
-from kcomp.compare.divergence import diverge
-from kcomp.compare.outcome import outcome
-from kcomp.compare.sections import arithmetic_verdict, trajectory_verdict
+from kcomp.compare.parent.divergence import diverge
+from kcomp.compare.parent.outcome import outcome
+from kcomp.compare.parent.sections import arithmetic_verdict, trajectory_verdict
+from kcomp.compare.parent.verdict import Probe, judge, unit_of
 from kcomp.compare.sketch import BUCKETS, distance, relative, sketch
-from kcomp.compare.verdict import Probe, judge, unit_of
-from kcomp.files import write_json
-from kcomp.probabilities import write_probabilities
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
+from kcomp.runs.probabilities import write_probabilities
+from kcomp.system.files import write_json
 
 SMALL = '''
 from dataclasses import dataclass
@@ -137,7 +137,7 @@ def test_complete_runs_are_not_trained_again(clean):
     report, target = report_of(folder)
     assert len(report["outcome"]["scores"]) == 2 and report["outcome"]["rows"] == 30
     before = {path: path.stat().st_mtime_ns for path in target.rglob("result.json")}
-    from kcomp.compare.outcome import trained_runs
+    from kcomp.compare.parent.outcome import trained_runs
 
     labels = {"jax": "jax", "torch": "torch"}
     manifest = json.loads(next(target.rglob("manifest.json")).read_text())

@@ -4,16 +4,16 @@ import conftest
 import numpy as np
 import pytest
 
-from kcomp import launch
+from kcomp.system.backends import choose_backend, is_installed, prepare_backend
 
-if launch.installed("torch") or launch.installed("jax"):
-    launch.prepare(launch.choose(None))
+if is_installed("torch") or is_installed("jax"):
+    prepare_backend(choose_backend(None))
 import keras
 from keras import layers
 
 from kcomp import models
-from kcomp.models.cut import apart, cut
-from kcomp.models.start import drawn_on_host
+from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.training.frozen.cut import cut, split_frozen
 
 
 def top_of(model):
@@ -94,7 +94,7 @@ def test_noise_behind_the_last_frozen_weights_is_trained_with():
     models.set_trainable(network, "head|conv")
     with pytest.raises(ValueError, match="nothing can be cut off below 'conv'"):
         cut(network)
-    assert apart(network) == (None, network)
+    assert split_frozen(network) == (None, network)
 
 
 def test_augmentation_inside_the_network_is_not_cut_off():
@@ -106,10 +106,10 @@ def test_augmentation_inside_the_network_is_not_cut_off():
         models.set_trainable(network, "head")
         with pytest.raises(ValueError, match="layer 'flip' of the network draws noise on images"):
             cut(network)
-        assert apart(network) == (None, network)
+        assert split_frozen(network) == (None, network)
     network = chain(normal, layers.Conv2D(4, 3), layers.Dropout(0.1), layers.Conv2D(4, 3), layers.Dense(2, name="head"))
     models.set_trainable(network, "head")
-    frozen, rest = apart(network)
+    frozen, rest = split_frozen(network)
     assert len(frozen.weights) == 4 and rest.layers[-1].name == "head"
 
 
@@ -153,8 +153,9 @@ def test_what_cannot_be_cut():
 PARTS = """
 import numpy as np, keras
 from keras import layers
-from kcomp import models, predict
-from kcomp.models.cut import cut
+from kcomp import models
+from kcomp.prediction.forward import compile_forward
+from kcomp.training.frozen.cut import cut
 keras.utils.set_random_seed(0)
 x = inputs = keras.Input((16, 16, 3), name="images")
 x = layers.Rescaling(1 / 255)(x)
@@ -168,10 +169,10 @@ found = {}
 for pattern, spatial in (("head", False), ("head", True), ("head|conv2", False), ("head|conv[12]", False)):
     models.set_trainable(network, pattern)
     frozen, rest = cut(network, spatial=spatial)
-    features = predict.forward_of(frozen)(images)
-    difference = np.abs(predict.forward_of(rest)(features) - predict.forward_of(network)(images)).max()
+    features = compile_forward(frozen)(images)
+    difference = np.abs(compile_forward(rest)(features) - compile_forward(network)(images)).max()
     found[f"{pattern} {spatial}"] = [list(features.shape), float(difference)]
-give(size=float(np.abs(predict.forward_of(network)(images)).max()), **found)
+give(size=float(np.abs(compile_forward(network)(images)).max()), **found)
 """
 
 

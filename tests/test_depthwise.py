@@ -16,7 +16,7 @@ needs_loops = pytest.mark.skipif(
 HEAD = """
     import torch
     from torch.nn import functional
-    from kcomp.fast import depthwise_torch, squeeze_torch
+    from kcomp.fast.torch import depthwise as depthwise_torch, squeeze as squeeze_torch
     torch.manual_seed(0)
     far = lambda one, other: float((one.double() - other).abs().max() / other.abs().max())
     exactly = lambda values: [value.detach().double().requires_grad_() for value in values]
@@ -119,9 +119,9 @@ NETWORK = (
     + """
     import keras, numpy as np
     from keras import layers
-    from kcomp.fast import loops_torch
-    from kcomp.models import fast_convolutions
-    from kcomp import predict
+    from kcomp.fast.torch import loop_arguments as loops_torch
+    from kcomp.models import fast_layers
+    from kcomp.prediction.forward import compile_forward
 
     def network():
         keras.utils.set_random_seed(0)
@@ -145,7 +145,7 @@ NETWORK = (
         with context:
             logits = model(images, training=True)
             (logits * torch.arange(96.0).reshape(32, 3).sin()).sum().backward()
-            outputs = predict.forward_of(model)(images.numpy())
+            outputs = compile_forward(model)(images.numpy())
         return [logits.detach().numpy(), outputs, *(v.value.grad.numpy() for v in model.trainable_variables)]
     distance = lambda these, those: max(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in zip(these, those))
 """
@@ -160,12 +160,12 @@ def test_a_network_learns_and_predicts_as_plain_keras_does():
         NETWORK
         + """
     import contextlib
-    code, called = loops_torch.loops("depthwise_loops"), []
+    code, called = loops_torch.loops("depthwise"), []
     run = code.run
     code.run = lambda loop, *arguments: called.append("correlate" if loop is code.correlate else "weights") or run(loop, *arguments)
-    fast, plain = step(fast_convolutions()), step(contextlib.nullcontext())
-    loops_torch.loops = lambda name="loops": None
-    without = step(fast_convolutions())
+    fast, plain = step(fast_layers()), step(contextlib.nullcontext())
+    loops_torch.loops = lambda name="silu": None
+    without = step(fast_layers())
     give(distance=[distance(fast, plain), distance(without, plain)], called=called)
 """,
     )

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcomp import scores
 from kcomp.ensemble import METHODS, averages, blending, gains
 from kcomp.ensemble.judging import judge
 from kcomp.ensemble.submission import like_sample, read_predictions
-from kcomp.probabilities import write_probabilities
-from kcomp.runs import Run, find
+from kcomp.metrics import scores
+from kcomp.runs.folder import Run, find
+from kcomp.runs.probabilities import write_probabilities
 
 CLASSES = ["x", "y", "z"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from kcomp import launch
 from kcomp.cli import main
+from kcomp.system import backends
 
 RECIPE = '''
 """Batch and layer normalisation, strided and depthwise convolutions, dropout: what exporters stumble over."""
@@ -86,13 +86,14 @@ def own_probabilities(run, backend):
         sys.path.insert(0, {str(conftest.ROOT / "tests")!r})
         import test_export
         from pathlib import Path
-        from kcomp import inference, predict
-        from kcomp.fast.convolution import fast_convolutions
-        from kcomp.runs import Run
+        from kcomp.prediction import runs as inference; from kcomp.prediction.forward import softmax
+        from kcomp.prediction.forward import compile_forward
+        from kcomp.fast.patches import fast_layers
+        from kcomp.runs.folder import Run
         run = Run(Path(sys.argv[1]))
-        with fast_convolutions():
-            forward = predict.forward_of(inference.trained_network(run, run.recipe().recipe))
-            give(**{{str(n): predict.softmax(forward(test_export.images(n))).tolist() for n in test_export.SIZES}})
+        with fast_layers():
+            forward = compile_forward(inference.trained_network(run, run.recipe().recipe))
+            give(**{{str(n): softmax(forward(test_export.images(n))).tolist() for n in test_export.SIZES}})
     """
     return {int(size): np.array(found) for size, found in conftest.in_backend(backend, code, run).items()}
 
@@ -162,7 +163,7 @@ def run_folder(folder, complete):
     ],
 )
 def test_what_is_missing_is_named_in_one_line(tmp_path, monkeypatch, hidden, said):
-    monkeypatch.setattr(launch, "installed", lambda name: name not in hidden)
+    monkeypatch.setattr(backends, "is_installed", lambda name: name not in hidden)
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     run = run_folder(tmp_path / "run", complete=True)
     result = CliRunner().invoke(main, ["export", str(run)])
@@ -208,10 +209,11 @@ def test_a_file_that_differs_from_keras_is_not_written(exported):
     code = """
         import sys
         from pathlib import Path
-        from kcomp import export, predict
-        from kcomp.runs import Run
-        own = predict.forward_of
-        predict.forward_of = lambda network: lambda images: own(network)(images[::-1])
+        from kcomp.prediction import onnx as export
+        from kcomp.prediction.forward import compile_forward
+        from kcomp.runs.folder import Run
+        own = compile_forward
+        export.compile_forward = lambda network: lambda images: own(network)(images[::-1])
         try:
             export.export_run(Run(Path(sys.argv[1])), Path(sys.argv[1]) / "files" / "wrong.onnx")
         except RuntimeError as error:

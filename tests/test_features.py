@@ -61,15 +61,17 @@ import io, sys, tempfile
 from pathlib import Path
 import numpy as np, keras, pandas as pd
 from rich.console import Console
-from kcomp import predict, recipe as recipes
-from kcomp.runs import Run
-from kcomp.training import cached, features, fit
+from kcomp.prediction.forward import compile_forward
+from kcomp import recipe as recipes
+from kcomp.runs.folder import Run
+from kcomp.training.frozen import batches as cached, features
+from kcomp.training import fit
 calls = []
-original = predict.forward_of
+original = compile_forward
 def counted(network, **options):
     forward = original(network, **options)
     return lambda images: calls.append(network.name) or forward(images)
-predict.forward_of = counted
+compile_forward = counted
 loaded = recipes.load(sys.argv[1])
 def train(seed=5, **values):
     calls.clear()
@@ -129,7 +131,7 @@ def test_what_changes_a_feature_computes_it_anew(backend, recipe, tmp_path):
 import albumentations as A, cv2, os
 from dataclasses import replace
 from kcomp import data, models
-from kcomp.models.cut import cut
+from kcomp.training.frozen.cut import cut
 images = Path(sys.argv[2]) / "images"; images.mkdir()
 draws = np.random.default_rng(0)
 for number in range(5): cv2.imwrite(str(images / f"i{number}.png"), draws.integers(0, 255, (16, 16, 3)).astype("uint8"))
@@ -166,7 +168,7 @@ small = cache(); small.trained.memory_bytes = 100; small.fill([0, 1])  # one of 
 whole = cache(); whole.fill([0, 1])
 counts["read from the disk"] = all(np.array_equal(small.trained.get(row, draw), whole.trained.get(row, draw)) for row in range(5) for draw in (0, 1))
 batches = small.batches(loaded.recipe.stages(loaded.recipe.values, 1)[0], 0)[0]
-direct = predict.forward_of(small.frozen)
+direct = compile_forward(small.frozen)
 counts["features"] = float(max(np.abs(whole.trained.get(row, draw) - direct(whole.training.image(row, draw)[None].astype("f4"))[0]).max() for row in range(5) for draw in (0, 1)))
 for file in small.trained.folder.glob("*/*.f32"): file.unlink()
 try: [small.trained.get(row, 0) for row in range(5)]
@@ -200,7 +202,7 @@ def test_features_are_mixed_as_the_plan_says(backend, recipe):
         + """
 from kcomp import models
 from kcomp.data import Batches
-from kcomp.models.cut import cut
+from kcomp.training.frozen.cut import cut
 from kcomp.training.mixed import Mixed
 changed = loaded.with_values(views=2, mix=True)
 recipe = changed.recipe

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from kcomp.files import DamagedError, moved_into, read_json, replacing, write_atomically
-from kcomp.runs import Run, locked
+from kcomp.runs.folder import Run, locked
+from kcomp.system.files import DamagedError, moved_into, read_json, replacing, write_atomically
 
 
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -28,7 +28,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
-from kcomp.files import write_atomically
+from kcomp.system.files import write_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try: write_atomically(Path(sys.argv[1]), b"n" * 50_000)
 except OSError as error: print("refused", error.errno)
@@ -44,7 +44,7 @@ except OSError as error: print("refused", error.errno)
 def test_one_process_trains_a_run(tmp_path):
     code = f"""
 from pathlib import Path
-from kcomp.runs import Run, locked
+from kcomp.runs.folder import Run, locked
 try:
     with locked(Run(Path({str(tmp_path)!r}))): print("free")
 except RuntimeError as error: print(error)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kcomp import scores
 from kcomp.ensemble.blending import Member
 from kcomp.ensemble.framework_gain import framework_gain
+from kcomp.metrics import scores
 
 DRAWS = np.random.default_rng(0)
 
@@ -44,7 +44,7 @@ def test_two_seeds_by_hand():
 
 @pytest.mark.parametrize("metric", scores.NAMES)
 def test_all_choices_of_three_and_four_seeds(metric):
-    """Every ensemble written out, and scored by kcomp.scores."""
+    """Every ensemble written out, and scored by kcomp.metrics.scores."""
     made = {(b, s): member(b, s, DRAWS.dirichlet(np.ones(3), 40)) for b in ("jax", "torch") for s in range(4)}
     labels = labels_for(np.empty((40, 3)))
     sign = -1 if metric == "log_loss" else 1

@@ -14,8 +14,8 @@ from kcomp.ensemble import blending
 from kcomp.ensemble.group_judging import by_size, cost_of, judge_groups
 from kcomp.ensemble.grouping import groups, singles
 from kcomp.ensemble.judging import judge
-from kcomp.probabilities import write_probabilities
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
+from kcomp.runs.probabilities import write_probabilities
 
 IDS = ["r0", "r1", "r2", "r3"]  # of classes x, y, x, y; r0 and r1 are fold 0
 EVEN, ODD, ALIKE = (0.9, 0.4, 0.9, 0.4), (0.4, 0.9, 0.4, 0.9), (0.8, 0.45, 0.8, 0.45)  # what the right class gets

@@ -7,7 +7,7 @@ import pytest
 BUILD = """
 import numpy as np, keras, os, sys
 from kcomp import models
-from kcomp.models.start import drawn_on_host
+from kcomp.engine.initial_weights import drawn_on_host
 images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
 def logits(model): return keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")
 def perturb(model):

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kcomp.launch import BACKENDS, installed
-from kcomp.runs import Run, continued, made_by
+from kcomp.runs.folder import Run, continued, made_by
+from kcomp.system.backends import BACKENDS, is_installed
 
-both = pytest.mark.skipif(not all(map(installed, BACKENDS)), reason="needs both backends")
+both = pytest.mark.skipif(not all(map(is_installed, BACKENDS)), reason="needs both backends")
 
 RECIPE = '''
 """A tiny network without dropout, whose optimizer holds all that an optimizer can hold; a cached stage, then all."""
@@ -164,7 +164,7 @@ STATES = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
 from kcomp.training import state
 from kcomp.training.callbacks import save_weights
 one, several, seed = keras.optimizers, keras.optimizers.MultiOptimizer, np.random.default_rng(0)
@@ -254,7 +254,7 @@ from pathlib import Path
 import keras, numpy as np
 from kcomp import recipe as recipes
 from kcomp.models.transfer import take_weights
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
 from kcomp.training.origin import check_unseen, find_origin, start_from
 donor, folder, found = Path(sys.argv[1]), Path(sys.argv[2]), {}
 loaded, origin = recipes.load(sys.argv[3]), find_origin(donor)
@@ -350,14 +350,14 @@ LOGITS = """
 import sys
 import numpy as np, keras
 from pathlib import Path
-from kcomp import predict
-from kcomp.inference import trained_network
-from kcomp.runs import Run
+from kcomp.prediction.forward import compile_forward
+from kcomp.prediction.runs import trained_network
+from kcomp.runs.folder import Run
 run = Run(Path(sys.argv[1]))
 network = trained_network(run, run.recipe().recipe)
 images = np.random.default_rng(0).uniform(0, 255, (32, 16, 16, 3)).astype(np.float32)
 network.save_weights(sys.argv[2])
-give(logits=predict.forward_of(network)(images).tolist())
+give(logits=compile_forward(network)(images).tolist())
 """
 
 

@@ -4,18 +4,19 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from kcomp import data, launch, views
+from kcomp import data, views
+from kcomp.system.backends import choose_backend, prepare_backend
 
 TABLE = data.sklearn_digits().rows(np.arange(23))
 
 
 @pytest.fixture(scope="module")
-def predict():
+def forward_module():
     """In this process, on whichever backend there is; the network is a function here."""
-    launch.prepare(launch.choose(None))
-    from kcomp import predict
+    prepare_backend(choose_backend(None))
+    from kcomp.prediction import forward
 
-    return predict
+    return forward
 
 
 def batches(**options):
@@ -35,42 +36,42 @@ def softmax(logits):
 PIXELS = np.repeat(np.stack(TABLE.images)[..., None], 3, axis=3).astype(np.float32)
 
 
-def test_plain_predictions_in_the_tables_order(predict):
-    found = predict.probabilities(left_half, batches())
+def test_plain_predictions_in_the_tables_order(forward_module):
+    found = forward_module.predict_probabilities(left_half, batches())
     np.testing.assert_allclose(found, softmax(left_half(PIXELS)), rtol=1e-5)
 
 
-def test_views_are_averaged_as_probabilities(predict):
-    found = predict.probabilities(left_half, batches(), views=[views.plain, views.left_right])
+def test_views_are_averaged_as_probabilities(forward_module):
+    found = forward_module.predict_probabilities(left_half, batches(), views=[views.plain, views.left_right])
     plain, flipped = softmax(left_half(PIXELS)), softmax(left_half(PIXELS[:, :, ::-1]))
     np.testing.assert_allclose(found, (plain + flipped) / 2, rtol=1e-5)
     np.testing.assert_allclose(found, 0.5, atol=1e-6)  # the flip swaps the halves
 
 
-def test_flips_by_hand(predict):
+def test_flips_by_hand(forward_module):
     image = PIXELS[0]
     for view, turned in (
         (views.left_right, image[:, ::-1]),
         (views.upside_down, image[::-1]),
         (views.half_turn, image[::-1, ::-1]),
     ):
-        np.testing.assert_array_equal(predict.look(view, np.array([0]), batches(), None)[0], turned)
+        np.testing.assert_array_equal(forward_module.look(view, np.array([0]), batches(), None)[0], turned)
 
 
-def test_random_views_are_the_training_pipelines_and_repeatable(predict):
+def test_random_views_are_the_training_pipelines_and_repeatable(forward_module):
     augmented = batches(training=True, transform=A.Compose([A.Affine(rotate=(-40, 40), p=1.0)]))
     chosen = [views.plain, *views.random(3)]
-    first = predict.probabilities(left_half, batches(), augmented=augmented, views=chosen)
+    first = forward_module.predict_probabilities(left_half, batches(), augmented=augmented, views=chosen)
     parts = [
         softmax(left_half(np.stack([augmented.image(row, epoch=draw) for row in range(23)]).astype(np.float32)))
         for draw in range(3)
     ]
     np.testing.assert_allclose(first, (softmax(left_half(PIXELS)) + sum(parts)) / 4, rtol=1e-5)
     with pytest.raises(ValueError, match="training pipeline"):
-        predict.probabilities(left_half, batches(), views=chosen)
+        forward_module.predict_probabilities(left_half, batches(), views=chosen)
 
 
-def test_every_pass_has_one_shape(predict):
+def test_every_pass_has_one_shape(forward_module):
     """So JAX compiles once: 23 rows with 2 views in passes of 6 images, 9 views in passes of one row."""
     for count, shape in ((1, 6), (2, 6), (9, 9)):
         shapes = []
@@ -80,7 +81,7 @@ def test_every_pass_has_one_shape(predict):
             shapes.append(len(images))
             return left_half(images)
 
-        predict.probabilities(forward, batches(), augmented=batches(training=True), views=chosen)
+        forward_module.predict_probabilities(forward, batches(), augmented=batches(training=True), views=chosen)
         assert set(shapes) == {shape}
 
 

@@ -11,14 +11,16 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason=
 
 HEAD = """
     import sys
-    from kcomp import launch
-    launch.prepare("jax")
+    from kcomp.system.backends import prepare_backend
+    prepare_backend("jax")
     import keras, numpy as np
-    from kcomp import predict, schedules
-    from kcomp.models import description, programs, start
-    from kcomp.training import step
+    from kcomp.prediction.forward import compile_forward
+    from kcomp import schedules
+    from kcomp.jax_programs import describe_network as description, store as programs
+    from kcomp.engine import initial_weights as start
+    from kcomp.jax_programs import describe_step as step
     from kcomp.training.mixed import Mixed
-    from kcomp.training.step import described
+    from kcomp.jax_programs.describe_step import described
 
     def network(seed=0, units=8, rate=0.2, name=None, **options):
         with start.drawn_on_host(seed):
@@ -68,7 +70,7 @@ TRAINED_AND_ASKED = (
     HEAD
     + """
     one = model()
-    run = predict.forward_of(one.network)
+    run = compile_forward(one.network)
 """
     + FORBIDDEN
     + """
@@ -262,7 +264,7 @@ def test_a_large_program_is_compiled_by_another_process_and_loaded(tmp_path):
         HEAD
         + """
     import collections, os, jax
-    from kcomp import compiling
+    from kcomp.jax_programs import compile as compiling
     compiling.LARGE = int(sys.argv[1])
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # the other process keeps what it compiles
     seen = collections.Counter()
@@ -285,12 +287,12 @@ def test_xla_is_told_what_helps_a_cpu_and_one_that_knows_none_of_it_compiles_as_
     code = (
         HEAD
         + """
-    from kcomp import compiling
+    from kcomp.jax_programs import compile as compiling
     if sys.argv[1] == "unknown":
         compiling.SETTINGS = {"xla_no_such_setting": 1}
     found = model()
     trained(found)
-    logits = predict.forward_of(found.network)(batch["images"])
+    logits = compile_forward(found.network)(batch["images"])
     give(logits=logits.tolist(), seen=[compiling.settings(True), compiling.settings(False)])
 """
     )
@@ -331,12 +333,12 @@ def test_settings_and_an_edit_of_kcomp_change_the_program():
         HEAD
         + """
     import jax
-    from kcomp.models import fast_convolutions
+    from kcomp.models import fast_layers
     import os
     seen = [programs.surroundings()]
     os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=false"
     seen.append(programs.surroundings())
-    with fast_convolutions():
+    with fast_layers():
         seen.append(programs.surroundings())
     jax.config.update("jax_default_matmul_precision", "float32")
     seen.append(programs.surroundings())

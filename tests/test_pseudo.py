@@ -12,9 +12,9 @@ import pytest
 
 from kcomp import data
 from kcomp.data.pseudo import write_pseudo
-from kcomp.probabilities import write_probabilities
-from kcomp.pseudo import by_class, by_fold, rows_to_write, taught, teachers
-from kcomp.runs import Run
+from kcomp.ensemble.pseudo_labels import by_class, by_fold, rows_to_write, taught, teachers
+from kcomp.runs.folder import Run
+from kcomp.runs.probabilities import write_probabilities
 
 CLASSES = ["x", "y", "z"]
 IDS = [f"r{number}" for number in range(6)]  # of class number % 3; the even ones are fold 0

@@ -9,9 +9,9 @@ import conftest
 import pytest
 from test_compare import BROWSER, browse
 
-from kcomp.files import write_json
-from kcomp.runs_page import differing, values_of
-from kcomp.table import sorted_rows
+from kcomp.report.table import sorted_rows
+from kcomp.runs.html import differing, values_of
+from kcomp.system.files import write_json
 
 RUNS = [  # backend, seed, log loss (None: unfinished), values
     ("jax", 0, 0.25, {"rate": 1e-3, "size": 160, "sizes": [1, 2]}),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kcomp import scores
+from kcomp.metrics import scores
 
 LABELS = np.eye(3)[[0, 1, 2, 1]]
 GUESS = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.2, 0.3], [0.2, 0.6, 0.2]])

@@ -16,7 +16,7 @@ needs_loops = pytest.mark.skipif(
 HEAD = """
     import sys, torch
     from torch.nn import functional
-    from kcomp.fast import loops_torch, silu_torch
+    from kcomp.fast.torch import loop_arguments as loops_torch, silu as silu_torch
     torch.manual_seed(0)
     far = lambda one, other: float(((one.double() - other) / other.abs().max()).abs().max())
 
@@ -120,8 +120,8 @@ NETWORK = (
     + """
     import keras, numpy as np
     from keras import layers
-    from kcomp import predict
-    from kcomp.fast.convolution import fast_convolutions
+    from kcomp.prediction.forward import compile_forward
+    from kcomp.fast.patches import fast_layers
 
     def network():
         keras.utils.set_random_seed(0)
@@ -138,9 +138,9 @@ NETWORK = (
 
     def step():
         model = network()
-        with fast_convolutions():
+        with fast_layers():
             (model(images, training=True)[:, 0] * torch.arange(16.0).sin()).sum().backward()
-            outputs = predict.forward_of(model)(images)
+            outputs = compile_forward(model)(images)
         return [*(v.value.grad.numpy() for v in model.trainable_variables), *(v.numpy() for v in model.non_trainable_variables), np.asarray(outputs)]
     distance = lambda these, those: max(float(np.abs(one - other).max() / (np.abs(other).max() + 1e-3)) for one, other in zip(these, those))
 """
@@ -159,7 +159,7 @@ def test_a_network_learns_and_predicts_the_same_with_loops_and_without():
     original = loops.run
     loops.run = lambda code, *arguments: called.append(next(n for n, v in vars(loops).items() if v is code)) or original(code, *arguments)
     ours = step()
-    loops_torch.loops = lambda name="loops": None
+    loops_torch.loops = lambda name="silu": None
     give(distance=distance(ours, step()), called=called,
          joined=sum(isinstance(one.operation, NormalisedSilu) for one in plan_of(network()).steps))
 """,
@@ -217,7 +217,7 @@ def test_networks_with_silu_are_exported_and_silu_traced():
 
     model, example = network(), torch.from_numpy(images)
     rows, values = torch.export.Dim("rows", min=1), torch.linspace(-4, 4, 1 << 17)
-    with torch.no_grad(), fast_convolutions():
+    with torch.no_grad(), fast_layers():
         plain = model(images)
         exported = torch.export.export(Wrapped(model), (example[:2],), dynamic_shapes=({0: rows},)).module()(example)
     traced = torch.jit.trace(silu_torch.silu, values)(values)

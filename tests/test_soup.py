@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_snapshots import RECIPE, arrays_of
 
-from kcomp.runs import Run, made_by, member_of
+from kcomp.runs.folder import Run, made_by, member_of
 
 TRAIN = ("train", "recipe.py", "--set", "average=none", "--set", "epochs=3", "--set", "schedule=cosine")
 
@@ -18,18 +18,19 @@ MAKE = """
 import shutil, sys
 import numpy as np
 from pathlib import Path
-from kcomp import predict, scores
+from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.metrics import scores
 from kcomp.data import split
-from kcomp.files import write_json, read_json
-from kcomp.inference import trained_network
-from kcomp.probabilities import write_probabilities
-from kcomp.runs import Run
+from kcomp.system.files import write_json, read_json
+from kcomp.prediction.runs import trained_network
+from kcomp.runs.probabilities import write_probabilities
+from kcomp.runs.folder import Run
 trained, folder = Run(Path(sys.argv[1])), Path(sys.argv[2])
 recipe = trained.recipe().recipe
 network = trained_network(trained, recipe)
 held_out = split(recipe.table(recipe.values), 0)[1]
 rows = recipe.batches(recipe.values, held_out, training=False, seed=0)
-forward = predict.forward_of(network)
+forward = compile_forward(network)
 weights, draws = network.get_weights(), np.random.default_rng(0)
 noise = [draws.normal(0, 0.2, array.shape) * (array.std() + 0.01) for array in weights]
 if "frozen" in sys.argv:
@@ -43,7 +44,7 @@ def make(name, share, seed):
     write_json(run / "manifest.json", {**trained.manifest, "seed": seed})
     network.set_weights([array + share * one for array, one in zip(weights, noise)])
     network.save_weights(run / "best.weights.h5")
-    found = predict.probabilities(forward, rows)
+    found = predict_probabilities(forward, rows)
     write_probabilities(run / "oof.csv", held_out.ids, held_out.classes, found)
     write_probabilities(run / "labels.csv", held_out.ids, held_out.classes, held_out.labels)
     score = scores.score(held_out.labels, found)
@@ -168,8 +169,8 @@ import keras
 import numpy as np
 from keras import layers
 from kcomp import augment, data
-from kcomp.models import fast_convolutions
-from kcomp.training.batch_statistics import estimate
+from kcomp.models import fast_layers
+from kcomp.training.averages.batch_norm import estimate
 table = data.sklearn_digits().rows(np.arange(100))
 batches = data.Batches(table, 8, batch_size=16, training=True, seed=1, layers=[augment.MixUp(0.4)])
 x = inputs = keras.Input((8, 8, 3))
@@ -182,7 +183,7 @@ first, second, frozen = (network.get_layer(name) for name in ("first", "second",
 first.set_weights([np.array([1.5, 1, 2.0]), np.array([0.5, 0, -0.1]), np.full(3, 9.0), np.full(3, 7.0)])
 frozen.set_weights([np.ones(3), np.zeros(3), np.full(3, 0.3), np.full(3, 0.6)])
 frozen.trainable = False
-with fast_convolutions():
+with fast_layers():
     for _ in range(2):  # what was there before does not matter
         estimate(network, [first, second], batches, epoch=2, layers=batches.layers)
 expected = []
@@ -212,7 +213,7 @@ def test_statistics_are_the_mean_over_training_batches(backend):
 def test_greedy_and_its_honest_score_by_hand():
     """Three runs on four rows; averaging the first two helps, the third harms; each half is judged by the other."""
     from kcomp.ensemble.parts import stratified
-    from kcomp.soup_choice import Candidate, judge
+    from kcomp.soup.choose import Candidate, judge
 
     labels = np.eye(2)[[0, 1, 0, 1] * 4]
     right = np.tile([0.8, 0.6, 0.8, 0.6], 4)

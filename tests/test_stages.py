@@ -150,9 +150,9 @@ give(losses=losses)
 
 
 def test_patience():
-    from kcomp import launch
+    from kcomp.system.backends import choose_backend, prepare_backend
 
-    launch.prepare(launch.choose(None))
+    prepare_backend(choose_backend(None))
     from kcomp.recipe import Stage
     from kcomp.training.callbacks import out_of_patience
     from kcomp.training.state import Progress
@@ -178,7 +178,7 @@ def test_precision_says_the_same_on_both_backends(backend):
         backend,
         """
 import keras
-from kcomp.models.precision import precision_in_use, use_precision
+from kcomp.engine.precision import precision_in_use, use_precision
 used = {}
 for name in ("float32", "tensorfloat32", "mixed_bfloat16"):
     use_precision(name)

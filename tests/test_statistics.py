@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kcomp import scores
-from kcomp.statistics import mcnemar, paired_interval, row_values
+from kcomp.metrics import scores
+from kcomp.metrics.significance import mcnemar, paired_interval, row_values
 
 DRAWS = np.random.default_rng(0)
 

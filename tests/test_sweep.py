@@ -15,15 +15,15 @@ import pandas as pd
 import pytest
 from test_training import TINY, write
 
-from kcomp import launch
-from kcomp.files import write_json
 from kcomp.recipe import Loaded, Recipe
-from kcomp.runs import Run, locked
+from kcomp.runs.folder import Run, locked
 from kcomp.sweep import board, jobs, machine, pool
 from kcomp.sweep.machine import Share
 from kcomp.sweep.progress import COMPLETE, FAILED, Progress
 from kcomp.sweep.variants import value_lists, variants
-from kcomp.usage import BUSY
+from kcomp.system.errors import BUSY
+from kcomp.system.files import write_json
+from kcomp.system.processes import child_environment
 
 INSTALLED = [parameter.values[0] for parameter in conftest.backends() if not parameter.marks[0].args[0]]
 
@@ -150,7 +150,7 @@ def test_the_machine_is_shared_out(monkeypatch):
 def test_an_environment_keeps_what_was_set(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("NPROC", raising=False)
-    found = launch.environment("jax", threads=3, device="5")
+    found = child_environment("jax", threads=3, device="5")
     assert [found[name] for name in ("KERAS_BACKEND", "OMP_NUM_THREADS", "NPROC", "CUDA_VISIBLE_DEVICES")] == [
         "jax", "7", "3", "5",
     ]  # fmt: skip
@@ -183,7 +183,8 @@ def stand_in(job):
 def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
     from rich.console import Console
 
-    from kcomp.table import print_table, run_row
+    from kcomp.report.table import print_table
+    from kcomp.runs.table import run_row
 
     progress = Progress(job_at(tmp_path))
     progress.start()

@@ -121,7 +121,7 @@ from rich.console import Console
 from pathlib import Path
 from kcomp import recipe as recipes
 from kcomp.data import split
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
 from kcomp.training import fit
 loaded = recipes.load(sys.argv[1])
 table = loaded.recipe.table(loaded.recipe.values)

@@ -15,15 +15,15 @@ from typing import Annotated
 import conftest
 import pytest
 
-from kcomp import launch, space
 from kcomp import recipe as recipes
-from kcomp.runs import Run
+from kcomp import space
+from kcomp.runs.folder import Run
 from kcomp.values import as_text, parse_values
 
 optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 
-from kcomp.tune import pictures, report, storage, worker  # noqa: E402
+from kcomp.tune import pictures, report, storage, training, worker  # noqa: E402
 from kcomp.tune.search import Search, hopeless  # noqa: E402
 from kcomp.tune.training import last_line  # noqa: E402
 
@@ -182,7 +182,7 @@ def made_up(folder, monkeypatch, *, folds=(0,), kind="sound", epochs=3):
             started.append(subprocess.Popen(command, stderr=file))
         return started[-1]
 
-    monkeypatch.setattr(launch, "start_bound", start)
+    monkeypatch.setattr(training, "start_kcomp", start)
     return search, started
 
 

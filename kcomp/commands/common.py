@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from kcomp import launch
-from kcomp.usage import UsageError
+from kcomp.system.backends import choose_backend, prepare_backend
+from kcomp.system.errors import UsageError
 
 backend_option = click.option(
     "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else what is installed."
@@ -33,16 +33,16 @@ def check_place(output: Path, *, folder: bool = False, option: str = "-o") -> No
 
 def use_backend(requested: str | None) -> str:
     try:
-        chosen = launch.choose(requested)
+        chosen = choose_backend(requested)
     except ValueError as error:
         raise UsageError(error) from error
-    launch.prepare(chosen)
+    prepare_backend(chosen)
     return chosen
 
 
 def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
     """The runs at or below these paths, each once; UsageError where there is none, or one is not complete."""
-    from kcomp.runs import find
+    from kcomp.runs.folder import find
 
     found: list[Any] = []
     for path in paths:

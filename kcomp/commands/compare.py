@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import check_place, output_option
-from kcomp.usage import UsageError, numbers, readable_errors
+from kcomp.system.backends import choose_backend, require_packages
+from kcomp.system.errors import UsageError, numbers, readable_errors
 
 
 @click.command()
@@ -40,16 +40,16 @@ def compare(
         raise UsageError(f"--backends takes two names with a comma between, such as jax,torch; received {backends!r}")
     for backend in chosen:
         try:
-            launch.choose(backend)
+            choose_backend(backend)
         except ValueError as error:
             raise UsageError(error) from error
     wanted_seeds, wanted_folds = numbers(seeds, "--seed"), numbers(folds, "--fold")
     if output is not None:
         check_place(output, folder=True)
-    launch.require(["matplotlib", "jinja2"], "report")
+    require_packages(["matplotlib", "jinja2"], "report")
     from rich.console import Console
 
-    from kcomp.compare.report import Asked, compare
+    from kcomp.compare.parent.report import Asked, compare
 
     console = Console()
     debug = click.get_current_context().find_root().params.get("debug", False)

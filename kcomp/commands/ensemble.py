@@ -8,7 +8,7 @@ import click
 
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument
 from kcomp.ensemble import METHODS, METRICS
-from kcomp.usage import UsageError, readable_errors
+from kcomp.system.errors import UsageError, readable_errors
 
 if TYPE_CHECKING:
     from kcomp.ensemble.blending import Member
@@ -137,7 +137,7 @@ def write(output: Path, members: "list[Member]", fitted: "Fitted", *, partial: b
     import pandas as pd
 
     from kcomp.ensemble import blending
-    from kcomp.probabilities import write_probabilities
+    from kcomp.runs.probabilities import write_probabilities
 
     frames = blending.test_predictions(members, temperatures=fitted.temperatures, partial=partial)
     blended = fitted.blend([frame.to_numpy() for frame in frames])

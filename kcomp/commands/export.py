@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument
-from kcomp.usage import UsageError, readable_errors
+from kcomp.system.backends import choose_backend, prepare_backend, require_packages
+from kcomp.system.errors import UsageError, readable_errors
 
 
 @click.command()
@@ -30,10 +30,10 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
                 f"{run.folder} predicts the mean of {len(run.weights)} snapshots, which is no single classifier; "
                 "export takes runs of one network. To export a last snapshot, train with Snapshots(last=1)"
             )
-    launch.choose("torch")  # tells what to install
-    launch.require(["onnx", "onnxscript"], "onnx")
-    launch.prepare("torch")
-    from kcomp.export import export_run
+    choose_backend("torch")  # tells what to install
+    require_packages(["onnx", "onnxscript"], "onnx")
+    prepare_backend("torch")
+    from kcomp.prediction.onnx import export_run
 
     for run in found:
         path = run / "model.onnx" if output is None else output if names_file else output / f"{run.name}.onnx"

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
-from kcomp.usage import UsageError, readable_errors
+from kcomp.system.backends import choose_backend, is_installed
+from kcomp.system.errors import UsageError, readable_errors
+from kcomp.system.processes import run_kcomp
 
 
 @click.command()
@@ -39,7 +40,7 @@ def predict(
     by_backend: dict[str, list[Any]] = {}
     for run in found:
         own = run.manifest["backend"]
-        by_backend.setdefault(backend or (own if launch.installed(own) else launch.choose(None)), []).append(run)
+        by_backend.setdefault(backend or (own if is_installed(own) else choose_backend(None)), []).append(run)
     if len(by_backend) > 1:
         predict_in_processes(by_backend, test, views, output)
         return
@@ -47,7 +48,7 @@ def predict(
     use_backend(chosen)
     from rich.console import Console
 
-    from kcomp.inference import predict_run
+    from kcomp.prediction.runs import predict_run
 
     for run in found:
         written = predict_run(run, test, count=views, output=output)
@@ -65,7 +66,7 @@ def predict_in_processes(
     ]
     debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
     for backend, group in by_backend.items():
-        code = launch.kcomp(
+        code = run_kcomp(
             [*debug, "predict", *(str(run.folder) for run in group), *options, "--backend", backend], backend
         )
         if code:

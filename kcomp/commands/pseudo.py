@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
-from kcomp.usage import UsageError, numbers, readable_errors
+from kcomp.system.errors import UsageError, numbers, readable_errors
 
 TEST = "The test rows that were predicted, a CSV or a folder of images; default: the recipe's test rows."
 
@@ -31,9 +31,9 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **chosen: An
     """
     from rich.console import Console
 
-    from kcomp import pseudo as labelling
     from kcomp.data.pseudo import write_pseudo
-    from kcomp.table import print_table
+    from kcomp.ensemble import pseudo_labels as labelling
+    from kcomp.report.table import print_table
 
     check_place(output)
     if math.isnan(chosen["threshold"]):  # which click lets pass
@@ -60,6 +60,6 @@ def test_rows(run: Any, test: Path | None) -> Any:
 
         return read_test(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
     use_backend(os.environ.get("KERAS_BACKEND"))
-    from kcomp.inference import test_rows as own_rows
+    from kcomp.prediction.runs import test_rows as own_rows
 
     return own_rows(run, run.recipe().recipe, None)

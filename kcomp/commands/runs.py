@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import check_place, find_runs
-from kcomp.usage import UsageError, readable_errors
+from kcomp.system.backends import require_packages
+from kcomp.system.errors import UsageError, readable_errors
 
 
 @click.command()
@@ -17,12 +17,13 @@ from kcomp.usage import UsageError, readable_errors
 def runs(folder: Path, sort: str | None, page: Path | None) -> None:
     """List the runs below a folder: recipe, backend, fold, seed, scores, time."""
     if page is not None:
-        launch.require(["jinja2"], "report")
+        require_packages(["jinja2"], "report")
         check_place(page, option="--html")
     from rich.console import Console
 
-    from kcomp.runs_page import write_page
-    from kcomp.table import print_table, run_row, sorted_rows
+    from kcomp.report.table import print_table, sorted_rows
+    from kcomp.runs.html import write_page
+    from kcomp.runs.table import run_row
 
     rows = [run_row(run) for run in find_runs([folder], complete=False)]
     if sort is not None:

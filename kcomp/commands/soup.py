@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
 from kcomp.ensemble import METRICS
-from kcomp.usage import readable_errors
+from kcomp.system.backends import is_installed
+from kcomp.system.errors import readable_errors
 
 
 @click.command()
@@ -32,9 +32,9 @@ def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, 
     found = find_runs(runs)
     shared = {run.manifest["backend"] for run in found}
     own = next(iter(shared)) if len(shared) == 1 else None
-    use_backend(backend or (own if own and launch.installed(own) else None))
-    from kcomp.runs import Run
-    from kcomp.soup import make_soup
+    use_backend(backend or (own if own and is_installed(own) else None))
+    from kcomp.runs.folder import Run
+    from kcomp.soup.make import make_soup
 
     judged, ordered = make_soup(found, Run(output), method=method, metric=metric)
     for number, run in enumerate(ordered):

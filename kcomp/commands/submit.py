@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from kcomp.commands.common import check_place, output_option
-from kcomp.usage import UsageError, readable_errors
+from kcomp.system.errors import UsageError, readable_errors
 
 
 @click.command()
@@ -18,7 +18,7 @@ from kcomp.usage import UsageError, readable_errors
 def submit(source: Path, sample: Path, output: Path) -> None:
     """Write a submission in the shape of the sample, from a run or a CSV of probabilities, and check it."""
     from kcomp.ensemble.submission import like_sample, read_predictions
-    from kcomp.files import write_csv
+    from kcomp.system.files import write_csv
 
     check_place(output)
     if output.exists() and any(path.exists() and output.samefile(path) for path in (source, sample)):

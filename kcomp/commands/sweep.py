@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import check_place, output_option
-from kcomp.usage import UsageError, numbers, readable_errors
+from kcomp.system.backends import choose_backend, require_packages
+from kcomp.system.errors import UsageError, numbers, readable_errors
 
 BACKENDS = "jax, torch or jax,torch; default: $KERAS_BACKEND, else what is installed, JAX first."
 SET = "A value, or several with commas between; repeat it for more, and for values that are tuples."
@@ -43,15 +43,15 @@ def sweep(
     Without a list of values, the recipe's own sweep() says which. Complete runs are left alone and others continued, so
     the same command goes on where it was cut off. What a run prints goes to a .log beside its folder.
     """
-    from kcomp.files import DamagedError
     from kcomp.sweep.plan import Asked, plan
+    from kcomp.system.files import DamagedError
 
     chosen, root = wanted_backends(backends), output or Path("runs")
     check_place(root, folder=True)
     if placing["ray_address"] and placing["where"] != "ray":
         raise UsageError("--ray-address needs --on ray")
     if placing["where"] == "ray":
-        launch.require(["ray"], "ray")
+        require_packages(["ray"], "ray")
         check_cluster(placing["ray_address"])
     debug = click.get_current_context().find_root().params.get("debug", False)
     if folds != "all":
@@ -77,7 +77,7 @@ def check_cluster(address: str | None) -> None:
 def wanted_backends(text: str | None) -> tuple[str, ...]:
     try:
         named = [None] if text is None else list(dict.fromkeys(text.split(",")))
-        return tuple(launch.choose(name) for name in named)
+        return tuple(choose_backend(name) for name in named)
     except ValueError as error:
         raise UsageError(error) from error
 
@@ -121,7 +121,8 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 
 def table(console: Any, jobs: Sequence[Any]) -> None:
     """The runs, as `kcomp runs` shows them, and the values behind each fingerprint where there are several."""
-    from kcomp.table import print_table, run_row
+    from kcomp.report.table import print_table
+    from kcomp.runs.table import run_row
 
     rows = [run_row(job.run) for job in jobs if (job.run / "manifest.json").is_file()]
     if rows:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from kcomp.commands.common import backend_option, output_option, use_backend
-from kcomp.usage import UsageError, numbers, readable_errors
+from kcomp.system.errors import UsageError, numbers, readable_errors
 
 FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
 
@@ -71,13 +71,13 @@ def train(
     wanted_seeds = numbers(seeds, "--seed")
     chosen = use_backend(backend)
     if devices is not None and devices > 1:
-        from kcomp.training.devices import use_devices
+        from kcomp.engine.devices import use_devices
 
         use_devices(devices)
     from rich.console import Console
 
     from kcomp import recipe as recipes
-    from kcomp.runs import Run, default_folder
+    from kcomp.runs.folder import Run, default_folder
     from kcomp.values import parse_values
 
     loaded = recipes.load(recipe)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcomp import launch
 from kcomp.commands.common import backend_option, use_backend
 from kcomp.ensemble import METRICS
-from kcomp.usage import UsageError, readable_errors
+from kcomp.system.backends import require_packages
+from kcomp.system.errors import UsageError, readable_errors
+from kcomp.system.processes import child_environment, start_kcomp
 
 if TYPE_CHECKING:
     from kcomp.tune.search import Search
@@ -48,9 +49,9 @@ def tune(recipe: Path, **chosen: Any) -> None:
     command goes on where it was cut off, and on other machines it joins the search (--storage). Writes
     tune/<recipe>/<search>/report.html.
     """
-    launch.require(["optuna"], "tune")
+    require_packages(["optuna"], "tune")
     if chosen["best"] is None:
-        launch.require(["matplotlib", "jinja2"], "report")
+        require_packages(["matplotlib", "jinja2"], "report")
     search = search_of(recipe, chosen)
     from kcomp.tune import report, storage
     from kcomp.tune.worker import Worker
@@ -77,7 +78,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
     from kcomp.commands.train import wanted_folds
-    from kcomp.files import write_json
+    from kcomp.system.files import write_json
     from kcomp.tune.search import Search
     from kcomp.values import parse_values
 
@@ -105,7 +106,7 @@ def options_of(search: "Search") -> str:
 
 def check_known(search: "Search") -> None:
     """UsageError where this search was never begun: another option makes it another one."""
-    from kcomp.files import read_json
+    from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
         known = [read_json(path)["options"] for path in sorted(search.folder.parent.glob(f"*/{SEARCH}"))]
@@ -125,8 +126,8 @@ def work_together(workers: int) -> None:
     except ValueError as error:
         raise UsageError(error) from error
     arguments = [*sys.argv[1:], "--workers", "1", "--as-worker"]
-    environs = [launch.environment(threads=share.threads, device=share.device(slot)) for slot in range(workers)]
-    found = [launch.start_bound(arguments, environ) for environ in environs]
+    environs = [child_environment(threads=share.threads, device=share.device(slot)) for slot in range(workers)]
+    found = [start_kcomp(arguments, environ) for environ in environs]
     try:
         codes = [process.wait() for process in found]
     finally:
@@ -140,7 +141,7 @@ def show(search: "Search", study: Any) -> None:
     """Print the best trials, and write the page."""
     from rich.console import Console
 
-    from kcomp.table import print_table
+    from kcomp.report.table import print_table
     from kcomp.tune import report
 
     best = report.best_trials(search, study)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.files import read_json, replacing
+from kcomp.system.files import read_json, replacing
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def start(job: Job) -> int:
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
     path.write_text(json.dumps(asdict(job)))
-    command = [sys.executable, "-m", "kcomp.compare.probe", str(path), *["--debug"] * job.debug]
+    command = [sys.executable, "-m", "kcomp.compare.worker.probe", str(path), *["--debug"] * job.debug]
     return subprocess.run(command, env={**os.environ, **environment(job)}, check=False).returncode
 
 

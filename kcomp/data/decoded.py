@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kcomp.files import replacing
+from kcomp.system.files import replacing
 
 MAGIC = b"kcomp 1\n"
 HEADER = struct.Struct("<8sIIQ")  # magic, height, width, the sum of the content as 64-bit words

@@ -11,9 +11,9 @@ import PIL
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from kcomp.cache import cache_folder
 from kcomp.data.decoded import decoded_images
 from kcomp.data.tables import Image
+from kcomp.system.cache import cache_folder
 
 FITS = ("stretch", "shorter", "crop")
 RESAMPLING = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kcomp.data.splits import fold_numbers
 from kcomp.data.tables import Image, Table, check_labels, read_texts
-from kcomp.files import write_csv
+from kcomp.system.files import write_csv
 
 COLUMNS = ("image_id", "image", "fold", "teachers_table")
 DIGITS = 16  # of the hash of the teachers' table, which the file keeps

@@ -11,7 +11,7 @@ from kcomp.ensemble import temperature
 from kcomp.ensemble.averages import mean
 from kcomp.ensemble.parts import stratified
 from kcomp.ensemble.reading import checked, digest_of, read_all
-from kcomp.runs import Run, member_of
+from kcomp.runs.folder import Run, member_of
 
 UNLESS = ", or with --allow-partial the rows they share are taken"
 PARTS = 5  # of the rows, where runs have no folds that all members share
@@ -21,7 +21,7 @@ PARTS = 5  # of the rows, where runs have no folds that all members share
 class Member:
     """The runs that differ only in their fold: one model of the ensemble, scored over all rows it held out.
 
-    `backend` is what made the runs: `jax` or `torch`, or as kcomp.runs.member_of names what is neither's alone.
+    `backend` is what made the runs: `jax` or `torch`, or as kcomp.runs.folder.member_of names what is neither's alone.
     `probabilities` has those rows, sorted by image id, and the classes, sorted by name; `folds` the fold of each.
     """
 

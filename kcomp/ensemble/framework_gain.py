@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from kcomp import scores
 from kcomp.ensemble.blending import Member, common_ids, rows_of
 from kcomp.ensemble.objectives import Objective, objective
-from kcomp.launch import BACKENDS
+from kcomp.metrics import scores
+from kcomp.system.backends import BACKENDS
 
 HALVES = 20  # of a set of seeds: all of them up to 6 seeds
 CHUNK = 2**24  # numbers mixed at once

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp import scores
 from kcomp.ensemble.objectives import score
-from kcomp.statistics import LEVEL, Interval, mcnemar, paired_interval, row_values
+from kcomp.metrics import scores
+from kcomp.metrics.significance import LEVEL, Interval, mcnemar, paired_interval, row_values
 
 RESAMPLES = 1000  # for scores that are no mean over rows
 LARGE = 500_000  # numbers in a table, from which on a fifth of the resamples must do

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcomp import scores
 from kcomp.ensemble import methods
 from kcomp.ensemble.blending import HeldOut, Member
 from kcomp.ensemble.framework_gain import choices
 from kcomp.ensemble.grouping import Group
 from kcomp.ensemble.judging import Judgement, judge
 from kcomp.ensemble.objectives import score
-from kcomp.runs import Run
+from kcomp.metrics import scores
+from kcomp.runs.folder import Run
 
 LIMIT = 50  # choices of so many members of a group; from there on, that many at random
 

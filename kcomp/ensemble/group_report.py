@@ -8,7 +8,7 @@ from rich.console import Console
 
 from kcomp.ensemble.blending import HeldOut
 from kcomp.ensemble.group_judging import Judged, OfSize
-from kcomp.table import print_table
+from kcomp.report.table import print_table
 
 FOLDS = (
     "folds: each held-out row is predicted by the one run that held it out, so the scores are those of single models; "

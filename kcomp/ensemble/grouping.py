@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcomp.ensemble.blending import Member
-from kcomp.files import read_json
-from kcomp.launch import BACKENDS
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
+from kcomp.system.backends import BACKENDS
+from kcomp.system.files import read_json
 from kcomp.values import as_text
 
 FACTORS = ("seed", "fold", "value", "model", "backend")

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp import scores
+from kcomp.metrics import scores
 
-SMALLEST = np.finfo(np.float64).eps  # the clipping of kcomp.scores
+SMALLEST = np.finfo(np.float64).eps  # the clipping of kcomp.metrics.scores
 
 
 def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The score `metric` as in kcomp.scores, from arrays (rows, classes); fast for many classes, where AUC is slow."""
+    """Computes a score of kcomp.metrics.scores from arrays (rows, classes); AUC is slow for many classes."""
     truth = labels.argmax(1)
     if metric == "accuracy":
         return float((truth == probabilities.argmax(1)).mean())

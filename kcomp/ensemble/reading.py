@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kcomp.ensemble.submission import value_problems
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
 
 AHEAD = 8  # tables that wait to be taken at most, which bounds memory
 

@@ -11,7 +11,7 @@ from kcomp.ensemble.diversity import correlations, disagreements
 from kcomp.ensemble.framework_gain import FrameworkGain
 from kcomp.ensemble.gains import Gain
 from kcomp.ensemble.judging import Judgement
-from kcomp.table import print_table
+from kcomp.report.table import print_table
 
 
 def print_judgement(found: Sequence[Member], rows: HeldOut, judged: Judgement, method: str) -> None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp import scores
 from kcomp.ensemble.averages import Values, mean_log, softmax
 from kcomp.ensemble.parts import stratified
+from kcomp.metrics import scores
 
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 INNER_PARTS = 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kcomp.probabilities import read_probabilities
+from kcomp.runs.probabilities import read_probabilities
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from kcomp.engine.graph import Step, readers_of
 from kcomp.fast.pairs import NormalisedSilu, is_a
-from kcomp.fast.steps import Step, readers_of
 
 
 class Excitation:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kcomp.fast.steps import Step, sole_readers
+from kcomp.engine.graph import Step, sole_readers
 
 
 class Pair:

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 from keras.src.backend import AutocastScope
 
+from kcomp.engine.graph import Slot, Step, fill, functional_of, is_plain_functional, nodes_of, with_last_uses
 from kcomp.fast.excitation import excited
 from kcomp.fast.pairs import paired
-from kcomp.fast.steps import Slot, Step, fill, functional_of, is_plain_functional, nodes_of, with_last_uses
 
 _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionary()
 

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kcomp.cache import cache_folder
-from kcomp.files import moved_into
+from kcomp.system.cache import cache_folder
+from kcomp.system.files import moved_into
 
 _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kcomp.runs import Run, check_own
+from kcomp.runs.folder import Run, check_own
 
 
 @dataclass(frozen=True)

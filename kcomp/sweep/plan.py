@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from kcomp import launch
-from kcomp.bound import bound
-from kcomp.files import read_json, write_json
 from kcomp.sweep.jobs import Job
-from kcomp.usage import UsageError, numbers, readable_errors
+from kcomp.system.backends import prepare_backend
+from kcomp.system.die_with_parent import die_with_parent
+from kcomp.system.errors import UsageError, numbers, readable_errors
+from kcomp.system.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def plan(asked: Asked) -> tuple[list[Job], dict[str, str]]:
         write_json(places[0], asdict(asked))
         command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * asked.debug]
         # a session of its own: ctrl-C reaches this process alone, which says so once and ends that one
-        code = subprocess.run(bound(command), check=False, start_new_session=True).returncode
+        code = subprocess.run(die_with_parent(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)
         answer = read_json(places[1])
@@ -56,7 +56,7 @@ def main(asked: Path, answer: Path, debug: bool) -> None:
     """Do what the file asks."""
     kept = read_json(asked)
     given = Asked(**{**kept, **{name: tuple(kept[name]) for name in ("backends", "seeds", "assignments")}})
-    launch.prepare(given.backends[0])
+    prepare_backend(given.backends[0])
     from kcomp import recipe as recipes
     from kcomp.sweep.variants import variants
 
@@ -73,7 +73,7 @@ def main(asked: Path, answer: Path, debug: bool) -> None:
 def jobs_of(asked: Asked, loaded: Any, texts: dict[str, str]) -> list[Job]:
     """The jobs of one combination of values. Backends alternate: beside a job that compiles on JAX another backend's
     runs, and the next of JAX finds what was compiled."""
-    from kcomp.runs import default_folder
+    from kcomp.runs.folder import default_folder
     from kcomp.values import parse_values
 
     changes = parse_values(loaded.recipe.values, [f"{name}={text}" for name, text in texts.items()])

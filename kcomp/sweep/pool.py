@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kcomp.launch import KCOMP, environment
 from kcomp.sweep.jobs import Job
 from kcomp.sweep.machine import Share
 from kcomp.sweep.process import Process
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, Progress
+from kcomp.system.processes import KCOMP, child_environment
 
 PAUSE = 0.2  # seconds between two looks
 
@@ -65,7 +65,7 @@ def fill(workers: list[Worker], jobs: Sequence[Progress], share: Share, command:
         elif job.job.run.complete:  # by the other process
             job.finish(0)
         else:
-            environ = environment(job.job.backend, threads=share.threads, device=share.device(free[0]))
+            environ = child_environment(job.job.backend, threads=share.threads, device=share.device(free[0]))
             workers.append(Worker(free[0], job, Process(command(job.job), environ, job.job.log)))
             job.start()
 

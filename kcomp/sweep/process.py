@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kcomp.bound import bound
-from kcomp.launch import KCOMP
+from kcomp.system.die_with_parent import die_with_parent
+from kcomp.system.processes import KCOMP
 
 PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL
 
@@ -27,7 +27,7 @@ class Process:
             file.flush()
             # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
             self.popen = subprocess.Popen(
-                bound(command),
+                die_with_parent(command),
                 env={**environ, "PYTHONUNBUFFERED": "1"},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kcomp.files import DamagedError
-from kcomp.launch import end_of
 from kcomp.sweep.jobs import Job
-from kcomp.usage import BUSY
+from kcomp.system.errors import BUSY
+from kcomp.system.files import DamagedError
+from kcomp.system.processes import describe_exit
 
 WAITING, RUNNING, ELSEWHERE, COMPLETE, FAILED = "waiting", "running", "elsewhere", "complete", "failed"
 EPOCH = re.compile(r"epoch +(\d+)/(\d+) ")
@@ -68,7 +68,7 @@ class Progress:
             return
         if not self.job.run.complete:
             self.state = FAILED
-            self.last = end_of(code, self.last) if code else "the run was not finished"
+            self.last = describe_exit(code, self.last) if code else "the run was not finished"
             return
         result = self.job.run.result
         self.state, self.score = COMPLETE, result["scores"].get(self.job.monitor)

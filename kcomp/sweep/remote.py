@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kcomp.files import write_atomically
-from kcomp.launch import KCOMP, environment
 from kcomp.recipe import read_source
-from kcomp.runs import Run, locked
+from kcomp.runs.folder import Run, locked
 from kcomp.sweep.jobs import Job
 from kcomp.sweep.process import Process
-from kcomp.usage import BUSY
+from kcomp.system.errors import BUSY
+from kcomp.system.files import write_atomically
+from kcomp.system.processes import KCOMP, child_environment
 
 PAUSE = 0.5  # seconds between two looks
 SKIPPED = ("lock",)  # of a run folder's files: it belongs to a machine
@@ -73,7 +73,7 @@ def scratch() -> Path:
 
 def run(order: Order, job: Job, tell: Callable[[str], None]) -> int:
     """The exit code of the training; while another process trains the run, wait for that."""
-    environ = environment(job.backend, threads=order.threads)
+    environ = child_environment(job.backend, threads=order.threads)
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         command = [*KCOMP, *job.arguments(recipe=recipe_at(order, Path(folder)))]
         cwd = Path(order.cwd) if Path(order.cwd).is_dir() else Path(folder)

@@ -12,13 +12,14 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kcomp import schedules, scores
+from kcomp import schedules
 from kcomp.data.draws import Purpose, generator
-from kcomp.files import moved_into, write_csv
+from kcomp.metrics import scores
 from kcomp.recipe import Recipe, Stage
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
+from kcomp.system.files import moved_into, write_csv
 from kcomp.training import state
-from kcomp.training.keepers import Keeper
+from kcomp.training.averages.stage_average import StageAverage
 
 UNSAVED = 5.0  # training that a kill may cost, in units of the time it takes to save it
 
@@ -71,7 +72,9 @@ class Record(keras.callbacks.Callback):
     last saving took is saved with a later one, and a stage's last at once.
     """
 
-    def __init__(self, run: Run, network: keras.Model, score: Score, *, monitor: str | None, keeper: Keeper) -> None:
+    def __init__(
+        self, run: Run, network: keras.Model, score: Score, *, monitor: str | None, keeper: StageAverage
+    ) -> None:
         super().__init__()
         self.run, self.network, self.score, self.monitor, self.keeper = run, network, score, monitor, keeper
         self.due = -math.inf

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kcomp.averaging import Snapshots
-from kcomp.fast.steps import is_one
+from kcomp.engine.graph import is_one
 from kcomp.recipe import Stage
 from kcomp.schedules import CosineRestarts, schedules_of
 

@@ -8,23 +8,23 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from kcomp import predict
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
-from kcomp.fast.convolution import fast_convolutions
+from kcomp.engine.devices import check_batch, clear_session
+from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.precision import use_precision
+from kcomp.fast.patches import fast_layers
 from kcomp.models import set_trainable
-from kcomp.models.cut import cut
-from kcomp.models.precision import use_precision
-from kcomp.models.start import drawn_on_host
+from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Loaded, Stage
-from kcomp.runs import Run, check_same, continued, locked, start
+from kcomp.runs.folder import Run, check_same, continued, locked, start
 from kcomp.training import state
-from kcomp.training.below import Prepare, as_it_is, step_of
-from kcomp.training.cached import Cache, mixing_layers
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_output, check_stage, returned
-from kcomp.training.devices import check_batch, clear_session
+from kcomp.training.frozen.batches import Cache, mixing_layers
+from kcomp.training.frozen.cut import cut
+from kcomp.training.frozen.forward import Prepare, as_it_is, step_of
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.origin import Origin, check_unseen, start_from
@@ -49,7 +49,7 @@ def train(
     the other backend began. Raises ValueError where the folder holds another experiment, FloatingPointError where the
     loss leaves the numbers.
     """
-    with locked(run), fast_convolutions():
+    with locked(run), fast_layers():
         table = returned(Table, "table", loaded.recipe.table(loaded.recipe.values))
         kept = manifest(loaded, table, seed=seed, fold=fold, origin=origin)
         check_same(run, kept, across=across)
@@ -178,8 +178,8 @@ def cached_batches(
     progress.seconds += seconds
     session.console.print(cache.line(stage, computed, seconds), highlight=False, soft_wrap=True)
     training, validation = cache.batches(stage, first)
-    forward = predict.forward_of(rest)
-    return training, lambda: predict.probabilities(forward, validation)
+    forward = compile_forward(rest)
+    return training, lambda: predict_probabilities(forward, validation)
 
 
 def fit_epochs(

@@ -11,8 +11,8 @@ import keras
 import kcomp
 from kcomp.data.splits import check_fold, fold_numbers
 from kcomp.data.tables import Table
+from kcomp.engine.devices import device_count
 from kcomp.recipe import Loaded
-from kcomp.training.devices import device_count
 from kcomp.training.origin import Origin
 
 

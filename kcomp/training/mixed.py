@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kcomp.training.keepers import Keeper
-from kcomp.training.step import described_with
+from kcomp.jax_programs.describe_step import described_with
+from kcomp.training.averages.stage_average import StageAverage
 
 # layers that Keras takes for what cannot be compiled, which holds for TensorFlow alone; and those that it does not:
 # one chooses by Python's random numbers, which a compiled step would keep, one asks for numbers where JAX has names
@@ -34,7 +34,7 @@ class Mixed(keras.Model):
         network: keras.Model,
         layers: Sequence[Any],
         class_weights: np.ndarray | None = None,
-        keeper: Keeper | None = None,
+        keeper: StageAverage | None = None,
     ) -> None:
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
@@ -58,7 +58,7 @@ class Mixed(keras.Model):
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
         if keras.backend.backend() == "torch":
-            from kcomp.fast.adam_torch import in_one_pass
+            from kcomp.fast.torch.adam import in_one_pass
 
             in_one_pass(self.optimizer)
 
@@ -86,7 +86,7 @@ class Mixed(keras.Model):
         if plain or keras.distribution.distribution() is not None:
             super().make_train_function(force)
         elif force or getattr(self, "train_function", None) is None:
-            from kcomp.models.programs import kept
+            from kcomp.jax_programs.store import kept
 
             step = kept(self.train_step, lambda state: described_with(self, state), donate=True)
             self.train_function = lambda state, batches: step(state, next(batches))

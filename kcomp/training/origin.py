@@ -11,7 +11,7 @@ import keras
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.models.transfer import take_weights
-from kcomp.runs import Run, find
+from kcomp.runs.folder import Run, find
 
 KEPT = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")  # of the other run's manifest
 SAME = 0.9  # of the labels that two tables give to the same ids, from which on they are one data set

@@ -2,25 +2,25 @@
 
 from typing import Any
 
-from kcomp import scores
 from kcomp.averaging import Snapshots
-from kcomp.files import write_json
+from kcomp.metrics import scores
 from kcomp.models.transfer import load_weights
-from kcomp.probabilities import write_probabilities
 from kcomp.recipe import Stage
+from kcomp.runs.probabilities import write_probabilities
+from kcomp.system.files import write_json
+from kcomp.training.averages.ema_swa import average_keeper
+from kcomp.training.averages.snapshots import SnapshotKeeper
+from kcomp.training.averages.stage_average import StageAverage
 from kcomp.training.callbacks import tell_result
 from kcomp.training.checks import cycle_epochs
-from kcomp.training.keepers import Keeper
 from kcomp.training.session import Session
-from kcomp.training.snapshots import SnapshotKeeper
-from kcomp.training.weight_averages import average_keeper
 
 
-def keeper_of(stage: Stage, session: Session) -> Keeper:
+def keeper_of(stage: Stage, session: Session) -> StageAverage:
     """What keeps the stage's `average` while it is trained."""
     if isinstance(stage.average, Snapshots):
         return SnapshotKeeper(session, stage.average.last, cycle_epochs(stage, len(session.training)))
-    return Keeper() if stage.average is None else average_keeper(session, stage, stage.average)
+    return StageAverage() if stage.average is None else average_keeper(session, stage, stage.average)
 
 
 def finish(session: Session) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from kcomp import predict
 from kcomp.data.batches import Batches
+from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Recipe, Stage
-from kcomp.runs import Run
+from kcomp.runs.folder import Run
 from kcomp.training import state
-from kcomp.training.keepers import Keeper
+from kcomp.training.averages.stage_average import StageAverage
 
 
 @dataclass
@@ -27,12 +27,12 @@ class Session:
     progress: state.Progress
     console: Console
     fingerprint: str  # of the recipe
-    keeper: Keeper = field(default_factory=Keeper)  # of the stage that is trained
+    keeper: StageAverage = field(default_factory=StageAverage)  # of the stage that is trained
 
     def __post_init__(self) -> None:
-        self.forward = predict.forward_of(self.network)
+        self.forward = compile_forward(self.network)
         self.continuing = self.progress.epochs > 0  # until the first stage has taken the state over
 
     def validate(self) -> np.ndarray:
         """Probabilities of the held-out rows with the weights as they are."""
-        return predict.probabilities(self.forward, self.validation)
+        return predict_probabilities(self.forward, self.validation)

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kcomp.files import replacing
-from kcomp.runs import STATE, Run
+from kcomp.runs.folder import STATE, Run
+from kcomp.system.files import replacing
 
 
 @dataclass

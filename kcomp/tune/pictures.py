@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.drawing import COLOURS, GREY, canvas, png
+from kcomp.report.plots import COLOURS, GREY, canvas, png
 from kcomp.space import Choice, LogUniform, Range
 from kcomp.values import as_text
 

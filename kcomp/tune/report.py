@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kcomp import space
-from kcomp.files import write_atomically
-from kcomp.page import Section, Table, html
+from kcomp.report.page import Section, Table, html
+from kcomp.system.files import write_atomically
 from kcomp.tune import pictures
 from kcomp.tune.pictures import Point
 from kcomp.tune.search import Search

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from kcomp import scores, space
+from kcomp import space
+from kcomp.metrics import scores
 from kcomp.recipe import Loaded
-from kcomp.runs import Run, check_own, default_folder
+from kcomp.runs.folder import Run, check_own, default_folder
 from kcomp.values import as_text
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kcomp import launch
-from kcomp.runs import Run
-from kcomp.usage import BUSY
+from kcomp.runs.folder import Run
+from kcomp.system.errors import BUSY
+from kcomp.system.processes import child_environment, describe_exit, start_kcomp
 
 POLL = 0.3  # seconds between two looks at the log
 
@@ -53,12 +53,12 @@ class Training:
             if complete:
                 return
             if code is not None:
-                self.error = launch.end_of(code, last_line(self.output))
+                self.error = describe_exit(code, last_line(self.output))
                 if code != BUSY:
                     return
                 self.process = None
             if self.process is None and not busy:
-                self.process = launch.start_bound(self.arguments, launch.environment(self.backend), self.output)
+                self.process = start_kcomp(self.arguments, child_environment(self.backend), self.output)
             time.sleep(POLL)
 
 

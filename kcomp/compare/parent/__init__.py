@@ -1,0 +1,1 @@
+"""The command's process: joins what the workers measured into a page. No Keras."""

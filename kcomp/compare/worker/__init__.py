@@ -1,0 +1,1 @@
+"""A backend's process: what it measures."""

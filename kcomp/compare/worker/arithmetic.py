@@ -1,0 +1,161 @@
+"""What one training step computes, layer by layer: as a whole, and each layer alone on identical inputs.
+
+The reference process writes every tensor of its forward and backward pass, rounded to float32; each process then gives
+each layer exactly these inputs and this gradient of its output. So a layer that computes something else is found by
+itself, and not by what it does to the layers after it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.compare.sketch import sketch
+from kcomp.compare.worker.experiment import Experiment, as_array
+from kcomp.compare.worker.graph import Call, Graph
+from kcomp.compare.worker.pullback import Function, pull_back
+from kcomp.data.batches import Batch
+from kcomp.training.mixed import mix_as_planned
+
+Arrays = dict[str, np.ndarray]
+BUDGET = 256 * 2**20  # bytes of tensors in float32, forward and backward, that processes hand on
+
+
+def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
+    """`images` and `labels` of a batch as the training step mixes them, cut to the rows that the budget allows."""
+    given = {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
+    given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
+    found = mix_as_planned(experiment.model.planned, given)
+    rows = int(max(2, min(len(batch["images"]), BUDGET // (2 * graph.bytes_a_row()))))
+    return {name: as_array(found[name])[:rows] for name in ("images", "labels")}
+
+
+class Canonical:
+    """The tensors by slot (float32) and the gradients of the loss for them, and the mixed labels."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.labels = arrays["labels"]
+        self.tensors = {int(name[7:]): value for name, value in arrays.items() if name.startswith("tensor/")}
+        self.gradients = {int(name[9:]): value for name, value in arrays.items() if name.startswith("gradient/")}
+
+
+class WholeStep:
+    """Forward and backward pass through all layers; each tensor gets an offset, whose gradient is its own."""
+
+    def __init__(self, experiment: Experiment, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
+        self.experiment, self.graph, self.rows = experiment, graph, len(images)
+        self.images = tensor(images, graph.dtypes[graph.source])
+        self.labels = keras.ops.convert_to_tensor(labels.astype(keras.config.floatx()))
+        self.weights = list(experiment.network.trainable_variables)
+        self.zeros = {
+            str(slot): np.zeros((self.rows, *shape), np.float32)
+            for slot, shape in graph.shapes.items()
+            if graph.floats(slot)
+        }
+
+    def function(self, arguments: dict[str, Any]) -> tuple[list[Any], Any]:
+        offsets, graph = arguments["offsets"], self.graph
+
+        def moved(slot: int, value: Any) -> Any:
+            return value + offsets[str(slot)] if str(slot) in offsets else value
+
+        values = {graph.source: moved(graph.source, self.images)}
+        with keras.StatelessScope(list(zip(self.weights, arguments["weights"], strict=True))) as scope:
+            for call in graph.calls:
+                for slot, value in zip(call.outputs, call.run(values), strict=True):
+                    values[slot] = moved(slot, value)
+            given = {"logits": values[graph.result], "labels": self.labels}
+            loss = self.experiment.model.compute_loss(None, None, given)
+            states = {str(n): states_of(scope, call) for n, call in enumerate(graph.calls)}
+        return [loss], {"tensors": {str(slot): value for slot, value in values.items()}, "states": states, "loss": loss}
+
+    def run(self, offsets: Arrays | None = None, factors: list[np.ndarray] | None = None) -> dict[str, Any]:
+        """tensors and gradients by slot, gradients of the weights, new statistics by call, and the loss, as arrays."""
+        weights = [weight.value for weight in self.weights]
+        if factors is not None:
+            weights = [value * tensor(factor, dtype_of(value)) for value, factor in zip(weights, factors, strict=True)]
+        moves = {slot: tensor(v, self.graph.dtypes[int(slot)]) for slot, v in (offsets or self.zeros).items()}
+        one = keras.ops.ones((), keras.config.floatx())
+        [(_, gradients, others)] = pull_back([self.function], [{"offsets": moves, "weights": weights}], [[one]])
+        return {
+            "tensors": arrays_of(others["tensors"]),
+            "gradients": arrays_of(gradients["offsets"]),
+            "weights": [as_array(value) for value in gradients["weights"]],
+            "states": {n: [as_array(value) for value in found] for n, found in others["states"].items()},
+            "loss": as_array(others["loss"]),
+        }
+
+
+def alone(graph: Graph, given: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None) -> Arrays:
+    """Sketches of what each layer gives by itself: out, state, in (gradient of its inputs), weight (of its weights).
+
+    `shake` moves every number that a layer is given, by as much as rounding does. A layer whose output has another
+    shape than the reference's is left out.
+    """
+    move = shake or (lambda array: array)
+    jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, given)]
+    functions = [local_function(call) for _, call in jobs]
+    arguments, cotangents = [], []
+    for _, call in jobs:
+        weights = [tensor(move(as_array(w.value)), dtype_of(w.value)) for w in call.trainable]
+        inputs = [tensor(move(given.tensors[slot]), graph.dtypes[slot]) for slot in call.inputs]
+        arguments.append({"inputs": inputs, "weights": weights})
+        cotangents.append([tensor(move(given.gradients[slot]), graph.dtypes[slot]) for slot in call.outputs])
+    found: Arrays = {}
+    results = pull_back(functions, arguments, cotangents)
+    for (number, _), (outputs, gradients, states) in zip(jobs, results, strict=True):
+        parts = {"out": outputs, "state": states, "in": gradients["inputs"], "weight": gradients["weights"]}
+        for name, values in parts.items():
+            found |= {f"{name}/{number}/{k}": sketch(as_array(value)) for k, value in enumerate(values)}
+    return found
+
+
+def comparable(graph: Graph, call: Call, given: Canonical) -> bool:
+    """Whether a layer takes and gives floats only, of the shapes that the reference has."""
+    slots = (*call.inputs, *call.outputs)
+    same = all(graph.shapes[slot] == given.tensors[slot].shape[1:] for slot in call.outputs if slot in given.tensors)
+    return same and all(graph.floats(slot) and slot in given.gradients for slot in slots)
+
+
+def local_function(call: Call) -> Function:
+    variables = call.trainable
+
+    def function(arguments: dict[str, Any]) -> tuple[list[Any], Any]:
+        with keras.StatelessScope(list(zip(variables, arguments["weights"], strict=True))) as scope:
+            outputs = call.run(dict(zip(call.inputs, arguments["inputs"], strict=True)))
+            states = states_of(scope, call)
+        return outputs, states
+
+    return function
+
+
+def states_of(scope: keras.StatelessScope, call: Call) -> list[Any]:
+    """The new values of a layer's statistics, if it has set any."""
+    kept = [scope.get_current_value(weight) for weight in getattr(call.operation, "non_trainable_weights", [])]
+    return [value for value in kept if value is not None]
+
+
+def tensor(array: np.ndarray, dtype: str) -> Any:
+    return keras.ops.cast(keras.ops.convert_to_tensor(array), dtype)
+
+
+def dtype_of(value: Any) -> str:
+    return keras.backend.standardize_dtype(value.dtype)
+
+
+def arrays_of(values: dict[str, Any]) -> Arrays:
+    return {name: as_array(value) for name, value in values.items()}
+
+
+def signals(step: dict[str, Any], graph: Graph) -> Arrays:
+    """Sketches of a whole step: out/<call>/<k>, state/<call>/<k>, gradient/<call>/<k> of the outputs, weight/<number>
+    of the network's trained weights, loss."""
+    found = {"loss": np.array([float(step["loss"])])}
+    for number, call in enumerate(graph.calls):
+        for k, slot in enumerate(call.outputs):
+            found[f"out/{number}/{k}"] = sketch(step["tensors"][str(slot)])
+            if str(slot) in step["gradients"]:
+                found[f"gradient/{number}/{k}"] = sketch(step["gradients"][str(slot)])
+        found |= {f"state/{number}/{k}": sketch(v) for k, v in enumerate(step["states"][str(number)])}
+    return found | {f"weight/{k}": sketch(value) for k, value in enumerate(step["weights"])}

@@ -1,0 +1,95 @@
+"""What a backend costs: time to the first update, images a second, memory; in a process that does nothing else."""
+
+import math
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kcomp.compare.worker.experiment import Experiment
+from kcomp.compare.worker.trajectory import final_digest, updates
+from kcomp.fast.patches import fast_layers
+from kcomp.prediction.forward import compile_forward
+
+ROUNDS = 4
+SECONDS = 1.0  # that a round of predictions lasts, about
+
+
+def measure(experiment: Experiment, count: int, started: float) -> dict[str, Any]:
+    """Do `count` updates and some predictions; `started` is when the process began, in time.time().
+
+    Speeds are lists of a number for each round. `digest` is that of the weights after the updates.
+    """
+    model, batches = experiment.model, experiment.batches(count)
+    rows = len(batches[0]["images"])
+    begun = time.perf_counter()
+    updates(model, batches[:1])
+    first, to_first = time.perf_counter() - begun, time.time() - started
+    together = max(1, (count - 1) // ROUNDS)
+    warm = 1 + (count - 1) % together
+    if warm > 1:
+        updates(model, batches[1:warm])
+    training = Timer(rows * together)
+    updates(model, batches[warm:], training, together=together)
+    found = {"time_to_first_update": to_first, "first_update": first, "train": training.speeds}
+    if training.speeds:
+        found["compile"] = max(0.0, first - rows / sorted(training.speeds)[len(training.speeds) // 2])
+    digest = final_digest(model)
+    return {**found, **predictions(experiment, batches[0]["images"]), **memory(), "rows": rows, "digest": digest}
+
+
+class Timer(keras.callbacks.Callback):
+    """Images a second of each epoch of `images` images."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self.images, self.begun = images, 0.0
+        self.speeds: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begun = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.speeds.append(self.images / (time.perf_counter() - self.begun))
+
+
+def predictions(experiment: Experiment, images: Any) -> dict[str, Any]:
+    with fast_layers():
+        forward = compile_forward(experiment.network)
+        first = seconds(forward, images, 1)
+        once = min(seconds(forward, images, 1) for _ in range(2))
+        repeats = min(200, math.ceil(SECONDS / max(once, 1e-6)))
+        speeds = [len(images) * repeats / seconds(forward, images, repeats) for _ in range(ROUNDS)]
+    return {"first_prediction": first, "predict": speeds}
+
+
+def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
+    begun = time.perf_counter()
+    for _ in range(repeats):
+        forward(images)
+    return time.perf_counter() - begun
+
+
+def memory() -> dict[str, float | None]:
+    """The most that the process held, in MiB: of the machine's memory, and of the device's where that is its own."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # on Linux a new process's ru_maxrss begins at that of the process that started it
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        host = int(line.split()[1]) / 2**10
+    else:
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, as macOS counts
+    return {"host_mib": host, "device_mib": device_peak()}
+
+
+def device_peak() -> float | None:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return None if found is None else found / 2**20
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None

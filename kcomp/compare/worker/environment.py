@@ -1,0 +1,41 @@
+"""Where a backend computed: versions, device, precision, layout, threads."""
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import keras
+
+import kcomp
+from kcomp.engine.precision import precision_in_use
+from kcomp.training.manifest import device
+
+
+def environment(precision: str) -> dict[str, Any]:
+    backend = keras.backend.backend()
+    packages = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}[backend]
+    versions = {name: importlib.metadata.version(name) for name in ("keras", *packages, "numpy")}
+    return {
+        "backend": backend,
+        "device": device(),
+        "precision": precision,
+        "precision in use": precision_in_use(),
+        "layout": keras.config.image_data_format(),
+        "threads": threads(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "kcomp": kcomp.__version__,
+        **versions,
+    }
+
+
+def threads() -> int | str:
+    """How many threads an operation may use; XLA takes what the machine gives it."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.get_num_threads()
+    return os.environ.get("NPROC") or "as many as cores"

@@ -1,0 +1,173 @@
+"""The part of a recipe that is compared: one stage, its network from given weights, its first batches."""
+
+import contextlib
+import importlib
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from kcomp import recipe as recipes
+from kcomp.compare.jobs import Job
+from kcomp.compare.sketch import digest
+from kcomp.data.batches import Batch
+from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.models import set_trainable
+from kcomp.recipe import Loaded, Stage
+from kcomp.runs.folder import Run
+from kcomp.training import fit
+from kcomp.training.mixed import Mixed
+from kcomp.values import parse_values
+
+
+@dataclass
+class Experiment:
+    """One stage of a recipe, ready to train, its noise off. `model` mixes and holds loss and optimizer."""
+
+    loaded: Loaded
+    session: fit.Session
+    stage: Stage
+    model: Mixed
+    layers: tuple[Any, ...]
+    silenced: list[str]
+    digests: dict[str, str]  # of each weight as the recipe starts it
+
+    @property
+    def network(self) -> keras.Model:
+        return self.session.network
+
+    def batches(self, count: int) -> list[Batch]:
+        """The first `count` batches of the training, over as many epochs as they need."""
+        source = self.session.training
+        reader = source.epochs(0, math.ceil(count / len(source)))
+        try:
+            return list(itertools.islice(reader, count))
+        finally:
+            reader.close()
+
+
+def load(job: Job) -> Loaded:
+    loaded = recipes.load(job.recipe)
+    return loaded.with_values(**parse_values(loaded.recipe.values, job.assignments))
+
+
+def build(loaded: Loaded, job: Job, *, weights: Path | None = None) -> Experiment:
+    """Make the stage that trains the most weights, the last of them where several do, from the weights of a file."""
+    table = loaded.recipe.table(loaded.recipe.values)
+    session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
+    network, digests = session.network, {}
+    for number, weight in enumerate(network.weights):
+        digests[f"{number}/{weight.path}"] = digest([as_array(weight.value).astype(np.float32)])
+    if weights is not None:
+        load_weights(network, weights)
+    stage = largest(session.stages, network)
+    set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+    layers = () if stage.cache_views and not stage.mix_features else session.training.layers
+    silenced = silence(network)
+    model = Mixed(network, layers, fit.class_weights(stage, session.training.table))
+    fit.exclude_from_decay(stage, network)
+    model.compile(stage.optimizer, stage.loss)
+    with drawn_on_host(job.seed):
+        model.optimizer.build(model.trainable_variables)
+    return Experiment(loaded, session, stage, model, tuple(layers), silenced, digests)
+
+
+def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
+    counts = []
+    for stage in stages:
+        set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+        counts.append(sum(math.prod(weight.shape) for weight in network.trainable_weights))
+    return [stage for stage, count in zip(stages, counts, strict=True) if count == max(counts)][-1]
+
+
+def silence(network: keras.Model) -> list[str]:
+    """Call every layer that draws noise as in inference, also in training; returns the layers' names.
+
+    Such a layer has a variable that is no weight, its generator's state: Dropout, drop connect, random flips ...
+    """
+    found = []
+    for layer in network._flatten_layers(include_self=False):
+        states = [variable for variable in layer.variables if variable.path.endswith("seed_generator_state")]
+        if states and not isinstance(layer, keras.Model) and getattr(layer, "_call_has_training_arg", False):
+            layer.call = quiet(layer.call)
+            found.append(layer.name)
+    return found
+
+
+def quiet(call: Any) -> Any:
+    def without_noise(*arguments: Any, training: bool = False, **keywords: Any) -> Any:
+        return call(*arguments, training=False, **keywords)
+
+    return without_noise
+
+
+def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
+    """Write the weights in float32, in Keras's order; `shaken` gives those that are constant small random values.
+
+    A head of zeros would let no gradient through, and ones and zeros in normalisation hide what they are used for.
+    """
+    draws = np.random.default_rng(0)
+    arrays = {}
+    for number, weight in enumerate(network.weights):
+        value = as_array(weight.value).astype(np.float32)
+        if shaken and value.size and (value == value.flat[0]).all():
+            fan = math.prod(value.shape[:-1]) if value.ndim > 1 else 100
+            noise = (draws.standard_normal(value.shape) / math.sqrt(max(fan, 1))).astype(np.float32)
+            value = value * np.exp(noise) if value.flat[0] else noise
+        arrays[f"{number:05d}/{weight.path}"] = value
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Set the weights of `save_weights`; ValueError where this backend's network has others."""
+    with np.load(path) as file:
+        arrays = [file[name] for name in sorted(file.files)]
+        names = sorted(file.files)
+    own = [(weight.path, tuple(weight.shape)) for weight in network.weights]
+    kept = [(name.partition("/")[2], array.shape) for name, array in zip(names, arrays, strict=True)]
+    if [shape for _, shape in own] != [shape for _, shape in kept]:
+        differing = next(pair for pair in itertools.zip_longest(own, kept) if pair[0] != pair[1])
+        raise ValueError(
+            f"the recipe's model() builds other weights on {keras.backend.backend()}: {differing[0]}, elsewhere "
+            f"{differing[1]}; a recipe must give one network on every backend"
+        )
+    network.set_weights(arrays)
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor as NumPy; 16 bits become 32."""
+    if keras.backend.standardize_dtype(value.dtype) in ("bfloat16", "float16"):
+        value = keras.ops.cast(value, "float32")
+    return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+@contextlib.contextmanager
+def in_float64() -> Iterator[None]:
+    """Inside this block every new layer computes in float64, whatever precision it was given.
+
+    On JAX the process must have been started with JAX_ENABLE_X64. Keras 3.15 sums and multiplies matrices of float64 in
+    float32, by a table that is not public; where a later Keras has none, these layers are as good as float32.
+    """
+    original, floats = keras.layers.Layer.__init__, keras.config.floatx()
+    narrowed = getattr(importlib.import_module("keras.src.backend.common.dtypes"), "BIT64_TO_BIT32_DTYPE", {})
+    kept = dict(narrowed)
+
+    def with_double_precision(self: Any, *arguments: Any, **keywords: Any) -> None:
+        original(self, *arguments, **{**keywords, "dtype": "float64"})
+
+    keras.config.set_floatx("float64")
+    try:
+        keras.layers.Layer.__init__ = with_double_precision
+        narrowed.pop("float64", None)
+        yield
+    finally:
+        keras.layers.Layer.__init__ = original
+        narrowed.update(kept)
+        keras.config.set_floatx(floats)

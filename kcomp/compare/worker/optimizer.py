@@ -1,0 +1,28 @@
+"""The stage's optimizer alone: the same made-up gradients on every backend, so that only its own rule can differ."""
+
+import keras
+import numpy as np
+
+from kcomp.compare.worker.experiment import Experiment
+from kcomp.compare.worker.trajectory import state_of, values_of, weights_sketch
+
+UPDATES = 5  # enough for momenta and their corrections to show
+
+
+def path(experiment: Experiment) -> np.ndarray:
+    """Sketches (UPDATES + 1, ...) of the trained weights from the start on. The model is put back to where it began.
+
+    Each gradient is normal with the standard deviation 0.01 or, where that is more, a hundredth of its weight's.
+    """
+    model, draws = experiment.model, np.random.default_rng(0)
+    before, found = values_of(state_of(model)), [weights_sketch(model)]
+    for _ in range(UPDATES):
+        gradients = []
+        for weight in model.trainable_variables:
+            size = max(0.01, 0.01 * float(np.std(keras.ops.convert_to_numpy(weight.value))))
+            gradients.append(keras.ops.convert_to_tensor(draws.normal(0, size, weight.shape), weight.dtype))
+        model.optimizer.apply(gradients, model.trainable_variables)
+        found.append(weights_sketch(model))
+    for variable, value in zip(state_of(model), before, strict=True):
+        variable.assign(value)
+    return np.stack(found)

@@ -1,0 +1,109 @@
+"""What the float64 processes and those in the recipe's own precision answer about the arithmetic."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kcomp.compare.jobs import Job, write_arrays
+from kcomp.compare.sketch import sketch
+from kcomp.compare.worker import arithmetic
+from kcomp.compare.worker.arithmetic import Arrays, Canonical, WholeStep
+from kcomp.compare.worker.experiment import Experiment
+from kcomp.compare.worker.graph import Graph, graph_of
+from kcomp.data.batches import Batch
+from kcomp.fast.patches import fast_layers
+
+CANONICAL = "canonical"  # the file of the tensors that every layer is given
+
+
+def exact(experiment: Experiment, job: Job) -> tuple[dict[str, Any], Arrays]:
+    """In float64 by Keras's own layers: each layer alone; the reference also the whole step, and both once more with
+    every number moved at random by up to the rounding unit, which is what rounding alone may do."""
+    graph, [batch] = graph_of(experiment.network), experiment.batches(1)
+    found = arithmetic.mixed(experiment, batch, graph)
+    arrays: Arrays = {}
+    if job.reference:
+        draws = np.random.default_rng(0)
+
+        def moved(array: np.ndarray) -> np.ndarray:
+            return array * (1 + job.unit * draws.uniform(-1, 1, array.shape))
+
+        step = WholeStep(experiment, graph, as_single(found["images"]), as_single(found["labels"]))
+        first = step.run()
+        write_arrays(Path(job.folder) / CANONICAL, canonical_arrays(first, found))
+        offsets = {slot: moved(first["tensors"][slot]) - first["tensors"][slot] for slot in step.zeros}
+        factors = [moved(np.ones(weight.shape)) for weight in step.weights]
+        arrays |= prefixed("step/", arithmetic.signals(first, graph))
+        arrays |= prefixed("moved-step/", arithmetic.signals(step.run(offsets, factors), graph))
+        arrays |= prefixed("moved-alone/", arithmetic.alone(graph, canonical(job), moved))
+    given = canonical(job)
+    arrays |= prefixed("alone/", arithmetic.alone(graph, given)) | mixing_signals(found, given)
+    return description(experiment, graph, given), arrays
+
+
+def single(experiment: Experiment, job: Job, batch: Batch) -> tuple[dict[str, Any], Arrays]:
+    """In the recipe's precision with the fast convolutions, as `kcomp train` computes: the whole step, each layer."""
+    graph, given = graph_of(experiment.network), canonical(job)
+    found = arithmetic.mixed(experiment, batch, graph)
+    with fast_layers():
+        step = WholeStep(experiment, graph, given.tensors[0], given.labels).run()
+        arrays = prefixed("alone/", arithmetic.alone(graph, given))
+    arrays |= prefixed("step/", arithmetic.signals(step, graph)) | mixing_signals(found, given)
+    return description(experiment, graph, given), arrays
+
+
+def canonical(job: Job) -> Canonical:
+    with np.load((Path(job.folder) / CANONICAL).with_suffix(".npz")) as file:
+        return Canonical({name: file[name] for name in file.files})
+
+
+def canonical_arrays(step: dict[str, Any], found: Arrays) -> Arrays:
+    arrays = {f"tensor/{slot}": as_single(value) for slot, value in step["tensors"].items()}
+    arrays |= {f"gradient/{slot}": as_single(value) for slot, value in step["gradients"].items()}
+    return arrays | {"labels": as_single(found["labels"])}
+
+
+def mixing_signals(found: Arrays, given: Canonical) -> Arrays:
+    rows = len(given.labels)
+    return {"mixing/0": sketch(found["images"][:rows]), "mixing/1": sketch(found["labels"][:rows])}
+
+
+def as_single(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array, np.float32)
+
+
+def prefixed(prefix: str, arrays: Arrays) -> Arrays:
+    return {prefix + name: value for name, value in arrays.items()}
+
+
+def description(experiment: Experiment, graph: Graph, given: Canonical) -> dict[str, Any]:
+    """Names, kinds, settings and shapes of the layers, and what is not as it should be."""
+    owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
+    weights = experiment.network.trainable_variables
+    return {
+        "calls": [
+            {
+                "name": call.name,
+                "kind": call.kind,
+                "config": settings(call.operation),
+                "shapes": [graph.shapes[slot] for slot in call.outputs],
+                "precision": getattr(call.operation, "compute_dtype", None),
+            }
+            for call in graph.calls
+        ],
+        "weights": [{"path": weight.path, "call": owners.get(id(weight))} for weight in weights],
+        "rows": len(given.labels),
+        "silenced": experiment.silenced,
+        "train_batch_norm": experiment.stage.train_batch_norm,
+        "starting_weights": experiment.digests,
+    }
+
+
+def settings(operation: Any) -> dict[str, str]:
+    """A layer's configuration as texts, without its name and precision; empty where it has none."""
+    try:
+        config = operation.get_config()
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return {}
+    return {name: str(value) for name, value in config.items() if name not in ("name", "dtype", "trainable")}

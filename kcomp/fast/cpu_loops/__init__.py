@@ -1,0 +1,1 @@
+"""Loops over PyTorch's tensors, compiled by Numba."""

@@ -1,0 +1,220 @@
+"""Passes of squeeze and excitation with silu before it: in prediction, and forward and backward with the batch
+normalisation before both.
+
+A thread takes whole images, which stay near its core from one pass to the next. Arguments are as in cpu_loops.silu;
+`count` is that of images, `size` that of an image's numbers, and `inner`, float64 (threads, row), is to sum in. Of the
+matrices, the first is (channels, hidden), the second (hidden, channels); "turned" ones are the other way around.
+"""
+
+import numpy as np
+
+from kcomp.fast.cpu_loops.machine_code import doubles, floats, inline, loop, run, share, thread
+from kcomp.fast.cpu_loops.silu import (
+    FLUSH,
+    ONE,
+    ZERO,
+    area,
+    flush,
+    inverse_exponential,
+    recalled,
+    repeat,
+    scale_and_shift,
+)
+
+__all__ = ["backward", "forward", "run", "silu_excited"]
+
+
+@inline
+def product(vector, matrix, bias, found):
+    """found = vector @ matrix + bias"""
+    size = len(found)
+    for j in range(size):
+        found[j] = bias[j]
+    for i in range(len(vector)):
+        factor, row = vector[i], floats(matrix, i * size, size)
+        for j in range(size):
+            found[j] += factor * row[j]
+
+
+@inline
+def clear(some, all_of):
+    for j in range(len(some)):
+        some[j] = ZERO
+        all_of[j] = 0.0
+
+
+@inline
+def sigmoid(values):
+    for j in range(len(values)):
+        values[j] = ONE / (ONE + inverse_exponential(values[j]))
+
+
+@inline
+def pixels_of_row(all_of, channels, scale, found):
+    """The sums of a row's pixels, times a number."""
+    for j in range(channels):
+        one = 0.0
+        for k in range(j, len(all_of), channels):
+            one += all_of[k]
+        found[j] = one * scale
+
+
+@inline
+def gate_of(mean, matrices, between, squeezed, gate):
+    """The gate (channels,) that follows from an image's means; `between` is what silu was given, `squeezed` to work."""
+    first, first_bias, second, second_bias = matrices
+    product(mean, first, floats(first_bias, 0, len(between)), between)
+    for j in range(len(between)):
+        squeezed[j] = between[j] / (ONE + inverse_exponential(between[j]))
+    product(squeezed, second, floats(second_bias, 0, len(gate)), gate)
+    sigmoid(gate)
+
+
+@inline
+def multiply(values, start, end, by):
+    """Multiply the numbers of an image by those of a row."""
+    row, at = len(by), start
+    while at < end:
+        size = min(row, end - at)
+        y = floats(values, at, size)
+        for j in range(size):
+            y[j] *= by[j]
+        at += size
+
+
+@loop(12)
+def silu_excited(arguments):
+    """values (count, size), matrices and biases, in turn, work, inner, count, size, row, channels, hidden
+
+    silu is written over the values, and each channel of an image is multiplied by its gate.
+    """
+    values, work, inner = arguments[0][0], arguments[0][5], arguments[0][6]
+    count, size, row, channels, hidden = arguments[0][7:]
+    start, stop = share(count, 1)
+    some, by, mean = area(work, 0, row), area(work, 1, row), area(work, 2, row)[:channels]
+    between, squeezed = area(work, 3, row)[:hidden], area(work, 4, row)[:hidden]
+    all_of = doubles(inner, thread() * row, row)
+    for image in range(start, stop):
+        at, end = image * size, (image + 1) * size
+        clear(some, all_of)
+        while at < end:
+            pause = min(at + FLUSH * row, end)
+            while at < pause:
+                x = floats(values, at, min(row, pause - at))
+                for j in range(len(x)):
+                    x[j] = x[j] / (ONE + inverse_exponential(x[j]))
+                for j in range(len(x)):
+                    some[j] += x[j]
+                at += len(x)
+            flush(some, all_of)
+        pixels_of_row(all_of, channels, channels / size, mean)
+        gate_of(mean, arguments[0][1:5], between, squeezed, by[:channels])
+        repeat(by, channels)
+        multiply(values, image * size, end, by)
+
+
+@loop(23)
+def forward(arguments):
+    """inputs (count, size), gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work,
+    sums of moments, parts of these, matrices and biases, in turn, inner, means (count, channels), what the first
+    product gives (count, hidden), gates (count, channels; all three written), count, size, row, channels, hidden"""
+    inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts = arguments[0][:10]
+    inner, means, products, gates, count, size, row, channels, hidden = arguments[0][14:]
+    start, stop = share(count, 1)
+    a, b, some, by = area(work, 0, row), area(work, 1, row), area(work, 2, row), area(work, 3, row)
+    squeezed, all_of = area(work, 4, row)[:hidden], doubles(inner, thread() * row, row)
+    pixels = count * size // channels
+    scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b)
+    for image in range(start, stop):
+        at, end = image * size, (image + 1) * size
+        clear(some, all_of)
+        while at < end:
+            pause = min(at + FLUSH * row, end)
+            while at < pause:
+                length = min(row, pause - at)
+                x, y = floats(inputs, at, length), floats(outputs, at, length)
+                for j in range(length):
+                    z = x[j] * a[j] + b[j]
+                    y[j] = z / (ONE + inverse_exponential(z))
+                for j in range(length):
+                    some[j] += y[j]
+                at += length
+            flush(some, all_of)
+        mean, gate = floats(means, image * channels, channels), floats(gates, image * channels, channels)
+        pixels_of_row(all_of, channels, channels / size, mean)
+        gate_of(mean, arguments[0][10:14], floats(products, image * hidden, hidden), squeezed, gate)
+        for j in range(channels):
+            by[j] = gate[j]
+        repeat(by, channels)
+        multiply(outputs, image * size, end, by)
+
+
+@loop(21)
+def backward(arguments):
+    """gradient, inputs and outputs of forward (count, size), gamma, beta, statistics, gradient of what silu was given
+    (as the inputs; written), work, sums of that and of its product with x - mean, the two matrices, turned, inner,
+    gates and products of forward, gradients of what silu (count, hidden) and sigmoid (count, channels) were given
+    between averages and gate (both written), count, size, row, channels, hidden"""
+    gradient, inputs, outputs, gamma, beta, statistics, to_silu, work, sums = arguments[0][:9]
+    first, second, inner, gates, products, to_products, to_gates = arguments[0][9:16]
+    count, size, row, channels, hidden = arguments[0][16:]
+    start, stop = share(count, 1)
+    a, b, c, some, more = (
+        area(work, 0, row),
+        area(work, 1, row),
+        area(work, 2, row),
+        area(work, 3, row),
+        area(work, 4, row),
+    )
+    by, plus, part = area(work, 5, row), area(work, 6, row), area(work, 7, row)
+    all_of = doubles(inner, thread() * row, row)
+    to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
+    recalled(gamma, beta, statistics, channels, a, b, c)
+    for j in range(row):
+        more[j] = ZERO
+    for image in range(start, stop):
+        at, end = image * size, (image + 1) * size
+        clear(some, all_of)
+        while at < end:
+            pause = min(at + FLUSH * row, end)
+            while at < pause:
+                length = min(row, pause - at)
+                g, y = floats(gradient, at, length), floats(outputs, at, length)
+                for j in range(length):
+                    some[j] += g[j] * y[j]
+                at += length
+            flush(some, all_of)
+        gate, to_gate = floats(gates, image * channels, channels), floats(to_gates, image * channels, channels)
+        given, to_given = floats(products, image * hidden, hidden), floats(to_products, image * hidden, hidden)
+        pixels_of_row(all_of, channels, 1.0, to_gate)
+        for j in range(channels):
+            to_gate[j] *= ONE - gate[j]  # sigmoid's gradient has another factor, the gate, which the outputs had
+            by[j] = gate[j]
+            part[j] = ZERO
+        product(to_gate, second, part, to_given)
+        for j in range(hidden):
+            s = ONE / (ONE + inverse_exponential(given[j]))
+            to_given[j] *= s * (ONE + given[j] * (ONE - s))
+        product(to_given, first, part, plus[:channels])
+        for j in range(channels):
+            plus[j] *= np.float32(channels / size)
+        repeat(by, channels)
+        repeat(plus, channels)
+        at = image * size
+        while at < end:
+            pause = min(at + FLUSH * row, end)
+            while at < pause:
+                length = min(row, pause - at)
+                g, x, y = floats(gradient, at, length), floats(inputs, at, length), floats(to_silu, at, length)
+                for j in range(length):
+                    part[j] = g[j] * by[j] + plus[j]
+                for j in range(length):
+                    z = x[j] * a[j] + b[j]
+                    s = ONE / (ONE + inverse_exponential(z))
+                    y[j] = part[j] * (s * (ONE + z * (ONE - s)))
+                for j in range(length):  # apart: with more arrays in one loop the compiler gives up on vectors
+                    some[j] += y[j]
+                    more[j] += y[j] * (x[j] - c[j])
+                at += length
+            flush(some, to_first)
+            flush(more, to_second)

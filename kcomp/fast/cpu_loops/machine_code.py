@@ -1,0 +1,100 @@
+"""Loops over tensors as machine code, which Numba compiles and keeps, in the threads that PyTorch has already.
+
+Threads of Numba's own would wait for a core on which PyTorch's spin. Importing this module raises ImportError or
+OSError where that is not possible: without Numba, and where PyTorch brings no OpenMP with GNU's interface (outside
+Linux).
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+import torch
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+from kcomp.system.cache import cache_folder
+
+_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))  # finds what it depends on, too
+try:
+    _in_parallel = _library.GOMP_parallel
+    for _name in ("omp_get_thread_num", "omp_get_num_threads"):
+        llvmlite.binding.add_symbol(_name, ctypes.cast(getattr(_library, _name), ctypes.c_void_p).value)
+except AttributeError as error:
+    raise ImportError(f"PyTorch's OpenMP has another interface than GNU's: {error}") from None
+_in_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+_in_parallel.restype = None
+thread: Any = types.ExternalFunction("omp_get_thread_num", types.int32())
+threads: Any = types.ExternalFunction("omp_get_num_threads", types.int32())
+
+# Numba notices a change of the file that has a loop, not one of what is inlined there from other files.
+_INLINED = [Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py", "silu.py")]
+VERSION = hashlib.sha256(b"".join(_INLINED)).hexdigest()[:16]
+# Neither reordered sums, which the exponential's rounding relies on, nor numbers taken to be finite.
+MATHS = {"contract", "nsz", "arcp"}
+
+
+def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
+    """Makes machine code of a function of a pointer to that many int64: addresses and numbers."""
+    signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
+
+    def compiled(function: Callable[[Any], None]) -> Any:
+        folder = cache_folder() / "numba" / VERSION
+        before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # where it cannot be, Numba would choose another, without VERSION
+            return numba.cfunc(signature, cache=True, fastmath=MATHS, error_model="numpy")(function)
+        except Exception:  # noqa: BLE001 - nowhere to keep it, or a damaged file there, which fails in many ways
+            return numba.cfunc(signature, fastmath=MATHS, error_model="numpy")(function)
+        finally:
+            config.CACHE_DIR = before
+
+    return compiled
+
+
+def run(code: Any, *arguments: Any) -> None:
+    """Run a loop in all of PyTorch's threads; a tensor stands for its address."""
+    values = [value.data_ptr() if isinstance(value, torch.Tensor) else value for value in arguments]
+    _in_parallel(code.address, (ctypes.c_int64 * len(values))(*values), torch.get_num_threads(), 0)
+
+
+def inline(function: Any) -> Any:
+    return numba.njit(fastmath=MATHS, error_model="numpy", inline="always")(function)
+
+
+def _pointer(kind: Any) -> Any:
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), code
+
+    return pointer
+
+
+_float32, _float64 = _pointer(types.float32), _pointer(types.float64)
+
+
+@inline
+def floats(address, start, count):
+    return numba.carray(_float32(address + 4 * start), count)
+
+
+@inline
+def doubles(address, start, count):
+    return numba.carray(_float64(address + 8 * start), count)
+
+
+@inline
+def share(count, row):
+    """Where the numbers of this thread begin and end, in whole rows."""
+    rows = (count + row - 1) // row
+    each = (rows + threads() - 1) // threads()
+    start = min(thread() * each * row, count)
+    return start, min(start + each * row, count)

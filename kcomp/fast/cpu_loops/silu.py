@@ -1,0 +1,259 @@
+"""Passes over activations: silu, and batch normalisation with silu after it, forward and backward.
+
+PyTorch has no operation for the two together, and its silu spends most of its time in the exponential.
+"""
+
+import math
+
+import numpy as np
+
+from kcomp.fast.cpu_loops.machine_code import doubles, floats, inline, loop, run, share, thread
+
+__all__ = [
+    "AREAS",
+    "moments",
+    "normalised_part",
+    "normalised_silu",
+    "run",
+    "silu",
+    "silu_gradient",
+    "silu_in_place",
+    "silu_part",
+]
+
+AREAS = 8
+FLUSH = 64  # rows that are summed in float32 before they go to float64
+ONE, ZERO = np.float32(1), np.float32(0)
+
+# exp(-x) = 2^k e^r with |r| <= log(2) / 2, where the interpolating polynomial at Chebyshev's nodes is right to 1e-7.
+# Adding 1.5 * 2^23 to a float32 rounds it to an integer, which then is in its lowest bits.
+_REST = np.polynomial.Chebyshev.interpolate(np.exp, 5, domain=[-math.log(2) / 2, math.log(2) / 2])
+C0, C1, C2, C3, C4, C5 = map(np.float32, _REST.convert(kind=np.polynomial.Polynomial).coef * [1, -1, 1, -1, 1, -1])
+LOG_2, MINUS_LOG2_E = np.float32(math.log(2)), np.float32(-1 / math.log(2))
+ROUND, LARGEST = np.float32(1.5 * 2**23), np.float32(87.0)
+BIAS, MANTISSA = np.int32(127), np.int32(23)
+
+
+@inline
+def inverse_exponential(x):
+    x = min(max(x, -LARGEST), LARGEST)
+    rounded = x * MINUS_LOG2_E + ROUND
+    minus_r = x + (rounded - ROUND) * LOG_2
+    power = ((((C5 * minus_r + C4) * minus_r + C3) * minus_r + C2) * minus_r + C1) * minus_r + C0
+    bits = np.int32(np.int32(np.float32(rounded).view(np.int32) + BIAS) << MANTISSA)
+    return power * np.int32(bits).view(np.float32)
+
+
+# The compiler leaves vectors where outputs may lie over inputs, so what overwrites its input has a loop of its own.
+
+
+@loop(2)
+def silu_in_place(arguments):
+    """values, count"""
+    values, count = arguments[0]
+    start, stop = share(count, 16)
+    x = floats(values, start, stop - start)
+    for i in range(stop - start):
+        x[i] = x[i] / (ONE + inverse_exponential(x[i]))
+
+
+@loop(3)
+def silu(arguments):
+    """inputs, outputs, count"""
+    inputs, outputs, count = arguments[0]
+    start, stop = share(count, 16)
+    x, y = floats(inputs, start, stop - start), floats(outputs, start, stop - start)
+    for i in range(stop - start):
+        y[i] = x[i] / (ONE + inverse_exponential(x[i]))
+
+
+@loop(4)
+def silu_gradient(arguments):
+    """gradient, inputs, outputs, count"""
+    gradient, inputs, outputs, count = arguments[0]
+    start, stop = share(count, 16)
+    size = stop - start
+    g, x, y = floats(gradient, start, size), floats(inputs, start, size), floats(outputs, start, size)
+    for i in range(size):
+        s = ONE / (ONE + inverse_exponential(x[i]))
+        y[i] = g[i] * (s * (ONE + x[i] * (ONE - s)))
+
+
+# The loops below go over rows of `row` numbers: several pixels with all of their channels, so that short rows fill the
+# registers too; `count` may end within a row. Before, each thread writes what belongs to a channel as often as it is in
+# a row. Arguments that they share: `work`, float32 (threads, AREAS, row), is theirs to use; `sums`, float64 (threads,
+# 2, row), are left by one loop to the next, zero at first; `statistics`, float32 (3, channels), are a batch's mean,
+# biased variance and 1 / sqrt(variance + epsilon).
+
+
+@inline
+def area(work, number, row):
+    return floats(work, (AREAS * thread() + number) * row, row)
+
+
+@inline
+def repeat(values, channels):
+    """Fill a row with its first pixel."""
+    for j in range(channels, len(values)):
+        values[j] = values[j - channels]
+
+
+@inline
+def total(sums, number, channel, parts, row, channels):
+    """The sum over `parts` threads and the pixels of a row."""
+    found = 0.0
+    for one in range(parts):
+        values = doubles(sums, (2 * one + number) * row, row)
+        for j in range(channel, row, channels):
+            found += values[j]
+    return found
+
+
+@inline
+def flush(some, totals):
+    """Add what was summed in float32 to the sums in float64."""
+    for j in range(len(some)):
+        totals[j] += some[j]
+        some[j] = ZERO
+
+
+@inline
+def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b):
+    """What normalises, as factors and summands for a row, from the sums of moments; writes the statistics."""
+    by, plus, middle = floats(gamma, 0, channels), floats(beta, 0, channels), floats(center, 0, channels)
+    for j in range(channels):
+        offset = total(sums, 0, j, parts, row, channels) / pixels
+        variance = max(total(sums, 1, j, parts, row, channels) / pixels - offset * offset, 0.0)
+        mean, inverse = middle[j] + offset, 1.0 / math.sqrt(variance + doubles(epsilon, 0, 1)[0])
+        a[j] = by[j] * inverse
+        b[j] = plus[j] - mean * by[j] * inverse
+        if thread() == 0:
+            kept = floats(statistics, 0, 3 * channels)
+            kept[j] = mean
+            kept[channels + j] = variance
+            kept[2 * channels + j] = inverse
+    repeat(a, channels)
+    repeat(b, channels)
+
+
+@inline
+def recalled(gamma, beta, statistics, channels, a, b, c):
+    """The same on the way back, and the means."""
+    by, plus, kept = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
+    for j in range(channels):
+        a[j] = by[j] * kept[2 * channels + j]
+        b[j] = plus[j] - kept[j] * a[j]
+        c[j] = kept[j]
+    repeat(a, channels)
+    repeat(b, channels)
+    repeat(c, channels)
+
+
+@loop(7)
+def moments(arguments):
+    """inputs, center (channels,), work, sums of x - center and of its square, count, row, channels"""
+    inputs, center, work, sums, count, row, channels = arguments[0]
+    at, end = share(count, row)
+    first, second, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
+    to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
+    middle = floats(center, 0, channels)
+    for j in range(channels):
+        c[j] = middle[j]
+    repeat(c, channels)
+    for j in range(row):
+        first[j] = ZERO
+        second[j] = ZERO
+    while at < end:
+        stop = min(at + FLUSH * row, end)
+        while at < stop:
+            size = min(row, stop - at)
+            x = floats(inputs, at, size)
+            for j in range(size):
+                d = x[j] - c[j]
+                first[j] += d
+                second[j] += d * d
+            at += size
+        flush(first, to_first)
+        flush(second, to_second)
+
+
+@loop(13)
+def normalised_silu(arguments):
+    """inputs, gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work, sums of
+    moments, parts of these, count, row, channels"""
+    inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
+    at, end = share(count, row)
+    a, b = area(work, 0, row), area(work, 1, row)
+    pixels = count // channels
+    scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b)
+    while at < end:
+        size = min(row, end - at)
+        x, y = floats(inputs, at, size), floats(outputs, at, size)
+        for j in range(size):
+            z = x[j] * a[j] + b[j]
+            y[j] = z / (ONE + inverse_exponential(z))
+        at += size
+
+
+@loop(11)
+def silu_part(arguments):
+    """gradient, inputs, gamma, beta, statistics, outputs: the gradient of what silu was given, work, sums of that and
+    of its product with x - mean, count, row, channels"""
+    gradient, inputs, gamma, beta, statistics, outputs, work, sums, count, row, channels = arguments[0]
+    at, end = share(count, row)
+    first, second = area(work, 0, row), area(work, 1, row)
+    a, b, c = area(work, 2, row), area(work, 3, row), area(work, 4, row)
+    to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
+    recalled(gamma, beta, statistics, channels, a, b, c)
+    for j in range(row):
+        first[j] = ZERO
+        second[j] = ZERO
+    while at < end:
+        stop = min(at + FLUSH * row, end)
+        while at < stop:
+            size = min(row, stop - at)
+            g, x, y = floats(gradient, at, size), floats(inputs, at, size), floats(outputs, at, size)
+            for j in range(size):
+                z = x[j] * a[j] + b[j]
+                s = ONE / (ONE + inverse_exponential(z))
+                y[j] = g[j] * (s * (ONE + z * (ONE - s)))
+            for j in range(size):  # apart: with more arrays in one loop the compiler gives up on vectors
+                first[j] += y[j]
+                second[j] += y[j] * (x[j] - c[j])
+            at += size
+        flush(first, to_first)
+        flush(second, to_second)
+
+
+@loop(12)
+def normalised_part(arguments):
+    """gradient: what silu_part gave, which the inputs' gradient replaces, inputs, gamma, statistics, gradients of gamma
+    and beta (2, channels; written), work, sums of silu_part, parts of these, pixels, count (0 where the inputs need no
+    gradient), row, channels"""
+    gradient, inputs, gamma, statistics, weights, work, sums, parts, pixels, count, row, channels = arguments[0]
+    at, end = share(count, row)
+    a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
+    by, kept, written = (
+        floats(gamma, 0, channels),
+        floats(statistics, 0, 3 * channels),
+        floats(weights, 0, 2 * channels),
+    )
+    for j in range(channels):
+        mean, inverse = kept[j], kept[2 * channels + j]
+        to_beta, to_gamma = total(sums, 0, j, parts, row, channels), total(sums, 1, j, parts, row, channels) * inverse
+        # gamma / sigma (g - mean(g) - x_hat mean(g x_hat)), as factors of g and x and a constant
+        a[j] = by[j] * inverse
+        b[j] = -by[j] * inverse * inverse * to_gamma / pixels
+        c[j] = by[j] * inverse * (inverse * mean * to_gamma - to_beta) / pixels
+        if thread() == 0:
+            written[j] = to_gamma
+            written[channels + j] = to_beta
+    repeat(a, channels)
+    repeat(b, channels)
+    repeat(c, channels)
+    while at < end:
+        size = min(row, end - at)
+        g, x = floats(gradient, at, size), floats(inputs, at, size)
+        for j in range(size):
+            g[j] = g[j] * a[j] + x[j] * b[j] + c[j]
+        at += size

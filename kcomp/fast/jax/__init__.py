@@ -1,0 +1,1 @@
+"""Faster layers for JAX on a CPU."""

@@ -1,0 +1,1 @@
+"""Faster layers, networks and updates for PyTorch."""

@@ -1,0 +1,92 @@
+"""Convolutions and batch normalisation on PyTorch without layout copies; kcomp.fast.patches puts them to use.
+
+Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them.
+"""
+
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from torch.nn import functional
+
+from kcomp.fast.torch import depthwise as depthwise_torch
+from kcomp.fast.torch.convolve import convolve, times_matrix
+from kcomp.fast.torch.excitation import normalised_excited
+from kcomp.fast.torch.pixels import rescaled, standardised
+from kcomp.fast.torch.silu import normalised_silu, silu
+from kcomp.fast.torch.squeeze import added, multiplied, pooled, reshaped
+
+__all__ = [
+    "OTHERS",
+    "dense",
+    "depthwise",
+    "move",
+    "normalise",
+    "normalised_excited",
+    "normalised_silu",
+    "silu",
+    "standardised",
+]
+
+
+OTHERS = {
+    keras.layers.GlobalAveragePooling2D: pooled,
+    keras.layers.Reshape: reshaped,
+    keras.layers.Multiply: multiplied,
+    keras.layers.Add: added,
+    keras.layers.Rescaling: rescaled,
+}
+
+
+def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
+    """Return the convolution of images (N, H, W, C) with a kernel (height, width, C, F)."""
+    if kernel.shape[:2] == (1, 1) and images.device.type == "cpu" and not any(map(any, padding)):
+        matrix = kernel.reshape(kernel.shape[2:])  # kernel[0, 0] has a gradient that is first filled with zeros
+        if bias is None:
+            return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster
+        if images.shape[1:3] == (1, 1):
+            return times_matrix(images, matrix, bias)
+        # with more pixels a bias would be another pass
+    return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
+
+
+def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
+    """Return the convolution of each channel with its own (height, width) of the kernel."""
+    if depthwise_torch.suits(images, kernel, strides, padding):
+        outputs = depthwise_torch.depthwise(images, kernel, strides[0], padding)
+        return outputs if bias is None else outputs + bias
+    kernel = kernel.permute(2, 0, 1)[:, None]
+    return convolve(images, kernel, bias, strides, padding, images.shape[-1])
+
+
+def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
+    """Let a variable, whose value is `average`, follow what was found."""
+    if average.dtype == found.dtype and average is variable.value and not in_stateless_scope():
+        with torch.no_grad():
+            average.lerp_(found, 1.0 - momentum)
+    else:
+        variable.assign(average * momentum + found * (1.0 - momentum))
+
+
+def normalise(
+    inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
+) -> tuple[Any, Any, Any] | None:
+    """Normalise in one pass; see kcomp.fast.patches._normalise."""
+    channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
+    if learns and count < 2:  # PyTorch refuses a variance of one value
+        return None
+    if learns:
+        # Momentum 1 leaves the batch's own statistics here; PyTorch divides the variance by count - 1, Keras by count.
+        mean, variance = torch.zeros_like(moving_mean), torch.zeros_like(moving_variance)
+        outputs = functional.batch_norm(
+            channels_first, mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
+        )
+        return outputs.movedim(1, -1), mean, variance * ((count - 1) / count)
+    if torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in (gamma, beta)):
+        outputs = functional.batch_norm(channels_first, moving_mean, moving_variance, gamma, beta, eps=epsilon)
+        return outputs.movedim(1, -1), None, None
+    # Nothing here learns: a multiply-add is faster, and its gradient needs no reductions.
+    scale = torch.rsqrt(moving_variance + epsilon) * (1.0 if gamma is None else gamma)
+    shift = -moving_mean * scale
+    return torch.addcmul(shift if beta is None else shift + beta, inputs, scale), None, None

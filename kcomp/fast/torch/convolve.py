@@ -1,0 +1,50 @@
+"""PyTorch's convolution of images as Keras keeps them, (N, H, W, C), without copies of their layout."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from kcomp.fast.torch.loop_arguments import exported
+
+
+def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """Return the convolution of (N, H, W, C) with a kernel in PyTorch's order, (F, C / groups, height, width)."""
+    images = images.permute(0, 3, 1, 2)  # a view, in what PyTorch calls channels_last memory: nothing is copied
+    (top, bottom), (left, right) = padding
+    if (top, left) != (bottom, right):  # conv2d pads both sides alike; this copies the images
+        images, top, left = functional.pad(images, (left, right, top, bottom)), 0, 0
+    return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
+
+
+def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """The kernel (F, C / groups, height, width) in the order in which oneDNN multiplies, for images of this size and
+    the same padding on both sides; None where it stays as it is. Otherwise oneDNN orders it at every call."""
+    (top, bottom), (left, right) = padding
+    plain = (
+        type(images) is torch.Tensor and images.device.type == "cpu" and images.dtype == kernel.dtype == torch.float32
+    )
+    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
+    available = known and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    if not (plain and available) or (top, left) != (bottom, right) or exported():
+        return None
+    shape = [len(images), images.shape[3], *images.shape[1:3]]
+    order = torch._C._nn.mkldnn_reorder_conv2d_weight
+    return order(kernel.contiguous().to_mkldnn(), [top, left], list(strides), [1, 1], groups, shape)
+
+
+def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """The same convolution with a kernel that was packed for it; without gradients."""
+    (top, _), (left, _) = padding
+    images = images.permute(0, 3, 1, 2)
+    # what TorchInductor calls; "none": no activation
+    run = torch.ops.mkldnn._convolution_pointwise
+    outputs = run(images, kernel, bias, [top, left], list(strides), [1, 1], groups, "none", [], "")
+    return outputs.permute(0, 2, 3, 1)
+
+
+def times_matrix(vectors: Any, matrix: Any, bias: Any) -> Any:
+    """The 1 x 1 convolution of pooled vectors (N, 1, 1, C), for which a convolution only prepares longer."""
+    return torch.addmm(bias, vectors[:, 0, 0], matrix)[:, None, None]

@@ -1,0 +1,105 @@
+"""Depthwise convolutions on PyTorch on a CPU by loops of our own, where they can run.
+
+Images are (N, height, width, channels), kernels (size, size, channels).
+"""
+
+import functools
+import math
+from typing import Any
+
+import torch
+
+from kcomp.fast.torch.convolve import convolve
+from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
+
+BLOCK = 16  # channels, kcomp.fast.cpu_loops.lanes.LANES
+BANDS = 4  # for a thread at least
+
+
+def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
+    """Whether the loops are for this: a gradient is wanted or zeros are not the same on both sides; a square kernel,
+    the same stride along both sides, fewer zeros than the kernel is wide, channels in whole blocks."""
+    size, columns, channels = kernel.shape
+    learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
+    whole = size == columns > 1 and strides[0] == strides[1] and channels % BLOCK == 0
+    zeros = [number for side in padding for number in side]
+    return bool((learns or copied(padding)) and whole and max(zeros) < size and covered(images))
+
+
+def copied(padding: Any) -> bool:
+    """Whether PyTorch would copy the images, for the zeros on their two sides are not the same."""
+    return any(before != after for before, after in padding)
+
+
+def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
+    """The convolution, with gradients; the padding in pixels is ((top, bottom), (left, right))."""
+    return Depthwise.apply(images, kernel, stride, padding)
+
+
+def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
+    """The outputs (N, high, wide, channels); see kcomp.fast.cpu_loops.depthwise.correlate."""
+    code, size, (count, height, width, channels) = loops("depthwise"), len(kernel), images.shape
+    high, wide = (
+        ((pixels - 1) * distance + 1 + before + after - size) // stride + 1
+        for pixels, (before, after) in zip((height, width), padding, strict=True)
+    )
+    (top, _), (left, _) = padding
+    padded = max(left + (width - 1) * distance + 1, (wide + code.AT_ONCE - 2) * stride + size)
+    outputs, blocks = images.new_empty(count, high, wide, channels), channels // code.LANES
+    lines = blocks * size * (size + padded) + wide + code.AT_ONCE
+    work = images.new_empty(torch.get_num_threads(), lines, code.LANES)
+    numbers = bands(count), count, height, width, channels, high, wide, size, stride, distance, top, left, padded
+    code.run(code.correlate, images, kernel.contiguous(), outputs, work, *numbers)
+    return outputs
+
+
+def bands(count: int) -> int:
+    """Into how many bands each of `count` images is cut, for all threads to have as much to do."""
+    return math.ceil(BANDS * torch.get_num_threads() / count)
+
+
+def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding: Any) -> Any:
+    """The gradient (size, size, channels) of a kernel."""
+    code, (count, height, width, channels), (_, high, wide, _) = loops("depthwise"), images.shape, gradient.shape
+    (top, _), (left, _) = padding
+    padded, threads = max(left + width, (wide - 1) * stride + size), torch.get_num_threads()
+    blocks = channels // code.LANES
+    sums = images.new_zeros(threads, blocks, size, size, code.LANES)
+    work = images.new_empty(threads, blocks, padded + size * size, code.LANES)
+    numbers = bands(count), count, height, width, channels, high, wide, stride, top, left, padded
+    code.run(code.weight_gradient(size), gradient, images, sums, work, *numbers)
+    return sums.sum(0).permute(1, 2, 0, 3).reshape(size, size, channels)
+
+
+class Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, images: Any, kernel: Any, stride: int, padding: Any) -> Any:
+        context.save_for_backward(images, kernel)
+        context.stride, context.padding = stride, padding
+        if copied(padding):
+            return correlate(images, kernel, padding, stride=stride)
+        return _by_torch(images, kernel, stride, padding)
+
+    @staticmethod
+    def backward(context: Any, gradient: Any) -> Any:
+        (images, kernel), needed = context.saved_tensors, context.needs_input_grad[:2]
+        stride, padding, size = context.stride, context.padding, len(context.saved_tensors[1])
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            again = functools.partial(_by_torch, stride=stride, padding=padding)
+            return *gradients_again(again, (images, kernel), needed, gradient), None, None
+        gradient, to_images, to_kernel = gradient.contiguous(), None, None
+        if needed[0]:
+            # Each pixel of the images takes part in as many outputs as the kernel, turned around, covers.
+            sides = zip(images.shape[1:3], gradient.shape[1:3], padding, strict=True)
+            around = [
+                (size - 1 - before, pixels + before - 1 - (outputs - 1) * stride)
+                for pixels, outputs, (before, _) in sides
+            ]
+            to_images = correlate(gradient, kernel.flip(0, 1), around, distance=stride)
+        if needed[1]:
+            to_kernel = weight_gradient(gradient, images, size, stride, padding)
+        return to_images, to_kernel, None, None
+
+
+def _by_torch(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
+    return convolve(images, kernel.permute(2, 0, 1)[:, None], None, (stride, stride), padding, kernel.shape[-1])

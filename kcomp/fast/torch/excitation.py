@@ -1,0 +1,96 @@
+"""Squeeze and excitation (Hu et al. 2018) with what comes before it, on PyTorch on a CPU by loops of our own."""
+
+import functools
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
+from kcomp.fast.torch.silu import PIXELS, rows_of
+
+
+def suits(images: Any) -> bool:
+    """Whether the loops are for images (N, H, W, C): each thread has one at least."""
+    several = images.ndim == 4 and len(images) >= torch.get_num_threads()
+    return several and covered(images) and loops("excitation") is not None
+
+
+def silu_excited(values: Any, *weights: Any) -> bool:
+    """Write silu over images (N, H, W, C), and multiply them by their gates; False, and nothing done, where the loops
+    are not for them. The weights: a matrix (C, hidden), its bias, another (hidden, C), its bias."""
+    if not suits(values):
+        return False
+    code, (_, row, channels, work, sums) = loops("excitation"), rows_of(values)
+    numbers = len(values), values.numel() // len(values), row, channels, weights[0].shape[1]
+    code.run(code.silu_excited, values, *weights, work, sums, *numbers)
+    return True
+
+
+def normalised_excited(
+    weights: tuple[Any, ...],
+    inputs: Any,
+    gamma: Any,
+    beta: Any,
+    moving_mean: Any,
+    moving_variance: Any,
+    epsilon: float,
+    learns: bool,
+) -> tuple[Any, Any, Any] | None:
+    """Batch normalisation that learns its statistics, silu, and the product with the gate, with weights as above; see
+    kcomp.fast.patches._normalise."""
+    if not learns or gamma is None or beta is None or not suits(inputs):
+        return None
+    if any(value.dtype != torch.float32 or not value.is_contiguous() for value in weights):
+        return None
+    return NormalisedExcitation.apply(inputs, gamma, beta, epsilon, *weights)
+
+
+class NormalisedExcitation(torch.autograd.Function):
+    """Of what lies between, only vectors of the size of averages are kept; silu is computed again on the way back."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float, *weights: Any) -> Any:
+        code, outputs, statistics = loops("excitation"), torch.empty_like(inputs), inputs.new_empty(3, len(gamma))
+        (count, row, channels, work, sums), hidden, images = rows_of(inputs), len(weights[1]), len(inputs)
+        center = inputs.view(-1, channels)[:PIXELS].mean(0)
+        loops().run(loops().moments, inputs, center, work, sums, count, row, channels)
+        number, inner = torch.tensor(epsilon, dtype=torch.float64), torch.empty_like(sums[:, 0])
+        means, gates = inputs.new_empty(2, images, channels)
+        products = inputs.new_empty(images, hidden)
+        values = inputs, gamma, beta, center, number, outputs, statistics, work, sums, len(sums), *weights, inner
+        code.run(code.forward, *values, means, products, gates, images, count // images, row, channels, hidden)
+        context.save_for_backward(inputs, gamma, beta, *weights, outputs, statistics, means, products, gates)
+        context.epsilon = epsilon
+        mean, variance, _ = statistics
+        context.mark_non_differentiable(mean, variance)
+        return outputs, mean, variance
+
+    @staticmethod
+    def backward(context: Any, gradient: Any, *_: Any) -> Any:
+        inputs, gamma, beta, *weights, outputs, statistics, means, products, gates = context.saved_tensors
+        needed = [context.needs_input_grad[place] for place in (0, 1, 2, 4, 5, 6, 7)]
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            again = functools.partial(_by_torch, context.epsilon)
+            found = gradients_again(again, (inputs, gamma, beta, *weights), needed, gradient)
+            return *found[:3], None, *found[3:]
+        first, _, second, _ = weights
+        code, result, learned = loops("excitation"), torch.empty_like(inputs), torch.empty_like(statistics[:2])
+        (count, row, channels, work, sums), hidden, images = rows_of(inputs), len(weights[1]), len(inputs)
+        to_products, to_gates, inner = torch.empty_like(products), torch.empty_like(gates), torch.empty_like(sums[:, 0])
+        values: Any = gradient.contiguous(), inputs, outputs, gamma, beta, statistics, result, work, sums
+        turned = first.t().contiguous(), second.t().contiguous()
+        between = inner, gates, products, to_products, to_gates
+        code.run(code.backward, *values, *turned, *between, images, count // images, row, channels, hidden)
+        values = result, inputs, gamma, statistics, learned, work, sums, len(sums), count // channels
+        loops().run(loops().normalised_part, *values, count * needed[0], row, channels)
+        to_first, to_second = means.t() @ to_products, functional.silu(products).t() @ to_gates
+        return result, *learned, None, to_first, to_products.sum(0), to_second, to_gates.sum(0)
+
+
+def _by_torch(epsilon: float, inputs: Any, gamma: Any, beta: Any, *weights: Any) -> Any:
+    first, first_bias, second, second_bias = weights
+    normalised = functional.batch_norm(inputs.movedim(-1, 1), None, None, gamma, beta, training=True, eps=epsilon)
+    outputs = functional.silu(normalised).movedim(1, -1)
+    hidden = functional.silu(outputs.mean((1, 2)) @ first + first_bias)
+    return outputs * torch.sigmoid(hidden @ second + second_bias)[:, None, None]

@@ -1,0 +1,174 @@
+"""The layers of a folded plan on PyTorch: convolutions that take in the layers around them, and what writes over its
+input."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend import AutocastScope
+from torch.nn import functional
+
+from kcomp.fast.excitation import Excitation
+from kcomp.fast.layers import as_type, is_depthwise, padding_of, value_of
+from kcomp.fast.torch.convolve import convolve, convolve_packed, packed, times_matrix
+from kcomp.fast.torch.excitation import silu_excited
+from kcomp.fast.torch.loop_arguments import exported
+from kcomp.fast.torch.silu import silu_in_place
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+SIZES = 4  # of images, for each of which a convolution keeps a kernel
+
+
+def in_place(layer: Any) -> Callable[[Any], Any] | None:
+    """A function that does in place what an activation layer does, for those that EfficientNets use; else None."""
+    if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
+        return silu_in_place
+    if type(layer) is keras.layers.Activation and layer.activation is keras.activations.relu:
+        return torch.relu_
+    if type(layer) is keras.layers.ReLU and layer.negative_slope == layer.threshold == 0:
+        ceiling = layer.max_value
+        return lambda values: values.clamp_(0.0, ceiling)
+    return None
+
+
+class Folded:
+    """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
+
+    gamma / sqrt(variance + epsilon) scales each filter, and the rest of the normalisation becomes the bias (Jacob et
+    al. 2018, Quantization and training of neural networks, section 3.2). The weights are those of the last `fold`.
+    """
+
+    def __init__(self, layers: list[Any]) -> None:
+        zeros = layers.pop(0).padding if type(layers[0]) is keras.layers.ZeroPadding2D else ((0, 0), (0, 0))
+        self.layer, *others = layers
+        self.zeros: Padding = zeros
+        self.normalisation: Any = None
+        self.after: Any = None
+        for layer in others:
+            if type(layer) is keras.layers.BatchNormalization:
+                self.normalisation = layer
+            elif type(layer) is not keras.layers.Dropout:
+                self.after = layer
+        self.fold()
+
+    @property
+    def activation(self) -> Callable[[Any], Any] | None:
+        """What is done to the convolution's output, by the layers as they are: theirs may have been set since."""
+        if self.after is not None:
+            return in_place(self.after) or self.after.call
+        return None if self.layer.activation is keras.activations.linear else self.layer.activation
+
+    def fold(self) -> None:
+        """Take the weights as they are now; in mixed precision the products are rounded, not the factors."""
+        with AutocastScope(None):
+            kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
+        if is_depthwise(self.layer):
+            kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
+            self.groups = kernel.shape[-1]
+        if self.normalisation is not None:
+            kernel = kernel * self.take(self.normalisation)
+        kernel = as_type(kernel, self.layer.compute_dtype)
+        self.bias = as_type(self.bias, self.layer.compute_dtype)
+        self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
+        self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
+
+    def take(self, normalisation: Any) -> Any:
+        """Take a normalisation into the bias; what is left is a factor (F,) for the kernel."""
+        variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
+        scale = torch.rsqrt(variance + normalisation.epsilon)
+        scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
+        shift = -mean * scale if self.bias is None else (self.bias - mean) * scale
+        self.bias = shift if normalisation.beta is None else shift + normalisation.beta.value
+        return scale
+
+    def call(self, images: Any) -> Any:
+        outputs, activation = self.convolved(images), self.activation
+        return outputs if activation is None else activation(outputs)
+
+    def convolved(self, images: Any) -> Any:
+        """What the activation is to be given."""
+        if exported():
+            return self.prepare(images)(images)
+        size = images.shape[1], images.shape[2]
+        if size not in self.prepared:
+            if len(self.prepared) == SIZES:
+                del self.prepared[next(iter(self.prepared))]
+            self.prepared[size] = self.prepare(images)
+        return self.prepared[size](images)
+
+    def prepare(self, images: Any) -> Callable[[Any], Any]:
+        """The convolution of images of this size."""
+        strides, groups, bias = self.layer.strides, self.groups, self.bias
+        rows, columns = padding_of(self.layer, images)
+        padding = together(self.zeros[0], rows), together(self.zeros[1], columns)
+        one_pixel = self.kernel.shape[2:] == images.shape[1:3] == (1, 1) and not any(map(any, padding))
+        if one_pixel and bias is not None and groups == 1:
+            matrix = self.kernel[:, :, 0, 0].t()
+            return lambda images: times_matrix(images, matrix, bias)
+        kernel, padding = grown(self.kernel, padding) if groups > 1 else (self.kernel, padding)
+        ordered = packed(kernel, images, strides, padding, groups)
+        if ordered is None:
+            return lambda images: convolve(images, kernel, bias, strides, padding, groups)
+        return lambda images: convolve_packed(images, ordered, bias, strides, padding, groups)
+
+
+class Excited:
+    """A folded convolution that ends in silu, and squeeze and excitation after it."""
+
+    def __init__(self, start: Folded, excitation: Excitation) -> None:
+        self.start, self.excitation = start, excitation
+        self.take()
+
+    def fold(self) -> None:
+        """Take the weights as they are now."""
+        self.start.fold()
+        self.take()
+
+    def take(self) -> None:
+        both = self.excitation.first, self.excitation.second
+        with AutocastScope(None):
+            found = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
+        self.weights = [weight.contiguous() for weight in found]
+
+    def call(self, images: Any) -> Any:
+        outputs = self.start.convolved(images)
+        if self.excitation.usual and silu_excited(outputs, *self.weights):
+            return outputs
+        _, activation = self.excitation.activated.layers
+        return self.excitation.gated((in_place(activation) or activation.call)(outputs))
+
+
+class Overwriting:
+    """A layer that merges tensors, done in the memory of the first where the result has its shape."""
+
+    def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
+        self.layer, self.change = layer, change
+
+    def call(self, values: Any) -> Any:
+        first, *others = values
+        if not all(spreads(other.shape, first.shape) for other in others):
+            return self.layer.call(values)
+        return functools.reduce(self.change, others, first)
+
+
+def spreads(shape: Any, over: Any) -> bool:
+    """Whether a tensor of that shape has a value for each one of the other shape, its sides of 1 repeated."""
+    return len(shape) == len(over) and all(size in (1, wanted) for size, wanted in zip(shape, over, strict=True))
+
+
+def together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
+    """A depthwise kernel (C, 1, height, width) with zero rows above and columns to its left, and the padding that then
+    is the same on both sides: PyTorch pads both sides alike, and would have to copy the images otherwise.
+
+    With m zeros before the kernel and m more pixels of padding before the images, every product stays what it was.
+    """
+    (top, bottom), (left, right) = padding
+    above, before = max(bottom - top, 0), max(right - left, 0)
+    kernel = functional.pad(kernel, (before, 0, above, 0))
+    return kernel, ((top + above, bottom), (left + before, right))

@@ -1,0 +1,123 @@
+"""A network's inference on PyTorch: its plan with convolutions that take in the layers around them, and values written
+over where nothing else reads them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import torch
+
+from kcomp.engine.graph import Step, functional_of, readers_of, sole_readers, with_last_uses
+from kcomp.fast.excitation import Excitation
+from kcomp.fast.layers import covers_convolution
+from kcomp.fast.pairs import NormalisedSilu, Pair
+from kcomp.fast.straight import Plan, plan_of
+from kcomp.fast.torch.folding import Excited, Folded, Overwriting, in_place
+
+
+def inference_of(network: keras.Model) -> Callable[[Any], Any]:
+    """A function of images (batch, height, width, channels) that gives what `network(images, training=False)` gives.
+
+    It takes the weights as they are at the call: what is folded is made again after the variables that the network had
+    when this was called were assigned, loaded or trained, and after a Sequential was given other layers.
+    """
+    kept: dict[str, Any] = {"functional": None}
+
+    def run(images: Any) -> Any:
+        if kept["functional"] is not functional_of(network):
+            kept.update(functional=functional_of(network), versions=None, plan=None)
+            kept["tensors"] = [variable.value for variable in network.variables]
+        versions = [tensor._version for tensor in kept["tensors"]]  # PyTorch counts updates
+        with torch.inference_mode():
+            if versions != kept["versions"]:
+                kept.update(versions=versions, plan=again(kept["plan"]) or first(network))
+            outputs = kept["plan"] and kept["plan"].run(images, training=False)
+            return network(images, training=False) if outputs is None else outputs
+
+    return run
+
+
+def first(network: keras.Model) -> Plan | None:
+    """The folded plan of a network, None where it has none."""
+    plan = plan_of(network)
+    return None if plan is None else folded(plan)
+
+
+def again(plan: Plan | None) -> Plan | None:
+    """A folded plan with the weights as they are now."""
+    for step in () if plan is None else plan.steps:
+        if isinstance(step.operation, Folded | Excited):
+            step.operation.fold()
+    return plan
+
+
+def folded(plan: Plan) -> Plan:
+    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
+    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
+
+
+def joined(plan: Plan) -> Iterator[Step]:
+    readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
+
+    def next_alone(number: int) -> Step | None:
+        """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
+        step = plan.steps[alone[number]] if number in alone else None
+        return step if step is not None and step.direct and step.source is not None else None
+
+    places = {id(step): number for number, step in enumerate(plan.steps)}
+    taken: set[int] = set()
+    fresh: set[int] = set()  # what convolutions give, in memory of its own
+    for number, step in enumerate(plan.steps):
+        if number in taken:
+            continue
+        group = group_from(step, lambda step: next_alone(places[id(step)]))
+        if not group:
+            yield overwriting(step, number, plan, readers) if fresh.intersection(step.reads[:1]) else step
+            continue
+        taken |= {places[id(step)] for step in group}
+        operation: Any = Folded([layer for step in group for layer in layers_of(step)])
+        if isinstance(group[-1].operation, Excitation):
+            operation = Excited(operation, group[-1].operation)
+        fresh |= set(group[-1].outputs)
+        yield dataclasses.replace(step, operation=operation, outputs=group[-1].outputs, training=False)
+
+
+def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
+    """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation, activation
+    and dropout, where they are there; empty where `first` does not begin such a group."""
+    group, layer = [first], layers_of(first)[-1]
+    if first.source is None or not first.direct or not covers_convolution(layer):
+        return []
+    if layer.activation is not keras.activations.linear:
+        return group
+    if (step := after(group[-1])) is not None and is_plain_normalisation(layers_of(step)[0]):
+        group.append(step)
+    if isinstance(group[-1].operation, Excitation):
+        return group
+    activated = type(group[-1].operation) is NormalisedSilu
+    if not activated and (step := after(group[-1])) is not None and in_place(step.operation) is not None:
+        group.append(step)
+    if (step := after(group[-1])) is not None and type(step.operation) is keras.layers.Dropout:
+        group.append(step)
+    return group
+
+
+def overwriting(step: Step, number: int, plan: Plan, readers: dict[int, list[int]]) -> Step:
+    """The step, or for a product or sum one that writes over its first value, where it alone reads that."""
+    change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
+    value = step.reads[0]
+    plain = step.direct and len(step.arguments) == 1 and not step.keywords
+    if change is None or not plain or value == plan.result or readers[value] != [number]:
+        return step
+    return dataclasses.replace(step, operation=Overwriting(step.operation, change))
+
+
+def layers_of(step: Step) -> list[Any]:
+    """The layers of a step up to the activation."""
+    operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
+    return list(operation.layers) if isinstance(operation, Pair) else [operation]
+
+
+def is_plain_normalisation(layer: Any) -> bool:
+    return type(layer) is keras.layers.BatchNormalization and not layer.renorm and layer.axis in (-1, 3)

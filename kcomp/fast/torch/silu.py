@@ -1,0 +1,114 @@
+"""silu on PyTorch on a CPU, alone and after batch normalisation, by loops of our own where they can run."""
+
+import functools
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
+
+PIXELS = 16  # whose mean is near enough to that of all for the variance to keep its digits
+LONG_ROW = 512  # numbers; as many stay in a core's nearest cache with all that belongs to them
+
+
+def silu(inputs: Any) -> Any:
+    """x / (1 + exp(-x)) of a float tensor."""
+    if not covered(inputs):
+        return functional.silu(inputs)
+    if torch.is_grad_enabled() and inputs.requires_grad:
+        return Silu.apply(inputs)
+    return _silu(inputs, torch.empty_like(inputs))
+
+
+def silu_in_place(values: Any) -> Any:
+    """The same, written over its input, which no gradient needs."""
+    if not covered(values):
+        return functional.silu(values, inplace=True)
+    loops().run(loops().silu_in_place, values, values.numel())
+    return values
+
+
+def normalised_silu(
+    inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
+) -> tuple[Any, Any, Any] | None:
+    """silu after batch normalisation that learns its statistics, in one; see kcomp.fast.patches._normalise."""
+    if not learns or gamma is None or beta is None or not covered(inputs):
+        return None
+    return NormalisedSilu.apply(inputs, gamma, beta, epsilon)
+
+
+def _silu(inputs: Any, outputs: Any) -> Any:
+    loops().run(loops().silu, inputs, outputs, inputs.numel())
+    return outputs
+
+
+class Silu(torch.autograd.Function):
+    """silu that keeps its inputs alone from the way forward."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Any) -> Any:
+        context.save_for_backward(inputs)
+        return _silu(inputs, torch.empty_like(inputs))
+
+    @staticmethod
+    def backward(context: Any, gradient: Any) -> Any:
+        (inputs,) = context.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            return torch.autograd.grad(functional.silu(inputs), inputs, gradient, create_graph=True)[0]
+        outputs = torch.empty_like(inputs)
+        loops().run(loops().silu_gradient, gradient.contiguous(), inputs, outputs, inputs.numel())
+        return outputs
+
+
+class NormalisedSilu(torch.autograd.Function):
+    """Batch normalisation (Ioffe and Szegedy 2015) and silu in two passes forward and two backward, where apart they
+    take three and four; what lies between them is not kept."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+        code, outputs, statistics = loops(), torch.empty_like(inputs), inputs.new_empty(3, inputs.shape[-1])
+        count, row, channels, work, sums = rows_of(inputs)
+        center = inputs.view(-1, channels)[:PIXELS].mean(0)
+        code.run(code.moments, inputs, center, work, sums, count, row, channels)
+        number = torch.tensor(epsilon, dtype=torch.float64)
+        values = inputs, gamma, beta, center, number, outputs, statistics, work, sums
+        code.run(code.normalised_silu, *values, len(sums), count, row, channels)
+        context.save_for_backward(inputs, gamma, beta, statistics)
+        context.epsilon = epsilon
+        mean, variance, _ = statistics
+        context.mark_non_differentiable(mean, variance)
+        return outputs, mean, variance
+
+    @staticmethod
+    def backward(context: Any, gradient: Any, *_: Any) -> Any:
+        inputs, gamma, beta, statistics = context.saved_tensors
+        needed = context.needs_input_grad[:3]
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            again = functools.partial(_by_torch, epsilon=context.epsilon)
+            return *gradients_again(again, (inputs, gamma, beta), needed, gradient), None
+        code, result, weights = loops(), torch.empty_like(inputs), torch.empty_like(statistics[:2])
+        count, row, channels, work, sums = rows_of(inputs)
+        values: Any = (gradient.contiguous(), inputs, gamma, beta, statistics, result, work, sums)
+        code.run(code.silu_part, *values, count, row, channels)
+        values = result, inputs, gamma, statistics, weights, work, sums
+        code.run(code.normalised_part, *values, len(sums), count // channels, count * needed[0], row, channels)
+        return result, *weights, None
+
+
+def _by_torch(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    outputs = functional.batch_norm(inputs.movedim(-1, 1), None, None, gamma, beta, training=True, eps=epsilon)
+    return functional.silu(outputs).movedim(1, -1)
+
+
+def rows_of(inputs: Any) -> tuple[int, int, int, Any, Any]:
+    """How the loops go through a tensor (..., C): its size, the numbers in a row, C, and memory to work and sum in."""
+    channels = inputs.shape[-1]
+    row, threads = max(1, LONG_ROW // channels) * channels, torch.get_num_threads()
+    return (
+        inputs.numel(),
+        row,
+        channels,
+        torch.empty(threads, loops().AREAS, row),
+        torch.zeros(threads, 2, row, dtype=torch.float64),
+    )

@@ -1,0 +1,1 @@
+"""Compiled JAX programs, kept by what they compute."""

@@ -1,0 +1,1 @@
+"""Scores by name, with their intervals and tests."""

@@ -1,0 +1,1 @@
+"""Predictions of networks and of runs, and their export."""

@@ -1,0 +1,93 @@
+"""Class probabilities of a table's rows, averaged over views, on the current backend."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.data.batches import Batches, ahead
+from kcomp.jax_programs import describe_network as description
+from kcomp.views import View, plain
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+def predict_probabilities(
+    forward: Forward, batches: Batches, *, augmented: Batches | None = None, views: Sequence[View] = (plain,)
+) -> np.ndarray:
+    """Mean over the views of the softmax of the logits: float32 (rows, classes), in the order of `batches`' rows.
+
+    `augmented` has the same rows with the training transform, for views that ask for a draw. Rows and views are
+    packed together into forward passes of `batches.batch_size` images (at least one row with all its views).
+    """
+    count, rows = len(batches.table), max(1, batches.batch_size // len(views))
+    starts = range(0, count, rows)
+
+    def load(start: int) -> np.ndarray:
+        chosen = np.minimum(np.arange(start, start + rows), count - 1)  # the last pass repeats a row: one shape for all
+        return np.concatenate([look(view, chosen, batches, augmented) for view in views])
+
+    found = np.empty((0, 0), np.float32)
+    for start, images in zip(starts, ahead(load, ((start,) for start in starts), batches.workers), strict=True):
+        logits = forward(images)
+        if not found.size:
+            found = np.empty((count, logits.shape[1]), np.float32)
+        mean = softmax(logits).reshape(len(views), rows, -1).mean(0)
+        found[start : start + rows] = mean[: count - start]
+    return found
+
+
+def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
+    """The images of these rows as one view shows them: float32 (rows, size, size, 3) in 0..255."""
+    if view.draw is None:
+        images = np.stack([batches.image(int(row)) for row in rows])
+    elif augmented is None:
+        raise ValueError("random views need the training pipeline; pass `augmented`")
+    else:
+        images = np.stack([augmented.image(int(row), epoch=view.draw) for row in rows])
+    return np.flip(images, tuple(axis + 1 for axis in view.flips)).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def compile_forward(network: keras.Model) -> Forward:
+    """A compiled inference function, images (batch, size, size, 3) to float32 logits (batch, classes).
+
+    The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
+    it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
+    compiled anew at each stage. Equal networks share one program (models.programs). On PyTorch batch normalisation
+    disappears into convolutions.
+    """
+    run = forward_on_device(network)
+    if keras.backend.backend() == "torch":
+        return lambda images: run(images).cpu().numpy()
+    return lambda images: np.asarray(run(images), np.float32)
+
+
+def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
+    """The same, but its float32 results stay on the device; layers after them may learn, the network does not."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        from kcomp.fast.torch.inference import inference_of
+
+        run_torch = inference_of(network)
+        return lambda images: run_torch(images).to(torch.float32, copy=True)  # no tensor of inference mode any more
+    import jax
+
+    from kcomp.jax_programs.store import kept
+
+    variables = list(network.variables)
+
+    def compute(values: list[Any], images: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return network(images, training=False)
+
+    sole = keras.distribution.distribution() is None
+    run = kept(compute, lambda _: description.forward(network)) if sole else jax.jit(compute)
+    return lambda images: run([variable.value for variable in variables], images).astype("float32")

@@ -1,0 +1,70 @@
+"""Predict test rows with a finished run."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kcomp import data, views
+from kcomp.engine.precision import use_precision
+from kcomp.fast.patches import fast_layers
+from kcomp.metrics import scores
+from kcomp.models import pretrained
+from kcomp.models.transfer import load_weights
+from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.recipe import Recipe
+from kcomp.runs.folder import Run
+from kcomp.runs.probabilities import write_probabilities
+
+
+def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path | None) -> str:
+    """Write the probabilities of the test rows, into the run's test.csv or a file of `output` that names the run's
+    recipe, fingerprint, backend, seed and fold; say what was done.
+
+    test:  a CSV of image ids, a folder of images, or None for the recipe's own test rows.
+    count: how many random views join the plain one, "none" for the plain one alone, None for the recipe's views.
+    """
+    recipe, classes, seed = run.recipe().recipe, tuple(run.manifest["classes"]), int(run.manifest["seed"])
+    table = test_rows(run, recipe, test)
+    chosen = chosen_views(recipe, count)
+    use_precision(recipe.precision)
+    network = trained_network(run, recipe)
+    forward = compile_forward(network)
+    each = []
+    with fast_layers():
+        plain = recipe.batches(recipe.values, table, training=False, seed=seed)
+        drawn = any(view.draw is not None for view in chosen)
+        augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
+        for weights in run.weights:
+            load_weights(network, weights)
+            each.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
+    found = each[0] if len(each) == 1 else np.asarray(np.mean(each, 0, np.float64))
+    path = run / "test.csv" if output is None else output / f"{run.name}.csv"
+    write_probabilities(path, table.ids, classes, found)
+    said = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
+    said += f", {len(each)} snapshots" if len(each) > 1 else ""
+    if table.classes == classes:
+        said += "  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.score(table.labels, found).items())
+    return said
+
+
+def trained_network(run: Run, recipe: Recipe) -> keras.Model:
+    """The run's classifier with the weights of its kept epoch."""
+    with pretrained.skipped():
+        network = recipe.model(recipe.values, tuple(run.manifest["classes"]))
+    load_weights(network, run / "best.weights.h5")
+    return network
+
+
+def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
+    if test is None:
+        if recipe.test is None:
+            raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
+        return recipe.test(recipe.values)
+    return data.read_test(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
+
+
+def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:
+    if count is None:
+        return views.with_plain(recipe.views(recipe.values) if recipe.views else [])
+    return views.with_plain([] if count == "none" else views.random(int(count)))

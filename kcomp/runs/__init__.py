@@ -1,0 +1,1 @@
+"""Run folders: what lies in one, and tables of them."""

@@ -1,0 +1,1 @@
+"""The machine below kcomp: backends, files, cache, locks, errors and child processes."""

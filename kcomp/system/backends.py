@@ -1,0 +1,57 @@
+"""Which backend Keras runs on, chosen before Keras is imported."""
+
+import difflib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+from kcomp.system.cache import cache_folder
+from kcomp.system.import_hook import WithoutPyTorch
+from kcomp.system.memory import keep_freed_memory
+
+BACKENDS = ("jax", "torch")
+
+
+def choose_backend(requested: str | None) -> str:
+    """The backend to run on: the one requested, else the first that is installed. ValueError or ModuleNotFoundError
+    says what is allowed, or what to install."""
+    if requested is not None:
+        if requested not in BACKENDS:
+            close = difflib.get_close_matches(requested, BACKENDS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"the backend must be jax or torch; received {requested!r}. {hint}".rstrip(" ."))
+        if not is_installed(requested):
+            raise ModuleNotFoundError(
+                f"the backend {requested} is not installed; run: pip install 'kcomp[{requested}]'"
+            )
+        return requested
+    for backend in BACKENDS:
+        if is_installed(backend):
+            return backend
+    raise ModuleNotFoundError("no backend is installed; run: pip install 'kcomp[torch]' or 'kcomp[jax]'")
+
+
+def is_installed(backend: str) -> bool:
+    return importlib.util.find_spec(backend) is not None
+
+
+def require_packages(modules: Sequence[str], extra: str) -> None:
+    """ModuleNotFoundError, which names the extra to install, where one of these modules is not installed."""
+    missing = [module for module in modules if not is_installed(module)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise ModuleNotFoundError(f"{', '.join(missing)} {verb} not installed; run: pip install 'kcomp[{extra}]'")
+
+
+def prepare_backend(backend: str) -> None:
+    """Set what has to be set before Keras and its backend are imported."""
+    keep_freed_memory()
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if backend == "jax":
+        sys.meta_path.insert(0, WithoutPyTorch())
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

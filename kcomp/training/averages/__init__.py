@@ -1,0 +1,1 @@
+"""What a stage keeps beside its weights: snapshots and averages of weights."""

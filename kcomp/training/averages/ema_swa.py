@@ -1,0 +1,154 @@
+"""Averages of a network's weights over a stage: EMA after every update, SWA at the ends of epochs."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kcomp.averaging import EMA, SWA
+from kcomp.metrics import scores
+from kcomp.models.classifier import leaves
+from kcomp.recipe import Stage
+from kcomp.training.averages.batch_norm import estimate, normalisations
+from kcomp.training.averages.stage_average import StageAverage
+from kcomp.training.callbacks import save_weights
+from kcomp.training.session import Session
+
+
+class WeightAverage(StageAverage, ABC):
+    """The average, in variables beside the network's own, of every float weight that the stage may change.
+
+    Batch normalisation's statistics are among them where the stage trains it; frozen layers' weights are their own
+    average. `count` is the number of times that weights were looked at. Both are saved with the state.
+    """
+
+    def __init__(self, session: Session, stage: Stage) -> None:
+        self.session, self.stage = session, stage
+        found = [weight for _, layer in leaves(session.network) if layer.trainable for weight in layer.weights]
+        self.sources = [weight for weight in found if "float" in keras.backend.standardize_dtype(weight.dtype)]
+        self.values = [  # copies: JAX would give one buffer away twice
+            keras.Variable(ops.copy(source.value), dtype=source.dtype, trainable=False, name=source.name)
+            for source in self.sources
+        ]
+        self.count = keras.Variable(0, dtype="int32", trainable=False, name="count")
+        self.variables = [self.count, *self.values]
+
+    def move(self, share: Any) -> None:
+        """Take the average this share (from 0 to 1, a number or a tensor) of the way to the weights as they are."""
+        if keras.backend.backend() == "torch":
+            import torch
+
+            with torch.no_grad():
+                ours = [value.value for value in self.values]
+                ways = torch._foreach_sub([source.value for source in self.sources], ours)
+                torch._foreach_mul_(ways, share)
+                torch._foreach_add_(ours, ways)
+        else:
+            for value, source in zip(self.values, self.sources, strict=True):
+                value.assign(value.value + (ops.stop_gradient(source.value) - value.value) * share)
+
+    @abstractmethod
+    def taken(self) -> list[int]:
+        """The epochs of the run, counted from 1, whose weights the average must beat beside the kept one's."""
+
+    def complete(self) -> None:
+        """Put the whole average into the network, for good."""
+        for value, source in zip(self.values, self.sources, strict=True):
+            source.assign(value.value)
+
+    def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
+        """Where the average scores better than each epoch it is compared with, it becomes what the run keeps."""
+        session, metric = self.session, self.session.recipe.monitor or "log_loss"
+        progress, epochs = session.progress, self.taken()
+        told: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric, "accepted": False}
+        if isinstance(self.stage.average, SWA):
+            told["epochs"] = epochs
+            if len(epochs) < 2:
+                return self.say(None, told | {"reason": f"the stage ended with {len(epochs)} epochs to average"})
+        self.complete()
+        probabilities = session.validate()
+        score = scores.score(session.validation.table.labels, probabilities)[metric]
+        wanted = {*epochs, progress.best_epoch}
+        rows = [row for row in progress.log if row["epoch"] in wanted]
+        best = rows[0]
+        for row in rows:
+            best = row if scores.better(metric, row[metric], best[metric]) else best
+        told |= {"score": score, "best_epoch": best["epoch"], "best_score": best[metric]}
+        if not scores.better(metric, score, best[metric]):
+            against = f"{metric} {score:.4f} is no gain over {best[metric]:.4f} of epoch {best['epoch']}"
+            return self.say(None, told | {"reason": against})
+        save_weights(session.run, session.network)
+        return self.say(probabilities, told | {"accepted": True})
+
+    def say(self, found: np.ndarray | None, told: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+        """Print what became of the average."""
+        text = f"stage {self.stage.name!r}: the {told['method']} is "
+        if told["accepted"]:
+            text += f"kept: {told['metric']} {told['score']:.4f} out of fold, {told['best_score']:.4f} the best without"
+        else:
+            text += f"refused: {told['reason']}"
+        self.session.console.print(text, highlight=False, soft_wrap=True)
+        return found, told
+
+
+class EmaKeeper(WeightAverage):
+    """A moving average in the training step: it is compiled with it, and no weight leaves the device.
+
+    A step begins with the weights that the update before it made, so the average is one update behind until
+    `complete`. With gradient accumulation it moves once an update, not once a batch.
+    """
+
+    def __init__(self, session: Session, stage: Stage, decay: float) -> None:
+        super().__init__(session, stage)
+        self.decay, self.compiled = decay, self.variables
+        parts = getattr(stage.optimizer, "optimizers", [stage.optimizer])
+        self.accumulated = max(getattr(part, "gradient_accumulation_steps", None) or 1 for part in parts)
+
+    def in_step(self) -> None:
+        batches = self.count.value
+        update = ops.cast(batches // self.accumulated, "float32")  # 0: the weights that the average began as
+        decay = ops.minimum((1.0 + update) / (10.0 + update), self.decay)
+        self.move(ops.where(batches % self.accumulated == 0, 1.0 - decay, 0.0))
+        self.count.assign(batches + 1)
+
+    def taken(self) -> list[int]:
+        return [self.session.progress.epochs]
+
+    def complete(self) -> None:
+        self.in_step()
+        super().complete()
+
+
+class SwaKeeper(WeightAverage):
+    """The mean of the weights at the ends of epochs."""
+
+    def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:
+        super().__init__(session, stage)
+        self.swa = swa
+
+    def epoch_ended(self, stage_epochs: int) -> None:
+        if self.swa.takes(stage_epochs):
+            count = int(self.count.value) + 1
+            self.count.assign(count)
+            self.move(1.0 / count)
+
+    def taken(self) -> list[int]:
+        progress = self.session.progress
+        before = progress.epochs - progress.stage_epochs
+        return [before + epoch for epoch in range(1, progress.stage_epochs + 1) if self.swa.takes(epoch)]
+
+    def complete(self) -> None:
+        super().complete()
+        norms = [layer for layer in normalisations(self.session.network) if layer.trainable]
+        if norms:
+            training = self.session.training
+            layers = training.layers if self.stage.cache_views is None else ()  # features mix otherwise than images
+            estimate(self.session.network, norms, training, epoch=self.session.progress.epochs - 1, layers=layers)
+
+
+def average_keeper(session: Session, stage: Stage, wanted: EMA | SWA) -> WeightAverage:
+    if isinstance(wanted, EMA):
+        return EmaKeeper(session, stage, wanted.decay)
+    return SwaKeeper(session, stage, wanted)

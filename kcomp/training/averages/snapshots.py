@@ -1,0 +1,46 @@
+"""Snapshots: the weights at each minimum of a cosine with restarts, whose probabilities are averaged."""
+
+from typing import Any
+
+import numpy as np
+
+from kcomp.metrics import scores
+from kcomp.models.transfer import load_weights
+from kcomp.training.averages.stage_average import StageAverage
+from kcomp.training.callbacks import save_weights
+from kcomp.training.session import Session
+
+
+def snapshot(number: int) -> str:
+    """The file, in a run folder, of the snapshot at the end of this cycle, counted from 1."""
+    return f"snapshots/{number}.weights.h5"
+
+
+class SnapshotKeeper(StageAverage):
+    """Writes a snapshot every `cycle` epochs, and averages the probabilities of the `last` ones (None for all)."""
+
+    def __init__(self, session: Session, last: int | None, cycle: int) -> None:
+        self.session, self.last, self.cycle = session, last, cycle
+
+    def epoch_ended(self, stage_epochs: int) -> None:
+        if stage_epochs % self.cycle == 0:
+            save_weights(self.session.run, self.session.network, snapshot(stage_epochs // self.cycle))
+
+    def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
+        """The mean; the kept weights' where a callback ended the stage before the first snapshot."""
+        session = self.session
+        made = session.progress.stage_epochs // self.cycle
+        if not made:
+            return None, {"method": "snapshots", "reason": "the stage ended before the first"}
+        chosen = [snapshot(number) for number in range(max(0, made - (self.last or made)) + 1, made + 1)]
+        each = []
+        for name in chosen:
+            load_weights(session.network, session.run / name)
+            each.append(session.validate().astype(np.float64))
+        after = session.progress.stage_epochs % self.cycle
+        if after:  # what starts from this run or exports it shall take the last snapshot, which the network holds now
+            save_weights(session.run, session.network)
+        labels = session.validation.table.labels
+        alone = {name: scores.score(labels, found) for name, found in zip(chosen, each, strict=True)}
+        epoch = session.progress.epochs - after
+        return np.mean(each, 0), {"method": "snapshots", "epoch": epoch, "weights": chosen, "scores": alone}
