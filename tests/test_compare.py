@@ -152,7 +152,7 @@ def faulty(tmp_path, where, faults):
     recipe, probes = write(tmp_path), {}
     assignments = (f"where={where}", f"faults={faults}")
     for part, backend in (("setup", "jax"), *((p, b) for p in ("exact", "single") for b in ("torch", "jax"))):
-        job = jobs.Job(part, backend, backend, str(recipe), assignments, 0, 0, 2, str(tmp_path / "parts"), backend == "torch")  # fmt: skip
+        job = jobs.ProbeJob(part, backend, backend, str(recipe), assignments, 0, 0, 2, str(tmp_path / "parts"), backend == "torch")  # fmt: skip
         assert jobs.start(job) == 0
         probes[part, backend] = Probe(backend, backend, job.answer(), job.arrays())
     singles = [probes["single", "jax"], probes["single", "torch"]]

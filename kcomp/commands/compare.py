@@ -49,13 +49,15 @@ def compare(
     require_packages(["matplotlib", "jinja2"], "report")
     from rich.console import Console
 
-    from kcomp.compare.parent.report import Asked, compare
+    from kcomp.compare.parent.page import CompareOptions, compare
 
     console = Console()
     debug = click.get_current_context().find_root().params.get("debug", False)
-    asked = Asked(recipe, chosen, tuple(wanted_seeds), tuple(wanted_folds), assignments, updates, output, debug)
+    options = CompareOptions(
+        recipe, chosen, tuple(wanted_seeds), tuple(wanted_folds), assignments, updates, output, debug
+    )
     with tempfile.TemporaryDirectory(prefix="kcomp-compare-") as folder:
-        target, sections, failure = compare(asked, Path(folder) / "parts", console)
+        target, sections, failure = compare(options, Path(folder) / "parts", console)
     for section in sections:
         console.print(f"{section.title}: {section.verdict}", highlight=False, soft_wrap=True)
     console.print(f"{target / 'report.html'}", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from kcomp.system.files import read_json, replacing
 
 
 @dataclass(frozen=True)
-class Job:
+class ProbeJob:
     """One process.
 
     part:       setup, exact (float64), single (the recipe's precision) or cost.
@@ -49,9 +49,9 @@ class Job:
             return {name: file[name] for name in file.files}
 
 
-def read(path: Path) -> Job:
+def read(path: Path) -> ProbeJob:
     kept = json.loads(path.read_text())
-    return Job(**{**kept, "assignments": tuple(kept["assignments"])})
+    return ProbeJob(**{**kept, "assignments": tuple(kept["assignments"])})
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -59,7 +59,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def start(job: Job) -> int:
+def start(job: ProbeJob) -> int:
     """Run a job in a process of its own, wait for it, and return its exit code; its messages go to the terminal."""
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
@@ -68,7 +68,7 @@ def start(job: Job) -> int:
     return subprocess.run(command, env={**os.environ, **environment(job)}, check=False).returncode
 
 
-def environment(job: Job) -> dict[str, str]:
+def environment(job: ProbeJob) -> dict[str, str]:
     """Variables that must be set before the backend is imported."""
     found = {"KERAS_BACKEND": job.backend}
     if job.part == "exact":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A header and rows of texts; `marked` are the numbers of rows that stand out."""
 
     header: Sequence[str]
@@ -24,7 +24,7 @@ class Section:
     verdict: str
     good: bool | None = None
     paragraphs: list[str] = field(default_factory=list)
-    tables: list[tuple[str, Table]] = field(default_factory=list)
+    tables: list[tuple[str, PageTable]] = field(default_factory=list)
     pictures: list[tuple[str, bytes]] = field(default_factory=list)
 
 
@@ -49,7 +49,7 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(table: Table) -> str:
+def markdown_table(table: PageTable) -> str:
     """Rows that stand out are bold."""
     lines = [list(table.header), ["---"] * len(table.header)]
     for number, row in enumerate(table.rows):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kcomp.report.page import Section, Table, html
+from kcomp.report.page import PageTable, Section, html
 from kcomp.report.table import cell
 from kcomp.runs.folder import Run
 from kcomp.system.files import read_json, write_atomically
@@ -21,7 +21,7 @@ def write_page(path: Path, folder: Path, rows: Sequence[Mapping[str, Any]]) -> N
         [cell(row[name]) for name in header] + [as_text(found.get(name, "")) for name in names] + [str(row["folder"])]
         for row, found in zip(rows, values, strict=True)
     ]
-    table = Table([*header, *names, "folder"], cells)
+    table = PageTable([*header, *names, "folder"], cells)
     said = f"{len(rows)} runs, {sum(row['seconds'] == 'unfinished' for row in rows)} of them unfinished."
     section = Section("Runs", said, paragraphs=["A click on a header sorts."], tables=[("", table)])
     write_atomically(path, html(f"Runs in {folder}", "kcomp runs", [section], sortable=True).encode())

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kcomp import space
-from kcomp.report.page import Section, Table, html
+from kcomp.report.page import PageTable, Section, html
 from kcomp.system.files import write_atomically
 from kcomp.tune import pictures
 from kcomp.tune.pictures import Point
@@ -116,11 +116,11 @@ def sections(
     return found
 
 
-def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> Table:
+def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> PageTable:
     numbers = {trial.number for trial in best}
     others = [trial for trial in trials if trial.number not in numbers and "runs" in trial.user_attrs]
     found = rows(search, [*best, *others])
-    return Table(list(found[0]) if found else [], [list(row.values()) for row in found])
+    return PageTable(list(found[0]) if found else [], [list(row.values()) for row in found])
 
 
 def importance(study: optuna.Study) -> Section:

@@ -7,7 +7,7 @@ import numpy as np
 
 from kcomp.compare.parent import pictures
 from kcomp.metrics import scores
-from kcomp.report.page import Section, Table
+from kcomp.report.page import PageTable, Section
 
 
 def number(value: float | None) -> str:
@@ -73,7 +73,7 @@ def arithmetic(judged: Mapping[str, Any], labels: Sequence[str], report: Mapping
     return found
 
 
-def whole_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
+def whole_table(judged: Mapping[str, Any], labels: Sequence[str]) -> PageTable:
     header = ["", "between the two", *(f"{label} to float64" for label in labels), "simulated rounding", "tolerance"]
     found = [*judged["mixing"], *judged["whole"]]
     rows = []
@@ -81,10 +81,10 @@ def whole_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
         errors = [number(row["errors"][label]) for label in labels]
         cells = [number(row["between"]), *errors, number(row.get("rounding")), number(row["tolerance"])]
         rows.append([row["name"], *cells])
-    return Table(header, rows, [n for n, row in enumerate(found) if row["finding"]])
+    return PageTable(header, rows, [n for n, row in enumerate(found) if row["finding"]])
 
 
-def layer_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
+def layer_table(judged: Mapping[str, Any], labels: Sequence[str]) -> PageTable:
     header = ["layer", "kind", "output", "rounding", "gradient", "rounding"]
     header += ["alone: float64", *(f"alone: {label}" for label in labels), "of tolerance"]
     rows = []
@@ -94,17 +94,17 @@ def layer_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
             cells += [number((row[name] or {}).get("between")), number(row[f"{name}_rounding"])]
         cells += [number(row["exact"]), *(number(row["errors"][label]) for label in labels)]
         rows.append([*cells, "–" if row["strain"] is None else f"{row['strain']:.2g}"])
-    return Table(header, rows, [row["number"] for row in judged["layers"] if row["faulty"]])
+    return PageTable(header, rows, [row["number"] for row in judged["layers"] if row["faulty"]])
 
 
-def weight_table(judged: Mapping[str, Any], labels: Sequence[str]) -> Table:
+def weight_table(judged: Mapping[str, Any], labels: Sequence[str]) -> PageTable:
     rows = []
     for layer in judged["layers"]:
         for row in layer["weights"]:
             found = row["gradient"] or {}
             cells = [number(found.get(name)) for name in ("between", *labels)]
             rows.append([row["path"], *cells, number(row["rounding"])])
-    return Table(
+    return PageTable(
         ["weight", "between the two", *(f"{label} to float64" for label in labels), "simulated rounding"], rows
     )
 
@@ -153,16 +153,16 @@ def trajectory(found: Mapping[str, Any]) -> Section:
     return section
 
 
-def repeat_table(found: Mapping[str, Any]) -> Table:
+def repeat_table(found: Mapping[str, Any]) -> PageTable:
     rows = [
         [label, "identical to the last bit" if row["identical"] else "different", " / ".join(row["digests"])]
         for label, row in found["repeats"].items()
     ]
     differing = [n for n, row in enumerate(found["repeats"].values()) if not row["identical"]]
-    return Table(["backend", f"weights after {found['updates']} updates", "digests"], rows, differing)
+    return PageTable(["backend", f"weights after {found['updates']} updates", "digests"], rows, differing)
 
 
-def update_table(found: Mapping[str, Any]) -> Table:
+def update_table(found: Mapping[str, Any]) -> PageTable:
     labels, own = found["labels"], list(found["reordered"].values())
     header = ["update", *(f"loss, {label}" for label in labels), "weights apart", "reordered, least", "reordered, most"]
     rows = []
@@ -171,7 +171,7 @@ def update_table(found: Mapping[str, Any]) -> Table:
         reordered = [values[update] for values in own]
         cells = [found["between"][update], min(reordered), max(reordered)]
         rows.append([str(update), *losses, *map(number, cells)])
-    return Table(header, rows)
+    return PageTable(header, rows)
 
 
 def outcome(found: Mapping[str, Any]) -> Section:
@@ -190,7 +190,7 @@ def outcome(found: Mapping[str, Any]) -> Section:
         + [row["folder"]]
         for row in found["scores"]
     ]
-    section.tables.append(("Scores", Table(header, rows)))
+    section.tables.append(("Scores", PageTable(header, rows)))
     section.tables.append(("Differences", difference_table(found)))
     one, other = found["labels"][:2]
     rows = [
@@ -198,13 +198,13 @@ def outcome(found: Mapping[str, Any]) -> Section:
         for row in found["mcnemar"]
     ]
     section.tables.append(
-        ("McNemar's exact test", Table(["seed", f"only {one} right", f"only {other} right", "p", "rows"], rows))
+        ("McNemar's exact test", PageTable(["seed", f"only {one} right", f"only {other} right", "p", "rows"], rows))
     )
     section.pictures.append(("Differences with their intervals", pictures.outcome_picture(found)))
     return section
 
 
-def difference_table(found: Mapping[str, Any]) -> Table:
+def difference_table(found: Mapping[str, Any]) -> PageTable:
     rows = [
         [f"{found['labels'][0]} minus {found['labels'][1]}", name, row, f"{len(found['seeds'])} x seed"]
         for name, row in found["frameworks"].items()
@@ -224,7 +224,7 @@ def difference_table(found: Mapping[str, Any]) -> Table:
         ]
         for what, name, row, n in rows
     ]
-    return Table(["difference", "score", "mean", "95 % interval", "rows", "of"], cells)
+    return PageTable(["difference", "score", "mean", "95 % interval", "rows", "of"], cells)
 
 
 def cost(found: Mapping[str, Mapping[str, Any]]) -> Section:
@@ -251,7 +251,7 @@ def cost(found: Mapping[str, Mapping[str, Any]]) -> Section:
         "batch": lambda row: str(row["rows"]),
     }
     rows = [[name, *(text(row) for row in found.values())] for name, text in names.items()]
-    section.tables.append(("Median (least to most of the rounds)", Table(["", *found], rows)))
+    section.tables.append(("Median (least to most of the rounds)", PageTable(["", *found], rows)))
     section.pictures.append(("Images a second", pictures.cost_picture(found)))
     return section
 
@@ -269,5 +269,5 @@ def environment(found: Mapping[str, Mapping[str, Any]]) -> Section:
     rows = [[name, *(str(row.get(name, "–")) for row in found.values())] for name in names]
     differing = [n for n, row in enumerate(rows) if len(set(row[1:])) > 1]
     section = Section("Environment", f"{len(rows)} settings; the marked ones differ.")
-    section.tables.append(("Where it was computed", Table(["", *found], rows, differing)))
+    section.tables.append(("Where it was computed", PageTable(["", *found], rows, differing)))
     return section

@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from kcomp import recipe as recipes
-from kcomp.compare.jobs import Job
+from kcomp.compare.jobs import ProbeJob
 from kcomp.compare.sketch import digest
 from kcomp.data.batches import Batch
 from kcomp.engine.initial_weights import drawn_on_host
@@ -52,12 +52,12 @@ class Experiment:
             reader.close()
 
 
-def load(job: Job) -> Loaded:
+def load(job: ProbeJob) -> Loaded:
     loaded = recipes.load(job.recipe)
     return loaded.with_values(**parse_values(loaded.recipe.values, job.assignments))
 
 
-def build(loaded: Loaded, job: Job, *, weights: Path | None = None) -> Experiment:
+def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Experiment:
     """Make the stage that trains the most weights, the last of them where several do, from the weights of a file."""
     table = loaded.recipe.table(loaded.recipe.values)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kcomp.compare import jobs
-from kcomp.compare.jobs import Job
+from kcomp.compare.jobs import ProbeJob
 from kcomp.system.backends import prepare_backend
 from kcomp.system.errors import UsageError, readable_errors
 
@@ -32,7 +32,7 @@ def main(path: Path, debug: bool) -> None:
     write_json(job.path.with_suffix(".json"), answer)
 
 
-def setup(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check the recipe, and write the weights that every process starts from."""
     from kcomp.compare.worker import experiment
     from kcomp.training.manifest import device
@@ -62,7 +62,7 @@ def setup(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     return found, {}
 
 
-def exact(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     from kcomp.compare.worker import experiment
     from kcomp.compare.worker import single as arithmetic
 
@@ -71,7 +71,7 @@ def exact(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
         return arithmetic.exact(built, job)
 
 
-def single(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arithmetic, then the first updates, in the order of the rows and in others."""
     import numpy as np
 
@@ -98,7 +98,7 @@ def single(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     return answer, arrays
 
 
-def cost(job: Job, started: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def cost(job: ProbeJob, started: float) -> tuple[dict[str, Any], dict[str, Any]]:
     from kcomp.compare.worker import cost, experiment
 
     built = experiment.build(experiment.load(job), job, weights=Path(job.folder) / WEIGHTS)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.compare.jobs import Job, write_arrays
+from kcomp.compare.jobs import ProbeJob, write_arrays
 from kcomp.compare.sketch import sketch
 from kcomp.compare.worker import arithmetic
 from kcomp.compare.worker.arithmetic import Arrays, Canonical, WholeStep
@@ -17,7 +17,7 @@ from kcomp.fast.patches import fast_layers
 CANONICAL = "canonical"  # the file of the tensors that every layer is given
 
 
-def exact(experiment: Experiment, job: Job) -> tuple[dict[str, Any], Arrays]:
+def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
     """In float64 by Keras's own layers: each layer alone; the reference also the whole step, and both once more with
     every number moved at random by up to the rounding unit, which is what rounding alone may do."""
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
@@ -42,7 +42,7 @@ def exact(experiment: Experiment, job: Job) -> tuple[dict[str, Any], Arrays]:
     return description(experiment, graph, given), arrays
 
 
-def single(experiment: Experiment, job: Job, batch: Batch) -> tuple[dict[str, Any], Arrays]:
+def single(experiment: Experiment, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
     """In the recipe's precision with the fast convolutions, as `kcomp train` computes: the whole step, each layer."""
     graph, given = graph_of(experiment.network), canonical(job)
     found = arithmetic.mixed(experiment, batch, graph)
@@ -53,7 +53,7 @@ def single(experiment: Experiment, job: Job, batch: Batch) -> tuple[dict[str, An
     return description(experiment, graph, given), arrays
 
 
-def canonical(job: Job) -> Canonical:
+def canonical(job: ProbeJob) -> Canonical:
     with np.load((Path(job.folder) / CANONICAL).with_suffix(".npz")) as file:
         return Canonical({name: file[name] for name in file.files})
 
