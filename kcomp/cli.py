@@ -14,10 +14,10 @@ from kcomp.commands.submit import submit
 from kcomp.commands.sweep import sweep
 from kcomp.commands.train import train
 from kcomp.commands.tune import tune
-from kcomp.system.errors import OneLine
+from kcomp.system.errors import ReadableGroup
 
 
-@click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=ReadableGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="kcomp")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:

@@ -67,21 +67,21 @@ def report(options):
 
 def members_of(folder):
     """The members, each of five folds, below a folder of runs, and the labels of all rows."""
-    from kcomp.ensemble import blending
+    from kcomp.ensemble.members import build_members, read_labels
     from kcomp.runs.folder import folder as runs
 
     complete = [run for run in runs.find(folder) if run.complete] if folder.is_dir() else []
     fingerprints = {run.manifest["fingerprint"] for run in complete}
     if len(fingerprints) > 1:
         raise SystemExit(f"{folder} holds runs of {len(fingerprints)} recipes ({sorted(fingerprints)}); keep one")
-    labels = blending.labels_of(complete).sort_index() if complete else None
-    members = blending.members(complete) if complete else []
+    labels = read_labels(complete).sort_index() if complete else None
+    members = build_members(complete) if complete else []
     return [member for member in members if len(member.probabilities) == len(labels)], labels
 
 
 def study_of(trained, labels):
     """All numbers of one data set; differences are paired over the same rows."""
-    from kcomp.ensemble.framework_gain import framework_gain
+    from kcomp.ensemble.scoring.framework_gain import framework_gain
 
     gains = {metric: framework_gain(trained, labels, metric) for metric in ("accuracy", "log_loss")}
     members = {(one.backend, one.seed): one.probabilities[labels.columns].to_numpy(np.float64) for one in trained}

@@ -58,4 +58,4 @@ def test_ctrl_c_is_one_line(training, tmp_path):
     time.sleep(0.5)  # into its imports
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and said.strip() == "kcomp: interrupted; give the same command again"
+    assert process.returncode == 1 and said.strip() == "kcomp: interrupted; run the same command again to continue"

@@ -9,10 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcomp.ensemble import METHODS, averages, blending, gains
-from kcomp.ensemble.judging import judge
+from kcomp.ensemble import METHODS
+from kcomp.ensemble.joins import join_held_out, join_test_predictions
+from kcomp.ensemble.members import build_members, check_same_table, shared_classes
+from kcomp.ensemble.methods import averages
+from kcomp.ensemble.printing import describe_gain, print_diversity, print_framework_gain
+from kcomp.ensemble.scoring import gains
+from kcomp.ensemble.scoring.ensemble import score_ensemble
 from kcomp.ensemble.submission import like_sample, read_predictions
 from kcomp.metrics import scores
+from kcomp.metrics.significance import Interval
 from kcomp.runs.folder import Run, find
 from kcomp.runs.probabilities import write_probabilities
 
@@ -53,7 +59,7 @@ IDS = [f"r{number}" for number in range(12)]
 
 
 def mean_of_tests(members):
-    frames = blending.test_predictions(members)
+    frames = join_test_predictions(members)
     return averages.mean([frame.to_numpy() for frame in frames])
 
 
@@ -70,12 +76,12 @@ def two_backends(tmp_path):
 def test_mean_of_probabilities_by_hand(tmp_path):
     runs = two_backends(tmp_path)
     expected = sum(run.probabilities("test").to_numpy() for run in runs) / 4
-    members = blending.members(runs)
+    members = build_members(runs)
     np.testing.assert_allclose(mean_of_tests(members), expected)
     for order in (runs, runs[::-1]):
-        assert [one.name for one in blending.members(order)] == ["r f jax seed 0", "r f torch seed 0"]
-    rows = blending.held_out(members)
-    judged = judge(rows)
+        assert [one.name for one in build_members(order)] == ["r f jax seed 0", "r f torch seed 0"]
+    rows = join_held_out(members)
+    judged = score_ensemble(rows)
     both = (members[0].probabilities + members[1].probabilities) / 2
     guess = both.to_numpy().argmax(1)
     assert list(rows.ids) == sorted(IDS) and rows.own_folds and judged.parts == 0
@@ -102,11 +108,11 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random
     random.shuffle(others)
     judged, written = [], []
     for runs in (plain, others):
-        members = blending.members(runs)
+        members = build_members(runs)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(gains, "RESAMPLES", 20)
-            judged.append(judge(blending.held_out(members), method=method, metric=metric, calibrate=calibrate))
-        frames = blending.test_predictions(members, temperatures=judged[-1].fitted.temperatures)
+            judged.append(score_ensemble(join_held_out(members), method=method, metric=metric, calibrate=calibrate))
+        frames = join_test_predictions(members, temperatures=judged[-1].fitted.temperatures)
         blended = judged[-1].fitted.blend([frame.to_numpy() for frame in frames])
         written.append(pd.DataFrame(blended, frames[0].index, frames[0].columns))
     np.testing.assert_allclose(written[1].loc[written[0].index, written[0].columns], written[0], rtol=1e-12)
@@ -124,37 +130,37 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
     one = make_run(tmp_path / "one", oof=frame(IDS, 0), test=frame(["t1"], 0))
     other = make_run(tmp_path / "other", classes=["x", "y", "w"], oof=frame(IDS, 1), test=frame(["t2"], 0))
     with pytest.raises(ValueError, match=r"other lacks \['z'\] and has \['w'\]"):
-        blending.classes_of([one, other])
+        shared_classes([one, other])
     ids = make_run(tmp_path / "ids", seed=1, oof=frame(IDS, 1), test=frame(["t2"], 0))
     with pytest.raises(
         ValueError,
-        match=r"same rows, or with --allow-partial .*; \S+ids/test.csv lacks 1 ids that \S+one/test.csv has, first \['t1'\]",
+        match=r"same rows; \S+ids/test.csv lacks 1 ids that \S+one/test.csv has, first \['t1'\] \(--allow-partial",
     ):
-        blending.test_predictions(blending.members([one, ids]))
+        join_test_predictions(build_members([one, ids]))
     with pytest.raises(ValueError, match="hold out different rows; 'r0' is held out by"):
-        blending.members([one, make_run(tmp_path / "again", oof=frame(IDS, 1))])
-    with pytest.raises(ValueError, match="share table and folds"):
-        blending.check_tables([one, make_run(tmp_path / "table", table="u")])
+        build_members([one, make_run(tmp_path / "again", oof=frame(IDS, 1))])
+    with pytest.raises(ValueError, match="share rows, labels and folds"):
+        check_same_table([one, make_run(tmp_path / "table", table="u")])
     with pytest.raises(FileNotFoundError, match=r"no test.csv; run: kcomp predict"):
-        blending.test_predictions(blending.members([make_run(tmp_path / "empty", seed=2, oof=frame(IDS, 1))]))
+        join_test_predictions(build_members([make_run(tmp_path / "empty", seed=2, oof=frame(IDS, 1))]))
     (tmp_path / "one" / "test.csv").write_text("image_id,x,y,z\nt1,0.5,,0.5\n")
     with pytest.raises(ValueError, match="1 rows hold NaN or infinity, first 't1'"):
-        blending.test_predictions(blending.members([one]))
+        join_test_predictions(build_members([one]))
     (tmp_path / "ids" / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,0.5,0.5\n")
     with pytest.raises(ValueError, match=r"ids/oof.csv must hold probabilities: 1 rows do not sum to 1, first 'r0'"):
-        blending.members([one, ids])
+        build_members([one, ids])
 
 
 def test_a_row_has_one_label(tmp_path):
-    members = blending.members(two_backends(tmp_path))
-    assert blending.held_out(members).labels.sum() == len(IDS)
+    members = build_members(two_backends(tmp_path))
+    assert join_held_out(members).labels.sum() == len(IDS)
     text = (tmp_path / "torch-1" / "labels.csv").read_text()
     (tmp_path / "torch-1" / "labels.csv").write_text(text.replace("r7,0.0,1.0,0.0", "r7,1.0,0.0,0.0"))
-    with pytest.raises(ValueError, match=r"torch-1/labels.csv has others than the runs before it for 1 rows.*'r7'"):
-        blending.held_out(members)
+    with pytest.raises(ValueError, match=r"torch-1/labels.csv differs from the runs before it in 1 rows.*'r7'"):
+        join_held_out(members)
     (tmp_path / "torch-1" / "labels.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"torch-1 has no labels\.csv"):
-        blending.held_out(members)
+        join_held_out(members)
 
 
 @pytest.mark.parametrize(
@@ -197,21 +203,21 @@ def partial_runs(tmp_path):
 
 
 def test_members_that_miss_rows_are_refused_or_judged_on_the_common_rows(tmp_path):
-    members = blending.members(partial_runs(tmp_path))
+    members = build_members(partial_runs(tmp_path))
     with pytest.raises(
         ValueError, match=r"r f torch seed 0 \(\S+torch1\) lacks 6 ids that .*first \['r0', 'r1', 'r2'\]"
     ):
-        blending.held_out(members)
+        join_held_out(members)
     with pytest.raises(ValueError, match=r"torch1/test.csv lacks 1 ids that \S+jax0/test.csv has, first \['u'\]"):
-        blending.test_predictions(members)
-    rows = blending.held_out(members, partial=True)
+        join_test_predictions(members)
+    rows = join_held_out(members, partial=True)
     assert list(rows.ids) == ["r10", "r11", "r6", "r7", "r8", "r9"] and not rows.own_folds
     np.testing.assert_array_equal(rows.values[1], members[1].probabilities)
     np.testing.assert_array_equal(rows.values[0], members[0].probabilities.loc[rows.ids])
-    found = blending.test_predictions(members, partial=True)
+    found = join_test_predictions(members, partial=True)
     assert [list(one.index) for one in found] == [["t", "v"]] * 2
     np.testing.assert_allclose(found[0], members[0].runs[0].probabilities("test").loc[["t", "v"]])
-    assert blending.held_out(blending.members([members[0].runs[0], members[1].runs[0]]), partial=True) is None
+    assert join_held_out(build_members([members[0].runs[0], members[1].runs[0]]), partial=True) is None
 
 
 def test_runs_that_start_from_a_run_of_their_own_fold_are_one_member(tmp_path):
@@ -220,8 +226,8 @@ def test_runs_that_start_from_a_run_of_their_own_fold_are_one_member(tmp_path):
         kept = run.manifest | {"from": donors | {"sha256": sha}}
         (run / "manifest.json").write_text(json.dumps(kept))
     runs = [Run(tmp_path / "jax-0"), Run(tmp_path / "jax-1")]
-    assert runs[0].name != runs[1].name and [len(one.runs) for one in blending.members(runs)] == [2]
-    assert blending.members(runs)[0].backend == "jax-from-01234567"
+    assert runs[0].name != runs[1].name and [len(one.runs) for one in build_members(runs)] == [2]
+    assert build_members(runs)[0].backend == "jax-from-01234567"
 
 
 def test_places_that_cannot_be_written_are_refused_first(tmp_path):
@@ -249,12 +255,12 @@ def test_test_rows_that_are_left_out_are_told(tmp_path):
 
 
 def test_temperatures_are_applied_to_each_run_before_its_mean(tmp_path):
-    member = blending.members(partial_runs(tmp_path))[0]
+    member = build_members(partial_runs(tmp_path))[0]
     expected = []
     for run in member.runs:
         powers = run.probabilities("test").to_numpy() ** 2
         expected.append(powers / powers.sum(1, keepdims=True))
-    [found] = blending.test_predictions([member], temperatures=np.array([0.5]))
+    [found] = join_test_predictions([member], temperatures=np.array([0.5]))
     np.testing.assert_allclose(found, sum(expected) / 2)
 
 
@@ -265,10 +271,13 @@ def test_the_command(tmp_path):
     options = ["--allow-partial", "--method", "greedy", "--metric", "accuracy", "--calibrate", "-o", "out.csv"]
     done = conftest.kcomp("ensemble", tmp_path / "runs", *options, cwd=tmp_path)
     for text in (
-        "out of fold, 6 rows",
-        "greedy of 2, nested",
+        "Scores on 6 held-out rows",
+        "greedy of 2",
         "5 parts (stratified)",
-        "McNemar",
+        "The members name different classes for",
+        "greedy of 2 against the best member (",
+        "greedy of 2 against the plain mean, with the 95 % interval over rows:",
+        "that the plain mean has wrong",
         "temperature",
         "weight",
     ):
@@ -276,6 +285,26 @@ def test_the_command(tmp_path):
     assert set(pd.read_csv(tmp_path / "out.csv").image_id) == {"t", "v"}
     (runs[2].folder / "result.json").unlink()
     assert "not complete" in conftest.kcomp("ensemble", tmp_path / "runs", cwd=tmp_path, check=False).stderr
+
+
+def test_gains_read_well():
+    texts = {
+        (0.0104, 0.003, 0.0243): "better by 0.0104 [+0.0030, +0.0243]",
+        (-0.0104, -0.02, 0.01): "worse by 0.0104 [-0.0200, +0.0100], may be chance",
+        (-0.00001, -0.00002, 0.0): "equal to four digits [0.0000, 0.0000], may be chance",
+        (float("nan"),) * 3: "not defined",
+    }
+    for numbers, text in texts.items():
+        assert describe_gain(Interval(*numbers, 10)) == text
+
+
+def test_members_that_are_equal_or_cannot_be_compared_are_named(tmp_path, capsys):
+    values = np.stack([probabilities(4, seed) for seed in (0, 1, 0)])
+    print_diversity(values)
+    printed = capsys.readouterr().out
+    assert "How much the members differ. Below the diagonal" in printed and "Members 1 and 3 predict exactly" in printed
+    print_framework_gain([])
+    assert not capsys.readouterr().out
 
 
 def test_find(tmp_path):
@@ -314,13 +343,13 @@ def test_the_ensemble_that_is_written_is_the_one_that_is_judged(tmp_path):
     runs.append(make_run(tmp_path / "torch", backend="torch", oof=frame(IDS, 7), test=frame(["t"], 7)))
     parts = [run.probabilities("test").to_numpy() for run in runs]
     expected = ((parts[0] + parts[1]) / 2 + parts[2]) / 2
-    np.testing.assert_allclose(mean_of_tests(blending.members(runs)), expected)
+    np.testing.assert_allclose(mean_of_tests(build_members(runs)), expected)
 
 
 @pytest.mark.parametrize(
     ("text", "change", "message"),
     [
-        ("id,label\na,0.5\nb,0.5\n", lambda p: p, r"column 'label' holds \['0.5'\], which are not of the classes"),
+        ("id,label\na,0.5\nb,0.5\n", lambda p: p, r"column 'label' holds \['0.5'\], which are not among the classes"),
         ("id,x,y,z\na,0,0,1\nq,0,0,1\n", lambda p: p, r"1 missing ids, first \['q'\]; 1 surplus ids, first \['b'\]"),
         (
             "id,x,y,w\na,0,0,1\nb,0,0,1\n",

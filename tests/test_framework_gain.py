@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kcomp.ensemble.blending import Member
-from kcomp.ensemble.framework_gain import framework_gain
+from kcomp.ensemble.members import Member
+from kcomp.ensemble.scoring.framework_gain import framework_gain
 from kcomp.metrics import scores
 
 DRAWS = np.random.default_rng(0)

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kcomp.ensemble import blending
-from kcomp.ensemble.group_judging import by_size, cost_of, judge_groups
-from kcomp.ensemble.grouping import groups, singles
-from kcomp.ensemble.judging import judge
+from kcomp.ensemble.grouping import find_groups, single_groups
+from kcomp.ensemble.joins import join_held_out
+from kcomp.ensemble.members import build_members
+from kcomp.ensemble.scoring.ensemble import score_ensemble
+from kcomp.ensemble.scoring.groups import cost_of, score_by_size, score_groups
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 
@@ -66,11 +67,11 @@ def members(folder, shuffle=None):
     runs = [Run(path.parent) for path in sorted(folder.glob("*/manifest.json"))]
     if shuffle is not None:
         random.Random(shuffle).shuffle(runs)
-    return blending.members(runs)
+    return build_members(runs)
 
 
 def told(found, kind):
-    return [(one.name, one.levels, [found[place].name for place in one.members]) for one in groups(found, kind)]
+    return [(one.name, one.levels, [found[place].name for place in one.members]) for one in find_groups(found, kind)]
 
 
 def test_members_that_differ_only_in_their_seed_or_backend(found, tmp_path):
@@ -84,7 +85,7 @@ def test_members_that_differ_only_in_their_seed_or_backend(found, tmp_path):
 
 def test_a_soup_is_no_framework_and_snapshots_are_several_models(found, tmp_path):
     make_member(tmp_path, EVEN, backend="jax-torch")
-    [first, *others] = groups(members(tmp_path), "backend")
+    [first, *others] = find_groups(members(tmp_path), "backend")
     assert [one.levels for one in (first, *others)] == ["jax,torch", "jax,torch"]
     for path in tmp_path.glob("q-*/result.json"):
         names = ["snapshots/1.weights.h5", "snapshots/2.weights.h5", "snapshots/3.weights.h5"]
@@ -105,37 +106,37 @@ def test_members_that_differ_in_values_of_one_recipe(found, tmp_path):
 
 
 def test_members_of_other_recipes_and_networks(found, tmp_path):
-    [group] = groups(found, "model")  # on PyTorch all have one recipe and one network
+    [group] = find_groups(found, "model")  # on PyTorch all have one recipe and one network
     assert (group.name, group.levels) == ("jax seed 0", "q, r x3")
     make_member(tmp_path / "wide", EVEN, backend="torch", rate=0.9, network=(3, 500))
     more = [*found, *members(tmp_path / "wide")]
     assert told(more, "model")[1][:2] == ("torch seed 0", "r of 12 weights, r of 1,500 weights")
     (found[0].runs[0] / "best.weights.h5").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no best\.weights\.h5, which says what network"):
-        groups(found, "model")
+    with pytest.raises(FileNotFoundError, match=r"has no best\.weights\.h5, which --group-by model compares"):
+        find_groups(found, "model")
 
 
 def test_scores_gains_and_costs_by_hand(found):
-    rows = blending.held_out(found)
+    rows = join_held_out(found)
     options = {"method": "mean", "metric": "log_loss", "calibrate": False}
-    judged = judge_groups([*groups(found, "seed"), *singles(found)], found, rows, **options)
+    judged = score_groups([*find_groups(found, "seed"), *single_groups(found)], found, rows, **options)
     assert [one.group.kind for one in judged] == ["seed", "seed"] + ["single"] * 7
     best, second = judged[:2]
     assert (best.group.name, best.models, best.seconds) == ("r r-0.1-8 jax", 4, 60.0)
-    assert best.score == pytest.approx(LOSS_BOTH) and best.judgement.ensemble["accuracy"] == 1.0
-    assert best.judgement.gain.intervals["log_loss"].mean == pytest.approx(LOSS_EVEN - LOSS_BOTH)
+    assert best.score == pytest.approx(LOSS_BOTH) and best.scores.ensemble["accuracy"] == 1.0
+    assert best.scores.gain.intervals["log_loss"].mean == pytest.approx(LOSS_EVEN - LOSS_BOTH)
     mixed = -(math.log(0.85) + math.log(0.425)) / 2
     assert (second.group.name, second.models, second.seconds) == ("r r-0.1-8 torch", 4, 40.0)
     assert second.score == pytest.approx(mixed)
-    assert second.judgement.gain.intervals["log_loss"].mean == pytest.approx(min(LOSS_EVEN, LOSS_ALIKE) - mixed)
-    accuracy = judge_groups(groups(found, "seed"), found, rows, **options | {"metric": "accuracy"})
-    assert [one.score for one in accuracy] == [1.0, 0.5] and best.judgement.parts == 0
+    assert second.scores.gain.intervals["log_loss"].mean == pytest.approx(min(LOSS_EVEN, LOSS_ALIKE) - mixed)
+    accuracy = score_groups(find_groups(found, "seed"), found, rows, **options | {"metric": "accuracy"})
+    assert [one.score for one in accuracy] == [1.0, 0.5] and best.scores.parts == 0
 
 
 def test_ensembles_of_one_size_over_all_choices_by_hand(found):
     """Of the values 0.1 (EVEN), 0.2 (ALIKE), 0.3 (ODD): three pairs, two of them with ODD."""
-    rows = blending.held_out(found)
-    lines = by_size(groups(found, "value"), found, rows, "mean", "accuracy")
+    rows = join_held_out(found)
+    lines = score_by_size(find_groups(found, "value"), found, rows, "mean", "accuracy")
     assert [(one.members, one.ensembles, one.models, one.seconds) for one in lines] == [
         (1, 3, 2.0, 20.0),
         (2, 3, 4.0, 40.0),
@@ -148,25 +149,27 @@ def test_ensembles_of_one_size_over_all_choices_by_hand(found):
 
 
 def test_what_is_fitted_is_judged_as_the_plain_command_does(found):
-    rows = blending.held_out(found)
-    group = groups(found, "seed")[0]
+    rows = join_held_out(found)
+    group = find_groups(found, "seed")[0]
     options = {"method": "search", "metric": "log_loss", "calibrate": True}
-    [judged] = judge_groups([group], found, rows, **options)
+    [judged] = score_groups([group], found, rows, **options)
     alone = [found[place] for place in group.members]
-    expected = judge(blending.held_out(alone), **options)
-    assert judged.judgement.parts == 2 and judged.judgement.ensemble == expected.ensemble
-    assert judged.judgement.gain == expected.gain
+    expected = score_ensemble(join_held_out(alone), **options)
+    assert judged.scores.parts == 2 and judged.scores.ensemble == expected.ensemble
+    assert judged.scores.gain == expected.gain
+    singles = score_groups(single_groups(alone), alone, join_held_out(alone), **options)
+    assert {single.score for single in singles} == {member["log_loss"] for member in expected.members}
 
 
 def test_the_command(found, tmp_path):
     done = conftest.kcomp("ensemble", tmp_path, "--group-by", "fold,seed", "-o", "groups", cwd=tmp_path)
     text = done.stdout
-    assert "out of fold, 4 rows, mean" in text and "shows on test rows only" in text
+    assert "mean of each group, scored on 4 held-out rows" in text and "improves test predictions only" in text
     line = next(line for line in text.splitlines() if "r r-0.1-8 jax " in line and " seed " in line)
     assert line.split()[:8] == ["seed", "r", "r-0.1-8", "jax", "0,1", "2", "4", "60"]
     assert f"{LOSS_BOTH:.4f}" in line and f"{LOSS_EVEN - LOSS_BOTH:+.4f} [" in line
     assert (
-        " single " not in text.split("models predict")[0] and "at equal numbers of members: log_loss" in text
+        " single " not in text.split("models: predict")[0] and "At equal numbers of members: mean log_loss" in text
     )  # each has two folds
     written = sorted(path.name for path in (tmp_path / "groups").iterdir())
     assert len(written) == 9 and written[-2:] == ["seed-r-r-0.1-8-jax.csv", "seed-r-r-0.1-8-torch.csv"]
@@ -181,4 +184,4 @@ def test_what_cannot_be_grouped(found, tmp_path):
     one = found[0].runs[0].folder
     done = conftest.kcomp("ensemble", one, "--group-by", "seed,fold", cwd=tmp_path, check=False)
     assert done.returncode == 1 and "nothing to group by seed, fold among 1 members (1 runs)" in done.stderr
-    assert "no group by seed: no two members have one recipe, unchanged" in done.stderr
+    assert "no group by seed: no two members have the same recipe" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from kcomp import data
 from kcomp.data.pseudo import write_pseudo
-from kcomp.ensemble.pseudo_labels import by_class, by_fold, rows_to_write, taught, teachers
+from kcomp.ensemble.pseudo_labels import count_by_class, group_teachers, join_rows, label_fold, summarize_fold
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 
@@ -67,33 +67,33 @@ def both(tmp_path):
 def test_the_teachers_of_a_fold_are_the_runs_that_held_it_out(tmp_path):
     runs = [*both(tmp_path), make_run(tmp_path / "three", frame(SURE), fold=1)]
     for order in (runs, runs[::-1]):
-        found = teachers(order)
+        found = group_teachers(order)
         assert {fold: [run.folder.name for run in group] for fold, group in found.items()} == {
             0: ["one", "two"],
             1: ["three"],
         }
-    assert list(teachers(runs, [1])) == [1]
+    assert list(group_teachers(runs, [1])) == [1]
 
 
 def test_teachers_that_cannot_be(tmp_path):
     runs = both(tmp_path)
     with pytest.raises(ValueError, match=r"no run held out \[1\]; train and predict some, .*--fold 0$"):
-        teachers(runs)
-    assert list(teachers(runs, [0])) == [0]
+        group_teachers(runs)
+    assert list(group_teachers(runs, [0])) == [0]
     with pytest.raises(ValueError, match=r"--fold takes folds of the runs' table, 0 to 1; received \[3\]"):
-        teachers(runs, [0, 3])
+        group_teachers(runs, [0, 3])
     with pytest.raises(ValueError, match="again are one run; a teacher counts once"):
-        teachers([*runs, make_run(tmp_path / "again", frame(SURE))])
+        group_teachers([*runs, make_run(tmp_path / "again", frame(SURE))])
     other = make_run(tmp_path / "other", frame(SURE), fold=1, table=labelled(folds=(1, 0)))
     with pytest.raises(ValueError, match="must share table and folds"):
-        teachers([*runs, other])
+        group_teachers([*runs, other])
     with pytest.raises(ValueError, match=r"lacks \['z'\]"):
-        teachers([*runs, make_run(tmp_path / "w", None, seed=1, classes=["x", "y", "w"])])
+        group_teachers([*runs, make_run(tmp_path / "w", None, seed=1, classes=["x", "y", "w"])])
     with pytest.raises(FileNotFoundError, match=r"empty has no test\.csv; run: kcomp predict"):
-        taught(0, [make_run(tmp_path / "empty", None)], threshold=0.5)
+        label_fold(0, [make_run(tmp_path / "empty", None)], threshold=0.5)
     fewer = make_run(tmp_path / "fewer", frame(SURE).iloc[:3], seed=4)
     with pytest.raises(ValueError, match=r"predict the same rows; \S+fewer/test.csv lacks 1 ids .*\['d'\]"):
-        taught(0, [*runs, fewer], threshold=0.5)
+        label_fold(0, [*runs, fewer], threshold=0.5)
 
 
 def test_no_label_of_a_fold_comes_from_a_model_that_trained_on_its_held_out_rows(tmp_path):
@@ -107,9 +107,9 @@ def test_no_label_of_a_fold_comes_from_a_model_that_trained_on_its_held_out_rows
         test = pd.DataFrame(0.9 * np.eye(3)[said] + 0.1 / 3, copies, CLASSES)
         runs += [make_run(tmp_path / f"{fold}{s}", test, fold=fold, seed=s, table=table) for s in (0, 1)]
     random.Random(0).shuffle(runs)
-    found = [taught(fold, group, threshold=0.9) for fold, group in teachers(runs).items()]
+    found = [label_fold(fold, group, threshold=0.9) for fold, group in group_teachers(runs).items()]
     for hard in (True, False):
-        rows = rows_to_write(found, unlabelled(copies), hard=hard)
+        rows = join_rows(found, unlabelled(copies), hard=hard)
         write_pseudo(tmp_path / "pseudo.csv", rows, CLASSES, table.fingerprint())
         whole = data.with_pseudo(table, tmp_path / "pseudo.csv", test=unlabelled(copies))
         for fold in (0, 1):
@@ -135,14 +135,14 @@ def test_no_label_of_a_fold_comes_from_a_model_that_trained_on_its_held_out_rows
     ],
 )
 def test_thresholds_and_quotas_by_hand(tmp_path, threshold, per_class, taken):
-    found = taught(0, both(tmp_path), threshold=threshold, per_class=per_class)
+    found = label_fold(0, both(tmp_path), threshold=threshold, per_class=per_class)
     assert list(found.taken) == taken
     assert found.test.max(axis=1).to_dict() == pytest.approx(MEANS)
 
 
 def test_where_nothing_is_sure_enough_the_highest_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no test row of fold 0 reaches the threshold 0\.99; .*0\.9400, of 'a'"):
-        taught(0, both(tmp_path), threshold=0.99)
+        label_fold(0, both(tmp_path), threshold=0.99)
 
 
 def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path):
@@ -152,8 +152,8 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path):
         others.append(make_run(tmp_path / "b" / name, turned, backend=backend, classes=["z", "x", "y"]))
     written = []
     for number, runs in enumerate((both(tmp_path), others)):
-        [group] = teachers(runs, [0]).values()
-        rows = rows_to_write([taught(0, group, threshold=0.9)], unlabelled(list("dcba")), hard=False)
+        [group] = group_teachers(runs, [0]).values()
+        rows = join_rows([label_fold(0, group, threshold=0.9)], unlabelled(list("dcba")), hard=False)
         write_pseudo(tmp_path / f"{number}.csv", rows, CLASSES, "t" * 64)
         written.append((tmp_path / f"{number}.csv").read_text())
     assert written[0] == written[1]
@@ -163,16 +163,18 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path):
 
 
 def test_what_is_printed_by_hand(tmp_path):
-    found = taught(0, both(tmp_path), threshold=0.9)
-    assert [(line["of"], line["taken"], line["mean confidence"]) for line in by_class(found)] == [
+    found = label_fold(0, both(tmp_path), threshold=0.9)
+    assert [(line["of"], line["taken"], line["mean confidence"]) for line in count_by_class(found)] == [
         (2, 2, "0.9400"),
         (1, 1, "0.9200"),
         (1, 0, "-"),
     ]
-    line = by_fold(found, 0.9)  # of the held-out r0, r2, r4 only r0 is x, which the teachers say of all, with 0.92
-    assert (line["teachers"], line["taken"], line["held-out rows as sure"]) == (2, 3, "3 of 3")
+    line = summarize_fold(
+        found, 0.9
+    )  # of the held-out r0, r2, r4 only r0 is x, which the teachers say of all, with 0.92
+    assert (line["runs"], line["taken"], line["held-out rows as confident"]) == (2, 3, "3 of 3")
     assert line["of them right"] == "0.3333" and line["mean confidence"] == pytest.approx((0.94 + 0.94 + 0.92) / 3)
-    assert by_fold(found, 0.93)["of them right"] == "-"
+    assert summarize_fold(found, 0.93)["of them right"] == "-"
 
 
 # ------------------------------------------------------------------------------------------------- tables with them
@@ -360,7 +362,7 @@ def test_students_of_both_backends_are_judged_on_their_teachers_rows(students):
         top = mean.loc[own.index, ["one", "zero"]]
         assert set(own.index) == set(mean.index[mean.max(axis=1) >= 0.6])
         np.testing.assert_array_equal(own[["one", "zero"]], np.eye(2)[top.to_numpy().argmax(1)])
-    assert f"pseudo.csv: {len(made)} rows with hard labels" in printed and "held-out rows as sure" in printed
+    assert f"pseudo.csv: {len(made)} rows with hard labels" in printed and "held-out rows as confident" in printed
     done = conftest.kcomp("ensemble", "runs", cwd=folder)
     assert "out of fold, 80 rows" in done.stdout and "mean of 4" in done.stdout
     done = conftest.kcomp("ensemble", "runs", "--group-by", "value,backend", cwd=folder)

@@ -212,7 +212,7 @@ def test_statistics_are_the_mean_over_training_batches(backend):
 
 def test_greedy_and_its_honest_score_by_hand():
     """Three runs on four rows; averaging the first two helps, the third harms; each half is judged by the other."""
-    from kcomp.ensemble.parts import stratified
+    from kcomp.ensemble.cross_validation import stratified_parts
     from kcomp.soup.choose import Candidate, judge
 
     labels = np.eye(2)[[0, 1, 0, 1] * 4]
@@ -239,7 +239,7 @@ def test_greedy_and_its_honest_score_by_hand():
     harmful = judge(taste, 3, labels, method="uniform", metric="log_loss")
     assert harmful.soup.members == (0, 1, 2) and not harmful.gains
     assert not judge(taste, 3, labels, method="greedy", metric="accuracy").gains  # all right with the best alone
-    halves = stratified(labels, 2)
+    halves = stratified_parts(labels, 2)
     ours = np.where(halves == 0, 0.9, 0.5)  # one run is good on one half, the other on the other: each choice is wrong
 
     def taste_halves(members):

@@ -21,7 +21,7 @@ def output_option(text: str, *, required: bool = False) -> Any:
     return click.option("-o", "output", required=required, type=click.Path(path_type=Path), help=text)
 
 
-def check_place(output: Path, *, folder: bool = False, option: str = "-o") -> None:
+def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> None:
     """UsageError where a file, or with `folder` a folder, of this name cannot be made: known before minutes of work."""
     whole = output.absolute()
     nearest = next(place for place in ((whole, *whole.parents) if folder else whole.parents) if place.exists())

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import check_place, output_option
+from kcomp.commands.common import check_output, output_option
 from kcomp.system.backends import choose_backend, require_packages
-from kcomp.system.errors import UsageError, numbers, readable_errors
+from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--backends", default="jax,torch", show_default=True, help="Two backends, or one twice: jax,jax.")
-@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between.")
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
 @click.option(
     "--updates", default=20, show_default=True, type=click.IntRange(2), help="Updates that are followed and timed."
@@ -43,9 +43,9 @@ def compare(
             choose_backend(backend)
         except ValueError as error:
             raise UsageError(error) from error
-    wanted_seeds, wanted_folds = numbers(seeds, "--seed"), numbers(folds, "--fold")
+    wanted_seeds, wanted_folds = parse_numbers(seeds, "--seed"), parse_numbers(folds, "--fold")
     if output is not None:
-        check_place(output, folder=True)
+        check_output(output, folder=True)
     require_packages(["matplotlib", "jinja2"], "report")
     from rich.console import Console
 

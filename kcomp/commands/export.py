@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import check_place, find_runs, output_option, runs_argument
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
 from kcomp.system.backends import choose_backend, prepare_backend, require_packages
 from kcomp.system.errors import UsageError, readable_errors
 
@@ -23,7 +23,7 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
     if names_file and len(found) > 1:
         raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
     if output is not None:
-        check_place(output, folder=not names_file)
+        check_output(output, folder=not names_file)
     for run in found:
         if len(run.weights) > 1:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
 from kcomp.system.backends import choose_backend, is_installed
 from kcomp.system.errors import UsageError, readable_errors
 from kcomp.system.processes import run_kcomp
@@ -35,7 +35,7 @@ def predict(
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
     if output is not None:
-        check_place(output, folder=True)
+        check_output(output, folder=True)
     found = find_runs(runs)
     by_backend: dict[str, list[Any]] = {}
     for run in found:

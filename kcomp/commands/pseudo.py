@@ -7,27 +7,28 @@ from typing import Any
 
 import click
 
-from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
-from kcomp.system.errors import UsageError, numbers, readable_errors
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
+from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
 TEST = "The test rows that were predicted, a CSV or a folder of images; default: the recipe's test rows."
 
 
-@click.command()
+@click.command(short_help="Label confident test rows, to train on them too.")
 @runs_argument
 @click.option("--test", type=click.Path(path_type=Path), help=TEST)
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Of the top probability."
+    "--threshold", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Lowest confidence of a row."
 )
-@click.option("--hard/--soft", default=True, show_default=True, help="Write the top class as 1, or the probabilities.")
-@click.option("--per-class", type=click.IntRange(1), help="Take at most so many rows of a class, the most confident.")
-@click.option("--fold", "folds", default="all", show_default=True, help="Fold numbers with commas between, or all.")
-@output_option("Write the pseudo-labels, such as pseudo.csv.", required=True)
+@click.option("--hard/--soft", default=True, show_default=True, help="Write classes, or probabilities.")
+@click.option("--per-class", type=click.IntRange(1), help="At most so many rows of each class, the most confident.")
+@click.option("--fold", "folds", default="all", show_default=True, help="Fold numbers separated by commas, or all.")
+@output_option("The file of pseudo-labels to write, such as pseudo.csv.", required=True)
 @readable_errors
-def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **chosen: Any) -> None:
-    """Label confident test rows, for each fold by the runs that held it out; `kcomp predict` must have run.
+def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: Any) -> None:
+    """Label confident test rows with the predictions of runs, so that a recipe can train on them.
 
-    A recipe trains on them with data.with_pseudo(table, "pseudo.csv").
+    Each fold is labelled by the runs that held it out. Run `kcomp predict` first. A recipe trains on the labels with
+    data.with_pseudo(table, "pseudo.csv").
     """
     from rich.console import Console
 
@@ -35,26 +36,26 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **chosen: An
     from kcomp.ensemble import pseudo_labels as labelling
     from kcomp.report.table import print_table
 
-    check_place(output)
-    if math.isnan(chosen["threshold"]):  # which click lets pass
+    check_output(output)
+    if math.isnan(options["threshold"]):  # click accepts NaN
         raise UsageError("--threshold takes a probability, 0 to 1; received nan")
-    found, folds, threshold = find_runs(runs), chosen["folds"], chosen["threshold"]
-    by_fold = labelling.teachers(found, None if folds == "all" else numbers(folds, "--fold"))
-    taught = [
-        labelling.taught(fold, group, threshold=threshold, per_class=chosen["per_class"])
+    run_list, folds, threshold = find_runs(runs), options["folds"], options["threshold"]
+    by_fold = labelling.group_teachers(run_list, None if folds == "all" else parse_numbers(folds, "--fold"))
+    fold_labels = [
+        labelling.label_fold(fold, group, threshold=threshold, per_class=options["per_class"])
         for fold, group in by_fold.items()
     ]
-    kept = found[0].manifest
-    rows = labelling.rows_to_write(taught, test_rows(found[0], test), hard=chosen["hard"])
-    write_pseudo(output, rows, kept["classes"], kept["table"])
-    print_table(Console(), [line for one in taught for line in labelling.by_class(one)])
-    print_table(Console(), [labelling.by_fold(one, threshold) for one in taught])
-    kind = "hard" if chosen["hard"] else "soft"
-    click.echo(f"{output}: {len(rows)} rows with {kind} labels, each for the one fold it may be trained on in")
+    manifest = run_list[0].manifest
+    rows = labelling.join_rows(fold_labels, read_test_rows(run_list[0], test), hard=options["hard"])
+    write_pseudo(output, rows, manifest["classes"], manifest["table"])
+    print_table(Console(), [line for labels in fold_labels for line in labelling.count_by_class(labels)])
+    print_table(Console(), [labelling.summarize_fold(labels, threshold) for labels in fold_labels])
+    kind = "hard" if options["hard"] else "soft"
+    click.echo(f"{output}: {len(rows)} rows with {kind} labels; each is for the fold in its column `fold`")
 
 
-def test_rows(run: Any, test: Path | None) -> Any:
-    """The table of the test rows; the recipe's own need Keras, for its file imports it."""
+def read_test_rows(run: Any, test: Path | None) -> Any:
+    """Return the table of the test rows. The recipe's own rows need Keras, because the recipe file imports it."""
     if test is not None:
         from kcomp.data import read_test
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import check_place, find_runs
+from kcomp.commands.common import check_output, find_runs
 from kcomp.system.backends import require_packages
 from kcomp.system.errors import UsageError, readable_errors
 
@@ -18,7 +18,7 @@ def runs(folder: Path, sort: str | None, page: Path | None) -> None:
     """List the runs below a folder: recipe, backend, fold, seed, scores, time."""
     if page is not None:
         require_packages(["jinja2"], "report")
-        check_place(page, option="--html")
+        check_output(page, option="--html")
     from rich.console import Console
 
     from kcomp.report.table import print_table, sorted_rows

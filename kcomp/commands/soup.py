@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import check_place, find_runs, output_option, runs_argument, use_backend
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
 from kcomp.ensemble import METRICS
 from kcomp.system.backends import is_installed
 from kcomp.system.errors import readable_errors
@@ -28,7 +28,7 @@ def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, 
 
     The outcome is a run like any other, of the cost of one model; where there is no gain, nothing is written.
     """
-    check_place(output, folder=True)
+    check_output(output, folder=True)
     found = find_runs(runs)
     shared = {run.manifest["backend"] for run in found}
     own = next(iter(shared)) if len(shared) == 1 else None

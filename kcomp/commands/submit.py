@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import check_place, output_option
+from kcomp.commands.common import check_output, output_option
 from kcomp.system.errors import UsageError, readable_errors
 
 
@@ -20,7 +20,7 @@ def submit(source: Path, sample: Path, output: Path) -> None:
     from kcomp.ensemble.submission import like_sample, read_predictions
     from kcomp.system.files import write_csv
 
-    check_place(output)
+    check_output(output)
     if output.exists() and any(path.exists() and output.samefile(path) for path in (source, sample)):
         raise UsageError(f"-o {output} names a file that is read; name another")
     predictions = read_predictions(source / "test.csv" if source.is_dir() else source)

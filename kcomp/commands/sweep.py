@@ -9,20 +9,20 @@ from typing import Any
 
 import click
 
-from kcomp.commands.common import check_place, output_option
+from kcomp.commands.common import check_output, output_option
 from kcomp.system.backends import choose_backend, require_packages
-from kcomp.system.errors import UsageError, numbers, readable_errors
+from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
 BACKENDS = "jax, torch or jax,torch; default: $KERAS_BACKEND, else what is installed, JAX first."
-SET = "A value, or several with commas between; repeat it for more, and for values that are tuples."
+SET = "A value, or several separated by commas; repeat it for more, and for values that are tuples."
 JOBS = "Runs side by side; default: one a GPU, or what cores and memory allow."
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--backends", envvar="KERAS_BACKEND", help=BACKENDS)
-@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE,...", help=SET)
 @click.option("--jobs", "side", type=click.IntRange(1), help=JOBS)
 @click.option("--on", "where", type=click.Choice(["local", "ray"]), default="local", show_default=True)
@@ -47,7 +47,7 @@ def sweep(
     from kcomp.system.files import DamagedError
 
     chosen, root = wanted_backends(backends), output or Path("runs")
-    check_place(root, folder=True)
+    check_output(root, folder=True)
     if placing["ray_address"] and placing["where"] != "ray":
         raise UsageError("--ray-address needs --on ray")
     if placing["where"] == "ray":
@@ -55,8 +55,8 @@ def sweep(
         check_cluster(placing["ray_address"])
     debug = click.get_current_context().find_root().params.get("debug", False)
     if folds != "all":
-        numbers(folds, "--fold")
-    seed_numbers = tuple(numbers(seeds, "--seed"))
+        parse_numbers(folds, "--fold")
+    seed_numbers = tuple(parse_numbers(seeds, "--seed"))
     jobs, sources = plan(Asked(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
     for job in jobs:
         with contextlib.suppress(DamagedError):  # its line says so at the end; the others are trained

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from kcomp.commands.common import backend_option, output_option, use_backend
-from kcomp.system.errors import UsageError, numbers, readable_errors
+from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
 FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
 
@@ -46,8 +46,8 @@ def print_values(path: str, backend: str | None) -> None:
 @click.command(cls=TrainCommand)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @backend_option
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
-@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds with commas between.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
 @click.option("--devices", type=click.IntRange(1), help=DEVICES)
 @click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
@@ -68,7 +68,7 @@ def train(
     Runs go to runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>. `kcomp train RECIPE --help` lists the
     recipe's own values.
     """
-    wanted_seeds = numbers(seeds, "--seed")
+    wanted_seeds = parse_numbers(seeds, "--seed")
     chosen = use_backend(backend)
     if devices is not None and devices > 1:
         from kcomp.engine.devices import use_devices
@@ -131,7 +131,7 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
 
 def wanted_folds(loaded: Any, text: str) -> list[int]:
     if text != "all":
-        return numbers(text, "--fold")
+        return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers
 
     return fold_numbers(loaded.recipe.table(loaded.recipe.values))

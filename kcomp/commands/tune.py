@@ -25,7 +25,7 @@ BEST = "Train nothing; print the run folders of the K best trials, for kcomp ens
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trials in all.")
 @backend_option
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers with commas between, or all.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the runs and of the search.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Fix a value; it is not searched.")
 @click.option("--metric", type=click.Choice(METRICS), help="What is sought; default: the recipe's monitor or log_loss.")

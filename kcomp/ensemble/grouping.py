@@ -1,31 +1,31 @@
-"""Members that differ in one thing only: a seed, a backend, values of the recipe, the network; or the folds of one."""
+"""Group members that differ in one thing only: seed, backend, values of the recipe, or network."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kcomp.ensemble.blending import Member
+from kcomp.ensemble.members import Member
 from kcomp.runs.folder import Run
 from kcomp.system.backends import BACKENDS
 from kcomp.system.files import read_json
 from kcomp.values import as_text
 
-FACTORS = ("seed", "fold", "value", "model", "backend")
-NONE = {
-    "seed": "no two members have one recipe, unchanged, and one backend, and other seeds",
+KINDS = ("seed", "fold", "value", "model", "backend")
+NO_GROUP = {  # why there is no group of a kind
+    "seed": "no two members have the same recipe, values and backend, and different seeds",
     "fold": "no member has runs of several folds",
-    "value": "no two members have one recipe's source, one backend and one seed, and other values",
-    "model": "no two members have one backend and one seed, and other recipes or networks",
-    "backend": "no two members have one recipe, unchanged, and one seed, and other backends",
+    "value": "no two members have the same recipe source, backend and seed, and different values",
+    "model": "no two members have the same backend and seed, and different recipes or networks",
+    "backend": "no two members have the same recipe, values and seed, and different backends",
 }
 
 
 @dataclass(frozen=True)
 class Group:
-    """Members (their places) that share all that `name` says and differ in their `kind` as `levels` says.
+    """Positions of members that share what `name` lists and differ in their `kind`; `levels` lists the differences.
 
-    A group of the kind `fold` is one member with several runs; `single` is a member by itself.
+    A group of kind `fold` is one member with several runs. A group of kind `single` is one member by itself.
     """
 
     kind: str
@@ -34,82 +34,83 @@ class Group:
     members: tuple[int, ...]
 
 
-def groups(found: Sequence[Member], kind: str) -> list[Group]:
-    """The groups of this kind with at least two members, for `fold` two runs; sorted by name."""
+def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
+    """Return the groups of this kind with at least two members (for `fold`, two runs), sorted by name."""
     if kind == "fold":
-        return [one for one in singles(found, "fold") if len(found[one.members[0]].runs) > 1]
-    shared, told = KINDS[kind](found)
+        return [group for group in single_groups(members, "fold") if len(members[group.members[0]].runs) > 1]
+    shared, name_levels = GROUPINGS[kind](members)
     places: dict[tuple[Any, ...], list[int]] = {}
-    for place in range(len(found)):
+    for place in range(len(members)):
         places.setdefault(shared[place], []).append(place)
-    made = {key: group for key, group in places.items() if len(group) > 1}
-    names = {key: " ".join(str(part) for part in key[:-1]) for key in made}
-    made_groups = [
-        Group(kind, unique(names, key), told([found[place] for place in group]), tuple(group))
-        for key, group in made.items()
+    several = {key: group for key, group in places.items() if len(group) > 1}
+    names = {key: " ".join(str(part) for part in key[:-1]) for key in several}
+    groups = [
+        Group(kind, unique_name(names, key), name_levels([members[place] for place in group]), tuple(group))
+        for key, group in several.items()
     ]
-    return sorted((one for one in made_groups if one.levels), key=lambda group: group.name)
+    return sorted((group for group in groups if group.levels), key=lambda group: group.name)
 
 
-def singles(found: Sequence[Member], kind: str = "single") -> list[Group]:
-    """Each member by itself."""
+def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group]:
+    """Return a group for each member by itself."""
     return [
         Group(kind, member.name, ",".join(str(run.manifest["fold"]) for run in member.runs), (place,))
-        for place, member in enumerate(found)
+        for place, member in enumerate(members)
     ]
 
 
-def unique(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """The name of a key, with its last part, a hash, where another has that name too."""
+def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
+    """Return the name of a key; when another key has that name too, with the last part of the key, a hash."""
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
 
-Told = Callable[[list[Member]], str]
-Kind = tuple[list[tuple[Any, ...]], Told]  # of each member what its group shares, a hash last; how levels are named
+NameLevels = Callable[[list[Member]], str]
+Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # what the group of each member shares, with a hash last
 
 
-def by_seed(found: Sequence[Member]) -> Kind:
-    shared = [(member.recipe, member.fingerprint, member.backend, "") for member in found]
+def by_seed(members: Sequence[Member]) -> Grouping:
+    shared = [(member.recipe, member.fingerprint, member.backend, "") for member in members]
     return shared, lambda group: ",".join(str(member.seed) for member in group)
 
 
-def by_backend(found: Sequence[Member]) -> Kind:
-    """Of one fingerprint and seed; what is of no framework alone, such as a soup, has a group of its own."""
+def by_backend(members: Sequence[Member]) -> Grouping:
+    """Group by fingerprint and seed. Members that no framework trained alone, such as soups, form separate groups."""
     shared = [
         (member.recipe, member.fingerprint, f"seed {member.seed}", "" if member.backend in BACKENDS else member.backend)
-        for member in found
+        for member in members
     ]
     return shared, lambda group: ",".join(member.backend for member in group)
 
 
-def by_value(found: Sequence[Member]) -> Kind:
-    """Of one recipe's source, with other values."""
-    shared = [(member.recipe, member.backend, f"seed {member.seed}", source_of(member.runs[0])) for member in found]
-    return shared, lambda group: values_told([values_of(member.runs[0]) for member in group])
+def by_value(members: Sequence[Member]) -> Grouping:
+    """Group by recipe source, backend and seed; the values differ."""
+    shared = [(member.recipe, member.backend, f"seed {member.seed}", source_of(member.runs[0])) for member in members]
+    return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
-def by_model(found: Sequence[Member]) -> Kind:
-    """Of one backend and seed, whatever the recipes and their values; empty where all have one recipe and network."""
-    networks = {member.name: network_of(member.runs[0]) for member in found}
+def by_model(members: Sequence[Member]) -> Grouping:
+    """Group by backend and seed; levels are empty when all members have the same recipe name and network."""
+    networks = {member.name: network_of(member.runs[0]) for member in members}
 
-    def told(group: list[Member]) -> str:
+    def name_levels(group: list[Member]) -> str:
         levels = [(member.recipe, *networks[member.name]) for member in group]
         if len(set(levels)) == 1:
             return ""
         names = {
-            level: level[0] if one_network(levels, level) else f"{level[0]} of {level[1]:,} weights" for level in levels
+            level: level[0] if has_one_network(levels, level) else f"{level[0]} of {level[1]:,} weights"
+            for level in levels
         }
         counts = {level: levels.count(level) for level in levels}
         return ", ".join(names[level] + (f" x{count}" if count > 1 else "") for level, count in counts.items())
 
-    return [(member.backend, f"seed {member.seed}", "") for member in found], told
+    return [(member.backend, f"seed {member.seed}", "") for member in members], name_levels
 
 
-def one_network(levels: Sequence[tuple[Any, ...]], level: tuple[Any, ...]) -> bool:
+def has_one_network(levels: Sequence[tuple[Any, ...]], level: tuple[Any, ...]) -> bool:
     return len({other for other in levels if other[0] == level[0]}) == 1
 
 
-KINDS: dict[str, Callable[[Sequence[Member]], Kind]] = {
+GROUPINGS: dict[str, Callable[[Sequence[Member]], Grouping]] = {
     "seed": by_seed,
     "backend": by_backend,
     "value": by_value,
@@ -118,40 +119,44 @@ KINDS: dict[str, Callable[[Sequence[Member]], Kind]] = {
 
 
 def source_of(run: Run) -> str:
-    """A hash of the recipe's files as the run keeps them, and of kcomp's version."""
-    found = hashlib.sha256(str(run.manifest.get("versions", {}).get("kcomp")).encode())
+    """Return a hash of the recipe files in the run folder, and of kcomp's version."""
+    digest = hashlib.sha256(str(run.manifest.get("versions", {}).get("kcomp")).encode())
     for path in sorted((run / "recipe").glob("*.py")):
-        found.update(f"\0{path.name}\0".encode() + path.read_bytes())
-    return found.hexdigest()
+        digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def values_of(run: Run) -> dict[str, Any]:
     return read_json(run / "config.json")
 
 
-def values_told(values: Sequence[Mapping[str, Any]]) -> str:
-    """The values that differ, for each member: `rate=0.1; rate=0.2`; empty where none does."""
-    names = [name for name in sorted({name for one in values for name in one}) if differs(name, values)]
-    return "; ".join(" ".join(f"{name}={as_text(one.get(name))}" for name in names) for one in values) if names else ""
+def name_values(values: Sequence[Mapping[str, Any]]) -> str:
+    """Return the values that differ, for each member: `rate=0.1; rate=0.2`; empty when none differs."""
+    names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
+    return (
+        "; ".join(" ".join(f"{name}={as_text(config.get(name))}" for name in names) for config in values)
+        if names
+        else ""
+    )
 
 
 def differs(name: str, values: Sequence[Mapping[str, Any]]) -> bool:
-    return any(one.get(name) != values[0].get(name) for one in values)
+    return any(config.get(name) != values[0].get(name) for config in values)
 
 
 def network_of(run: Run) -> tuple[int, str]:
-    """The number of a run's weights, and a hash of their names and shapes: what tells networks apart."""
+    """Return the number of a run's weights, and a hash of their names and shapes; both identify the network."""
     import h5py
 
     path = run / "best.weights.h5"
     if not path.is_file():
-        raise FileNotFoundError(f"{run.folder} has no best.weights.h5, which says what network it has")
-    found: list[tuple[str, tuple[int, ...], int]] = []
+        raise FileNotFoundError(f"{run.folder} has no best.weights.h5, which --group-by model compares")
+    variables: list[tuple[str, tuple[int, ...], int]] = []
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found.append((name, item.shape, int(item.size)))
+            variables.append((name, item.shape, int(item.size)))
 
     with h5py.File(path) as file:
         file.visititems(note)
-    return sum(size for _, _, size in found), hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
+    return sum(size for _, _, size in variables), hashlib.sha256(repr(sorted(variables)).encode()).hexdigest()

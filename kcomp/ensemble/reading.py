@@ -1,4 +1,4 @@
-"""The probabilities of many runs, checked, and read by threads: parsing CSV frees the GIL. Imports no Keras."""
+"""Read the probabilities of many runs with threads, and check them. Imports no Keras."""
 
 import hashlib
 import os
@@ -8,32 +8,35 @@ from pathlib import Path
 
 import pandas as pd
 
-from kcomp.ensemble.submission import value_problems
+from kcomp.ensemble.submission import find_value_problems
 from kcomp.runs.folder import Run
 
-AHEAD = 8  # tables that wait to be taken at most, which bounds memory
+BATCH = 8  # tables read at once, which bounds memory
 
 
-def checked(run: Run, name: str) -> pd.DataFrame:
-    """The run's `oof`, `labels` or `test`, classes by name; ValueError unless it has probabilities of its classes."""
+def read_checked(run: Run, name: str) -> pd.DataFrame:
+    """Read the run's `oof`, `labels` or `test`, with classes sorted by name.
+
+    Raises ValueError unless the file holds probabilities of the run's classes.
+    """
     frame, classes = run.probabilities(name), sorted(run.manifest["classes"])
     if sorted(frame.columns) != classes:
         raise ValueError(
-            f"{run.folder}/{name}.csv has the columns {list(frame.columns)}, the run's classes are {classes}"
+            f"{run.folder}/{name}.csv must have the run's classes {classes} as columns; it has {list(frame.columns)}"
         )
-    problems = value_problems(frame)
+    problems = find_value_problems(frame)
     if problems:
         raise ValueError(f"{run.folder}/{name}.csv must hold probabilities: {'; '.join(problems)}")
     return frame if list(frame.columns) == classes else frame[classes]
 
 
-def digest_of(path: Path) -> bytes:
-    """A hash of the file's bytes; of no bytes where it is missing, which reading it explains."""
+def hash_file(path: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes; a missing file counts as empty, and reading it later raises the error."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest()
 
 
 def read_all(runs: Sequence[Run], name: str) -> Iterator[pd.DataFrame]:
-    """`checked` of each run, in order, read by as many threads as there are cores."""
+    """Yield `read_checked` of each run, in order. One thread per core: pandas' CSV parser releases the GIL."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(runs), AHEAD):
-            yield from pool.map(lambda run: checked(run, name), runs[start : start + AHEAD])
+        for start in range(0, len(runs), BATCH):
+            yield from pool.map(lambda run: read_checked(run, name), runs[start : start + BATCH])

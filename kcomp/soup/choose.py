@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.ensemble.parts import stratified
+from kcomp.ensemble.cross_validation import stratified_parts
 from kcomp.metrics import scores
 
 SOUPS = ("uniform", "greedy")
@@ -57,7 +57,7 @@ def judge(taste: Taste, count: int, labels: np.ndarray, *, method: str, metric: 
 
     everything = np.ones(len(labels), bool)
     soup, best = chosen(everything)
-    halves = stratified(labels, 2)
+    halves = stratified_parts(labels, 2)
     unseen = np.empty((2, *soup.probabilities.shape))
     for half in (0, 1):
         for place, one in enumerate(chosen(halves != half)):

@@ -16,7 +16,7 @@ import click
 from kcomp.sweep.jobs import Job
 from kcomp.system.backends import prepare_backend
 from kcomp.system.die_with_parent import die_with_parent
-from kcomp.system.errors import UsageError, numbers, readable_errors
+from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 from kcomp.system.files import read_json, write_json
 
 
@@ -102,7 +102,7 @@ def folds_of(table: Any, text: str) -> Sequence[int]:
 
     if text == "all":
         return fold_numbers(table)
-    wanted = numbers(text, "--fold")
+    wanted = parse_numbers(text, "--fold")
     for fold in wanted:
         split(table, fold)
     return wanted

@@ -1,4 +1,4 @@
-"""What a command line may say, and how its errors are told: one line, exit code 1, 2 or 75."""
+"""Print errors of the command line in one readable line, and end with exit code 1, 2 or 75."""
 
 import sys
 import traceback
@@ -8,20 +8,20 @@ from typing import Any
 
 import click
 
-EXPLAINED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # their texts stand by themselves
-BUSY = 75  # the exit code that says: come again later (EX_TEMPFAIL of sysexits.h)
+READABLE = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # printed without the name of their type
+BUSY = 75  # exit code "try again later" (EX_TEMPFAIL of sysexits.h)
 
 
 class UsageError(Exception):
-    """What the user asked for cannot be meant: exit code 2."""
+    """The command line is wrong: exit code 2."""
 
 
 class BusyError(RuntimeError):
-    """Another process holds what this one needs: exit code 75."""
+    """Another process holds a lock that this one needs: exit code 75."""
 
 
-class OneLine(click.Group):
-    """Commands that say an error in one line, also where click found it, or the user ended them with ctrl-C."""
+class ReadableGroup(click.Group):
+    """A group of commands that prints click's own errors, and an interrupt, in one line."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         if not options.setdefault("standalone_mode", True):
@@ -32,18 +32,21 @@ class OneLine(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            place = getattr(error, "ctx", None)
-            told = " ".join(error.format_message().split()) + (f" ({place.command_path} --help)" if place else "")
-            click.echo(f"kcomp: {told}", err=True)
+            context = getattr(error, "ctx", None)
+            hint = f" ({context.command_path} --help)" if context else ""
+            click.echo(f"kcomp: {' '.join(error.format_message().split())}{hint}", err=True)
             sys.exit(error.exit_code)
         except click.Abort:
-            click.echo("kcomp: interrupted; give the same command again", err=True)
+            click.echo("kcomp: interrupted; run the same command again to continue", err=True)
             sys.exit(1)
 
 
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
-    """Print expected errors as one line and exit with 1 (2 for wrong usage, 75 where another process trains the run);
-    --debug shows where they came from."""
+    """Print the errors of a command in one line.
+
+    Exit codes: 2 for wrong usage, 75 when another process trains the run, 1 for all other errors. With --debug, errors
+    are raised.
+    """
 
     @wraps(function)
     def wrapped(*arguments: Any, **options: Any) -> None:
@@ -53,36 +56,39 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
             fail(error, 2)
         except BusyError as error:
             fail(error, BUSY)
-        except Exception as error:  # noqa: BLE001  (recipes are programs: theirs can be of any kind)
+        except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
             fail(error, 1)
 
     return wrapped
 
 
 def fail(error: Exception, code: int) -> None:
-    """Print one line: the text, and where in the recipe it came from, or its kind and place where the text alone does
-    not stand for itself."""
+    """Print an error in one line, and exit with this code.
+
+    The line has the error's text and, if a recipe is in the traceback, the line of the recipe. An error of an
+    unexpected type, or without text, also gets the name of its type and the place where it was raised.
+    """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
     text = " ".join(str(error).split())
     frames = list(traceback.walk_tb(error.__traceback__))
-    own = [(frame, line) for frame, line in frames if str(frame.f_globals.get("__name__", "")).startswith("recipe_")]
-    if not isinstance(error, (*EXPLAINED, UsageError)) or not text:
+    shown = [frame for frame in frames if str(frame[0].f_globals.get("__name__", "")).startswith("recipe_")]
+    if not isinstance(error, (*READABLE, UsageError)) or not text:
         text = f"{type(error).__name__}: {text}"
-        own = own or frames
-    if own:
-        frame, line = own[-1]
-        text += f" ({frame.f_code.co_filename}, line {line}; kcomp --debug ... shows more)"
+        shown = shown or frames
+    if shown:
+        frame, line = shown[-1]
+        text += f" ({frame.f_code.co_filename}, line {line}; kcomp --debug ... shows the traceback)"
     click.echo(f"kcomp: {text}", err=True)
     sys.exit(code)
 
 
-def numbers(text: str, option: str) -> list[int]:
-    """Whole numbers with commas between, each once, in the order given."""
+def parse_numbers(text: str, option: str) -> list[int]:
+    """Return whole numbers that are separated by commas, each once, in the order of the text."""
     try:
-        found = list(dict.fromkeys(int(part) for part in text.split(",")))
+        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
-        raise UsageError(f"{option} takes whole numbers with commas between; received {text!r}") from None
-    if min(found) < 0:
+        raise UsageError(f"{option} takes whole numbers separated by commas; received {text!r}") from None
+    if min(numbers) < 0:
         raise UsageError(f"{option} takes numbers from 0 up; received {text!r}")
-    return found
+    return numbers

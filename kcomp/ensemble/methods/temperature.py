@@ -1,18 +1,18 @@
-"""Calibration by one number: probabilities to the power of 1 / temperature, each row divided by its sum."""
+"""Calibrate by a temperature: probabilities to the power of 1 / temperature, each row divided by its sum."""
 
 import numpy as np
 
-from kcomp.ensemble.averages import softmax
-from kcomp.ensemble.objectives import SMALLEST
+from kcomp.ensemble.methods.averages import softmax
+from kcomp.ensemble.methods.objectives import SMALLEST
 
 LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature (0.05 to 20) with the smallest log loss; both arguments have shape (rows, classes).
+    """Return the temperature (0.05 to 20) with the smallest log loss; both arguments have shape (rows, classes).
 
-    Above 1 softens what is too sure, below 1 sharpens. Log loss is convex in 1 / temperature, so the one minimum is
-    found. Guo et al. 2017, On calibration of modern neural networks.
+    A temperature above 1 softens probabilities, one below 1 sharpens them. Log loss is convex in 1 / temperature, so
+    there is one minimum. Guo et al. 2017, On calibration of modern neural networks.
     """
     from scipy import optimize
 
@@ -24,19 +24,19 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
         sharpness = np.exp(-log_temperature)
         return float(np.log(np.exp(sharpness * logs).sum(1)).mean() - sharpness * named)
 
-    found = optimize.minimize_scalar(
+    solution = optimize.minimize_scalar(
         loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6}
     )
-    return float(np.exp(found.x))
+    return float(np.exp(solution.x))
 
 
 def fit_each(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """One temperature for each member (members,) of `values` (members, rows, classes)."""
+    """Return a temperature for each member (members,) of `values` (members, rows, classes)."""
     return np.array([fit(member, labels) for member in values])
 
 
 def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (rows, classes) at that temperature; 1 leaves them as they are."""
+    """Return probabilities (rows, classes) at that temperature; 1 changes nothing."""
     return softmax(np.log(np.maximum(probabilities, SMALLEST)) / temperature)
 
 

@@ -1,16 +1,16 @@
-"""Averages that fit nothing: the members' probabilities (rows, classes), in a sequence or an array, become one."""
+"""Averages without fitted numbers: from the probabilities (rows, classes) of all members to one table."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.ensemble.objectives import SMALLEST
+from kcomp.ensemble.methods.objectives import SMALLEST
 
 Values = np.ndarray | Sequence[np.ndarray]
 
 
 def mean(values: Values) -> np.ndarray:
-    """The arithmetic mean ("soft vote")."""
+    """Return the arithmetic mean ("soft vote")."""
     total = np.zeros(values[0].shape, np.float64)
     for member in values:
         total += member
@@ -18,10 +18,10 @@ def mean(values: Values) -> np.ndarray:
 
 
 def vote(values: Values) -> np.ndarray:
-    """The share of members whose top class it is ("hard vote"), the mean probability counting as one more member.
+    """Return the share of votes of each class ("hard vote"); the mean probability counts as one more member.
 
-    A class with fewer votes never overtakes one with more, for the mean adds less than one vote; it breaks ties, and
-    keeps a class that nobody votes for above 0.
+    A member votes for its likeliest class. The mean adds less than one vote, so it only breaks ties, and keeps a class
+    without votes above 0.
     """
     votes = mean(values)
     rows = np.arange(votes.shape[0])
@@ -31,16 +31,16 @@ def vote(values: Values) -> np.ndarray:
 
 
 def gmean(values: Values) -> np.ndarray:
-    """The geometric mean, each row divided by its sum; probabilities below 2e-16 count as that, so none is a veto."""
+    """Return the geometric mean, each row divided by its sum; a probability below 2e-16 counts as 2e-16."""
     return softmax(mean_log(values))
 
 
 def rank(values: Values) -> np.ndarray:
-    """The mean of ranks: a probability becomes its row's place among all rows of that class, in (0, 1].
+    """Return the mean of ranks: each probability becomes its rank among all rows of its class.
 
-    For ROC AUC, which asks for nothing but order: members on different scales count alike. Rows are then divided by
-    their sum, which with more than two classes may change the order again. What is written depends on which rows are
-    ranked together: test rows among test rows.
+    Useful for ROC AUC, which only depends on order: members on different scales count equally. Rows are then divided by
+    their sum, which can change the order again with more than two classes. Results depend on which rows are ranked
+    together; test rows are ranked among test rows.
     """
     from scipy import stats
 
@@ -51,7 +51,7 @@ def rank(values: Values) -> np.ndarray:
 
 
 def weighted(values: Values, weights: np.ndarray) -> np.ndarray:
-    """The mean with `weights` (members,) of sum 1."""
+    """Return the mean with `weights` (members,), which sum to 1."""
     total = np.zeros(values[0].shape, np.float64)
     for weight, member in zip(weights, values, strict=True):
         total += weight * member
@@ -66,5 +66,5 @@ def mean_log(values: Values) -> np.ndarray:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    raised = np.exp(logits - logits.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Scores fast enough to search with: what a score needs of each member, so that mixing members is a weighted sum."""
+"""Scores that are fast enough for a search over weights of members."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SMALLEST = np.finfo(np.float64).eps  # the clipping of kcomp.metrics.scores
 
 
 def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Computes a score of kcomp.metrics.scores from arrays (rows, classes); AUC is slow for many classes."""
+    """Return a score of kcomp.metrics.scores, without its checks, from arrays (rows, classes)."""
     truth = labels.argmax(1)
     if metric == "accuracy":
         return float((truth == probabilities.argmax(1)).mean())
@@ -23,7 +23,7 @@ def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def macro_f1(truth: np.ndarray, guess: np.ndarray, classes: int) -> float:
-    """Mean F1 of the classes that occur in either; both arguments are class numbers (rows,)."""
+    """Return the mean F1 of the classes that occur in either argument; both are class numbers (rows,)."""
     right = np.bincount(truth[truth == guess], minlength=classes)
     named = np.bincount(truth, minlength=classes) + np.bincount(guess, minlength=classes)
     occurring = named > 0
@@ -31,27 +31,28 @@ def macro_f1(truth: np.ndarray, guess: np.ndarray, classes: int) -> float:
 
 
 def column_auc(truth: np.ndarray, columns: np.ndarray) -> float:
-    """Mean ROC AUC of each class against the rest, by Mann and Whitney's ranks; NaN where no class has both kinds.
+    """Return the mean ROC AUC of each class against the rest, by Mann and Whitney's ranks; NaN when none is defined.
 
     `truth` holds class numbers (rows,), `columns` the probabilities (classes, rows).
     """
-    found = []
+    values = []
     for number, (column, ordered) in enumerate(zip(columns, np.sort(columns, axis=1), strict=True)):
         positive = column[truth == number]
         negatives = len(column) - len(positive)
         if not len(positive) or not negatives:
             continue
         ranks = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right") + 1
-        found.append((ranks.sum() / 2 - len(positive) * (len(positive) + 1) / 2) / (len(positive) * negatives))
-    return float(np.mean(found)) if found else float("nan")
+        values.append((ranks.sum() / 2 - len(positive) * (len(positive) + 1) / 2) / (len(positive) * negatives))
+    return float(np.mean(values)) if values else float("nan")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What `metric` needs of each member, and the loss of a mixture of them; lower is better.
+    """The loss of a weighted mean of members; lower is better.
 
-    `features` has shape (members, numbers); `loss` takes a weighted mean of its rows and returns the metric (accuracy,
-    F1 and AUC times -1) and, to break ties, the log loss.
+    features:  the numbers of each member that the metric needs (members, numbers).
+    loss:      takes a weighted mean of the rows of `features`. It returns the metric (accuracy, F1 and AUC times -1)
+               and, to break ties, the log loss.
     """
 
     features: np.ndarray
@@ -59,7 +60,7 @@ class Objective:
 
 
 def objective(metric: str, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """The objective of mixing members; each of `values`, and `labels`, has shape (rows, classes)."""
+    """Return the objective of mixing members; each of `values`, and `labels`, has shape (rows, classes)."""
     entries, shares = labelled_entries(values, labels)
 
     def cross_entropy(mixed: np.ndarray) -> float:
@@ -73,13 +74,13 @@ def objective(metric: str, values: Sequence[np.ndarray], labels: np.ndarray) -> 
 
 
 def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The probabilities of classes that a row's label names, (members, entries), and their shares of the log loss."""
+    """Return the probabilities of each row's labelled classes (members, entries), and their shares of the log loss."""
     rows, classes = np.nonzero(labels)
     return np.stack([member[rows, classes] for member in values]), labels[rows, classes] / len(labels)
 
 
 def by_top_class(metric: str, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """Accuracy and macro F1: where all members name one class, so does any mixture; only the other rows are mixed."""
+    """Return the objective of accuracy or macro F1; only rows for which members name different classes are mixed."""
     tops = np.stack([member.argmax(1) for member in values])
     disputed = np.flatnonzero((tops != tops[0]).any(0))
     truth, agreed, classes = labels.argmax(1), tops[0], labels.shape[1]
@@ -105,7 +106,7 @@ def by_rank(values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
 
 
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    """Whether a loss is lower by more than rounding: its first number or, where that is equal or NaN, its second."""
+    """Return whether a loss is lower by more than rounding; the second number decides if the first is equal or NaN."""
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]
     return new[1] < old[1] - 1e-12

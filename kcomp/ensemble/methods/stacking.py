@@ -1,23 +1,23 @@
-"""Stacking: a multinomial logistic regression on what the members say."""
+"""Stacking: a multinomial logistic regression on the log probabilities of the members."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensemble.averages import Values, mean_log, softmax
-from kcomp.ensemble.parts import stratified
+from kcomp.ensemble.cross_validation import stratified_parts
+from kcomp.ensemble.methods.averages import Values, mean_log, softmax
 from kcomp.metrics import scores
 
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 INNER_PARTS = 3
-SMALLEST = 1e-7  # what float32 tells from 0 beside 1; a smaller probability would be an outlier as a logarithm
+SMALLEST = 1e-7  # smaller probabilities are rounding in float32, and their logarithms would be outliers
 
 
 @dataclass(frozen=True)
 class Stacker:
-    """Logits: the members' mean log probability, plus their log probabilities times `weights`, plus a bias.
+    """Logits are the mean log probability of the members, plus their log probabilities times `weights`, plus `bias`.
 
-    `weights` has shape (members * classes, classes), the bias (classes,); `penalty` is the one they were fitted with.
+    `weights` has shape (members * classes, classes), `bias` (classes,); `penalty` is the L2 penalty of the fit.
     """
 
     weights: np.ndarray
@@ -31,12 +31,11 @@ class Stacker:
 def fit(values: np.ndarray, labels: np.ndarray) -> Stacker:
     """Fit on `values` (members, rows, classes) and `labels` (rows, classes).
 
-    There are members * classes * classes weights: seconds for 10 classes, hours for 30 members of 100 classes.
-    With a penalty without end it is the geometric mean. The penalty is the one with the smallest log loss in a
-    cross-validation of its own on these rows (3 stratified parts), whatever score the ensemble is judged by.
+    There are members * classes * classes weights. With an infinite penalty the result is the geometric mean. The
+    penalty is chosen by log loss in a cross-validation on these rows (3 stratified parts).
     """
     features, offset = features_of(values), mean_log(values)
-    parts = stratified(labels, INNER_PARTS)
+    parts = stratified_parts(labels, INNER_PARTS)
     losses = np.zeros(len(PENALTIES))
     for part in np.unique(parts):
         train, held_out = parts != part, parts == part
@@ -50,7 +49,7 @@ def fit(values: np.ndarray, labels: np.ndarray) -> Stacker:
 
 
 def features_of(values: Values) -> np.ndarray:
-    """Log probabilities (rows, members * classes), each member's with a mean of 0 in every row."""
+    """Return log probabilities (rows, members * classes); those of each member have a mean of 0 in every row."""
     logs = [np.log(np.maximum(member, SMALLEST)) for member in values]
     return np.concatenate([member - member.mean(1, keepdims=True) for member in logs], axis=1)
 
@@ -58,13 +57,13 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weights and bias for each penalty, falling, each fit beginning where the last one ended."""
-    found = []
+    """Return weights and bias for each of the falling penalties; each fit starts from the one before."""
+    fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
     for penalty in penalties:
         weights, bias = regression(features, offset, labels, penalty, start=(weights, bias))
-        found.append((weights, bias))
-    return found
+        fits.append((weights, bias))
+    return fits
 
 
 def regression(
@@ -77,7 +76,7 @@ def regression(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise the mean cross entropy of softmax(offset + features @ weights + bias) + penalty / 2 * |weights|^2.
 
-    Labels may be soft, and a class may have no row, which scikit-learn's regression does not take.
+    Unlike in scikit-learn, labels may be soft, and a class may have no row.
     """
     from scipy import optimize
 
@@ -88,14 +87,14 @@ def regression(
         weights, bias = packed[:-classes].reshape(-1, classes), packed[-classes:]
         logits = offset + features @ weights + bias
         logits -= logits.max(1, keepdims=True)
-        raised = np.exp(logits)
-        sums = raised.sum(1, keepdims=True)
+        exponentials = np.exp(logits)
+        sums = exponentials.sum(1, keepdims=True)
         value = float((np.log(sums[:, 0]) - (labels * logits).sum(1)).mean()) + penalty / 2 * float((weights**2).sum())
-        slope = (raised / sums - labels) / len(labels)
+        slope = (exponentials / sums - labels) / len(labels)
         gradient = features.T @ slope + penalty * weights
         return value, np.concatenate([gradient.ravel(), slope.sum(0)])
 
     packed = np.concatenate([weights.ravel(), bias])
     options = {"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6}
-    found = optimize.minimize(loss, packed, jac=True, method="L-BFGS-B", options=options).x
-    return found[:-classes].reshape(-1, classes), found[-classes:]
+    solution = optimize.minimize(loss, packed, jac=True, method="L-BFGS-B", options=options).x
+    return solution[:-classes].reshape(-1, classes), solution[-classes:]

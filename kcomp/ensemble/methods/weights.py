@@ -1,23 +1,22 @@
-"""Weights of members, at least 0 and of sum 1, that fit a score on given rows; judge them on other rows."""
+"""Fit weights of members to a score. Weights are at least 0 and sum to 1."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.ensemble.objectives import SMALLEST, Objective, improves, labelled_entries, objective
+from kcomp.ensemble.methods.objectives import SMALLEST, Objective, improves, labelled_entries, objective
 
-STEPS = (0.3, 0.1, 0.03)
-PASSES = 5  # over all members, for each step
+STEPS = (0.3, 0.1, 0.03)  # shares of weight that the local search moves
+PASSES = 5  # passes of the local search over all members, for each step
 ROUNDS = 50  # of greedy selection
-PATIENCE = 5
+PATIENCE = 5  # rounds of greedy selection without improvement
 
 
 def searched(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> np.ndarray:
-    """Weights (members,) by constrained optimisation of `metric`.
+    """Return weights (members,) that optimise `metric`.
 
-    Log loss is convex in the weights: its optimum is found with its gradient. Accuracy, F1 and AUC have none: for them
-    a local search shifts weight towards and away from one member at a time, from the log loss's optimum; it may stop
-    at a local one.
+    Log loss is convex in the weights, so its optimum is found with its gradient. Accuracy, F1 and AUC have no gradient:
+    a local search starts from the optimum of log loss and may stop at a local optimum.
     """
     start = log_loss_weights(values, labels)
     if metric == "log_loss":
@@ -26,7 +25,7 @@ def searched(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> n
 
 
 def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """The weights of the smallest log loss, by sequential quadratic programming (SciPy's SLSQP)."""
+    """Return the weights with the smallest log loss, by sequential quadratic programming (SciPy's SLSQP)."""
     from scipy import optimize
 
     entries, shares = labelled_entries(values, labels)
@@ -36,7 +35,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray) -> np.nda
         return float(-shares @ np.log(mixed)), -(entries @ (shares / mixed))
 
     even = np.full(len(values), 1 / len(values))
-    found = optimize.minimize(
+    solution = optimize.minimize(
         loss,
         even,
         jac=True,
@@ -45,17 +44,17 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray) -> np.nda
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"maxiter": 300, "ftol": 1e-12},
     )
-    weights = np.where(found.x > 1e-6, found.x, 0)
+    weights = np.where(solution.x > 1e-6, solution.x, 0)
     if not np.isfinite(weights).all() or not weights.any():
         return even
     weights /= weights.sum()
     return weights if loss(weights)[0] <= loss(even)[0] else even
 
 
-def local_search(aim: Objective, weights: np.ndarray) -> np.ndarray:
-    """Move weight towards or away from one member while that lowers the loss, with ever smaller steps."""
-    mixed = weights @ aim.features
-    best = aim.loss(mixed)
+def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
+    """Move weight to or from one member at a time while that lowers the loss, with ever smaller steps."""
+    mixed = weights @ objective.features
+    best = objective.loss(mixed)
     for step in STEPS:
         for _ in range(PASSES):
             before = best
@@ -64,10 +63,11 @@ def local_search(aim: Objective, weights: np.ndarray) -> np.ndarray:
                     moved = shifted(weights, member, share)
                     if moved is None:
                         continue
-                    trial = moved @ aim.features if share < 0 else (1 - share) * mixed + share * aim.features[member]
-                    found = aim.loss(trial)
-                    if improves(found, best):
-                        best, weights, mixed = found, moved, trial
+                    features = objective.features
+                    trial = moved @ features if share < 0 else (1 - share) * mixed + share * features[member]
+                    loss = objective.loss(trial)
+                    if improves(loss, best):
+                        best, weights, mixed = loss, moved, trial
                         break
             if best == before:
                 break
@@ -75,9 +75,9 @@ def local_search(aim: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Give `share` of all weight to a member, or take that much (below 0) from it; the others keep their proportions.
+    """Move `share` of all weight to a member, or from it (below 0); the others keep their proportions.
 
-    None where there is nothing to take, or nobody to take it from or give it to.
+    Returns None when there is nothing to move.
     """
     if share == 0 or weights[member] == 1:
         return None
@@ -87,36 +87,36 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 
 
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> np.ndarray:
-    """Weights (members,) by forward selection with replacement (Caruana et al. 2004).
+    """Return weights (members,) by forward selection with replacement (Caruana et al. 2004).
 
-    It begins with the best so many members, sorted by their score, then adds the member that helps most, again and
-    again; the weights are how often each was taken, at the best point on the way. At most 50 rounds, and 5 without a
-    better point.
+    The selection starts with the best n members for the best n, then repeatedly adds the member that improves it
+    most. Weights count how often each member was selected, at the best round. It ends after 50 rounds, or 5 without
+    improvement.
     """
-    aim = objective(metric, values, labels)
-    features = aim.features
-    order = sorted(range(len(features)), key=lambda member: (aim.loss(features[member]), member))
+    goal = objective(metric, values, labels)
+    features = goal.features
+    order = sorted(range(len(features)), key=lambda member: (goal.loss(features[member]), member))
     prefixes, total = [], np.zeros(features.shape[1])
     for count, member in enumerate(order, start=1):
         total += features[member]
-        prefixes.append(aim.loss(total / count))
+        prefixes.append(goal.loss(total / count))
     taken = first_best(prefixes) + 1
     counts = np.bincount(order[:taken], minlength=len(order))
-    best, kept, total = prefixes[taken - 1], counts.copy(), counts @ features
+    best, best_counts, total = prefixes[taken - 1], counts.copy(), counts @ features
     waited = 0
     while waited < PATIENCE and counts.sum() < taken + ROUNDS:
-        trials = [aim.loss((total + one) / (counts.sum() + 1)) for one in features]
+        trials = [goal.loss((total + member) / (counts.sum() + 1)) for member in features]
         chosen = first_best(trials)
         counts[chosen] += 1
         total += features[chosen]
         waited += 1
         if improves(trials[chosen], best):
-            best, kept, waited = trials[chosen], counts.copy(), 0
-    return kept / kept.sum()
+            best, best_counts, waited = trials[chosen], counts.copy(), 0
+    return best_counts / best_counts.sum()
 
 
 def first_best(losses: list[tuple[float, float]]) -> int:
-    """The place of the lowest loss; the first where several are equal but for rounding."""
+    """Return the position of the lowest loss; the first of those that only differ by rounding."""
     best = 0
     for number, loss in enumerate(losses):
         if improves(loss, losses[best]):

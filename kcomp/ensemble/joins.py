@@ -1,0 +1,129 @@
+"""Join the predictions of members by image id and class name. Imports no Keras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kcomp.ensemble.cross_validation import stratified_parts
+from kcomp.ensemble.members import Member, describe_member, read_labels
+from kcomp.ensemble.methods import temperature
+from kcomp.ensemble.methods.averages import mean
+from kcomp.ensemble.reading import read_all
+from kcomp.runs.folder import Run
+
+HINT = " (--allow-partial uses the rows that all have)"
+PARTS = 5  # parts for nested cross-validation when the members do not share their folds
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows that every member held out, sorted by image id.
+
+    values:     probabilities (members, rows, classes).
+    labels:     (rows, classes).
+    parts:      a part number for each row (rows,), for nested cross-validation.
+    own_folds:  whether the parts are the folds of the runs.
+    """
+
+    ids: pd.Index
+    classes: list[str]
+    values: np.ndarray
+    labels: np.ndarray
+    parts: np.ndarray
+    own_folds: bool
+
+    @property
+    def label_frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.labels, self.ids, self.classes)
+
+
+def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool, hint: str = "") -> pd.Index:
+    """Return the ids that all indexes have, in the order of the first.
+
+    Raises ValueError when they differ, unless `partial`. The message is `rule`, who lacks which ids, and `hint`.
+    """
+    first_name, common = named_ids[0]
+    for name, ids in named_ids[1:]:
+        if partial or ids.equals(common):
+            continue
+        pairs = ((name, first_name, common.difference(ids)), (first_name, name, ids.difference(common)))
+        for lacking, other, missing in pairs:
+            if len(missing):
+                raise ValueError(
+                    f"{rule}; {lacking} lacks {len(missing)} ids that {other} has, first {list(missing[:3])}{hint}"
+                )
+    for _, ids in named_ids[1:]:
+        if not ids.equals(common):
+            common = common[common.isin(ids)]
+    return common
+
+
+def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
+    """Return the rows of these ids (rows, classes), without a copy when the frame has exactly these ids."""
+    selected = frame if frame.index.equals(ids) else frame.loc[ids]
+    return selected.to_numpy(np.float64)
+
+
+def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
+    """Join the held-out rows of all members; None when they share no row.
+
+    Raises ValueError when the members held out different rows, unless `partial`.
+    """
+    named_ids = [(describe_member(member), member.probabilities.index) for member in members]
+    rule = "members of one ensemble must hold out the same rows"
+    ids = common_ids(named_ids, rule, partial=partial, hint=HINT)
+    if not len(ids):
+        return None
+    label_frame = read_labels([run for member in members for run in member.runs])
+    unlabelled = ids.difference(label_frame.index)
+    if len(unlabelled):
+        folder = members[0].folder_of(unlabelled[0])
+        raise ValueError(f"{folder}/labels.csv lacks {len(unlabelled)} ids of its oof.csv, first {unlabelled[0]!r}")
+    classes = list(members[0].probabilities.columns)
+    labels = label_frame.loc[ids, classes].to_numpy(np.float64)
+    values = np.stack([select_rows(member.probabilities, ids) for member in members])
+    folds = [member.folds[ids].to_numpy() for member in members]
+    own = len(set(folds[0])) > 1 and all((other == folds[0]).all() for other in folds)
+    return HeldOut(ids, classes, values, labels, folds[0] if own else stratified_parts(labels, PARTS), own)
+
+
+def join_test_predictions(
+    members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
+) -> list[pd.DataFrame]:
+    """Return each member's test predictions, the mean over its runs, all with the same ids and classes.
+
+    `temperatures` (members,) are applied to each run before that mean, because they were fitted on single runs.
+    """
+    rule = "runs of one ensemble must predict the same rows"
+    frames: list[pd.DataFrame] = []
+    common: tuple[str, pd.Index] | None = None
+    tables = read_all([run for member in members for run in member.runs], "test")
+    for number, member in enumerate(members):
+        parts = []
+        for run in member.runs:
+            part = next(tables)
+            name = f"{run.folder}/test.csv"
+            common = common or (name, part.index)
+            ids = common_ids([common, (name, part.index)], rule, partial=partial, hint=HINT)
+            values = select_rows(part, ids)
+            if temperatures is not None:
+                values = temperature.apply(values, temperatures[number])
+            parts.append(pd.DataFrame(values, ids, part.columns))
+            common = (common[0], ids)
+        frames.append(parts[0] if len(parts) == 1 else average_frames(parts, parts[-1].index))
+    ids = frames[-1].index  # ids only become fewer from run to run
+    if not len(ids):
+        raise ValueError(f"{rule}; these have no id in common")
+    return [frame if frame.index.equals(ids) else frame.loc[ids] for frame in frames]
+
+
+def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:
+    values = mean([select_rows(frame, ids) for frame in frames])
+    return pd.DataFrame(values, ids, frames[0].columns)
+
+
+def count_most_test_rows(runs: Sequence[Run]) -> int:
+    """Return the number of test rows of the run that predicts the most."""
+    return max(len(run.probabilities("test")) for run in runs)

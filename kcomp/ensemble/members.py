@@ -1,0 +1,130 @@
+"""Members of an ensemble: the runs that differ only in their fold. Imports no Keras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kcomp.ensemble.reading import hash_file, read_all, read_checked
+from kcomp.runs.folder import Run, member_of
+
+MemberKey = tuple[str, str, str, int]  # recipe, fingerprint, backend, seed
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of the ensemble: the runs that differ only in their fold.
+
+    backend:        `jax`, `torch`, or the name that kcomp.runs.folder.member_of gives to a mixture.
+    probabilities:  the held-out rows of all runs, sorted by image id, with the classes sorted by name.
+    folds:          the fold of each of these rows.
+    """
+
+    recipe: str
+    fingerprint: str
+    backend: str
+    seed: int
+    runs: tuple[Run, ...]
+    probabilities: pd.DataFrame
+    folds: pd.Series
+
+    @property
+    def name(self) -> str:
+        return f"{self.recipe} {self.fingerprint} {self.backend} seed {self.seed}"
+
+    def folder_of(self, image_id: str) -> Path:
+        """Return the folder of the run that held this row out."""
+        fold = self.folds[image_id]
+        return next(run.folder for run in self.runs if run.manifest["fold"] == fold)
+
+
+def build_members(runs: Sequence[Run]) -> list[Member]:
+    """Group runs into members, sorted by recipe, fingerprint, backend and seed.
+
+    Raises ValueError when two runs of a member held out the same rows, or a file holds no probabilities.
+    """
+    groups: dict[MemberKey, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.manifest["fold"]):
+        manifest = run.manifest
+        key = (manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"])
+        groups.setdefault(key, []).append(run)
+    frames = read_all([run for key in sorted(groups) for run in groups[key]], "oof")
+    return [build_member(key, groups[key], [next(frames) for _ in groups[key]]) for key in sorted(groups)]
+
+
+def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFrame]) -> Member:
+    joined = pd.concat(frames) if len(frames) > 1 else frames[0]
+    repeated = joined.index[joined.index.duplicated()]
+    if len(repeated):
+        holders = [str(run.folder) for run, frame in zip(runs, frames, strict=True) if repeated[0] in frame.index]
+        raise ValueError(
+            "the runs of one recipe, backend and seed must hold out different rows; "
+            f"{repeated[0]!r} is held out by {' and '.join(holders)}"
+        )
+    numbers = [np.full(len(frame), run.manifest["fold"]) for run, frame in zip(runs, frames, strict=True)]
+    folds = pd.Series(np.concatenate(numbers), joined.index)
+    if not joined.index.is_monotonic_increasing:
+        joined, folds = joined.sort_index(), folds.sort_index()
+    return Member(*key, tuple(runs), joined, folds)
+
+
+def shared_classes(runs: Sequence[Run]) -> list[str]:
+    """Return the classes of all runs, in the order of the first run; ValueError names a run that has others."""
+    classes = runs[0].manifest["classes"]
+    for run in runs[1:]:
+        others = run.manifest["classes"]
+        if set(others) != set(classes):
+            raise ValueError(
+                f"runs of one ensemble must have the same classes; {run.folder} lacks "
+                f"{sorted(set(classes) - set(others))[:5]} and has {sorted(set(others) - set(classes))[:5]} "
+                f"that {runs[0].folder} lacks"
+            )
+    return classes
+
+
+def check_same_table(runs: Sequence[Run]) -> None:
+    """Raise ValueError unless all runs share rows and folds; otherwise a run may have trained on rows it is scored on.
+
+    The manifest's `table` is a hash of ids, labels and folds.
+    """
+    for run in runs[1:]:
+        if run.manifest["table"] != runs[0].manifest["table"]:
+            raise ValueError(
+                "runs of one ensemble must share rows, labels and folds, so that no run has trained on a row that "
+                f"another held out; {run.folder} and {runs[0].folder} differ"
+            )
+
+
+def check_test_predictions(runs: Sequence[Run]) -> None:
+    """Raise FileNotFoundError when a run has no test.csv."""
+    for run in runs:
+        run.file("test")
+
+
+def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the labels of every row that the runs held out: one row an image id, one column a class sorted by name.
+
+    Identical files are read once. Raises ValueError when two runs give a row different labels.
+    """
+    classes = sorted(shared_classes(runs))
+    different: dict[bytes, Run] = {}
+    for run in runs:
+        different.setdefault(hash_file(run / "labels.csv"), run)
+    tables = {run: read_checked(run, "labels")[classes] for run in different.values()}
+    joined = pd.concat(list(tables.values()))
+    joined = joined[~joined.index.duplicated()]
+    for run, table in tables.items():
+        contradicting = table.index[(table != joined.loc[table.index]).any(axis=1)]
+        if len(contradicting):
+            raise ValueError(
+                f"runs of one ensemble must give each row the same label; {run.folder}/labels.csv differs from the "
+                f"runs before it in {len(contradicting)} rows, first {contradicting[0]!r}"
+            )
+    return joined
+
+
+def describe_member(member: Member) -> str:
+    others = f" and {len(member.runs) - 1} more runs" if len(member.runs) > 1 else ""
+    return f"{member.name} ({member.runs[0].folder}{others})"

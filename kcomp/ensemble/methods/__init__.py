@@ -1,0 +1,1 @@
+"""Every way to join members: averages, weights, stacking, and temperatures."""

@@ -1,0 +1,144 @@
+"""Print the scores of an ensemble and its members."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from kcomp.ensemble.joins import HeldOut
+from kcomp.ensemble.members import Member
+from kcomp.ensemble.scoring.diversity import correlations, disagreements, equal_members
+from kcomp.ensemble.scoring.ensemble import EnsembleScores
+from kcomp.ensemble.scoring.framework_gain import FrameworkGain
+from kcomp.ensemble.scoring.gains import Gain
+from kcomp.metrics.significance import Interval
+from kcomp.report.table import print_table
+
+FRAMEWORK_GAIN = (
+    "Two frameworks or one: {metric} of ensembles of equal size, on {rows} rows. `mixed` has half of its seeds on each "
+    "framework; the gain is that of `mixed` over the mean of both frameworks alone, above 0 is better. The spread is "
+    "over overlapping sets of seeds."
+)
+
+
+def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScores, method: str) -> None:
+    """Print the members' scores, how much they differ, the ensemble's scores, and what joining them brings."""
+    count = len(members)
+    lines = [member_row(number, member, scores) for number, member in enumerate(members)]
+    name = f"{method} of {count}"
+    if count > 1:
+        plain = dict.fromkeys(lines[0], "-") | {"rows": len(rows.ids)}
+        lines.append(plain | {"member": f"mean of {count}"} | scores.mean)
+        if scores.gain_over_mean is not None:
+            lines.append(plain | {"member": name} | scores.ensemble)
+    print_table(Console(), lines, title=f"Scores on {len(rows.ids)} held-out rows")
+    if count == 1 and not scores.parts:
+        return
+    if count > 1:
+        print_diversity(rows.values)
+    print_fit(rows, scores)
+    best = f"the best member ({scores.best + 1}, chosen by {scores.metric} on these rows)"
+    print_gain(f"{name} against {best}", scores.gain, f"member {scores.best + 1}")
+    if scores.gain_over_mean is not None:
+        print_gain(f"{name} against the plain mean", scores.gain_over_mean, "the plain mean")
+
+
+def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str, Any]:
+    row: dict[str, Any] = {"": number + 1, "member": f"{member.recipe} {member.fingerprint}", "backend": member.backend}
+    row |= {"seed": member.seed, "folds": ",".join(str(fold) for fold in sorted(set(member.folds)))}
+    row |= {"rows": len(member.probabilities)} | scores.members[number]
+    if scores.fitted.temperatures is not None:
+        row["temperature"] = float(scores.fitted.temperatures[number])
+    if scores.fitted.weights is not None:
+        row["weight"] = float(scores.fitted.weights[number])
+    return row
+
+
+def print_diversity(values: np.ndarray) -> None:
+    """Print how much members differ: a sentence for two, a matrix for more; and name identical members."""
+    correlation, disagreement = correlations(values), disagreements(values)
+    if len(values) == 2:
+        share = f"{disagreement[0, 1]:.1%}".replace("%", " %")
+        print(
+            f"The members name different classes for {share} of the rows; "
+            f"their probabilities have a correlation of {correlation[0, 1]:.3f}."
+        )
+    else:
+        lines = []
+        for row in range(len(values)):
+            line = {"member": str(row + 1)}
+            for column in range(len(values)):
+                number = correlation[row, column] if row < column else disagreement[row, column]
+                line[str(column + 1)] = "-" if row == column else f"{number:.3f}"
+            lines.append(line)
+        print(
+            "How much the members differ. Below the diagonal: share of rows for which they name different classes. "
+            "Above it: correlation of their probabilities."
+        )
+        print_table(Console(), lines)
+    for first, second in equal_members(values):
+        print(
+            f"Members {first + 1} and {second + 1} predict exactly the same, so this model counts twice; "
+            "leave one of them out."
+        )
+
+
+def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
+    """Print how the ensemble was fitted and scored; nothing when it was not fitted."""
+    if not scores.parts:
+        return
+    origin = "the folds of the runs" if rows.own_folds else "stratified"
+    print(
+        f"Scored by nested cross-validation over {scores.parts} parts ({origin}): {scores.metric} "
+        f"{scores.ensemble[scores.metric]:.4f}. Scored on the rows of its own fit it would be {scores.optimistic:.4f}. "
+        "The fit shown above, which test predictions use, is on all rows."
+    )
+    if scores.fitted.penalty is not None:
+        print(f"stacking: L2 penalty {scores.fitted.penalty:g}")
+
+
+def print_gain(title: str, gain: Gain, other: str) -> None:
+    """Print the gain in each score with its 95 % bootstrap interval over rows, and the rows won and lost."""
+    print(f"{title}, with the 95 % interval over rows:")
+    for name, interval in gain.intervals.items():
+        print(f"  {name:<9} {describe_gain(interval)}")
+    print(f"  right on {gain.rows_won} rows that {other} has wrong, wrong on {gain.rows_lost} rows that it has right")
+
+
+def describe_gain(interval: Interval) -> str:
+    """Return a gain as text: `better by 0.0104 [+0.0030, +0.0243]`."""
+    size = f"{abs(interval.mean):.4f}"
+    if np.isnan(interval.mean):
+        return "not defined"
+    text = f"{'better' if interval.mean > 0 else 'worse'} by {size}"
+    if size == "0.0000":
+        text = "equal to four digits"
+    chance = "" if interval.excludes_zero else ", may be chance"
+    return f"{text} [{signed(interval.low)}, {signed(interval.high)}]{chance}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and four digits; what rounds to zero has no sign."""
+    text = f"{value:+.4f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
+    """Print a row for each number of members; nothing where there is none."""
+    if not gains:
+        return
+    lines = []
+    for gain in gains:
+        row = {"recipe": f"{gain.recipe} {gain.fingerprint}", "members": gain.k, "mixed": gain.mixed}
+        row |= {f"{backend} only": value for backend, value in gain.single.items()}
+        row |= {
+            "each seed on both": "-" if gain.same_seeds is None else f"{gain.same_seeds:.4f}",
+            "gain": signed(float(gain.difference.mean())),
+            "spread": "-" if np.isnan(gain.spread) else f"{gain.spread:.4f}",
+        }
+        row |= {"sets of seeds": len(gain.difference), "mixed ensembles": gain.choices_mixed}
+        lines.append(row | {"drawn": "at random" if gain.sampled else "all"})
+    print(FRAMEWORK_GAIN.format(metric=gains[0].metric, rows=gains[0].rows))
+    for columns in sorted({tuple(line) for line in lines}):
+        print_table(Console(), [line for line in lines if tuple(line) == columns])

@@ -1,0 +1,1 @@
+"""Scores of members, of their ensemble, and of groups of members."""

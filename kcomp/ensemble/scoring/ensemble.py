@@ -1,0 +1,73 @@
+"""Score members and their ensemble on held-out rows. Imports no Keras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcomp.ensemble.joins import HeldOut
+from kcomp.ensemble.methods import averages, fitting
+from kcomp.ensemble.methods.objectives import score
+from kcomp.ensemble.scoring.gains import Gain, compute_gain, find_best
+
+
+@dataclass(frozen=True)
+class EnsembleScores:
+    """Scores by name of each member, of the ensemble, and of the plain mean.
+
+    metric:          the score that the ensemble was fitted to, and by which the best member was chosen.
+    best:            the position of the best member. It is chosen on the rows it is scored on, so the gain over it is,
+                     if anything, too small.
+    gain:            of the ensemble over the best member. Members and plain mean are scored without calibration, so
+                     with calibration a gain in log loss includes what calibrating alone brings.
+    gain_over_mean:  of the ensemble over the plain mean; None when the ensemble is the plain mean.
+    fitted:          the method fitted on all rows, for test rows.
+    parts:           the number of parts of nested cross-validation; 0 when nothing was fitted.
+    optimistic:      the ensemble's `metric` on the rows that it was fitted on.
+    """
+
+    metric: str
+    members: list[dict[str, float]]
+    ensemble: dict[str, float]
+    mean: dict[str, float]
+    best: int
+    gain: Gain
+    gain_over_mean: Gain | None
+    fitted: fitting.FittedMethod
+    parts: int
+    optimistic: float
+
+
+def score_ensemble(
+    rows: HeldOut, *, method: str = "mean", metric: str = "log_loss", calibrate: bool = False
+) -> EnsembleScores:
+    """Fit the ensemble on all rows, and score it by nested cross-validation on rows that it was not fitted on."""
+    names = shown_metrics(metric)
+    members = [score_all(names, rows.labels, member) for member in rows.values]
+    best = find_best(metric, members)
+    unseen = fitting.predict_unseen(method, rows.values, rows.labels, metric, rows.parts, calibrate=calibrate)
+    plain = averages.mean(rows.values)
+    fitted = fitting.fit_method(method, rows.values, rows.labels, metric, calibrate=calibrate)
+    is_fitted = fitting.is_fitted(method, calibrate=calibrate)
+    ensemble = score_all(names, rows.labels, unseen)
+    return EnsembleScores(
+        metric=metric,
+        members=members,
+        ensemble=ensemble,
+        mean=score_all(names, rows.labels, plain),
+        best=best,
+        gain=compute_gain(metric, rows.labels, unseen, rows.values[best]),
+        gain_over_mean=compute_gain(metric, rows.labels, unseen, plain) if is_fitted or method != "mean" else None,
+        fitted=fitted,
+        parts=len(np.unique(rows.parts)) if is_fitted else 0,
+        optimistic=score(metric, rows.labels, fitted(rows.values)) if is_fitted else ensemble[metric],
+    )
+
+
+def shown_metrics(metric: str) -> list[str]:
+    """Return the scores that are shown: the chosen one, accuracy and log loss."""
+    return list(dict.fromkeys((metric, "accuracy", "log_loss")))
+
+
+def score_all(names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    return {name: score(name, labels, probabilities) for name in names}

@@ -1,0 +1,175 @@
+"""Compare ensembles of two frameworks with ensembles of the same size of one framework, over all choices of seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from kcomp.ensemble.joins import common_ids, select_rows
+from kcomp.ensemble.members import Member
+from kcomp.ensemble.methods.objectives import Objective, objective
+from kcomp.metrics import scores
+from kcomp.system.backends import BACKENDS
+
+HALVES = 20  # halves of a set of seeds; up to 6 seeds that is all of them
+CHUNK = 2**24  # numbers mixed at once, which bounds memory
+
+
+@dataclass(frozen=True)
+class FrameworkGain:
+    """Scores of ensembles of `k` members, by the mean of probabilities: half of each of two frameworks, or k of one.
+
+    Ensembles are paired by seeds, so that both have the same starting weights and batches. For each set of k seeds that
+    both frameworks have, a single ensemble takes all k on one framework. The mixed ensembles give half of the seeds to
+    one framework and half to the other, in every way; for odd k, one framework or the other has one seed more.
+
+    differences:  for each backend and each set of seeds, the mean score of the mixed ensembles minus the score of the
+                  single one, above 0 when mixing is better. The sets overlap, so their spread is no standard error.
+    same_seeds:   the mean score of ensembles of k/2 seeds, each trained on both frameworks; None for odd k.
+    choices_*:    the numbers of ensembles.
+    sampled:      whether there are more ensembles, and these were drawn at random.
+    """
+
+    recipe: str
+    fingerprint: str
+    metric: str
+    k: int
+    rows: int
+    seeds: tuple[int, ...]
+    mixed: float
+    single: dict[str, float]
+    same_seeds: float | None
+    choices_mixed: int
+    choices_single: dict[str, int]
+    choices_same_seeds: int
+    differences: dict[str, tuple[float, ...]]
+    sampled: bool
+
+    @property
+    def difference(self) -> np.ndarray:
+        """The difference to the mean of both frameworks alone, for each set of seeds."""
+        return np.mean(list(self.differences.values()), axis=0)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of `difference` over the sets of seeds; NaN for one set."""
+        return float(self.difference.std(ddof=1)) if len(self.difference) > 1 else math.nan
+
+
+def framework_gain(
+    members: Sequence[Member], labels: pd.DataFrame, metric: str, *, limit: int = 100
+) -> list[FrameworkGain]:
+    """Return a record for each recipe and fingerprint, pair of backends, and k from 2 to the number of shared seeds.
+
+    labels:  as `read_labels` returns them. Rows that all members of a pair held out are used.
+    limit:   at most so many sets of seeds, and at most so many halves (and 20) of each set; others are sampled.
+    """
+    records = []
+    for key, by_backend in group_members(members).items():
+        for pair in combinations(sorted(by_backend), 2):
+            first, second = (by_backend[backend] for backend in pair)
+            seeds = tuple(sorted(first.keys() & second.keys()))
+            if len(seeds) < 2:
+                continue
+            chosen = [side[seed] for side in (first, second) for seed in seeds]
+            named_ids = [("", labels.index.sort_values()), *(("", member.probabilities.index) for member in chosen)]
+            ids = common_ids(named_ids, "", partial=True)
+            if len(ids):
+                ensembles = SeedEnsembles(join_objective(chosen, labels, metric, ids), metric, len(seeds))
+                counts = range(2, len(seeds) + 1)
+                records += [
+                    compute_record(ensembles, key, pair, seeds, k=k, rows=len(ids), limit=limit) for k in counts
+                ]
+    return records
+
+
+def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, dict[int, Member]]]:
+    """Return the members that one framework trained alone, by recipe and fingerprint, then backend, then seed."""
+    groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
+    for member in members:
+        if member.backend in BACKENDS:  # others continue another framework's run, or start from another run's weights
+            by_backend = groups.setdefault((member.recipe, member.fingerprint), {})
+            by_backend.setdefault(member.backend, {})[member.seed] = member
+    return dict(sorted(groups.items()))
+
+
+def join_objective(members: Sequence[Member], labels: pd.DataFrame, metric: str, ids: pd.Index) -> Objective:
+    """Return the objective of these rows of the members, joined by class name."""
+    classes = members[0].probabilities.columns
+    values = [select_rows(member.probabilities[classes], ids) for member in members]
+    return objective(metric, values, select_rows(labels[classes], ids))
+
+
+@dataclass(frozen=True)
+class SeedEnsembles:
+    """The members of two frameworks, as parts of ensembles: `count` seeds of the first, then of the second."""
+
+    objective: Objective
+    metric: str
+    count: int
+
+    def scores(self, ensembles: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
+        """Return the score of each ensemble, given as positions of its seeds on the first and the second framework."""
+        weights = np.zeros((len(ensembles), 2 * self.count))
+        for row, (first, second) in zip(weights, ensembles, strict=True):
+            row[list(first)] = 1
+            row[[self.count + place for place in second]] = 1
+        weights /= weights.sum(1, keepdims=True)
+        size = max(1, CHUNK // max(1, self.objective.features.shape[1]))
+        parts = (weights[start : start + size] @ self.objective.features for start in range(0, len(weights), size))
+        losses = np.array([self.objective.loss(mixed)[0] for part in parts for mixed in part])
+        return losses if self.metric in scores.LOWER_IS_BETTER else -losses
+
+
+def compute_record(
+    ensembles: SeedEnsembles,
+    key: tuple[str, str],
+    pair: tuple[str, str],
+    seeds: tuple[int, ...],
+    *,
+    k: int,
+    rows: int,
+    limit: int,
+) -> FrameworkGain:
+    draws, halves_limit = np.random.default_rng(0), min(HALVES, limit)
+    sets = choose_subsets(range(len(seeds)), k, limit, draws)
+    single = [ensembles.scores([(group, ()) for group in sets]), ensembles.scores([((), group) for group in sets])]
+    mixed, count = [], 0
+    for group in sets:
+        halves = [half for size in {k // 2, k - k // 2} for half in choose_subsets(group, size, halves_limit, draws)]
+        values = ensembles.scores([(half, tuple(set(group) - set(half))) for half in halves])
+        mixed.append(values.mean())
+        count += len(values)
+    doubled = [] if k % 2 else choose_subsets(range(len(seeds)), k // 2, limit, draws)
+    sign = -1 if ensembles.metric in scores.LOWER_IS_BETTER else 1
+    differences = [tuple((sign * (np.array(mixed) - values)).tolist()) for values in single]
+    return FrameworkGain(
+        *key,
+        metric=ensembles.metric,
+        k=k,
+        rows=rows,
+        seeds=seeds,
+        mixed=float(np.mean(mixed)),
+        single={backend: float(values.mean()) for backend, values in zip(pair, single, strict=True)},
+        same_seeds=float(ensembles.scores([(half, half) for half in doubled]).mean()) if doubled else None,
+        choices_mixed=count,
+        choices_single=dict.fromkeys(pair, len(sets)),
+        choices_same_seeds=len(doubled),
+        differences=dict(zip(pair, differences, strict=True)),
+        sampled=len(sets) < math.comb(len(seeds), k) or math.comb(k, k // 2) > halves_limit,
+    )
+
+
+def choose_subsets(
+    places: Sequence[int] | range, size: int, limit: int, draws: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Return all subsets of that size, or `limit` different ones drawn at random when there are more."""
+    if math.comb(len(places), size) <= limit:
+        return list(combinations(places, size))
+    subsets: set[tuple[int, ...]] = set()
+    while len(subsets) < limit:
+        subsets.add(tuple(sorted(draws.choice(np.array(places), size, replace=False).tolist())))
+    return sorted(subsets)

@@ -1,0 +1,122 @@
+"""Scores and costs of groups of members, all on the same rows. Imports no Keras."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kcomp.ensemble.grouping import Group
+from kcomp.ensemble.joins import HeldOut
+from kcomp.ensemble.members import Member
+from kcomp.ensemble.methods import fitting
+from kcomp.ensemble.methods.objectives import score
+from kcomp.ensemble.scoring.ensemble import EnsembleScores, score_ensemble
+from kcomp.ensemble.scoring.framework_gain import choose_subsets
+from kcomp.metrics import scores
+from kcomp.runs.folder import Run
+
+LIMIT = 50  # subsets of one size of a group; more than that are sampled
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """A group with its scores and its cost: models that predict a test row, and seconds of training."""
+
+    group: Group
+    scores: EnsembleScores
+    models: int
+    seconds: float
+
+    @property
+    def score(self) -> float:
+        return self.scores.ensemble[self.scores.metric]
+
+
+def score_groups(
+    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, *, method: str, metric: str, calibrate: bool
+) -> list[GroupScores]:
+    """Score each group as `kcomp ensemble` scores its members; the best score first, then by name.
+
+    A member by itself is scored as it was trained, without a fit, so it equals the "best member" of its groups.
+    """
+    results = []
+    for group in groups:
+        own = replace(rows, values=rows.values[list(group.members)])
+        runs = [run for place in group.members for run in members[place].runs]
+        if group.kind == "single":
+            group_scores = score_ensemble(own, metric=metric)
+        else:
+            group_scores = score_ensemble(own, method=method, metric=metric, calibrate=calibrate)
+        results.append(GroupScores(group, group_scores, *cost_of(runs)))
+    sign = 1 if metric in scores.LOWER_IS_BETTER else -1
+
+    def order(result: GroupScores) -> tuple[bool, float, str, str]:
+        return bool(np.isnan(result.score)), sign * result.score, result.group.kind, result.group.name
+
+    return sorted(results, key=order)
+
+
+def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
+    """Return how many models predict a row (several for a run of snapshots), and the seconds of training."""
+    return sum(len(run.weights) for run in runs), sum(run.result["seconds"] for run in runs)
+
+
+@dataclass(frozen=True)
+class SizeScores:
+    """Ensembles of `members` members of groups of one kind.
+
+    `score`, `models` and `seconds` are means over the ensembles. `spread` is the standard deviation of the score, NaN
+    for one ensemble. `sampled` says that there are more ensembles, and these were drawn at random.
+    """
+
+    kind: str
+    members: int
+    ensembles: int
+    sampled: bool
+    score: float
+    spread: float
+    models: float
+    seconds: float
+
+
+def score_by_size(
+    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, method: str, metric: str
+) -> list[SizeScores]:
+    """Score the subsets of each size of each group, so that kinds are compared at equal numbers of members.
+
+    `method` must fit nothing. Subsets overlap, so their spread is no standard error.
+    """
+    subsets, sampled = subsets_by_size(groups)
+    costs = [cost_of(member.runs) for member in members]
+    blend = fitting.AVERAGES[method]
+    known: dict[tuple[int, ...], float] = {}
+    results = []
+    for (kind, size), places in subsets.items():
+        places = list(dict.fromkeys(places))
+        for subset in places:
+            if subset not in known:
+                known[subset] = score(metric, rows.labels, blend([rows.values[place] for place in subset]))
+        values = np.array([known[subset] for subset in places])
+        cost = np.mean([np.sum([costs[place] for place in subset], axis=0) for subset in places], axis=0)
+        spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        drawn = (kind, size) in sampled
+        results.append(SizeScores(kind, size, len(values), drawn, float(values.mean()), spread, *map(float, cost)))
+    return results
+
+
+def subsets_by_size(
+    groups: Sequence[Group],
+) -> tuple[dict[tuple[str, int], list[tuple[int, ...]]], set[tuple[str, int]]]:
+    """Return the subsets of members by kind and size, and the kinds and sizes whose subsets were sampled."""
+    subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
+    sampled, draws = set(), np.random.default_rng(0)
+    for group in groups:
+        count = len(group.members)
+        for size in range(1, count + 1):
+            if math.comb(count, size) > LIMIT:
+                sampled.add((group.kind, size))
+            for chosen in choose_subsets(range(count), size, LIMIT, draws):
+                places = tuple(group.members[number] for number in chosen)
+                subsets.setdefault((group.kind, size), []).append(places)
+    return subsets, sampled
