@@ -166,7 +166,7 @@ def test_layers_that_draw_for_themselves_come_first():
     class Planned:
         def draw(self, *arguments): ...
 
-    with pytest.raises(ValueError, match="in that order; received"):
+    with pytest.raises(ValueError, match="must come after all other layers"):
         data.Batches(DIGITS, 8, batch_size=4, training=True, layers=[Planned(), object()])
 
 

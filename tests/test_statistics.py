@@ -53,7 +53,7 @@ def test_equal_rows_have_no_interval_and_wrong_ones_are_refused():
     same = paired_interval(np.ones(5), np.ones(5))
     assert (same.mean, same.low, same.high) == (0, 0, 0) and not same.excludes_zero
     assert paired_interval(np.full(9, 2.0), np.ones(9)).excludes_zero
-    with pytest.raises(ValueError, match="two equal rows"):
+    with pytest.raises(ValueError, match="arrays of one shape"):
         paired_interval(np.ones(3), np.ones(4))
-    with pytest.raises(ValueError, match="two equal rows"):
+    with pytest.raises(ValueError, match="arrays of one shape"):
         paired_interval(np.ones(0), np.ones(0))

@@ -1,11 +1,12 @@
-"""Rows, folds, images and batches; works alone in a notebook."""
+"""Read rows, cut folds, decode images and make batches. Works without the rest of kcomp, in a notebook too."""
 
 from kcomp.data.batches import Batches
 from kcomp.data.datasets import read_tfds
 from kcomp.data.images import Images
 from kcomp.data.pseudo import with_pseudo
+from kcomp.data.readers import read_csv, read_folders, read_images, read_test, sklearn_digits
 from kcomp.data.splits import folds, holdout, split, stratified_folds
-from kcomp.data.tables import Table, read_csv, read_folders, read_images, read_test, sklearn_digits
+from kcomp.data.tables import Table
 
 __all__ = [
     "Batches",

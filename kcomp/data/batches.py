@@ -1,4 +1,7 @@
-"""Batches of float32 images in 0..255, loaded ahead by threads; every draw is keyed by seed, epoch and row."""
+"""Batches of float32 images in 0..255, loaded in advance by threads.
+
+Every random draw is keyed by seed, epoch and image id.
+"""
 
 import copy
 import os
@@ -19,30 +22,45 @@ Batch = dict[str, np.ndarray]
 
 
 class Transform(Protocol):
-    """What is used of an albumentations.Compose."""
+    """The part of albumentations.Compose that `Batches` uses."""
 
     def set_random_seed(self, seed: int) -> None: ...
     def __call__(self, *, image: np.ndarray) -> dict[str, Any]: ...
 
 
 class Batches:
-    """The batches of a table, the same on every backend, for any number of workers.
+    """Make the batches of a table: the same on every backend, for any number of threads.
 
-    table:       the rows.
-    image_size:  height and width of every image of a batch, in pixels.
-    batch_size:  rows a batch. Training drops the rows left over at an epoch's end (each epoch draws a new order);
-                 otherwise the last batch repeats its last row, so that every batch has one shape.
-    training:    draw a new order and new augmentations each epoch, and mix; else rows keep the table's order.
-    seed:        of every draw.
-    transform:   an albumentations.Compose (or None) that turns one uint8 image into image_size x image_size. It is
-                 seeded for each image, so it must not hold state of its own.
-    layers:      batch layers. One with a method `draw` (augment.MixUp ...) has its plan drawn here and is applied
-                 in training, on the device; any other Keras layer that takes {"images", "labels"} (KerasCV's) is
-                 applied here, to the assembled batch.
-    images:      how images are decoded and cached; by default stretched to image_size.
+    Args:
+        table: The rows; at least one.
+        image_size: Height and width of every image of a batch, in pixels.
+        batch_size: Rows per batch, from 1. Training drops the rows left over at the end of an epoch; each epoch draws
+            a new order. Otherwise the last batch repeats its last row, so that every batch has one shape.
+        training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
+            keep the order of the table.
+        seed: Seed of every draw.
+        transform: An albumentations.Compose that turns one uint8 image into image_size x image_size pixels, or None.
+            It is seeded for each image, so it must not hold state.
+        layers: Layers that change whole batches in training. Layers of `kcomp.augment` are planned here and applied
+            on the device; they come last. Other Keras layers that take a dict of `images` and `labels`, such as
+            KerasCV's, are applied here, to the assembled batch.
+        images: How images are decoded and cached; None stretches them to `image_size`.
+
+    Raises:
+        ValueError: If the table is empty, `batch_size` is below 1, `transform` is not an albumentations.Compose, or
+            `layers` are in the wrong order.
+
+    Examples:
+        >>> from kcomp import data
+        >>> batches = data.Batches(data.sklearn_digits(), 32, batch_size=16, training=True, seed=0)
+        >>> len(batches)
+        112
+        >>> batch = batches[0]
+        >>> batch["images"].shape, batch["labels"].shape
+        ((16, 32, 32, 3), (16, 10))
     """
 
-    workers = min(8, os.cpu_count() or 1)
+    workers = min(8, os.cpu_count() or 1)  # threads
 
     def __init__(
         self,
@@ -60,14 +78,8 @@ class Batches:
             raise ValueError("batches need at least one row; the table is empty")
         if batch_size < 1:
             raise ValueError(f"the batch size must be at least 1; received {batch_size}")
-        if transform is not None and not (callable(transform) and hasattr(transform, "set_random_seed")):
-            raise ValueError(f"transform must be an albumentations.Compose, or None; received {transform!r}")
-        planned = [hasattr(layer, "draw") for layer in layers]
-        if planned != sorted(planned):
-            raise ValueError(
-                "layers that draw for themselves run before the step, those with a plan (augment.*) in it; list them "
-                f"in that order; received {[type(layer).__name__ for layer in layers]}"
-            )
+        check_transform(transform)
+        check_layer_order(layers)
         self.table, self.image_size, self.training, self.seed = table, image_size, training, seed
         self.shape: tuple[int, ...] = (image_size, image_size, 3)
         self.batch_size = min(batch_size, len(table)) if training else batch_size
@@ -80,43 +92,57 @@ class Batches:
         self._local = threading.local()
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Return the number of batches per epoch."""
         rows = len(self.table)
         return rows // self.batch_size if self.training else -(-rows // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
-        """Batch number `index` of epoch 0, to look at: `batches[0]["images"]`. IndexError beyond the last."""
+        """Return batch number `index` of epoch 0.
+
+        Raises:
+            IndexError: If the epoch has fewer batches.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"the batches of an epoch are 0 to {len(self) - 1}; received {index}")
         return self.load(0, index)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Positions of the rows of `epoch`, whole batches: the length is len(self) * batch_size."""
+        """Return the positions of the rows in the order of `epoch`, shape (len(self) * batch_size,)."""
         if self.training:
-            drawn = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.table))
-            return self._by_id[drawn][: len(self) * self.batch_size]
+            permutation = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.table))
+            return self._by_id[permutation][: len(self) * self.batch_size]
         rows = np.arange(len(self) * self.batch_size)
         return np.minimum(rows, len(self.table) - 1)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Image of the row at position `row` as uint8 (image_size, image_size, 3), augmented as `epoch` draws it."""
+        """Return the augmented image of one row, uint8 of shape (image_size, image_size, 3).
+
+        Args:
+            row: Position of the row in the table.
+            epoch: The epoch whose augmentation is drawn; not used outside of training.
+
+        Raises:
+            ValueError: If the image cannot be read, or the transform returns another shape.
+        """
         pixels = self.images.load(self._ids[row], self._sources[row])
         if self.transform is not None:
             pixels = self._augment(pixels, row, epoch)
         if pixels.shape != self.shape:
             raise ValueError(
-                f"an image must leave the transform with shape {self.shape}; row {self._ids[row]!r} has {pixels.shape}"
+                f"the transform must return images of shape {self.shape}; row {self._ids[row]!r} has {pixels.shape}"
             )
         return pixels
 
     def load(self, epoch: int, index: int) -> Batch:
-        """Batch number `index` of `epoch`: `images` float32 (batch, size, size, 3) in 0..255, `labels` float32
-        (batch, classes) where the table has them, and the plan of each layer that draws one.
+        """Return batch number `index` of `epoch`.
+
+        The batch has `images` float32 (batch_size, image_size, image_size, 3) in 0..255, `labels` float32
+        (batch_size, classes) if the table is labelled, and the plan of each layer that draws one.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
-        """The batch of the rows at these positions, drawn for `epoch` and as its update number `index`."""
+        """Return the batch of the rows at these positions, drawn as batch number `index` of `epoch`."""
         images = np.empty((len(rows), *self.shape), np.float32)
         for place, row in enumerate(rows):
             images[place] = self.image(int(row), epoch)
@@ -134,9 +160,12 @@ class Batches:
         return batch
 
     def epochs(self, first: int, count: int = 1) -> Generator[Batch, None, None]:
-        """Yield the batches of `count` epochs from number `first` on; threads stay `workers` + 1 batches ahead."""
-        wanted = ((epoch, index) for epoch in range(first, first + count) for index in range(len(self)))
-        yield from ahead(self.load, wanted, self.workers)
+        """Yield the batches of `count` epochs, starting with epoch number `first`.
+
+        Threads load up to `workers` + 1 batches in advance.
+        """
+        numbers = ((epoch, index) for epoch in range(first, first + count) for index in range(len(self)))
+        yield from ahead(self.load, numbers, self.workers)
 
     def _augment(self, pixels: np.ndarray, row: int, epoch: int) -> np.ndarray:
         if not hasattr(self._local, "transform"):  # a Compose holds its generator, so threads cannot share one
@@ -147,9 +176,27 @@ class Batches:
         return transform(image=pixels)["image"]
 
 
+def check_transform(transform: Any) -> None:
+    if transform is not None and not (callable(transform) and hasattr(transform, "set_random_seed")):
+        raise ValueError(f"transform must be an albumentations.Compose, or None; received {transform!r}")
+
+
+def check_layer_order(layers: Sequence[Any]) -> None:
+    """Raise ValueError if a layer that runs on the host follows one that runs on the device."""
+    planned = [hasattr(layer, "draw") for layer in layers]
+    if planned != sorted(planned):
+        raise ValueError(
+            "layers of kcomp.augment must come after all other layers, which are applied before the training step; "
+            f"received {[type(layer).__name__ for layer in layers]}"
+        )
+
+
 def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    """Yield load(*a) for each a, in order, computed by `workers` threads at most `workers` + 1 results ahead."""
-    cv2.setNumThreads(0)  # our threads already fill the cores
+    """Yield load(*item) for each item of `arguments`, in order.
+
+    `workers` threads compute at most `workers` + 1 results in advance.
+    """
+    cv2.setNumThreads(0)  # the threads below already use every core
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
     waiting: deque[Future[Any]] = deque()
     try:
@@ -167,8 +214,8 @@ _host_layer = threading.Lock()
 
 
 def apply_on_host(layer: Any, batch: Batch, seed: int) -> Batch:
-    """Apply a Keras layer that draws for itself to a batch, outside the compiled step; `seed` fixes its draws."""
+    """Apply a Keras layer that draws random numbers itself to a batch, outside of the compiled step."""
     from kcomp.data.foreign_layers import call_seeded
 
-    with _host_layer:  # seeding is global, so one batch at a time
+    with _host_layer:  # the seeds are global, so only one thread may call a layer at a time
         return call_seeded(layer, batch, seed)

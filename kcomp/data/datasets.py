@@ -1,4 +1,4 @@
-"""Tables of TensorFlow Datasets, read without TensorFlow where their files are array records (or Parquet)."""
+"""Read TensorFlow Datasets as tables, without TensorFlow if their files are array records or Parquet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from kcomp.data.tables import Table
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The image of one record: called, it reads the record and returns encoded bytes or a uint8 array.
+    """Read the image of one record when called: encoded bytes or a uint8 array.
 
-    `origin` says which split of which preparation of a data set the records are, None where that is unknown.
+    `origin` names the data set's preparation and split; None if they are unknown.
     """
 
     source: Sequence[dict[str, Any]]
@@ -26,7 +26,7 @@ class StoredImage:
 
     @property
     def identity(self) -> str | None:
-        """What `Images` knows a decoded image by."""
+        """The key by which `Images` caches the decoded image; None turns caching off."""
         return None if self.origin is None else f"{self.origin} {self.feature} {self.position}"
 
     def __call__(self) -> bytes | np.ndarray:
@@ -42,37 +42,73 @@ def read_tfds(
     image_id: str | None = None,
     data_dir: str | Path | None = None,
 ) -> Table:
-    """Read a split of a prepared TensorFlow data set; pixels are read and decoded later, batch by batch.
+    """Read a split of a prepared TensorFlow data set.
 
-    `name` and `split` are those of `tfds.data_source`, such as "beans:0.1.0" and "train[:80%]"; `data_dir` is where
-    the data set was prepared, by default TFDS's own folder. `image` names an Image or a uint8 Tensor feature, `label` a
-    ClassLabel feature (all its names are the classes, sorted) or is None for unlabelled rows, and `image_id` a text
-    or integer feature; without one ids are "train-000000" and so on, in the order of the records. Labels and ids are
-    taken in one pass over the split. Raises ModuleNotFoundError without the extra kcomp[tfds], FileNotFoundError
-    where the data set is not prepared, and ValueError for a name, split, feature or file format that does not serve.
+    Labels and ids are read in one pass. Pixels are read and decoded later, batch by batch.
+
+    Args:
+        name: A data set of `tfds.data_source`, such as "beans:0.1.0".
+        split: A split of `tfds.data_source`, such as "train[:80%]".
+        image: An Image feature, or a uint8 Tensor feature.
+        label: A ClassLabel feature; the classes are all its names, sorted. None for unlabelled rows.
+        image_id: A text or integer feature. None makes the ids "train-000000" and so on, in record order.
+        data_dir: The folder in which the data set was prepared; None for TFDS's default folder.
+
+    Returns:
+        The rows in record order.
+
+    Raises:
+        ModuleNotFoundError: If the extra kcomp[tfds] is not installed.
+        FileNotFoundError: If the data set is not prepared.
+        ValueError: If there is no such data set, split or feature, or only TensorFlow reads its file format.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import tensorflow_datasets as tfds
+        >>> from kcomp import data
+        >>> class Dots(tfds.core.GeneratorBasedBuilder):
+        ...     VERSION = tfds.core.Version("1.0.0")
+        ...     def _info(self):
+        ...         features = {"image": tfds.features.Tensor(shape=(8, 8, 3), dtype=np.uint8),
+        ...                     "label": tfds.features.ClassLabel(names=["dark", "light"])}
+        ...         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+        ...     def _split_generators(self, download_manager):
+        ...         return {"train": self._generate_examples()}
+        ...     def _generate_examples(self):
+        ...         yield 0, {"image": np.zeros((8, 8, 3), np.uint8), "label": "dark"}
+        ...         yield 1, {"image": np.full((8, 8, 3), 255, np.uint8), "label": "light"}
+        >>> folder = tempfile.mkdtemp()
+        >>> Dots(data_dir=folder, file_format="array_record").download_and_prepare()
+        Downloading and preparing dataset ...
+        >>> data.read_tfds("dots", "train", data_dir=folder).classes
+        ('dark', 'light')
     """
     tfds = import_tfds()
-    builder = prepared(tfds, name, data_dir)
+    builder = prepared_builder(tfds, name, data_dir)
     check_features(tfds, name, builder.info.features, image=image, label=label, image_id=image_id)
     source = open_split(tfds, name, builder, split)
     if not len(source):
         raise ValueError(f"the split {split!r} of {name} has no rows")
-    wanted = [feature for feature in (image_id, label) if feature is not None]
-    kept = [[record[feature] for feature in wanted] for record in source]
-    ids = [as_text(row[0]) for row in kept] if image_id else [f"{split}-{row:06d}" for row in range(len(source))]
+    features = [feature for feature in (image_id, label) if feature is not None]
+    values = [[record[feature] for feature in features] for record in source]
+    ids = [as_text(row[0]) for row in values] if image_id else [f"{split}-{row:06d}" for row in range(len(source))]
     frame = pd.DataFrame({"image_id": ids}, dtype=object)
     origin = origin_of(builder, split)
     frame["image"] = pd.Series([StoredImage(source, row, image, origin) for row in range(len(source))], dtype=object)
-    return Table(frame) if label is None else with_labels(frame, kept, builder.info.features[label].names)
+    if label is None:
+        return Table(frame)
+    return with_labels(frame, [int(row[-1]) for row in values], builder.info.features[label].names)
 
 
-def with_labels(frame: pd.DataFrame, kept: Sequence[Sequence[Any]], names: Sequence[str]) -> Table:
-    """A table whose labels are the last value of each kept row, a position in `names`; a class without rows stays."""
-    truth = np.array([int(row[-1]) for row in kept])
-    if (truth < 0).any():  # so TFDS marks the rows of a test split whose labels are secret
-        raise ValueError(f"{int((truth < 0).sum())} of {len(truth)} rows have no label; read them with label=None")
+def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str]) -> Table:
+    """Return a labelled table; each row's number is a position in `names`. Classes without rows are included."""
+    label_numbers = np.array(numbers)
+    missing = int((label_numbers < 0).sum())  # TFDS marks secret labels of a test split as -1
+    if missing:
+        raise ValueError(f"{missing} of {len(numbers)} rows have no label; read them with label=None")
     classes = tuple(sorted(names))
-    labels = pd.DataFrame({name: (truth == names.index(name)).astype(np.float32) for name in classes})
+    labels = pd.DataFrame({name: (label_numbers == names.index(name)).astype(np.float32) for name in classes})
     return Table(pd.concat([frame, labels], axis=1), classes)
 
 
@@ -87,11 +123,11 @@ def import_tfds() -> ModuleType:
     return tensorflow_datasets
 
 
-def prepared(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
-    """The builder of a data set whose files are there."""
+def prepared_builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
+    """Return the builder of a data set; FileNotFoundError if its files have not been prepared."""
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
-    except (ValueError, AssertionError) as error:  # the second for a version that is not there; a list of all follows
+    except (ValueError, AssertionError) as error:  # AssertionError for an unknown version
         where = data_dir or "TFDS's own folder"
         raise ValueError(f"there is no data set {name!r} in {where}: {str(error).splitlines()[0]}") from error
     if not builder.is_prepared():
@@ -100,8 +136,7 @@ def prepared(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
 
 
 def origin_of(builder: Any, split: str) -> str | None:
-    """A text that changes when a data set is prepared again, though its name, version and folder stay; None where its
-    files are not on this machine's disks."""
+    """Return a text that changes when the data set is prepared again; None if its files are not on a local disk."""
     try:
         status = Path(builder.data_dir, "dataset_info.json").stat()
     except OSError:
@@ -114,7 +149,7 @@ def how_to_prepare(name: str) -> str:
 
 
 def open_split(tfds: ModuleType, name: str, builder: Any, split: str) -> Sequence[dict[str, Any]]:
-    """The records of a split, with images left encoded."""
+    """Return the records of a split, with encoded images."""
     pictures = [key for key, feature in builder.info.features.items() if isinstance(feature, tfds.features.Image)]
     try:
         return builder.as_data_source(split, decoders={key: tfds.decode.SkipDecoding() for key in pictures})
@@ -133,13 +168,14 @@ def open_split(tfds: ModuleType, name: str, builder: Any, split: str) -> Sequenc
 def check_features(
     tfds: ModuleType, name: str, features: Any, *, image: str, label: str | None, image_id: str | None
 ) -> None:
-    for wanted in (image, label, image_id):
-        if wanted is not None and wanted not in features:
-            raise ValueError(f"{name} has no feature {wanted!r}; it has {sorted(features)}")
-    found = features[image]
-    pixels = isinstance(found, tfds.features.Tensor) and found.np_dtype == np.uint8 and len(found.shape) in (2, 3)
-    if not pixels and not isinstance(found, tfds.features.Image):
-        raise ValueError(f"`image` must name an Image or a uint8 Tensor feature; {image!r} of {name} is {found}")
+    for feature_name in (image, label, image_id):
+        if feature_name is not None and feature_name not in features:
+            raise ValueError(f"{name} has no feature {feature_name!r}; it has {sorted(features)}")
+    feature = features[image]
+    is_pixels = isinstance(feature, tfds.features.Tensor) and feature.np_dtype == np.uint8
+    is_pixels = is_pixels and len(feature.shape) in (2, 3)
+    if not is_pixels and not isinstance(feature, tfds.features.Image):
+        raise ValueError(f"`image` must name an Image or a uint8 Tensor feature; {image!r} of {name} is {feature}")
     if label is not None and not isinstance(features[label], tfds.features.ClassLabel):
         raise ValueError(f"`label` must name a ClassLabel feature; {label!r} of {name} is {features[label]}")
     if image_id is not None and features[image_id].shape != ():
@@ -149,5 +185,5 @@ def check_features(
 
 
 def as_text(value: Any) -> str:
-    """An id as TFDS gives it, bytes or a number."""
+    """Return an id, which TFDS stores as bytes or as a number, as text."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""Decoded images kept on disk for later epochs, folds, backends and runs; bounded, and never needed."""
+"""A bounded cache of decoded images on disk, shared by epochs, folds, backends and runs."""
 
 import contextlib
 import functools
@@ -16,20 +16,25 @@ import numpy as np
 from kcomp.system.files import replacing
 
 MAGIC = b"kcomp 1\n"
-HEADER = struct.Struct("<8sIIQ")  # magic, height, width, the sum of the content as 64-bit words
-RECENT = 3600.0  # seconds; a use is noted at most so often, and what was used since is never removed for something new
+HEADER = struct.Struct("<8sIIQ")  # magic, height, width, checksum of the content
+RECENT = 3600.0  # seconds; how often a use is recorded, and how long a used file is safe from removal
 
 
 class DecodedImages:
-    """Files of uint8 RGB pixels by key, at most `limit` bytes of them in `folder`, and never more than half of what
-    the disk would have free without them.
+    """Store uint8 RGB pixels by key in a folder of bounded size.
 
-    A file's time of change is the time of its last use, to the hour. Where there is no room, files that had gone
-    unused for an hour when this process began make room, the oldest first; what is in use stays, which serves an epoch
-    in random order better than any eviction. Processes may share the folder: a file is whole or absent, and each
-    process counts anew what is there after every eighth of the limit it has written, so that many who fill it at
-    once may exceed the limit by an eighth each. Reading and writing never fail: what cannot be read is absent, and
-    where a file cannot be written, no more are, and a warning says so.
+    The folder never takes more than half of the disk space that would be free without it. A file's modification time
+    is the time of its last use, to the hour. When the folder is full, files that were unused for an hour when this
+    process began are removed, the oldest first. Files in use stay: in an epoch of random order, that gives more hits
+    than eviction.
+
+    Processes may share the folder. A file is complete or absent. Each process counts the folder again after it has
+    written an eighth of the limit, so several processes may exceed the limit by an eighth each. Reading and writing
+    never raise: an unreadable file counts as absent, and after a failed write the process warns and writes no more.
+
+    Args:
+        folder: The folder; made when needed.
+        limit: Largest size of the folder in bytes.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -37,12 +42,12 @@ class DecodedImages:
         self._cutoff = time.time() - RECENT
         self._lock = threading.Lock()
         self._used = self._bound = self._uncounted = 0
-        self._unused: list[tuple[float, str]] = []  # time of use and name of what may be removed, the oldest last
+        self._unused: list[tuple[float, str]] = []  # last use and name of removable files, the oldest last
         self._counted = False
         self._writing = True
 
     def get(self, key: str) -> np.ndarray | None:
-        """The pixels of shape (height, width, 3), read-only; None where there are none, or the file is damaged."""
+        """Return the pixels of shape (height, width, 3), read-only; None if the file is absent or damaged."""
         path = f"{self.folder}/{key}"
         try:
             with io.FileIO(path) as file:
@@ -56,7 +61,7 @@ class DecodedImages:
         return unpack(content)
 
     def put(self, key: str, pixels: np.ndarray) -> None:
-        """Keep contiguous uint8 pixels of shape (height, width, 3) where there is room for them."""
+        """Store contiguous uint8 pixels of shape (height, width, 3), if they fit."""
         if not self._writing:
             return
         content = pack(pixels)
@@ -64,12 +69,15 @@ class DecodedImages:
             with self._lock:
                 room = self._make_room(len(content))
             if room:
-                with replacing(self.folder / key, synced=False) as file:  # the sum tells what a power cut broke
+                with replacing(
+                    self.folder / key, synced=False
+                ) as file:  # the checksum detects a file that a power cut damaged
                     file.write(content)
         except OSError as error:
             self._stop(f"cannot be written ({error.strerror or error})")
 
     def _make_room(self, size: int) -> bool:
+        """Return whether `size` more bytes fit, after removing unused files."""
         if not self._counted or self._uncounted > self.limit // 8:
             self._count()
         self._remove_until(size)
@@ -84,7 +92,7 @@ class DecodedImages:
         return True
 
     def _count(self) -> None:
-        """Look at every file of the folder: 50,000 take some tenths of a second."""
+        """Add up the files of the folder, and list those that may be removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._used, self._unused = 0, []
         with os.scandir(self.folder) as entries:
@@ -99,7 +107,7 @@ class DecodedImages:
         self._counted, self._uncounted = True, 0
 
     def _remove_until(self, size: int) -> None:
-        """Remove unused files, the oldest first, until `size` bytes more have room."""
+        """Remove unused files, the oldest first, until `size` more bytes fit."""
         while self._unused and self._used + size > self._bound:
             self._remove(self._unused.pop()[1])
 
@@ -107,7 +115,7 @@ class DecodedImages:
         path = self.folder / name
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            if status.st_mtime < self._cutoff:  # else it has been used since it was counted
+            if status.st_mtime < self._cutoff:  # else it was used after the count
                 path.unlink()
                 self._used -= status.st_size
 
@@ -120,29 +128,29 @@ class DecodedImages:
 
 @functools.cache
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
-    """The process's one cache of a folder, so that training and held-out rows count its files once."""
+    """Return the cache of a folder; one per process, so that its files are counted once."""
     return DecodedImages(folder, limit)
 
 
 def pack(pixels: np.ndarray) -> bytes:
     content = pixels.tobytes()
     content += bytes(-len(content) % 8)
-    return HEADER.pack(MAGIC, *pixels.shape[:2], sum_of(content)) + content
+    return HEADER.pack(MAGIC, *pixels.shape[:2], checksum(content)) + content
 
 
 def unpack(content: bytes) -> np.ndarray | None:
-    """What `pack` packed, without a copy; None for anything else."""
+    """Return the pixels that `pack` packed, without a copy; None for other content."""
     if len(content) < HEADER.size:
         return None
     magic, height, width, expected = HEADER.unpack_from(content)
     size = height * width * 3
     if magic != MAGIC or len(content) != HEADER.size + size + -size % 8:
         return None
-    if sum_of(content, HEADER.size) != expected:
+    if checksum(content, HEADER.size) != expected:
         return None
     return np.frombuffer(content, np.uint8, size, HEADER.size).reshape(height, width, 3)
 
 
-def sum_of(content: bytes, start: int = 0) -> int:
-    """The sum modulo 2**64 of little-endian 64-bit words: a third of CRC-32's time for the damage that disks do."""
+def checksum(content: bytes, start: int = 0) -> int:
+    """Return the sum of the little-endian 64-bit words, modulo 2**64; faster than CRC-32."""
     return int(np.frombuffer(content, "<u8", offset=start).sum(dtype=np.uint64))

@@ -1,4 +1,4 @@
-"""Keras layers that draw for themselves (KerasCV's, or Keras's own), applied to a batch with their draws fixed."""
+"""Apply Keras layers that draw random numbers themselves (KerasCV's, Keras's own) to a batch with a fixed seed."""
 
 import contextlib
 import random
@@ -12,72 +12,86 @@ import numpy as np
 
 
 def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Apply `layer` in training mode to `images` float32 (N, H, W, 3) in 0..255 and `labels` float32 (N, classes).
+    """Apply a layer in training mode to a batch, with all its random draws fixed by `seed`.
 
-    The layer is given a dict of these two and must return one with both in their shapes, else ValueError. It computes
-    in float32 whatever the dtype policy; its values are its own business, so tell it the value range where it asks
-    for one. The result is float32 and depends on `seed` (from 0 up) alone, not on what was drawn before. KerasCV
-    computes with TensorFlow whatever the backend: the same pixels on both. Keras's own layers draw other numbers on
-    each backend.
+    Seeds the generators of the layer and its sublayers, TensorFlow's, Python's and NumPy's. Python's and NumPy's are
+    restored afterwards. PyTorch's global generator is left alone, because training draws its dropout from it at the
+    same time: give a layer that would use it, such as keras.layers.Dropout, a seed.
 
-    Seeded are the generators of the layer and of the layers in it, TensorFlow's, and those of Python and NumPy, which
-    are put back afterwards. PyTorch's is left alone, because training draws its dropout from it at the same time: a
-    layer that would share it, keras.layers.Dropout, needs a seed of its own. Only one thread may call at a time.
+    The layer computes in float32 under any dtype policy. Configure its value range where it takes one. KerasCV
+    computes with TensorFlow, so its pixels are the same on both backends; Keras's own layers draw other numbers on
+    each backend. Only one thread may call this function at a time.
+
+    Args:
+        layer: A Keras layer that takes and returns a dict of `images` and `labels`.
+        batch: `images` float32 (N, H, W, 3) in 0..255, and `labels` float32 (N, classes) unless unlabelled.
+        seed: A whole number from 0 up.
+
+    Returns:
+        The new `images` and `labels`, float32, in the shapes of the input.
+
+    Raises:
+        ValueError: If the layer does not take and return such a dict, or changes a shape.
     """
-    given: dict[str, np.ndarray] = {
+    inputs: dict[str, np.ndarray] = {
         name: np.array(batch[name], np.float32) for name in ("images", "labels") if name in batch
     }
-    with put_back(), ThreadPoolExecutor(1) as fresh:  # Keras's global generator is one a thread: here it is new
-        returned = fresh.submit(seed_and_call, layer, given, seed).result()
-    for name, values in given.items():
-        if returned[name].shape != values.shape:
+    # Keras's global generator is one per thread, so a new thread has a fresh one
+    with restored_global_seeds(), ThreadPoolExecutor(1) as thread:
+        outputs = thread.submit(seed_and_call, layer, inputs, seed).result()
+    for name, values in inputs.items():
+        if outputs[name].shape != values.shape:
             raise ValueError(
                 f"a batch layer must keep the shape of `{name}`, {values.shape}; "
-                f"{type(layer).__name__} returned {returned[name].shape}"
+                f"{type(layer).__name__} returned {outputs[name].shape}"
             )
-    return returned
+    return outputs
 
 
-def seed_and_call(layer: Any, given: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Seed everything the layer may draw from, and call it; `given` may be overwritten, for some Keras layers do."""
-    draws = np.random.default_rng(seed)
-    random.seed(int(draws.integers(2**31)))
-    np.random.seed(int(draws.integers(2**31)))
+def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Seed every generator the layer may use, and call it.
+
+    Some Keras layers overwrite their inputs, so `inputs` must be a copy.
+    """
+    seeds = np.random.default_rng(seed)
+    random.seed(int(seeds.integers(2**31)))
+    np.random.seed(int(seeds.integers(2**31)))
     if "tensorflow" in sys.modules:
-        sys.modules["tensorflow"].random.set_seed(int(draws.integers(2**31)))
-    for drawer in drawers(layer):  # far apart: on torch, neighbouring seeds give the same numbers one call later
-        reset(drawer, int(draws.integers(2**31)))
-    for part in layer._flatten_layers():
-        part.dtype_policy = "float32"  # made under a mixed policy, KerasCV's fail
+        sys.modules["tensorflow"].random.set_seed(int(seeds.integers(2**31)))
+    for seed_generator in seed_generators(layer):
+        # random seeds, because on PyTorch neighbouring seeds give the same numbers one call later
+        reset(seed_generator, int(seeds.integers(2**31)))
+    for sublayer in layer._flatten_layers():
+        sublayer.dtype_policy = "float32"  # KerasCV layers fail under a mixed policy
     try:
-        returned = layer(given, training=True)
+        outputs = layer(inputs, training=True)
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"{rule(layer)}; calling it failed: {error}") from error
-    if not isinstance(returned, Mapping) or not set(given) <= set(returned):
-        raise ValueError(f"{rule(layer)}; it returned {type(returned).__name__}")
-    return {name: keras.ops.convert_to_numpy(returned[name]).astype(np.float32) for name in given}
+        raise ValueError(f"{batch_layer_rule(layer)}; calling it failed: {error}") from error
+    if not isinstance(outputs, Mapping) or not set(inputs) <= set(outputs):
+        raise ValueError(f"{batch_layer_rule(layer)}; it returned {type(outputs).__name__}")
+    return {name: keras.ops.convert_to_numpy(outputs[name]).astype(np.float32) for name in inputs}
 
 
-def drawers(layer: Any) -> list[Any]:
-    """The generators of a layer and of the layers in it, each once: Keras's, and TensorFlow's, which KerasCV uses."""
-    found = {}
-    for part in layer._flatten_layers():
-        for value in (*part._seed_generators, *vars(part).values()):
+def seed_generators(layer: Any) -> list[Any]:
+    """Return each seed generator of a layer and its sublayers once: Keras's, and TensorFlow's, which KerasCV uses."""
+    by_identity = {}
+    for sublayer in layer._flatten_layers():
+        for value in (*sublayer._seed_generators, *vars(sublayer).values()):
             if isinstance(value, keras.random.SeedGenerator) or hasattr(value, "reset_from_seed"):
-                found[id(value)] = value
-    return list(found.values())
+                by_identity[id(value)] = value
+    return list(by_identity.values())
 
 
-def reset(drawer: Any, seed: int) -> None:
-    if isinstance(drawer, keras.random.SeedGenerator):
-        drawer.state.assign([seed, 0])
+def reset(seed_generator: Any, seed: int) -> None:
+    if isinstance(seed_generator, keras.random.SeedGenerator):
+        seed_generator.state.assign([seed, 0])
     else:
-        drawer.reset_from_seed(seed)
+        seed_generator.reset_from_seed(seed)
 
 
 @contextlib.contextmanager
-def put_back() -> Iterator[None]:
-    """Leave the global generators of Python and NumPy as they were."""
+def restored_global_seeds() -> Iterator[None]:
+    """Restore the global generators of Python and NumPy when the block ends."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
@@ -86,5 +100,5 @@ def put_back() -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def rule(layer: Any) -> str:
+def batch_layer_rule(layer: Any) -> str:
     return f"a batch layer must take and return a dict of `images` and `labels`; {type(layer).__name__} does not"

@@ -1,4 +1,4 @@
-"""Decode one image and resize it, once for all the runs that want it so."""
+"""Decode and resize one image."""
 
 import hashlib
 import io
@@ -17,25 +17,34 @@ from kcomp.system.cache import cache_folder
 
 FITS = ("stretch", "shorter", "crop")
 RESAMPLING = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-
-
 REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
-SMALL = 32 * 32  # pixels before resizing; so few are decoded within 0.1 ms of reading a file, so they get none
+SMALL = 32 * 32  # pixels before resizing; decoding so few is as fast as reading a cached file
 
 
 class Images:
-    """Decoded and resized images.
+    """Decode and resize images, and cache the result on disk for all runs.
 
-    size:        the side in pixels; None keeps an image as it is.
-    fit:         "stretch" (to size x size), "shorter" (the shorter side becomes `size`, the proportions stay) or "crop"
-                 (then the centre size x size is cut out).
-    resampling:  "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear" or "bicubic"
-                 (with antialiasing, as Pillow does it).
-    reduced:     decode a JPEG whose shorter side is at least 4, 8 or 16 times `size` at a half, a quarter or an eighth
-                 of its sides: about twice as fast, for pixels that differ by about 1 of 255 on average.
-    cache_bytes: bounds kcomp's folder of decoded images in the user's cache ($KCOMP_CACHE), which all runs share; 0
-                 leaves it alone. Kept are files, encoded bytes, and what a function with an attribute `identity`
-                 returns, a text that no two images share and that changes when the image does; arrays are not.
+    Args:
+        size: The target size in pixels, from 1; None keeps the size of each image.
+        fit: "stretch" resizes to size x size. "shorter" resizes the shorter side to `size` and keeps the proportions.
+            "crop" does the same, then cuts out the centre size x size.
+        resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
+            (with antialiasing, as in Pillow).
+        reduced: Whether to decode a JPEG whose shorter side is at least 4, 8 or 16 times `size` at a half, a quarter
+            or an eighth of its sides. Faster, with slightly different pixels.
+        cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs
+            share. 0 turns the cache off. Cached are files, encoded bytes, and results of functions that have an
+            attribute `identity`: a text that is unique to the image and changes with it. Arrays are not cached.
+
+    Raises:
+        ValueError: If an argument is not one of the allowed values.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import data
+        >>> images = data.Images(32, fit="crop", cache_bytes=0)
+        >>> images.load("leaf", np.zeros((48, 64, 3), np.uint8)).shape
+        (32, 32, 3)
     """
 
     def __init__(
@@ -60,19 +69,30 @@ class Images:
         self.settings = f"{cv2.__version__} {PIL.__version__} {size} {fit} {resampling} {reduced}"
 
     def load(self, image_id: str, image: Image) -> np.ndarray:
-        """Return the image as uint8 RGB of shape (height, width, 3), read-only; ValueError names id and file."""
+        """Decode and resize one image.
+
+        Args:
+            image_id: Id of the row; used in error messages only.
+            image: A path, encoded bytes, a uint8 array, or a function that returns bytes or an array.
+
+        Returns:
+            RGB pixels, uint8 of shape (height, width, 3), read-only.
+
+        Raises:
+            ValueError: If the image cannot be read; the message names the id and the file.
+        """
         try:
             identity = identity_of(image) if self._cache is not None else None
             if self._cache is None or identity is None:
                 return read_only(self.resize(self._decode(image)))
             key = hashlib.blake2b(f"{self.settings}\n{identity}".encode(), digest_size=16).hexdigest()
-            found = self._cache.get(key)
-            if found is None:
+            pixels = self._cache.get(key)
+            if pixels is None:
                 decoded = self._decode(image)
-                found = read_only(self.resize(decoded))
+                pixels = read_only(self.resize(decoded))
                 if decoded.shape[0] * decoded.shape[1] > SMALL:
-                    self._cache.put(key, found)
-            return found
+                    self._cache.put(key, pixels)
+            return pixels
         except (OSError, ValueError, cv2.error) as error:
             where = f" ({image})" if isinstance(image, str | Path) else ""
             raise ValueError(f"the image of row {image_id!r} cannot be read{where}: {error}") from error
@@ -81,7 +101,7 @@ class Images:
         return decode(image, self.size if self.reduced else None)
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
-        """Resize uint8 RGB pixels to this object's size and fit."""
+        """Resize RGB pixels, uint8 of shape (height, width, 3), to `size` with `fit` and `resampling`."""
         if self.size is None:
             return np.ascontiguousarray(pixels)
         height, width = pixels.shape[:2]
@@ -100,27 +120,37 @@ class Images:
 def resample(pixels: np.ndarray, height: int, width: int, resampling: str) -> np.ndarray:
     if pixels.shape[:2] == (height, width):
         return pixels.copy()
-    if resampling == "bicubic":  # OpenCV's does not antialias, and ImageNet accuracies are measured with Pillow's
+    if resampling == "bicubic":  # Pillow antialiases, OpenCV does not; ImageNet accuracies are measured with Pillow
         return np.asarray(PillowImage.fromarray(pixels).resize((width, height), PillowImage.Resampling.BICUBIC))
     return cv2.resize(pixels, (width, height), interpolation=RESAMPLING[resampling])
 
 
 def identity_of(image: Image) -> str | None:
-    """A text that no other image has, nor this one once it has changed; None where that cannot be known."""
+    """Return a text that is unique to the image and changes with it; None if there is no such text."""
     if isinstance(image, bytes):
         return f"bytes {hashlib.sha256(image).hexdigest()}"
     if isinstance(image, str | Path):
-        status = os.stat(image)  # noqa: PTH116  # a text needs no Path
+        status = os.stat(image)  # noqa: PTH116  # faster than Path
         return f"file {status.st_size} {status.st_mtime_ns} {os.path.abspath(image)}"  # noqa: PTH100
     return getattr(image, "identity", None)
 
 
 def decode(image: Image, size: int | None = None) -> np.ndarray:
-    """Return uint8 RGB pixels, upright as the EXIF orientation says; raises OSError or ValueError where it cannot.
+    """Decode an image and turn it upright, as its EXIF orientation says.
 
-    OpenCV decodes; what it refuses goes to Pillow, which knows more formats and says what is wrong with a file. With a
-    `size`, a large JPEG may come at a half, a quarter or an eighth of its sides (rounded up), the shorter one at least
-    twice `size`: nearer to it, resampling the rest of the way would blur.
+    OpenCV decodes. Pillow decodes what OpenCV cannot, and reports what is wrong with a file.
+
+    Args:
+        image: A path, encoded bytes, a uint8 array, or a function that returns bytes or an array.
+        size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its sides (rounded up). Its shorter
+            side stays at least twice `size`, because resizing from a smaller image would blur.
+
+    Returns:
+        RGB pixels, uint8 of shape (height, width, 3).
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the content is not an image.
     """
     if callable(image):
         image = image()
@@ -133,17 +163,19 @@ def decode(image: Image, size: int | None = None) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB if flag is None else flag)
     if pixels is None:
         return decode_with_pillow(encoded)
-    return pixels if flag is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # OpenCV reduces to BGR alone
+    return (
+        pixels if flag is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    )  # OpenCV decodes reduced images as BGR only
 
 
 def reduction(encoded: bytes, size: int) -> int | None:
-    """OpenCV's flag for the smallest decoding whose shorter side is at least twice `size`; None for the full one."""
+    """Return OpenCV's flag for the smallest decoding whose shorter side is at least twice `size`, or None."""
     sides = jpeg_sides(encoded)
     return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)
 
 
 def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
-    """Height and width from a JPEG's frame header (ITU-T T.81, B.2.2); None where there is none. Takes microseconds."""
+    """Return height and width from a JPEG's frame header (ITU-T T.81, B.2.2); None if there is none."""
     if encoded[:2] != b"\xff\xd8":
         return None
     place = 2
@@ -151,7 +183,7 @@ def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
         marker = encoded[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame; these three are tables
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; the three are tables
             return int.from_bytes(encoded[place + 5 : place + 7]), int.from_bytes(encoded[place + 7 : place + 9])
         else:
             place += 2 + int.from_bytes(encoded[place + 2 : place + 4])
@@ -164,12 +196,12 @@ def decode_with_pillow(encoded: bytes) -> np.ndarray:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except UnidentifiedImageError:
         raise ValueError("not an image in a known format") from None
-    except SyntaxError as error:  # Pillow raises it for broken PNG chunks
+    except SyntaxError as error:  # Pillow raises SyntaxError for broken PNG chunks
         raise ValueError(str(error)) from error
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
-    """Turn uint8 grey (H, W) or (H, W, 1), RGB, or RGBA pixels into RGB (H, W, 3)."""
+    """Convert uint8 grey (H, W) or (H, W, 1), RGB or RGBA pixels to RGB (H, W, 3)."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise ValueError(f"pixels must be uint8 of 2 or 3 dimensions; received {pixels.dtype} of shape {pixels.shape}")
     if pixels.ndim == 2:

@@ -1,4 +1,7 @@
-"""Which rows are held out: the fold is a column, and the same rows give the same folds on every machine."""
+"""Cut rows into folds.
+
+The fold of a row is a column of the table. The same rows get the same folds on every machine, in any row order.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,31 +14,110 @@ from kcomp.data.tables import Table
 
 
 def folds(table: Table, count: int, *, seed: int = 0) -> Table:
-    """Cut the rows into `count` folds of equal size, at random (`count` from 2 to the number of rows)."""
+    """Cut the rows into folds of equal size at random, with scikit-learn's KFold.
+
+    Args:
+        table: The rows, without pseudo-labels.
+        count: Number of folds, from 2 to the number of rows.
+        seed: Seed of the shuffle. Row order does not matter.
+
+    Returns:
+        The table with the column `fold`, 0 to count - 1.
+
+    Raises:
+        ValueError: If `count` is out of range.
+
+    Examples:
+        >>> from kcomp import data
+        >>> table = data.folds(data.sklearn_digits(), 3, seed=0)
+        >>> table.frame["fold"].value_counts().tolist()
+        [599, 599, 599]
+    """
     check_count(count, len(table))
-    return assign(table, KFold(count, shuffle=True, random_state=seed).split(np.empty(len(table))))
+    return assign_folds(table, KFold(count, shuffle=True, random_state=seed).split(np.empty(len(table))))
 
 
 def stratified_folds(table: Table, count: int, *, seed: int = 0) -> Table:
-    """Cut the rows into `count` folds with the classes in equal shares; soft labels count as their likeliest class."""
+    """Cut the rows into folds with equal shares of each class, with scikit-learn's StratifiedKFold.
+
+    A soft label counts as its most likely class.
+
+    Args:
+        table: Labelled rows, without pseudo-labels.
+        count: Number of folds, from 2 to the number of rows of the rarest class.
+        seed: Seed of the shuffle. Row order does not matter.
+
+    Returns:
+        The table with the column `fold`, 0 to count - 1.
+
+    Raises:
+        ValueError: If `count` is out of range, or the rows have no labels.
+
+    Examples:
+        >>> from kcomp import data
+        >>> table = data.stratified_folds(data.sklearn_digits(), 5, seed=0)
+        >>> training, held_out = data.split(table, fold=0)
+        >>> len(training), len(held_out)
+        (1437, 360)
+    """
     check_count(count, len(table))
-    truth = in_id_order(table).labels.argmax(1)
-    rare = [table.classes[c] for c in range(len(table.classes)) if 0 < (truth == c).sum() < count]
+    classes = sorted_by_id(table).labels.argmax(1)
+    sizes = np.bincount(classes, minlength=len(table.classes))
+    rare = [name for name, size in zip(table.classes, sizes, strict=True) if 0 < size < count]
     if rare:
         raise ValueError(f"every class needs at least as many rows as there are folds ({count}); too rare: {rare}")
-    return assign(table, StratifiedKFold(count, shuffle=True, random_state=seed).split(truth, truth))
+    return assign_folds(table, StratifiedKFold(count, shuffle=True, random_state=seed).split(classes, classes))
 
 
 def holdout(table: Table, fraction: float, *, seed: int = 0) -> Table:
-    """Hold out a stratified `fraction` (between 0 and 1) as fold 0; the other rows get -1 and are always trained on."""
+    """Hold out a stratified share of the rows as fold 0.
+
+    The other rows get fold -1 and are always trained on.
+
+    Args:
+        table: Labelled rows, without pseudo-labels.
+        fraction: Share of rows to hold out, between 0 and 1, both excluded.
+        seed: Seed of the shuffle. Row order does not matter.
+
+    Returns:
+        The table with the column `fold`, 0 or -1.
+
+    Raises:
+        ValueError: If `fraction` is out of range, or a class has too few rows.
+
+    Examples:
+        >>> from kcomp import data
+        >>> table = data.holdout(data.sklearn_digits(), 0.2, seed=0)
+        >>> training, held_out = data.split(table, fold=0)
+        >>> len(held_out)
+        360
+    """
     if not 0 < fraction < 1:
         raise ValueError(f"the held-out fraction must lie between 0 and 1; received {fraction}")
-    truth = in_id_order(table).labels.argmax(1)
-    return assign(table, StratifiedShuffleSplit(1, test_size=fraction, random_state=seed).split(truth, truth))
+    classes = sorted_by_id(table).labels.argmax(1)
+    splitter = StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+    return assign_folds(table, splitter.split(classes, classes))
 
 
 def split(table: Table, fold: int) -> tuple[Table, Table]:
-    """Return the rows to train on, with the pseudo-labelled ones of `fold`, and the rows of `fold`, held out."""
+    """Split the rows into those to train on and those of one fold.
+
+    Args:
+        table: Rows with folds.
+        fold: Number of the fold to hold out.
+
+    Returns:
+        The training rows, followed by the pseudo-labelled rows of this fold, and the held-out rows.
+
+    Raises:
+        ValueError: If the table has no folds, or no such fold.
+
+    Examples:
+        >>> from kcomp import data
+        >>> training, held_out = data.split(data.folds(data.sklearn_digits(), 3), fold=2)
+        >>> len(training), len(held_out)
+        (1198, 599)
+    """
     check_fold(table, fold)
     held_out = table.frame["fold"].to_numpy() == fold
     labelled, pseudo = replace(table, pseudo=None), table.pseudo_of(fold)
@@ -47,7 +129,7 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
 
 
 def check_fold(table: Table, fold: int) -> None:
-    """Raise ValueError unless the table has folds and `fold` is one of them."""
+    """Raise ValueError unless `fold` is a fold of the table."""
     if "fold" not in table.frame:
         raise ValueError("the table has no folds; end the recipe's table function with data.stratified_folds(...)")
     allowed = fold_numbers(table)
@@ -56,21 +138,25 @@ def check_fold(table: Table, fold: int) -> None:
 
 
 def fold_numbers(table: Table) -> list[int]:
-    """The folds that can be held out, ascending."""
+    """Return the folds that can be held out, ascending."""
     return sorted(int(number) for number in set(table.frame["fold"]) if number >= 0)
 
 
-def in_id_order(table: Table) -> Table:
+def sorted_by_id(table: Table) -> Table:
     ids = table.ids
     return table.rows(np.array(sorted(range(len(ids)), key=ids.__getitem__)))
 
 
-def assign(table: Table, parts: Iterator[tuple[np.ndarray, np.ndarray]]) -> Table:
-    """Write the fold column; `parts` counts rows in the order of their ids, so the file's order cannot matter."""
+def assign_folds(table: Table, splits: Iterator[tuple[np.ndarray, np.ndarray]]) -> Table:
+    """Return the table with a fold column.
+
+    `splits` holds the positions of training and held-out rows, counted in the order of the sorted ids. Row order
+    therefore cannot change the folds.
+    """
     if table.pseudo is not None:
         raise ValueError("pseudo-labels belong to the folds they were made for; cut the folds first, then add them")
     numbers = np.full(len(table), -1)
-    for number, (_, held_out) in enumerate(parts):
+    for number, (_, held_out) in enumerate(splits):
         numbers[held_out] = number
     by_id = dict(zip(sorted(table.ids), numbers.tolist(), strict=True))
     return replace(table, frame=table.frame.assign(fold=[by_id[image_id] for image_id in table.ids]))

@@ -1,1 +1,1 @@
-"""Scores by name, with their intervals and tests."""
+"""Scores of class probabilities, their confidence intervals and significance tests."""

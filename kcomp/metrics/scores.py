@@ -1,4 +1,4 @@
-"""Scores of class probabilities; scikit-learn does the arithmetic."""
+"""Compute the scores of class probabilities with scikit-learn."""
 
 import warnings
 
@@ -9,28 +9,44 @@ NAMES = ("accuracy", "log_loss", "macro_f1", "roc_auc")
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return every score in `NAMES`.
+    """Compute every score in `NAMES`.
 
-    `labels` and `probabilities` have shape (rows, classes); a label row is one-hot or soft and sums to 1.
-    Accuracy, macro F1 and ROC AUC take the most likely class of a soft label. `roc_auc` is the mean over the
-    columns in which both a positive and a negative occur, and NaN where there is none (Plant Pathology 2020).
-    `log_loss` is in nats.
+    Accuracy, macro F1 and ROC AUC use the most likely class of a soft label.
+
+    Args:
+        labels: Shape (rows, classes). Each row is one-hot or soft and sums to 1.
+        probabilities: Shape (rows, classes).
+
+    Returns:
+        The scores by name. `log_loss` is in nats. `roc_auc` is the mean over the classes that have both positive and
+        negative rows, and NaN if there is no such class.
+
+    Raises:
+        ValueError: If the shapes differ, there is no row, or a number is NaN or infinite.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.metrics import scores
+        >>> labels = np.array([[1, 0], [0, 1]])
+        >>> values = scores.score(labels, np.array([[0.9, 0.1], [0.2, 0.8]]))
+        >>> values["accuracy"], round(values["log_loss"], 3)
+        (1.0, 0.164)
     """
     labels, probabilities = np.asarray(labels, np.float64), np.asarray(probabilities, np.float64)
-    from sklearn import metrics  # 2 s, which what only compares rows need not wait for
+    from sklearn import metrics  # imported here because the import takes about 2 s
 
     check(labels, probabilities)
-    truth, guess = labels.argmax(1), probabilities.argmax(1)
+    true_classes, predicted_classes = labels.argmax(1), probabilities.argmax(1)
     return {
-        "accuracy": float(metrics.accuracy_score(truth, guess)),
+        "accuracy": float(metrics.accuracy_score(true_classes, predicted_classes)),
         "log_loss": cross_entropy(labels, probabilities),
-        "macro_f1": float(metrics.f1_score(truth, guess, average="macro", zero_division=0.0)),
-        "roc_auc": mean_column_auc(truth, probabilities),
+        "macro_f1": float(metrics.f1_score(true_classes, predicted_classes, average="macro", zero_division=0.0)),
+        "roc_auc": mean_column_auc(true_classes, probabilities),
     }
 
 
 def check(labels: np.ndarray, probabilities: np.ndarray) -> None:
-    """Raise ValueError unless both have one shape (rows, classes), at least one row and only finite numbers."""
+    """Raise ValueError unless both arrays are finite and share one shape (rows, classes) with at least one row."""
     if labels.shape != probabilities.shape or labels.ndim != 2 or not len(labels):
         raise ValueError(
             "labels and probabilities must share one shape (rows, classes) with at least one row; "
@@ -41,31 +57,45 @@ def check(labels: np.ndarray, probabilities: np.ndarray) -> None:
 
 
 def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean of -sum(label * log(probability)) in nats; equals scikit-learn's log_loss for one-hot labels."""
+    """Return the mean of -sum(label * log(probability)) in nats.
+
+    For one-hot labels it equals scikit-learn's log_loss.
+    """
     return float(row_entropies(labels, probabilities).mean())
 
 
 def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """For each row (rows,) -sum(label * log(probability)) in nats, clipped as scikit-learn clips float64."""
+    """Return -sum(label * log(probability)) of each row, in nats, with shape (rows,).
+
+    Probabilities are clipped to the float64 epsilon, as in scikit-learn, and each row is divided by its sum.
+    """
     clipped = np.clip(np.asarray(probabilities, np.float64), np.finfo(np.float64).eps, 1.0)
     return -(labels * np.log(clipped / clipped.sum(1, keepdims=True))).sum(1)
 
 
-def mean_column_auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean ROC AUC of each class against the rest; columns without both kinds of row are left out."""
+def mean_column_auc(true_classes: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean ROC AUC of each class against the rest.
+
+    Classes without a positive or without a negative row are skipped; NaN if none remains.
+    """
     from sklearn import metrics
     from sklearn.exceptions import UndefinedMetricWarning
 
-    present = [c for c in range(probabilities.shape[1]) if 0 < (truth == c).sum() < len(truth)]
-    if not present:
+    columns = range(probabilities.shape[1])
+    scored = [column for column in columns if 0 < (true_classes == column).sum() < len(true_classes)]
+    if not scored:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UndefinedMetricWarning)
-        return float(np.mean([metrics.roc_auc_score(truth == c, probabilities[:, c]) for c in present]))
+        values = [metrics.roc_auc_score(true_classes == column, probabilities[:, column]) for column in scored]
+    return float(np.mean(values))
 
 
 def better(name: str, new: float, old: float | None) -> bool:
-    """Whether `new` beats `old` on the score `name`; anything finite beats None, NaN beats nothing."""
+    """Return whether `new` is a better value of the score `name` than `old`.
+
+    Every number is better than None and NaN; NaN is never better.
+    """
     if np.isnan(new):
         return False
     if old is None or np.isnan(old):

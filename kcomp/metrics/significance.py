@@ -1,4 +1,4 @@
-"""Whether two models' predictions of the same rows differ by more than chance: an interval and a test. No Keras."""
+"""Test whether two models' predictions of the same rows differ by more than chance."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,15 @@ from scipy import special
 
 from kcomp.metrics import scores
 
-RESAMPLES = 10_000, 2_000  # for few rows, for many
-NUMBERS = 2 * 10**7  # drawn at most, where that is more than the smaller number of resamples
+MAX_RESAMPLES = 10_000  # with few rows
+MIN_RESAMPLES = 2_000  # with many rows
+MAX_DRAWS = 2 * 10**7  # rows drawn over all resamples; MIN_RESAMPLES takes precedence
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference over `rows` rows, and the bounds between which the bootstrap puts it at level 0.95."""
+    """A mean difference over `rows` rows and its confidence interval at level 0.95."""
 
     mean: float
     low: float
@@ -27,42 +28,76 @@ class Interval:
 
 
 def row_values(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """For each row its `accuracy` (0 or 1) and its `log_loss` in nats: their means are kcomp.metrics.scores' scores.
+    """Return the accuracy (0 or 1) and the log loss (nats) of each row.
 
-    Both arguments have shape (rows, classes).
+    Their means are the scores of the same names in `kcomp.metrics.scores`.
+
+    Args:
+        labels: Shape (rows, classes).
+        probabilities: Shape (rows, classes).
+
+    Returns:
+        Arrays of shape (rows,) named "accuracy" and "log_loss".
     """
-    right = labels.argmax(1) == probabilities.argmax(1)
-    return {"accuracy": right.astype(np.float64), "log_loss": scores.row_entropies(labels, probabilities)}
+    correct = labels.argmax(1) == probabilities.argmax(1)
+    return {"accuracy": correct.astype(np.float64), "log_loss": scores.row_entropies(labels, probabilities)}
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
-    """The mean of first - second over rows (both of shape (rows,)), with a percentile bootstrap over rows.
+    """Estimate the mean of first - second with a percentile bootstrap over rows.
 
-    Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13. It covers the choice of rows, not the
-    noise of training: two seeds of one model differ as well. ValueError where there is no row.
+    The interval covers the choice of rows. It does not cover training noise: two seeds of one model also differ.
+
+    Args:
+        first: Values of the first model, shape (rows,).
+        second: Values of the second model on the same rows, shape (rows,).
+        seed: Seed of the resampling.
+
+    Returns:
+        The mean difference and its interval at level 0.95.
+
+    Raises:
+        ValueError: If the shapes differ or there is no row.
+
+    References:
+        Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13.
     """
     if first.shape != second.shape or first.ndim != 1 or not first.size:
-        raise ValueError(f"paired values must be two equal rows of numbers; received {first.shape} and {second.shape}")
+        raise ValueError(
+            "paired values must be two arrays of one shape (rows,) with at least one row; "
+            f"received {first.shape} and {second.shape}"
+        )
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    values, counts = np.unique(differences, return_counts=True)
-    draws = np.random.default_rng(seed)
-    if len(values) <= 8:  # accuracies differ by -1, 0 or 1: only how often each is drawn matters
-        drawn = draws.multinomial(len(differences), counts / len(differences), max(RESAMPLES))
-        means = drawn @ values / len(differences)
-    else:
-        size = max(1, 2**22 // len(differences))  # at most 32 MiB of numbers at once
-        resamples = min(max(NUMBERS // len(differences), min(RESAMPLES)), max(RESAMPLES))
-        parts = [min(size, resamples - start) for start in range(0, resamples, size)]
-        means = np.concatenate([draws.choice(differences, (part, len(differences))).mean(1) for part in parts])
+    means = resampled_means(differences, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(differences.mean()), float(low), float(high), len(differences))
 
 
-def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """McNemar's exact test on two rows of "was right" (rows,): (only the first right, only the second, p).
+def resampled_means(differences: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the means of bootstrap resamples of `differences`, shape (resamples,)."""
+    rows = len(differences)
+    values, counts = np.unique(differences, return_counts=True)
+    if len(values) <= 8:  # accuracies differ by -1, 0 or 1, so drawing how often each value occurs is enough
+        return random.multinomial(rows, counts / rows, MAX_RESAMPLES) @ values / rows
+    resamples = min(max(MAX_DRAWS // rows, MIN_RESAMPLES), MAX_RESAMPLES)
+    chunk = max(1, 2**22 // rows)  # resamples at a time, so that at most 32 MiB are held at once
+    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
+    return np.concatenate([random.choice(differences, (size, rows)).mean(1) for size in sizes])
 
-    p is the two-sided binomial probability of a split at least as uneven under equal error rates (McNemar 1947;
-    Dietterich 1998); 1 where they never differ.
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
+    """Run McNemar's exact test on the rows that two models classify correctly.
+
+    Args:
+        first: Whether the first model is correct, shape (rows,).
+        second: Whether the second model is correct, shape (rows,).
+
+    Returns:
+        The number of rows that only the first model classifies correctly, the number that only the second does, and
+        the two-sided binomial p-value. The p-value is 1 if the models never differ.
+
+    References:
+        McNemar 1947; Dietterich 1998.
     """
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
