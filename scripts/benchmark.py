@@ -84,7 +84,6 @@ def kcomp_loop(images, labels, backend, precision):
 
     from kcomp.engine.initial_weights import drawn_on_host
     from kcomp.engine.precision import use_precision
-    from kcomp.models import fast_layers
     from kcomp.prediction.forward import compile_forward
     from kcomp.training.mixed import Mixed
 
@@ -98,13 +97,11 @@ def kcomp_loop(images, labels, backend, precision):
 
     def train(count):
         batches = (({"images": images, "labels": labels},) for _ in range(count))
-        with fast_layers():
-            model.fit(batches, steps_per_epoch=count, verbose=0, shuffle=False)
+        model.fit(batches, steps_per_epoch=count, verbose=0, shuffle=False)
 
     def predict_batches(count):
-        with fast_layers():
-            for _ in range(count):
-                found = forward(images)
+        for _ in range(count):
+            found = forward(images)
         return found
 
     return train, predict_batches

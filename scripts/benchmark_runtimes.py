@@ -12,7 +12,6 @@ PyTorch's.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import platform
@@ -90,22 +89,18 @@ def forward_of(contestant, network, size, folder, threads):
 
 def compete(contestant, network, size, folder, threads, seconds):
     """The life of a contestant: get warm, write its probabilities, then time one turn for each line on its input."""
-    context = contextlib.nullcontext
-    if contestant.startswith("kcomp"):
-        from kcomp.fast.patches import fast_layers as context
-    with context():
-        images = np.load(folder / "images.npy")
-        forward = forward_of(contestant, network, size, folder, threads)
-        np.save(folder / f"{contestant}.npy", forward(images))
-        for _ in range(2):
+    images = np.load(folder / "images.npy")
+    forward = forward_of(contestant, network, size, folder, threads)
+    np.save(folder / f"{contestant}.npy", forward(images))
+    for _ in range(2):
+        forward(images)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        passes, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
             forward(images)
-        print("ready", flush=True)
-        for _ in sys.stdin:
-            passes, start = 0, time.perf_counter()
-            while time.perf_counter() - start < seconds:
-                forward(images)
-                passes += 1
-            print(passes * BATCH / (time.perf_counter() - start), flush=True)
+            passes += 1
+        print(passes * BATCH / (time.perf_counter() - start), flush=True)
 
 
 def start(contestant, network, size, folder, arguments):

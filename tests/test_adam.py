@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 CODE = """
     import keras, numpy as np, torch
-    from kcomp.fast.torch.adam import in_one_pass
+    from kcomp.fast.torch.adam import use_fused_update
 
     shapes = [(3, 3, 4, 8), (8,), (1, 1, 8, 5), (5,)]
     def path(make, fused, dtype="float32"):
@@ -19,7 +19,7 @@ CODE = """
         original = torch._fused_adam_
         torch._fused_adam_ = lambda *arguments, **options: calls.append(len(arguments[0])) or original(*arguments, **options)
         if fused:
-            in_one_pass(optimizer)
+            use_fused_update(optimizer)
         for number in range(7):
             gradients = [torch.tensor(draws.normal(0, 10.0 ** -number, shape), dtype=getattr(torch, dtype)) for shape in shapes]
             gradients[0] = gradients[0].permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)  # as a convolution's come
@@ -56,7 +56,7 @@ CODE = """
 """
 
 
-def test_adam_in_one_pass_is_keras_adam():
+def test_adam_use_fused_update_is_keras_adam():
     found = in_backend("torch", CODE)
     for name, (ours, plain, calls, _) in found.items():
         assert ours < max(1e-6, 2 * plain), name
@@ -72,7 +72,7 @@ def test_a_prediction_follows_weights_that_adam_changed():
         """
     import keras, numpy as np
     from kcomp.prediction.forward import compile_forward
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
     from kcomp.training.mixed import Mixed
 
     inputs = keras.Input((8, 8, 3))
@@ -81,7 +81,7 @@ def test_a_prediction_follows_weights_that_adam_changed():
     model.compile(keras.optimizers.Adam(0.1), keras.losses.CategoricalCrossentropy(from_logits=True), metrics=[])
     fused = model.optimizer._parallel_update_step
     batch = {"images": np.ones((4, 8, 8, 3), "float32"), "labels": np.eye(3, dtype="float32")[[0, 0, 0, 1]]}
-    with fast_layers():
+    with patched(True):
         forward = compile_forward(network)
         before = np.asarray(forward(batch["images"]))
         model.fit(((batch,) for _ in range(3)), steps_per_epoch=3, verbose=0, shuffle=False)
@@ -98,10 +98,10 @@ def test_states_given_from_outside_are_not_the_variables():
         "torch",
         """
 import keras, torch
-from kcomp.fast.torch.adam import in_one_pass
+from kcomp.fast.torch.adam import use_fused_update
 variable, optimizer = keras.Variable(torch.ones(3)), keras.optimizers.Adam(0.1)
 optimizer.build([variable])
-in_one_pass(optimizer)
+use_fused_update(optimizer)
 state = [one.value.clone() for one in optimizer.variables]
 [after], _ = optimizer.stateless_apply(state, [torch.ones(3)], [torch.ones(3)])
 give(after=after.tolist(), kept=variable.numpy().tolist(), moments=float(optimizer._momentums[0].numpy().max()))

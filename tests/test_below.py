@@ -5,11 +5,10 @@ import pytest
 from conftest import in_backend
 
 TOOLS = """
-import contextlib
 import keras, numpy as np
 from keras import layers
 from kcomp import augment, data, models
-from kcomp.fast.patches import fast_layers
+from kcomp.fast.install import patched
 from kcomp.training.frozen.cut import split_frozen
 from kcomp.engine.initial_weights import drawn_on_host
 from kcomp.training.frozen.forward import step_of
@@ -35,7 +34,7 @@ def network(rate=0.0, precision="float32"):
 def trained(made, trainable, layers, ahead):
     "Losses of some steps, and the weights after them; with all of it in the step, as Keras does it, or without."
     models.set_trainable(made, trainable)
-    with fast_layers() if ahead else contextlib.nullcontext():
+    with patched(ahead):
         weights = np.linspace(0.5, 2, 10, dtype="float32")
         model, prepare = step_of(made, layers, class_weights=weights) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
         model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -80,13 +79,13 @@ made = network(rate=0.5)
 models.set_trainable(made, "head")
 frozen, rest = split_frozen(made)
 batch = batches(mixing)[0]
-with fast_layers():
+with patched(True):
     model, prepare = step_of(made, mixing)
     one, two = prepare(batch), prepare(batch)
     mixed = mixing[0]({k: batch[k] for k in ("images", "labels")}, plan={k[2:]: v for k, v in batch.items() if k[:2] == "0."})
     mixed = mixing[1](mixed, plan={k[2:]: v for k, v in batch.items() if k[:2] == "1."})
 wanted = array(frozen(mixed["images"], training=False))
-with fast_layers():
+with patched(True):
     made.get_layer("norm").gamma.assign(np.full(8, 3.0))
     after = array(prepare(batch)["images"])
 later = array(frozen(mixed["images"], training=False))
@@ -146,7 +145,7 @@ noisy = Noisy(0.4)
 noisy.build()
 made = network()
 models.set_trainable(made, "head")
-with fast_layers():
+with patched(True):
     whole = step_of(made, [noisy])[0].network is made and step_of(made, [])[0].network is not made
 give(losses=losses, whole=whole, twice=[trained(network(), "head", [noisy], True)[0][-1][0] for _ in range(2)])
 """,
@@ -169,7 +168,7 @@ for rate in (0.0, 0.5):
     made = network(rate)
     norm = next(layer for layer in made.layers if isinstance(layer, layers.BatchNormalization) and layer.name != "norm")
     models.set_trainable(made, f"head|{norm.name}", train_batch_norm=True)
-    with fast_layers():
+    with patched(True):
         statistics.append(np.concatenate(estimate(made, [norm], used, layers=mixing)))
 give(off=float(np.abs(statistics[0] - statistics[1]).max()), moved=float(np.abs(statistics[0]).max()))
 """,

@@ -188,7 +188,7 @@ def normal(*shape, seed=0):
 
 def compare_with_numpy(layer, size, stride, padding, channels=6):
     """Return the relative error of a convolution layer inside the context, its outputs and all its gradients."""
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     images = normal(2, *size, channels)
     layer.build(images.shape)
@@ -199,7 +199,7 @@ def compare_with_numpy(layer, size, stride, padding, channels=6):
     elif layer.groups > 1:
         kernel = kernel[:, :, 0]
     cotangent = normal(*layer.compute_output_shape(images.shape), seed=1)
-    with fast_layers():
+    with patched(True):
         found = differentiate(layer, images, cotangent)
     expected = list(reference(images, kernel, stride, padding, cotangent))
     expected[0] = expected[0] + np.array(layer.bias)
@@ -225,7 +225,7 @@ def measure_convolutions():
 def measure_silu():
     import keras
 
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     if keras.backend.backend() != "jax":
         return
@@ -235,7 +235,7 @@ def measure_silu():
     slope = sigmoid * (1 + inputs * (1 - sigmoid))
     for dtype in ("float32", "bfloat16", "float16"):
         values = np.asarray(keras.ops.cast(inputs, dtype))
-        with fast_layers():
+        with patched(True):
             layer = keras.layers.Activation("silu", dtype=dtype)
             outputs, gradient = differentiate(layer, values, np.ones_like(values))
         assert outputs.dtype == gradient.dtype == values.dtype
@@ -253,16 +253,16 @@ def measure_blocks():
 
 def with_and_without(make, inputs, updates=1, **keywords):
     """Return [outputs, gradients, non-trainable variables] of equal layers, inside and outside the context."""
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     results = []
-    for context in (fast_layers, contextlib.nullcontext):
+    for on in (True, False):
         layer = make()
         layer.build(inputs.shape)
         for index, variable in enumerate(layer.variables):
             if np.issubdtype(np.dtype(variable.dtype), np.floating):
                 variable.assign(0.5 + np.abs(normal(*variable.shape, seed=index)))
-        with context():
+        with patched(on):
             for update in range(updates):
                 cotangent = normal(*layer.compute_output_shape(inputs.shape), seed=1)
                 arrays = differentiate(layer, inputs + np.float32(update), cotangent, **keywords)
@@ -287,10 +287,10 @@ def measure_normalisation():
         make = functools.partial(BatchNormalization, **options)
         yield f"normalisation {name}", difference(*with_and_without(make, inputs, updates=3, **keywords))
 
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     layer = BatchNormalization(momentum=0.5)
-    with fast_layers():
+    with patched(True):
         for batch in ((1.0, 3.0), (2.0, 6.0), (3.0, 9.0)):
             layer(np.reshape(np.float32(batch), (1, 1, 2, 1)), training=True)
     yield "moving statistics", [float(keras.ops.squeeze(v)) for v in (layer.moving_mean, layer.moving_variance)]
@@ -325,12 +325,12 @@ def small_network():
 def measure_model():
     import keras
 
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     images, labels = normal(8, 33, 32, 3), np.arange(8) % 3
     logits, gradients, losses = [], [], []
-    for context in (fast_layers, contextlib.nullcontext):
-        with context():
+    for on in (True, False):
+        with patched(on):
             model = small_network()
             logits.append([model.predict(images, verbose=0)])
             gradients.append(differentiate(model, images, normal(8, 3), training=True))
@@ -348,7 +348,7 @@ def measure_mixed():
     import keras
     from keras.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     layers = [
         make(dtype="mixed_bfloat16")
@@ -358,8 +358,8 @@ def measure_mixed():
     for layer in layers:
         layer.build(images.shape)
     results = []
-    for context in (fast_layers, contextlib.nullcontext):
-        with context():  # batch normalisation takes the batch's statistics, so the order does not matter
+    for on in (True, False):
+        with patched(on):  # batch normalisation takes the batch's statistics, so the order does not matter
             outputs = [
                 layer(images, **keywords) for layer, keywords in zip(layers, ({}, {}, {"training": True}), strict=True)
             ]
@@ -373,7 +373,7 @@ def calls_and_outputs(layer, inputs, keywords):
     """Return how often Keras's own `call` of a layer ran inside the context, and the outputs inside and outside."""
     import keras
 
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     own = next(
         c
@@ -382,7 +382,7 @@ def calls_and_outputs(layer, inputs, keywords):
         and c.__name__ in ("Conv2D", "DepthwiseConv2D", "BatchNormalization", "Activation")
     )
     outside = keras.ops.convert_to_numpy(layer(inputs, **keywords))
-    with mock.patch.object(own, "call", autospec=True, side_effect=own.call) as spy, fast_layers():
+    with mock.patch.object(own, "call", autospec=True, side_effect=own.call) as spy, patched(True):
         inside = keras.ops.convert_to_numpy(layer(inputs, **keywords))
     return spy.call_count, inside, outside
 
@@ -423,7 +423,7 @@ def measure_restored():
     import keras
     from keras.layers import Activation, BatchNormalization, Conv2D, DepthwiseConv2D
 
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     def now():
         classes = [Conv2D, DepthwiseConv2D, BatchNormalization]
@@ -431,14 +431,14 @@ def measure_restored():
         return [(c.call, vars(c).get("call")) for c in classes]
 
     before, found = now(), []
-    with fast_layers():
+    with patched(True):
         outer = now()
         found.append("changed" if all(a[0] is not b[0] for a, b in zip(outer, before, strict=True)) else "unchanged")
-        with fast_layers():
+        with patched(True):
             pass
         found.append("nested" if now() == outer else "lost")
     found.append("same" if now() == before else "other")
-    with contextlib.suppress(KeyError), fast_layers():
+    with contextlib.suppress(KeyError), patched(True):
         raise KeyError
     found.append("same after an exception" if now() == before else "other after an exception")
     yield "restored", found

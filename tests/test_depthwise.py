@@ -120,7 +120,7 @@ NETWORK = (
     import keras, numpy as np
     from keras import layers
     from kcomp.fast.torch import loop_arguments as loops_torch
-    from kcomp.models import fast_layers
+    from kcomp.fast.install import patched
     from kcomp.prediction.forward import compile_forward
 
     def network():
@@ -159,13 +159,12 @@ def test_a_network_learns_and_predicts_as_plain_keras_does():
         "torch",
         NETWORK
         + """
-    import contextlib
     code, called = loops_torch.loops("depthwise"), []
     run = code.run
     code.run = lambda loop, *arguments: called.append("correlate" if loop is code.correlate else "weights") or run(loop, *arguments)
-    fast, plain = step(fast_layers()), step(contextlib.nullcontext())
+    fast, plain = step(patched(True)), step(patched(False))
     loops_torch.loops = lambda name="silu": None
-    without = step(fast_layers())
+    without = step(patched(True))
     give(distance=[distance(fast, plain), distance(without, plain)], called=called)
 """,
     )

@@ -85,11 +85,11 @@ def test_outputs_statistics_and_gradients_are_right_to_the_last_digits():
 
 
 NETWORK = """
-    import contextlib, keras, numpy as np
+    import keras, numpy as np
     from keras import layers
     from kcomp.fast.torch import excitation as excitation_torch
     from kcomp.fast.straight import plan_of
-    from kcomp.models import fast_layers
+    from kcomp.fast.install import patched
 
     def network(kind=""):
         keras.utils.set_random_seed(0)
@@ -117,7 +117,7 @@ NETWORK = """
     excitation_torch.NormalisedExcitation.apply = lambda *given: called.append(1) or apply(*given)
 
     def distance(kind="", count=12):
-        (fast, weights), (plain, exact) = step(fast_layers(), kind, count), step(contextlib.nullcontext(), kind, count)
+        (fast, weights), (plain, exact) = step(patched(True), kind, count), step(patched(False), kind, count)
         return max(float(np.abs(np.array(fast) - plain).max()), float(np.abs(weights - exact).max()))
 """
 

@@ -88,10 +88,10 @@ def own_probabilities(run, backend):
         from pathlib import Path
         from kcomp.prediction import runs as inference; from kcomp.prediction.forward import softmax
         from kcomp.prediction.forward import compile_forward
-        from kcomp.fast.patches import fast_layers
+        from kcomp.fast.install import patched
         from kcomp.runs.folder import Run
         run = Run(Path(sys.argv[1]))
-        with fast_layers():
+        with patched(True):
             forward = compile_forward(inference.trained_network(run, run.recipe().recipe))
             give(**{{str(n): softmax(forward(test_export.images(n))).tolist() for n in test_export.SIZES}})
     """

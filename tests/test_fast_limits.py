@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 HEAD = """
     import keras, numpy as np, torch
     from keras import layers
-    from kcomp.models import fast_layers
+    from kcomp.fast.install import patched
     from kcomp.fast.torch.inference import inference_of
     far = lambda one, other: float(np.abs(np.asarray(one) - np.asarray(other)).max(initial=0.0) / (np.abs(np.asarray(other)).max(initial=0.0) + 1e-9))
     plain = lambda model, *inputs: keras.ops.convert_to_numpy(model(*inputs, training=False))
@@ -38,7 +38,7 @@ def test_exports_keep_their_free_sizes():
     wrapper = torch.nn.Module()
     wrapper.model = model
     wrapper.forward = lambda images: model(images, training=False)
-    with fast_layers(), torch.no_grad():
+    with patched(True), torch.no_grad():
         program = torch.export.export(wrapper, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
         errors["exported"] = far(program.module()(images), expected)
         traced = torch.jit.trace(wrapper, (images[:2],), check_trace=False)
@@ -46,13 +46,13 @@ def test_exports_keep_their_free_sizes():
     forward = inference_of(model)
     folded = torch.nn.Module()
     folded.forward = lambda images: forward(images)
-    with fast_layers(), torch.no_grad():
+    with patched(True), torch.no_grad():
         errors["before"] = far(forward(images), expected)
         for name in ("once", "twice"):
             errors[name] = far(torch.export.export(folded, (images,)).module()(images), expected)
         errors["after"] = far(forward(images), expected)
     free = squeezed(None, 1)  # what Keras pads before strides hangs on the size that was traced
-    with fast_layers(), torch.no_grad():
+    with patched(True), torch.no_grad():
         wrapper.model, wrapper.forward = free, lambda images: free(images, training=False)
         traced = torch.jit.trace(wrapper, (images[:2, :32, :32],), check_trace=False)
         errors["other size"] = far(traced(images), plain(free, images))
@@ -98,7 +98,7 @@ def test_keras_own_ways_to_call_layers():
     def same(model, *inputs, folded=False):
         inputs = inputs[0] if len(inputs) == 1 else list(inputs)
         expected = plain(model, inputs)
-        with fast_layers():
+        with patched(True):
             found = inference_of(model)(inputs) if folded else plain(model, inputs)
         return far(found, expected)
 
@@ -108,7 +108,7 @@ def test_keras_own_ways_to_call_layers():
     masked = np.where(np.arange(3)[:, None] == 1, 0, rows).astype("float32")
     model = keras.Model([first, second], layers.LSTM(2)(layers.Multiply()([layers.Masking()(first), second])))
     errors["masks"] = same(model, masked, rows)
-    with fast_layers():
+    with patched(True):
         product = layers.Multiply()([layers.Masking()(masked), rows + 1])
     errors["masked product"] = far(product, layers.Multiply()([layers.Masking()(masked), rows + 1]))
 
@@ -126,7 +126,7 @@ def test_keras_own_ways_to_call_layers():
         errors[f"scale {name}"] = same(keras.Model(inputs, layers.Rescaling(scale)(inputs)), images)
     gray = keras.Input((8, 8, 1))
     errors["wider"] = same(keras.Model(gray, layers.Rescaling([1.0, 2.0, 3.0])(gray)), images[..., :1])
-    with fast_layers():
+    with patched(True):
         errors["half"] = float(layers.Rescaling(0.5, dtype="float16", autocast=False)(images).dtype != torch.float16)
     keras.config.set_image_data_format("channels_first")
     errors["channels first"] = same(keras.Model(inputs, layers.Rescaling([1.0, 2, 3, 4, 5, 6, 7, 8])(inputs)), images)

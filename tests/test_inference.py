@@ -14,7 +14,7 @@ NETWORK = """
 import keras, numpy as np
 from keras import layers
 from kcomp.prediction.forward import compile_forward
-from kcomp.fast.patches import fast_layers
+from kcomp.fast.install import patched
 
 def network(activation="silu", seed=0):
     images = keras.Input((16, 16, 3))
@@ -55,14 +55,14 @@ def test_inference_is_keras_own_and_follows_the_weights(backend):
         + """
 model = network()
 plain = lambda: keras.ops.convert_to_numpy(model(images, training=False))
-with fast_layers():
+with patched(True):
     forward = compile_forward(model)
     first = forward(images)
     one = forward(images[:1])
 before = plain()
 model.layers[3].moving_variance.assign(model.layers[3].moving_variance * 3)
 model.trainable = False
-with fast_layers():
+with patched(True):
     second = forward(images)
 give(first=far(first, before), one=far(one, before[:1]), second=far(second, plain()), moved=far(before, plain()),
      dtype=str(first.dtype))
@@ -108,7 +108,7 @@ def step(fast):
     original = straight.Plan.run
     straight.Plan.run = lambda *arguments, **options: calls.append(1) or original(*arguments, **options)
     torch.manual_seed(0)
-    with fast_layers() if fast else __import__("contextlib").nullcontext():
+    with patched(fast):
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)(labels, model(images, training=True))
         loss.backward()
     straight.Plan.run = original
@@ -132,7 +132,7 @@ def test_mixed_precision_runs_straight_and_rounds_as_keras_does(policy):
         "torch",
         NETWORK.replace("layers.Dense(3)", 'layers.Dense(3, dtype="float32", name="logits")')
         + """
-import contextlib, torch
+import torch
 from kcomp.fast.straight import plan_of
 labels = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
 images = images / 255
@@ -144,7 +144,7 @@ def run(policy, fast):
     model.layers[[type(layer).__name__ for layer in model.layers].index("Dropout")].rate = 0.0
     for variable in model.trainable_variables:
         variable.assign(variable * 0.3)
-    with fast_layers() if fast else contextlib.nullcontext():
+    with patched(fast):
         logits = compile_forward(model)(images) if fast else keras.ops.convert_to_numpy(model(images, training=False))
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)(labels, model(images, training=True))
         loss.backward()
@@ -173,14 +173,14 @@ def test_what_needs_keras_own_call_gets_it():
         """
 import keras, numpy as np
 from keras import layers
-from kcomp.fast.patches import fast_layers
+from kcomp.fast.install import patched
 from kcomp.fast.torch.inference import inference_of
 from kcomp.fast.straight import plan_of
 
 def same(model, *values):
     values = list(values) if len(values) > 1 else values[0]
     plain = keras.ops.convert_to_numpy(model(values, training=False))
-    with fast_layers():
+    with patched(True):
         fast = keras.ops.convert_to_numpy(model(values, training=False))
     return bool((plain == fast).all()), plan_of(model) is not None
 
@@ -205,7 +205,7 @@ keras.config.set_dtype_policy("mixed_bfloat16")
 shifted = layers.Add()([layers.Conv2D(4, 3)(named), np.ones((1, 6, 6, 4), "float32")])
 constant = keras.Model(named, layers.Conv2D(4, 3)(shifted))
 pixels = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
-with fast_layers():
+with patched(True):
     constant = str(constant(pixels, training=True).dtype)
     small = keras.Model(one, layers.Dense(3)(layers.Dense(3)(one)))  # the second is called directly, without Keras's casts
     casts = [str(inference_of(small)(np.ones((2, 4), "float32")).dtype), plan_of(small).steps[1].direct]
@@ -220,7 +220,7 @@ for _ in range(2):
     others.append([float(np.abs(run(x).numpy() - keras.ops.convert_to_numpy(changed(x))).max()) for run in (forward, inference_of(changed))])
     changed.pop()
     changed.add(layers.Dense(5))
-with fast_layers():
+with patched(True):
     noisy = keras.ops.convert_to_numpy(nested(x, training=True)) - keras.ops.convert_to_numpy(nested(x, training=False))
 give(masked=same(masked, np.array([[1, 2, 0, 0]])), twofold=same(twofold, x, x), nested=same(nested, x),
      precision=same(with_dtype, x), training=bool(np.abs(noisy).max() >= 0.5),
@@ -263,12 +263,12 @@ for variable in model.variables:
         variable.assign(draws.uniform(0.2, 1.0, variable.shape))
 model.compile(keras.optimizers.SGD(0.1), "mse")
 plain = lambda: keras.ops.convert_to_numpy(model(images, training=False))
-with fast_layers():
+with patched(True):
     forward = compile_forward(model)
     first = forward(images)
 before = plain()
 model.train_on_batch(images, np.ones((5, 3), "float32"))
-with fast_layers():
+with patched(True):
     second = forward(images)
 give(first=far(first, before), second=far(second, plain()), moved=far(before, plain()))
 """,
@@ -290,7 +290,7 @@ class Scaled(type(network())):
 plain = network()
 scaled = Scaled(plain.inputs, plain.outputs)
 named = keras.Model(plain.input, {"logits": plain.output})
-with fast_layers():
+with patched(True):
     one, two = compile_forward(plain)(images), compile_forward(scaled)(images)
     names = list(named(images))
 keras.config.set_dtype_policy("mixed_bfloat16")
@@ -299,7 +299,7 @@ x = layers.Dense(64, dtype="float32")(inputs)
 model = keras.Model(inputs, layers.Dense(3, dtype="float32")(x))
 rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 exact = keras.ops.convert_to_numpy(model(rows, training=False))
-with fast_layers():
+with patched(True):
     fast = keras.ops.convert_to_numpy(model(rows, training=False))
 give(twice=far(two, 2 * one), names=names, plan=plan_of(scaled) is None, mixed=far(fast, exact))
 """,
@@ -316,7 +316,7 @@ def test_kernels_are_ordered_once_and_values_written_over_where_nothing_else_rea
 import keras, numpy as np, torch
 from keras import layers
 from kcomp.fast.torch import folding as folding_torch
-from kcomp.models import fast_layers
+from kcomp.fast.install import patched
 from kcomp.fast.torch.inference import folded, inference_of
 from kcomp.fast.straight import plan_of
 
@@ -348,7 +348,7 @@ def far(kind):
     plain, steps = keras.ops.convert_to_numpy(model(images, training=False)), folded(plan_of(model)).steps
     names = [type(step.operation).__name__ for step in steps]
     forward, errors = inference_of(model), []
-    with fast_layers():
+    with patched(True):
         for batch in (images, images, images[:1]):
             errors.append(np.abs(forward(batch).numpy() - plain[: len(batch)]).max() / np.abs(plain).max())
     return float(max(errors)), names.count("Overwriting")
@@ -377,7 +377,7 @@ from keras import layers
 from kcomp.fast.torch import folding as folding_torch
 from kcomp.fast.torch.inference import folded, inference_of
 from kcomp.fast.straight import plan_of
-from kcomp.models import fast_layers
+from kcomp.fast.install import patched
 
 def network(kind):
     keras.utils.set_random_seed(0)
@@ -416,7 +416,7 @@ def found_of(kind):
         for variable in model.weights:
             variable.assign(variable.value * 1.1)
         plain = keras.ops.convert_to_numpy(model(batch, training=False))
-        with fast_layers():
+        with patched(True):
             errors.append(float(np.abs(forward(batch).numpy() - plain).max() / np.abs(plain).max()))
     return max(errors), names.count("Excited"), list(calls)
 
@@ -438,7 +438,7 @@ def test_pixels_are_scaled_as_keras_scales_them():
 import keras, numpy as np
 from keras import layers
 from kcomp.fast.torch import pixels as pixels_torch
-from kcomp.models import fast_layers
+from kcomp.fast.install import patched
 from kcomp.fast.pairs import Standardised
 from kcomp.fast.straight import plan_of
 
@@ -449,7 +449,7 @@ def far(*scaling, shape=(5, 9, 11, 3)):
     model, images = keras.Model(inputs, x), np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
     plain = keras.ops.convert_to_numpy(model(images))
     before = len(passes)
-    with fast_layers():
+    with patched(True):
         fast = keras.ops.convert_to_numpy(model(images))
     joined = any(type(step.operation) is Standardised for step in plan_of(model).steps)
     return [float(np.abs(fast - plain).max() / np.abs(plain).max()), len(passes) - before, joined]

@@ -333,12 +333,12 @@ def test_settings_and_an_edit_of_kcomp_change_the_program():
         HEAD
         + """
     import jax
-    from kcomp.models import fast_layers
+    from kcomp.fast.install import patched
     import os
     seen = [programs.surroundings()]
     os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=false"
     seen.append(programs.surroundings())
-    with fast_layers():
+    with patched(True):
         seen.append(programs.surroundings())
     jax.config.update("jax_default_matmul_precision", "float32")
     seen.append(programs.surroundings())

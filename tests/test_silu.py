@@ -121,7 +121,7 @@ NETWORK = (
     import keras, numpy as np
     from keras import layers
     from kcomp.prediction.forward import compile_forward
-    from kcomp.fast.patches import fast_layers
+    from kcomp.fast.install import patched
 
     def network():
         keras.utils.set_random_seed(0)
@@ -138,7 +138,7 @@ NETWORK = (
 
     def step():
         model = network()
-        with fast_layers():
+        with patched(True):
             (model(images, training=True)[:, 0] * torch.arange(16.0).sin()).sum().backward()
             outputs = compile_forward(model)(images)
         return [*(v.value.grad.numpy() for v in model.trainable_variables), *(v.numpy() for v in model.non_trainable_variables), np.asarray(outputs)]
@@ -217,7 +217,7 @@ def test_networks_with_silu_are_exported_and_silu_traced():
 
     model, example = network(), torch.from_numpy(images)
     rows, values = torch.export.Dim("rows", min=1), torch.linspace(-4, 4, 1 << 17)
-    with torch.no_grad(), fast_layers():
+    with torch.no_grad(), patched(True):
         plain = model(images)
         exported = torch.export.export(Wrapped(model), (example[:2],), dynamic_shapes=({0: rows},)).module()(example)
     traced = torch.jit.trace(silu_torch.silu, values)(values)

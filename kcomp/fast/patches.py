@@ -1,189 +1,290 @@
-"""Convolutions and batch normalisation at the speed of the framework, below any channels_last Keras model.
+"""Every place where kcomp runs something else than Keras's own code, in one list.
 
-    with fast_layers():
-        model.fit(batches)          # EfficientNet, ConvNeXt, your own: the model does not know
-
-Keras 3.15 leaves much of a CPU's speed unused: on JAX a depthwise convolution runs as one small convolution a channel,
-on PyTorch every convolution copies its input to the other layout and back, and batch normalisation is a chain of passes
-over the activations. The context puts arithmetic with the same result under public layer classes, and on PyTorch a
-shorter way from layer to layer under functional models.
+`KCOMP_FAST=0` turns all of them off. kcomp.fast.install applies those that replace the `call` of a class; the others
+are applied where they are used, by the module that `replaces` names. scripts/ablate_fast.py measures each.
 """
 
-import contextlib
-import functools
-import importlib
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 
-from kcomp.fast.excitation import Excitation
-from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding_of, value_of
-from kcomp.fast.pairs import NormalisedSilu, PaddedConvolution, Standardised
-from kcomp.fast.straight import run_straight
+from kcomp.fast.expectations import (
+    ACTIVATION,
+    ADAM,
+    CONVOLUTIONS,
+    MERGING,
+    NORMALISATION,
+    POOLING,
+    RESCALING,
+    RESHAPE,
+    STRAIGHT,
+    TRAIN_STEP,
+    ZERO_PADDING,
+    Expected,
+)
+
+Calls = dict[Any, Callable[..., Any]]
 
 
-@contextlib.contextmanager
-def fast_layers() -> Iterator[None]:
-    """Replace `call` of Conv2D, DepthwiseConv2D, BatchNormalization, Activation and, on PyTorch,
-    GlobalAveragePooling2D, Reshape, Multiply, Add and Rescaling by faster ones while it lasts.
+@dataclass(frozen=True)
+class Patch:
+    """One fast path.
 
-    Weights, results (to rounding) and gradients stay the same; on exit, also by an exception, classes are as before.
-    Contexts may be nested, but not interleaved by threads: the classes change for the whole process.
-    The context must surround the first call: on JAX, Keras compiles `fit`, `evaluate` and `predict` when they first run
-    and again for a new batch shape; what was compiled inside stays fast outside, what was compiled outside stays slow
-    inside. On PyTorch, which is eager, it must surround every call.
-
-    Covered: these classes themselves (a subclass keeps its own arithmetic), channels_last, any float type (pooling and
-    rescaling: float32), padding "same" and "valid", no dilation. Anything else (masks, renorm, other groups, ...) runs
-    Keras's own `call`.
-        JAX on a CPU: depthwise convolutions (DepthwiseConv2D with depth_multiplier 1; Conv2D with as many groups as
-            channels and filters), 1x1 convolutions, batch normalisation that learns its statistics, Activation("silu").
-            All have reverse-mode gradients only: no `jax.jvp`. On a GPU or TPU nothing is replaced.
-        PyTorch on any device: these convolutions and all others with one group, batch normalisation in training and in
-            inference, what squeeze and excitation is made of, and the `call` of functional models
-            (kcomp.fast.straight). On a CPU, Rescaling, and loops of our own in the place of some of it.
+    name:     used in warnings and by the ablation.
+    replaces: what runs otherwise.
+    reason:   why the fast path exists.
+    backend:  "jax", "torch" or "any".
+    device:   "cpu", or "any" where it also runs on a GPU.
+    tested:   versions of Keras it was tested with.
+    expects:  what it relies on in Keras. Where one differs, the patch is left out with a warning.
+    calls:    makes {class: function of (layer, inputs, ...)} whose functions run in place of the class's `call`.
     """
-    with contextlib.ExitStack() as replaced:
-        for layer_class, accelerated in _accelerated_calls().items():
-            inherited = "call" not in vars(layer_class)
-            restore = (delattr, layer_class, "call") if inherited else (setattr, layer_class, "call", layer_class.call)
-            replaced.callback(*restore)
-            layer_class.call = _with_fallback(layer_class.call, accelerated)
-        yield
+
+    name: str
+    replaces: str
+    reason: str
+    backend: str
+    device: str = "cpu"
+    tested: str = "3.15.1"
+    expects: tuple[Expected, ...] = ()
+    calls: Callable[[], Calls] | None = None
 
 
-def fast_layers_are_on() -> bool:
-    """Whether the context is entered."""
-    return hasattr(keras.layers.Conv2D.call, "__wrapped__")
+def jax_convolution() -> Calls:
+    from kcomp.fast.calls import convolve
+    from kcomp.fast.jax import convolution as arithmetic
+
+    convolution = partial(convolve, arithmetic.depthwise, arithmetic.dense)
+    return {keras.layers.Conv2D: convolution, keras.layers.DepthwiseConv2D: convolution}
 
 
-def _with_fallback(original: Callable[..., Any], accelerated: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a `call` that runs `accelerated`, and `original` where that returns None."""
+def jax_normalisation() -> Calls:
+    from kcomp.fast.calls import normalise
+    from kcomp.fast.jax import convolution as arithmetic
 
-    @functools.wraps(original)  # Keras reads the signature to decide which arguments a layer gets
-    def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        outputs = accelerated(self, *arguments, **keywords)
-        return original(self, *arguments, **keywords) if outputs is None else outputs
-
-    return call
+    return {keras.layers.BatchNormalization: partial(normalise, arithmetic.normalise, arithmetic.move)}
 
 
-def _accelerated_calls() -> dict[Any, Callable[..., Any]]:
-    """Return {layer class: its faster call} for the backend that runs; empty where Keras's own need no help."""
-    if keras.backend.backend() == "torch":
-        from kcomp.fast.torch import convolution as arithmetic
-    elif keras.backend.backend() == "jax" and importlib.import_module("jax").default_backend() == "cpu":
-        from kcomp.fast.jax import convolution as arithmetic  # type: ignore[no-redef]
-    else:
-        return {}
-    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    calls: dict[Any, Callable[..., Any]] = dict.fromkeys(
-        convolutions, functools.partial(_convolve, arithmetic.depthwise, arithmetic.dense)
-    )
-    calls[keras.layers.BatchNormalization] = functools.partial(_normalise, arithmetic.normalise, arithmetic.move)
-    if hasattr(arithmetic, "silu"):
-        calls[keras.layers.Activation] = functools.partial(_activate, arithmetic.silu)
-    if keras.backend.backend() == "torch":
-        calls |= arithmetic.OTHERS
-        calls[importlib.import_module("keras.src.models.functional").Functional] = run_straight
-        calls[Standardised] = arithmetic.standardised
-        calls[NormalisedSilu] = functools.partial(_normalise_and_activate, arithmetic.normalised_silu, arithmetic.move)
-        calls[Excitation] = functools.partial(_normalise_and_excite, arithmetic.normalised_excited, arithmetic.move)
-        calls[PaddedConvolution] = functools.partial(_pad_and_convolve, arithmetic.depthwise, arithmetic.dense)
-    return calls
+def jax_silu() -> Calls:
+    from kcomp.fast.calls import activate
+    from kcomp.fast.jax.convolution import silu
+
+    return {keras.layers.Activation: partial(activate, silu)}
 
 
-def _activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
-    """Return what Activation's `call` returns for silu, or None for another activation; `silu` takes inputs alone."""
-    if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
-        return None
-    floats = keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype)
-    return silu(inputs) if floats else None
+def torch_convolution() -> Calls:
+    from kcomp.fast.calls import convolve
+    from kcomp.fast.torch import convolution as arithmetic
+
+    convolution = partial(convolve, arithmetic.depthwise, arithmetic.dense)
+    return {keras.layers.Conv2D: convolution, keras.layers.DepthwiseConv2D: convolution}
 
 
-def _convolve(
-    depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any, zeros: Any = ((0, 0), (0, 0))
-) -> Any:
-    """Return what a convolution layer's `call` returns for the inputs with so many zeros around them, ((top, bottom),
-    (left, right)), or None where neither `depthwise` nor `dense` covers it.
+def torch_padded_convolution() -> Calls:
+    from kcomp.fast.calls import pad_and_convolve
+    from kcomp.fast.pairs import PaddedConvolution
+    from kcomp.fast.torch import convolution as arithmetic
 
-    Both take images (N, H, W, C), a kernel, a bias (F,) or None, the strides and the padding in pixels ((top, bottom),
-    (left, right)); the kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
-    """
-    if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
-        return None
-    sides = tuple(size + sum(added) for size, added in zip(inputs.shape[1:3], zeros, strict=True))
-    if layer.padding == "valid" and any(map(operator.lt, sides, layer.kernel_size)):
-        return None
-    kernel, bias = value_of(layer.kernel), value_of(layer.bias)
-    if inputs.dtype != kernel.dtype:  # integers, or called past Keras's automatic casts
-        return None
-    padding = zeros if layer.padding == "valid" else padding_of(layer, inputs)
-    if is_depthwise(layer):
-        outputs = depthwise(inputs, kernel.reshape(*kernel.shape[:2], -1), bias, layer.strides, padding)
-    else:
-        outputs = dense(inputs, kernel, bias, layer.strides, padding)
-    return outputs if outputs is None or layer.activation is None else layer.activation(outputs)
+    return {PaddedConvolution: partial(pad_and_convolve, arithmetic.depthwise, arithmetic.dense)}
 
 
-def _pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], both: Any, inputs: Any) -> Any:
-    """Return what PaddedConvolution's `call` returns, or None."""
-    padding, convolution = both.layers
-    return _convolve(depthwise, dense, convolution, inputs, padding.padding)
+def torch_normalisation() -> Calls:
+    from kcomp.fast.calls import normalise
+    from kcomp.fast.torch import convolution as arithmetic
+
+    return {keras.layers.BatchNormalization: partial(normalise, arithmetic.normalise, arithmetic.move)}
 
 
-def _normalise(
-    normalise: Callable[..., Any],
-    move: Callable[..., Any],
-    layer: Any,
-    inputs: Any,
-    training: bool | None = None,
-    mask: Any = None,
-) -> Any:
-    """Return what BatchNormalization's `call` returns, or None where `normalise` does not cover it.
+def torch_silu() -> Calls:
+    from kcomp.fast.calls import activate
+    from kcomp.fast.torch.silu import silu
 
-    `normalise` takes inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon and
-    whether to use the batch's statistics. It returns None or the outputs and the batch's mean and variance (C,), the
-    variance divided by the count (biased, as Keras keeps it). `move` takes a moving average's variable, its value, what
-    it is to follow and its momentum.
-    """
-    if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
-        return None
-    if not keras.ops.is_tensor(inputs) or layer.axis not in (-1, len(inputs.shape) - 1):
-        return None
-    dtype = keras.backend.result_type(inputs.dtype, "float32")  # statistics in 16 bits would overflow
-    kept = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-    values = tuple(as_type(value_of(weight), dtype) for weight in kept)
-    learns = bool(training and layer.trainable)
-    result = normalise(as_type(inputs, dtype), *values, layer.epsilon, learns)
-    if result is None:
-        return None
-    (outputs, mean, variance), (_, _, moving_mean, moving_variance) = result, values
-    if learns:
-        move(layer.moving_mean, moving_mean, mean, layer.momentum)
-        move(layer.moving_variance, moving_variance, variance, layer.momentum)
-    return as_type(outputs, layer.compute_dtype)
+    return {keras.layers.Activation: partial(activate, silu)}
 
 
-def _normalise_and_activate(
-    normalise: Callable[..., Any], move: Callable[..., Any], both: Any, inputs: Any, training: bool | None = None
-) -> Any:
-    """Return what NormalisedSilu's `call` returns, or None; `normalise` and `move` as above."""
-    normalisation, activation = both.layers
-    still = activation.activation is keras.activations.silu  # it may have been set since
-    return _normalise(normalise, move, normalisation, inputs, training) if still else None
+def torch_normalised_silu() -> Calls:
+    from kcomp.fast.calls import normalise_and_activate
+    from kcomp.fast.pairs import NormalisedSilu
+    from kcomp.fast.torch.convolution import move
+    from kcomp.fast.torch.silu import normalised_silu
+
+    return {NormalisedSilu: partial(normalise_and_activate, normalised_silu, move)}
 
 
-def _normalise_and_excite(
-    normalise: Callable[..., Any], move: Callable[..., Any], whole: Any, inputs: Any, training: bool | None = None
-) -> Any:
-    """Return what Excitation's `call` returns, or None; `normalise` takes the weights of the two products first."""
-    if not whole.usual:
-        return None
-    first, second = (
-        (value_of(one.kernel)[0, 0].contiguous(), value_of(one.bias)) for one in (whole.first, whole.second)
-    )
-    normalisation, _ = whole.activated.layers
-    return _normalise(functools.partial(normalise, (*first, *second)), move, normalisation, inputs, training)
+def torch_excitation() -> Calls:
+    from kcomp.fast.calls import normalise_and_excite
+    from kcomp.fast.excitation import Excitation
+    from kcomp.fast.torch.convolution import move
+    from kcomp.fast.torch.excitation import normalised_excited
+
+    return {Excitation: partial(normalise_and_excite, normalised_excited, move)}
+
+
+def torch_squeeze() -> Calls:
+    from kcomp.fast.torch.squeeze import added, multiplied, pooled, reshaped
+
+    layers = keras.layers
+    return {
+        layers.GlobalAveragePooling2D: pooled,
+        layers.Reshape: reshaped,
+        layers.Multiply: multiplied,
+        layers.Add: added,
+    }
+
+
+def torch_pixels() -> Calls:
+    from kcomp.fast.pairs import Standardised
+    from kcomp.fast.torch.pixels import rescaled, standardised
+
+    return {keras.layers.Rescaling: rescaled, Standardised: standardised}
+
+
+def torch_straight() -> Calls:
+    from keras.src.models.functional import Functional
+
+    from kcomp.fast.straight import run_straight
+
+    return {Functional: run_straight}
+
+
+PATCHES = (
+    Patch(
+        "jax-convolution",
+        "Conv2D.call with a 1 x 1 kernel or one filter a channel, DepthwiseConv2D.call",
+        "XLA computes a depthwise convolution on a CPU as one small convolution a channel",
+        "jax",
+        expects=CONVOLUTIONS,
+        calls=jax_convolution,
+    ),
+    Patch(
+        "jax-normalisation",
+        "BatchNormalization.call while it learns its statistics",
+        "a gradient of two sums saves fewer arrays than the one that JAX derives",
+        "jax",
+        expects=(NORMALISATION,),
+        calls=jax_normalisation,
+    ),
+    Patch(
+        "jax-silu",
+        "Activation.call with silu",
+        "a gradient that computes the sigmoid again saves one array instead of three",
+        "jax",
+        expects=(ACTIVATION,),
+        calls=jax_silu,
+    ),
+    Patch(
+        "jax-program-store",
+        "Model.make_train_function in kcomp.training.mixed, jax.jit in kcomp.prediction.forward",
+        "an equal network in the next fold, seed or process is not traced again",
+        "jax",
+        device="any",
+        expects=TRAIN_STEP,
+    ),
+    Patch(
+        "jax-xla-settings",
+        "XLA's default settings, in kcomp.jax_programs.compile",
+        "wider vectors, and in prediction XLA's older matrix product",
+        "jax",
+    ),
+    Patch(
+        "torch-convolution",
+        "Conv2D.call, DepthwiseConv2D.call",
+        "Keras copies the images to another memory layout and back at each convolution",
+        "torch",
+        device="any",
+        expects=CONVOLUTIONS,
+        calls=torch_convolution,
+    ),
+    Patch(
+        "torch-padded-convolution",
+        "ZeroPadding2D.call and the convolution after it",
+        "the convolution adds the zeros itself, without a copy of the images",
+        "torch",
+        device="any",
+        expects=(*CONVOLUTIONS, ZERO_PADDING, *STRAIGHT),
+        calls=torch_padded_convolution,
+    ),
+    Patch(
+        "torch-normalisation",
+        "BatchNormalization.call",
+        "Keras makes ten passes over the images, PyTorch's own operation makes two",
+        "torch",
+        device="any",
+        expects=(NORMALISATION,),
+        calls=torch_normalisation,
+    ),
+    Patch(
+        "torch-silu",
+        "Activation.call with silu",
+        "PyTorch's exponential takes longer than the memory that it reads",
+        "torch",
+        expects=(ACTIVATION,),
+        calls=torch_silu,
+    ),
+    Patch(
+        "torch-normalised-silu",
+        "BatchNormalization.call and Activation.call with silu after it",
+        "two passes over the images forward and two backward, instead of three and four",
+        "torch",
+        expects=(NORMALISATION, ACTIVATION, *STRAIGHT),
+        calls=torch_normalised_silu,
+    ),
+    Patch(
+        "torch-excitation",
+        "batch normalisation, silu, and squeeze and excitation after them",
+        "an image stays in a core's cache from its averages to its product",
+        "torch",
+        expects=(*CONVOLUTIONS, NORMALISATION, ACTIVATION, POOLING, RESHAPE, *MERGING, *STRAIGHT),
+        calls=torch_excitation,
+    ),
+    Patch(
+        "torch-squeeze",
+        "GlobalAveragePooling2D.call, Reshape.call, Multiply.call, Add.call",
+        "Keras's checks take longer than the arithmetic, and both gradients of a product need one pass",
+        "torch",
+        device="any",
+        expects=(POOLING, RESHAPE, *MERGING),
+        calls=torch_squeeze,
+    ),
+    Patch(
+        "torch-pixels",
+        "Rescaling.call, and Normalization.call after it",
+        "one pass over the pixels instead of two or four",
+        "torch",
+        expects=(RESCALING,),
+        calls=torch_pixels,
+    ),
+    Patch(
+        "torch-straight",
+        "Functional.call",
+        "Keras's checks take half a millisecond for each call of a layer",
+        "torch",
+        device="any",
+        expects=STRAIGHT,
+        calls=torch_straight,
+    ),
+    Patch(
+        "torch-folding",
+        "the network's call in prediction, in kcomp.prediction.forward",
+        "a convolution takes in the layers around it, and its kernel is ordered once",
+        "torch",
+        device="any",
+        expects=(*CONVOLUTIONS, NORMALISATION, ACTIVATION, ZERO_PADDING, *MERGING, *STRAIGHT),
+    ),
+    Patch(
+        "torch-adam",
+        "Adam._parallel_update_step, in kcomp.fast.torch.adam",
+        "PyTorch's fused update makes one pass over the weights, Keras's makes a dozen",
+        "torch",
+        expects=(ADAM,),
+    ),
+    Patch(
+        "memory",
+        "glibc's allocator, in kcomp.system.memory",
+        "glibc returns large arrays to the system and fetches them again at each step",
+        "any",
+    ),
+)

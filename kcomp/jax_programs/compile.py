@@ -17,6 +17,7 @@ from typing import Any
 import jax
 from jax import export
 
+from kcomp.fast.install import is_enabled
 from kcomp.system.die_with_parent import die_with_parent
 from kcomp.system.files import replacing
 
@@ -68,7 +69,9 @@ def jitted(function: Any, donate: bool) -> Any:
 
 def settings(donate: bool) -> dict[str, Any]:
     """XLA's settings for a training step or a prediction: those that it knows and the user has not chosen."""
-    chosen = SETTINGS | ({} if donate else PREDICTION) if jax.default_backend() == "cpu" else {}
+    if not is_enabled("jax-xla-settings"):
+        return {}
+    chosen = SETTINGS | ({} if donate else PREDICTION)
     flags = os.environ.get("XLA_FLAGS", "")
     return {name: value for name, value in chosen.items() if f"--{name}=" not in flags and known(name, value)}
 

@@ -16,7 +16,7 @@ import jax
 import keras
 from jax import export
 
-from kcomp.fast.patches import fast_layers_are_on
+from kcomp.fast.install import installed_names, is_enabled
 from kcomp.jax_programs.compile import compile_beside, compiled, jitted, read, write
 from kcomp.jax_programs.describe_network import SOURCE
 from kcomp.system.cache import cache_folder
@@ -27,7 +27,7 @@ SILENT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug
 _programs: dict[str, Any] = {}
 
 
-def kept(
+def cached_jit(
     function: Callable[[Any, Any], Any], about: Callable[[Any], str | None], *, donate: bool = False
 ) -> Callable[[Any, Any], Any]:
     """`function` of two trees of arrays, (state, data), compiled for JAX's first device.
@@ -37,6 +37,8 @@ def kept(
             same program, traced from the first one's `function`. Where it gives None, that is done as by `jax.jit`.
     donate: a training step, which gives the memory of `state` to the results.
     """
+    if not is_enabled("jax-program-store"):
+        return jitted(function, donate)
     of_shapes: dict[Any, Any] = {}
 
     def run(state: Any, data: Any) -> Any:
@@ -80,5 +82,5 @@ def surroundings() -> list[Any]:
     settings = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]
-    arithmetic = [keras.config.floatx(), keras.config.epsilon(), fast_layers_are_on()]
+    arithmetic = [keras.config.floatx(), keras.config.epsilon(), installed_names()]
     return [SOURCE, versions, kinds, arithmetic, settings, os.environ.get("XLA_FLAGS")]

@@ -1,6 +1,5 @@
 """Backbones with their weights, and the classifier on top; works alone in a notebook."""
 
-from kcomp.fast.patches import fast_layers
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from kcomp.models.classifier import classifier, set_trainable
 
@@ -10,6 +9,5 @@ __all__ = [
     "efficientnet_lite0",
     "efficientnet_lite1",
     "efficientnet_lite2",
-    "fast_layers",
     "set_trainable",
 ]

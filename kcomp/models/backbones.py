@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from kcomp.fast.install import install
 from kcomp.models import pretrained
 
 # (kernel, repeats, output channels, expansion, stride) of the seven groups of blocks of EfficientNet-B0
@@ -67,6 +68,7 @@ def lite(
         raise ValueError(
             f"the network halves its input five times, so images need at least 32 px; received {image_size}"
         )
+    install()
     inputs = keras.Input((image_size, image_size, 3), name="images")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)
     x = convolve(x, 32, 3, 2, "stem")
@@ -125,6 +127,7 @@ def application(
     The scaling that the network was trained with is part of the model. `weights` is "imagenet" (Keras fetches the
     file on first use and keeps it), None, or a path; `options` go to the function. The output is the feature map.
     """
+    install()
     inputs = keras.Input((image_size, image_size, 3), name="images")
     module = sys.modules[function.__module__]
     scaled = module.preprocess_input(inputs)  # the identity where the network scales by itself

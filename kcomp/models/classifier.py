@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from kcomp.fast.install import install
 from kcomp.models import pretrained
 
 
@@ -35,6 +36,7 @@ def classifier(
             "a backbone must end in one feature map (batch, height, width, channels); "
             f"received {[output.shape for output in backbone.outputs]}"
         )
+    install()
     x = layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
     x = layers.Dropout(dropout, name="head_dropout")(x)
     head = layers.Dense(count, kernel_initializer="zeros", dtype="float32", name="head")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kcomp.data.batches import Batches, ahead
+from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs import describe_network as description
 from kcomp.views import View, plain
 
@@ -71,16 +72,20 @@ def compile_forward(network: keras.Model) -> Forward:
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
     """The same, but its float32 results stay on the device; layers after them may learn, the network does not."""
+    install()
     if keras.backend.backend() == "torch":
         import torch
 
-        from kcomp.fast.torch.inference import inference_of
+        if is_enabled("torch-folding"):
+            from kcomp.fast.torch.inference import inference_of
 
-        run_torch = inference_of(network)
+            run_torch = inference_of(network)
+        else:
+            run_torch = torch.inference_mode()(lambda images: network(images, training=False))
         return lambda images: run_torch(images).to(torch.float32, copy=True)  # no tensor of inference mode any more
     import jax
 
-    from kcomp.jax_programs.store import kept
+    from kcomp.jax_programs.store import cached_jit
 
     variables = list(network.variables)
 
@@ -89,5 +94,5 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             return network(images, training=False)
 
     sole = keras.distribution.distribution() is None
-    run = kept(compute, lambda _: description.forward(network)) if sole else jax.jit(compute)
+    run = cached_jit(compute, lambda _: description.forward(network)) if sole else jax.jit(compute)
     return lambda images: run([variable.value for variable in variables], images).astype("float32")

@@ -11,7 +11,7 @@ import onnx
 import torch
 
 import kcomp
-from kcomp.fast.patches import fast_layers
+from kcomp.fast.install import install
 from kcomp.prediction.forward import compile_forward, softmax
 from kcomp.prediction.runs import trained_network
 from kcomp.runs.folder import Run
@@ -62,7 +62,8 @@ def onnx_model(network: keras.Model) -> onnx.ModelProto:
     """
     network.trainable = True
     example = torch.zeros((2, *network.input_shape[1:]))  # one image would be taken for a fixed batch
-    with torch.enable_grad(), fast_layers():
+    install()
+    with torch.enable_grad():
         program = torch.onnx.export(
             Probabilities(network).eval(),
             (example,),

@@ -7,7 +7,6 @@ import numpy as np
 
 from kcomp import data, views
 from kcomp.engine.precision import use_precision
-from kcomp.fast.patches import fast_layers
 from kcomp.metrics import scores
 from kcomp.models import pretrained
 from kcomp.models.transfer import load_weights
@@ -31,13 +30,12 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     network = trained_network(run, recipe)
     forward = compile_forward(network)
     each = []
-    with fast_layers():
-        plain = recipe.batches(recipe.values, table, training=False, seed=seed)
-        drawn = any(view.draw is not None for view in chosen)
-        augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
-        for weights in run.weights:
-            load_weights(network, weights)
-            each.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
+    plain = recipe.batches(recipe.values, table, training=False, seed=seed)
+    drawn = any(view.draw is not None for view in chosen)
+    augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
+    for weights in run.weights:
+        load_weights(network, weights)
+        each.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
     found = each[0] if len(each) == 1 else np.asarray(np.mean(each, 0, np.float64))
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
     write_probabilities(path, table.ids, classes, found)

@@ -9,7 +9,6 @@ import numpy as np
 
 from kcomp.data.splits import split
 from kcomp.engine.precision import use_precision
-from kcomp.fast.patches import fast_layers
 from kcomp.metrics import scores
 from kcomp.models import pretrained, set_trainable
 from kcomp.models.transfer import take_weights
@@ -115,7 +114,7 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> 
     written, where there is no gain.
     """
     started = time.monotonic()
-    with locked(output), fast_layers():
+    with locked(output):
         if (output / "manifest.json").is_file() and (output.complete or not output.manifest.get("soup")):
             raise ValueError(f"{output.folder} holds a run already; choose another folder with -o, or remove that one")
         pot = Pot(runs)

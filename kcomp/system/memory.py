@@ -1,21 +1,23 @@
-"""How the C library treats freed memory."""
+"""Settings of the C library's allocator."""
 
 import ctypes
 import platform
+
+from kcomp.system.fast_switch import fast_paths_are_on
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # from malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep the memory that is freed, where it is glibc: a step needs the same again.
+    """Make glibc keep freed memory for the next allocation. Does nothing with another C library or KCOMP_FAST=0.
 
-    By default every array of some megabytes goes back to the system and is fetched anew, page by page: on a CPU that
-    takes up to a third of a step. The process then keeps the most that it ever needed at once. It must run before the
-    backend starts its threads, for each would have an arena of its own.
+    By default glibc returns every array of some megabytes to the system and fetches it again page by page, at each
+    training step. With these settings the process holds its peak memory until it ends. Call this before the backend
+    starts its threads, because each thread would get an arena.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not fast_paths_are_on() or platform.libc_ver()[0] != "glibc":
         return
     library = ctypes.CDLL(None)
-    library.mallopt(M_ARENA_MAX, 1)  # arenas of threads are too small for large arrays and would map them
-    library.mallopt(M_MMAP_MAX, 0)  # from the heap, also what is large
-    library.mallopt(M_TRIM_THRESHOLD, -1)  # and never back from the heap to the system
+    library.mallopt(M_ARENA_MAX, 1)  # a thread's arena is too small for large arrays, which glibc then maps
+    library.mallopt(M_MMAP_MAX, 0)  # take large arrays from the heap
+    library.mallopt(M_TRIM_THRESHOLD, -1)  # never return the heap's top to the system

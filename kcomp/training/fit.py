@@ -14,7 +14,7 @@ from kcomp.data.tables import Table
 from kcomp.engine.devices import check_batch, clear_session
 from kcomp.engine.initial_weights import drawn_on_host
 from kcomp.engine.precision import use_precision
-from kcomp.fast.patches import fast_layers
+from kcomp.fast.install import install
 from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Loaded, Stage
@@ -49,7 +49,8 @@ def train(
     the other backend began. Raises ValueError where the folder holds another experiment, FloatingPointError where the
     loss leaves the numbers.
     """
-    with locked(run), fast_layers():
+    install()
+    with locked(run):
         table = returned(Table, "table", loaded.recipe.table(loaded.recipe.values))
         kept = manifest(loaded, table, seed=seed, fold=fold, origin=origin)
         check_same(run, kept, across=across)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.describe_step import described_with
 from kcomp.training.averages.stage_average import StageAverage
 
@@ -36,6 +37,7 @@ class Mixed(keras.Model):
         class_weights: np.ndarray | None = None,
         keeper: StageAverage | None = None,
     ) -> None:
+        install()
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
         self.keeper, self.averages = keeper, list(keeper.compiled) if keeper else []
@@ -57,10 +59,10 @@ class Mixed(keras.Model):
         for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
-        if keras.backend.backend() == "torch":
-            from kcomp.fast.torch.adam import in_one_pass
+        if is_enabled("torch-adam"):
+            from kcomp.fast.torch.adam import use_fused_update
 
-            in_one_pass(self.optimizer)
+            use_fused_update(self.optimizer)
 
     @property
     def jit_compile(self) -> bool:
@@ -83,12 +85,12 @@ class Mixed(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         """As Keras does; on JAX, a step that is known from an earlier network or process is not traced again."""
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
-        if plain or keras.distribution.distribution() is not None:
+        if plain or keras.distribution.distribution() is not None or not is_enabled("jax-program-store"):
             super().make_train_function(force)
         elif force or getattr(self, "train_function", None) is None:
-            from kcomp.jax_programs.store import kept
+            from kcomp.jax_programs.store import cached_jit
 
-            step = kept(self.train_step, lambda state: described_with(self, state), donate=True)
+            step = cached_jit(self.train_step, lambda state: described_with(self, state), donate=True)
             self.train_function = lambda state, batches: step(state, next(batches))
 
     def compute_loss(

@@ -11,7 +11,6 @@ import keras
 
 from kcomp.compare.worker.experiment import Experiment
 from kcomp.compare.worker.trajectory import final_digest, updates
-from kcomp.fast.patches import fast_layers
 from kcomp.prediction.forward import compile_forward
 
 ROUNDS = 4
@@ -57,12 +56,11 @@ class Timer(keras.callbacks.Callback):
 
 
 def predictions(experiment: Experiment, images: Any) -> dict[str, Any]:
-    with fast_layers():
-        forward = compile_forward(experiment.network)
-        first = seconds(forward, images, 1)
-        once = min(seconds(forward, images, 1) for _ in range(2))
-        repeats = min(200, math.ceil(SECONDS / max(once, 1e-6)))
-        speeds = [len(images) * repeats / seconds(forward, images, repeats) for _ in range(ROUNDS)]
+    forward = compile_forward(experiment.network)
+    first = seconds(forward, images, 1)
+    once = min(seconds(forward, images, 1) for _ in range(2))
+    repeats = min(200, math.ceil(SECONDS / max(once, 1e-6)))
+    speeds = [len(images) * repeats / seconds(forward, images, repeats) for _ in range(ROUNDS)]
     return {"first_prediction": first, "predict": speeds}
 
 

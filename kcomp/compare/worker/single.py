@@ -12,11 +12,12 @@ from kcomp.compare.worker.arithmetic import Arrays, Canonical, WholeStep
 from kcomp.compare.worker.experiment import Experiment
 from kcomp.compare.worker.graph import Graph, graph_of
 from kcomp.data.batches import Batch
-from kcomp.fast.patches import fast_layers
+from kcomp.fast.install import patched
 
 CANONICAL = "canonical"  # the file of the tensors that every layer is given
 
 
+@patched(False)
 def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
     """In float64 by Keras's own layers: each layer alone; the reference also the whole step, and both once more with
     every number moved at random by up to the rounding unit, which is what rounding alone may do."""
@@ -43,12 +44,11 @@ def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays
 
 
 def single(experiment: Experiment, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
-    """In the recipe's precision with the fast convolutions, as `kcomp train` computes: the whole step, each layer."""
+    """In the recipe's precision with the fast paths, as `kcomp train` computes: the whole step, each layer."""
     graph, given = graph_of(experiment.network), canonical(job)
     found = arithmetic.mixed(experiment, batch, graph)
-    with fast_layers():
-        step = WholeStep(experiment, graph, given.tensors[0], given.labels).run()
-        arrays = prefixed("alone/", arithmetic.alone(graph, given))
+    step = WholeStep(experiment, graph, given.tensors[0], given.labels).run()
+    arrays = prefixed("alone/", arithmetic.alone(graph, given))
     arrays |= prefixed("step/", arithmetic.signals(step, graph)) | mixing_signals(found, given)
     return description(experiment, graph, given), arrays
 

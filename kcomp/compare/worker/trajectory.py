@@ -9,7 +9,6 @@ import numpy as np
 from kcomp.compare.sketch import digest, sketch
 from kcomp.compare.worker.experiment import Experiment, as_array
 from kcomp.data.batches import Batch
-from kcomp.fast.patches import fast_layers
 from kcomp.training.fit import as_input
 
 
@@ -28,15 +27,14 @@ class Keep(keras.callbacks.Callback):
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
     """One update a batch, `together` updates an epoch of Keras's."""
-    with fast_layers():
-        model.fit(
-            (as_input(batch) for batch in batches),
-            steps_per_epoch=together,
-            epochs=len(batches) // together,
-            callbacks=list(callbacks),
-            verbose=0,
-            shuffle=False,
-        )
+    model.fit(
+        (as_input(batch) for batch in batches),
+        steps_per_epoch=together,
+        epochs=len(batches) // together,
+        callbacks=list(callbacks),
+        verbose=0,
+        shuffle=False,
+    )
 
 
 def follow(experiment: Experiment, batches: Sequence[Batch]) -> dict[str, Any]:

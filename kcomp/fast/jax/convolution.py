@@ -1,4 +1,4 @@
-"""Depthwise and 1x1 convolutions, batch normalisation and silu for XLA on a CPU; kcomp.fast.patches uses them.
+"""Depthwise and 1x1 convolutions, batch normalisation and silu for XLA on a CPU; kcomp.fast.calls uses them.
 
 Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them. Gradients are reverse-mode only.
 """
@@ -149,7 +149,7 @@ def normalise(
 ) -> Any:
     """Normalise by the batch's statistics; None in inference, which XLA fuses by itself.
 
-    Arguments and result are those of kcomp.fast.patches._normalise.
+    Arguments and result are those of kcomp.fast.calls.normalise.
     """
     if not learns:
         return None

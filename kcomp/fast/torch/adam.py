@@ -10,7 +10,7 @@ import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
-def in_one_pass(optimizer: Any) -> None:
+def use_fused_update(optimizer: Any) -> None:
     """Let Keras's own Adam or AdamW update by PyTorch's fused operation where that can be.
 
     Keras 3.15 takes a dozen passes, each over all weights: eight times as long. Results are the same, to rounding.

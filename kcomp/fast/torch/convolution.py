@@ -1,42 +1,16 @@
-"""Convolutions and batch normalisation on PyTorch without layout copies; kcomp.fast.patches puts them to use.
+"""Convolutions and batch normalisation on PyTorch without layout copies; kcomp.fast.calls uses them.
 
 Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them.
 """
 
 from typing import Any
 
-import keras
 import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
 
 from kcomp.fast.torch import depthwise as depthwise_torch
 from kcomp.fast.torch.convolve import convolve, times_matrix
-from kcomp.fast.torch.excitation import normalised_excited
-from kcomp.fast.torch.pixels import rescaled, standardised
-from kcomp.fast.torch.silu import normalised_silu, silu
-from kcomp.fast.torch.squeeze import added, multiplied, pooled, reshaped
-
-__all__ = [
-    "OTHERS",
-    "dense",
-    "depthwise",
-    "move",
-    "normalise",
-    "normalised_excited",
-    "normalised_silu",
-    "silu",
-    "standardised",
-]
-
-
-OTHERS = {
-    keras.layers.GlobalAveragePooling2D: pooled,
-    keras.layers.Reshape: reshaped,
-    keras.layers.Multiply: multiplied,
-    keras.layers.Add: added,
-    keras.layers.Rescaling: rescaled,
-}
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
@@ -72,7 +46,7 @@ def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Normalise in one pass; see kcomp.fast.patches._normalise."""
+    """Normalise in one pass; see kcomp.fast.calls.normalise."""
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
     if learns and count < 2:  # PyTorch refuses a variance of one value
         return None

@@ -38,7 +38,7 @@ def normalised_excited(
     learns: bool,
 ) -> tuple[Any, Any, Any] | None:
     """Batch normalisation that learns its statistics, silu, and the product with the gate, with weights as above; see
-    kcomp.fast.patches._normalise."""
+    kcomp.fast.calls.normalise."""
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None
     if any(value.dtype != torch.float32 or not value.is_contiguous() for value in weights):

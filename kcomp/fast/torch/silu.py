@@ -32,7 +32,7 @@ def silu_in_place(values: Any) -> Any:
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """silu after batch normalisation that learns its statistics, in one; see kcomp.fast.patches._normalise."""
+    """silu after batch normalisation that learns its statistics, in one; see kcomp.fast.calls.normalise."""
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
     return NormalisedSilu.apply(inputs, gamma, beta, epsilon)

@@ -1,0 +1,114 @@
+"""Faster `call` functions for Keras layers, from arithmetic of one backend.
+
+Each function takes the backend's arithmetic first (bound with functools.partial), then what the layer's own `call`
+takes. It returns what that returns, or None for a layer or inputs that the arithmetic does not cover. Covered are the
+public classes themselves (a subclass keeps its own `call`), channels_last images, padding "same" and "valid", any float
+type, and no dilation, mask or renorm. Weights, results (to rounding) and reverse-mode gradients are Keras's; on JAX
+there are no forward-mode gradients (`jax.jvp`).
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding_of, value_of
+
+
+def activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
+    """Return the output of Activation("silu"), or None for another activation; `silu` takes the inputs."""
+    if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
+        return None
+    is_float = keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype)
+    return silu(inputs) if is_float else None
+
+
+def convolve(
+    depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any, zeros: Any = ((0, 0), (0, 0))
+) -> Any:
+    """Return the output of a convolution layer, or None where neither `depthwise` nor `dense` covers it.
+
+    zeros: rows and columns of zeros to put around the images first, ((top, bottom), (left, right)).
+
+    Both functions take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in pixels, as
+    `zeros`. The kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
+    """
+    if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
+        return None
+    sides = tuple(size + sum(added) for size, added in zip(inputs.shape[1:3], zeros, strict=True))
+    if layer.padding == "valid" and any(map(operator.lt, sides, layer.kernel_size)):
+        return None
+    kernel, bias = value_of(layer.kernel), value_of(layer.bias)
+    if inputs.dtype != kernel.dtype:  # integers, or a call without Keras's automatic casts
+        return None
+    padding = zeros if layer.padding == "valid" else padding_of(layer, inputs)
+    if is_depthwise(layer):
+        outputs = depthwise(inputs, kernel.reshape(*kernel.shape[:2], -1), bias, layer.strides, padding)
+    else:
+        outputs = dense(inputs, kernel, bias, layer.strides, padding)
+    return outputs if outputs is None or layer.activation is None else layer.activation(outputs)
+
+
+def pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], pair: Any, inputs: Any) -> Any:
+    """Return the output of a PaddedConvolution, or None."""
+    padding, convolution = pair.layers
+    return convolve(depthwise, dense, convolution, inputs, padding.padding)
+
+
+def normalise(
+    arithmetic: Callable[..., Any],
+    move: Callable[..., Any],
+    layer: Any,
+    inputs: Any,
+    training: bool | None = None,
+    mask: Any = None,
+) -> Any:
+    """Return the output of BatchNormalization, or None where `arithmetic` does not cover it.
+
+    `arithmetic` takes inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon, and
+    whether to use the batch's statistics. It returns None, or the outputs and the batch's mean and variance (C,). The
+    variance is biased (divided by the count), as in Keras. `move` takes the variable of a moving average, its value,
+    the batch's value and the momentum.
+    """
+    if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
+        return None
+    if not keras.ops.is_tensor(inputs) or layer.axis not in (-1, len(inputs.shape) - 1):
+        return None
+    dtype = keras.backend.result_type(inputs.dtype, "float32")  # statistics in 16 bits would overflow
+    weights = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    values = tuple(as_type(value_of(weight), dtype) for weight in weights)
+    learns = bool(training and layer.trainable)
+    result = arithmetic(as_type(inputs, dtype), *values, layer.epsilon, learns)
+    if result is None:
+        return None
+    (outputs, mean, variance), (_, _, moving_mean, moving_variance) = result, values
+    if learns:
+        move(layer.moving_mean, moving_mean, mean, layer.momentum)
+        move(layer.moving_variance, moving_variance, variance, layer.momentum)
+    return as_type(outputs, layer.compute_dtype)
+
+
+def normalise_and_activate(
+    arithmetic: Callable[..., Any], move: Callable[..., Any], pair: Any, inputs: Any, training: bool | None = None
+) -> Any:
+    """Return the output of a NormalisedSilu, or None; `arithmetic` and `move` are as for `normalise`."""
+    normalisation, activation = pair.layers
+    is_silu = activation.activation is keras.activations.silu  # the user may have set another one
+    return normalise(arithmetic, move, normalisation, inputs, training) if is_silu else None
+
+
+def normalise_and_excite(
+    arithmetic: Callable[..., Any], move: Callable[..., Any], block: Any, inputs: Any, training: bool | None = None
+) -> Any:
+    """Return the output of an Excitation, or None.
+
+    `arithmetic` is as for `normalise`, after a first argument: kernel, bias, kernel and bias of the two convolutions.
+    """
+    if not block.usual:
+        return None
+    convolutions = (block.first, block.second)
+    first, second = ((value_of(layer.kernel)[0, 0].contiguous(), value_of(layer.bias)) for layer in convolutions)
+    normalisation, _ = block.activated.layers
+    return normalise(functools.partial(arithmetic, (*first, *second)), move, normalisation, inputs, training)

@@ -1,0 +1,108 @@
+"""Installs the fast paths of kcomp.fast.patches in Keras, once for the process.
+
+kcomp.models, kcomp.prediction and kcomp.training install them, so nobody else has to: a network made or run by them is
+fast, in a notebook too. The classes of Keras change for the whole process. Another Keras model gives the results it
+gave without kcomp, to rounding. On JAX a function that was compiled before stays as it was compiled.
+"""
+
+import contextlib
+import functools
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from kcomp.fast.expectations import find_difference
+from kcomp.fast.patches import PATCHES, Patch
+from kcomp.system.fast_switch import fast_paths_are_on
+
+_installed: list[str] = []  # names of the patches that are in Keras's classes
+_undo = contextlib.ExitStack()
+_turned_off: set[str] = set()  # names of patches, by scripts/ablate_fast.py
+_blocked: list[bool] = [False]  # inside patched(False), one entry for each context
+
+
+def install() -> None:
+    """Install the fast paths for the backend, unless they are installed or KCOMP_FAST is 0."""
+    if _installed or _blocked[-1] or not fast_paths_are_on():
+        return
+    for patch in PATCHES:
+        if patch.calls is not None and is_enabled(patch.name):
+            for replaced_class, accelerated in patch.calls().items():
+                _replace_call(replaced_class, accelerated)
+            _installed.append(patch.name)
+
+
+def installed_names() -> list[str]:
+    """Return the names of the patches that are in Keras's classes."""
+    return list(_installed)
+
+
+@contextlib.contextmanager
+def patched(on: bool) -> Iterator[None]:
+    """Turn the fast paths on or off while the context lasts; then go back to what was there before.
+
+    It is for tests and for `kcomp compare`, whose reference runs Keras's own layers. On JAX it must surround the first
+    call of a compiled function, on PyTorch every call. Contexts may be nested, but not interleaved by threads.
+    """
+    before = bool(_installed)
+    _blocked.append(not on)
+    try:
+        _switch(on)
+        yield
+    finally:
+        _blocked.pop()
+        _switch(before)
+
+
+def is_enabled(name: str) -> bool:
+    """Return whether a fast path may run: nothing turns it off, backend and device fit, and Keras is as expected."""
+    return not _blocked[-1] and fast_paths_are_on() and name not in _turned_off and _suits(name)
+
+
+def _switch(on: bool) -> None:
+    if on:
+        install()
+    else:
+        _undo.close()
+        _installed.clear()
+
+
+@functools.cache
+def _suits(name: str) -> bool:
+    """Return whether backend, device and Keras suit a patch. Warns once where Keras differs from what it expects."""
+    patch = next(patch for patch in PATCHES if patch.name == name)
+    backend = keras.backend.backend()
+    if patch.backend not in (backend, "any"):
+        return False
+    if backend == "jax" and patch.device == "cpu" and importlib.import_module("jax").default_backend() != "cpu":
+        return False
+    difference = next(filter(None, map(find_difference, patch.expects)), None)
+    if difference is not None:
+        warnings.warn(_left_out(patch, difference), RuntimeWarning, stacklevel=2)
+    return difference is None
+
+
+def _left_out(patch: Patch, difference: str) -> str:
+    return (
+        f"kcomp leaves out the fast path {patch.name!r}, which was tested with Keras {patch.tested}; in Keras "
+        f"{keras.__version__} {difference}. Results stay the same"
+    )
+
+
+def _replace_call(replaced_class: Any, accelerated: Callable[..., Any]) -> None:
+    """Put a function in place of a class's `call`; where it returns None, the class's own `call` runs."""
+    original = replaced_class.call
+    if "call" in vars(replaced_class):
+        _undo.callback(setattr, replaced_class, "call", original)
+    else:  # inherited
+        _undo.callback(delattr, replaced_class, "call")
+
+    @functools.wraps(original)  # Keras reads the signature to decide which arguments a layer gets
+    def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        outputs = accelerated(self, *arguments, **keywords)
+        return original(self, *arguments, **keywords) if outputs is None else outputs
+
+    replaced_class.call = call
