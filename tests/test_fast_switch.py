@@ -118,12 +118,18 @@ def changed(self, *arguments, **options):
     self.across_devices = self.synchronized
     del self.synchronized
 layers.BatchNormalization.__init__ = changed
-call = layers.BatchNormalization.call
+call, config = layers.BatchNormalization.call, layers.BatchNormalization.get_config
 def called(self, inputs, training=None, mask=None):
     object.__setattr__(self, "synchronized", self.across_devices)
     outputs = call(self, inputs, training=training, mask=mask)
     del self.synchronized
     return outputs
+def configured(self):
+    object.__setattr__(self, "synchronized", self.across_devices)
+    found = config(self)
+    del self.synchronized
+    return found
+layers.BatchNormalization.get_config = configured
 layers.BatchNormalization.call = called
 """,
         {
