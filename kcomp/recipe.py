@@ -94,20 +94,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Values and the functions of them. Required: table(values), batches(values, rows, training, seed),
-    model(values, classes) and stages(values, steps). Optional:
+    """A config and the functions of it that make an experiment. Required: table(config), batches(config, rows,
+    training, seed), model(config, classes) and stages(config, steps). Optional:
 
-    test:      test(values) gives the rows `kcomp predict` takes when no --test is given.
-    callbacks: callbacks(values) gives Keras callbacks, made anew for each stage; see kcomp.tracking for those that
-               are told of their run.
-    views:     views(values) gives the views `kcomp predict` averages; see kcomp.views.
+    test:      test(config) returns the rows `kcomp predict` takes when no --test is given.
+    callbacks: callbacks(config) returns Keras callbacks, made anew for each stage; see kcomp.tracking for those that
+               know their run.
+    views:     views(config) returns the views that `kcomp predict` averages; see kcomp.views.
     sweep:     sweep() gives dicts of values, one for each variant `kcomp sweep` trains where no --set gives a list.
     precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.engine.precision.
     monitor:   the score whose best epoch's weights are kept; None keeps the last epoch's, so that the out-of-fold
                score was not chosen on.
     """
 
-    values: Any
+    config: Any
     _: dataclasses.KW_ONLY
     table: Callable[..., Any]
     batches: Callable[..., Any]
@@ -121,8 +121,8 @@ class Recipe:
     monitor: str | None = "log_loss"
 
     def __post_init__(self) -> None:
-        if not dataclasses.is_dataclass(self.values) or isinstance(self.values, type):
-            raise TypeError(f"a recipe's values must be an instance of a dataclass; received {self.values!r}")
+        if not dataclasses.is_dataclass(self.config) or isinstance(self.config, type):
+            raise TypeError(f"a recipe's config must be an instance of a dataclass; received {self.config!r}")
         if self.monitor is not None and self.monitor not in scores.NAMES:
             raise ValueError(f"monitor must be one of {', '.join(scores.NAMES)}, or None; received {self.monitor!r}")
         if self.precision not in PRECISIONS:
@@ -131,8 +131,8 @@ class Recipe:
     def with_values(self, **changes: Any) -> "Recipe":
         """A variant with other values; a name that the values lack is a ValueError that gives the nearest."""
         for name, value in changes.items():
-            check_type(name, value, value_types(self.values)[known(name, self.values)])
-        return dataclasses.replace(self, values=dataclasses.replace(self.values, **changes))
+            check_type(name, value, value_types(self.config)[known(name, self.config)])
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Loaded:
 
     def fingerprint(self) -> str:
         """12 hexadecimal digits of sources, final values and kcomp's version; the same on every backend."""
-        parts = [kcomp.__version__, json.dumps(values_as_json(self.recipe.values), sort_keys=True)]
+        parts = [kcomp.__version__, json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
@@ -190,10 +190,10 @@ def load(path: str | Path) -> Loaded:
 def check_values(recipe: Recipe) -> None:
     """Raise ValueError unless every value is of its declared type and survives config.json: after hours of training
     `kcomp predict` reads them from there."""
-    for name, kind in value_types(recipe.values).items():
-        check_type(name, getattr(recipe.values, name), kind)
-    kept = values_from_json(recipe.values, values_as_json(recipe.values))
-    lost = [name for name, value in kept.items() if value != getattr(recipe.values, name)]
+    for name, kind in value_types(recipe.config).items():
+        check_type(name, getattr(recipe.config, name), kind)
+    kept = values_from_json(recipe.config, values_as_json(recipe.config))
+    lost = [name for name, value in kept.items() if value != getattr(recipe.config, name)]
     if lost:
         raise ValueError(
             f"the value {lost[0]} cannot be kept in a file; use numbers, texts, booleans, None or tuples of them"

@@ -167,7 +167,7 @@ layer = network.get_layer("block0_bn"); layer.set_weights([w + 0.5 for w in laye
 small = cache(); small.trained.memory_bytes = 100; small.fill([0, 1])  # one of 64 bytes fits
 whole = cache(); whole.fill([0, 1])
 counts["read from the disk"] = all(np.array_equal(small.trained.get(row, draw), whole.trained.get(row, draw)) for row in range(5) for draw in (0, 1))
-batches = small.batches(loaded.recipe.stages(loaded.recipe.values, 1)[0], 0)[0]
+batches = small.batches(loaded.recipe.stages(loaded.recipe.config, 1)[0], 0)[0]
 direct = compile_forward(small.frozen)
 counts["features"] = float(max(np.abs(whole.trained.get(row, draw) - direct(whole.training.image(row, draw)[None].astype("f4"))[0]).max() for row in range(5) for draw in (0, 1)))
 for file in small.trained.folder.glob("*/*.f32"): file.unlink()
@@ -175,7 +175,7 @@ try: [small.trained.get(row, 0) for row in range(5)]
 except ValueError as error: counts["removed"] = str(error)
 os.environ["KCOMP_CACHE"] = str(images / "i1.png")  # a file, so no folder can be made in it
 lost = cache(); counts["unwritable"] = lost.fill([0, 1]); counts["kept"] = np.array_equal(lost.trained.get(1, 1), whole.trained.get(1, 1))
-counts["line"] = lost.line(loaded.recipe.stages(loaded.recipe.values, 1)[0], 15, 1.0)
+counts["line"] = lost.line(loaded.recipe.stages(loaded.recipe.config, 1)[0], 15, 1.0)
 give(**counts)
 """,
         recipe,
@@ -206,7 +206,7 @@ from kcomp.training.frozen.cut import cut
 from kcomp.training.mixed import Mixed
 changed = loaded.with_values(views=2, mix=True)
 recipe = changed.recipe
-table = recipe.table(recipe.values)
+table = recipe.table(recipe.config)
 session = fit.prepare(changed, Run(Path("none")), table, seed=5, fold=1, console=Console())
 stage = session.stages[0]
 models.set_trainable(session.network, "head")

@@ -263,10 +263,10 @@ def attempt(action, *arguments):
     except (ValueError, OSError) as error: return f"{type(error).__name__} {error}"
 def unseen(fold, given=None, **values):
     changed = loaded.recipe.with_values(**values)
-    return attempt(check_unseen, given or origin, changed.table(changed.values), fold)
+    return attempt(check_unseen, given or origin, changed.table(changed.config), fold)
 def network(classes=10, **values):
     changed = loaded.recipe.with_values(**values)
-    return changed.model(changed.values, [f"class {number}" for number in range(classes)])
+    return changed.model(changed.config, [f"class {number}" for number in range(classes)])
 def arrays(model): return [keras.ops.convert_to_numpy(w.value) for w in model.weights]
 same, other, twice = network(), network(4), network()
 found["said"] = [start_from(origin, model, tuple(f"class {n}" for n in range(count))) for model, count in ((same, 10), (other, 4))]
@@ -291,7 +291,7 @@ import dataclasses
 here = dataclasses.replace(copy, record={**copy.record, "table": "another", "fold": 3, "from": origin.record})
 found["in turn"] = [unseen(0, here), unseen(1, here)]
 split_anew = loaded.recipe.with_values(folds=5)
-split_anew = split_anew.table(split_anew.values)
+split_anew = split_anew.table(split_anew.config)
 def corrected(count):
     frame = split_anew.frame.copy()
     names = list(split_anew.classes)

@@ -40,7 +40,7 @@ def path(tmp_path):
 
 
 def test_values_are_read_as_declared(path):
-    values = recipes.load(path).recipe.values
+    values = recipes.load(path).recipe.config
     texts = ["image_size=96", "peak_rate=2", "name=b=c", "flip=false", "limit=none", "sizes=3,4"]
     assert recipe_values.parse_values(values, texts) == {
         "image_size": 96, "peak_rate": 2.0, "name": "b=c", "flip": False, "limit": None, "sizes": (3, 4),
@@ -61,13 +61,13 @@ def test_values_are_read_as_declared(path):
 )
 def test_wrong_values_are_explained(path, text, message):
     with pytest.raises(ValueError, match=message):
-        recipe_values.parse_values(recipes.load(path).recipe.values, [text])
+        recipe_values.parse_values(recipes.load(path).recipe.config, [text])
 
 
 def test_with_values_checks_too(path):
     recipe = recipes.load(path).recipe
-    assert recipe.with_values(image_size=96, peak_rate=1).values.image_size == 96
-    assert recipe.values.image_size == 224
+    assert recipe.with_values(image_size=96, peak_rate=1).config.image_size == 96
+    assert recipe.config.image_size == 224
     for changes, message in (({"image_sise": 1}, "did you mean"), ({"image_size": "9"}, "must be int; received '9'")):
         with pytest.raises(ValueError, match=message):
             recipe.with_values(**changes)
@@ -131,7 +131,7 @@ def test_two_recipes_in_one_process_keep_their_own_helpers(path, tmp_path):
     (other / "beside.py").write_text("size = 96\n")
     (other / "mine.py").write_text(SOURCE)
     first, second = recipes.load(path), recipes.load(other / "mine.py")
-    assert (first.recipe.values.image_size, second.recipe.values.image_size) == (224, 96)
+    assert (first.recipe.config.image_size, second.recipe.config.image_size) == (224, 96)
     assert second.sources["beside.py"] == "size = 96\n" and first.fingerprint() != second.fingerprint()
 
 
@@ -163,7 +163,7 @@ def test_values_that_predict_could_not_read_back_are_refused_at_load(path, line,
         values = recipes.load(path).recipe
         assert (
             values.with_values(
-                **recipe_values.values_from_json(values.values, recipe_values.values_as_json(values.values))
+                **recipe_values.values_from_json(values.config, recipe_values.values_as_json(values.config))
             )
             == values
         )
@@ -174,8 +174,8 @@ def test_values_that_predict_could_not_read_back_are_refused_at_load(path, line,
 
 def test_values_survive_json(path):
     recipe = recipes.load(path).recipe
-    kept = recipe_values.values_as_json(recipe.with_values(sizes=(5,)).values)
-    assert recipe.with_values(**recipe_values.values_from_json(recipe.values, kept)).values.sizes == (5,)
+    kept = recipe_values.values_as_json(recipe.with_values(sizes=(5,)).config)
+    assert recipe.with_values(**recipe_values.values_from_json(recipe.config, kept)).config.sizes == (5,)
 
 
 def test_loading_imports_no_keras(path):

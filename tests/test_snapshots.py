@@ -120,9 +120,9 @@ from kcomp.runs.folder import Run
 run = Run(Path(sys.argv[1]))
 recipe = run.recipe().recipe
 found = {}
-for name, table in (("oof", data.split(recipe.table(recipe.values), 0)[1]), ("test", recipe.test(recipe.values))):
-    network = recipe.model(recipe.values, table.classes)
-    rows = recipe.batches(recipe.values, table, training=False, seed=3)
+for name, table in (("oof", data.split(recipe.table(recipe.config), 0)[1]), ("test", recipe.test(recipe.config))):
+    network = recipe.model(recipe.config, table.classes)
+    rows = recipe.batches(recipe.config, table, training=False, seed=3)
     each = []
     for number in sys.argv[2:]:
         network.load_weights(run / f"snapshots/{number}.weights.h5")

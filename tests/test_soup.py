@@ -28,8 +28,8 @@ from kcomp.runs.folder import Run
 trained, folder = Run(Path(sys.argv[1])), Path(sys.argv[2])
 recipe = trained.recipe().recipe
 network = trained_network(trained, recipe)
-held_out = split(recipe.table(recipe.values), 0)[1]
-rows = recipe.batches(recipe.values, held_out, training=False, seed=0)
+held_out = split(recipe.table(recipe.config), 0)[1]
+rows = recipe.batches(recipe.config, held_out, training=False, seed=0)
 forward = compile_forward(network)
 weights, draws = network.get_weights(), np.random.default_rng(0)
 noise = [draws.normal(0, 0.2, array.shape) * (array.std() + 0.01) for array in weights]

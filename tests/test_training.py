@@ -124,7 +124,7 @@ from kcomp.data import split
 from kcomp.runs.folder import Run
 from kcomp.training import fit
 loaded = recipes.load(sys.argv[1])
-table = loaded.recipe.table(loaded.recipe.values)
+table = loaded.recipe.table(loaded.recipe.config)
 session = fit.prepare(loaded, Run(Path("none")), table, seed=5, fold=1, console=Console())
 def digest(arrays):
     sha = hashlib.sha256()

@@ -172,7 +172,7 @@ def made_up(folder, monkeypatch, *, folds=(0,), kind="sound", epochs=3):
         assert environ["KERAS_BACKEND"] == "jax"
         told = dict(itertools.pairwise(arguments))
         sets = [text for name, text in itertools.pairwise(arguments) if name == "--set"]
-        values, fold = parse_values(loaded.recipe.values, sets), int(told["--fold"])
+        values, fold = parse_values(loaded.recipe.config, sets), int(told["--fold"])
         scores = [values["x"] + fold + 1 / epoch for epoch in range(1, epochs + 1)]
         output.parent.mkdir(parents=True, exist_ok=True)
         run = search.run(values, fold)

@@ -35,7 +35,7 @@ def print_values(path: str, backend: str | None) -> None:
     from kcomp.values import describe, value_types
 
     use_backend(backend)
-    values = recipes.load(path).recipe.values
+    values = recipes.load(path).recipe.config
     declared = value_types(values)
     click.echo(f"Values of {path}, for --set name=value:")
     width = max((len(name) for name in declared), default=0)
@@ -82,7 +82,7 @@ def train(
 
     loaded = recipes.load(recipe)
     try:
-        loaded = loaded.with_values(**parse_values(loaded.recipe.values, assignments))
+        loaded = loaded.with_values(**parse_values(loaded.recipe.config, assignments))
     except ValueError as error:
         raise UsageError(error) from error
     jobs = [(seed, fold) for seed in wanted_seeds for fold in wanted_folds(loaded, folds)]
@@ -104,7 +104,7 @@ def origin_of(path: Path, loaded: Any, jobs: Sequence[tuple[int, int]]) -> Any:
     """The weights at this path, after a look whether they have seen rows that any of the runs asked for holds out."""
     from kcomp.training.origin import check_unseen, find_origin
 
-    found, table = find_origin(path), loaded.recipe.table(loaded.recipe.values)
+    found, table = find_origin(path), loaded.recipe.table(loaded.recipe.config)
     for _, fold in jobs:
         check_unseen(found, table, fold)
     return found
@@ -134,4 +134,4 @@ def wanted_folds(loaded: Any, text: str) -> list[int]:
         return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers
 
-    return fold_numbers(loaded.recipe.table(loaded.recipe.values))
+    return fold_numbers(loaded.recipe.table(loaded.recipe.config))

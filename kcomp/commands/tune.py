@@ -84,7 +84,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
 
     loaded = recipes.load(recipe)
     try:
-        fixed = parse_values(loaded.recipe.values, chosen["assignments"])
+        fixed = parse_values(loaded.recipe.config, chosen["assignments"])
         loaded = loaded.with_values(**fixed)
     except ValueError as error:
         raise UsageError(error) from error

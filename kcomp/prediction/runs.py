@@ -30,9 +30,9 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     network = trained_network(run, recipe)
     forward = compile_forward(network)
     each = []
-    plain = recipe.batches(recipe.values, table, training=False, seed=seed)
+    plain = recipe.batches(recipe.config, table, training=False, seed=seed)
     drawn = any(view.draw is not None for view in chosen)
-    augmented = recipe.batches(recipe.values, table, training=True, seed=seed) if drawn else None
+    augmented = recipe.batches(recipe.config, table, training=True, seed=seed) if drawn else None
     for weights in run.weights:
         load_weights(network, weights)
         each.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
@@ -49,7 +49,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
 def trained_network(run: Run, recipe: Recipe) -> keras.Model:
     """The run's classifier with the weights of its kept epoch."""
     with pretrained.skipped():
-        network = recipe.model(recipe.values, tuple(run.manifest["classes"]))
+        network = recipe.model(recipe.config, tuple(run.manifest["classes"]))
     load_weights(network, run / "best.weights.h5")
     return network
 
@@ -58,11 +58,11 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
     if test is None:
         if recipe.test is None:
             raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
-        return recipe.test(recipe.values)
+        return recipe.test(recipe.config)
     return data.read_test(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:
     if count is None:
-        return views.with_plain(recipe.views(recipe.values) if recipe.views else [])
+        return views.with_plain(recipe.views(recipe.config) if recipe.views else [])
     return views.with_plain([] if count == "none" else views.random(int(count)))

@@ -83,7 +83,7 @@ class Run:
         manifest = self.manifest
         loaded = load(self.folder / "recipe" / f"{manifest['recipe']}.py")
         kept = read_json(self / "config.json")
-        return loaded.with_values(**values_from_json(loaded.recipe.values, kept))
+        return loaded.with_values(**values_from_json(loaded.recipe.config, kept))
 
     def probabilities(self, name: str) -> pd.DataFrame:
         """`oof`, `labels` (of the same rows) or `test`: one row an image id (the index), one float column a class."""
@@ -196,7 +196,7 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
         return
     for name, text in loaded.sources.items():
         write_atomically(run / "recipe" / name, text.encode())
-    write_json(run / "config.json", values_as_json(loaded.recipe.values))
+    write_json(run / "config.json", values_as_json(loaded.recipe.config))
     write_json(run / "manifest.json", manifest)
 
 

@@ -38,7 +38,7 @@ class Pot:
         base = self.runs[0]
         kept, self.loaded = base.manifest, base.recipe()
         self.recipe = recipe = self.loaded.recipe
-        self.table = recipe.table(recipe.values)
+        self.table = recipe.table(recipe.config)
         self.seed, self.fold = min(run.manifest["seed"] for run in self.runs), kept["fold"]
         if self.table.fingerprint() != kept["table"]:
             raise ValueError(f"{base.folder} was trained on another table than its recipe reads now")
@@ -46,10 +46,10 @@ class Pot:
         use_precision(recipe.precision)
         keras.utils.set_random_seed(self.seed)  # dropout, where statistics are estimated
         with pretrained.skipped():
-            self.network = recipe.model(recipe.values, self.table.classes)
-        self.training = recipe.batches(recipe.values, rows, training=True, seed=self.seed)
-        self.validation = recipe.batches(recipe.values, self.held_out, training=False, seed=self.seed)
-        last = recipe.stages(recipe.values, steps=len(self.training))[-1]  # statistics are estimated as in training
+            self.network = recipe.model(recipe.config, self.table.classes)
+        self.training = recipe.batches(recipe.config, rows, training=True, seed=self.seed)
+        self.validation = recipe.batches(recipe.config, self.held_out, training=False, seed=self.seed)
+        last = recipe.stages(recipe.config, steps=len(self.training))[-1]  # statistics are estimated as in training
         set_trainable(self.network, last.trainable, train_batch_norm=last.train_batch_norm)
         self.forward = compile_forward(self.network)
         self.weights = [self.weights_of(run) for run in self.runs]

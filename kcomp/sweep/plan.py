@@ -76,9 +76,9 @@ def jobs_of(asked: Asked, loaded: Any, texts: dict[str, str]) -> list[Job]:
     from kcomp.runs.folder import default_folder
     from kcomp.values import parse_values
 
-    changes = parse_values(loaded.recipe.values, [f"{name}={text}" for name, text in texts.items()])
+    changes = parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])
     variant = loaded.with_values(**changes)
-    table = variant.recipe.table(variant.recipe.values)
+    table = variant.recipe.table(variant.recipe.config)
     common = {
         "recipe": asked.recipe,
         "values": texts,

@@ -16,10 +16,10 @@ def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]
 
     Raises ValueError for names and values that the recipe does not take, and for a `sweep()` that is none.
     """
-    lists = value_lists(loaded.recipe.values, assignments)
+    lists = value_lists(loaded.recipe.config, assignments)
     product = [dict(zip(lists, chosen, strict=True)) for chosen in itertools.product(*lists.values())]
     for texts in product:
-        parse_values(loaded.recipe.values, [f"{name}={text}" for name, text in texts.items()])
+        parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])
     if len(product) > 1 or loaded.recipe.sweep is None:
         return product
     return [{**variant, **product[0]} for variant in own(loaded)]
@@ -53,9 +53,9 @@ def own(loaded: Loaded) -> list[dict[str, str]]:
 
 def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
     """Values as `--set` reads them; ValueError for one that has no such text, as the text "none" where None may be."""
-    wanted = loaded.recipe.with_values(**changes).values
+    wanted = loaded.recipe.with_values(**changes).config
     texts = {name: as_text(value) for name, value in changes.items()}
-    read = parse_values(loaded.recipe.values, [f"{name}={text}" for name, text in texts.items()])
+    read = parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])
     for name, value in read.items():
         if value != getattr(wanted, name):
             raise ValueError(f"sweep(): --set cannot say {name}={getattr(wanted, name)!r}; it would read {value!r}")

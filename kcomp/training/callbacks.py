@@ -104,10 +104,10 @@ class Record(keras.callbacks.Callback):
 
 def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
     """The recipe's callbacks, made anew; those that want to know their run are told. See kcomp.tracking."""
-    found = list(recipe.callbacks(recipe.values)) if recipe.callbacks else []
+    found = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
     for callback in found:
         if hasattr(callback, "set_run"):
-            callback.set_run(run.folder, asdict(recipe.values), log)
+            callback.set_run(run.folder, asdict(recipe.config), log)
     return found
 
 

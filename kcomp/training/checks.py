@@ -11,8 +11,8 @@ from kcomp.recipe import Stage
 from kcomp.schedules import CosineRestarts, schedules_of
 
 
-def returned(kind: type, name: str, value: Any) -> Any:
-    """`value`, if the recipe's function `name` returned what it must; a forgotten `return` is a TypeError here."""
+def expect_type(kind: type, name: str, value: Any) -> Any:
+    """Return `value` if it is of the type that the recipe's function `name` must return; else raise ValueError."""
     if not isinstance(value, kind):
         raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
     return value

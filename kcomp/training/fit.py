@@ -21,7 +21,7 @@ from kcomp.recipe import Loaded, Stage
 from kcomp.runs.folder import Run, check_same, continued, locked, start
 from kcomp.training import state
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
-from kcomp.training.checks import check_average, check_output, check_stage, returned
+from kcomp.training.checks import check_average, check_output, check_stage, expect_type
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
 from kcomp.training.frozen.forward import Prepare, as_it_is, step_of
@@ -51,7 +51,7 @@ def train(
     """
     install()
     with locked(run):
-        table = returned(Table, "table", loaded.recipe.table(loaded.recipe.values))
+        table = expect_type(Table, "table", loaded.recipe.table(loaded.recipe.config))
         kept = manifest(loaded, table, seed=seed, fold=fold, origin=origin)
         check_same(run, kept, across=across)
         if run.complete:
@@ -96,14 +96,14 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
     use_precision(recipe.precision)
     with drawn_on_host(seed):
-        network = returned(keras.Model, "model", recipe.model(recipe.values, table.classes))
+        network = expect_type(keras.Model, "model", recipe.model(recipe.config, table.classes))
     check_output(network, table.classes)
     if recipe.views is not None:  # what `kcomp predict` will ask for
-        with_plain(returned(Sequence, "views", recipe.views(recipe.values)))
-    training = returned(Batches, "batches", recipe.batches(recipe.values, rows, training=True, seed=seed))
+        with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
+    training = expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=True, seed=seed))
     check_batch(training.batch_size)
-    validation = returned(Batches, "batches", recipe.batches(recipe.values, held_out, training=False, seed=seed))
-    stages = list(returned(Sequence, "stages", recipe.stages(recipe.values, steps=len(training))))
+    validation = expect_type(Batches, "batches", recipe.batches(recipe.config, held_out, training=False, seed=seed))
+    stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config, steps=len(training))))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
     for stage in stages:  # so that a misspelt layer is found before hours of training

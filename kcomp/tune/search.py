@@ -35,7 +35,7 @@ class Search:
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
         """ValueError where the recipe leaves nothing to search."""
-        found = space.ranges(self.loaded.recipe.values, self.fixed)
+        found = space.ranges(self.loaded.recipe.config, self.fixed)
         if not found:
             raise ValueError(
                 f"{self.recipe} declares no range to search; write one beside a value, such as "
@@ -62,7 +62,7 @@ class Search:
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
         """What a manifest says of the rows that these values are trained on and scored by."""
         recipe = self.loaded.with_values(**values).recipe
-        table = recipe.table(recipe.values)
+        table = recipe.table(recipe.config)
         return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
 
     def check(self, values: Mapping[str, Any], fold: int) -> None:

@@ -47,7 +47,7 @@ def open_study(search: Search, place: str) -> optuna.Study:
             storage=open_storage(place), study_name=name, direction=direction, load_if_exists=True
         )
         if not study.get_trials(deepcopy=False):
-            own = search.loaded.recipe.values
+            own = search.loaded.recipe.config
             first = {name: label(found, getattr(own, name)) for name, found in search.ranges.items()}
             study.enqueue_trial(first)
     return study

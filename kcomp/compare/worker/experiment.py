@@ -54,12 +54,12 @@ class Experiment:
 
 def load(job: ProbeJob) -> Loaded:
     loaded = recipes.load(job.recipe)
-    return loaded.with_values(**parse_values(loaded.recipe.values, job.assignments))
+    return loaded.with_values(**parse_values(loaded.recipe.config, job.assignments))
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Experiment:
     """Make the stage that trains the most weights, the last of them where several do, from the weights of a file."""
-    table = loaded.recipe.table(loaded.recipe.values)
+    table = loaded.recipe.table(loaded.recipe.config)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
     network, digests = session.network, {}
     for number, weight in enumerate(network.weights):

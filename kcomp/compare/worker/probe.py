@@ -40,13 +40,13 @@ def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
     loaded = experiment.recipes.load(job.recipe)
     try:
-        loaded = loaded.with_values(**parse_values(loaded.recipe.values, job.assignments))
+        loaded = loaded.with_values(**parse_values(loaded.recipe.config, job.assignments))
     except ValueError as error:
         raise UsageError(error) from error
     built = experiment.build(loaded, job)
     for name, shaken in ((WEIGHTS, False), (SHAKEN, True)):
         experiment.save_weights(built.network, Path(job.folder) / name, shaken=shaken)
-    table = loaded.recipe.table(loaded.recipe.values)
+    table = loaded.recipe.table(loaded.recipe.config)
     labelled_for = [] if table.pseudo is None else sorted({int(fold) for fold in table.pseudo["fold"]})
     found = {
         "name": loaded.name,
