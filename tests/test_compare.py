@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from kcomp.compare import jobs
-from kcomp.compare.parent.divergence import diverge
-from kcomp.compare.parent.outcome import outcome
-from kcomp.compare.parent.sections import arithmetic_verdict, trajectory_verdict
-from kcomp.compare.parent.verdict import Probe, judge, unit_of
+from kcomp.compare.parent.arithmetic import check_arithmetic
+from kcomp.compare.parent.arithmetic_section import arithmetic_summary
+from kcomp.compare.parent.divergence import measure_divergence
+from kcomp.compare.parent.outcome import compare_scores, signed
+from kcomp.compare.parent.tolerances import Probe, unit_of
+from kcomp.compare.parent.trained_runs import trained_runs
+from kcomp.compare.parent.updates_section import updates_summary
+from kcomp.compare.parent.verdict import give_verdict
 from kcomp.compare.sketch import BUCKETS, distance, relative, sketch
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
@@ -76,14 +80,54 @@ def beta(config):
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
 '''
+
+# Weights whose true gradient is zero: the keys' bias, biases before normalization, an unused weight, a factor that
+# normalization removes.
+ZERO_GRADIENTS = '''
+class Unused(layers.Dense):
+    def build(self, shape):
+        super().build(shape)
+        self.other = self.add_weight(name="unused", shape=(5,), initializer="normal")
+
+class Factor(layers.Layer):
+    def build(self, shape):
+        self.factor = self.add_weight(name="factor", shape=(), initializer="ones")
+    def call(self, x):
+        x = x * self.factor
+        return x / keras.ops.sqrt(keras.ops.mean(x * x, axis=-1, keepdims=True))
+
+class Attention(layers.MultiHeadAttention):
+    """Divides by another number than the root of the key's size."""
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        self._inverse_sqrt_key_dim *= 1.0001
+
+def model(config, classes):
+    faults = config.faults if keras.backend.backend() == config.where else ()
+    inputs = keras.Input((16, 16, 3), name="images")
+    x = layers.Conv2D(8, 4, 4, name="conv")(layers.Rescaling(1 / 255)(inputs))
+    x = layers.Reshape((16, 8))(layers.BatchNormalization(name="bn")(x))
+    attention = (Attention if "attention" in faults else layers.MultiHeadAttention)(2, 4, name="attention")
+    x = layers.Add()([x, attention(x, x)])
+    x = layers.LayerNormalization(name="norm")(layers.Dense(8, name="dense")(x))
+    x = Factor(name="factor")(Unused(8, activation="silu", name="unused")(x))
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, layers.Dense(len(classes), dtype="float32", name="head")(x))
+
+'''
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 missing = [name for name in ("jax", "torch", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
 both = pytest.mark.skipif(bool(missing), reason=f"needs {missing}")
 
 
-def write(folder):
-    (folder / "small.py").write_text(SMALL)
+def write(folder, source=SMALL):
+    (folder / "small.py").write_text(source)
     return folder / "small.py"
+
+
+def zero_gradients():
+    """The source of the recipe with the other network."""
+    return SMALL[: SMALL.index("def model")] + ZERO_GRADIENTS + SMALL[SMALL.index("def stages") :]
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +147,19 @@ def report_of(folder):
 @both
 def test_a_sound_recipe_is_not_accused(clean):
     report, folder = report_of(clean[0])
-    judged = report["arithmetic"]
-    assert judged["clean"] and not judged["findings"] and "Arithmetic: No layer differs" in clean[1]
-    names = [row["layer"] for row in judged["layers"]]
+    checked = report["arithmetic"]
+    assert checked["clean"] and not checked["findings"] and "Arithmetic: No layer differs" in clean[1]
+    names = [row["layer"] for row in checked["layers"]]
     assert names == ["rescaling", "conv0", "bn0", "relu0", "pad1", "conv1", "block/bn1", "block/relu1", "pool", "drop", "dense", "head"]  # fmt: skip
-    assert all(row["checked"] and row["float64"] and row["exact"] < 1e-12 for row in judged["layers"])
-    errors = [error for row in judged["layers"] for error in row["errors"].values()]
+    assert all(row["checked"] and row["float64"] and row["exact"] < 1e-12 for row in checked["layers"])
+    errors = [error for row in checked["layers"] for error in row["errors"].values()]
     assert 1e-9 < max(errors) < 1e-5  # float32 is neither exact nor far off
-    [logits] = [row for row in judged["whole"] if row["name"] == "logits"]
+    [logits] = [row for row in checked["whole"] if row["name"] == "logits"]
     assert 1e-9 < logits["between"] < 1e-5
+    assert report["verdict"]["agree"] and report["verdict"]["text"].startswith("The two backends agree; ")
+    assert clean[1].count(f"Verdict: {report['verdict']['text']}") == 1
+    titles = re.findall(r"^## (.*)$", (folder / "report.md").read_text(), re.MULTILINE)
+    assert titles == ["Verdict", "Outcome", "Cost", "Environment", "First updates", "Arithmetic"]
     assert report["silenced"] == ["drop"] and report["stage"] == "all"
     assert {path.name for path in folder.iterdir()} == {"report.html", "report.json", "report.md", "runs"}
 
@@ -123,7 +171,7 @@ def test_two_runs_of_one_backend_are_reported_as_identical(clean):
     assert [row["identical"] for row in trajectory["repeats"].values()] == [True, True]
     assert not trajectory["identical"] and trajectory["alike"] and trajectory["same_batches"]
     assert trajectory["other_starts"] == [] and trajectory["between"][0] == 0 < trajectory["between"][1] < 1e-5
-    assert 0 < trajectory["optimizer"]["apart"] < trajectory["optimizer"]["tolerance"] < 1e-3
+    assert 0 < trajectory["optimizer"]["difference"] < trajectory["optimizer"]["tolerance"] < 1e-3
     assert trajectory["updates"] == 6 and all(len(losses) == 6 for losses in trajectory["losses"].values())
     assert (folder / "report.md").read_text().count("identical to the last bit") == 2
     cost = report["cost"]["jax"]
@@ -137,8 +185,6 @@ def test_complete_runs_are_not_trained_again(clean):
     report, target = report_of(folder)
     assert len(report["outcome"]["scores"]) == 2 and report["outcome"]["rows"] == 30
     before = {path: path.stat().st_mtime_ns for path in target.rglob("result.json")}
-    from kcomp.compare.parent.outcome import trained_runs
-
     labels = {"jax": "jax", "torch": "torch"}
     manifest = json.loads(next(target.rglob("manifest.json")).read_text())
     setup = {"name": "small", "fingerprint": target.name, "table": manifest["table"]}
@@ -147,44 +193,65 @@ def test_complete_runs_are_not_trained_again(clean):
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def faulty(tmp_path, where, faults):
-    """The judgement of the arithmetic with faults on one backend, and of the first updates."""
-    recipe, probes = write(tmp_path), {}
+def faulty(tmp_path, where, faults, source=SMALL):
+    """The check of the arithmetic with faults on one backend, and of the first updates."""
+    recipe, probes = write(tmp_path, source), {}
     assignments = (f"where={where}", f"faults={faults}")
     for part, backend in (("setup", "jax"), *((p, b) for p in ("exact", "single") for b in ("torch", "jax"))):
         job = jobs.ProbeJob(part, backend, backend, str(recipe), assignments, 0, 0, 2, str(tmp_path / "parts"), backend == "torch")  # fmt: skip
         assert jobs.start(job) == 0
         probes[part, backend] = Probe(backend, backend, job.answer(), job.arrays())
     singles = [probes["single", "jax"], probes["single", "torch"]]
-    judged = judge(probes["exact", "torch"], [probes["exact", "jax"]], singles, unit_of("float32"))
+    checked = check_arithmetic(probes["exact", "torch"], [probes["exact", "jax"]], singles, unit_of("float32"))
     costs = {probe.label: {"digest": probe.answer["straight"]["digest"]} for probe in singles}
-    return judged, diverge(singles, costs)
+    return checked, measure_divergence(singles, costs)
 
 
 @both
 def test_another_epsilon_is_found_and_named(tmp_path):
-    judged, found = faulty(tmp_path, "torch", "epsilon")
-    assert [row["layer"] for row in judged["findings"]] == ["block/bn1"]
-    verdict = arithmetic_verdict(judged, ["jax", "torch"])
+    checked, found = faulty(tmp_path, "torch", "epsilon")
+    assert [row["layer"] for row in checked["findings"]] == ["block/bn1"]
+    verdict = arithmetic_summary(checked, ["jax", "torch"])
     assert "block/bn1: the backends compute different functions" in verdict
     assert "epsilon is 0.001 on jax and 0.002 on torch" in verdict
-    assert not found["alike"] and "part at once" in trajectory_verdict(found)
+    assert not found["alike"] and "first update differs" in updates_summary(found)
+
+
+@both
+def test_weights_without_a_gradient_are_not_accused(tmp_path):
+    checked, updates = faulty(tmp_path, "nowhere", "", zero_gradients())
+    assert checked["findings"] == [] and checked["clean"]
+    assert updates["alike"] and updates["optimizer"]["alike"]
+    rows = {row["layer"]: row for row in checked["layers"]}
+    assert all(row["checked"] for row in rows.values()) and "factor" in rows
+    weights = {weight["path"]: weight["gradient"] for row in rows.values() for weight in row["weights"]}
+    [keys] = [gradient for path, gradient in weights.items() if path.endswith("key/bias")]
+    assert 0 < keys["between"] < 1e-6  # noise, as a share of the layer's gradient
+    assert weights["factor/factor"]["between"] < 1e-4 and weights["unused/unused"]["between"] == 0
+
+
+@both
+@pytest.mark.slow  # another epsilon is found in the same way
+def test_a_fault_in_attention_is_found(tmp_path):
+    checked, _ = faulty(tmp_path, "torch", "attention", zero_gradients())
+    assert [row["layer"] for row in checked["findings"]] == ["attention"]
+    assert "different functions" in checked["findings"][0]["text"]
 
 
 @pytest.mark.slow  # as another epsilon, which the tests above find
 @both
 def test_another_moment_of_the_optimizer_is_found_though_the_first_update_is_the_same(tmp_path):
-    judged, found = faulty(tmp_path, "jax", "moments")
-    assert judged["clean"] and found["alike"] and not found["optimizer"]["alike"]
-    verdict = trajectory_verdict(found)
-    assert verdict.startswith("The optimizer is another one: given the same gradients, 5 updates end")
+    checked, found = faulty(tmp_path, "jax", "moments")
+    assert checked["clean"] and found["alike"] and not found["optimizer"]["alike"]
+    verdict = updates_summary(found)
+    assert verdict.startswith("The optimizers differ: after 5 updates from the same gradients")
 
 
 @both
 @pytest.mark.slow  # the other fault's test goes the same way
 def test_padding_and_lost_digits_are_found_and_told_apart(tmp_path):
-    judged, _ = faulty(tmp_path, "jax", "padding,rounding")
-    texts = {row["layer"]: row["text"] for row in judged["findings"]}
+    checked, _ = faulty(tmp_path, "jax", "padding,rounding")
+    texts = {row["layer"]: row["text"] for row in checked["findings"]}
     assert texts.keys() == {"pad1", "dense"}
     assert "padding is" in texts["pad1"] and "different functions" in texts["pad1"]
     assert "inexact on jax" in texts["dense"] and "kind is Coarse on jax and Dense on torch" in texts["dense"]
@@ -201,7 +268,9 @@ def test_one_backend_with_itself_is_identical(tmp_path):
     assert report["labels"] == ["torch", "torch again"] and report["trajectory"]["identical"]
     assert all(row["between"] == 0 for row in report["arithmetic"]["whole"])
     assert report["outcome"]["identical"] and len(list(tmp_path.glob("out/runs/*/result.json"))) == 2
-    assert "Trajectory: torch and torch again are identical to the last bit" in done.stdout
+    assert "First updates: PyTorch and PyTorch again are identical to the last bit" in done.stdout
+    assert "Verdict: The two runs of PyTorch are identical to the last bit; " in done.stdout
+    assert report["verdict"]["agree"]
     assert "predict the same for every row" in done.stdout
 
 
@@ -312,12 +381,44 @@ def hand_made(label, backend, value, gradient=1.0):
 def test_the_tolerances_of_a_layer(exact, jax, torch, found):
     reference, other = hand_made("torch", "torch", 1.0), hand_made("jax", "jax", exact)
     singles = [hand_made("jax", "jax", jax, gradient=1 + 4e-3), hand_made("torch", "torch", torch)]
-    judged = judge(reference, [other], singles, 2.0**-23)  # the gradient may be off by 256 * 1e-3
-    assert judged["clean"] is (found is None)
-    assert found is None or found in judged["findings"][0]["text"]
+    checked = check_arithmetic(reference, [other], singles, 2.0**-23)  # the gradient may be off by 256 * 1e-3
+    assert checked["clean"] is (found is None)
+    assert found is None or found in checked["findings"][0]["text"]
 
 
-def test_only_the_first_update_that_moves_is_judged():
+def layers_of(label, gradients):
+    """A probe of layers on their own with these gradients of their weights; rounding moves each by 1e-7 of itself."""
+    call = {"kind": "Dense", "config": {}, "shapes": [[1]], "precision": "float64"}
+    names = [(n, k) for n, layer in enumerate(gradients) for k in range(len(layer))]
+    answer = {"calls": [{**call, "name": f"layer{n}"} for n in range(len(gradients))], "rows": 2}
+    answer["weights"] = [{"path": f"layer{n}/{k}", "call": n} for n, k in names]
+    arrays = {"mixing/0": 1.0, "mixing/1": 1.0}
+    for prefix, factor in (("", 1.0), ("moved-", 1 + 1e-7)):
+        arrays |= {f"{prefix}alone/weight/{n}/{k}": gradients[n][k] * factor for n, k in names}
+        arrays |= {f"{prefix}step/weight/{number}": gradients[n][k] * factor for number, (n, k) in enumerate(names)}
+        arrays |= {f"{prefix}step/{name}": 1.0 for name in ("loss", f"out/{len(gradients) - 1}/0")}
+    return Probe(label, label, answer, {name: np.array([value]) for name, value in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    "true, exact, jax, faulty",
+    [
+        ([[3, 0, 4]], [[3, 1e-17, 4]], [[3, 1e-8, 4]], []),  # a bias without a gradient beside weights that have one
+        ([[3, 0, 4]], [[3, 1e-4, 4]], [[3, 1e-4, 4]], ["layer0"]),  # 1e-4 of 5 is more than 8 roundings, 9.5e-7
+        ([[3, 1e-3, 4]], [[3, 0, 4]], [[3, 0, 4]], ["layer0"]),  # a gradient that is left out
+        ([[3, 0, 4]], [[3, 0, 4]], [[3, 1e-3, 4]], ["layer0"]),  # 1e-3 of 5 is more than 256 roundings, 3.1e-5
+        ([[1e-18], [5]], [[3e-18], [5]], [[1e-8], [5]], []),  # a layer without a gradient: of 1e-3 x 5
+        ([[1e-18], [5]], [[1e-6], [5]], [[1e-6], [5]], ["layer0"]),
+        ([[0], [0]], [[0], [0]], [[0], [0]], []),
+    ],
+)
+def test_gradients_are_measured_against_their_layer(true, exact, jax, faulty):
+    singles = [layers_of("jax", jax), layers_of("torch", true)]
+    checked = check_arithmetic(layers_of("torch", true), [layers_of("jax", exact)], singles, 2.0**-23)
+    assert [row["layer"] for row in checked["findings"]] == faulty
+
+
+def test_only_the_first_update_that_moves_is_checked():
     def probe(label, straight, reordered, alone=6.0):
         start = [[3.0, 4.0]]
         paths = {"trajectory/straight": start + straight, "trajectory/reordered 1": start + reordered}
@@ -327,31 +428,31 @@ def test_only_the_first_update_that_moves_is_judged():
 
     costs = {"jax": {"digest": "jax"}, "torch": {"digest": "other"}}
     jax = probe("jax", [[3.0, 5.0], [3.0, 6.0]], [[3.0, 5.0 + 1e-5], [3.0, 6.0]])
-    # 32 reorderings of 1e-5 / |(3, 5)| are allowed; what comes after the first update is not judged
+    # 32 reorderings of 1e-5 / |(3, 5)| are allowed; what comes after the first update is not checked
     for moved, alike in ((3e-4, True), (4e-4, False)):
-        found = diverge(
+        found = measure_divergence(
             [jax, probe("torch", [[3.0, 5.0 + moved], [9.0, 6.0]], [[3.0, 5.0 + moved], [3.0, 6.0]])], costs
         )
-        assert found["alike"] is alike and found["judged_update"] == 1
+        assert found["alike"] is alike and found["checked_update"] == 1
         assert found["first_distance"] == pytest.approx(moved / np.hypot(3, 5)) and found["tolerance"] == pytest.approx(
             3.2e-4 / np.hypot(3, 5)
         )
     assert found["optimizer"] == {
         "updates": 2,
-        "apart": 0.0,
+        "difference": 0.0,
         "tolerance": pytest.approx(32 * 2**-23 * 3.5),
         "alike": True,
     }
     for end, same in ((6 + 2.5e-5, True), (6 + 3e-5, False), (np.nan, False)):  # 2 long, from weights 5 long
-        rule = diverge([jax, probe("torch", [[3.0, 5.0], [3.0, 6.0]], [[3.0, 5.0], [3.0, 6.0]], end)], costs)[
-            "optimizer"
-        ]
+        rule = measure_divergence(
+            [jax, probe("torch", [[3.0, 5.0], [3.0, 6.0]], [[3.0, 5.0], [3.0, 6.0]], end)], costs
+        )["optimizer"]
         assert rule["alike"] is same
     assert found["repeats"]["jax"]["identical"] and not found["repeats"]["torch"]["identical"]
     broken = probe("torch", [[3.0, np.nan], [3.0, np.nan]], [[3.0, 5.0], [3.0, 6.0]])
     still = probe("torch", [[3.0, 4.0], [3.0, 4.0]], [[3.0, 4.0], [3.0, 4.0]])
     for odd in (broken, still):  # whichever stands first
-        assert not any(diverge(pair, costs)["alike"] for pair in ([jax, odd], [odd, jax]))
+        assert not any(measure_divergence(pair, costs)["alike"] for pair in ([jax, odd], [odd, jax]))
 
 
 def hand_run(folder, right, rows=20):
@@ -368,7 +469,7 @@ def hand_run(folder, right, rows=20):
 def test_the_outcome_by_hand(tmp_path):
     rights = {("jax", 0): 16, ("jax", 1): 18, ("torch", 0): 12, ("torch", 1): 10}
     runs = {(label, seed, 0): hand_run(tmp_path / f"{label}{seed}", right) for (label, seed), right in rights.items()}
-    found = outcome(runs)
+    found = compare_scores(runs)
     # accuracies .80, .90 against .60, .50: differences .2 and .4, their mean's error .1, so t = 3 on 1 degree of freedom
     noise = found["noise"]["accuracy"]
     assert noise["difference"] == pytest.approx(0.3) and noise["spread"] == pytest.approx(0.005**0.5)
@@ -378,7 +479,54 @@ def test_the_outcome_by_hand(tmp_path):
     assert [row["p"] for row in found["mcnemar"]] == pytest.approx([2 / 2**4, 2 / 2**8])
     apart = [row["mean"] for row in found["seeds_apart"] if row["metric"] == "accuracy"]
     assert apart == pytest.approx([-0.1, 0.1]) and "n = 2 seeds, 1 fold, 20 rows" in found["sentence"]
-    one = outcome({key: run for key, run in runs.items() if key[1] == 0})
-    assert "no seed noise to compare with" in one["sentence"] and one["noise"]["accuracy"] is None
-    same = outcome({("a", 0, 0): runs["jax", 0, 0], ("b", 0, 0): runs["jax", 0, 0]})
+    one = compare_scores({key: run for key, run in runs.items() if key[1] == 0})
+    assert (
+        "With one seed this says nothing about the frameworks" in one["sentence"] and one["noise"]["accuracy"] is None
+    )
+    same = compare_scores({("a", 0, 0): runs["jax", 0, 0], ("b", 0, 0): runs["jax", 0, 0]})
     assert same["identical"] and "the same for every row" in same["sentence"]
+
+
+def test_small_differences_of_scores_read_well(tmp_path):
+    assert [signed(value) for value in (-1e-6, 0.0, 4e-5, -0.00012)] == ["0.0000", "0.0000", "0.0000", "-0.0001"]
+    runs = {(label, 0, 0): hand_run(tmp_path / label, 16) for label in ("jax", "torch")}
+    table = (tmp_path / "torch" / "oof.csv").read_text()
+    (tmp_path / "torch" / "oof.csv").write_text(table.replace("0.8,", "0.80001,", 1))
+    text = compare_scores(runs)["sentence"]
+    assert text.startswith("JAX and PyTorch have the same accuracy to four decimals (95 % interval over rows 0.0000")
+    assert "the same log loss to four decimals" in text and "-0.0000" not in text
+
+
+def hand_report(**changes):
+    trajectory = {"same_batches": True, "alike": True, "identical": False, "optimizer": {"alike": True}}
+    row = {"mean": 0.01, "low": -0.01, "high": 0.03, "rows": 100}
+    outcome = {"labels": ["jax", "torch"], "identical": False, "noise": {"accuracy": None}}
+    outcome["scores"] = [{"label": "jax", "accuracy": 0.96}, {"label": "torch", "accuracy": 0.95}]
+    outcome["frameworks"] = {"accuracy": row | changes.get("interval", {})}
+    return {
+        "labels": ["jax", "torch"],
+        "arithmetic": {"findings": [{"layer": layer} for layer in changes.get("layers", [])]},
+        "trajectory": trajectory | changes.get("trajectory", {}),
+        "cost": {"jax": {"train": changes.get("jax", [19, 20, 21])}, "torch": {"train": [9, 10, 11]}},
+        "outcome": changes.get("outcome", outcome),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes, agree, text",
+    [
+        ({}, True, "The two backends agree; JAX trains twice as fast here. Accuracy: JAX 0.9600, PyTorch 0.9500; the"),
+        ({"jax": [13, 14, 15]}, True, "agree; JAX trains 1.4 times as fast here."),
+        ({"jax": [10, 14, 15]}, True, "agree; both train about equally fast here."),
+        ({"jax": [4, 5, 6]}, True, "agree; PyTorch trains twice as fast here."),
+        ({"interval": {"low": 0.002}}, True, "the difference is more than chance explains."),
+        ({"layers": ["bn1"]}, False, "The two backends disagree: bn1 computes something else; JAX"),
+        ({"layers": ["a", "b"], "trajectory": {"alike": False}}, False, "disagree: a (and 1 more) computes something"),
+        ({"trajectory": {"optimizer": {"alike": False}}}, False, "disagree: their optimizers differ;"),
+        ({"trajectory": {"alike": False}}, False, "disagree: their first update differs;"),
+        ({"outcome": {"failed": "no memory"}}, True, "There are no scores, because a training failed."),
+    ],
+)
+def test_the_verdict(changes, agree, text):
+    verdict = give_verdict(hand_report(**changes))
+    assert verdict.agree is agree and text in verdict.text

@@ -1,4 +1,4 @@
-"""What the command asks of a process with a backend, and what the process answers, as files in one folder."""
+"""The jobs of the processes of `kcomp compare`, and their answers, as files in one folder."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from kcomp.system.files import read_json, replacing
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """One process.
+    """What one process measures.
 
     part:       setup, exact (float64), single (the recipe's precision) or cost.
     label:      names the answer's files, <part>-<label>.json and .npz in `folder`.
-    reference:  this exact process makes the tensors that the others take as inputs.
-    unit:       the rounding unit that the reference simulates, relative.
+    reference:  whether this process, an exact one, writes the tensors that the others take as inputs.
+    unit:       the relative rounding unit that the reference simulates.
     """
 
     part: str
@@ -49,9 +49,9 @@ class ProbeJob:
             return {name: file[name] for name in file.files}
 
 
-def read(path: Path) -> ProbeJob:
-    kept = json.loads(path.read_text())
-    return ProbeJob(**{**kept, "assignments": tuple(kept["assignments"])})
+def read_job(path: Path) -> ProbeJob:
+    fields = json.loads(path.read_text())
+    return ProbeJob(**{**fields, "assignments": tuple(fields["assignments"])})
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -60,7 +60,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def start(job: ProbeJob) -> int:
-    """Run a job in a process of its own, wait for it, and return its exit code; its messages go to the terminal."""
+    """Run a job in a new process and return its exit code; its messages go to the terminal."""
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
     path.write_text(json.dumps(asdict(job)))
@@ -69,21 +69,24 @@ def start(job: ProbeJob) -> int:
 
 
 def environment(job: ProbeJob) -> dict[str, str]:
-    """Variables that must be set before the backend is imported."""
-    found = {"KERAS_BACKEND": job.backend}
+    """Return the variables that must be set before the backend is imported."""
+    variables = {"KERAS_BACKEND": job.backend}
     if job.part == "exact":
-        found |= {"JAX_ENABLE_X64": "1"}
-    if job.part == "cost":  # what is compiled here must not have been compiled before
-        found |= {"JAX_COMPILATION_CACHE_DIR": str(Path(job.folder) / "no-cache"), "JAX_ENABLE_COMPILATION_CACHE": "0"}
-    return found
+        variables |= {"JAX_ENABLE_X64": "1"}
+    if job.part == "cost":  # compile anew, to measure how long it takes
+        variables |= {
+            "JAX_COMPILATION_CACHE_DIR": str(Path(job.folder) / "no-cache"),
+            "JAX_ENABLE_COMPILATION_CACHE": "0",
+        }
+    return variables
 
 
-def named(backends: Sequence[str]) -> list[str]:
-    """A name for each; a backend that is asked for again becomes "jax again"."""
-    found: list[str] = []
+def unique_labels(backends: Sequence[str]) -> list[str]:
+    """Return a label for each backend; the second "jax" becomes "jax again"."""
+    labels: list[str] = []
     for backend in backends:
         label = backend
-        while label in found:
+        while label in labels:
             label += " again"
-        found.append(label)
-    return found
+        labels.append(label)
+    return labels

@@ -1,9 +1,22 @@
-"""Sections of a report, as a web page of one file and as Markdown; pictures are drawn by kcomp.report.plots."""
+"""Reports as a web page of one file and as Markdown. kcomp.report.plots draws the pictures."""
 
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+LONG = 30  # rows from which a page folds a table that is not sortable
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell that links to another file or folder, `address` relative to the page."""
+
+    text: str
+    address: str
+
+
+Cell = str | Link
 
 
 @dataclass(frozen=True)
@@ -11,14 +24,18 @@ class PageTable:
     """A header and rows of texts; `marked` are the numbers of rows that stand out."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     marked: Sequence[int] = ()
 
 
 @dataclass
 class Section:
-    """A heading, what it comes to, paragraphs, and tables and pictures (PNG bytes) with a caption each. `good` colours
-    the verdict: True, False, or None where there is nothing to judge."""
+    """A heading, its result in a few sentences, paragraphs, and tables and pictures.
+
+    good:      the colour of the verdict: True, False, or None where the section has no good and bad.
+    tables:    pairs of a caption and a table.
+    pictures:  pairs of a caption and the bytes of a PNG file.
+    """
 
     title: str
     verdict: str
@@ -29,18 +46,31 @@ class Section:
 
 
 def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:
-    """A page that needs no other file: pictures are in it. `sortable`: a click on a header sorts its table."""
+    """Return a page that needs no other file. On a `sortable` page a click on a header sorts its table."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    environment.filters["text"] = cell_text
+    environment.tests["numeric_column"] = is_numeric_column
     template = environment.get_template("page.html.j2")
-    return template.render(title=title, subtitle=subtitle, sections=sections, sortable=sortable)
+    return template.render(title=title, subtitle=subtitle, sections=sections, sortable=sortable, long=LONG)
+
+
+def cell_text(cell: Cell) -> str:
+    return cell.text if isinstance(cell, Link) else cell
+
+
+def is_numeric_column(column: int, table: PageTable) -> bool:
+    """Return whether at least one cell of a column begins as a number does, and no other cell holds words."""
+    texts = [cell_text(row[column]) for row in table.rows]
+    numeric = [text[:1].isdigit() or text[:1] in "+-" for text in texts if text not in ("", "-", "–")]
+    return bool(numeric) and all(numeric)
 
 
 def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """The same without pictures."""
+    """Return the same report without pictures."""
     parts = [f"# {title}", f"`{subtitle}`"]
     for section in sections:
         parts += [f"## {section.title}", f"**{section.verdict}**", *section.paragraphs]
@@ -50,8 +80,9 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 
 def markdown_table(table: PageTable) -> str:
-    """Rows that stand out are bold."""
+    """Return a table in Markdown; rows that stand out are bold."""
     lines = [list(table.header), ["---"] * len(table.header)]
     for number, row in enumerate(table.rows):
-        lines.append([f"**{cell}**" if cell and number in table.marked else cell for cell in row])
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        texts = [cell_text(cell) for cell in row]
+        lines.append([f"**{text}**" if text and number in table.marked else text for text in texts])
+    return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)

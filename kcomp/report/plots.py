@@ -1,4 +1,4 @@
-"""One look for all pictures: colours, axes, and a figure as a PNG file in bytes."""
+"""The style of all pictures: colours, axes, and figures as PNG files in bytes."""
 
 import io
 from typing import Any
@@ -8,17 +8,27 @@ GREY = "#8a8f98"
 
 
 def canvas(rows: int, height: float) -> tuple[Any, Any]:
+    """Return a figure of this height in inches, and its axes as an array of shape (rows, 1)."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    style: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
+    style: dict[Any, Any] = {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+    }
     pyplot.rcParams.update(style | {"grid.color": "#e6e8eb", "legend.frameon": False})
-    return pyplot.subplots(rows, 1, figsize=(9, height), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(rows, 1, figsize=(9, height), squeeze=False)
+    figure.set_layout_engine("constrained", hspace=0.06)
+    return figure, axes
 
 
 def png(figure: Any) -> bytes:
+    """Return a figure as a PNG file, and close it."""
     from matplotlib import pyplot
 
     file = io.BytesIO()

@@ -1,68 +1,26 @@
-"""Scores of the same folds and seeds on each backend, their paired difference, and the noise of the seed; no Keras."""
+"""Compare the scores of the same folds and seeds on two backends with the noise of the seed. No Keras."""
 
 import itertools
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from kcomp.metrics.significance import Interval, mcnemar, paired_interval, row_values
-from kcomp.runs.folder import Run, check_own
-from kcomp.system.processes import run_kcomp
+from kcomp.compare.parent.trained_runs import RunKey
+from kcomp.compare.parent.verdict import display_name, exceeds_noise
+from kcomp.metrics.significance import mcnemar, paired_interval, row_values
+from kcomp.runs.folder import Run
 
-Key = tuple[str, int, int]  # label, seed, fold
 METRICS = ("accuracy", "log_loss")
+RowValues = Mapping[tuple[str, int], pd.DataFrame]  # by label and seed: accuracy and log_loss of each held-out row
 
 
-def trained_runs(
-    labels: Mapping[str, str],
-    recipe: Path,
-    setup: Mapping[str, Any],
-    folder: Path,
-    jobs: Sequence[tuple[int, int]],
-    arguments: Sequence[str],
-) -> dict[Key, Run]:
-    """The complete run of each label, seed and fold; what is not in ./runs nor in `folder` is trained into it.
-
-    labels: backend by label. A backend that is there a second time gets runs of its own. RuntimeError with the command
-    that failed; what was trained before it stays.
-    """
-    found: dict[Key, Run] = {}
-    for label, backend in labels.items():
-        for seed, fold in jobs:
-            name = f"{backend}-seed{seed}-fold{fold}"
-            usual = Run(Path("runs") / setup["name"] / setup["fingerprint"] / name)
-            own = Run(folder / "runs" / (name if label == backend else f"{label.replace(' ', '-')}-{name}"))
-            wanted = {name: setup[name] for name in ("fingerprint", "table")}
-            wanted |= {"pseudo": setup.get("pseudo", {}).get(str(fold)), "backend": backend, "seed": seed, "fold": fold}
-            run = usual if label == backend and complete(usual, wanted) else own
-            if not complete(run, wanted):
-                command = ["train", str(recipe), "--seed", str(seed), "--fold", str(fold), "-o", str(run.folder)]
-                code = run_kcomp([*command, *arguments], backend)
-                if code:
-                    line = shlex.join(["kcomp", *command, *arguments, "--backend", backend])
-                    raise RuntimeError(f"training on {label} failed with exit code {code}: {line}")
-            found[label, seed, fold] = run
-    return found
-
-
-def complete(run: Run, wanted: Mapping[str, Any]) -> bool:
-    """Whether the run that is wanted is there and complete; `kcomp train` says what is wrong with another one."""
-    try:
-        check_own(run, wanted)
-    except ValueError:
-        return False
-    return run.complete
-
-
-def outcome(runs: Mapping[Key, Run]) -> dict[str, Any]:
-    """Scores, the paired difference of the first two labels, that of seeds on one label, and a sentence."""
+def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
+    """Return scores, the paired difference of the first two labels, the differences of seeds, and a sentence."""
     labels = list(dict.fromkeys(label for label, _, _ in runs))
     seeds = list(dict.fromkeys(seed for _, seed, _ in runs))
     folds = list(dict.fromkeys(fold for _, _, fold in runs))
@@ -74,18 +32,23 @@ def outcome(runs: Mapping[Key, Run]) -> dict[str, Any]:
         {"label": label, "seed": seed, "fold": fold, "folder": str(run.folder), **run.result["scores"]}
         for (label, seed, fold), run in runs.items()
     ]
-    found = {"labels": labels, "seeds": seeds, "folds": folds, "scores": scores}
-    found["rows"] = len(values[labels[0], seeds[0]])
-    found["frameworks"] = {name: framework_difference(values, labels, seeds, name) for name in METRICS}
-    found["mcnemar"] = [mcnemar_row(values, labels, seed) for seed in seeds]
-    found["seeds_apart"] = seed_differences(values, labels, seeds)
-    found["noise"] = {name: noise(values, labels, seeds, name) for name in METRICS}
-    found["identical"] = all(identical(values, labels, seed) for seed in seeds)
-    return found | {"sentence": sentence(found)}
+    outcome = {
+        "labels": labels,
+        "seeds": seeds,
+        "folds": folds,
+        "scores": scores,
+        "rows": len(values[labels[0], seeds[0]]),
+        "frameworks": {name: backend_difference(values, labels, seeds, name) for name in METRICS},
+        "mcnemar": [mcnemar_row(values, labels, seed) for seed in seeds],
+        "seeds_apart": seed_differences(values, labels, seeds),
+        "noise": {name: noise(values, labels, seeds, name) for name in METRICS},
+        "identical": all(identical(values, labels, seed) for seed in seeds),
+    }
+    return outcome | {"sentence": sentence(outcome)}
 
 
 def row_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """accuracy and log_loss of each held-out row, by image id."""
+    """Return accuracy and log_loss of each held-out row, by image id."""
     frames = []
     for run in runs:
         probabilities, labels = run.probabilities("oof"), run.probabilities("labels")
@@ -94,75 +57,97 @@ def row_frame(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def check_rows(values: Mapping[tuple[str, int], pd.DataFrame]) -> None:
-    first = next(iter(values.values()))
+def check_rows(values: RowValues) -> None:
+    """Raise ValueError where the runs were scored on different rows."""
+    expected = set(next(iter(values.values())).index)
     for (label, seed), frame in values.items():
-        if set(frame.index) != set(first.index):
-            raise ValueError(f"the runs of {label}, seed {seed}, hold other rows than the first; train them anew")
+        if set(frame.index) != expected:
+            raise ValueError(
+                f"the runs of {label}, seed {seed}, were scored on other rows than the first; train them again"
+            )
 
 
-def column(values: Mapping[tuple[str, int], pd.DataFrame], label: str, seed: int, name: str) -> np.ndarray:
+def column(values: RowValues, label: str, seed: int, name: str) -> np.ndarray:
     order = next(iter(values.values())).index
     return values[label, seed].loc[order, name].to_numpy(np.float64)
 
 
-def framework_difference(values: Any, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any]:
-    """The first label's minus the second's, each row's value a mean over the seeds."""
-    one, other = (np.mean([column(values, label, seed, name) for seed in seeds], axis=0) for label in labels[:2])
-    return asdict(paired_interval(one, other))
+def backend_difference(values: RowValues, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any]:
+    """Return the first label's mean over the rows minus the second's; each row's value is a mean over the seeds."""
+    first, second = (np.mean([column(values, label, seed, name) for seed in seeds], axis=0) for label in labels[:2])
+    return asdict(paired_interval(first, second))
 
 
-def mcnemar_row(values: Any, labels: Sequence[str], seed: int) -> dict[str, Any]:
-    first, second, p = mcnemar(*(column(values, label, seed, "accuracy") > 0.5 for label in labels[:2]))
-    return {"seed": seed, "only_first": first, "only_second": second, "p": p}
+def mcnemar_row(values: RowValues, labels: Sequence[str], seed: int) -> dict[str, Any]:
+    only_first, only_second, p = mcnemar(*(column(values, label, seed, "accuracy") > 0.5 for label in labels[:2]))
+    return {"seed": seed, "only_first": only_first, "only_second": only_second, "p": p}
 
 
-def seed_differences(values: Any, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """The difference between every two seeds on one label, with its interval over rows."""
+def seed_differences(values: RowValues, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the difference of every two seeds on one label, with its interval over rows."""
     return [
-        {"label": label, "seeds": [one, other], "metric": name}
-        | asdict(paired_interval(column(values, label, one, name), column(values, label, other, name)))
-        for label, (one, other), name in itertools.product(labels, itertools.combinations(seeds, 2), METRICS)
+        {"label": label, "seeds": [first, second], "metric": name}
+        | asdict(paired_interval(column(values, label, first, name), column(values, label, second, name)))
+        for label, (first, second), name in itertools.product(labels, itertools.combinations(seeds, 2), METRICS)
     ]
 
 
-def noise(values: Any, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any] | None:
-    """Student's t test of the first two labels' scores, paired by seed, and the pooled spread; None for one seed."""
+def noise(values: RowValues, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any] | None:
+    """Return Student's t test of the two labels' scores, paired by seed, and their spread; None for a single seed.
+
+    Scores of one seed are a pair because they share starting weights, the order of batches, and random draws.
+    """
     if len(seeds) < 2:
         return None
     samples = [[float(column(values, label, seed, name).mean()) for seed in seeds] for label in labels[:2]]
     spread = math.sqrt(float(np.mean([np.var(sample, ddof=1) for sample in samples])))
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))
-    certain = 1.0 if difference == 0 else 0.0  # where no seed differs from another
-    paired = np.subtract(samples[0], samples[1])  # a seed has one start, one order of batches and one set of draws
-    p = float(stats.ttest_1samp(paired, 0.0).pvalue) if np.ptp(paired) else certain
+    paired = np.subtract(samples[0], samples[1])
+    p_without_spread = 1.0 if difference == 0 else 0.0  # where the difference is the same for every seed
+    p = float(stats.ttest_1samp(paired, 0.0).pvalue) if np.ptp(paired) else p_without_spread
     return {"difference": difference, "spread": spread, "p": p, "seeds": len(seeds)}
 
 
-def identical(values: Any, labels: Sequence[str], seed: int) -> bool:
-    one, other = (column(values, label, seed, "log_loss") for label in labels[:2])
-    return bool((one == other).all())
+def identical(values: RowValues, labels: Sequence[str], seed: int) -> bool:
+    first, second = (column(values, label, seed, "log_loss") for label in labels[:2])
+    return bool((first == second).all())
 
 
-def sentence(found: Mapping[str, Any]) -> str:
-    one, other = found["labels"][:2]
-    counts = {"seed": len(found["seeds"]), "fold": len(found["folds"]), "row": found["rows"]}
-    size = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
-    if found["identical"]:
-        return f"{one} and {other} predict the same for every row, to the last digit (n = {size})."
-    parts = []
-    for name in METRICS:
-        tested, interval = found["noise"][name], found["frameworks"][name]
-        word = name.replace("_", " ")
-        if tested is None:
-            sure = "does not contain 0" if Interval(**interval).excludes_zero else "contains 0"
-            bounds = f"95 % interval over rows {interval['low']:+.4f} to {interval['high']:+.4f}"
-            parts.append(f"in {word} by {interval['mean']:+.4f} ({bounds}, which {sure})")
-            continue
-        more = "more than seed noise" if tested["p"] < 0.05 else "not more than seed noise"
-        noise = f"standard deviation between seeds {tested['spread']:.4f}, p = {tested['p']:.2g}"
-        parts.append(f"in {word} by {tested['difference']:+.4f}, which is {more} ({noise})")
-    text = f"{one} and {other} differ {' and '.join(parts)}; n = {size}."
-    if len(found["seeds"]) < 2:
-        text += " With one seed there is no seed noise to compare with: this is no claim about the frameworks."
-    return text
+def sentence(outcome: Mapping[str, Any]) -> str:
+    """Return the outcome in words."""
+    first, second = map(display_name, outcome["labels"][:2])
+    counts = {"seed": len(outcome["seeds"]), "fold": len(outcome["folds"]), "row": outcome["rows"]}
+    size = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
+    if outcome["identical"]:
+        return f"{first} and {second} predict the same for every row, to the last digit (n = {size})."
+    sentences = [score_sentence(outcome, name, first, second) for name in METRICS]
+    if len(outcome["seeds"]) < 2:
+        sentences.append(
+            "With one seed this says nothing about the frameworks: seeds may differ as much. Try --seed 0,1,2."
+        )
+    return f"{' '.join(sentences)} (n = {size})"
+
+
+def score_sentence(outcome: Mapping[str, Any], name: str, first: str, second: str) -> str:
+    tested, interval = outcome["noise"][name], outcome["frameworks"][name]
+    noun, clear = name.replace("_", " "), exceeds_noise(outcome, name)
+    if tested is None:
+        bounds = f"95 % interval over rows {signed(interval['low'])} to {signed(interval['high'])}"
+        chance = "0 is outside" if clear else "0 is inside, so this may be chance"
+        return f"{difference_words(noun, interval['mean'], first, second)} ({bounds}: {chance})."
+    chance = "more than seed noise" if clear else "not more than seed noise"
+    spread = f"standard deviation between seeds {tested['spread']:.4f}, p = {tested['p']:.2g}"
+    return f"{difference_words(noun, tested['difference'], first, second)}: {chance} ({spread})."
+
+
+def difference_words(noun: str, difference: float, first: str, second: str) -> str:
+    """Say which score is higher; differences that four decimals do not show are called equal."""
+    if round(abs(difference), 4) == 0:
+        return f"{first} and {second} have the same {noun} to four decimals"
+    direction = "higher" if difference > 0 else "lower"
+    return f"The {noun} of {first} is {abs(difference):.4f} {direction} than that of {second}"
+
+
+def signed(value: float) -> str:
+    """Return a number with four decimals and its sign; what rounds to zero has none."""
+    return "0.0000" if round(abs(value), 4) == 0 else f"{value:+.4f}"

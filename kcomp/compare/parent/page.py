@@ -1,10 +1,10 @@
-"""Run the processes of a comparison one after the other, judge what they found, and write the report."""
+"""Run the processes of a comparison one after the other, and write the report. No Keras."""
 
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,21 @@ from rich.console import Console
 
 from kcomp.compare import jobs
 from kcomp.compare.jobs import ProbeJob
-from kcomp.compare.parent.divergence import diverge
-from kcomp.compare.parent.outcome import outcome, trained_runs
-from kcomp.compare.parent.sections import sections
-from kcomp.compare.parent.verdict import Probe, judge, unit_of
+from kcomp.compare.parent.arithmetic import check_arithmetic
+from kcomp.compare.parent.arithmetic_section import joined_names
+from kcomp.compare.parent.divergence import measure_divergence
+from kcomp.compare.parent.outcome import compare_scores
+from kcomp.compare.parent.sections import report_sections
+from kcomp.compare.parent.tolerances import Probe, unit_of
+from kcomp.compare.parent.trained_runs import trained_runs
+from kcomp.compare.parent.verdict import display_name, give_verdict
 from kcomp.report.page import Section, html, markdown
 from kcomp.system.files import write_atomically, write_json
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What the command line asks for."""
+    """The options of `kcomp compare`; `output` is None for the default folder."""
 
     recipe: Path
     backends: tuple[str, ...]
@@ -35,82 +39,85 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The backend of each label."""
-        return dict(zip(jobs.named(self.backends), self.backends, strict=True))
+        """The backend of each label; a backend that is there twice is "jax" and "jax again"."""
+        return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 
 def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Path, list[Section], str | None]:
-    """Compare, and return the folder of the report, its sections, and why the outcome is missing, if it is.
+    """Compare two backends; return the report's folder, its sections, and why the outcome is missing, else None.
 
-    `folder` is for what processes hand each other. SystemExit with a process's exit code where one fails.
+    `folder` holds the files that the processes exchange. Raises SystemExit with the exit code of a process that fails.
     """
     first = next(iter(options.labels))
     base = ProbeJob(
-        "setup",
-        options.labels[first],
-        first.replace(" ", "-"),
-        str(options.recipe),
-        options.assignments,
-        options.seeds[0],
-        options.folds[0],
-        options.updates,
-        str(folder),
+        part="setup",
+        backend=options.labels[first],
+        label=first.replace(" ", "-"),
+        recipe=str(options.recipe),
+        assignments=options.assignments,
+        seed=options.seeds[0],
+        fold=options.folds[0],
+        updates=options.updates,
+        folder=str(folder),
         debug=options.debug,
     )
-    said(console, "the recipe and its starting weights")
+    announce(console, "read the recipe, make its starting weights")
     setup = run(base).answer()
     target = options.output or Path("compare") / setup["name"] / setup["fingerprint"]
     report = {
         "recipe": setup["name"],
         "fingerprint": setup["fingerprint"],
         "command": shlex.join(["kcomp", *sys.argv[1:]]),
+        "labels": list(options.labels),
+        "seed": options.seeds[0],
+        "fold": options.folds[0],
+        **measure_backends(options, base, setup, console),
     }
-    report |= {"labels": list(options.labels), "seed": options.seeds[0], "fold": options.folds[0]}
-    report |= measured(options, base, setup, console)
-    shutil.rmtree(folder, ignore_errors=True)  # large, and no longer needed while runs are trained
-    said(console, "the outcome: complete runs are taken as they are")
-    wanted = [(seed, fold) for seed in options.seeds for fold in options.folds]
+    shutil.rmtree(folder, ignore_errors=True)  # large, and not needed while runs are trained
+    announce(console, "scores of complete runs; train those that are missing")
+    pairs = [(seed, fold) for seed in options.seeds for fold in options.folds]
     arguments = [part for text in options.assignments for part in ("--set", text)]
     try:
-        report["outcome"] = outcome(trained_runs(options.labels, options.recipe, setup, target, wanted, arguments))
-    except RuntimeError as error:  # what was measured before is not lost for it
+        runs = trained_runs(options.labels, options.recipe, setup, target, pairs, arguments)
+        report["outcome"] = compare_scores(runs)
+    except RuntimeError as error:  # the report keeps what was measured before
         report["outcome"] = {"failed": str(error)}
-    return target, write(target, report), report["outcome"].get("failed")
+    return target, write_report(target, report), report["outcome"].get("failed")
 
 
-def measured(options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console) -> dict[str, Any]:
-    """Arithmetic, trajectory, cost and environment, each from processes of their own."""
-    exacts, reference = exact_probes(options, base, setup, console)
+def measure_backends(
+    options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console
+) -> dict[str, Any]:
+    """Return arithmetic, trajectory, cost and environment; each process measures one of them on one backend."""
+    unit = unit_of(setup["precision"], setup["device"])
+    exacts, reference = exact_probes(options, replace(base, unit=unit), console)
     singles, costs = [], {}
     for label, backend in options.labels.items():
-        said(console, f"{label}: the arithmetic as it trains, and {options.updates} updates in four orders")
+        announce(console, f"{display_name(label)}: one step layer by layer, then {options.updates} updates in 4 orders")
         job = run(replace(base, part="single", backend=backend, label=label.replace(" ", "-")))
         singles.append(Probe(label, backend, job.answer(), job.arrays()))
     for label, backend in options.labels.items():
-        said(console, f"{label}: what it costs")
+        announce(console, f"{display_name(label)}: speed and memory")
         costs[label] = run(replace(base, part="cost", backend=backend, label=label.replace(" ", "-"))).answer()
     return {
         "stage": setup["stage"],
         "silenced": singles[0].answer["silenced"],
         "train_batch_norm": singles[0].answer["train_batch_norm"],
-        "arithmetic": judge(reference, exacts, singles, unit_of(setup["precision"], setup["device"])),
-        "trajectory": diverge(singles, costs),
+        "arithmetic": check_arithmetic(reference, exacts, singles, unit),
+        "trajectory": measure_divergence(singles, costs),
         "cost": costs,
         "environment": {probe.label: probe.answer["environment"] for probe in singles},
     }
 
 
-def exact_probes(
-    options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console
-) -> tuple[list[Probe], Probe]:
-    """The float64 processes, one for each backend; the reference is the first: PyTorch, which compiles nothing."""
-    found: list[Probe] = []
+def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
+    """Run the float64 process of each backend; return the others and the reference: PyTorch, which compiles nothing."""
+    probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):
-        said(console, f"{backend}: the reference in float64")
-        unit = unit_of(setup["precision"], setup["device"])
-        job = replace(base, part="exact", backend=backend, label=backend, reference=not found, unit=unit)
-        found.append(Probe(backend, backend, run(job).answer(), job.arrays()))
-    return found[1:], found[0]
+        announce(console, f"{display_name(backend)}: one step in float64")
+        job = replace(base, part="exact", backend=backend, label=backend, reference=not probes)
+        probes.append(Probe(backend, backend, run(job).answer(), job.arrays()))
+    return probes[1:], probes[0]
 
 
 def run(job: ProbeJob) -> ProbeJob:
@@ -120,15 +127,16 @@ def run(job: ProbeJob) -> ProbeJob:
     return job
 
 
-def said(console: Console, text: str) -> None:
+def announce(console: Console, text: str) -> None:
     console.print(f"compare: {text}", highlight=False, soft_wrap=True)
 
 
-def write(target: Path, report: Mapping[str, Any]) -> list[Section]:
-    """report.json, report.md and report.html."""
-    found = sections(report)
-    title = f"{report['recipe']}: {' and '.join(report['labels'])}"
-    write_json(target / "report.json", report)
-    write_atomically(target / "report.md", markdown(title, report["command"], found).encode())
-    write_atomically(target / "report.html", html(title, report["command"], found).encode())
-    return found
+def write_report(target: Path, report: Mapping[str, Any]) -> list[Section]:
+    """Write report.json, report.md and report.html; return the sections."""
+    verdict = give_verdict(report)
+    sections = report_sections(report, verdict)
+    title = f"{report['recipe']}: {joined_names(report['labels'])}"
+    write_json(target / "report.json", {"verdict": asdict(verdict), **report})
+    write_atomically(target / "report.md", markdown(title, report["command"], sections).encode())
+    write_atomically(target / "report.html", html(title, report["command"], sections).encode())
+    return sections

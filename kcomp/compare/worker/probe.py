@@ -22,7 +22,7 @@ WEIGHTS, SHAKEN = "start.npz", "weights.npz"
 def main(path: Path, debug: bool) -> None:
     """Do what the file asks."""
     started = time.time()
-    job = jobs.read(path)
+    job = jobs.read_job(path)
     prepare_backend(job.backend)
     from kcomp.system.files import write_json
 

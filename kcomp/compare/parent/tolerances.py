@@ -1,0 +1,155 @@
+"""How far one layer's results may differ between the backends, and how far they do. No Keras.
+
+Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. Two questions are answered:
+
+Do the backends compute the same function? In float64 they agree to about 1e-15. The allowed difference is
+`EXACT_FACTOR` times the change caused by rounding the layer's inputs to the recipe's precision.
+
+Is the result as exact as rounding allows? The error of a backend is the difference between the recipe's precision and
+float64. The allowed error is `FACTOR` times the largest of three numbers: the rounding unit, the change caused by
+moving each input by up to that unit, and the other backend's error. A sum of n terms added one by one loses about
+sqrt(n) units, and 256 = sqrt(65,536).
+
+All differences are relative. A gradient is measured against the gradient of its whole layer, because some weights have
+a true gradient of zero, such as the bias of the keys in attention or a bias before normalization. What a backend
+computes for them is rounding noise. A layer whose gradient is below `FLOOR` of the network's is measured against that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.compare.sketch import distance
+
+EXACT_FACTOR, FACTOR = 8.0, 256.0
+LARGEST = 0.9  # the highest tolerance of a result that is not noise: an output of zeros is off by 1
+NOISE = 4.0  # a result below this many times the change that rounding causes is noise
+FLOOR = 1e-3  # of the norm of the gradient of all weights
+SINGLE = 2.0**-23  # the rounding unit of float32
+UNITS = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # rounding units of what layers compute in
+QUANTITIES = {
+    "out": "output",
+    "state": "new statistics",
+    "in": "gradient of its inputs",
+    "weight": "gradient of its weights",
+}
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The answer and the arrays of one process, with its label and its backend."""
+
+    label: str
+    backend: str
+    answer: Mapping[str, Any]
+    arrays: Arrays
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One result of one layer: its differences and how large they may be.
+
+    quantity:         a key of QUANTITIES.
+    exact:            difference of the backends in float64.
+    errors:           by label, the difference to the same backend's float64.
+    between:          difference of the first two labels in the recipe's precision.
+    exact_tolerance:  the largest allowed `exact`.
+    tolerances:       by label, the largest allowed error.
+    """
+
+    quantity: str
+    exact: float
+    errors: dict[str, float]
+    between: float
+    exact_tolerance: float
+    tolerances: dict[str, float]
+
+    @property
+    def is_different(self) -> bool:
+        return not self.exact <= self.exact_tolerance
+
+    @property
+    def inexact_labels(self) -> list[str]:
+        return [label for label, error in self.errors.items() if not error <= self.tolerances[label]]
+
+    @property
+    def used_tolerance(self) -> float:
+        """The largest ratio of a difference to its tolerance: above 1 the layer is reported."""
+        ratios = [self.exact / self.exact_tolerance if self.exact else 0.0]
+        ratios += [error / self.tolerances[label] if error else 0.0 for label, error in self.errors.items()]
+        return float(np.nan_to_num(max(ratios), nan=0.0))
+
+
+def unit_of(precision: str, device: str = "cpu") -> float:
+    """Return the relative rounding unit of a recipe's precision on a device; TF32 exists on GPUs only."""
+    if precision == "tensorfloat32" and device.lower() != "cpu":
+        return 2.0**-10
+    return UNITS.get(precision, SINGLE)
+
+
+def result_names(reference: Probe, number: int) -> list[str]:
+    """Return the results of layer `number` in the reference, such as out/3/0: output 0 of layer 3."""
+    return [name for quantity in QUANTITIES for name in group(reference, quantity, number)]
+
+
+def group(reference: Probe, quantity: str, number: int) -> list[str]:
+    names = (f"{quantity}/{number}/{k}" for k in range(len(reference.arrays)))
+    return [name for name in names if f"alone/{name}" in reference.arrays]
+
+
+def norm(arrays: Sequence[np.ndarray]) -> float:
+    return float(np.sqrt(sum(float(np.linalg.norm(array)) ** 2 for array in arrays)))
+
+
+def relative_to(size: float, difference: float) -> float:
+    """Return difference / size; 0 where there is no difference, whatever the size."""
+    if difference == 0:
+        return 0.0
+    return difference / size if size > 0 else float("inf")
+
+
+def result_size(name: str, reference: Probe) -> float:
+    """Return the norm that differences of a layer's result are divided by: for gradients that of the whole layer."""
+    quantity, number, _ = name.split("/")
+    if quantity not in ("in", "weight"):
+        return norm([reference.arrays[f"alone/{name}"]])
+    size = norm([reference.arrays[f"alone/{other}"] for other in group(reference, quantity, int(number))])
+    return max(size, FLOOR * network_gradient(reference)) if quantity == "weight" else size
+
+
+def network_gradient(reference: Probe) -> float:
+    """Return the norm of the gradient of all weights, from the layers on their own."""
+    return norm([array for name, array in reference.arrays.items() if name.startswith("alone/weight/")])
+
+
+def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float) -> Measurement:
+    """Measure one result of one layer; `exacts` and the reference computed in float64."""
+    key, exact_of = f"alone/{name}", {probe.backend: probe for probe in (*exacts, reference)}
+    size = result_size(name, reference)
+
+    def difference(first: Probe, second: Probe) -> float:
+        if key not in first.arrays or key not in second.arrays:
+            return float("inf")
+        return relative_to(size, distance(first.arrays[key], second.arrays[key]))
+
+    change = relative_to(size, distance(reference.arrays[f"moved-{key}"], reference.arrays[key]))
+    yardstick = max(unit, change)
+    largest = LARGEST if NOISE * change < 1 else float("inf")
+    errors = {probe.label: difference(probe, exact_of[probe.backend]) for probe in singles}
+    backend_of = {probe.label: probe.backend for probe in singles}
+    tolerances = {}
+    for label in errors:
+        others = [error for other, error in errors.items() if backend_of[other] != backend_of[label]]
+        allowed = FACTOR * max(yardstick, min([error for error in others if np.isfinite(error)], default=0.0))
+        tolerances[label] = min(largest, allowed)
+    return Measurement(
+        quantity=name.partition("/")[0],
+        exact=max((difference(probe, reference) for probe in exacts), default=0.0),
+        errors=errors,
+        between=difference(singles[0], singles[1]) if len(singles) > 1 else 0.0,
+        exact_tolerance=EXACT_FACTOR * yardstick * SINGLE / unit,  # float64 does not know the recipe's precision
+        tolerances=tolerances,
+    )

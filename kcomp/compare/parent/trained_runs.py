@@ -1,0 +1,61 @@
+"""Find the runs whose scores are compared, and train those that are missing. No Keras."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kcomp.runs.folder import Run, check_own
+from kcomp.system.processes import run_kcomp
+
+RunKey = tuple[str, int, int]  # label, seed, fold
+
+
+def trained_runs(
+    labels: Mapping[str, str],
+    recipe: Path,
+    setup: Mapping[str, Any],
+    folder: Path,
+    jobs: Sequence[tuple[int, int]],
+    arguments: Sequence[str],
+) -> dict[RunKey, Run]:
+    """Return the complete run of each label, seed and fold; train into `folder` what is missing there and in ./runs.
+
+    labels:     the backend of each label. A second label of the same backend gets runs of its own.
+    jobs:       pairs of seed and fold.
+    arguments:  further arguments of `kcomp train`.
+
+    Raises RuntimeError with the command that failed; runs that were trained before it stay.
+    """
+    runs: dict[RunKey, Run] = {}
+    for label, backend in labels.items():
+        for seed, fold in jobs:
+            name = f"{backend}-seed{seed}-fold{fold}"
+            usual = Run(Path("runs") / setup["name"] / setup["fingerprint"] / name)
+            own = Run(folder / "runs" / (name if label == backend else f"{label.replace(' ', '-')}-{name}"))
+            expected = {key: setup[key] for key in ("fingerprint", "table")}
+            expected |= {"pseudo": setup.get("pseudo", {}).get(str(fold)), "backend": backend}
+            expected |= {"seed": seed, "fold": fold}
+            run = usual if label == backend and is_complete(usual, expected) else own
+            if not is_complete(run, expected):
+                place = ["--seed", str(seed), "--fold", str(fold), "-o", str(run.folder)]
+                train(label, backend, ["train", str(recipe), *place, *arguments])
+            runs[label, seed, fold] = run
+    return runs
+
+
+def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
+    """Return whether this run exists, is complete, and belongs to the expected experiment."""
+    try:
+        check_own(run, expected)
+    except ValueError:
+        return False
+    return run.complete
+
+
+def train(label: str, backend: str, command: Sequence[str]) -> None:
+    """Train one run in a process with that backend; raise RuntimeError with the command where it fails."""
+    code = run_kcomp(command, backend)
+    if code:
+        line = shlex.join(["kcomp", *command, "--backend", backend])
+        raise RuntimeError(f"training on {label} failed with exit code {code}: {line}")
