@@ -4,13 +4,15 @@ import importlib.util
 import json
 import re
 import shutil
+from pathlib import Path
 
 import conftest
 import pytest
 from test_compare import BROWSER, browse
 
+from kcomp.report.page import Link
 from kcomp.report.table import sorted_rows
-from kcomp.runs.html import differing, values_of
+from kcomp.runs.html import differing_values, folder_link, read_values, write_page
 from kcomp.system.files import write_json
 
 RUNS = [  # backend, seed, log loss (None: unfinished), values
@@ -52,9 +54,55 @@ def test_rows_are_sorted():
 
 def test_values_that_differ(tmp_path):
     values = [{"a": 1, "b": [1]}, {"a": 1, "b": [2]}, {"a": 1, "c": "x"}]
-    assert differing(values) == [{"b": [1]}, {"b": [2]}, {}]
+    assert differing_values(values) == [{"b": [1]}, {"b": [2]}, {}]
     (tmp_path / "config.json").write_text("{")
-    assert values_of(tmp_path) == {}
+    assert read_values(tmp_path) == {}
+
+
+def test_links_lead_from_the_page_to_the_run(tmp_path):
+    run = tmp_path / "runs" / "a b" / "x"
+    assert folder_link(run, tmp_path / "pages") == Link("x", "../runs/a%20b/x")
+    assert folder_link(Path("runs/r/x"), Path()) == Link("x", "runs/r/x")
+
+
+def test_recipes_have_their_own_tables(tmp_path):
+    columns = {"fingerprint": "f", "backend": "jax", "fold": 0, "accuracy": 0.5}
+    rows = []
+    for number, (recipe, seconds) in enumerate((("one", 3), ("two", "unfinished"), ("one", 4), ("-", "damaged"))):
+        folder = tmp_path / "runs" / str(number)
+        write_json(folder / "config.json", {"rate": number, "size": recipe})
+        rows.append({"recipe": recipe, **columns, "seed": number, "seconds": seconds, "folder": str(folder)})
+    write_page(tmp_path / "page.html", Path("runs"), rows)
+    text = (tmp_path / "page.html").read_text()
+    assert "4 runs, 1 unfinished, 1 damaged. Click a header to sort." in text
+    assert re.findall(r"<h2>(.*?)</h2>", text) == ["one", "two", "Damaged runs"]
+    first, second, _ = text.split("<h2>")[1:]
+    assert first.count("<tr") == 3 and ">rate</th>" in first and "size" not in first  # the recipe "one" has one size
+    assert second.count("<tr") == 2 and "rate" not in second and "1 run, 1 unfinished." in second
+
+
+WIDTH = """<script>
+  const tables = [...document.querySelectorAll("table")];
+  const hidden = tables.filter(table => table.parentElement.scrollHeight > table.parentElement.clientHeight + 1);
+  const cut = [...document.querySelectorAll("td, th")].filter(cell => cell.scrollWidth > cell.clientWidth + 1);
+  document.body.dataset.found = JSON.stringify([document.querySelectorAll("tbody tr").length, hidden.length, cut.length]);
+</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.skipif(importlib.util.find_spec("jinja2") is None, reason="needs jinja2")
+def test_a_long_wide_table_is_shown_whole(tmp_path):
+    rows = []
+    for number in range(200):
+        folder = tmp_path / "runs" / f"jax-seed{number}-fold0"
+        write_json(folder / "config.json", {f"value{k}": f"{number} and some words" for k in range(20)})
+        columns = {"recipe": "r", "backend": "jax", "seed": number, "seconds": 3, "folder": str(folder)}
+        rows.append(columns)
+    write_page(tmp_path / "page.html", Path("runs"), rows)
+    page = tmp_path / "looked.html"
+    page.write_text((tmp_path / "page.html").read_text().replace("</body>", WIDTH))
+    document, console = browse(page, tmp_path / "profile")
+    assert console == [] and 'data-found="[200,0,0]"' in document
 
 
 def test_the_command_sorts(folder):
@@ -71,7 +119,7 @@ CLICKS = """<script>
   };
   look("written");
   const header = name => [...document.querySelectorAll("th")].find(cell => cell.textContent === name);
-  for (const name of ["seed", "log_loss", "rate", "folder", "backend"])
+  for (const name of ["seed", "log_loss", "rate", "run", "backend"])
     for (const time of [1, 2]) { header(name).click(); look(name + time); }
   document.body.dataset.found = JSON.stringify(found);
 </script></body>"""
@@ -84,9 +132,10 @@ def test_a_click_sorts_the_page(folder):
     assert done.stdout.splitlines()[-1] == "runs.html"
     text = (folder / "runs.html").read_text()
     assert "http" not in text and "&lt;b&gt;" in text and "<b>" not in text
-    header = re.findall(r"<th>(.*?)</th>", text)
-    assert header[:5] == ["recipe", "fingerprint", "backend", "fold", "seed"] and "size" not in header
-    assert header[-4:] == ["rate", "sizes", "other", "folder"] and "<td>1,2</td>" in text
+    header = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", text)
+    assert header[:5] == ["run", "fingerprint", "backend", "fold", "seed"] and "size" not in header
+    assert header[-3:] == ["rate", "sizes", "other"] and "1,2</td>" in text
+    assert re.findall(r'<a href="(.*?)">', text) == [f"runs/small/{seed:03d}" for seed in (0, 1, 2, 3, 10)]
     page = folder / "clicked.html"
     page.write_text(text.replace("</body>", CLICKS))
     document, console = browse(page, folder / "profile")
@@ -97,5 +146,5 @@ def test_a_click_sorts_the_page(folder):
     assert found["seed1"] == ["0", "1", "2", "3", "10"] and found["seed2"] == ["10", "3", "2", "1", "0"]  # as numbers
     assert found["log_loss1"] == ["10", "0", "3", "2", "1"] and found["log_loss2"] == ["3", "0", "10", "2", "1"]
     assert found["rate1"][0] == "10" and found["rate1"][-1] == "3" and found["rate2"][0] == "3"
-    assert found["folder1"] == ["0", "1", "2", "3", "10"] and found["folder2"] == ["10", "3", "2", "1", "0"]  # as texts
+    assert found["run1"] == ["0", "1", "2", "3", "10"] and found["run2"] == ["10", "3", "2", "1", "0"]  # as texts
     assert set(found["backend1"][:3]) == {"0", "1", "2"} and set(found["backend2"][:2]) == {"3", "10"}

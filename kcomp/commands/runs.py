@@ -12,10 +12,12 @@ from kcomp.system.errors import UsageError, readable_errors
 @click.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
 @click.option("--sort", metavar="COLUMN", help="Sort by a column, such as log_loss; -accuracy begins with the highest.")
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write the table as a page, with what differs.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path), help="Write the table as a page, with the values that differ."
+)
 @readable_errors
 def runs(folder: Path, sort: str | None, page: Path | None) -> None:
-    """List the runs below a folder: recipe, backend, fold, seed, scores, time."""
+    """List the runs in a folder with their scores."""
     if page is not None:
         require_packages(["jinja2"], "report")
         check_output(page, option="--html")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
-    """Print rows with the keys of the first as columns; numbers are right-aligned, piped output is never cut."""
+    """Print rows with the keys of the first row as columns. Numbers are right-aligned; piped output is never cut."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     numeric = {name: all(isinstance(row[name], int | float) for row in rows) for name in rows[0]}
     for name in rows[0]:
@@ -29,20 +29,21 @@ def cell(value: Any) -> str:
 
 
 def sorted_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
-    """The rows by this column, or from its high end for `-column`; what a column of numbers lacks comes last.
+    """Return the rows sorted by a column, or in descending order for `-column`; texts among numbers come last.
 
-    ValueError for a column that is not there, with the nearest.
+    Raises ValueError for an unknown column, with the nearest name.
     """
     name = column.removeprefix("-")
     if name not in rows[0]:
         close = difflib.get_close_matches(name, rows[0], 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(rows[0])}"
+        hint = f"did you mean {close[0]!r}?" if close else f"the columns are {', '.join(rows[0])}"
         raise ValueError(f"the table has no column {name!r}; {hint}")
     numbers = [row for row in rows if is_number(row[name])]
     others = [row for row in rows if not is_number(row[name])]
-    down = column.startswith("-")
-    found = sorted(numbers, key=lambda row: row[name], reverse=down)
-    return found + (others if found else sorted(others, key=lambda row: str(row[name]), reverse=down))
+    descending = column.startswith("-")
+    if not numbers:
+        return sorted(others, key=lambda row: str(row[name]), reverse=descending)
+    return sorted(numbers, key=lambda row: row[name], reverse=descending) + others
 
 
 def is_number(value: Any) -> bool:

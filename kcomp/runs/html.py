@@ -1,44 +1,72 @@
-"""The table of runs as a page of one file, with the values in which the runs differ. No Keras."""
+"""The table of runs as a page, a section for each recipe, with the values in which its runs differ. No Keras."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from kcomp.report.page import PageTable, Section, html
+from kcomp.report.page import Cell, Link, PageTable, Section, html
 from kcomp.report.table import cell
 from kcomp.runs.folder import Run
 from kcomp.system.files import read_json, write_atomically
 from kcomp.values import as_text
 
+Row = Mapping[str, Any]  # of kcomp.runs.table.run_row
 
-def write_page(path: Path, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows of kcomp.report.table.run_row; a click on a header sorts."""
-    values = differing([values_of(Path(row["folder"])) for row in rows])
+
+def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
+    """Write the rows to `path`, grouped by recipe; a click on a header sorts a table."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["recipe"], []).append(row)
+    sections = [recipe_section(recipe, group, path.parent) for recipe, group in groups.items()]
+    subtitle = f"{counted(rows)}. Click a header to sort."
+    write_atomically(path, html(f"Runs in {folder}", subtitle, sections, sortable=True).encode())
+
+
+def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
+    """Return the section of one recipe's runs; links are relative to the folder `start`."""
+    values = differing_values([read_values(Path(row["folder"])) for row in rows])
     names = list(dict.fromkeys(name for row in values for name in row))
-    header = [name for name in rows[0] if name != "folder"]
-    cells = [
-        [cell(row[name]) for name in header] + [as_text(found.get(name, "")) for name in names] + [str(row["folder"])]
-        for row, found in zip(rows, values, strict=True)
-    ]
-    table = PageTable([*header, *names, "folder"], cells)
-    said = f"{len(rows)} runs, {sum(row['seconds'] == 'unfinished' for row in rows)} of them unfinished."
-    section = Section("Runs", said, paragraphs=["A click on a header sorts."], tables=[("", table)])
-    write_atomically(path, html(f"Runs in {folder}", "kcomp runs", [section], sortable=True).encode())
+    header = [name for name in rows[0] if name not in ("recipe", "folder")]
+    cells: list[list[Cell]] = []
+    for row, own in zip(rows, values, strict=True):
+        texts = [cell(row.get(name, "-")) for name in header] + [as_text(own.get(name, "")) for name in names]
+        cells.append([folder_link(Path(row["folder"]), start), *texts])
+    title = "Damaged runs" if recipe == "-" else recipe
+    return Section(title, f"{counted(rows)}.", tables=[("", PageTable(["run", *header, *names], cells))])
 
 
-def values_of(folder: Path) -> dict[str, Any]:
-    """The recipe's values of a run, none where they cannot be read."""
+def folder_link(folder: Path, start: Path) -> Link:
+    """Return a link to a run's folder that works for as long as the page and the folder keep their places."""
+    address = os.path.relpath(folder, start or ".").replace(os.sep, "/")
+    return Link(folder.name, quote(address))
+
+
+def counted(rows: Sequence[Row]) -> str:
+    """Return how many runs there are, and how many are unfinished or damaged."""
+    counts = [f"{len(rows)} run{'' if len(rows) == 1 else 's'}"]
+    for state in ("unfinished", "damaged"):
+        number = sum(row["seconds"] == state for row in rows)
+        if number:
+            counts.append(f"{number} {state}")
+    return ", ".join(counts)
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """Return the values of a run's recipe; none where they cannot be read."""
     try:
         return dict(read_json(Run(folder) / "config.json"))
     except (ValueError, OSError, TypeError):
         return {}
 
 
-def differing(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each run the values whose names stand for more than one value among the runs."""
-    seen: dict[str, set[str]] = {}
+def differing_values(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Keep of each run the values whose names have more than one value among the runs."""
+    texts: dict[str, set[str]] = {}
     for row in values:
         for name, value in row.items():
-            seen.setdefault(name, set()).add(json.dumps(value))
-    return [{name: value for name, value in row.items() if len(seen[name]) > 1} for row in values]
+            texts.setdefault(name, set()).add(json.dumps(value))
+    return [{name: value for name, value in row.items() if len(texts[name]) > 1} for row in values]
