@@ -1,13 +1,14 @@
-"""MixUp, CutMix and random erasing as Keras layers whose plan is drawn on the host and done in the compiled step.
+"""MixUp, CutMix and random erasing as Keras layers, planned on the host and applied in the compiled step.
 
-A layer has two halves. `draw` takes a NumPy generator and returns a plan: small arrays, one row a sample. `call`
-takes a batch and a plan and does what it says; it holds neither weights nor randomness, so both backends compute the
-same images. In training, kcomp draws the plans and sends them along with the images; in a notebook, call a layer with
-a seed: `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
+A layer has two methods. `draw` takes a NumPy generator and returns a plan: small arrays with one row per sample.
+`call` applies a plan to a batch. It has neither weights nor randomness, so both backends compute the same images. In
+training, kcomp draws the plans and passes them with the images. In a notebook, call a layer with a seed:
+`MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
 
-Every plan that mixes has four arrays: `partner` int32 (N,), the row each sample is mixed with; `blend` float32 (N,),
-the share of its own pixels outside the box; `box` int32 (N, 4), top, bottom, left, right (exclusive ends) of what is
-pasted from the partner; `weight` float32 (N,), the share of its own label. (1, an empty box, 1) leaves a sample alone.
+The plan of MixUp, CutMix and Switch has four arrays. `partner` int32 (N,) is the row that each sample is mixed with.
+`blend` float32 (N,) is the share of its own pixels outside of the box. `box` int32 (N, 4) is the part pasted from the
+partner: top, bottom, left, right, with exclusive ends. `weight` float32 (N,) is the share of its own label. A blend
+and a weight of 1 with an empty box leave a sample unchanged.
 """
 
 from collections.abc import Sequence
@@ -22,14 +23,33 @@ from kcomp.data.draws import Purpose, generator
 Plan = dict[str, np.ndarray]
 Shape = Sequence[int]
 
+__all__ = ["CutMix", "MixUp", "RandomErasing", "Switch"]
+
 
 class MixUp(keras.layers.Layer):
-    """Blend each image and its label with another one's: x = w x_i + (1 - w) x_j, w from Beta(alpha, alpha) per
-    sample (Zhang et al. 2018, mixup: beyond empirical risk minimization, equation 1).
+    """Blend each image and its label with those of another sample of the batch.
 
-    alpha:       1 draws w uniformly, 0 turns mixing off.
-    probability: that a sample is mixed, 0 to 1.
-    stop_epoch:  the first epoch (counted from 0 over all stages) that is not mixed; None mixes to the end.
+    The result is w x_i + (1 - w) x_j, with w drawn from Beta(alpha, alpha) for each sample.
+
+    Args:
+        alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly; 0 turns mixing off.
+        probability: Probability that a sample is mixed, 0 to 1.
+        stop_epoch: First epoch without mixing, counted from 0 over all stages. None mixes to the end.
+
+    Raises:
+        ValueError: If `alpha` or `probability` is out of range.
+
+    References:
+        Zhang et al. 2018, mixup: beyond empirical risk minimization, equation 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import augment
+        >>> images = np.stack([np.zeros((4, 4, 3)), np.full((4, 4, 3), 255)]).astype("float32")
+        >>> batch = {"images": images, "labels": np.eye(2, dtype="float32")}
+        >>> mixed = augment.MixUp(1.0)(batch, seed=1)
+        >>> tuple(mixed["images"].shape), tuple(mixed["labels"].shape)
+        ((2, 4, 4, 3), (2, 2))
     """
 
     def __init__(self, alpha: float = 0.2, *, probability: float = 1.0, stop_epoch: int | None = None) -> None:
@@ -37,7 +57,7 @@ class MixUp(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
-        """The plan for a batch of `shape` (count, height, width)."""
+        """Return the plan for a batch of `shape` (count, height, width)."""
         mixed = active(draws, shape[0], probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         weight = np.where(mixed, beta(draws, self.alpha, shape[0]), 1.0).astype(np.float32)
         return plan_of(partners(draws, shape[0]), blend=weight, weight=weight)
@@ -47,10 +67,30 @@ class MixUp(keras.layers.Layer):
 
 
 class CutMix(keras.layers.Layer):
-    """Paste a box of another image: of share 1 - w, w from Beta(alpha, alpha) per sample, around a uniform centre and
-    clipped at the border; the label's share is corrected for what was clipped (Yun et al. 2019, CutMix, algorithm 1).
+    """Paste a box of another sample's image into each image, and mix the labels by area.
 
-    alpha = 1 draws w uniformly, as the paper does; the other arguments are those of MixUp.
+    The box covers a share 1 - w of the image, with w drawn from Beta(alpha, alpha) for each sample. Its centre is
+    uniform and the box is clipped at the border; labels are mixed by the area that remains.
+
+    Args:
+        alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly, as in the paper; 0 turns mixing off.
+        probability: Probability that a sample is mixed, 0 to 1.
+        stop_epoch: First epoch without mixing, counted from 0 over all stages. None mixes to the end.
+
+    Raises:
+        ValueError: If `alpha` or `probability` is out of range.
+
+    References:
+        Yun et al. 2019, CutMix: regularization strategy to train strong classifiers, algorithm 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import augment
+        >>> images = np.stack([np.zeros((4, 4, 3)), np.full((4, 4, 3), 255)]).astype("float32")
+        >>> batch = {"images": images, "labels": np.eye(2, dtype="float32")}
+        >>> mixed = augment.CutMix(1.0)(batch, seed=1)
+        >>> tuple(mixed["images"].shape), tuple(mixed["labels"].shape)
+        ((2, 4, 4, 3), (2, 2))
     """
 
     def __init__(self, alpha: float = 1.0, *, probability: float = 1.0, stop_epoch: int | None = None) -> None:
@@ -58,11 +98,11 @@ class CutMix(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
-        """The plan for a batch of `shape` (count, height, width)."""
+        """Return the plan for a batch of `shape` (count, height, width)."""
         count, height, width = shape
         mixed = active(draws, count, probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
-        kept = np.where(mixed, beta(draws, self.alpha, count), 1.0)
-        side = np.sqrt(1.0 - kept)
+        own_share = np.where(mixed, beta(draws, self.alpha, count), 1.0)
+        side = np.sqrt(1.0 - own_share)
         box = boxes_around(draws, shape, (height * side).astype(np.int32), (width * side).astype(np.int32))
         weight = (1.0 - area(box) / (height * width)).astype(np.float32)
         return plan_of(partners(draws, count), box=box, weight=weight)
@@ -72,22 +112,38 @@ class CutMix(keras.layers.Layer):
 
 
 class Switch(keras.layers.Layer):
-    """For each sample, the first layer's plan or the second's: `Switch(MixUp(0.2), CutMix(1.0), first=0.5)`.
+    """Apply one of two mixing layers to each sample, chosen at random.
 
-    `first` is the probability of the first, 0 to 1.
+    Args:
+        first_layer: A MixUp or CutMix layer.
+        second_layer: A MixUp or CutMix layer.
+        first: Probability of the first layer, 0 to 1.
+
+    Raises:
+        ValueError: If `first` is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import augment
+        >>> layer = augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0), first=0.5)
+        >>> images = np.stack([np.zeros((4, 4, 3)), np.full((4, 4, 3), 255)]).astype("float32")
+        >>> mixed = layer({"images": images, "labels": np.eye(2, dtype="float32")}, seed=1)
+        >>> tuple(mixed["images"].shape)
+        (2, 4, 4, 3)
     """
 
-    def __init__(self, one: "MixUp | CutMix", other: "MixUp | CutMix", *, first: float = 0.5) -> None:
+    def __init__(self, first_layer: "MixUp | CutMix", second_layer: "MixUp | CutMix", *, first: float = 0.5) -> None:
         super().__init__(dtype="float32")
-        self.one, self.other, self.first = one, other, check_share(first)
-        self.built = True  # the two layers inside are only asked for their plans
+        self.first_layer, self.second_layer, self.first = first_layer, second_layer, check_share(first)
+        self.built = True  # only the plans of the two layers are used, so they need no build
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
-        """The plan for a batch of `shape` (count, height, width)."""
-        chosen = draws.random(shape[0]) < self.first
-        one, other = self.one.draw(draws, shape, epoch), self.other.draw(draws, shape, epoch)
+        """Return the plan for a batch of `shape` (count, height, width)."""
+        use_first = draws.random(shape[0]) < self.first
+        first, second = self.first_layer.draw(draws, shape, epoch), self.second_layer.draw(draws, shape, epoch)
         return {
-            name: np.where(chosen if one[name].ndim == 1 else chosen[:, None], one[name], other[name]) for name in one
+            name: np.where(use_first if values.ndim == 1 else use_first[:, None], values, second[name])
+            for name, values in first.items()
         }
 
     def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
@@ -95,13 +151,31 @@ class Switch(keras.layers.Layer):
 
 
 class RandomErasing(keras.layers.Layer):
-    """Fill one box of an image with one colour; labels stay (Zhong et al. 2020, Random erasing data augmentation).
+    """Fill one box of an image with one colour. Labels stay unchanged.
 
-    probability: that an image is erased, 0 to 1.
-    share:       smallest and largest share of the image, the box's area is uniform between them.
-    aspect:      smallest height / width of the box, the largest is its inverse; the ratio's logarithm is uniform.
-    fill:        a value or three, 0 to 255; None draws a colour for each box.
-    A box that does not fit is drawn again, up to ten times; then the image stays as it is.
+    A box that does not fit into the image is drawn again, up to ten times; then the image stays unchanged.
+
+    Args:
+        probability: Probability that a box of an image is erased, 0 to 1.
+        share: Smallest and largest share of the image's area; the box's area is uniform between them. Both are
+            between 0 and 1.
+        aspect: Smallest height / width of the box, above 0 and at most 1. The largest is its inverse. The logarithm
+            of the ratio is uniform.
+        fill: One value, or three for red, green and blue, 0 to 255. None draws a colour for each box.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    References:
+        Zhong et al. 2020, Random erasing data augmentation.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import augment
+        >>> batch = {"images": np.full((2, 32, 32, 3), 255, "float32"), "labels": np.eye(2, dtype="float32")}
+        >>> erased = augment.RandomErasing(1.0, fill=0.0)(batch, seed=1)
+        >>> float(np.min(np.asarray(erased["images"])))
+        0.0
     """
 
     def __init__(
@@ -118,21 +192,21 @@ class RandomErasing(keras.layers.Layer):
         self.probability, self.share, self.aspect, self.fill = check_share(probability), share, aspect, fill
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
-        """The plan for a batch of `shape` (count, height, width): `box` int32 (N, 4) and `colour` float32 (N, 3)."""
+        """Return the plan for a batch of `shape` (count, height, width): `box` (N, 4) and `colour` (N, 3)."""
         count, height, width = shape
-        waiting = draws.random(count) < self.probability
+        pending = draws.random(count) < self.probability
         box = np.zeros((count, 4), np.int32)
         for _ in range(10):
             size = draws.uniform(*self.share, count) * height * width
             ratio = np.exp(draws.uniform(np.log(self.aspect), -np.log(self.aspect), count))
             tall, wide = np.rint(np.sqrt(size * ratio)).astype(int), np.rint(np.sqrt(size / ratio)).astype(int)
-            fits = waiting & (tall > 0) & (wide > 0) & (tall < height) & (wide < width)
+            fits = pending & (tall > 0) & (wide > 0) & (tall < height) & (wide < width)
             top = draws.integers(0, np.where(fits, height - tall + 1, 1))
             left = draws.integers(0, np.where(fits, width - wide + 1, 1))
             box[fits] = np.stack([top, top + tall, left, left + wide], 1)[fits]
-            waiting &= ~fits
-        drawn = draws.uniform(0, 255, (count, 3)) if self.fill is None else np.broadcast_to(self.fill, (count, 3))
-        return {"box": box, "colour": drawn.astype(np.float32)}
+            pending &= ~fits
+        colour = draws.uniform(0, 255, (count, 3)) if self.fill is None else np.broadcast_to(self.fill, (count, 3))
+        return {"box": box, "colour": colour.astype(np.float32)}
 
     def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
         plan = plan_for(self, batch, plan, seed)
@@ -142,7 +216,7 @@ class RandomErasing(keras.layers.Layer):
 
 
 def mix(batch: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """Mix `images` (N, H, W, C) and `labels` (N, classes) as a plan says."""
+    """Apply a plan to `images` (N, H, W, C) and `labels` (N, classes)."""
     images, labels = batch["images"], batch["labels"]
     check_soft(labels)
     partner = ops.cast(plan["partner"], "int32")
@@ -154,7 +228,7 @@ def mix(batch: dict[str, Any], plan: Plan) -> dict[str, Any]:
 
 
 def inside_box(box: Any, shape: Shape) -> Any:
-    """A mask (N, H, W, 1), true inside each sample's box."""
+    """Return a mask (N, H, W, 1) that is true inside each sample's box."""
     rows, columns = ops.arange(shape[1], dtype="int32")[None, :, None, None], ops.arange(shape[2], dtype="int32")
     top, bottom, left, right = (ops.cast(box, "int32")[:, i][:, None, None, None] for i in range(4))
     columns = columns[None, None, :, None]
@@ -163,7 +237,7 @@ def inside_box(box: Any, shape: Shape) -> Any:
 
 
 def plan_for(layer: Any, batch: dict[str, Any], plan: Plan | None, seed: int | None) -> Plan:
-    """The plan given, or one drawn from `seed`; ValueError where there is neither."""
+    """Return `plan`, or one drawn from `seed`; ValueError if both are None."""
     if plan is not None:
         return plan
     if seed is None:
@@ -174,12 +248,12 @@ def plan_for(layer: Any, batch: dict[str, Any], plan: Plan | None, seed: int | N
 def active(
     draws: np.random.Generator, count: int, probability: float, stop_epoch: int | None, epoch: int
 ) -> np.ndarray:
-    """Which samples take part, bool (N,)."""
+    """Draw which samples are mixed, bool (N,)."""
     return (draws.random(count) < probability) & (stop_epoch is None or epoch < stop_epoch)
 
 
 def partners(draws: np.random.Generator, count: int) -> np.ndarray:
-    """A random permutation: every sample is partner once, and may be its own."""
+    """Draw a permutation: each sample is a partner once, possibly its own."""
     return draws.permutation(count).astype(np.int32)
 
 
@@ -196,7 +270,7 @@ def plan_of(
 
 
 def boxes_around(draws: np.random.Generator, shape: Shape, tall: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Boxes of these sizes around uniform centres, clipped at the border: int32 (N, 4)."""
+    """Draw boxes of these sizes around uniform centres, clipped at the border, int32 (N, 4)."""
     count, height, width = shape
     row, column = draws.integers(0, height, count), draws.integers(0, width, count)
     top, left = row - tall // 2, column - wide // 2
@@ -211,7 +285,7 @@ def area(box: np.ndarray) -> np.ndarray:
 
 
 def check_soft(labels: Any) -> None:
-    """Class numbers would broadcast into nonsense, so only (N, classes) floats pass."""
+    """Raise ValueError unless labels are floats (N, classes): class numbers would broadcast without an error."""
     if len(labels.shape) != 2 or labels.shape[1] < 2 or not keras.backend.is_float_dtype(labels.dtype):
         raise ValueError(
             "mixing needs one-hot or soft labels, floats of shape (batch, classes); "
@@ -232,5 +306,5 @@ def check_beta(alpha: float) -> float:
 
 
 def beta(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
-    """`count` draws from Beta(alpha, alpha); ones, which mix nothing, where alpha is 0."""
+    """Draw `count` numbers from Beta(alpha, alpha); ones, which mix nothing, if alpha is 0."""
     return draws.beta(alpha, alpha, count) if alpha else np.ones(count)

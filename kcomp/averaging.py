@@ -1,14 +1,29 @@
-"""What a recipe's last stage may keep beside its last weights: snapshots or an average. Imports no Keras."""
+"""Weight averages and snapshots that a recipe's last stage may keep."""
 
 from dataclasses import dataclass
+
+__all__ = ["EMA", "SWA", "Snapshots"]
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Keep the weights at each minimum of `schedules.CosineRestarts`; the run predicts the mean of the probabilities
-    of the `last` of them, None for all (Huang et al. 2017).
+    """Keep the weights at each minimum of `schedules.CosineRestarts`, and average their predicted probabilities.
 
-    How many there are is said once, by the schedule's `cycles`. The recipe's monitor must be None.
+    The schedule's `cycles` sets the number of snapshots. The recipe's `monitor` must be None.
+
+    Args:
+        last: Number of snapshots to average, counted from the end, from 1. None for all.
+
+    Raises:
+        ValueError: If `last` is below 1.
+
+    References:
+        Huang et al. 2017, Snapshot ensembles: train 1, get M for free.
+
+    Examples:
+        >>> from kcomp.averaging import Snapshots
+        >>> Snapshots(last=3)
+        Snapshots(last=3)
     """
 
     last: int | None = None
@@ -20,10 +35,25 @@ class Snapshots:
 
 @dataclass(frozen=True)
 class EMA:
-    """Keep a moving average of the weights, batch normalisation's statistics included, if it scores better.
+    """Keep an exponential moving average of the weights if it scores better than the weights themselves.
 
-    It begins as the weights of the stage's start, w_0; update number t (from 1) moves it to d * average + (1 - d) * w_t
-    with d = min(decay, (1 + t) / (10 + t)), so that it forgets the start soon.
+    The average covers batch normalisation's statistics. It starts as the weights at the start of the stage. Update t,
+    counted from 1, changes it to d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)), so that the
+    first weights soon lose their influence.
+
+    Args:
+        decay: Largest share of the old average, between 0 and 1, both excluded.
+
+    Raises:
+        ValueError: If `decay` is out of range.
+
+    References:
+        Polyak and Juditsky 1992; the schedule of d is TensorFlow's ExponentialMovingAverage(num_updates=t).
+
+    Examples:
+        >>> from kcomp.averaging import EMA
+        >>> EMA(0.99)
+        EMA(decay=0.99)
     """
 
     decay: float = 0.999
@@ -35,10 +65,26 @@ class EMA:
 
 @dataclass(frozen=True)
 class SWA:
-    """Keep the mean of the weights at the ends of the stage's epochs (counted from 1) `from_epoch`, `from_epoch +
-    every`, ..., if it scores better (Izmailov et al. 2018). `schedules.Tail` gives the rates for it.
+    """Keep the mean of the weights at the ends of several epochs if it scores better than the last weights.
 
-    Batch normalisation that the stage trains gets its statistics anew, from the training rows.
+    `schedules.Tail` has suitable learning rates. The statistics of trained batch normalisation are computed again from
+    the training rows.
+
+    Args:
+        from_epoch: First epoch of the stage whose weights are averaged, counted from 1.
+        every: Epochs between two averaged ones, from 1.
+
+    Raises:
+        ValueError: If an argument is below 1.
+
+    References:
+        Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization.
+
+    Examples:
+        >>> from kcomp.averaging import SWA
+        >>> average = SWA(from_epoch=5, every=2)
+        >>> [epoch for epoch in range(1, 10) if average.takes(epoch)]
+        [5, 7, 9]
     """
 
     from_epoch: int
@@ -49,5 +95,5 @@ class SWA:
             raise ValueError(f"SWA(from_epoch, every) are at least 1; received {self.from_epoch} and {self.every}")
 
     def takes(self, epoch: int) -> bool:
-        """Whether the weights at the end of this epoch of the stage (from 1) count."""
+        """Return whether the weights at the end of this epoch of the stage, counted from 1, are averaged."""
         return epoch >= self.from_epoch and (epoch - self.from_epoch) % self.every == 0

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the optimizer's update number (0 is the first)."""
+"""Learning rate schedules: functions of the optimizer's update number, counted from 0."""
 
 import math
 from typing import Any
@@ -7,13 +7,33 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
+__all__ = ["Constant", "CosineRestarts", "Step", "Tail", "WarmupCosine"]
+
 
 class WarmupCosine(LearningRateSchedule):
-    """Rise linearly to `peak` over `warmup` updates, then fall to `final` along half a cosine at update `steps`.
+    """Rise linearly to `peak`, then fall to `final` along half a cosine.
 
-    Update t < warmup has the rate peak * (t + 1) / (warmup + 1), so the first is not wasted; after that it is
-    final + (peak - final) / 2 * (1 + cos(pi * (t - warmup) / (steps - warmup))) (Loshchilov and Hutter 2017,
-    equation 5; Goyal et al. 2017 for the warm-up), and `final` beyond `steps`.
+    The rate of update t is peak * (t + 1) / (warmup + 1) for t < warmup, so the first update has a rate above 0. After
+    that it is final + (peak - final) / 2 * (1 + cos(pi * (t - warmup) / (steps - warmup))), and `final` from update
+    `steps` on.
+
+    Args:
+        peak: Highest rate, above 0.
+        steps: Updates until the rate reaches `final`, warm-up included.
+        warmup: Updates of the linear rise, from 0 to below `steps`. 0 starts at `peak`.
+        final: Last rate, from 0.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    References:
+        Loshchilov and Hutter 2017, SGDR, equation 5; Goyal et al. 2017 for the warm-up.
+
+    Examples:
+        >>> from kcomp import schedules
+        >>> rate = schedules.WarmupCosine(0.01, steps=100, warmup=9)
+        >>> [round(float(rate(step)), 4) for step in (0, 9, 100)]
+        [0.001, 0.01, 0.0]
     """
 
     def __init__(self, peak: float, steps: int, warmup: int = 0, final: float = 0.0) -> None:
@@ -34,11 +54,31 @@ class WarmupCosine(LearningRateSchedule):
 
 
 class CosineRestarts(LearningRateSchedule):
-    """Fall from `peak` to `final` along half a cosine, `cycles` times, each in ceil(steps / cycles) updates.
+    """Fall from `peak` to `final` along half a cosine, several times.
 
-    Update t, counted from 1, has the rate final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with c =
-    ceil(steps / cycles) (Huang et al. 2017, equation 2). A stage with Snapshots keeps the weights at each cycle's end.
-    The first `warmup` updates take t / (warmup + 1) of that: pretrained weights may not survive a full rate at once.
+    The rate of update t, counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with a
+    cycle of c = ceil(steps / cycles) updates. A stage with `averaging.Snapshots` keeps the weights at the end of each
+    cycle.
+
+    Args:
+        peak: Highest rate, above 0.
+        steps: Updates of all cycles together.
+        cycles: Number of cycles, from 1 to `steps`.
+        final: Lowest rate, from 0.
+        warmup: Updates, shorter than a cycle, whose rate is multiplied by t / (warmup + 1). Protects pretrained
+            weights from a high first rate. 0 for none.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    References:
+        Huang et al. 2017, Snapshot ensembles: train 1, get M for free, equation 2.
+
+    Examples:
+        >>> from kcomp import schedules
+        >>> rate = schedules.CosineRestarts(0.1, steps=100, cycles=2)
+        >>> [round(float(rate(step)), 4) for step in (0, 25, 50, 75)]
+        [0.1, 0.05, 0.1, 0.05]
     """
 
     def __init__(self, peak: float, steps: int, cycles: int, final: float = 0.0, warmup: int = 0) -> None:
@@ -56,16 +96,34 @@ class CosineRestarts(LearningRateSchedule):
         return rising * (self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share)))
 
     def get_config(self) -> dict[str, Any]:
-        kept = {"peak": self.peak, "steps": self.steps, "cycles": self.cycles}
-        return {**kept, "final": self.final, "warmup": self.warmup}
+        config = {"peak": self.peak, "steps": self.steps, "cycles": self.cycles}
+        return {**config, "final": self.final, "warmup": self.warmup}
 
 
 class Tail(LearningRateSchedule):
-    """`first` until update `start` (counted from 0), then the constant `rate`, or with `low` and `every` cycles of
-    `every` updates that fall in equal steps from `rate` to `low`: for SWA.
+    """Follow another schedule, then a constant or cyclic rate for stochastic weight averaging (`averaging.SWA`).
 
-    Update i of the tail, counted from 1, has the rate (1 - s) * rate + s * low with s = (mod(i - 1, every) + 1) / every
-    (Izmailov et al. 2018, section 3.2); the weights to average are those at a cycle's end.
+    With cycles, the rate of the tail's update i, counted from 1, is (1 - s) * rate + s * low with s = (mod(i - 1,
+    every) + 1) / every. The weights to average are those at the end of a cycle.
+
+    Args:
+        first: The schedule until update `start`.
+        start: First update of the tail, from 0.
+        rate: Rate of the tail, or the highest rate of a cycle, above 0.
+        low: Lowest rate of a cycle, from 0; None for a constant rate.
+        every: Updates per cycle, from 1; None for a constant rate.
+
+    Raises:
+        ValueError: If an argument is out of range, or only one of `low` and `every` is set.
+
+    References:
+        Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization, section 3.2.
+
+    Examples:
+        >>> from kcomp import schedules
+        >>> rate = schedules.Tail(schedules.WarmupCosine(0.1, steps=100), start=50, rate=0.02)
+        >>> [round(float(rate(step)), 4) for step in (0, 50, 99)]
+        [0.1, 0.02, 0.02]
     """
 
     def __init__(
@@ -74,7 +132,7 @@ class Tail(LearningRateSchedule):
         check_rates(rate, rate if low is None else low)
         if (low is None) != (every is None) or start < 0 or (every is not None and every < 1):
             raise ValueError(
-                "a tail starts at an update from 0 up; give both low and every (from 1 up) for cycles, or neither; "
+                "start must be at least 0; set both low and every (at least 1) for cycles, or neither; "
                 f"received start={start}, low={low}, every={every}"
             )
         self.first, self.start, self.rate, self.low, self.every = first, start, rate, low, every
@@ -98,7 +156,21 @@ class Tail(LearningRateSchedule):
 
 
 class Constant(LearningRateSchedule):
-    """The same rate at every update, after a linear rise over `warmup` updates."""
+    """Keep the same rate after a linear warm-up.
+
+    Args:
+        rate: The rate, above 0.
+        warmup: Updates of the linear rise. 0 for none.
+
+    Raises:
+        ValueError: If `rate` is not above 0.
+
+    Examples:
+        >>> from kcomp import schedules
+        >>> rate = schedules.Constant(0.01, warmup=1)
+        >>> [round(float(rate(step)), 4) for step in (0, 1, 2)]
+        [0.005, 0.01, 0.01]
+    """
 
     def __init__(self, rate: float, warmup: int = 0) -> None:
         check_rates(rate, 0.0)
@@ -112,12 +184,27 @@ class Constant(LearningRateSchedule):
 
 
 class Step(LearningRateSchedule):
-    """`rate`, multiplied by `factor` after every `every` updates."""
+    """Multiply the rate by a factor at regular intervals.
+
+    Args:
+        rate: First rate, above 0.
+        every: Updates between two changes, from 1.
+        factor: What the rate is multiplied by.
+
+    Raises:
+        ValueError: If `rate` or `every` is out of range.
+
+    Examples:
+        >>> from kcomp import schedules
+        >>> rate = schedules.Step(0.1, every=10)
+        >>> [round(float(rate(step)), 4) for step in (0, 9, 10, 20)]
+        [0.1, 0.1, 0.01, 0.001]
+    """
 
     def __init__(self, rate: float, every: int, factor: float = 0.1) -> None:
         check_rates(rate, 0.0)
         if every < 1:
-            raise ValueError(f"a step lasts at least 1 update; received every={every}")
+            raise ValueError(f"every must be at least 1 update; received {every}")
         self.rate, self.every, self.factor = rate, every, factor
 
     def __call__(self, step: Any) -> Any:
@@ -133,16 +220,16 @@ def check_rates(peak: float, final: float) -> None:
 
 
 def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """What each of the optimizers that it joins, or it alone, takes its rate from: a schedule, or a variable."""
-    parts = getattr(optimizer, "optimizers", None)
-    if parts:
-        return [schedule for part in parts for schedule in schedules_of(part)]
-    return [optimizer._learning_rate]  # its public property is the rate of the next update
+    """Return the schedule or rate variable of an optimizer, or of each optimizer that it combines."""
+    optimizers = getattr(optimizer, "optimizers", None)
+    if optimizers:
+        return [schedule for inner in optimizers for schedule in schedules_of(inner)]
+    return [optimizer._learning_rate]  # the public property is the rate of the next update
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
-    """The optimizer's learning rate at its next update; the largest where it joins several optimizers."""
-    parts = getattr(optimizer, "optimizers", None)
-    if parts:
-        return max(rate_of(part) for part in parts)
+    """Return an optimizer's learning rate at its next update; the largest if it combines several optimizers."""
+    optimizers = getattr(optimizer, "optimizers", None)
+    if optimizers:
+        return max(rate_of(inner) for inner in optimizers)
     return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))

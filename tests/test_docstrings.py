@@ -6,7 +6,7 @@ import json
 import pytest
 from conftest import ROOT, backends, in_backend
 
-MODULES = ("data",)
+MODULES = ("data", "augment", "schedules", "views", "averaging")
 NEEDS = {"read_tfds": "tensorflow_datasets", "TensorBoard": "tensorboardX", "WandB": "wandb"}  # optional packages
 
 RUN_EXAMPLES = """
