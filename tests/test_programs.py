@@ -16,11 +16,11 @@ HEAD = """
     import keras, numpy as np
     from kcomp.prediction.forward import compile_forward
     from kcomp import schedules
-    from kcomp.jax_programs import describe_network as description, store as programs
+    from kcomp.jax_programs import network_key as description, store as programs
     from kcomp.engine import initial_weights as start
-    from kcomp.jax_programs import describe_step as step
+    from kcomp.jax_programs import step_key as step
     from kcomp.training.mixed import Mixed
-    from kcomp.jax_programs.describe_step import described
+    from kcomp.jax_programs.step_key import cache_key_of_step
 
     def network(seed=0, units=8, rate=0.2, name=None, **options):
         with start.drawn_on_host(seed):
@@ -104,7 +104,7 @@ def test_a_kept_program_computes_what_keras_would(tmp_path):
     trained(model(seed=0)); before = trained(model(seed=1, smoothing=0.0))
     kept = trained(model(seed=2))  # the third network of one program
     count = len(programs._programs)
-    step.described = lambda model: None
+    step.cache_key_of_step = lambda model: None
     plain = trained(model(seed=2))
     gap = max(float(np.abs(np.array(a) - np.array(b)).max()) for a, b in zip(kept, plain))
     apart = max(float(np.abs(np.array(a) - np.array(b)).max()) for a, b in zip(kept, before))
@@ -123,13 +123,13 @@ def test_what_changes_a_step_changes_its_description_and_nothing_else_does():
         + """
     cosine = lambda steps: keras.optimizers.AdamW(schedules.WarmupCosine(1e-2, steps))
     adam = keras.optimizers.AdamW
-    base = described(model())
+    base = cache_key_of_step(model())
     same = [model(seed=5), model(name="other"), model(optimizer=adam(3e-4))]
     others = [model(units=9), model(rate=0.3), model(smoothing=0.1), model(weights=np.array([1, 2, 3], "float32")),
               model(frozen=[1]), model(frozen=[2]), model(thin=True), model(optimizer=cosine(10)), model(optimizer=cosine(11)),
               model(optimizer=adam(1e-2, weight_decay=0.1)), model(optimizer=adam(1e-2, global_clipnorm=1.0)),
               model(kernel_regularizer=keras.regularizers.L2(1e-3)), model(kernel_constraint=keras.constraints.MaxNorm(2.0))]
-    give(base=base, same=[described(one) == base for one in same], others=[described(one) for one in others])
+    give(base=base, same=[cache_key_of_step(one) == base for one in same], others=[cache_key_of_step(one) for one in others])
 """,
     )
     assert found["base"] and all(found["same"])
@@ -154,9 +154,9 @@ def test_what_is_not_keras_own_has_no_description():
         def call(self, batch, plan=None): return batch
     def loss(true, found): return keras.losses.categorical_crossentropy(true, found, from_logits=True)
     adam = keras.optimizers.AdamW
-    give(none=[described(model(kernel_regularizer=Own())), described(model(loss=OwnLoss(from_logits=True))),
-               described(model(loss=loss)), described(model(optimizer=adam(OwnRate()))), described(model(layers=[OwnLayer()])),
-               described(model(kernel_initializer=lambda shape, dtype=None: keras.ops.ones(shape)))])
+    give(none=[cache_key_of_step(model(kernel_regularizer=Own())), cache_key_of_step(model(loss=OwnLoss(from_logits=True))),
+               cache_key_of_step(model(loss=loss)), cache_key_of_step(model(optimizer=adam(OwnRate()))), cache_key_of_step(model(layers=[OwnLayer()])),
+               cache_key_of_step(model(kernel_initializer=lambda shape, dtype=None: keras.ops.ones(shape)))])
 """,
     )
     assert found["none"] == [None] * 6
@@ -177,14 +177,14 @@ def test_one_layer_called_twice_is_not_two_layers_and_variables_tell_their_order
         a, b = keras.layers.Dense(4)(images), keras.layers.Dense(4)(images)
         return keras.Model(images, keras.layers.Subtract()([a, b] if first else [b, a]))
     turned = network()
-    words = description.variables(turned, turned.variables), description.variables(turned, turned.variables[::-1])
+    words = description.describe_variables(turned, turned.variables), description.describe_variables(turned, turned.variables[::-1])
     values = [np.random.default_rng(i).normal(size=shape).astype("float32") for i, shape in enumerate(((4, 4), (4,)) * 2)]
     pair = [ends(first) for first in (True, False)]
     for one in pair:
         one.set_weights(values)
     gap = float(np.abs(pair[0](np.ones((1, 4))) - pair[1](np.ones((1, 4)))).max())
-    give(towers=[description.forward(tower(s)) for s in (True, False, False)], turned=words[0] != words[1],
-         gap=gap, equal=description.forward(pair[0]) == description.forward(pair[1]))
+    give(towers=[description.cache_key_of_inference(tower(s)) for s in (True, False, False)], turned=words[0] != words[1],
+         gap=gap, equal=description.cache_key_of_inference(pair[0]) == description.cache_key_of_inference(pair[1]))
 """,
     )
     assert found["towers"][0] != found["towers"][1] == found["towers"][2]
@@ -243,13 +243,13 @@ def test_what_a_configuration_leaves_out_is_told_or_nothing_is():
     def scaled(dtype):
         images = keras.Input((6, 6, 3))
         return whole(images, images * np.array([1.0, 2.0, 3.0], dtype))
-    pairs = {name: [described(one) for one in eval(pair)] for name, pair in json.loads(sys.argv[1]).items()}
+    pairs = {name: [cache_key_of_step(one) for one in eval(pair)] for name, pair in json.loads(sys.argv[1]).items()}
     call = keras.layers.Dense.call
     keras.layers.Dense.call = lambda self, inputs, training=None: -call(self, inputs)
-    replaced = described(model())
+    replaced = cache_key_of_step(model())
     keras.layers.Dense.call = call
     keras.config.set_dtype_policy("mixed_float16")
-    give(replaced=replaced, pairs=pairs, scaled_loss=described(model()))
+    give(replaced=replaced, pairs=pairs, scaled_loss=cache_key_of_step(model()))
 """,
         json.dumps(SETTINGS),
     )

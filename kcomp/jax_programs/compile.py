@@ -1,4 +1,4 @@
-"""Exported JAX programs as files, and their compilation in a process of its own.
+"""Exported JAX programs in files, and their compilation in a separate process.
 
 `python -m kcomp.jax_programs.compile FILE [--donate]` compiles the program in a file into JAX's compilation cache.
 """
@@ -22,16 +22,16 @@ from kcomp.system.die_with_parent import die_with_parent
 from kcomp.system.files import replacing
 
 LARGE = 1 << 16  # bytes; smaller programs are compiled before a process has started
-UNUSED = 30 * 24 * 3600.0  # seconds after which a program that nobody asked for is removed
+UNUSED = 30 * 24 * 3600.0  # seconds; a program that was not read for so long is removed
 DONATE = "--donate"
-# For XLA on a CPU, measured in docs/speed.md: registers of AVX-512 in their whole width where there are any, and in
+# For XLA on a CPU, measured in docs/speed.md: the whole width of AVX-512's registers where there are any, and in
 # prediction XLA's older matrix product.
 SETTINGS = {"xla_cpu_prefer_vector_width": 512}
 PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def read(path: Path) -> Any:
-    """The exported program in a file, or None where there is none that is whole."""
+    """Return the exported program in a file, or None where the file is missing or damaged."""
     try:
         content = path.read_bytes()
         with contextlib.suppress(OSError):  # another user's
@@ -43,8 +43,10 @@ def read(path: Path) -> Any:
 
 
 def write(path: Path, exported: Any) -> None:
-    """Write an exported program beside others, and remove those that have not been read for long; what does not work,
-    without flatbuffers or on a full disk, costs a trace, no training."""
+    """Write an exported program, and remove those in its folder that were not read for long.
+
+    An error, such as a full disk or missing flatbuffers, is ignored: the next process traces again.
+    """
     with contextlib.suppress(ImportError, OSError, ValueError):
         text = bytes(exported.serialize())
         with replacing(path, synced=False) as file:
@@ -54,31 +56,30 @@ def write(path: Path, exported: Any) -> None:
                 other.unlink()
 
 
-def compiled(exported: Any, donate: bool) -> Any:
-    """The machine's code for an exported program; with `donate` it may overwrite its first argument."""
+def compile_exported(exported: Any, donate: bool) -> Any:
+    """Compile an exported program; with `donate` it may overwrite its first argument."""
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
-    return jitted(exported.call, donate).lower(*arguments).compile()
+    return jit(exported.call, donate).lower(*arguments).compile()
 
 
-def jitted(function: Any, donate: bool) -> Any:
-    """What jax.jit makes of a function: of a training step, which may overwrite its first argument, or with `donate`
-    False of a prediction."""
-    return jax.jit(function, donate_argnums=(0,) * donate, compiler_options=settings(donate))
+def jit(function: Any, donate: bool) -> Any:
+    """Return `jax.jit` of a training step, which may overwrite its first argument, or (`donate` False) a prediction."""
+    return jax.jit(function, donate_argnums=(0,) if donate else (), compiler_options=settings(donate))
 
 
 def settings(donate: bool) -> dict[str, Any]:
-    """XLA's settings for a training step or a prediction: those that it knows and the user has not chosen."""
+    """Return XLA's settings for a training step or a prediction, without those it does not know or XLA_FLAGS sets."""
     if not is_enabled("jax-xla-settings"):
         return {}
     chosen = SETTINGS | ({} if donate else PREDICTION)
     flags = os.environ.get("XLA_FLAGS", "")
-    return {name: value for name, value in chosen.items() if f"--{name}=" not in flags and known(name, value)}
+    return {name: value for name, value in chosen.items() if f"--{name}=" not in flags and is_known(name, value)}
 
 
 @functools.cache
-def known(name: str, value: Any) -> bool:
-    """Whether this XLA has a setting."""
+def is_known(name: str, value: Any) -> bool:
+    """Return whether this XLA has a setting."""
     try:
         jax.jit(lambda number: number).lower(0.0).compile(compiler_options={name: value})
     except jax.errors.JaxRuntimeError:
@@ -87,23 +88,25 @@ def known(name: str, value: Any) -> bool:
 
 
 def compile_beside(path: Path, donate: bool) -> None:
-    """Compile a large program in a file in another process, for JAX's compilation cache, unless this machine did so
-    before; only on a CPU, and where that cache is kept in a folder.
+    """Compile a large program in another process, which leaves the code in JAX's compilation cache.
 
-    XLA's compiler leaves the C library's heap in so many pieces that every later step of the process takes half as
-    long again (docs/speed.md). Whatever goes wrong here, the program is compiled by who needs it.
+    XLA's compiler leaves the C library's heap in many pieces, and then every later step of the process takes half as
+    long again (docs/speed.md). Does nothing where this machine has compiled the program before, on another device than
+    a CPU, or where the cache has no folder. Errors are ignored: the process that needs the program compiles it.
     """
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:
         return
-    done = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX does not tell what it has
-    command = die_with_parent([sys.executable, "-m", "kcomp.jax_programs.compile", str(path), *[DONATE] * donate])
+    done = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX has no function that tells what its cache holds
+    command = die_with_parent(
+        [sys.executable, "-m", "kcomp.jax_programs.compile", str(path), *([DONATE] if donate else [])]
+    )
     with contextlib.suppress(OSError):
         if path.stat().st_size >= LARGE and not done.exists():
-            ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            if ended.returncode == 0:
+            process = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if process.returncode == 0:
                 done.touch()
 
 
 if __name__ == "__main__":
-    compiled(read(Path(sys.argv[1])), DONATE in sys.argv)
+    compile_exported(read(Path(sys.argv[1])), DONATE in sys.argv)

@@ -8,7 +8,7 @@ import numpy as np
 
 from kcomp.data.batches import Batches, ahead
 from kcomp.fast.install import install, is_enabled
-from kcomp.jax_programs import describe_network as description
+from kcomp.jax_programs.network_key import cache_key_of_inference
 from kcomp.views import View, plain
 
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -94,5 +94,5 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             return network(images, training=False)
 
     sole = keras.distribution.distribution() is None
-    run = cached_jit(compute, lambda _: description.forward(network)) if sole else jax.jit(compute)
+    run = cached_jit(compute, lambda _: cache_key_of_inference(network)) if sole else jax.jit(compute)
     return lambda images: run([variable.value for variable in variables], images).astype("float32")

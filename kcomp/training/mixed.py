@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kcomp.fast.install import install, is_enabled
-from kcomp.jax_programs.describe_step import described_with
+from kcomp.jax_programs.step_key import cache_key_within_fit
 from kcomp.training.averages.stage_average import StageAverage
 
 # layers that Keras takes for what cannot be compiled, which holds for TensorFlow alone; and those that it does not:
@@ -90,7 +90,7 @@ class Mixed(keras.Model):
         elif force or getattr(self, "train_function", None) is None:
             from kcomp.jax_programs.store import cached_jit
 
-            step = cached_jit(self.train_step, lambda state: described_with(self, state), donate=True)
+            step = cached_jit(self.train_step, lambda state: cache_key_within_fit(self, state), donate=True)
             self.train_function = lambda state, batches: step(state, next(batches))
 
     def compute_loss(

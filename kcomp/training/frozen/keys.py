@@ -14,7 +14,7 @@ from kcomp.data.batches import Batches
 from kcomp.data.images import Images, identity_of
 from kcomp.data.tables import Image
 from kcomp.engine.precision import precision_in_use
-from kcomp.jax_programs.describe_network import architecture
+from kcomp.jax_programs.network_key import cache_key_of_network
 from kcomp.training.manifest import device
 
 
@@ -34,7 +34,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
         ],
         "backend": [keras.backend.backend(), device()],
         "precision": precision_in_use(),
-        "architecture": architecture(frozen) or fingerprint,
+        "architecture": cache_key_of_network(frozen) or fingerprint,
         # what cannot be described may hang on all that a recipe's batches() is told, its rows too
         "pipeline": pipeline(batches) or [fingerprint, batches.training, batches.table.fingerprint()],
         "size": batches.image_size,

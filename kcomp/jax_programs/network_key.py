@@ -1,0 +1,172 @@
+"""The cache key of a network: a text that is equal for networks that compute the same, in any process."""
+
+import functools
+import hashlib
+import json
+import types
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.engine.graph import is_plain_functional, nodes_of
+
+
+def hash_source() -> str:
+    """Return a hash of kcomp's Python files. An edit changes the key although the version stays the same."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+SOURCE = hash_source()  # at import, while the files are those that this process has loaded
+
+
+def cache_key_of_network(model: keras.Model) -> str | None:
+    """Return a text of the classes, configurations, connections and constants of a functional model.
+
+    The names of its layers and the values of its weights are left out. None where the model is no plain functional
+    model, or where it holds a class or function from outside Keras and kcomp, whose source may change unseen.
+    """
+    nodes = nodes_of(model) if is_plain_functional(model) else None
+    tensors: dict[int, int] = {}
+    operations: dict[int, int] = {}
+    lines = []
+    for node in nodes or []:
+        operation = node.operation
+        arguments = keras.tree.map_structure(
+            lambda value: {"tensor": tensors[id(value)]} if isinstance(value, keras.KerasTensor) else value,
+            [node.arguments.args, node.arguments.kwargs],
+        )
+        for tensor in node.output_tensors:
+            tensors[id(tensor)] = len(tensors)
+        kind = f"{type(operation).__module__}.{type(operation).__qualname__}"
+        number = operations.setdefault(id(operation), len(operations))  # a layer called twice keeps its number
+        config = read_config(operation.get_config)
+        contents = [describe_attributes(layer) for layer in with_inner_layers(operation)]
+        if config is None or None in contents or not all(map(is_known, with_inner_layers(operation))):
+            return None
+        config = {**config, "name": None, "trainable": None}
+        try:
+            lines.append(json.dumps([number, kind, config, contents, arguments], sort_keys=True, default=as_list))
+        except (TypeError, ValueError):
+            return None
+    return "\n".join([*lines, str(tensors[id(model.outputs[0])])]) if nodes else None
+
+
+def cache_key_of_inference(model: keras.Model) -> str | None:
+    """Return the cache key of `model(images, training=False)` as a function of `model.variables` and the images.
+
+    It joins the key of the network and the order of its variables. None where the network has no key.
+    """
+    network = cache_key_of_network(model)
+    return network and json.dumps([network, describe_variables(model, model.variables)])
+
+
+def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
+    """Return place, shape, type, regularizer and constraint of each of these variables.
+
+    The place counts the model's variables in the order of `cache_key_of_network`; it is None for a variable that is
+    not the model's. The result is None where a regularizer or constraint is not Keras's.
+    """
+    places: dict[int, int] = {}
+    for node in nodes_of(model) or []:
+        for variable in getattr(node.operation, "variables", ()):
+            places.setdefault(id(variable), len(places))
+    descriptions = []
+    for variable in chosen:
+        traits = read_config(functools.partial(traits_of, variable))
+        if traits is None:
+            return None
+        descriptions.append([places.get(id(variable)), list(variable.shape), str(variable.dtype), traits])
+    return descriptions
+
+
+def traits_of(variable: keras.Variable) -> dict[str, Any]:
+    """Return the serialized regularizer and constraint of a variable, where it has any."""
+    traits = {"regularizer": variable.regularizer, "constraint": variable.constraint}
+    return {name: keras.saving.serialize_keras_object(value) for name, value in traits.items() if value is not None}
+
+
+def trainable_flags(model: keras.Model) -> list[bool]:
+    """Return `trainable` of every layer and inner layer, in the order of `cache_key_of_network`."""
+    operations = [layer for node in nodes_of(model) or [] for layer in with_inner_layers(node.operation)]
+    return [layer.trainable for layer in operations if isinstance(layer, keras.layers.Layer)]
+
+
+def with_inner_layers(operation: Any) -> list[Any]:
+    """Return an operation and all layers inside it."""
+    is_layer = isinstance(operation, keras.layers.Layer)
+    return [operation, *(operation._flatten_layers(include_self=False) if is_layer else [])]
+
+
+def is_known(operation: Any) -> bool:
+    """Return whether an operation's code is Keras's or kcomp's, so that version and configuration determine it."""
+    kind = type(operation)
+    return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda
+
+
+def is_own_function(function: Any) -> bool:
+    """Return whether a function was written in Keras or kcomp.
+
+    `__module__` would not do, because `functools.wraps` copies it from another function.
+    """
+    return is_own(getattr(function, "__globals__", {}).get("__name__"))
+
+
+def describe_attributes(thing: Any) -> list[Any] | None:
+    """Return the attributes of a layer or a loss that its configuration may leave out.
+
+    These are arrays (as a hash), functions (as a name) and the automatic casts. None where a function is from outside
+    Keras and kcomp, or replaces `call`.
+    """
+    descriptions: list[Any] = [["autocast", getattr(thing, "autocast", None)]]
+    for name, value in sorted(vars(thing).items()):
+        if name == "call" or (isinstance(value, types.FunctionType) and not is_own_function(value)):
+            return None
+        if isinstance(value, types.FunctionType):
+            descriptions.append([name, value.__qualname__])
+        elif isinstance(value, np.ndarray) or keras.ops.is_tensor(value):
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(value))
+            descriptions.append([name, str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()])
+    return descriptions
+
+
+def is_own(module: Any) -> bool:
+    """Return whether a module's name is Keras's or kcomp's."""
+    return isinstance(module, str) and module.partition(".")[0] in ("keras", "kcomp")
+
+
+def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the result of a `get_config`, or None where it cannot be had or names code from outside Keras and kcomp.
+
+    A configuration tells no more of a function than its name.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns that a lambda cannot be loaded again
+        try:
+            config = get_config()
+        except (NotImplementedError, OSError, TypeError, ValueError):  # OSError: the source of a lambda is gone
+            return None
+    return config if names_own_classes(config) else None
+
+
+def names_own_classes(config: Any) -> bool:
+    """Return whether all classes that a configuration names are Keras's or kcomp's."""
+    if isinstance(config, dict):
+        own = "class_name" not in config or is_own(config.get("module"))
+        return own and all(map(names_own_classes, config.values()))
+    return not isinstance(config, list | tuple) or all(map(names_own_classes, config))
+
+
+def as_list(value: Any) -> Any:
+    """Return [type, numbers] of an array or tensor, for JSON. TypeError where it is not numeric."""
+    array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{type(value).__name__} has no numbers")
+    return [str(array.dtype), array.tolist()]

@@ -1,0 +1,77 @@
+"""The cache key of a compiled JAX training step."""
+
+import itertools
+import json
+from typing import Any
+
+import keras
+
+from kcomp.jax_programs import network_key
+
+
+def cache_key_of_step(model: Any) -> str | None:
+    """Return the cache key of the compiled step of a `training.mixed.Mixed`.
+
+    The step's result depends on this key and on the values of weights, state and batch. None where a part is from
+    outside Keras and kcomp, or where no configuration describes it: an optimizer inside the optimizer, an average of
+    weights.
+    """
+    network = network_key.cache_key_of_network(model.network)
+    mixing = [(number, type(layer)) for number, layer in model.planned]
+    compiled = network_key.read_config(model.get_compile_config) or {}
+    optimizer = (compiled.get("optimizer") or {}).get("config", {})
+    groups = [network_key.describe_variables(model.network, group) for group in variables_of(model)]
+    loss = describe_loss(model.loss)
+    decays = getattr(model.optimizer, "_use_weight_decay", None)  # not public; without it there is no key
+    if (
+        type(model).__module__ != "kcomp.training.mixed"
+        or decays is None
+        or None in (network, loss, network_key.describe_attributes(model.optimizer), *groups)
+        or not network_key.is_own_function(type(model.optimizer).update_step)
+        or not optimizer
+        or "exclude_layers" in optimizer  # Muon excludes layers by name
+        or any(hasattr(model.optimizer, name) for name in ("optimizers", "inner_optimizer"))
+        or not all(kind.__module__ == "kcomp.augment" for _, kind in mixing)  # their plans determine what they do
+        or model.averages
+    ):
+        return None
+    optimizer["name"] = None
+    if isinstance(optimizer.get("learning_rate"), float):
+        optimizer["learning_rate"] = None  # a variable; the numbers of a schedule are constants of the program
+    return json.dumps(
+        [
+            network,
+            network_key.trainable_flags(model.network),
+            groups,
+            compiled,
+            loss,
+            [bool(decays(variable)) for variable in model.trainable_variables],
+            [(number, kind.__qualname__) for number, kind in mixing],
+            None if model.class_weights is None else model.class_weights.tolist(),
+        ],
+        default=network_key.as_list,
+    )
+
+
+def cache_key_within_fit(model: Any, state: Any) -> str | None:
+    """Return `cache_key_of_step` inside `fit`, where Keras holds the values of all variables in `state`."""
+    values = zip(itertools.chain(*variables_of(model)), itertools.chain(*state), strict=True)
+    with keras.StatelessScope(list(values)):
+        return cache_key_of_step(model)
+
+
+def describe_loss(loss: Any) -> list[Any] | None:
+    """Return a loss's type, arguments and attributes; None for a function or for arguments that are not plain.
+
+    Not every loss of Keras puts all arguments into its configuration.
+    """
+    attributes = network_key.describe_attributes(loss) if isinstance(loss, keras.losses.Loss) else None
+    options = getattr(loss, "_fn_kwargs", {})
+    plain = all(isinstance(value, int | float | str | None) for value in options.values())
+    return [str(loss.dtype), sorted(options.items()), attributes] if attributes is not None and plain else None
+
+
+def variables_of(model: Any) -> tuple[list[keras.Variable], ...]:
+    """Return the variables in the order of the state that Keras on JAX carries through the steps."""
+    groups = model.trainable_variables, model.non_trainable_variables
+    return *groups, model.optimizer.variables, model.metrics_variables
