@@ -1,4 +1,4 @@
-"""Squeeze and excitation (Hu et al. 2018), with the batch normalisation and silu before it, as one step."""
+"""Squeeze and excitation (Hu et al. 2018), with batch normalisation and silu before it, as one step."""
 
 import dataclasses
 from typing import Any
@@ -10,8 +10,12 @@ from kcomp.fast.pairs import NormalisedSilu, is_a
 
 
 class Excitation:
-    """Batch normalisation and silu, averages of each image, two products of these, with silu and with sigmoid, and the
-    product of what was averaged with that gate."""
+    """Batch normalisation and silu, then squeeze and excitation.
+
+    activated: the pair of normalisation and silu.
+    gate:      the layers from pooling to the second convolution, which ends in a sigmoid.
+    merge:     the Multiply of the activations and the gate.
+    """
 
     def __init__(self, activated: NormalisedSilu, gate: list[Any], merge: Any) -> None:
         self.activated, self.gate, self.merge = activated, gate, merge
@@ -21,27 +25,27 @@ class Excitation:
         return self.gated(self.activated.call(inputs, training=training))
 
     def gated(self, values: Any) -> Any:
-        """What is left to do after silu."""
-        found = values
+        """Return the product of the activations and their gate."""
+        gate = values
         for layer in self.gate:
-            found = layer.call(found)
-        return self.merge.call([values, found])
+            gate = layer.call(gate)
+        return self.merge.call([values, gate])
 
     @property
     def usual(self) -> bool:
-        """Whether the activations are silu, silu and sigmoid; they may have been set since."""
+        """Whether the activations are silu, silu and sigmoid. The user may have set others since the plan was made."""
         return are_usual(self.activated, self.first, self.second)
 
 
 def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
-    """Whether the activations are silu, silu and sigmoid."""
-    found = activated.layers[1].activation, first.activation, second.activation
-    return found == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
+    """Return whether the activations are silu, silu and sigmoid."""
+    activations = activated.layers[1].activation, first.activation, second.activation
+    return activations == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
 
 
 def excited(steps: list[Step]) -> list[Step]:
-    """The steps, each squeeze and excitation in one."""
-    readers, found, taken = readers_of(steps), [], set()
+    """Return the steps with each squeeze and excitation joined to one step."""
+    readers, joined, taken = readers_of(steps), [], set()
     for number, step in enumerate(steps):
         if number in taken:
             continue
@@ -51,13 +55,15 @@ def excited(steps: list[Step]) -> list[Step]:
             operation = Excitation(step.operation, layers[:-1], layers[-1])
             step = dataclasses.replace(step, operation=operation, outputs=steps[chain[-1]].outputs)
             taken |= set(chain)
-        found.append(step)
-    return found
+        joined.append(step)
+    return joined
 
 
 def chain_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -> list[int]:
-    """The numbers of the steps from the averages of a step's output to its product with what follows from them, each
-    alone in reading what the one before gives; empty where there are others."""
+    """Return the numbers of the steps from the pooling of a step's output to the product of that output and its gate.
+
+    Empty where the output is read otherwise, or where a step between is read by more than the next one.
+    """
     [values] = start.outputs
     reading = readers.get(values, [])
     if len(reading) != 2 or reading[0] == reading[1]:
@@ -78,7 +84,7 @@ def chain_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -
 
 
 def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
-    """Whether layers from averages to product are those of squeeze and excitation as EfficientNets have it."""
+    """Return whether layers from pooling to product are squeeze and excitation as EfficientNets have it."""
     pooling, *between, first, second, _ = layers
     channels = activated.layers[0].moving_mean.shape[0]
     images = is_a(pooling, keras.layers.GlobalAveragePooling2D) and pooling.data_format == "channels_last"
@@ -97,5 +103,5 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
 
 
 def shape_of(layer: Any) -> Any:
-    """The shape that Reshape gives each image; None for another layer."""
+    """Return the shape that a Reshape gives each image; None for another layer."""
     return tuple(layer.target_shape) if is_a(layer, keras.layers.Reshape) else None

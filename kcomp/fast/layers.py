@@ -1,4 +1,4 @@
-"""What the faster ways ask of a Keras layer: its kind, its padding, its weights."""
+"""Kind, padding and weights of a Keras layer."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 
 def covers_convolution(layer: Any) -> bool:
-    """Tell whether a layer is of the plain kind that the faster convolutions compute."""
+    """Return whether the faster convolutions cover a layer."""
     return (
         type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
         and layer.data_format == "channels_last"
@@ -21,13 +21,13 @@ def covers_convolution(layer: Any) -> bool:
 
 
 def is_depthwise(layer: Any) -> bool:
-    """Tell whether each channel has its own filter: DepthwiseConv2D, or Conv2D as ConvNeXt writes it."""
+    """Return whether each channel has one filter: DepthwiseConv2D, or a Conv2D with as many groups as channels."""
     grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
     return type(layer) is keras.layers.DepthwiseConv2D or grouped
 
 
 def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
-    """Return the pixels ((top, bottom), (left, right)) that a layer pads (N, H, W, C) with; odd ones go after."""
+    """Return the padding of a layer for images (N, H, W, C): pixels ((top, bottom), (left, right)), an odd one after."""
 
     def along(size: int, window: int, stride: int) -> tuple[int, int]:
         missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
@@ -37,12 +37,12 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def value_of(weight: Any) -> Any:
-    """Return a layer's weight as a tensor; Keras's own conversion takes longer than a small operation."""
+    """Return a layer's weight as a tensor. Keras's own conversion takes longer than a small operation."""
     return weight.value if isinstance(weight, keras.Variable) else weight
 
 
 def as_type(value: Any, dtype: str) -> Any:
-    """Return a tensor (or None) in a type."""
+    """Return a tensor, or None, cast to a type."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
-        return value  # Keras's cast would look at it for longer
+        return value  # Keras's cast would take longer to find that out
     return keras.ops.cast(value, dtype)

@@ -1,4 +1,4 @@
-"""Pairs of layers, one after the other, that fast ways take as one step."""
+"""Pairs of successive layers that run as one step."""
 
 import dataclasses
 from typing import Any
@@ -9,8 +9,7 @@ from kcomp.engine.graph import Step, sole_readers
 
 
 class Pair:
-    """A layer and the one that alone reads what it gives, as one step, for which there may be a faster way than one
-    after the other."""
+    """A layer and the only layer that reads its output. kcomp.fast.patches may replace its `call`."""
 
     def __init__(self, first: Any, second: Any) -> None:
         self.layers = [first, second]
@@ -21,7 +20,7 @@ class Pair:
 
 
 class NormalisedSilu(Pair):
-    """Batch normalisation and silu."""
+    """Batch normalisation, then silu."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         normalisation, activation = self.layers
@@ -29,29 +28,30 @@ class NormalisedSilu(Pair):
 
 
 class PaddedConvolution(Pair):
-    """Zeros around images and a convolution that adds none."""
+    """Zero padding, then a convolution without padding."""
 
 
 class Standardised(Pair):
-    """Pixels scaled, and scaled again by their mean and variance."""
+    """Rescaling, then normalisation by mean and variance of the pixels."""
 
 
 def paired(steps: list[Step], result: int) -> list[Step]:
-    """The steps, each pair of layers that has a class above in one."""
-    alone, found, taken = sole_readers(steps, result), [], set()
+    """Return the steps with each pair that has a class above joined to one step."""
+    reader_of, joined, taken = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
         if number in taken:
             continue
-        after = alone.get(number)
+        after = reader_of.get(number)
         pair = None if after is None else pair_of(step, steps[after])
         if after is not None and pair is not None:
             step = dataclasses.replace(step, operation=pair, outputs=steps[after].outputs)
             taken.add(after)
-        found.append(step)
-    return found
+        joined.append(step)
+    return joined
 
 
 def pair_of(first: Step, second: Step) -> Pair | None:
+    """Return the pair of two successive steps, or None where no class fits."""
     if not all(step.direct and step.source is not None for step in (first, second)):
         return None
     layer, after = first.operation, second.operation
@@ -65,5 +65,5 @@ def pair_of(first: Step, second: Step) -> Pair | None:
 
 
 def is_a(layer: Any, *classes: Any) -> bool:
-    """Whether a layer is of one of the classes itself, no subclass."""
+    """Return whether a layer's class is one of these, and no subclass."""
     return type(layer) in classes

@@ -1,8 +1,8 @@
-"""A functional model's layers called one after the other, without Keras's checks at each call, for eager PyTorch.
+"""Calls of a functional model's layers in order, without Keras's checks at each call, for eager PyTorch.
 
-Keras spends about half a millisecond on each layer call: converting arguments, looking for masks, opening scopes. For
-240 layers that is more than the arithmetic of a small batch. A plan of the calls is made once for a model; a layer
-whose call needs none of this is called directly, any other one as Keras would.
+Keras spends about half a millisecond on each call of a layer: it converts arguments, looks for masks and opens scopes.
+For 240 layers this takes longer than the arithmetic of a small batch. A plan of the calls is made once for a model. It
+runs `call` of a layer that needs no such check, and `__call__` of any other layer.
 """
 
 import contextlib
@@ -23,8 +23,12 @@ _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionar
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a model with one input and one output, in an order in which they can be run; in mixed precision
-    with the type that its weights are cast to."""
+    """The steps of a model with one input and one output, in an order in which they can run.
+
+    size:     number of slots for values; `source` is the input's slot, `result` the output's.
+    dtype:    type of the input; `rank` is its number of dimensions.
+    autocast: type that weights are cast to in mixed precision, else None.
+    """
 
     steps: tuple[Step, ...]
     size: int
@@ -35,9 +39,9 @@ class Plan:
     autocast: str | None = None
 
     def run(self, inputs: Any, training: bool | None) -> Any:
-        """The model's output for these inputs, or None where they have another rank than the model's, or a mask.
+        """Return the model's output, or None where the inputs have a mask or another rank than the model's.
 
-        Intermediate values are freed after their last use.
+        A value is freed after its last use.
         """
         inputs = keras.ops.convert_to_tensor(inputs, dtype=self.dtype)
         if len(inputs.shape) != self.rank or hasattr(inputs, "_keras_mask"):
@@ -46,11 +50,11 @@ class Plan:
         values[self.source] = inputs
         with AutocastScope(self.autocast) if self.autocast else contextlib.nullcontext():
             for step in self.steps:
-                found = call(step, values, training)
+                outputs = call(step, values, training)
                 if len(step.outputs) == 1:
-                    values[step.outputs[0]] = found
+                    values[step.outputs[0]] = outputs
                 else:
-                    for slot, value in zip(step.outputs, keras.tree.flatten(found), strict=True):
+                    for slot, value in zip(step.outputs, keras.tree.flatten(outputs), strict=True):
                         values[slot] = value
                 for slot in step.done:
                     values[slot] = None
@@ -58,7 +62,7 @@ class Plan:
 
 
 def call(step: Step, values: list[Any], training: bool | None) -> Any:
-    """What one step gives."""
+    """Run one step and return its output."""
     source = step.source
     arguments, keywords = (values[source],) if source is not None else fill(step.arguments, values), step.keywords
     if keywords:
@@ -69,7 +73,7 @@ def call(step: Step, values: list[Any], training: bool | None) -> Any:
 
 
 def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
-    """What a functional model's `call` returns, or None where only Keras's own will do."""
+    """Return the output of a functional model, or None where only Keras's own `call` will do."""
     plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
@@ -79,15 +83,18 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 
 
 def plan_of(model: Any) -> Plan | None:
-    """The plan of a functional model, or None where it has several inputs or outputs, a `call` of its own, or layers
-    that pass masks on."""
-    model = functional_of(model)  # a Sequential may be changed, and holds another then
+    """Return the plan of a functional model.
+
+    None where it has several inputs or outputs, overrides `call`, or has layers that make masks.
+    """
+    model = functional_of(model)  # a Sequential makes another functional model when it is changed
     if model not in _plans:
         _plans[model] = make_plan(model)
     return _plans[model]
 
 
 def make_plan(model: Any) -> Plan | None:
+    """Make the plan that `plan_of` returns."""
     nodes = nodes_of(model)
     if nodes is None or not is_plain_functional(model) or any(map(masks, model._flatten_layers(include_self=False))):
         return None
@@ -107,15 +114,15 @@ def make_plan(model: Any) -> Plan | None:
 
 
 def masks(layer: Any) -> bool:
-    """Whether a layer may make a mask: Keras's two that do, and what users wrote."""
+    """Return whether a layer may make a mask: two layers of Keras, and any that overrides `compute_mask`."""
     known = type(layer).__module__.startswith("keras.")
     makes = isinstance(layer, keras.layers.Masking | keras.layers.Embedding)
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
 
 
 def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
+    """Return the step of one call; `slots` gives the number of each tensor's slot by the tensor's id."""
     operation = node.operation
-
     training = bool(getattr(operation, "_call_has_training_arg", False))
 
     def place(value: Any) -> Any:
@@ -127,7 +134,7 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
         {
             name: keras.tree.map_structure(place, value)
             for name, value in node.arguments.kwargs.items()
-            if value is not None and (training or name != "training")  # which Keras takes from any call
+            if value is not None and (training or name != "training")  # Keras drops it where the layer takes none
         },
         tuple(slots[id(tensor)] for tensor in node.outputs),
         direct=is_direct(operation, dtypes_in(node.arguments), model),
@@ -136,15 +143,17 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
 
 
 def dtypes_in(arguments: Any) -> list[str]:
-    """The types of the tensors among a call's arguments, constants included."""
-    found = keras.tree.flatten((arguments.args, arguments.kwargs))
-    return [keras.backend.standardize_dtype(value.dtype) for value in found if hasattr(value, "dtype")]
+    """Return the types of the tensors among a call's arguments, with constants."""
+    values = keras.tree.flatten((arguments.args, arguments.kwargs))
+    return [keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")]
 
 
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
-    """Whether nothing of Keras's `__call__` matters to this operation: Keras's own, without layers inside, of the
-    precision of its inputs and the whole model, and neither quantized, rematerialised nor regularised by what it
-    returns."""
+    """Return whether an operation's `call` gives what its `__call__` gives.
+
+    That holds for Keras's own operations without inner layers, in the precision of their inputs and of the model, that
+    are not quantized, rematerialised or regularised by their output.
+    """
     if not type(operation).__module__.startswith("keras."):
         return False
     if not isinstance(operation, keras.layers.Layer):

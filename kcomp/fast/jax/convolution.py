@@ -139,9 +139,9 @@ def _lengthen(images: Any, height: int) -> Any:
     return jnp.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else images
 
 
-def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
-    """Let a variable, whose value is `average`, follow what was found."""
-    variable.assign(average * momentum + found * (1.0 - momentum))
+def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
+    """Move a variable, whose value is `average`, towards the batch's value."""
+    variable.assign(average * momentum + batch_value * (1.0 - momentum))
 
 
 def normalise(

@@ -1,4 +1,4 @@
-"""Adam's and AdamW's update on PyTorch in one pass over the weights and moments, on a CPU."""
+"""The update of Adam and AdamW on PyTorch, on a CPU, in one pass over weights and moments."""
 
 import functools
 import math
@@ -11,24 +11,28 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def use_fused_update(optimizer: Any) -> None:
-    """Let Keras's own Adam or AdamW update by PyTorch's fused operation where that can be.
+    """Make an Adam or AdamW of Keras, also inside a MultiOptimizer, update by PyTorch's fused operation.
 
-    Keras 3.15 takes a dozen passes, each over all weights: eight times as long. Results are the same, to rounding.
+    Keras 3.15 makes a dozen passes over all weights. Results are the same, to rounding. Other optimizers stay as they
+    are, and so do cases that the operation does not cover: amsgrad, other types than float32, a GPU.
     """
-    for one in getattr(optimizer, "optimizers", [optimizer]):
-        own = isinstance(one, keras.optimizers.Adam) and type(one).__module__.startswith("keras.")
-        # not public, like the names below; where they are missing, Keras's own way remains
-        known = hasattr(one, "_parallel_update_step") and hasattr(torch, "_fused_adam_")
-        if own and known and not isinstance(one._parallel_update_step, functools.partial):  # nor compiled before
-            one._parallel_update_step = functools.partial(_update, one, one._parallel_update_step)
+    for part in getattr(optimizer, "optimizers", [optimizer]):
+        own = isinstance(part, keras.optimizers.Adam) and type(part).__module__.startswith("keras.")
+        if not own or not hasattr(torch, "_fused_adam_"):
+            continue
+        if not isinstance(part._parallel_update_step, functools.partial):  # not replaced by an earlier `compile`
+            part._parallel_update_step = functools.partial(_update, part, part._parallel_update_step)
 
 
-def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
-    """Kingma and Ba (2015), in the order at the end of their section 2: epsilon is added to the uncorrected moment's
-    root, where PyTorch adds it to the corrected one's."""
-    other = optimizer.amsgrad or optimizer.beta_2 >= 1.0
-    if other or in_stateless_scope() or variables[0].value.device.type != "cpu":
-        otherwise(gradients, variables, rate)
+def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
+    """Update as Kingma and Ba (2015), in the order at the end of their section 2.
+
+    That order adds epsilon to the root of the uncorrected moment. PyTorch adds it to the corrected one's, so epsilon is
+    scaled.
+    """
+    uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
+    if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":
+        keras_update(gradients, variables, rate)
         return
     indices = [optimizer._get_variable_index(variable) for variable in variables]
     momentums, velocities = optimizer._momentums, optimizer._velocities
@@ -40,7 +44,7 @@ def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables:
     )
     plain = all(value.device.type == "cpu" and value.dtype == torch.float32 for values in lists for value in values)
     if not plain or not all(value.is_contiguous() for values in (lists[0], *lists[2:]) for value in values):
-        otherwise(gradients, variables, rate)
+        keras_update(gradients, variables, rate)
         return
     lists[1][:] = [gradient.contiguous() for gradient in gradients]  # the operation reads memory, not strides
     number = int(optimizer.iterations) + 1
@@ -51,10 +55,13 @@ def _update(optimizer: Any, otherwise: Any, gradients: Sequence[Any], variables:
         lr=float(rate),
         beta1=optimizer.beta_1,
         beta2=optimizer.beta_2,
-        weight_decay=0.0,  # Keras does that before
+        weight_decay=0.0,  # Keras applies it before
         eps=optimizer.epsilon / math.sqrt(1 - optimizer.beta_2**number),
         amsgrad=False,
         maximize=False,
     )
-    for values in (lists[0], *lists[2:]):  # the operation does not; who keeps what follows from weights asks for it
+    for values in (
+        lists[0],
+        *lists[2:],
+    ):  # folded predictions see by it that weights changed
         torch.autograd.graph.increment_version(values)

@@ -34,13 +34,13 @@ def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -
     return convolve(images, kernel, bias, strides, padding, images.shape[-1])
 
 
-def move(variable: Any, average: Any, found: Any, momentum: float) -> None:
-    """Let a variable, whose value is `average`, follow what was found."""
-    if average.dtype == found.dtype and average is variable.value and not in_stateless_scope():
+def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
+    """Move a variable, whose value is `average`, towards the batch's value."""
+    if average.dtype == batch_value.dtype and average is variable.value and not in_stateless_scope():
         with torch.no_grad():
-            average.lerp_(found, 1.0 - momentum)
+            average.lerp_(batch_value, 1.0 - momentum)
     else:
-        variable.assign(average * momentum + found * (1.0 - momentum))
+        variable.assign(average * momentum + batch_value * (1.0 - momentum))
 
 
 def normalise(

@@ -1,4 +1,4 @@
-"""Which tensors PyTorch's loops of our own read, and where they are."""
+"""Which tensors kcomp's compiled loops cover, and how they are loaded."""
 
 import functools
 import importlib
@@ -6,30 +6,30 @@ from typing import Any
 
 import torch
 
-ENOUGH = 1 << 17  # numbers; below, calling a loop takes longer than it saves, and nobody should wait for Numba's import
+ENOUGH = 1 << 17  # numbers; for smaller tensors a loop saves less time than its call takes
 
 
 def covered(values: Any) -> bool:
-    """Whether loops can read and write a tensor, and pay."""
+    """Return whether loops can read and write a tensor, and it is large enough to gain from them."""
     if exported() or transformed():
         return False
     return (
         values.numel() >= ENOUGH
         and values.dtype == torch.float32
         and values.device.type == "cpu"
-        and type(values) is torch.Tensor  # no stand-in for one, as tracing uses
+        and type(values) is torch.Tensor  # no subclass, such as tracing uses
         and values.is_contiguous()
         and loops() is not None
     )
 
 
 def exported() -> bool:
-    """Whether PyTorch records what is called, for which sizes and memory are no numbers."""
+    """Return whether PyTorch exports or traces, where sizes and addresses are not numbers."""
     return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation looks on, which knows PyTorch's operations alone."""
+    """Return whether torch.func or forward-mode differentiation runs; both know only PyTorch's operations."""
     stack = getattr(torch._C, "_functorch", None)  # neither name is public
     level = getattr(torch.autograd.forward_ad, "_current_level", -1)
     return level >= 0 or (stack is not None and stack.peek_interpreter_stack() is not None)
@@ -37,7 +37,7 @@ def transformed() -> bool:
 
 @functools.cache
 def loops(name: str = "silu") -> Any:
-    """A module of this package that has loops, or None where this Python or this PyTorch cannot have them."""
+    """Return a module of kcomp.fast.cpu_loops, or None where Numba or GNU's OpenMP is missing."""
     try:
         return importlib.import_module(f"kcomp.fast.cpu_loops.{name}")
     except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor fails in any way
@@ -45,7 +45,7 @@ def loops(name: str = "silu") -> Any:
 
 
 def gradients_again(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Gradients by PyTorch's own operations, from which further gradients follow; None for values that need none."""
+    """Return gradients by PyTorch's own operations, to be differentiated again; None for values that need none."""
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]
-    found = iter(torch.autograd.grad(function(*values), leaves, gradient, create_graph=True))
-    return [next(found) if needs else None for needs in needed]
+    gradients = iter(torch.autograd.grad(function(*values), leaves, gradient, create_graph=True))
+    return [next(gradients) if needs else None for needs in needed]
