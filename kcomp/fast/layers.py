@@ -27,7 +27,7 @@ def is_depthwise(layer: Any) -> bool:
 
 
 def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
-    """Return the padding of a layer for images (N, H, W, C): pixels ((top, bottom), (left, right)), an odd one after."""
+    """Return the padding of a layer for images (N, H, W, C) in pixels, ((top, bottom), (left, right))."""
 
     def along(size: int, window: int, stride: int) -> tuple[int, int]:
         missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
