@@ -1,10 +1,12 @@
 """Reports as a web page of one file and as Markdown. kcomp.report.plots draws the pictures."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NUMBER = re.compile(r"[+-]?\d[\d.,e+-]*%?(\s|$)")
 LONG = 30  # rows from which a page folds a table that is not sortable
 
 
@@ -63,10 +65,10 @@ def cell_text(cell: Cell) -> str:
 
 
 def is_numeric_column(column: int, table: PageTable) -> bool:
-    """Return whether at least one cell of a column begins as a number does, and no other cell holds words."""
+    """Return whether more than half of a column's cells begin with a number; empty cells and dashes do not count."""
     texts = [cell_text(row[column]) for row in table.rows]
-    numeric = [text[:1].isdigit() or text[:1] in "+-" for text in texts if text not in ("", "-", "–")]
-    return bool(numeric) and all(numeric)
+    numeric = [bool(NUMBER.match(text)) for text in texts if text not in ("", "-", "–")]
+    return 2 * sum(numeric) > len(numeric)
 
 
 def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
