@@ -1,15 +1,18 @@
-"""Callbacks that send what log.csv gets to TensorBoard or Weights & Biases too; `callbacks` of a recipe returns them.
+"""Callbacks that send a run's log to TensorBoard or Weights & Biases.
+
+A recipe's `callbacks` function returns them:
 
     def callbacks(config):
         return [tracking.TensorBoard(), tracking.WandB(project="leaves")]
 
-Any Keras callback may have two methods that kcomp calls; these have both:
+kcomp calls two more methods of any Keras callback that has them:
 
-    set_run(folder, values, log)   before each stage, and before on_result: the run's folder, the recipe's values by
-                                   name, and the rows of log.csv so far, epoch 1 first
-    on_result(result)              once, after result.json was written, with what is in it
+    set_run(folder, values, log)   before each stage and before on_result, with the run folder, the recipe's values by
+                                   name, and the rows of log.csv so far, starting with epoch 1
+    on_result(result)              once, after result.json was written, with its content
 
-`log.csv` and `result.json` stay the truth. A step is an epoch's number, so continuing a run goes on with its curves.
+`log.csv` and `result.json` remain the authoritative record. The step of a curve is the number of the epoch, so a
+continued run continues its curves.
 """
 
 import secrets
@@ -25,21 +28,33 @@ from kcomp.runs.folder import Run
 from kcomp.system.backends import require_packages
 from kcomp.system.files import read_json, write_json
 
-LEFT_OUT = ("epoch", "stage")  # of a row: the step, and a text
+SKIPPED_COLUMNS = ("epoch", "stage")  # of log.csv: the step, and a text
+
+__all__ = ["TensorBoard", "WandB"]
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Write the curves, the values and the final scores into `<run folder>/tensorboard`; needs the extra `track`.
+    """Write curves, values and final scores for TensorBoard into `<run folder>/tensorboard`.
 
-    `tensorboard --logdir runs` shows them. The file is written anew from the log whenever a stage begins, so it holds
-    every epoch once, also those before the callback was added.
+    `tensorboard --logdir runs` shows them. The file is written again from the log when a stage begins, so it holds
+    every epoch once, including those before the callback was added.
+
+    Raises:
+        ModuleNotFoundError: If the extra kcomp[track] is not installed.
+
+    Examples:
+        >>> from kcomp import tracking
+        >>> def callbacks(config):
+        ...     return [tracking.TensorBoard()]
+        >>> len(callbacks(config=None))
+        1
     """
 
     def __init__(self) -> None:
         super().__init__()
         require_packages(["tensorboardX"], "track")
         self.writer: Any = None
-        self.ended: Any = None  # a summary that says so
+        self.ended: Any = None  # the summary that marks the run as ended
         self.epochs = 0
 
     def set_run(self, folder: Path, values: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> None:
@@ -49,11 +64,11 @@ class TensorBoard(keras.callbacks.Callback):
         self.close()
         for old in (folder / "tensorboard").glob("events.out.tfevents.*"):
             old.unlink()
-        # a TensorBoard that is looking on forgets what it read from step 0 on
+        # a running TensorBoard then discards what it read from step 0 on
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
-        *started, self.ended = hparams(plain, {f"final/{name}": 0.0 for name in scores.NAMES})
-        for summary in started:
+        *start_summaries, self.ended = hparams(plain, {f"final/{name}": 0.0 for name in scores.NAMES})
+        for summary in start_summaries:
             self.writer.file_writer.add_summary(summary)
         for row in log:
             self.add(row, row["epoch"])
@@ -76,7 +91,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def add(self, row: Mapping[str, Any], step: int) -> None:
         for name, value in row.items():
-            if name not in LEFT_OUT:
+            if name not in SKIPPED_COLUMNS:
                 self.writer.add_scalar(name, float(value), step)
 
     def close(self) -> None:
@@ -86,19 +101,31 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 class WandB(keras.callbacks.Callback):
-    """Send the curves, the values and the final scores to Weights & Biases; needs the extra `wandb`.
+    """Send curves, values and final scores to Weights & Biases.
 
-    options: of `wandb.init`, such as project="leaves" or mode="offline" (WANDB_MODE does as well). The id is kept in
-    `<run folder>/wandb.json`: a run that is continued goes on as the same one. It is given the whole log again, for
-    what was on its way when a process was killed is lost; epochs that the server has are left out. Offline, the new
-    record takes the place of one that was cut off.
+    The id of the W&B run is stored in `<run folder>/wandb.json`, so a continued run continues the same W&B run. The
+    log is then sent again, except for epochs that the server has, because unsent data is lost when a process is
+    killed. Offline, the new record replaces an interrupted one.
+
+    Args:
+        **options: Arguments of `wandb.init`, such as project="leaves" or mode="offline".
+
+    Raises:
+        ModuleNotFoundError: If the extra kcomp[wandb] is not installed.
+
+    Examples:
+        >>> from kcomp import tracking
+        >>> def callbacks(config):
+        ...     return [tracking.WandB(project="leaves", mode="offline")]
+        >>> len(callbacks(config=None))
+        1
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         require_packages(["wandb"], "wandb")
         self.options = options
-        self.sent: Any = None  # wandb's run
+        self.wandb_run: Any = None
 
     def set_run(self, folder: Path, values: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> None:
         import wandb
@@ -106,35 +133,36 @@ class WandB(keras.callbacks.Callback):
         place = folder / "wandb.json"
         if not place.is_file():
             write_json(place, {"id": secrets.token_hex(8)})
-        kept = read_json(place)["id"]
-        self.sent = wandb.run if wandb.run is not None and wandb.run.id == kept else self.begin(folder, values, kept)
+        run_id = read_json(place)["id"]
+        is_open = wandb.run is not None and wandb.run.id == run_id
+        self.wandb_run = wandb.run if is_open else self.begin(folder, values, run_id)
         for row in log:
             self.send(row, row["epoch"])
 
-    def begin(self, folder: Path, values: Mapping[str, Any], kept: str) -> Any:
+    def begin(self, folder: Path, values: Mapping[str, Any], run_id: str) -> Any:
         import wandb
 
-        run, made = Run(folder), Run(folder).manifest
-        told = {**values, "backend": made["backend"], "seed": made["seed"], "fold": made["fold"]}
+        run, manifest = Run(folder), Run(folder).manifest
+        config = {**values, **{name: manifest[name] for name in ("backend", "seed", "fold")}}
         options: dict[str, Any] = {"project": "kcomp", "name": run.name, "dir": str(folder)}
-        options |= {"group": f"{made['recipe']}-{made['fingerprint']}"}
+        options |= {"group": f"{manifest['recipe']}-{manifest['fingerprint']}"}
         options |= {"settings": wandb.Settings(console="off", silent=True), **self.options}
-        before = list((Path(options["dir"]) / "wandb").glob(f"offline-run-*-{kept}"))
-        begun = wandb.init(**options, id=kept, resume="allow", config=told)
-        for record in before:
-            if begun.offline and not list(record.glob("*.synced")):
+        earlier_records = list((Path(options["dir"]) / "wandb").glob(f"offline-run-*-{run_id}"))
+        wandb_run = wandb.init(**options, id=run_id, resume="allow", config=config)
+        for record in earlier_records:
+            if wandb_run.offline and not list(record.glob("*.synced")):
                 shutil.rmtree(record)
-        return begun
+        return wandb_run
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.send(logs or {}, epoch + 1)
 
     def on_result(self, result: Mapping[str, Any]) -> None:
-        found = {f"final/{name}": value for name, value in result["scores"].items()}
-        self.sent.summary.update({**found, "final/epoch": result["epoch"]})
-        self.sent.finish()
+        final = {f"final/{name}": value for name, value in result["scores"].items()}
+        self.wandb_run.summary.update({**final, "final/epoch": result["epoch"]})
+        self.wandb_run.finish()
 
     def send(self, row: Mapping[str, Any], step: int) -> None:
-        numbers = {name: float(value) for name, value in row.items() if name not in LEFT_OUT}
-        if step >= self.sent.step:  # the step after the last it has
-            self.sent.log(numbers, step=step, commit=True)
+        numbers = {name: float(value) for name, value in row.items() if name not in SKIPPED_COLUMNS}
+        if step >= self.wandb_run.step:  # wandb's step is the next one it expects
+            self.wandb_run.log(numbers, step=step, commit=True)

@@ -6,7 +6,7 @@ import json
 import pytest
 from conftest import ROOT, backends, in_backend
 
-MODULES = ("data", "augment", "schedules", "views", "averaging")
+MODULES = ("data", "augment", "models", "schedules", "views", "averaging", "tracking")
 NEEDS = {"read_tfds": "tensorflow_datasets", "TensorBoard": "tensorboardX", "WandB": "wandb"}  # optional packages
 
 RUN_EXAMPLES = """

@@ -1,4 +1,4 @@
-"""Backbones with their weights, and the classifier on top; works alone in a notebook."""
+"""Build pretrained backbones and classifiers. Works without the rest of kcomp, in a notebook too."""
 
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from kcomp.models.classifier import classifier, set_trainable

