@@ -1,6 +1,5 @@
 """Files are whole or absent, whatever happens while they are written; a run has one trainer."""
 
-import fcntl
 import subprocess
 import sys
 import threading
@@ -9,6 +8,7 @@ import pytest
 
 from kcomp.runs.folder import Run, locked
 from kcomp.system.files import DamagedError, moved_into, read_json, replacing, write_atomically
+from kcomp.system.locks import try_lock
 
 
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -58,12 +58,10 @@ except RuntimeError as error: print(error)
 
 
 def test_a_look_at_the_lock_does_not_end_a_training(tmp_path):
-    (tmp_path / "lock").touch()
-    with (tmp_path / "lock").open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
-        with locked(Run(tmp_path)):
-            assert Run(tmp_path).busy
+    lock = try_lock(tmp_path / "lock")
+    threading.Timer(0.1, lock.close).start()
+    with locked(Run(tmp_path)):
+        assert Run(tmp_path).busy
     assert not Run(tmp_path).busy
 
 

@@ -1,7 +1,6 @@
 """Sweeps: what is asked for, by hand; who runs beside whom; and that a sweep killed anywhere ends as one left alone."""
 
 import contextlib
-import fcntl
 import json
 import math
 import signal
@@ -23,6 +22,7 @@ from kcomp.sweep.progress import COMPLETE, FAILED, Progress
 from kcomp.sweep.variants import value_lists, variants
 from kcomp.system.errors import BUSY
 from kcomp.system.files import write_json
+from kcomp.system.locks import try_lock
 from kcomp.system.processes import child_environment
 
 INSTALLED = [parameter.values[0] for parameter in conftest.backends() if not parameter.marks[0].args[0]]
@@ -241,8 +241,7 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
     one, two = (Progress(job_at(tmp_path, seed)) for seed in (0, 2))
     one.job.run.folder.mkdir()
     states = []
-    with (one.job.run / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with try_lock(one.job.run / "lock") as lock:
 
         def show():
             states.append(one.state)

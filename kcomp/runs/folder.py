@@ -1,10 +1,8 @@
 """The run folder: what lies where; any process, machine or framework may have made it."""
 
 import contextlib
-import fcntl
 import math
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,10 @@ from kcomp.recipe import Loaded, load
 from kcomp.runs.probabilities import read_probabilities
 from kcomp.system.errors import BusyError
 from kcomp.system.files import DamagedError, read_json, remove_leftovers, write_atomically, write_json
+from kcomp.system.locks import try_lock
 from kcomp.values import values_as_json, values_from_json
 
-LOOKS = 5  # at a lock, 0.05 s apart: `Run.busy` holds one for a moment
+ATTEMPTS = 5  # to take a lock, because `Run.busy` holds it for a moment
 STATE = "state/epoch.npz"  # written when an epoch is recorded
 NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes")  # in every manifest
 PARTS = ("backend", "device", "versions")  # of a manifest: what may change when a run is continued
@@ -44,11 +43,13 @@ class Run:
     @property
     def busy(self) -> bool:
         """Whether a process trains it now."""
-        with contextlib.suppress(OSError), (self / "lock").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
+        if not (self / "lock").is_file():
+            return False
+        with contextlib.suppress(OSError):
+            lock = try_lock(self / "lock", attempts=ATTEMPTS, pause=0.01)
+            if lock is None:
                 return True
+            lock.close()
         return False
 
     def log(self) -> list[dict[str, Any]]:
@@ -228,15 +229,10 @@ def locked(run: Run) -> Iterator[None]:
     made = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
     run.folder.mkdir(parents=True, exist_ok=True)
     before = set(run.folder.iterdir())
-    with (run / "lock").open("w") as file:
-        for attempt in range(LOOKS):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt == LOOKS - 1:
-                    raise BusyError(f"another process is training {run.folder}; wait for it, or end it") from None
-                time.sleep(0.05)
+    lock = try_lock(run / "lock", attempts=ATTEMPTS)
+    if lock is None:
+        raise BusyError(f"another process is training {run.folder}; wait for it, or end it")
+    with lock:
         remove_leftovers(run.folder)
         try:
             yield

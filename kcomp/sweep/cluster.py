@@ -1,7 +1,6 @@
 """Jobs as tasks of a Ray cluster: each trained by a process of its own, again where a worker or node is lost."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from kcomp.sweep.jobs import Job
 from kcomp.sweep.machine import usable_cores
 from kcomp.sweep.progress import FAILED, RUNNING, WAITING, Progress
 from kcomp.sweep.remote import Answer, Order, pack, train, unpack
+from kcomp.system.locks import try_lock, wait_for_lock
 
 RETRIES = 20  # of a job whose worker or node was lost; it goes on where its run folder stands
 PAUSE = 0.5  # seconds between two looks
@@ -148,12 +148,13 @@ def token(jobs: Sequence[Progress]) -> Iterator[Path]:
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob(f"{TOKEN}*"):
-        with contextlib.suppress(OSError), old.open("r+") as file:  # a sweep that lives holds its lock
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            old.unlink()
+        with contextlib.suppress(OSError):
+            lock = try_lock(old)
+            if lock is not None:  # a sweep that lives holds its lock
+                with lock:
+                    old.unlink()
     path = root / f"{TOKEN}{uuid.uuid4().hex}"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with wait_for_lock(path):
         path.touch()  # where another sweep took it for a dead one's in between
         try:
             yield path

@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -54,18 +55,31 @@ class Process:
             yield line.decode(errors="replace")
 
     def ask_to_end(self) -> None:
-        signal_group(self.popen, signal.SIGTERM)
+        ask_group_to_end(self.popen)
 
     def end(self) -> None:
         """See that it ends, with all that it started."""
         try:
             self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            signal_group(self.popen, signal.SIGKILL)
+            end_group(self.popen)
             self.popen.wait()
         self.log.close()
 
 
-def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGTERM to a process and all that it started; Windows, which has no such signal, ends the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        if sys.platform == "win32":
+            process.terminate()
+        else:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process at once, and all that it started; on Windows the process alone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ and the next one apart.
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ def die_with_parent(command: Sequence[str]) -> list[str]:
 
 
 def main(parent: int, command: list[str]) -> None:
+    if sys.platform == "win32":  # exec would start another process there, and end this one at once
+        sys.exit(subprocess.run(command, check=False).returncode)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the line above

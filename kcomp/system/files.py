@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,8 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o666 & ~current_umask())
+            if sys.platform != "win32":
+                os.fchmod(descriptor, 0o666 & ~current_umask())
             yield file
             if synced:
                 file.flush()
@@ -73,7 +75,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def sync(path: Path) -> None:
     """Wait until a file's content is on the disk, so that a later file cannot outlive it in a power cut."""
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
 

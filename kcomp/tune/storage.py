@@ -4,20 +4,18 @@ A worker holds a lock on each trial it works on, which the system frees when the
 that is marked as running and whose lock is free was left behind: the next worker goes on with it, under its number.
 """
 
-import contextlib
 import datetime
-import fcntl
 import hashlib
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kcomp import space
+from kcomp.system.locks import HeldLock, try_lock, wait_for_lock
 from kcomp.tune.search import Search
 from kcomp.values import as_text
 
@@ -32,7 +30,7 @@ class Claimed:
     trial: optuna.Trial
     values: dict[str, Any]
     reported: set[int]  # steps
-    lock: IO[str]
+    lock: HeldLock
 
 
 def open_study(search: Search, place: str) -> optuna.Study:
@@ -41,7 +39,7 @@ def open_study(search: Search, place: str) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kinds = optuna.study.StudyDirection
     direction = kinds.MINIMIZE if search.lower else kinds.MAXIMIZE
-    with held(search.folder / "lock"):
+    with wait_for_lock(search.folder / "lock"):
         name = f"{search.loaded.name}-{search.key}"
         study = optuna.create_study(
             storage=open_storage(place), study_name=name, direction=direction, load_if_exists=True
@@ -71,7 +69,7 @@ def open_storage(place: str) -> Any:
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
     """A trial that a worker left behind, else a new one, else None: then `total` trials are done or under way."""
-    with held(search.folder / "lock"):
+    with wait_for_lock(search.folder / "lock"):
         trials = study.get_trials(deepcopy=False)
         for frozen in trials:
             if frozen.state == TrialState.RUNNING and (lock := left_behind(search, study, frozen)):
@@ -89,7 +87,7 @@ def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
         return claimed(search, trial, lock)
 
 
-def claimed(search: Search, trial: optuna.Trial, lock: IO[str]) -> Claimed:
+def claimed(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
     values = {name: suggest(trial, name, found) for name, found in search.ranges.items()}
     trial.set_user_attr("host", platform.node())
     trial.set_user_attr("runs", [str(search.run(values, fold).folder) for fold in search.folds])
@@ -97,7 +95,7 @@ def claimed(search: Search, trial: optuna.Trial, lock: IO[str]) -> Claimed:
     return Claimed(trial, values, set(frozen.intermediate_values), lock)
 
 
-def left_behind(search: Search, study: optuna.Study, frozen: FrozenTrial) -> IO[str] | None:
+def left_behind(search: Search, study: optuna.Study, frozen: FrozenTrial) -> HeldLock | None:
     """The lock of a running trial whose worker is gone. A worker elsewhere that shares the storage alone, not this
     folder, has no lock here: its trials are its own."""
     path = lock_path(search, frozen.number)
@@ -133,24 +131,3 @@ def label(found: space.Range, value: Any) -> Any:
 
 def lock_path(search: Search, number: int) -> Path:
     return search.folder / "trials" / f"{number}.lock"
-
-
-@contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Wait for the lock on this file, and hold it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def try_lock(path: Path) -> IO[str] | None:
-    """The locked file, to be closed; None where another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file

@@ -1,7 +1,7 @@
 """What a backend costs: time to the first update, images a second, memory; in a process that does nothing else."""
 
 import math
-import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,8 +76,12 @@ def memory() -> dict[str, float | None]:
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux a new process's ru_maxrss begins at that of the process that started it
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        host = int(line.split()[1]) / 2**10
+        host: float | None = int(line.split()[1]) / 2**10
+    elif sys.platform == "win32":
+        host = None
     else:
+        import resource
+
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, as macOS counts
     return {"host_mib": host, "device_mib": device_peak()}
 

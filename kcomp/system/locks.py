@@ -1,0 +1,54 @@
+"""Locks on files, which the system frees when the process that holds them ends."""
+
+import time
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+
+class HeldLock:
+    """A lock that this process holds until `close`, or until the `with` block ends."""
+
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
+
+    @property
+    def closed(self) -> bool:
+        return not self._lock.is_locked
+
+    def close(self) -> None:
+        self._lock.release(force=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def wait_for_lock(path: Path) -> HeldLock:
+    """Wait until no other process holds the lock on this file, take it and return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False)
+    lock.acquire()
+    return HeldLock(lock)
+
+
+def try_lock(path: Path, *, attempts: int = 1, pause: float = 0.05) -> HeldLock | None:
+    """Take the lock on this file and return it, or None where another process holds it.
+
+    attempts: how often to try, `pause` seconds apart. Use several where another process may hold the lock for a moment,
+        because it looks whether the lock is free.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False)
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(pause)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        return HeldLock(lock)
+    return None
