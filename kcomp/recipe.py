@@ -20,26 +20,40 @@ from kcomp.values import check_type, known, value_types, values_as_json, values_
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
 EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets": "tfds", "array_record": "tfds"}
 
+__all__ = ["Recipe", "Stage"]
+
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training with one set of trainable layers, one loss and one new optimizer.
+    """Describe a part of the training: its trainable layers, its loss and its optimizer.
 
-    trainable:        a regular expression; the layers whose whole path matches are trained, the others frozen; below
-                      the first that is trained they run in inference mode, without dropout or drop connect.
-    loss, optimizer:  Keras objects; the loss takes logits and one-hot labels.
-    train_batch_norm: let batch normalisation in the trainable layers learn and update its statistics.
-    class_weights:    the loss of a row is multiplied by the sum of its (mixed) labels times these weights, given by
-                      class name; "balanced" takes rows / (classes * rows of the class), as scikit-learn does.
-    weight_decay_on_all: let the optimizer's weight decay reach biases and normalisation too.
-    patience:         end the stage after so many epochs without a better score by the recipe's `monitor`; None never.
-    cache_views:      None trains on the images. A number V computes the output of the layers below the first trained
-                      one once, for V augmented views of each image in turn, keeps it in the cache folder, and trains
-                      the rest on it: with V >= epochs the same as without, but for the batches' mixing, which is left
-                      out.
-    mix_features:     mix that output as the batches' MixUp and CutMix layers say, their boxes at its height and width.
-    average:          in the last stage, keep Snapshots, whose predictions are averaged, or an average of weights (EMA,
-                      SWA) where that scores better out of fold; see kcomp.averaging.
+    Args:
+        name: Name of the stage, for the log.
+        epochs: Number of epochs, from 1.
+        trainable: A regular expression. Layers whose whole path matches are trained, all others are frozen. The frozen
+            layers below the first trained one run in inference mode.
+        loss: A Keras loss of one-hot labels and logits.
+        optimizer: A Keras optimizer that no other stage uses.
+        train_batch_norm: Whether to train batch normalisation in the trainable layers, statistics included.
+        class_weights: Weight of each class by name. A row's loss is multiplied by the sum of its (mixed) labels times
+            the weights. "balanced" computes rows / (classes * rows of the class), as in scikit-learn. None for 1.
+        weight_decay_on_all: Whether weight decay also applies to biases and normalisation.
+        patience: Epochs without a better score by the recipe's `monitor` until the stage ends, from 1. None for never.
+        cache_views: Number of augmented views of each image whose frozen features are computed once and cached;
+            training uses them in turn. Mixing of images is then skipped. None trains on the images.
+        mix_features: Whether to apply MixUp and CutMix to the cached features. Needs `cache_views`.
+        average: In the last stage, Snapshots, EMA or SWA of `kcomp.averaging`; None for the weights themselves.
+
+    Raises:
+        ValueError: If an argument has another type or is out of range.
+
+    Examples:
+        >>> import keras
+        >>> from kcomp.recipe import Stage
+        >>> loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        >>> stage = Stage("head", 2, "head", loss, keras.optimizers.AdamW(1e-3))
+        >>> stage.name, stage.epochs
+        ('head', 2)
     """
 
     name: str
@@ -94,17 +108,46 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A config and the functions of it that make an experiment. Required: table(config), batches(config, rows,
-    training, seed), model(config, classes) and stages(config, steps). Optional:
+    """Join a config and the functions that make an experiment of it.
 
-    test:      test(config) returns the rows `kcomp predict` takes when no --test is given.
-    callbacks: callbacks(config) returns Keras callbacks, made anew for each stage; see kcomp.tracking for those that
-               know their run.
-    views:     views(config) returns the views that `kcomp predict` averages; see kcomp.views.
-    sweep:     sweep() gives dicts of values, one for each variant `kcomp sweep` trains where no --set gives a list.
-    precision: float32, tensorfloat32, mixed_bfloat16 or mixed_float16; see kcomp.engine.precision.
-    monitor:   the score whose best epoch's weights are kept; None keeps the last epoch's, so that the out-of-fold
-               score was not chosen on.
+    Args:
+        config: An instance of a frozen dataclass; `--set name=value` changes its fields.
+        table: table(config) returns the labelled rows with their folds, a `data.Table`.
+        batches: batches(config, rows, training, seed) returns the `data.Batches` of these rows.
+        model: model(config, classes) returns a Keras model of images that returns logits.
+        stages: stages(config, steps) returns the stages; `steps` is the number of batches per epoch.
+        test: test(config) returns the rows that `kcomp predict` uses without --test. None for no such rows.
+        callbacks: callbacks(config) returns Keras callbacks, new ones for each stage. None for no callbacks.
+        views: views(config) returns the views that `kcomp predict` averages; see `kcomp.views`. None for one view.
+        sweep: sweep() returns one dict of values for each variant of `kcomp sweep`. None for no variants.
+        precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".
+        monitor: The score whose best epoch is kept. None keeps the last epoch, so that the out-of-fold score is not
+            the best of several epochs.
+
+    Raises:
+        TypeError: If `config` is not an instance of a dataclass.
+        ValueError: If `monitor` or `precision` is unknown.
+
+    Examples:
+        >>> import dataclasses
+        >>> import keras
+        >>> from kcomp import data, models
+        >>> from kcomp.recipe import Recipe, Stage
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     epochs: int = 2
+        >>> def table(config):
+        ...     return data.stratified_folds(data.sklearn_digits(), 5)
+        >>> def batches(config, rows, training, seed):
+        ...     return data.Batches(rows, 32, batch_size=32, training=training, seed=seed)
+        >>> def model(config, classes):
+        ...     return models.classifier(models.efficientnet_lite0(32, weights=None), classes)
+        >>> def stages(config, steps):
+        ...     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        ...     return [Stage("head", config.epochs, "head", loss, keras.optimizers.AdamW(1e-3))]
+        >>> recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages)
+        >>> recipe.stages(recipe.config, steps=45)[0].epochs
+        2
     """
 
     config: Any

@@ -20,7 +20,25 @@ from kcomp.values import check_type, describe, known, plain_types, value_types
 
 @dataclass(frozen=True)
 class Uniform:
-    """A float from `low` to `high`, both included, equally likely."""
+    """Search for a float that is uniform between two bounds.
+
+    Args:
+        low: Lowest value, included.
+        high: Highest value, included.
+
+    Raises:
+        ValueError: If the bounds are not finite, or `low` is not below `high`.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from typing import Annotated
+        >>> from kcomp import space
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     dropout: Annotated[float, space.Uniform(0.0, 0.5)] = 0.2
+        >>> list(space.ranges(Config()))
+        ['dropout']
+    """
 
     low: float
     high: float
@@ -34,7 +52,25 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform(Uniform):
-    """A float from `low` to `high`, above 0, whose logarithm is equally likely: for rates and decays."""
+    """Search for a float whose logarithm is uniform, such as a learning rate.
+
+    Args:
+        low: Lowest value, above 0, included.
+        high: Highest value, included.
+
+    Raises:
+        ValueError: If the bounds are not finite and above 0, or `low` is not below `high`.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from typing import Annotated
+        >>> from kcomp import space
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     peak_rate: Annotated[float, space.LogUniform(1e-4, 1e-2)] = 1e-3
+        >>> list(space.ranges(Config()))
+        ['peak_rate']
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +80,26 @@ class LogUniform(Uniform):
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole number low, low + step, ... up to `high`."""
+    """Search for a whole number in equal steps.
+
+    Args:
+        low: Lowest value, included.
+        high: Highest value, included; reached from `low` in steps.
+        step: Distance between two values, from 1.
+
+    Raises:
+        ValueError: If an argument is not a whole number or out of range.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from typing import Annotated
+        >>> from kcomp import space
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     epochs: Annotated[int, space.Integer(4, 12, step=2)] = 8
+        >>> list(space.ranges(Config()))
+        ['epochs']
+    """
 
     low: int
     high: int
@@ -64,7 +119,24 @@ class Integer:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of these values, without an order: numbers, texts, booleans, None or tuples of them."""
+    """Search among values without an order.
+
+    Args:
+        *values: At least two different numbers, texts, booleans, None, or tuples of them.
+
+    Raises:
+        ValueError: If there are fewer than two values, or a value is repeated.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from typing import Annotated
+        >>> from kcomp import space
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     image_size: Annotated[int, space.Choice(160, 224)] = 160
+        >>> list(space.ranges(Config()))
+        ['image_size']
+    """
 
     values: tuple[Any, ...]
 
@@ -82,17 +154,34 @@ class Choice:
 
 Range = Uniform | Integer | Choice
 
+__all__ = ["Choice", "Integer", "LogUniform", "Uniform", "ranges"]
 
-def check_bounds(found: Any, low: float, high: float) -> None:
+
+def check_bounds(range_: Any, low: float, high: float) -> None:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"{found!r} must go from a lower to a higher finite number")
+        raise ValueError(f"{range_!r} must go from a lower to a higher finite number")
 
 
 def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Range]:
-    """The range of each value that has one and is not `fixed`, by name.
+    """Return the ranges of a config by the name of the value.
 
-    ValueError for a range that does not fit its value's type, or leaves out the value the recipe gives; for a name
-    in `fixed` that the values lack, with the nearest.
+    Args:
+        values: An instance of a recipe's config dataclass.
+        fixed: Values that are not searched, by name. None for no such values.
+
+    Raises:
+        ValueError: If a range does not fit the type of its value or excludes the value, or `fixed` has an unknown
+            name.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from typing import Annotated
+        >>> from kcomp import space
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     epochs: Annotated[int, space.Integer(4, 12)] = 8
+        >>> space.ranges(Config())
+        {'epochs': Integer(low=4, high=12, step=1)}
     """
     fixed = {known(name, values): value for name, value in (fixed or {}).items()}
     found = {}
