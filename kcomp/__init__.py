@@ -1,3 +1,3 @@
 """kcomp: image competitions in Keras 3, one recipe on JAX and on PyTorch."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

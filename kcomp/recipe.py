@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import kcomp
 from kcomp.averaging import EMA, SWA, Snapshots
 from kcomp.metrics import scores
+from kcomp.system.code_version import code_version
 from kcomp.values import check_type, known, value_types, values_as_json, values_from_json
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
@@ -191,8 +191,11 @@ class Loaded:
         return dataclasses.replace(self, recipe=self.recipe.with_values(**changes))
 
     def fingerprint(self) -> str:
-        """12 hexadecimal digits of sources, final values and kcomp's version; the same on every backend."""
-        parts = [kcomp.__version__, json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
+        """Return 12 hexadecimal digits of the sources, the final values and kcomp's code, the same on every backend.
+
+        Of kcomp's code only what determines results counts; see kcomp.system.code_version.
+        """
+        parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 

@@ -343,7 +343,7 @@ def test_settings_and_an_edit_of_kcomp_change_the_program():
     jax.config.update("jax_default_matmul_precision", "float32")
     seen.append(programs.surroundings())
     jax.config.update("jax_default_matmul_precision", None)
-    programs.SOURCE = "edited"
+    programs.code_version = lambda: "edited"
     seen.append(programs.surroundings())
     give(seen=seen)
 """,

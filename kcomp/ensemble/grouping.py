@@ -119,8 +119,8 @@ GROUPINGS: dict[str, Callable[[Sequence[Member]], Grouping]] = {
 
 
 def source_of(run: Run) -> str:
-    """Return a hash of the recipe files in the run folder, and of kcomp's version."""
-    digest = hashlib.sha256(str(run.manifest.get("versions", {}).get("kcomp")).encode())
+    """Return a hash of the recipe files in the run folder, and of the kcomp code that trained it."""
+    digest = hashlib.sha256(str(run.manifest.get("code")).encode())
     for path in sorted((run / "recipe").glob("*.py")):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()

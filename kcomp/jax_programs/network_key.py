@@ -6,25 +6,12 @@ import json
 import types
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from kcomp.engine.graph import is_plain_functional, nodes_of
-
-
-def hash_source() -> str:
-    """Return a hash of kcomp's Python files. An edit changes the key although the version stays the same."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-SOURCE = hash_source()  # at import, while the files are those that this process has loaded
 
 
 def cache_key_of_network(model: keras.Model) -> str | None:

@@ -18,8 +18,8 @@ from jax import export
 
 from kcomp.fast.install import installed_names, is_enabled
 from kcomp.jax_programs.compile import compile_beside, compile_exported, jit, read, write
-from kcomp.jax_programs.network_key import SOURCE
 from kcomp.system.cache import cache_folder
+from kcomp.system.code_version import code_version
 
 IN_MEMORY = 32  # programs; a run of two stages has about six
 # Settings of JAX that do not change results.
@@ -87,4 +87,4 @@ def surroundings() -> list[Any]:
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]
     arithmetic = [keras.config.floatx(), keras.config.epsilon(), installed_names()]
-    return [SOURCE, versions, kinds, arithmetic, settings, os.environ.get("XLA_FLAGS")]
+    return [code_version(), versions, kinds, arithmetic, settings, os.environ.get("XLA_FLAGS")]

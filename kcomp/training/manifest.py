@@ -13,6 +13,7 @@ from kcomp.data.splits import check_fold, fold_numbers
 from kcomp.data.tables import Table
 from kcomp.engine.devices import device_count
 from kcomp.recipe import Loaded
+from kcomp.system.code_version import code_version
 from kcomp.training.origin import Origin
 
 
@@ -36,6 +37,7 @@ def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Orig
         "pseudo": table.pseudo_record(fold),
         "precision": loaded.recipe.precision,
         "command": sys.argv,
+        "code": code_version(),
         "versions": {"kcomp": kcomp.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
         "from": origin.record if origin else None,

@@ -9,17 +9,17 @@ import cv2
 import keras
 import numpy as np
 
-import kcomp
 from kcomp.data.batches import Batches
 from kcomp.data.images import Images, identity_of
 from kcomp.data.tables import Image
 from kcomp.engine.precision import precision_in_use
 from kcomp.jax_programs.network_key import cache_key_of_network
+from kcomp.system.code_version import code_version
 from kcomp.training.manifest import device
 
 
 def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str:
-    """32 hexadecimal digits of all that features hang on beside the image and the number of its draw.
+    """Return 32 hexadecimal digits of all that features depend on, beside the image and the number of its draw.
 
     These are the values and the architecture of `frozen`, backend, device and precision, the pipeline of `batches`
     (its seed where it draws), and versions. What cannot be described from outside, such as a layer or a transform of
@@ -27,7 +27,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
     """
     about = {
         "versions": [
-            kcomp.__version__,
+            code_version(),
             keras.__version__,
             importlib.metadata.version("albumentations"),
             cv2.__version__,

@@ -1,0 +1,90 @@
+"""A hash of the code that determines what a training computes."""
+
+import ast
+import functools
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+# Everything that decides a weight, a prediction or the epoch that is kept. Left out is what only starts, shows,
+# compares or joins runs: system, report, runs, ensemble, sweep, tune, soup, compare, commands, tracking.
+DETERMINES_RESULTS = (
+    "averaging.py",
+    "recipe.py",
+    "augment.py",
+    "schedules.py",
+    "views.py",
+    "data",
+    "metrics",
+    "engine",
+    "fast",
+    "jax_programs",
+    "models",
+    "prediction",
+    "training",
+)
+DISPLAY_ONLY = ("prediction/onnx.py", "training/opening.py")  # files of these packages that change no result
+
+
+@functools.cache
+def code_version(package: Path = PACKAGE) -> str:
+    """Return 12 hexadecimal digits of kcomp's code that determines results.
+
+    Comments, docstrings and blank lines do not count, nor do the command line and pages. The digits are the same on
+    every Python version and for installed and editable packages. They are computed once a process, from the files as
+    they are at that time.
+    """
+    digest = hashlib.sha256()
+    for path in source_files(package):
+        code = without_comments(path.read_text(encoding="utf-8"))
+        digest.update(f"{path.relative_to(package).as_posix()}\0{code}\0".encode())
+    return digest.hexdigest()[:12]
+
+
+def source_files(package: Path) -> list[Path]:
+    """Return the files that determine results, sorted by their path below the package."""
+    files = [
+        path
+        for name in DETERMINES_RESULTS
+        for path in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))
+    ]
+    display = {package / name for name in DISPLAY_ONLY}
+    return sorted(set(files) - display, key=lambda path: path.relative_to(package).as_posix())
+
+
+def without_comments(source: str) -> str:
+    """Return Python source without comments, docstrings, blank lines and spaces at line ends.
+
+    Only positions are taken from Python's parser, so that each version of Python gives the same text.
+    """
+    source = source.replace("\r\n", "\n")
+    lines = source.encode().split(b"\n")
+    for first, start, last, end in sorted([*docstrings(source), *comments(source)], reverse=True):
+        lines[first - 1 : last] = [lines[first - 1][:start] + lines[last - 1][end:]]
+    stripped = [line.rstrip() for line in lines]
+    return b"\n".join(line for line in stripped if line).decode()
+
+
+Span = tuple[int, int, int, int]  # first line, first byte, last line, end byte; lines count from 1
+
+
+def docstrings(source: str) -> Iterator[Span]:
+    """Yield where the docstrings of a module, its classes and functions lie."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            yield first.lineno, first.col_offset, first.end_lineno or 0, first.end_col_offset or 0
+
+
+def comments(source: str) -> Iterator[Span]:
+    """Yield where the comments lie."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            line, (number, start) = token.line, token.start
+            begin = len(line[:start].encode())
+            yield number, begin, number, begin + len(token.string.encode())
