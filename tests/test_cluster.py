@@ -15,8 +15,8 @@ from test_training import TINY, write
 
 from kcomp.runs.folder import Run
 from kcomp.sweep import cluster, remote
-from kcomp.sweep.jobs import Job
-from kcomp.sweep.progress import Progress
+from kcomp.sweep.jobs import TrainingJob
+from kcomp.sweep.progress import SweepProgress
 from kcomp.sweep.remote import Order
 
 
@@ -48,7 +48,7 @@ def test_the_recipe_is_taken_where_it_is_the_same_and_copied_elsewhere(tmp_path)
         (tmp_path / name).mkdir()
     (tmp_path / "here" / "r.py").write_text("import beside")
     sources = {"r.py": "import beside", "beside.py": "x = 1"}
-    job = Job(str(tmp_path / "here" / "r.py"), "torch", 0, 0, {}, "run", "f", "t", "log_loss")
+    job = TrainingJob(str(tmp_path / "here" / "r.py"), "torch", 0, 0, {}, "run", "f", "t", "log_loss")
     order = Order(job, sources, "token", ".", 1)
     found = remote.recipe_at(order, tmp_path / "there")
     assert found == str(tmp_path / "there" / "r.py") and (tmp_path / "there" / "beside.py").read_text() == "x = 1"
@@ -79,7 +79,7 @@ def test_where_storage_is_not_shared_a_run_is_continued_there_and_sent_back(tmp_
     training = ("train", "tiny.py", "--seed", "5", "-o", "begun", "--set", "pause=1.0")
     conftest.killed_after(2, tmp_path / "begun", training, backend=backend, cwd=tmp_path)
     begun = Run(tmp_path / "begun")
-    job = Job(
+    job = TrainingJob(
         "/nowhere/tiny.py",
         backend,
         5,
@@ -105,7 +105,9 @@ def test_where_storage_is_not_shared_a_run_is_continued_there_and_sent_back(tmp_
 
 
 def test_what_a_killed_sweep_left_on_shared_storage_goes_and_that_of_a_living_one_stays(tmp_path):
-    progress = Progress(Job("r.py", "torch", 0, 0, {}, str(tmp_path / "r" / "f" / "torch-0"), "f", "t", "log_loss"))
+    progress = SweepProgress(
+        TrainingJob("r.py", "torch", 0, 0, {}, str(tmp_path / "r" / "f" / "torch-0"), "f", "t", "log_loss")
+    )
     (tmp_path / f"{cluster.TOKEN}killed").touch()
     with cluster.token([progress]) as first, cluster.token([progress]) as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second])

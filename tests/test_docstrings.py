@@ -39,7 +39,7 @@ def test_examples_run(backend, tmp_path):
     outcome = in_backend(backend, RUN_EXAMPLES, json.dumps(MODULES), json.dumps(NEEDS), cache=tmp_path)
     assert outcome["missing"] == [], "public names without an example"
     assert outcome["failures"] == {}, "\n".join(outcome["failures"].values())
-    assert outcome["count"] > 200
+    assert outcome["count"] > 150
 
 
 def public_definitions():
@@ -67,7 +67,9 @@ def test_docstrings_describe_every_argument(node):
     text = ast.get_docstring(node) or ""
     assert text.split("\n")[0].endswith("."), "the first line must be one sentence"
     arguments = text.partition("Args:\n")[2].partition("\n\n")[0]
-    described = {line.strip().partition(":")[0].lstrip("*") for line in arguments.splitlines() if line.startswith("    ")}
+    described = {
+        line.strip().partition(":")[0].lstrip("*") for line in arguments.splitlines() if line.startswith("    ")
+    }
     if isinstance(node, ast.ClassDef):
         fields = [item.target.id for item in node.body if isinstance(item, ast.AnnAssign) and item.target.id != "_"]
         inits = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]

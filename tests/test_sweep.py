@@ -18,7 +18,7 @@ from kcomp.recipe import Loaded, Recipe
 from kcomp.runs.folder import Run, locked
 from kcomp.sweep import board, jobs, machine, pool
 from kcomp.sweep.machine import Share
-from kcomp.sweep.progress import COMPLETE, FAILED, Progress
+from kcomp.sweep.progress import COMPLETE, FAILED, SweepProgress
 from kcomp.sweep.variants import value_lists, variants
 from kcomp.system.errors import BUSY
 from kcomp.system.files import write_json
@@ -91,9 +91,9 @@ def test_the_recipes_own_sweep_is_taken_where_no_list_is_given():
 
 
 PLANNED = """
-from kcomp.sweep.plan import Asked, plan
+from kcomp.sweep.plan import SweepOptions, plan
 import sys
-found, sources = plan(Asked(sys.argv[1], tuple(sys.argv[2].split(",")), (7, 3), "all", ("rate=1e-3,0.001,0.01",), "R"))
+found, sources = plan(SweepOptions(sys.argv[1], tuple(sys.argv[2].split(",")), (7, 3), "all", ("rate=1e-3,0.001,0.01",), "R"))
 give(jobs=[job.as_json() for job in found], sources=list(sources), keras="keras" in sys.modules)
 """
 
@@ -157,7 +157,7 @@ def test_an_environment_keeps_what_was_set(monkeypatch):
 
 
 def job_at(folder, seed=0):
-    return jobs.Job("r.py", "torch", seed, 0, {"size": "1"}, str(folder / f"run{seed}"), "f", "t", "log_loss")
+    return jobs.TrainingJob("r.py", "torch", seed, 0, {"size": "1"}, str(folder / f"run{seed}"), "f", "t", "log_loss")
 
 
 MANIFEST = {"recipe": "r", "fingerprint": "f", "backend": "torch", "seed": 0, "fold": 0, "table": "t", "classes": []}
@@ -186,7 +186,7 @@ def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
     from kcomp.report.table import print_table
     from kcomp.runs.table import run_row
 
-    progress = Progress(job_at(tmp_path))
+    progress = SweepProgress(job_at(tmp_path))
     progress.start()
     progress.line("epoch   1/2  all  rate 1e-3  loss 1.0  log_loss nan  9 images/s")
     assert math.isnan(progress.score)
@@ -203,7 +203,7 @@ def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
 
 
 def test_a_job_that_the_system_ended_says_so(tmp_path):
-    progress = Progress(job_at(tmp_path))
+    progress = SweepProgress(job_at(tmp_path))
     progress.start()
     progress.line("epoch   1/2  all  rate 1e-3  loss 1.0  log_loss 0.5  9 images/s")
     progress.finish(-9)
@@ -214,7 +214,7 @@ def test_a_damaged_run_is_failed_and_stops_no_other(tmp_path):
     damaged, other = job_at(tmp_path), job_at(tmp_path, 2)
     write_json(damaged.run / "manifest.json", MANIFEST)
     (damaged.run / "result.json").write_text("")
-    progress = [Progress(damaged), Progress(other)]
+    progress = [SweepProgress(damaged), SweepProgress(other)]
     pool.run(progress, Share(1, 1), lambda: None, stand_in)
     assert [job.state for job in progress] == [FAILED, COMPLETE]
     assert (
@@ -223,7 +223,7 @@ def test_a_damaged_run_is_failed_and_stops_no_other(tmp_path):
 
 
 def test_so_many_run_side_by_side_each_on_its_device_and_a_failure_stops_nothing(tmp_path):
-    progress = [Progress(job_at(tmp_path, seed)) for seed in range(5)]
+    progress = [SweepProgress(job_at(tmp_path, seed)) for seed in range(5)]
     seen = []
     pool.run(progress, Share(2, 1, ("4", "6")), lambda: seen.append([job.epoch for job in progress]), stand_in)
     assert [job.state for job in progress] == [COMPLETE, FAILED, COMPLETE, COMPLETE, COMPLETE]
@@ -238,7 +238,7 @@ def test_so_many_run_side_by_side_each_on_its_device_and_a_failure_stops_nothing
 
 
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
-    one, two = (Progress(job_at(tmp_path, seed)) for seed in (0, 2))
+    one, two = (SweepProgress(job_at(tmp_path, seed)) for seed in (0, 2))
     one.job.run.folder.mkdir()
     states = []
     with try_lock(one.job.run / "lock") as lock:
@@ -255,7 +255,7 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path):
 
 
 def test_a_run_that_is_taken_just_before_is_not_failed(tmp_path):
-    progress = Progress(job_at(tmp_path))
+    progress = SweepProgress(job_at(tmp_path))
     progress.start()
     progress.finish(BUSY)
     assert progress.state == "elsewhere"
@@ -275,7 +275,7 @@ def test_a_run_that_another_process_trains_has_its_own_exit_code(tmp_path):
 def test_lines_tell_how_far_a_job_is(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    progress = Progress(replace(job_at(tmp_path), monitor="roc_auc"))
+    progress = SweepProgress(replace(job_at(tmp_path), monitor="roc_auc"))
     progress.start()
     line = "epoch  {}/10  upper blocks   rate 1.0e-03  loss 1.2  accuracy 0.5  log_loss 0.75  macro_f1 0.4  roc_auc 0.{}  9 images/s"
     progress.line(line.format(" 3", 81))
@@ -290,7 +290,7 @@ def test_lines_tell_how_far_a_job_is(tmp_path, monkeypatch):
 def test_a_terminal_shows_a_row_a_job_and_elsewhere_lines(tmp_path):
     from rich.console import Console
 
-    progress = [Progress(job_at(tmp_path, seed)) for seed in range(30)]
+    progress = [SweepProgress(job_at(tmp_path, seed)) for seed in range(30)]
     console = Console(force_terminal=True, width=100, height=15, record=True)
     shown = board.Board(console, progress, 2)
     for job in (progress[3], progress[29]):

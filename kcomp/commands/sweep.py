@@ -43,7 +43,7 @@ def sweep(
     Without a list of values, the recipe's own sweep() says which. Complete runs are left alone and others continued, so
     the same command goes on where it was cut off. What a run prints goes to a .log beside its folder.
     """
-    from kcomp.sweep.plan import Asked, plan
+    from kcomp.sweep.plan import SweepOptions, plan
     from kcomp.system.files import DamagedError
 
     chosen, root = wanted_backends(backends), output or Path("runs")
@@ -57,7 +57,7 @@ def sweep(
     if folds != "all":
         parse_numbers(folds, "--fold")
     seed_numbers = tuple(parse_numbers(seeds, "--seed"))
-    jobs, sources = plan(Asked(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
+    jobs, sources = plan(SweepOptions(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
     for job in jobs:
         with contextlib.suppress(DamagedError):  # its line says so at the end; the others are trained
             job.check()
@@ -89,9 +89,9 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
     from kcomp.sweep import pool
     from kcomp.sweep.board import Board
     from kcomp.sweep.machine import share
-    from kcomp.sweep.progress import Progress, failed
+    from kcomp.sweep.progress import SweepProgress, failed
 
-    console, progress = Console(file=sys.stdout), [Progress(job) for job in jobs]
+    console, progress = Console(file=sys.stdout), [SweepProgress(job) for job in jobs]
     if placing["where"] == "ray":
         from kcomp.sweep.cluster import connected, run
 

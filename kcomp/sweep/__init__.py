@@ -1,1 +1,1 @@
-"""Many runs at once: what is to be trained, and where. Nothing here imports Keras; each run is a process of its own."""
+"""Train many runs, on this machine or on a Ray cluster. Each run is a separate process; nothing here imports Keras."""

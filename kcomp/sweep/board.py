@@ -1,4 +1,4 @@
-"""What is shown of a sweep while it goes on: a live table in a terminal, elsewhere a line for each change of state."""
+"""Show the progress of a sweep: a live table in a terminal, otherwise a line for each change of state."""
 
 import contextlib
 import time
@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, Progress, count
+from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, SweepProgress, count
 
 STYLES = {RUNNING: "bold", FAILED: "red", COMPLETE: "green", ELSEWHERE: "yellow", WAITING: "dim"}
-ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # what is left out last, where a terminal is too small
-FRAME = 5  # lines of a terminal that the table's rows cannot have
+ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # in a small terminal, the first states are shown first
+FRAME = 5  # lines of a terminal that are not rows of the table
 
 
 class Board:
-    """Shows `jobs` when it is called; `slots` run side by side."""
+    """Show `jobs` when called; `slots` of them run at the same time."""
 
-    def __init__(self, console: Console, jobs: Sequence[Progress], slots: int) -> None:
+    def __init__(self, console: Console, jobs: Sequence[SweepProgress], slots: int) -> None:
         self.console, self.jobs, self.slots = console, jobs, slots
         self.live: Live | None = None
         self.known = {job.job.folder: (job.state, job.starts) for job in jobs}
@@ -41,25 +41,25 @@ class Board:
                 self.known[job.job.folder] = job.state, job.starts
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
-    def line(self, job: Progress) -> str:
-        """One line: how many are complete, what became of which job."""
-        said = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
+    def line(self, job: SweepProgress) -> str:
+        """Return one line: how many jobs are complete, and the state of this one."""
+        start = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
             again = f", from epoch {job.epoch + 1}" if job.epoch else ""
-            return said + (f" on {job.place}" if job.place else "") + again
+            return start + (f" on {job.place}" if job.place else "") + again
         if job.state == ELSEWHERE:
-            return f"{said}: another process trains it; waiting for that"
+            return f"{start}: another process trains it; waiting for it"
         if job.state == COMPLETE:
-            return f"{said}, {job.job.monitor} {job.score:.4f}"
-        return f"{said}: {job.last} ({job.job.log})" if job.state == FAILED else said
+            return f"{start}, {job.job.monitor} {job.score:.4f}"
+        return f"{start}: {job.last} ({job.job.log})" if job.state == FAILED else start
 
     def summary(self) -> str:
-        found = [f"{count(self.jobs, state)} {state}" for state in ORDER if count(self.jobs, state)]
+        counts = [f"{count(self.jobs, state)} {state}" for state in ORDER if count(self.jobs, state)]
         seconds = self.seconds_left()
-        return ", ".join(found) + (f"; about {clock(seconds)} to go" if seconds is not None else "")
+        return ", ".join(counts) + (f"; about {clock(seconds)} to go" if seconds is not None else "")
 
     def seconds_left(self) -> float | None:
-        """Of the whole sweep, as the jobs took so far; None before the first is done."""
+        """Estimate the seconds until the sweep ends from the jobs so far; None before the first is done."""
         done = count(self.jobs, COMPLETE) - self.done_before
         to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)
         if not done or not to_go:
@@ -81,8 +81,8 @@ class Board:
             table.add_row(job.job.backend, str(job.job.seed), str(job.job.fold), *values, state, epoch, score, left)
         return table
 
-    def visible(self) -> list[Progress]:
-        """The jobs that fit into the terminal, in their order; what runs or failed before the others."""
+    def visible(self) -> list[SweepProgress]:
+        """Return the jobs that fit into the terminal, in their order; running and failed ones take precedence."""
         room = max(1, self.console.size.height - FRAME)
         chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:room]
         return [self.jobs[number] for number in sorted(chosen)]

@@ -1,4 +1,4 @@
-"""Jobs as tasks of a Ray cluster: each trained by a process of its own, again where a worker or node is lost."""
+"""Train jobs as tasks of a Ray cluster; a job whose worker or node is lost is continued elsewhere."""
 
 import contextlib
 import logging
@@ -11,24 +11,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kcomp.sweep.jobs import Job
+from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.machine import usable_cores
-from kcomp.sweep.progress import FAILED, RUNNING, WAITING, Progress
+from kcomp.sweep.progress import FAILED, RUNNING, WAITING, SweepProgress
 from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 from kcomp.system.locks import try_lock, wait_for_lock
 
-RETRIES = 20  # of a job whose worker or node was lost; it goes on where its run folder stands
-PAUSE = 0.5  # seconds between two looks
-TOKEN = ".sweep-"  # what the names of the files begin with that show shared storage
+RETRIES = 20  # of a job whose worker or node was lost; it continues its run folder
+PAUSE = 0.5  # seconds between two checks
+TOKEN = ".sweep-"  # prefix of the files that detect shared storage
 ANSWER = 10.0  # seconds to wait for a head node
-SEEN = 30.0  # seconds until a file that another machine wrote must be seen here: network storage may take some
+SEEN = 30.0  # seconds until another machine's file must be visible here, over network storage
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a job gets: `threads` cores, and a GPU if the cluster has any; `slots` jobs fit in side by side now.
+    """The resources of a job: `threads` cores and `gpus` GPUs; `slots` jobs now run at the same time.
 
-    limit: submit no more than so many at once, None for all: Ray queues them, and a cluster may grow.
+    limit: most jobs submitted at once. None submits all, because Ray queues them and a cluster may grow.
     """
 
     slots: int
@@ -38,8 +38,10 @@ class Part:
 
 
 def check_address(address: str | None) -> None:
-    """ValueError for what is no address of a cluster's head node, ConnectionError where nothing answers there: Ray
-    itself would try for minutes."""
+    """Raise ValueError for an invalid address of a head node, ConnectionError if nothing answers there.
+
+    Ray itself would try for minutes.
+    """
     if address in (None, "", "auto", "local"):
         return
     host, _, port = str(address).rpartition(":")
@@ -55,11 +57,10 @@ def check_address(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str | None, count: int, asked: int | None, log: Path) -> Iterator[Part]:
-    """Join the cluster at this address or $RAY_ADDRESS, else start one on this machine, which ends with the block.
+def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[Part]:
+    """Join the cluster at this address or $RAY_ADDRESS; otherwise start one on this machine, which ends with the block.
 
-    What Ray prints, dozens of lines for a lost node, goes into the file `log`, and with it what anyone else prints
-    to sys.stdout within the block.
+    Everything printed to sys.stdout in the block goes to the file `log`, because Ray prints many lines for a lost node.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     alone = address is None and not os.environ.get("RAY_ADDRESS")
@@ -72,47 +73,47 @@ def connected(address: str | None, count: int, asked: int | None, log: Path) -> 
     with log.open("a") as file, contextlib.redirect_stdout(file):
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
         try:
-            yield part([node["Resources"] for node in ray.nodes() if node["Alive"]], count, asked)
+            yield part([node["Resources"] for node in ray.nodes() if node["Alive"]], count, parallel)
         finally:
             ray.shutdown()
 
 
-def part(nodes: Sequence[Mapping[str, float]], count: int, asked: int | None) -> Part:
-    """What each of `count` jobs gets of these nodes' resources, `asked` side by side."""
+def part(nodes: Sequence[Mapping[str, float]], count: int, parallel: int | None) -> Part:
+    """Divide the resources of the nodes among `count` jobs, `parallel` of them at the same time."""
     cpus, gpus = ([int(node.get(name, 0)) for node in nodes] for name in ("CPU", "GPU"))
     if not sum(cpus):
         raise ValueError("the Ray cluster has no CPUs for tasks; start nodes with --num-cpus of 1 or more")
-    side = min(count, asked or count)
-    if sum(gpus):  # only where there are some: a task that asks for what no node has waits for ever
+    side = min(count, parallel or count)
+    if sum(gpus):  # a task that requests what no node has waits for ever
         threads = max(1, min(cpu // gpu for cpu, gpu in zip(cpus, gpus, strict=True) if gpu))
-        return Part(min(side, sum(gpus)), threads, 1, asked)
+        return Part(min(side, sum(gpus)), threads, 1, parallel)
     threads = max(1, min(min(cpu for cpu in cpus if cpu), sum(cpus) // side))
-    return Part(min(side, sum(cpu // threads for cpu in cpus)), threads, 0, asked)
+    return Part(min(side, sum(cpu // threads for cpu in cpus)), threads, 0, parallel)
 
 
 class Listener:
-    """An actor beside the driver that keeps what jobs say until the driver asks."""
+    """An actor beside the driver that collects messages of jobs until the driver takes them."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[int, str | None, str]] = []
+        self.messages: list[tuple[int, str | None, str]] = []
 
     def tell(self, number: int, place: str | None, text: str) -> None:
-        """A line of a job; with a place, that it begins there."""
-        self.said.append((number, place, text))
+        """Store a line of a job's output; with a place, the job begins there."""
+        self.messages.append((number, place, text))
 
     def take(self) -> list[tuple[int, str | None, str]]:
-        said, self.said = self.said, []
-        return said
+        messages, self.messages = self.messages, []
+        return messages
 
 
 def task(order: Order, number: int, listener: Any) -> Answer:
-    """Runs on a node."""
+    """Train a job on a node."""
     listener.tell.remote(number, socket.gethostname(), "")
     return train(order, lambda text: listener.tell.remote(number, None, text))
 
 
-def run(jobs: Sequence[Progress], sources: Mapping[str, str], part: Part, show: Callable[[], None]) -> None:
-    """Train what is not complete; a job that fails does not stop the others. `show` is called at every look."""
+def run(jobs: Sequence[SweepProgress], sources: Mapping[str, str], part: Part, show: Callable[[], None]) -> None:
+    """Train the jobs that are not complete; a failed job does not stop the others. Calls `show` at every check."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -129,47 +130,49 @@ def run(jobs: Sequence[Progress], sources: Mapping[str, str], part: Part, show: 
                     order = order_of(jobs[number].job, sources, shared, part.threads)
                     running[remote.remote(order, number, listener)] = number
                 done, _ = ray.wait(list(running), timeout=PAUSE)
-                with contextlib.suppress(ray.exceptions.RayError):  # it only tells what is shown
-                    heard(jobs, running.values(), ray.get(listener.take.remote(), timeout=10))
+                with contextlib.suppress(ray.exceptions.RayError):  # the messages are only shown
+                    apply_messages(jobs, running.values(), ray.get(listener.take.remote(), timeout=10))
                 for reference in done:
-                    ended(jobs[running.pop(reference)], reference)
+                    apply_answer(jobs[running.pop(reference)], reference)
                 show()
         finally:
             for reference, number in running.items():
-                with contextlib.suppress(Exception):  # the cluster may be what has failed
+                with contextlib.suppress(Exception):  # the cluster itself may have failed
                     ray.cancel(reference, force=True)
                 jobs[number].state = WAITING
             show()
 
 
 @contextlib.contextmanager
-def token(jobs: Sequence[Progress]) -> Iterator[Path]:
-    """A file beside the runs: a machine that sees it shares their storage."""
+def token(jobs: Sequence[SweepProgress]) -> Iterator[Path]:
+    """Make a file beside the runs that shows which machines share their storage."""
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob(f"{TOKEN}*"):
         with contextlib.suppress(OSError):
             lock = try_lock(old)
-            if lock is not None:  # a sweep that lives holds its lock
+            if lock is not None:  # a running sweep holds its lock
                 with lock:
                     old.unlink()
     path = root / f"{TOKEN}{uuid.uuid4().hex}"
     with wait_for_lock(path):
-        path.touch()  # where another sweep took it for a dead one's in between
+        path.touch()  # another sweep may have removed it before the lock
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
 
 
-def order_of(job: Job, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
+def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
     job = replace(job, recipe=str(Path(job.recipe).resolve()), folder=str(Path(job.folder).resolve()))
     return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
 
 
-def heard(jobs: Sequence[Progress], running: Collection[int], said: Sequence[tuple[int, str | None, str]]) -> None:
-    """Take in what tasks tell of themselves; what comes late, of a job that has ended since, is nothing."""
-    for number, place, text in said:
+def apply_messages(
+    jobs: Sequence[SweepProgress], running: Collection[int], messages: Sequence[tuple[int, str | None, str]]
+) -> None:
+    """Update the progress from the tasks' messages; ignore late messages of ended jobs."""
+    for number, place, text in messages:
         if number not in running:
             continue
         if place is not None:
@@ -178,8 +181,8 @@ def heard(jobs: Sequence[Progress], running: Collection[int], said: Sequence[tup
             jobs[number].line(text)
 
 
-def ended(progress: Progress, reference: Any) -> None:
-    """Take in a task's answer, and the run itself where its storage is not shared."""
+def apply_answer(progress: SweepProgress, reference: Any) -> None:
+    """Update the progress from a task's answer, and write the run if its storage is not shared."""
     import ray
 
     job = progress.job

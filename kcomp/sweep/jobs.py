@@ -1,4 +1,4 @@
-"""A job: one run to be trained, the command that trains it, and how far its folder says it has come."""
+"""A training job: one run of a sweep, and the command that trains it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,14 +8,14 @@ from kcomp.runs.folder import Run, check_own
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One run of a sweep.
 
-    values:  what `--set` gives, as texts by name.
+    values:  texts for `--set`, by name.
     folder:  the run folder, as `kcomp train` names it, below the sweep's root.
-    monitor: the score that is shown while it trains.
-    table:   hash of the table that the recipe gives now.
-    pseudo:  of the pseudo-labels that it gives now for this fold, as the manifest has it.
+    table:   fingerprint of the recipe's current table.
+    monitor: the score that is shown during training.
+    pseudo:  the current pseudo-labels of this fold, as in the manifest; None for none.
     """
 
     recipe: str
@@ -35,7 +35,7 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """What its processes printed, one after the other, beside the run folder."""
+        """The file beside the run folder with the output of the job's processes."""
         return Path(f"{self.folder}.log")
 
     @property
@@ -44,18 +44,18 @@ class Job:
         return " ".join([self.backend, f"seed {self.seed}", f"fold {self.fold}", *texts])
 
     def arguments(self, recipe: str | None = None, folder: str | None = None) -> list[str]:
-        """The arguments of `kcomp`, for another place of the recipe or the run if one is given."""
-        given = [part for name, value in self.values.items() for part in ("--set", f"{name}={value}")]
+        """Return the arguments of `kcomp`, optionally with another path of the recipe or of the run."""
+        settings = [part for name, value in self.values.items() for part in ("--set", f"{name}={value}")]
         numbers = ["--seed", str(self.seed), "--fold", str(self.fold)]
-        return ["train", recipe or self.recipe, *numbers, *given, "-o", folder or self.folder]
+        return ["train", recipe or self.recipe, *numbers, *settings, "-o", folder or self.folder]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def check(self) -> None:
-        """ValueError where the folder holds another run, begun or complete: known before hours of work."""
+        """Raise ValueError if the folder holds another run, begun or complete."""
         check_own(self.run, asdict(self))
 
     def logged(self) -> dict[str, Any] | None:
-        """The last epoch in the run folder's log.csv, None before the first."""
+        """Return the last epoch in the run folder's log.csv; None before the first."""
         return next(iter(self.run.log()[-1:]), None)

@@ -1,6 +1,6 @@
-"""python -m kcomp.sweep.plan ASKED ANSWER: load the recipe, and write the jobs that a sweep asks for.
+"""Plan a sweep: load the recipe in a separate process (python -m kcomp.sweep.plan OPTIONS PLAN), and list its jobs.
 
-A process of its own: a recipe imports Keras, and whoever starts the jobs must neither have a backend nor hold a GPU.
+A recipe imports Keras. The process that starts the jobs must not load a backend or hold a GPU.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from kcomp.sweep.jobs import Job
+from kcomp.sweep.jobs import TrainingJob
 from kcomp.system.backends import prepare_backend
 from kcomp.system.die_with_parent import die_with_parent
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
@@ -21,8 +21,8 @@ from kcomp.system.files import read_json, write_json
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line asks for; `folds` may be "all", `assignments` are lists of values."""
+class SweepOptions:
+    """The options of `kcomp sweep`; `folds` may be "all", `assignments` are lists of values."""
 
     recipe: str
     backends: tuple[str, ...]
@@ -33,46 +33,52 @@ class Asked:
     debug: bool = False
 
 
-def plan(asked: Asked) -> tuple[list[Job], dict[str, str]]:
-    """The jobs, each once, and the recipe's files by name; SystemExit with the process's code where it cannot be."""
+def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
+    """Return the jobs without repetitions and the recipe's files by name; SystemExit if the process fails."""
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
-        places = Path(folder) / "asked.json", Path(folder) / "answer.json"
-        write_json(places[0], asdict(asked))
-        command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * asked.debug]
-        # a session of its own: ctrl-C reaches this process alone, which says so once and ends that one
+        places = Path(folder) / "options.json", Path(folder) / "plan.json"
+        write_json(places[0], asdict(options))
+        command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * options.debug]
+        # a new session, so that ctrl-C reaches this process only, which ends the other
         code = subprocess.run(die_with_parent(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)
         answer = read_json(places[1])
-    return [Job(**job) for job in answer["jobs"]], answer["sources"]
+    return [TrainingJob(**job) for job in answer["jobs"]], answer["sources"]
 
 
 @click.command()
-@click.argument("asked", type=click.Path(path_type=Path))
-@click.argument("answer", type=click.Path(path_type=Path))
+@click.argument("options_file", type=click.Path(path_type=Path))
+@click.argument("plan_file", type=click.Path(path_type=Path))
 @click.option("--debug", is_flag=True)
 @readable_errors
-def main(asked: Path, answer: Path, debug: bool) -> None:
-    """Do what the file asks."""
-    kept = read_json(asked)
-    given = Asked(**{**kept, **{name: tuple(kept[name]) for name in ("backends", "seeds", "assignments")}})
-    prepare_backend(given.backends[0])
+def main(options_file: Path, plan_file: Path, debug: bool) -> None:
+    """Plan the sweep of OPTIONS_FILE, and write it to PLAN_FILE."""
+    content = read_json(options_file)
+    lists = {name: tuple(content[name]) for name in ("backends", "seeds", "assignments")}
+    options = SweepOptions(**{**content, **lists})
+    prepare_backend(options.backends[0])
     from kcomp import recipe as recipes
     from kcomp.sweep.variants import variants
 
-    loaded = recipes.load(given.recipe)
+    loaded = recipes.load(options.recipe)
     try:
-        chosen = variants(loaded, given.assignments)
+        combinations = variants(loaded, options.assignments)
     except ValueError as error:
         raise UsageError(error) from error
-    jobs = [job for texts in chosen for job in jobs_of(given, loaded, texts)]
-    once = {job.folder: job for job in reversed(jobs)}  # values may be said in two ways: 1e-3 and 0.001
-    write_json(answer, {"jobs": [job.as_json() for job in jobs if once[job.folder] is job], "sources": loaded.sources})
+    jobs = [job for texts in combinations for job in jobs_of(options, loaded, texts)]
+    once = {job.folder: job for job in reversed(jobs)}  # values may be written in two ways: 1e-3 and 0.001
+    write_json(
+        plan_file, {"jobs": [job.as_json() for job in jobs if once[job.folder] is job], "sources": loaded.sources}
+    )
 
 
-def jobs_of(asked: Asked, loaded: Any, texts: dict[str, str]) -> list[Job]:
-    """The jobs of one combination of values. Backends alternate: beside a job that compiles on JAX another backend's
-    runs, and the next of JAX finds what was compiled."""
+def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[TrainingJob]:
+    """Return the jobs of one combination of values.
+
+    Backends alternate: while one job compiles on JAX, another backend's job runs, and the next JAX job finds the
+    compiled programs.
+    """
     from kcomp.runs.folder import default_folder
     from kcomp.values import parse_values
 
@@ -80,32 +86,34 @@ def jobs_of(asked: Asked, loaded: Any, texts: dict[str, str]) -> list[Job]:
     variant = loaded.with_values(**changes)
     table = variant.recipe.table(variant.recipe.config)
     common = {
-        "recipe": asked.recipe,
+        "recipe": options.recipe,
         "values": texts,
         "fingerprint": variant.fingerprint(),
         "table": table.fingerprint(),
         "monitor": variant.recipe.monitor or "log_loss",
     }
-    root = Path(asked.root)
+    root = Path(options.root)
     return [
-        Job(backend=backend, seed=seed, fold=fold, folder=str(folder), pseudo=table.pseudo_record(fold), **common)
-        for seed in asked.seeds
-        for fold in folds_of(table, asked.folds)
-        for backend in asked.backends
+        TrainingJob(
+            backend=backend, seed=seed, fold=fold, folder=str(folder), pseudo=table.pseudo_record(fold), **common
+        )
+        for seed in options.seeds
+        for fold in folds_of(table, options.folds)
+        for backend in options.backends
         for folder in [default_folder(variant, backend, seed=seed, fold=fold, root=root)]
     ]
 
 
 def folds_of(table: Any, text: str) -> Sequence[int]:
-    """The folds asked for; ValueError where the table lacks one."""
+    """Return the folds that `text` names; ValueError if the table lacks one."""
     from kcomp.data.splits import fold_numbers, split
 
     if text == "all":
         return fold_numbers(table)
-    wanted = parse_numbers(text, "--fold")
-    for fold in wanted:
+    folds = parse_numbers(text, "--fold")
+    for fold in folds:
         split(table, fold)
-    return wanted
+    return folds
 
 
 if __name__ == "__main__":

@@ -1,80 +1,93 @@
-"""Jobs as processes of this machine, some side by side, each ended with this process however it ends."""
+"""Train jobs as processes of this machine, several at the same time. They end with this process."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kcomp.sweep.jobs import Job
+from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.machine import Share
 from kcomp.sweep.process import Process
-from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, Progress
+from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, SweepProgress
 from kcomp.system.processes import KCOMP, child_environment
 
-PAUSE = 0.2  # seconds between two looks
+PAUSE = 0.2  # seconds between two checks
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A slot's process."""
+class LocalSlot:
+    """A slot of this machine and the process that uses it."""
 
     slot: int
-    progress: Progress
+    progress: SweepProgress
     process: Process
 
 
-def training(job: Job) -> list[str]:
+def training(job: TrainingJob) -> list[str]:
     return [*KCOMP, *job.arguments()]
 
 
 def run(
-    jobs: Sequence[Progress],
+    jobs: Sequence[SweepProgress],
     share: Share,
     show: Callable[[], None],
-    command: Callable[[Job], list[str]] = training,
+    command: Callable[[TrainingJob], list[str]] = training,
 ) -> None:
-    """Train what is not complete; a job that fails does not stop the others, and one that another process is training
-    is waited for. `show` is called at every look; `command` is what trains a job."""
-    workers: list[Worker] = []
+    """Train the jobs that are not complete.
+
+    A failed job does not stop the others. A job that another process trains is waited for.
+
+    Args:
+        jobs: The jobs and their progress, which is updated.
+        share: How the jobs share this machine.
+        show: Called at every check.
+        command: Returns the command line that trains a job.
+    """
+    busy_slots: list[LocalSlot] = []
     try:
         while any(job.state not in (COMPLETE, FAILED) for job in jobs):
-            fill(workers, jobs, share, command)
+            fill(busy_slots, jobs, share, command)
             show()
             time.sleep(PAUSE)
-            for worker in list(workers):
-                code, lines = worker.process.look()
+            for slot in list(busy_slots):
+                code, lines = slot.process.look()
                 for line in lines:
-                    worker.progress.line(line)
+                    slot.progress.line(line)
                 if code is not None:
-                    workers.remove(worker)
-                    worker.progress.finish(code)
+                    busy_slots.remove(slot)
+                    slot.progress.finish(code)
     finally:
-        stop(workers)
+        stop(busy_slots)
         show()
 
 
-def fill(workers: list[Worker], jobs: Sequence[Progress], share: Share, command: Callable[[Job], list[str]]) -> None:
-    """Start jobs in the free slots, in their order."""
+def fill(
+    busy_slots: list[LocalSlot],
+    jobs: Sequence[SweepProgress],
+    share: Share,
+    command: Callable[[TrainingJob], list[str]],
+) -> None:
+    """Start jobs in the free slots, in order."""
     for job in jobs:
-        free = sorted(set(range(share.slots)) - {worker.slot for worker in workers})
+        free = sorted(set(range(share.slots)) - {busy.slot for busy in busy_slots})
         if not free:
             return
         if job.state not in (WAITING, ELSEWHERE):
             continue
         if job.job.run.busy:
             job.state = ELSEWHERE
-        elif job.job.run.complete:  # by the other process
+        elif job.job.run.complete:  # the other process completed it
             job.finish(0)
         else:
             environ = child_environment(job.job.backend, threads=share.threads, device=share.device(free[0]))
-            workers.append(Worker(free[0], job, Process(command(job.job), environ, job.job.log)))
+            busy_slots.append(LocalSlot(free[0], job, Process(command(job.job), environ, job.job.log)))
             job.start()
 
 
-def stop(workers: Sequence[Worker]) -> None:
-    """End what still runs, and all that it started."""
-    for worker in workers:
-        worker.process.ask_to_end()
-    for worker in workers:
-        worker.process.end()
-        if worker.progress.state == RUNNING:
-            worker.progress.state = WAITING
+def stop(busy_slots: Sequence[LocalSlot]) -> None:
+    """End the running processes and all that they started."""
+    for slot in busy_slots:
+        slot.process.ask_to_end()
+    for slot in busy_slots:
+        slot.process.end()
+        if slot.progress.state == RUNNING:
+            slot.progress.state = WAITING

@@ -1,4 +1,4 @@
-"""A job's process, whose output goes to the end of a file and is heard from there, line by line."""
+"""Run a job's process: its output is appended to a file and read from there, line by line."""
 
 import contextlib
 import os
@@ -16,17 +16,23 @@ PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL
 
 
 class Process:
-    """A command that ends with this process, in `cwd` if one is given; the file `log` gets its command line, then what
-    it prints."""
+    """Run a command that ends with this process.
+
+    Args:
+        command: The command line.
+        environ: Environment variables.
+        log: File to which the command line and the output are appended.
+        cwd: Working folder; None for that of this process.
+    """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Path | None = None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        said = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
+        shown = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
         with log.open("ab") as file:
-            begin = file.tell()  # of what it adds to the log
-            file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {said}\n".encode())
+            begin = file.tell()  # where this process's part of the log begins
+            file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shown}\n".encode())
             file.flush()
-            # a session of its own: ctrl-C reaches the sweep alone, which then ends the job with all that it started
+            # a new session, so that ctrl-C reaches the sweep only, which then ends the job and its children
             self.popen = subprocess.Popen(
                 die_with_parent(command),
                 env={**environ, "PYTHONUNBUFFERED": "1"},
@@ -41,7 +47,7 @@ class Process:
         self.rest = b""
 
     def look(self) -> tuple[int | None, list[str]]:
-        """The exit code, None while it runs, and the lines that came since the last look."""
+        """Return the exit code, None while it runs, and the lines since the last call."""
         code = self.popen.poll()
         lines = list(self.lines())
         if code is not None:
@@ -49,7 +55,7 @@ class Process:
         return code, lines
 
     def lines(self) -> Iterator[str]:
-        """The whole lines that are new; the start of one that has no end yet is kept."""
+        """Yield the new complete lines; an incomplete line stays for the next call."""
         *lines, self.rest = (self.rest + self.log.read()).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace")
@@ -58,7 +64,7 @@ class Process:
         ask_group_to_end(self.popen)
 
     def end(self) -> None:
-        """See that it ends, with all that it started."""
+        """Wait for the process to end, and kill it and its children after `PATIENCE` seconds."""
         try:
             self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -1,11 +1,11 @@
-"""How far each job of a sweep is, read from the lines that `kcomp train` prints."""
+"""Follow the progress of each job of a sweep by the lines that `kcomp train` prints."""
 
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kcomp.sweep.jobs import Job
+from kcomp.sweep.jobs import TrainingJob
 from kcomp.system.errors import BUSY
 from kcomp.system.files import DamagedError
 from kcomp.system.processes import describe_exit
@@ -15,15 +15,17 @@ EPOCH = re.compile(r"epoch +(\d+)/(\d+) ")
 
 
 @dataclass
-class Progress:
-    """One job's state.
+class SweepProgress:
+    """The state of one job.
 
-    epoch, epochs: finished, and in all; 0 while unknown. score: of the last epoch, or of the complete run.
-    began, latest: when this process's first and latest epoch ended, and `first`, the number of that first one.
-    starts: how often a process of it began.
+    epoch, epochs: finished epochs and all epochs; 0 while unknown.
+    score:         score of the last epoch, or of the complete run.
+    last:          last line of output, or the error.
+    began, latest: when the first and the latest epoch of this process ended; `first` is the number of the first.
+    starts:        how many processes were started for the job.
     """
 
-    job: Job
+    job: TrainingJob
     state: str = WAITING
     epoch: int = 0
     epochs: int = 0
@@ -49,21 +51,21 @@ class Progress:
         self.first, self.last = 0, ""
 
     def line(self, text: str) -> None:
-        """Take in a line of the job's output."""
+        """Update the progress from a line of the job's output."""
         if text.strip():
             self.last = text.strip()
-        found = EPOCH.match(text)
-        if found is None:
+        match = EPOCH.match(text)
+        if match is None:
             return
-        self.epoch, self.epochs, self.latest = int(found[1]), int(found[2]), time.monotonic()
+        self.epoch, self.epochs, self.latest = int(match[1]), int(match[2]), time.monotonic()
         if not self.first:
             self.first, self.began = self.epoch, self.latest
         score = re.search(rf" {self.job.monitor} (-?[\d.]+|nan)", text)
         self.score = float(score[1]) if score else self.score
 
     def finish(self, code: int) -> None:
-        """Take in that the job's process has ended: what counts is the run folder."""
-        if code == BUSY:  # another process took the run between our look and the start
+        """Update the progress from the run folder after the job's process has ended."""
+        if code == BUSY:  # another process began the run after it was checked here
             self.state = ELSEWHERE
             return
         if not self.job.run.complete:
@@ -76,16 +78,16 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds to go, from the epochs of this process, None while they are too few."""
+        """Seconds left, estimated from the epochs of this process; None before its second epoch."""
         if self.state != RUNNING or self.epoch <= self.first or not self.first:
             return None
         pace = (self.latest - self.began) / (self.epoch - self.first)
         return max(0.0, (self.epochs - self.epoch) * pace - (time.monotonic() - self.latest))
 
 
-def count(all_jobs: Sequence[Progress], state: str) -> int:
-    return sum(one.state == state for one in all_jobs)
+def count(all_jobs: Sequence[SweepProgress], state: str) -> int:
+    return sum(job.state == state for job in all_jobs)
 
 
-def failed(all_jobs: Sequence[Progress]) -> list[Progress]:
-    return [one for one in all_jobs if one.state == FAILED]
+def failed(all_jobs: Sequence[SweepProgress]) -> list[SweepProgress]:
+    return [job for job in all_jobs if job.state == FAILED]
