@@ -1,1 +1,1 @@
-"""Hyperparameter search: Optuna chooses the values, `kcomp train` trains each trial's runs."""
+"""Search for hyperparameters: Optuna proposes values, `kcomp train` trains the runs of each trial."""

@@ -1,4 +1,4 @@
-"""Pictures of a search, as PNG files in bytes: from ranges and finished trials alone."""
+"""Draw pictures of a search from its ranges and finished trials, as PNG bytes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,11 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Point:
-    """A finished trial. score: of a complete one; of a pruned one what it had reached, None where that is nothing.
-    curve: (fold's position, epoch, mean score so far) of each epoch."""
+    """A finished trial.
+
+    score: score of a complete trial, or the last score of a pruned one; None if there is none.
+    curve: (position of the fold, epoch, mean score so far) of each epoch.
+    """
 
     number: int
     values: Mapping[str, Any]
@@ -25,7 +28,7 @@ class Point:
 
 
 def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> bytes:
-    """Above, each trial's score and the best so far; below, the scores by epoch."""
+    """Draw each trial's score with the best so far, and below the scores by epoch."""
     figure, axes = canvas(2, 6.4)
     top, bottom = axes[:, 0]
     complete = [point for point in points if point.complete]
@@ -61,13 +64,13 @@ def importance_picture(importances: Mapping[str, float]) -> bytes:
 
 
 def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str) -> bytes:
-    """The scores of complete trials against each value by itself; later trials are darker."""
+    """Draw the scores of complete trials against each value; later trials are darker."""
     figure, axes = canvas(len(ranges), 0.4 + 2.3 * len(ranges))
     shades = np.linspace(0.25, 1.0, max(1, len(points)))
-    for axis, (name, found) in zip(axes[:, 0], ranges.items(), strict=True):
-        places = [place(found, point.values[name]) for point in points]
+    for axis, (name, range_) in zip(axes[:, 0], ranges.items(), strict=True):
+        places = [place(range_, point.values[name]) for point in points]
         axis.scatter(places, [point.score for point in points], color=COLOURS[0], alpha=shades, s=22)
-        label_ticks(axis.set_xticks, found)
+        label_ticks(axis.set_xticks, range_)
         axis.set_xlim(-0.03, 1.03)
         axis.set_title(name, loc="left")
         axis.set_ylabel(metric)
@@ -75,20 +78,20 @@ def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: 
 
 
 def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str, *, lower: bool) -> bytes:
-    """A line for each complete trial across its values to its score; the best tenth, at least three, stand out."""
+    """Draw a line for each complete trial across its values to its score; the best tenth, at least three, stand out."""
     figure, axes = canvas(1, 4.4)
     axis, columns = axes[0, 0], [*ranges, metric]
     scores = np.array([point.score for point in points], np.float64)
     low, high = scores.min(), scores.max()
     ranks = np.argsort(np.argsort(scores if lower else -scores, kind="stable"), kind="stable")
     for point, score, rank in zip(points, scores, ranks, strict=True):
-        heights = [place(found, point.values[name]) for name, found in ranges.items()]
+        heights = [place(range_, point.values[name]) for name, range_ in ranges.items()]
         heights.append(float((score - low) / (high - low)) if high > low else 0.5)
         good = rank < max(3, len(points) // 10)
         axis.plot(range(len(columns)), heights, color=COLOURS[1] if good else GREY, linewidth=1.8 if good else 0.8,
                   alpha=0.95 if good else 0.5, zorder=3 if good else 2)  # fmt: skip
-    for column, found in enumerate([*ranges.values(), None]):
-        marks = [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")] if found is None else ticks(found)
+    for column, range_ in enumerate([*ranges.values(), None]):
+        marks = [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")] if range_ is None else ticks(range_)
         for height, text in marks:
             axis.annotate(text, (column, height), (4, 0), textcoords="offset points", fontsize=7, va="center")
     axis.set_xticks(range(len(columns)), columns)
@@ -99,27 +102,27 @@ def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metri
     return png(figure)
 
 
-def place(found: Range, value: Any) -> float:
-    """Where a value lies in its range: 0 at the low end, 1 at the high one."""
-    if isinstance(found, Choice):
-        return found.values.index(value) / (len(found.values) - 1)
-    if isinstance(found, LogUniform):
-        return math.log(value / found.low) / math.log(found.high / found.low)
-    return (value - found.low) / (found.high - found.low)
+def place(range_: Range, value: Any) -> float:
+    """Return the position of a value in its range, from 0 to 1."""
+    if isinstance(range_, Choice):
+        return range_.values.index(value) / (len(range_.values) - 1)
+    if isinstance(range_, LogUniform):
+        return math.log(value / range_.low) / math.log(range_.high / range_.low)
+    return (value - range_.low) / (range_.high - range_.low)
 
 
-def ticks(found: Range) -> list[tuple[float, str]]:
-    """Places and texts of a few values of a range."""
-    if isinstance(found, Choice):
-        return [(place(found, value), as_text(value)) for value in found.values]
-    if isinstance(found, LogUniform):
-        values = np.geomspace(found.low, found.high, 5)
+def ticks(range_: Range) -> list[tuple[float, str]]:
+    """Return positions and texts of a few values of a range."""
+    if isinstance(range_, Choice):
+        return [(place(range_, value), as_text(value)) for value in range_.values]
+    if isinstance(range_, LogUniform):
+        values = np.geomspace(range_.low, range_.high, 5)
     else:
-        values = np.linspace(found.low, found.high, 5)
-    if not isinstance(found.low, int) or not isinstance(found.high, int) or isinstance(found, LogUniform):
-        return [(place(found, value), f"{value:.3g}") for value in values]
-    return [(place(found, value), str(value)) for value in sorted({round(value) for value in values})]
+        values = np.linspace(range_.low, range_.high, 5)
+    if not isinstance(range_.low, int) or not isinstance(range_.high, int) or isinstance(range_, LogUniform):
+        return [(place(range_, value), f"{value:.3g}") for value in values]
+    return [(place(range_, value), str(value)) for value in sorted({round(value) for value in values})]
 
 
-def label_ticks(setter: Any, found: Range) -> None:
-    setter(*zip(*ticks(found), strict=True))
+def label_ticks(setter: Any, range_: Range) -> None:
+    setter(*zip(*ticks(range_), strict=True))

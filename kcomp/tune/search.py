@@ -1,4 +1,4 @@
-"""What a search is, and what a trial of it is to `kcomp train`: values, command lines, run folders. No Optuna."""
+"""A search for values, and the command lines and run folders of its trials. Imports no Optuna."""
 
 import hashlib
 import json
@@ -19,9 +19,12 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Search:
-    """All that the score of a trial depends on, beside the values that are sought.
+    """Everything that determines the score of a trial, except for the values of the trial.
 
-    loaded: the recipe at `recipe`, with `fixed` (values by name) in it; metric: one of scores.NAMES.
+    recipe: path of the recipe.
+    loaded: that recipe, with the values of `fixed`.
+    fixed:  values that are not searched, by name.
+    metric: one of `kcomp.metrics.scores.NAMES`.
     """
 
     recipe: Path
@@ -34,19 +37,19 @@ class Search:
 
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
-        """ValueError where the recipe leaves nothing to search."""
-        found = space.ranges(self.loaded.recipe.config, self.fixed)
-        if not found:
+        """The ranges by name; ValueError if there is nothing to search."""
+        ranges = space.ranges(self.loaded.recipe.config, self.fixed)
+        if not ranges:
             raise ValueError(
                 f"{self.recipe} declares no range to search; write one beside a value, such as "
                 "`peak_rate: Annotated[float, space.LogUniform(1e-4, 1e-2)] = 1e-3` (from typing import Annotated, "
                 "from kcomp import space)"
             )
-        return found
+        return ranges
 
     @cached_property
     def key(self) -> str:
-        """12 hexadecimal digits: searches whose scores cannot be compared have different ones."""
+        """12 hexadecimal digits that differ between searches whose scores cannot be compared."""
         parts = [self.loaded.fingerprint(), self.backend, self.folds, self.seed, self.metric, sorted(self.ranges)]
         parts += [self.data({}, fold) for fold in self.folds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -60,47 +63,57 @@ class Search:
         return self.metric in scores.LOWER_IS_BETTER
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """What a manifest says of the rows that these values are trained on and scored by."""
+        """Return the fingerprints of table and pseudo-labels of these values, as in a manifest."""
         recipe = self.loaded.with_values(**values).recipe
         table = recipe.table(recipe.config)
         return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
 
     def check(self, values: Mapping[str, Any], fold: int) -> None:
-        """ValueError where the run folder of these values holds another run, as one of a table that has changed."""
+        """Raise ValueError if the run folder of these values holds another run, such as one of a changed table."""
         run = self.run(values, fold)
         if (run / "manifest.json").is_file():
-            wanted = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
-            check_own(run, wanted | {"seed": self.seed, "fold": fold} | self.data(values, fold))
+            expected = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
+            check_own(run, expected | {"seed": self.seed, "fold": fold} | self.data(values, fold))
 
     def run(self, values: Mapping[str, Any], fold: int) -> Run:
-        """The run folder in which `kcomp train` trains these values."""
+        """Return the run in which `kcomp train` trains these values."""
         loaded = self.loaded.with_values(**values)
         return Run(default_folder(loaded, self.backend, seed=self.seed, fold=fold, root=Path("runs")))
 
     def command(self, values: Mapping[str, Any], fold: int) -> list[str]:
-        """What follows `kcomp` in the command line that trains them."""
-        found = ["train", str(self.recipe), "--backend", self.backend, "--seed", str(self.seed), "--fold", str(fold)]
+        """Return the arguments of `kcomp` that train these values."""
+        arguments = [
+            "train",
+            str(self.recipe),
+            "--backend",
+            self.backend,
+            "--seed",
+            str(self.seed),
+            "--fold",
+            str(fold),
+        ]
         for name, value in {**self.fixed, **values}.items():
-            found += ["--set", f"{name}={as_text(value)}"]
-        return found
+            arguments += ["--set", f"{name}={as_text(value)}"]
+        return arguments
 
     def score(self, values: Mapping[str, Any], fold: int) -> float:
         return float(self.run(values, fold).result["scores"][self.metric])
 
     def now(self, log: list[dict[str, Any]]) -> float:
-        """The score of the epoch that a run with this log would keep if it ended here."""
-        monitor, kept = self.loaded.recipe.monitor, log[-1]
+        """Return the score of the epoch that a run would keep if it ended with this log."""
+        monitor, best = self.loaded.recipe.monitor, log[-1]
         if monitor is not None:
-            kept = log[0]
+            best = log[0]
             for row in log[1:]:
-                kept = row if scores.better(monitor, row[monitor], kept[monitor]) else kept
-        return float(kept[self.metric])
+                best = row if scores.better(monitor, row[monitor], best[monitor]) else best
+        return float(best[self.metric])
 
 
 def hopeless(value: float, others: list[float], *, lower: bool, least: int = 5) -> bool:
-    """Whether a trial is worse than the median of what at least `least` complete trials had reached at this point.
+    """Return whether a trial is worse than the median of at least `least` complete trials at the same step.
 
-    Golovin et al. 2017, Google Vizier, 3.2.2 (there over running averages).
+    References:
+        Golovin et al. 2017, Google Vizier, section 3.2.2 (with running averages).
     """
     if len(others) < least:
         return False

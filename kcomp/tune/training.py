@@ -10,14 +10,14 @@ from kcomp.runs.folder import Run
 from kcomp.system.errors import BUSY
 from kcomp.system.processes import child_environment, describe_exit, start_kcomp
 
-POLL = 0.3  # seconds between two looks at the log
+POLL = 0.3  # seconds between two checks of the log
 
 
 class Training:
-    """`kcomp ARGUMENTS`, which trains `run`, in a process that ends with this one.
+    """Train `run` with `kcomp ARGUMENTS` in a process that ends with this one.
 
-    Use it in a `with` block: leaving the block ends the training, which another process can then continue. What it
-    prints goes to the file `output`. `error` is what it said where it failed.
+    Use it in a `with` block: leaving the block ends the training, which another process can then continue. The output
+    goes to the file `output`. `error` is the error message of a failed training.
     """
 
     def __init__(self, arguments: list[str], backend: str, run: Run, output: Path) -> None:
@@ -38,9 +38,9 @@ class Training:
                 self.process.wait()
 
     def logs(self) -> Iterator[list[dict[str, Any]]]:
-        """The run's log so far, once for each epoch in it and as soon as it is there; ends when the training has.
+        """Yield the run's log after each epoch until the training ends.
 
-        Where another process trains the run, as two trials of the same values may want, this waits for it first.
+        Waits if another process trains the run, as with two trials of the same values.
         """
         seen = 0
         while True:
@@ -63,6 +63,6 @@ class Training:
 
 
 def last_line(path: Path) -> str:
-    """The error that a command's output ends with."""
+    """Return the error at the end of a command's output."""
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
     return next((line[7:] for line in reversed(lines) if line.startswith("kcomp: ")), (lines or ["no message"])[-1])

@@ -1,4 +1,4 @@
-"""A worker: takes one trial after the other, trains its folds, ends the hopeless ones early, tells the study."""
+"""Work on trials: train their folds, stop hopeless ones early, and report the scores to the study."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,18 @@ from kcomp.tune.training import Training
 from kcomp.values import as_text
 
 FOLD = 100_000  # steps a fold: an epoch's step is FOLD * position of the fold + epoch
-FAILURES = 3  # trials in a row that fail end the search: it is the recipe, not the values
-DIVERGED = "the loss became"  # how kcomp train begins to say that the loss left the numbers
+FAILURES = 3  # failed trials in a row that end the search, because the recipe must be wrong
+DIVERGED = "the loss became"  # start of kcomp train's error if the loss becomes NaN or infinite
 
 
 @dataclass
 class Worker:
-    """total: trials of the study, by all workers; prune: end hopeless trials early; say: prints a line."""
+    """Work on a study.
+
+    total: number of trials of the study, by all workers.
+    prune: whether to stop hopeless trials early.
+    say:   prints a line.
+    """
 
     search: Search
     study: optuna.Study
@@ -29,29 +34,29 @@ class Worker:
     say: Callable[[str], None]
 
     def work(self) -> None:
-        """Work until the study has its trials; RuntimeError where one training after the other fails."""
+        """Work until the study has its trials; RuntimeError if several trials in a row fail."""
         failed: list[str] = []
-        while (found := storage.claim(self.search, self.study, self.total)) is not None:
-            with found.lock:
-                outcome = Attempt(self, found).run()
-                self.tell(found, outcome)
+        while (claimed := storage.claim(self.search, self.study, self.total)) is not None:
+            with claimed.lock:
+                outcome = Attempt(self, claimed).run()
+                self.record(claimed, outcome)
             failed = [*failed, outcome] if isinstance(outcome, str) and not outcome.startswith(DIVERGED) else []
             if len(failed) == FAILURES:
                 raise RuntimeError(f"{FAILURES} trials in a row failed, the last: {failed[-1]}")
 
-    def tell(self, found: storage.Claimed, outcome: float | str | None) -> None:
-        """Take a trial's outcome into the study: its score, None where it was pruned, or an error."""
-        trial = found.trial
+    def record(self, claimed: storage.Claimed, outcome: float | str | None) -> None:
+        """Record a trial's outcome in the study: its score, None if it was pruned, or an error."""
+        trial = claimed.trial
         if isinstance(outcome, float):
             self.study.tell(trial, outcome)
             best = self.study.best_trial
-            told = f"{self.search.metric} {outcome:.4f}  (best {best.value:.4f}, trial {best.number})"
-            self.say(f"trial {trial.number}: {told}")
+            text = f"{self.search.metric} {outcome:.4f}  (best {best.value:.4f}, trial {best.number})"
+            self.say(f"trial {trial.number}: {text}")
         elif outcome is None:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.set_user_attr("error", outcome)
-            # pruned, the sampler learns to stay away; of what failed for another reason it learns nothing
+            # from a pruned trial the sampler learns to avoid the values; from a failed one it learns nothing
             state = TrialState.PRUNED if outcome.startswith(DIVERGED) else TrialState.FAIL
             self.study.tell(trial, state=state)
             self.say(f"trial {trial.number}: failed: {outcome}")
@@ -59,18 +64,17 @@ class Worker:
 
 @dataclass
 class Attempt:
-    """A worker at one trial. `scores` are those of the folds that are done."""
+    """A worker's attempt at one trial; `scores` are those of the finished folds."""
 
     worker: Worker
-    found: storage.Claimed
+    claimed: storage.Claimed
     scores: list[float] = field(default_factory=list)
 
     def run(self) -> float | str | None:
-        """Train the folds, and return the mean of their scores; None where the trial was pruned, a text where a
-        training failed."""
-        search, values = self.worker.search, self.found.values
+        """Train the folds and return their mean score; None if the trial was pruned, an error text if it failed."""
+        search, values = self.worker.search, self.claimed.values
         texts = "  ".join(f"{name}={as_text(value)}" for name, value in values.items())
-        self.worker.say(f"trial {self.found.trial.number}: {texts}")
+        self.worker.say(f"trial {self.claimed.trial.number}: {texts}")
         for position, fold in enumerate(search.folds):
             error = self.train(position, fold)
             if error is not None:
@@ -84,9 +88,12 @@ class Attempt:
         return float(np.mean(self.scores))
 
     def train(self, position: int, fold: int) -> str | None:
-        """Train a fold; an error, or an empty one where the trial was pruned. ValueError where its folder holds
-        another run: the trial stays open, for nothing is wrong with its values."""
-        search, values, number = self.worker.search, self.found.values, self.found.trial.number
+        """Train a fold; return None, an error text, or an empty text if the trial was pruned.
+
+        Raises:
+            ValueError: If the run folder holds another run. The trial stays open, because its values are not wrong.
+        """
+        search, values, number = self.worker.search, self.claimed.values, self.claimed.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"
         run = search.run(values, fold)
         search.check(values, fold)
@@ -94,20 +101,20 @@ class Attempt:
         with Training(command, search.backend, run, output) as training:
             for log in training.logs():
                 epoch, now = len(log), search.now(log)
-                done = run.complete  # then nothing is saved by ending it
+                done = run.complete  # stopping a complete run saves nothing
                 where = f"in epoch {epoch} of fold {fold}"
                 if self.is_hopeless(FOLD * position + epoch, [*self.scores, now], where) and not done:
                     return ""
         return None if run.complete else training.error or f"{run.folder} was not trained to its end"
 
     def is_hopeless(self, step: int, scores: list[float], where: str) -> bool:
-        """Report the mean score at this step, and say whether the trial is to be ended there."""
-        worker, trial, value = self.worker, self.found.trial, float(np.mean(scores))
+        """Report the mean score at this step, and return whether to stop the trial."""
+        worker, trial, value = self.worker, self.claimed.trial, float(np.mean(scores))
         if not math.isfinite(value):
             return False
-        if step not in self.found.reported:
+        if step not in self.claimed.reported:
             trial.report(value, step)
-            self.found.reported.add(step)
+            self.claimed.reported.add(step)
         complete = worker.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         others = [other.intermediate_values[step] for other in complete if step in other.intermediate_values]
         if not worker.prune or not hopeless(value, others, lower=worker.search.lower):
