@@ -13,11 +13,11 @@ from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--backends", default="jax,torch", show_default=True, help="Two backends, or one twice: jax,jax.")
-@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas.")
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds, separated by commas.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Folds, separated by commas.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
 @click.option(
-    "--updates", default=20, show_default=True, type=click.IntRange(2), help="Updates that are followed and timed."
+    "--updates", default=20, show_default=True, type=click.IntRange(2), help="Number of updates to compare and time."
 )
 @output_option("The folder of the report; default: compare/<recipe>/<fingerprint>.")
 @readable_errors
@@ -30,14 +30,14 @@ def compare(
     updates: int,
     output: Path | None,
 ) -> None:
-    """Run one experiment on two backends and say how far they agree, how they score and what they cost.
+    """Compare two backends: agreement, scores, speed.
 
-    Writes report.html, report.md and report.json. Complete runs in ./runs are used, others are trained into the
-    report's folder; the same command goes on where it was cut off.
+    Runs one experiment on both. Writes report.html, report.md and report.json. Uses the complete runs in ./runs and
+    trains the others into the report's folder. If it is interrupted, the same command continues.
     """
     chosen = tuple(backends.split(","))
     if len(chosen) != 2:
-        raise UsageError(f"--backends takes two names with a comma between, such as jax,torch; received {backends!r}")
+        raise UsageError(f"--backends takes two names separated by a comma, such as jax,torch; received {backends!r}")
     for backend in chosen:
         try:
             choose_backend(backend)

@@ -1,1 +1,1 @@
-"""`kcomp compare`: one experiment on each backend, in processes of their own, and a page about the difference."""
+"""`kcomp compare`: run one experiment on two backends, in separate processes, and report the difference."""

@@ -1,1 +1,1 @@
-"""The command's process: joins what the workers measured into a page. No Keras."""
+"""The command's process: start the workers and report what they measured. No Keras."""

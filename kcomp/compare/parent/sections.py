@@ -42,7 +42,7 @@ def glance_table(report: Mapping[str, Any]) -> PageTable:
     rows.append(["training, images/s", *(f"{median(costs[label]['train']):.0f}" for label in labels)])
     rows.append(["prediction, images/s", *(f"{median(costs[label]['predict']):.0f}" for label in labels)])
     rows.append(["start to first update, s", *(f"{costs[label]['time_to_first_update']:.1f}" for label in labels)])
-    rows.append(["peak memory, MiB", *(f"{costs[label]['host_mib']:.0f}" for label in labels)])
+    rows.append(["peak memory, MiB", *(memory(costs[label]["host_mib"]) for label in labels)])
     return PageTable(["", *map(display_name, labels)], rows)
 
 
@@ -116,15 +116,15 @@ def cost_table(costs: Mapping[str, Mapping[str, Any]]) -> PageTable:
         "first prediction, s": lambda row: f"{row['first_prediction']:.1f}",
         "training, images/s": lambda row: spread(row["train"]),
         "prediction, images/s": lambda row: spread(row["predict"]),
-        "peak memory, MiB": lambda row: f"{row['host_mib']:.0f}",
-        "peak memory of the device, MiB": lambda row: device_memory(row["device_mib"]),
+        "peak memory, MiB": lambda row: memory(row["host_mib"]),
+        "peak memory of the device, MiB": lambda row: memory(row["device_mib"]),
         "batch size": lambda row: str(row["rows"]),
     }
     rows = [[name, *(text(row) for row in costs.values())] for name, text in columns.items()]
     return PageTable(["", *map(display_name, costs)], rows)
 
 
-def device_memory(mebibytes: float | None) -> str:
+def memory(mebibytes: float | None) -> str:
     return "not reported" if mebibytes is None else f"{mebibytes:.0f}"
 
 

@@ -1,1 +1,1 @@
-"""A backend's process: what it measures."""
+"""The process of one backend: measure arithmetic, first updates and cost."""

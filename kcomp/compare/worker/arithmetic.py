@@ -1,8 +1,8 @@
-"""What one training step computes, layer by layer: as a whole, and each layer alone on identical inputs.
+"""Run one training step layer by layer: all layers together, and each layer alone on the same inputs.
 
-The reference process writes every tensor of its forward and backward pass, rounded to float32; each process then gives
-each layer exactly these inputs and this gradient of its output. So a layer that computes something else is found by
-itself, and not by what it does to the layers after it.
+The reference process writes every tensor of its forward and backward pass, rounded to float32. Every process then runs
+each layer on exactly these inputs and this gradient of its output. A layer that computes something else is therefore
+found by itself, and not by its effect on the layers after it.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from kcomp.data.batches import Batch
 from kcomp.training.mixed import mix_as_planned
 
 Arrays = dict[str, np.ndarray]
-BUDGET = 256 * 2**20  # bytes of tensors in float32, forward and backward, that processes hand on
+BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the file between processes
 
 
 def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
-    """`images` and `labels` of a batch as the training step mixes them, cut to the rows that the budget allows."""
+    """Return `images` and `labels` of a batch as the training step mixes them, as many rows as the budget allows."""
     given = {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
     given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
     found = mix_as_planned(experiment.model.planned, given)
@@ -32,7 +32,7 @@ def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
 
 
 class Canonical:
-    """The tensors by slot (float32) and the gradients of the loss for them, and the mixed labels."""
+    """The reference's tensors by slot (float32), the gradients of the loss for them, and the mixed labels."""
 
     def __init__(self, arrays: Arrays) -> None:
         self.labels = arrays["labels"]
@@ -41,7 +41,7 @@ class Canonical:
 
 
 class WholeStep:
-    """Forward and backward pass through all layers; each tensor gets an offset, whose gradient is its own."""
+    """Forward and backward pass through all layers. An offset is added to each tensor; its gradient is the tensor's."""
 
     def __init__(self, experiment: Experiment, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
         self.experiment, self.graph, self.rows = experiment, graph, len(images)
@@ -71,7 +71,7 @@ class WholeStep:
         return [loss], {"tensors": {str(slot): value for slot, value in values.items()}, "states": states, "loss": loss}
 
     def run(self, offsets: Arrays | None = None, factors: list[np.ndarray] | None = None) -> dict[str, Any]:
-        """tensors and gradients by slot, gradients of the weights, new statistics by call, and the loss, as arrays."""
+        """Return tensors and gradients by slot, gradients of the weights, new statistics by call, and the loss."""
         weights = [weight.value for weight in self.weights]
         if factors is not None:
             weights = [value * tensor(factor, dtype_of(value)) for value, factor in zip(weights, factors, strict=True)]
@@ -88,10 +88,10 @@ class WholeStep:
 
 
 def alone(graph: Graph, given: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None) -> Arrays:
-    """Sketches of what each layer gives by itself: out, state, in (gradient of its inputs), weight (of its weights).
+    """Return sketches of each layer's results: out, state, in (gradient of its inputs), weight (of its weights).
 
-    `shake` moves every number that a layer is given, by as much as rounding does. A layer whose output has another
-    shape than the reference's is left out.
+    `shake` moves every input of a layer, by as much as rounding does. A layer whose output has another shape than in
+    the reference is left out.
     """
     move = shake or (lambda array: array)
     jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, given)]
@@ -112,7 +112,7 @@ def alone(graph: Graph, given: Canonical, shake: Callable[[np.ndarray], np.ndarr
 
 
 def comparable(graph: Graph, call: Call, given: Canonical) -> bool:
-    """Whether a layer takes and gives floats only, of the shapes that the reference has."""
+    """Return whether all inputs and outputs of a layer are floats of the same shapes as in the reference."""
     slots = (*call.inputs, *call.outputs)
     same = all(graph.shapes[slot] == given.tensors[slot].shape[1:] for slot in call.outputs if slot in given.tensors)
     return same and all(graph.floats(slot) and slot in given.gradients for slot in slots)
@@ -131,9 +131,9 @@ def local_function(call: Call) -> Function:
 
 
 def states_of(scope: keras.StatelessScope, call: Call) -> list[Any]:
-    """The new values of a layer's statistics, if it has set any."""
-    kept = [scope.get_current_value(weight) for weight in getattr(call.operation, "non_trainable_weights", [])]
-    return [value for value in kept if value is not None]
+    """Return the new values of a layer's statistics, if it has set any."""
+    values = [scope.get_current_value(weight) for weight in getattr(call.operation, "non_trainable_weights", [])]
+    return [value for value in values if value is not None]
 
 
 def tensor(array: np.ndarray, dtype: str) -> Any:
@@ -149,8 +149,11 @@ def arrays_of(values: dict[str, Any]) -> Arrays:
 
 
 def signals(step: dict[str, Any], graph: Graph) -> Arrays:
-    """Sketches of a whole step: out/<call>/<k>, state/<call>/<k>, gradient/<call>/<k> of the outputs, weight/<number>
-    of the network's trained weights, loss."""
+    """Return sketches of a whole step by name.
+
+    Names: out/<call>/<k>, state/<call>/<k>, gradient/<call>/<k> of the outputs, weight/<number> of the network's
+    trained weights, and loss.
+    """
     found = {"loss": np.array([float(step["loss"])])}
     for number, call in enumerate(graph.calls):
         for k, slot in enumerate(call.outputs):

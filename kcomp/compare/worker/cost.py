@@ -1,4 +1,4 @@
-"""What a backend costs: time to the first update, images a second, memory; in a process that does nothing else."""
+"""Measure the cost of a backend: time to the first update, images a second, memory. Needs a process of its own."""
 
 import math
 import sys
@@ -14,13 +14,13 @@ from kcomp.compare.worker.trajectory import final_digest, updates
 from kcomp.prediction.forward import compile_forward
 
 ROUNDS = 4
-SECONDS = 1.0  # that a round of predictions lasts, about
+SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: Experiment, count: int, started: float) -> dict[str, Any]:
-    """Do `count` updates and some predictions; `started` is when the process began, in time.time().
+    """Do `count` updates and some predictions; `started` is the start of the process, in time.time().
 
-    Speeds are lists of a number for each round. `digest` is that of the weights after the updates.
+    Speeds are lists with one number a round. `digest` is the digest of the weights after the updates.
     """
     model, batches = experiment.model, experiment.batches(count)
     rows = len(batches[0]["images"])
@@ -41,7 +41,7 @@ def measure(experiment: Experiment, count: int, started: float) -> dict[str, Any
 
 
 class Timer(keras.callbacks.Callback):
-    """Images a second of each epoch of `images` images."""
+    """Measure images a second of each epoch; an epoch has `images` images."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -72,9 +72,9 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """The most that the process held, in MiB: of the machine's memory, and of the device's where that is its own."""
+    """Return the peak memory of the process in MiB: the machine's, and the device's if it has any; None if unknown."""
     status = Path("/proc/self/status")
-    if status.is_file():  # on Linux a new process's ru_maxrss begins at that of the process that started it
+    if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         host: float | None = int(line.split()[1]) / 2**10
     elif sys.platform == "win32":
@@ -82,7 +82,7 @@ def memory() -> dict[str, float | None]:
     else:
         import resource
 
-        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, as macOS counts
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
     return {"host_mib": host, "device_mib": device_peak()}
 
 

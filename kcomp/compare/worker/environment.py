@@ -1,4 +1,4 @@
-"""Where a backend computed: versions, device, precision, layout, threads."""
+"""Describe where a backend runs: versions, device, precision, layout, threads."""
 
 import importlib.metadata
 import os
@@ -33,7 +33,7 @@ def environment(precision: str) -> dict[str, Any]:
 
 
 def threads() -> int | str:
-    """How many threads an operation may use; XLA takes what the machine gives it."""
+    """Return the number of threads of an operation; XLA uses one a core unless $NPROC is set."""
     if keras.backend.backend() == "torch":
         import torch
 

@@ -1,4 +1,4 @@
-"""A network as its calls of layers, one after the other, so that what enters each can be kept or replaced."""
+"""Take a network apart into its calls of layers, so that the inputs of each call can be stored or replaced."""
 
 import itertools
 import math
@@ -13,9 +13,10 @@ from kcomp.engine.graph import Slot, fill, nodes_of
 
 @dataclass(frozen=True)
 class Call:
-    """values[outputs] = operation(*arguments, **keywords), a Slot standing for a value; `inputs` are the slots read.
+    """One call of a layer: values[outputs] = operation(*arguments, **keywords), where a Slot stands for a value.
 
-    `name` is the layer's path, with #2, #3, ... where it is called again.
+    name:    the path of the layer, with #2, #3, ... for further calls.
+    inputs:  the slots that the call reads.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Call:
         return type(self.operation).__name__
 
     def run(self, values: Mapping[int, Any]) -> list[Any]:
-        """The outputs for these values of the inputs, as a training step calls the layer."""
+        """Call the layer as a training step does, and return its outputs."""
         keywords = {name: fill(value, values) for name, value in self.keywords.items()}  # type: ignore[arg-type]
         if getattr(self.operation, "_call_has_training_arg", False):
             keywords["training"] = True
@@ -44,8 +45,11 @@ class Call:
 
 @dataclass
 class Graph:
-    """The calls in order; `shapes` and `dtypes` of each slot, without the batch axis; which slot holds the images and
-    which the logits."""
+    """The calls in order.
+
+    source, result:  the slots of the images and of the logits.
+    shapes, dtypes:  by slot; shapes are without the batch axis.
+    """
 
     source: int = 0
     result: int = 0
@@ -57,12 +61,12 @@ class Graph:
         return "float" in self.dtypes[slot]
 
     def bytes_a_row(self) -> int:
-        """What one image's tensors take in float32."""
+        """Return the size of all tensors of one image in float32."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """The graph of a functional network, models inside it taken apart; any other network is one call as a whole."""
+    """Return the graph of a functional network, with inner models taken apart; any other network is a single call."""
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
     if is_functional(network):
@@ -71,20 +75,20 @@ def graph_of(network: keras.Model) -> Graph:
         graph.result = next(numbers)
         call = Call(network.name, network, (Slot(graph.source),), {}, (graph.source,), (graph.result,))
         graph.calls.append(call)
-        keep(graph, graph.result, network.outputs[0])
-    keep(graph, graph.source, network.inputs[0])
+        record(graph, graph.result, network.outputs[0])
+    record(graph, graph.source, network.inputs[0])
     return graph
 
 
 def is_functional(layer: Any) -> bool:
-    """Whether a layer is a functional model of Keras's own class (a subclass's call may do more)."""
+    """Return whether a layer is a functional model of Keras's own class; the call of a subclass may do more."""
     return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
 def expand(
     model: Any, given: list[int], prefix: str, graph: Graph, numbers: Iterator[int], names: dict[str, int]
 ) -> list[int]:
-    """Append a functional model's calls, its inputs standing in the slots `given`; returns the slots of its outputs."""
+    """Append the calls of a functional model whose inputs are the slots `given`; return the slots of its outputs."""
     places = dict(zip(map(id, model.inputs), given, strict=True))
     for node in nodes_of(model) or []:
         if node.is_input:
@@ -107,13 +111,13 @@ def expand(
             name += f"#{names[name]}" if names[name] > 1 else ""
             graph.calls.append(Call(name, operation, arguments, keywords, tuple(read), tuple(outputs)))
             for slot, tensor in zip(outputs, node.outputs, strict=True):
-                keep(graph, slot, tensor)
+                record(graph, slot, tensor)
         places.update(zip(map(id, node.outputs), outputs, strict=True))
     return [places[id(tensor)] for tensor in model.outputs]
 
 
-def keep(graph: Graph, slot: int, tensor: Any) -> None:
-    """Note a slot's shape and type; ValueError where a size is open, for the tensors of a layer must be known."""
+def record(graph: Graph, slot: int, tensor: Any) -> None:
+    """Record the shape and type of a slot; ValueError if a size is unknown."""
     shape = tuple(tensor.shape[1:])
     if None in shape:
         raise ValueError(f"kcomp compare needs a model for images of one size; a layer gives the shape {tensor.shape}")

@@ -1,4 +1,4 @@
-"""The stage's optimizer alone: the same made-up gradients on every backend, so that only its own rule can differ."""
+"""Run the stage's optimizer alone, on the same made-up gradients on every backend: only its own rule can differ."""
 
 import keras
 import numpy as np
@@ -10,9 +10,10 @@ UPDATES = 5  # enough for momenta and their corrections to show
 
 
 def path(experiment: Experiment) -> np.ndarray:
-    """Sketches (UPDATES + 1, ...) of the trained weights from the start on. The model is put back to where it began.
+    """Return sketches of the trained weights at the start and after each update: shape (UPDATES + 1, ...).
 
-    Each gradient is normal with the standard deviation 0.01 or, where that is more, a hundredth of its weight's.
+    Gradients are normal with standard deviation 0.01, or a hundredth of the weight's if that is more. The model is
+    reset at the end.
     """
     model, draws = experiment.model, np.random.default_rng(0)
     before, found = values_of(state_of(model)), [weights_sketch(model)]

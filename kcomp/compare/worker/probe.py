@@ -1,4 +1,4 @@
-"""One process of `kcomp compare`: python -m kcomp.compare.worker.probe FILE, a file that kcomp.compare.jobs wrote."""
+"""Run one process of `kcomp compare`: python -m kcomp.compare.worker.probe FILE, a job of kcomp.compare.jobs."""
 
 import time
 from pathlib import Path
@@ -20,7 +20,7 @@ WEIGHTS, SHAKEN = "start.npz", "weights.npz"
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(path: Path, debug: bool) -> None:
-    """Do what the file asks."""
+    """Run the job in a file and write its answer."""
     started = time.time()
     job = jobs.read_job(path)
     prepare_backend(job.backend)
@@ -33,7 +33,7 @@ def main(path: Path, debug: bool) -> None:
 
 
 def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the recipe, and write the weights that every process starts from."""
+    """Check the recipe, and write the starting weights of all processes."""
     from kcomp.compare.worker import experiment
     from kcomp.training.manifest import device
     from kcomp.values import parse_values
@@ -48,7 +48,7 @@ def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
         experiment.save_weights(built.network, Path(job.folder) / name, shaken=shaken)
     table = loaded.recipe.table(loaded.recipe.config)
     labelled_for = [] if table.pseudo is None else sorted({int(fold) for fold in table.pseudo["fold"]})
-    found = {
+    answer = {
         "name": loaded.name,
         "fingerprint": loaded.fingerprint(),
         "table": table.fingerprint(),
@@ -59,7 +59,7 @@ def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
         "device": device(),
         "batch_size": built.session.training.batch_size,
     }
-    return found, {}
+    return answer, {}
 
 
 def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -72,7 +72,7 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arithmetic, then the first updates, in the order of the rows and in others."""
+    """Measure the arithmetic, then the first updates, with the rows in order and in other orders."""
     import numpy as np
 
     from kcomp.compare.sketch import digest

@@ -1,20 +1,20 @@
-"""Values and gradients of functions of tensors, one way for both backends."""
+"""Compute values and gradients of functions of tensors on both backends."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-# Takes a structure of tensors; returns the outputs that are differentiated and a structure of others.
+# Takes a structure of tensors; returns the outputs to differentiate, and a structure of other results.
 Function = Callable[[Any], tuple[list[Any], Any]]
 
 
 def pull_back(
     functions: Sequence[Function], arguments: Sequence[Any], cotangents: Sequence[list[Any]]
 ) -> list[tuple[list[Any], Any, Any]]:
-    """For each function its outputs, the gradients of sum(output * cotangent) for its arguments, and its other results.
+    """Return each function's outputs, the gradients of sum(output * cotangent), and its other results.
 
-    On JAX all functions are compiled together.
+    Gradients are with respect to the arguments. On JAX all functions are compiled together.
     """
     if keras.backend.backend() == "torch":
         return [on_torch(*given) for given in zip(functions, arguments, cotangents, strict=True)]

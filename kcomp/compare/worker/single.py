@@ -1,4 +1,4 @@
-"""What the float64 processes and those in the recipe's own precision answer about the arithmetic."""
+"""Measure the arithmetic in float64 and in the recipe's precision."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from kcomp.compare.worker.graph import Graph, graph_of
 from kcomp.data.batches import Batch
 from kcomp.fast.install import patched
 
-CANONICAL = "canonical"  # the file of the tensors that every layer is given
+CANONICAL = "canonical"  # the file with the inputs of every layer
 
 
 @patched(False)
 def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
-    """In float64 by Keras's own layers: each layer alone; the reference also the whole step, and both once more with
-    every number moved at random by up to the rounding unit, which is what rounding alone may do."""
+    """Measure each layer alone in float64, with Keras's own layers.
+
+    The reference also measures the whole step, and both again with every number moved at random by up to the rounding
+    unit: that is what rounding alone may change.
+    """
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
     found = arithmetic.mixed(experiment, batch, graph)
     arrays: Arrays = {}
@@ -44,7 +47,7 @@ def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays
 
 
 def single(experiment: Experiment, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
-    """In the recipe's precision with the fast paths, as `kcomp train` computes: the whole step, each layer."""
+    """Measure the whole step and each layer in the recipe's precision, with the fast paths of `kcomp train`."""
     graph, given = graph_of(experiment.network), canonical(job)
     found = arithmetic.mixed(experiment, batch, graph)
     step = WholeStep(experiment, graph, given.tensors[0], given.labels).run()
@@ -78,7 +81,7 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
 
 
 def description(experiment: Experiment, graph: Graph, given: Canonical) -> dict[str, Any]:
-    """Names, kinds, settings and shapes of the layers, and what is not as it should be."""
+    """Return names, kinds, settings and shapes of the layers, and facts about the stage."""
     owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
     weights = experiment.network.trainable_variables
     return {
@@ -101,7 +104,7 @@ def description(experiment: Experiment, graph: Graph, given: Canonical) -> dict[
 
 
 def settings(operation: Any) -> dict[str, str]:
-    """A layer's configuration as texts, without its name and precision; empty where it has none."""
+    """Return a layer's configuration as texts, without its name and precision; empty if it has none."""
     try:
         config = operation.get_config()
     except (NotImplementedError, TypeError, ValueError, AttributeError):

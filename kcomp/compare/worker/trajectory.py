@@ -1,4 +1,4 @@
-"""The first updates of a stage on given batches, weights kept as sketches after each."""
+"""Run the first updates of a stage, and record sketches of the weights after each."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from kcomp.data.batches import Batch
 from kcomp.training.fit import as_input
 
 
-class Keep(keras.callbacks.Callback):
-    """After each epoch, which is one update here: the loss, and a sketch of the trained weights."""
+class Recorder(keras.callbacks.Callback):
+    """Record the loss and a sketch of the trained weights after each epoch; an epoch is one update here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Keep(keras.callbacks.Callback):
 
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
-    """One update a batch, `together` updates an epoch of Keras's."""
+    """Make one update a batch, with `together` updates in an epoch of Keras."""
     model.fit(
         (as_input(batch) for batch in batches),
         steps_per_epoch=together,
@@ -38,15 +38,19 @@ def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, toget
 
 
 def follow(experiment: Experiment, batches: Sequence[Batch]) -> dict[str, Any]:
-    """losses (updates,), sketches (updates + 1, ...) from the start on, and the digest of all final weights.
+    """Return losses (updates,), sketches (updates + 1, ...) and the digest of the final weights; reset the model.
 
-    The model is put back to where it began.
+    The first sketch is of the starting weights.
     """
     model = experiment.model
-    before, kept = values_of(state_of(model)), Keep()
+    before, recorder = values_of(state_of(model)), Recorder()
     start = weights_sketch(model)
-    updates(model, batches, kept)
-    found = {"losses": kept.losses, "sketches": np.stack([start, *kept.sketches]), "digest": final_digest(model)}
+    updates(model, batches, recorder)
+    found = {
+        "losses": recorder.losses,
+        "sketches": np.stack([start, *recorder.sketches]),
+        "digest": final_digest(model),
+    }
     for variable, value in zip(state_of(model), before, strict=True):
         variable.assign(value)
     return found
@@ -69,7 +73,7 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """The same rows in another order: the mean over the batch is the same number, summed otherwise."""
+    """Return the same rows in another order; the mean over the batch is the same, summed in another order."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     found = {name: values[order] for name, values in batch.items()}
