@@ -23,7 +23,7 @@ from kcomp.values import as_text, parse_values
 optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 
-from kcomp.tune import pictures, report, storage, training, worker  # noqa: E402
+from kcomp.tune import page, pictures, storage, training, worker  # noqa: E402
 from kcomp.tune.search import Search, hopeless  # noqa: E402
 from kcomp.tune.training import last_line  # noqa: E402
 
@@ -215,12 +215,12 @@ def test_a_search_has_as_many_trials_as_asked_for(place, tmp_path, monkeypatch):
     first = study.trials[0]
     assert first.params == {"x": 0.5, "pair": "3"} and first.value == pytest.approx(0.5 + 1 / 3)
     assert first.intermediate_values == pytest.approx({1: 1.5, 2: 1.0, 3: 0.5 + 1 / 3})
-    best = report.best_runs(search, study, 2)
+    best = page.best_runs(search, study, 2)
     values = sorted(trial.value for trial in study.trials)
     kept = [json.loads((folder / "result.json").read_text())["scores"]["log_loss"] for folder in best]
     assert kept == values[:2]
     with pytest.raises(ValueError, match="asks for more trials than are complete: 3"):
-        report.best_runs(search, study, 4)
+        page.best_runs(search, study, 4)
 
 
 def rows_of(search):
@@ -351,7 +351,7 @@ def test_failures(tmp_path, monkeypatch):
     study = storage.open_study(search, "other.db")
     worker.Worker(search, study, 4, True, print).work()
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED] * 4
-    assert report.write_page(search, study, "kcomp tune").exists()  # without a complete trial
+    assert page.write_page(search, study, "kcomp tune").exists()  # without a complete trial
 
 
 def test_storage_and_space_are_checked(tmp_path, monkeypatch):
@@ -371,7 +371,7 @@ def test_the_page(tmp_path, monkeypatch):
     study = storage.open_study(search, "study.db")
     earlier(search, study, {1: 0.9, 2: 0.8})
     worker.Worker(search, study, 6, True, print).work()
-    text = report.write_page(search, study, "kcomp tune made_up.py").read_text()
+    text = page.write_page(search, study, "kcomp tune made_up.py").read_text()
     assert text.count("<img") == text.count("data:image/png;base64,") == 4
     assert "http" not in text and "pruned in epoch 1 of fold 0" in text and "<td>run0</td>" in text
 

@@ -53,14 +53,14 @@ def tune(recipe: Path, **chosen: Any) -> None:
     if chosen["best"] is None:
         require_packages(["matplotlib", "jinja2"], "report")
     search = search_of(recipe, chosen)
-    from kcomp.tune import report, storage
+    from kcomp.tune import page, storage
     from kcomp.tune.worker import Worker
 
     if chosen["best"] is not None:
         check_known(search)
     study = storage.open_study(search, chosen["storage"] or str(search.folder / "study.db"))
     if chosen["best"] is not None:
-        for folder in report.best_runs(search, study, chosen["best"]):
+        for folder in page.best_runs(search, study, chosen["best"]):
             click.echo(folder)
         return
     try:
@@ -142,12 +142,12 @@ def show(search: "Search", study: Any) -> None:
     from rich.console import Console
 
     from kcomp.report.table import print_table
-    from kcomp.tune import report
+    from kcomp.tune import page
 
-    best = report.best_trials(search, study)
+    best = page.best_trials(search, study)
     if best:
         folds = ", ".join(map(str, search.folds))
         title = f"{search.metric} of fold {folds}: the best of {len(study.get_trials(deepcopy=False))} trials"
-        print_table(Console(), report.rows(search, best[: report.SHOWN]), title=title)
-    path = report.write_page(search, study, f"kcomp {' '.join(sys.argv[1:])}")
+        print_table(Console(), page.rows(search, best[: page.SHOWN]), title=title)
+    path = page.write_page(search, study, f"kcomp {' '.join(sys.argv[1:])}")
     click.echo(path)

@@ -1,4 +1,4 @@
-"""What a search found: its best trials, and a page with its pictures."""
+"""The best trials of a search, and the page that shows them."""
 
 import math
 import warnings
@@ -19,52 +19,52 @@ from kcomp.tune.storage import label
 from kcomp.tune.worker import FOLD
 from kcomp.values import as_text
 
-SHOWN = 10  # of the best trials, in the terminal
+SHOWN = 10  # best trials that are printed
 
 
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
-    """The complete trials, the best first; of trials with the same values the first."""
+    """Return the complete trials, the best first; of trials with the same values only the first."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]
 
 
 def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
-    """The run folders of the `count` best trials; FileNotFoundError where one lies elsewhere."""
-    found = best_trials(search, study)[:count]
-    if len(found) < count:
-        raise ValueError(f"--best {count} asks for more trials than are complete: {len(found)}; run more")
-    for trial in found:
+    """Return the run folders of the `count` best trials; FileNotFoundError if one is on another machine."""
+    trials = best_trials(search, study)[:count]
+    if len(trials) < count:
+        raise ValueError(f"--best {count} asks for more trials than are complete: {len(trials)}; run more")
+    for trial in trials:
         for folder in trial.user_attrs["runs"]:
             if not (Path(folder) / "result.json").is_file():
                 raise FileNotFoundError(
                     f"{folder} of trial {trial.number} is not here; it was trained on {trial.user_attrs['host']}"
                 )
-    return [Path(folder) for trial in found for folder in trial.user_attrs["runs"]]
+    return [Path(folder) for trial in trials for folder in trial.user_attrs["runs"]]
 
 
 def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    """A trial a row: number, score, values, state, run folders."""
+    """Return one row per trial: number, score, values, outcome, run folders."""
     return [
         {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
-        | {name: short(value_of(found, trial.params[name])) for name, found in search.ranges.items()}
+        | {name: short(value_of(range_, trial.params[name])) for name, range_ in search.ranges.items()}
         | {"outcome": outcome(trial), "runs": " ".join(trial.user_attrs.get("runs", ["-"]))}
         for trial in trials
     ]
 
 
 def outcome(trial: FrozenTrial) -> str:
-    told = trial.user_attrs
-    return f"failed: {told['error']}" if "error" in told else trial.state.name.lower() + (
-        f" {told['pruned']}" if "pruned" in told else ""
-    )  # fmt: skip
+    attributes = trial.user_attrs
+    if "error" in attributes:
+        return f"failed: {attributes['error']}"
+    return trial.state.name.lower() + (f" {attributes['pruned']}" if "pruned" in attributes else "")
 
 
-def value_of(found: space.Range, kept: Any) -> Any:
-    """The value that Optuna kept, perhaps as a text."""
-    if not isinstance(found, space.Choice):
-        return kept
-    return next(value for value in found.values if label(found, value) == kept)
+def value_of(range_: space.Range, stored: Any) -> Any:
+    """Return the value that Optuna stored, possibly as a text."""
+    if not isinstance(range_, space.Choice):
+        return stored
+    return next(value for value in range_.values if label(range_, value) == stored)
 
 
 def short(value: Any) -> str:
@@ -72,14 +72,14 @@ def short(value: Any) -> str:
 
 
 def point(search: Search, trial: FrozenTrial) -> Point:
-    values = {name: value_of(found, trial.params[name]) for name, found in search.ranges.items()}
+    values = {name: value_of(range_, trial.params[name]) for name, range_ in search.ranges.items()}
     steps = [divmod(step, FOLD) for step in sorted(trial.intermediate_values) if step % FOLD != FOLD - 1]
     curve = [(position, epoch, trial.intermediate_values[FOLD * position + epoch]) for position, epoch in steps]
     return Point(trial.number, values, trial.value, trial.state == TrialState.COMPLETE, curve)
 
 
 def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
-    """Write report.html into the search's folder: one file that needs no other."""
+    """Write report.html, one self-contained file, into the search's folder."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     points = [point(search, trial) for trial in trials if "runs" in trial.user_attrs]
     path = search.folder / "report.html"
@@ -93,45 +93,51 @@ def sections(
 ) -> list[Section]:
     best, complete = best_trials(search, study), [point for point in points if point.complete]
     counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
-    said = (
+    summary = (
         f"{len(trials)} trials: {counts[TrialState.COMPLETE]} complete, {counts[TrialState.PRUNED]} pruned, "
         f"{counts[TrialState.FAIL]} failed."
     )
-    found = [Section("Outcome", said, tables=[("Every trial, the best first", trial_table(search, trials, best))])]
+    page_sections = [
+        Section("Outcome", summary, tables=[("Every trial, the best first", trial_table(search, trials, best))])
+    ]
     if not complete:
-        return found
-    found[0].verdict = f"Best of {said[:-1]}: {search.metric} {best[0].value:.4f} in trial {best[0].number}."
-    found[0].paragraphs = [
+        return page_sections
+    page_sections[0].verdict = f"Best of {summary[:-1]}: {search.metric} {best[0].value:.4f} in trial {best[0].number}."
+    page_sections[0].paragraphs = [
         "The best of many is chosen on the rows it is scored on, so its score is too good; the more so the more trials "
         "and the fewer rows. What the search gained shows on rows it did not see.",
         "The command above with --best K prints the run folders of the K best trials, which kcomp ensemble joins.",
     ]
     pictured = pictures.history_picture(points, search.metric, lower=search.lower)
-    found.append(Section("History", f"{search.metric} of {len(complete)} complete trials.", pictures=[("", pictured)]))
-    found.append(importance(study))
+    page_sections.append(
+        Section("History", f"{search.metric} of {len(complete)} complete trials.", pictures=[("", pictured)])
+    )
+    page_sections.append(importance(study))
     pictured = pictures.slice_picture(complete, search.ranges, search.metric)
-    found.append(Section("Each value by itself", "Later trials are darker.", pictures=[("", pictured)]))
+    page_sections.append(Section("Each value by itself", "Later trials are darker.", pictures=[("", pictured)]))
     pictured = pictures.parallel_picture(complete, search.ranges, search.metric, lower=search.lower)
-    found.append(Section("All values together", "A line is a trial.", pictures=[("", pictured)]))
-    return found
+    page_sections.append(Section("All values together", "A line is a trial.", pictures=[("", pictured)]))
+    return page_sections
 
 
 def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> PageTable:
     numbers = {trial.number for trial in best}
     others = [trial for trial in trials if trial.number not in numbers and "runs" in trial.user_attrs]
-    found = rows(search, [*best, *others])
-    return PageTable(list(found[0]) if found else [], [list(row.values()) for row in found])
+    table = rows(search, [*best, *others])
+    return PageTable(list(table[0]) if table else [], [list(row.values()) for row in table])
 
 
 def importance(study: optuna.Study) -> Section:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of few trials it says that all are equal, which the picture shows
+            warnings.simplefilter(
+                "ignore"
+            )  # with few trials it warns that all shares are equal, which the picture shows
             shares = optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
-        return Section("Importance", f"Cannot be told from these trials: {error}.")
+        return Section("Importance", f"Cannot be computed from these trials: {error}.")
     if not shares or not all(math.isfinite(share) for share in shares.values()):
-        return Section("Importance", "Cannot be told from so few trials.")
+        return Section("Importance", "Cannot be computed from so few trials.")
     first = next(iter(shares))
-    said = f"{first} moved the score most."
-    return Section("Importance", said, pictures=[("", pictures.importance_picture(shares))])
+    sentence = f"{first} changed the score most."
+    return Section("Importance", sentence, pictures=[("", pictures.importance_picture(shares))])
