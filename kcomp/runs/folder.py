@@ -25,7 +25,7 @@ PARTS = ("backend", "device", "versions")  # of a manifest: what may change when
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder; see docs/design.md for its files. It is complete once `result.json` is there."""
+    """A run folder; docs/internals/run-folders.md lists its files. It is complete once `result.json` is there."""
 
     folder: Path
 
