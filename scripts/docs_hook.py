@@ -1,5 +1,7 @@
 """Write one page for each command from click's own help, when mkdocs builds the site."""
 
+import inspect
+
 import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -18,8 +20,12 @@ def command_page(name: str, command: click.Command) -> str:
     """Return the page of one command as Markdown: usage, description, options."""
     context = click.Context(command, info_name=f"kcomp {name}")
     usage = f"kcomp {name} {' '.join(command.collect_usage_pieces(context))}"
-    description = (command.help or "").replace("\b\n", "").strip()
-    rows = [record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))]
+    description = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    rows = [
+        record
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) and record[1]
+    ]
     lines = [
         f"# kcomp {name}",
         "",
