@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax kcomp train recipes/digits.py
 
 Result: out-of-fold accuracy
-0.985 +- 0.009 (n = 5 folds) on PyTorch
+0.981 +- 0.012 (n = 5 folds) on JAX and 0.985 +- 0.009 (n = 5 folds) on PyTorch
 (mean and standard deviation over folds, last epoch, one view).
 """
 
