@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 # From docs/internals/layout.md, lowest first. A name is a package or a module at the root of kcomp.
 ORDER = """
 system report metrics values space averaging recipe data runs ensemble sweep tune
-augment schedules views tracking engine fast jax_programs models prediction training soup compare commands cli
+augment schedules views tracking engine fast jax_programs models experiment prediction training soup compare commands cli
 """.split()
 # These import neither Keras nor a backend at their top.
 WITHOUT_KERAS = {*ORDER[: ORDER.index("augment")], "commands", "cli"}

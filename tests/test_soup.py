@@ -94,7 +94,7 @@ def test_the_mean_of_two_files_is_a_run_like_any_other(trained, backend, tmp_pat
     assert told["chosen_on_these_rows"] and told["unseen"]["soup"] == pytest.approx(
         score_of(run)
     )  # a uniform one chooses nothing
-    assert f"{score_of(run):.4f} out of fold" in done.stdout and "Judged on rows not chosen on" in done.stdout
+    assert f"{score_of(run):.4f} out of fold" in done.stdout and "On rows that the choice did not see" in done.stdout
     kept = run.manifest
     assert made_by(kept) == member_of(kept) == f"soup-{kept['soup']['key']}" and kept["seed"] == 0
     assert [one["seed"] for one in kept["soup"]["ingredients"]] == [0, 1] and len(
@@ -149,7 +149,7 @@ def test_greedy_leaves_out_what_harms_and_refuses_what_does_not_gain(trained, ba
 
 @pytest.mark.parametrize(("first", "second"), [("jax", "torch")])
 def test_across_frameworks(trained, first, second, tmp_path):
-    """A run of each: whichever backend cooks, the same soup, and both judge the other's run as it judged itself."""
+    """A run of each: both backends make the same soup and score the other's run as it scored itself."""
     for name in (first, second):
         shutil.copytree(trained / name, tmp_path / name)
     scores = {name: score_of(tmp_path / name) for name in (first, second)}
@@ -213,7 +213,7 @@ def test_statistics_are_the_mean_over_training_batches(backend):
 def test_greedy_and_its_honest_score_by_hand():
     """Three runs on four rows; averaging the first two helps, the third harms; each half is judged by the other."""
     from kcomp.ensemble.cross_validation import stratified_parts
-    from kcomp.soup.choose import Candidate, judge
+    from kcomp.soup.choose import Candidate, choose_soup
 
     labels = np.eye(2)[[0, 1, 0, 1] * 4]
     right = np.tile([0.8, 0.6, 0.8, 0.6], 4)
@@ -228,23 +228,25 @@ def test_greedy_and_its_honest_score_by_hand():
         (1, 2): wrong,
     }
 
-    def taste(members):
+    def evaluate(members):
         share = table[members][:, None]
         return [Candidate(members, labels * share + (1 - labels) * (1 - share))]
 
-    found = judge(taste, 3, labels, method="greedy", metric="log_loss")
+    found = choose_soup(evaluate, 3, labels, method="greedy", metric="log_loss")
     assert found.soup.members == (0, 1) and found.best.members == (0,) and found.gains
     assert found.score == pytest.approx(-np.mean(np.log(right + 0.1))) == pytest.approx(found.unseen_score)
     assert found.unseen_best_score == pytest.approx(found.best_score) == pytest.approx(-np.mean(np.log(right)))
-    harmful = judge(taste, 3, labels, method="uniform", metric="log_loss")
+    harmful = choose_soup(evaluate, 3, labels, method="uniform", metric="log_loss")
     assert harmful.soup.members == (0, 1, 2) and not harmful.gains
-    assert not judge(taste, 3, labels, method="greedy", metric="accuracy").gains  # all right with the best alone
+    assert not choose_soup(
+        evaluate, 3, labels, method="greedy", metric="accuracy"
+    ).gains  # all right with the best alone
     halves = stratified_parts(labels, 2)
     ours = np.where(halves == 0, 0.9, 0.5)  # one run is good on one half, the other on the other: each choice is wrong
 
-    def taste_halves(members):
+    def evaluate_halves(members):
         share = np.mean([ours, 1.4 - ours], 0, where=[[n in members] * 16 for n in (0, 1)])[:, None] * 1.0
         return [Candidate(members, labels * share + (1 - labels) * (1 - share))]
 
-    unlucky = judge(taste_halves, 2, labels, method="greedy", metric="log_loss")
+    unlucky = choose_soup(evaluate_halves, 2, labels, method="greedy", metric="log_loss")
     assert unlucky.unseen_best_score == pytest.approx(-np.log(0.5)) and unlucky.best_score < 0.4

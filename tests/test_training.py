@@ -250,7 +250,7 @@ def test_predict_ensemble_submit_runs(trained, backend, tmp_path):
 def test_across_backends_from_images_to_a_submission(trained, tmp_path):
     conftest.kcomp("predict", trained / "runs", "--views", "none", cwd=tmp_path)  # each run on its own backend
     done = conftest.kcomp("ensemble", trained / "runs", "-o", tmp_path / "mean.csv", cwd=tmp_path)
-    assert "gain over the best member" in done.stdout and "100 rows" in done.stdout
+    assert "Scores on 100 held-out rows" in done.stdout and "best member" in done.stdout
     mean = pd.read_csv(tmp_path / "mean.csv")
     parts = [
         pd.read_csv(run_of(trained, backend, fold) / "test.csv") for backend in ("jax", "torch") for fold in (0, 2)

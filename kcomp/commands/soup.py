@@ -36,12 +36,13 @@ def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, 
     from kcomp.runs.folder import Run
     from kcomp.soup.make import make_soup
 
-    judged, ordered = make_soup(found, Run(output), method=method, metric=metric)
+    choice, ordered = make_soup(found, Run(output), method=method, metric=metric)
     for number, run in enumerate(ordered):
-        click.echo(f"{'kept    ' if number in judged.soup.members else 'left out'}  {run.folder}")
-    estimated = ", batch normalisation's statistics estimated anew" if judged.soup.statistics is not None else ""
+        click.echo(f"{'kept    ' if number in choice.soup.members else 'left out'}  {run.folder}")
+    estimated = ", batch normalisation's statistics estimated anew" if choice.soup.statistics is not None else ""
     click.echo(
-        f"{output}: {method} soup of {len(judged.soup.members)} of {len(ordered)} runs{estimated}, {metric} "
-        f"{judged.score:.4f} out of fold, the best ingredient {judged.best_score:.4f}; both chosen on these rows. "
-        f"Judged on rows not chosen on: {judged.unseen_score:.4f}, the best ingredient {judged.unseen_best_score:.4f}"
+        f"{output}: {method} soup of {len(choice.soup.members)} of {len(ordered)} runs{estimated}, {metric} "
+        f"{choice.score:.4f} out of fold, the best ingredient {choice.best_score:.4f}; both chosen on these rows. "
+        f"On rows that the choice did not see: {choice.unseen_score:.4f}, "
+        f"the best ingredient {choice.unseen_best_score:.4f}"
     )

@@ -6,9 +6,8 @@ import keras
 import numpy as np
 
 from kcomp import data, views
-from kcomp.engine.precision import use_precision
+from kcomp.experiment.build import build_batches, build_network
 from kcomp.metrics import scores
-from kcomp.models import pretrained
 from kcomp.models.transfer import load_weights
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Recipe
@@ -26,13 +25,12 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     recipe, classes, seed = run.recipe().recipe, tuple(run.manifest["classes"]), int(run.manifest["seed"])
     table = test_rows(run, recipe, test)
     chosen = chosen_views(recipe, count)
-    use_precision(recipe.precision)
     network = trained_network(run, recipe)
     forward = compile_forward(network)
     each = []
-    plain = recipe.batches(recipe.config, table, training=False, seed=seed)
+    plain = build_batches(recipe, table, training=False, seed=seed)
     drawn = any(view.draw is not None for view in chosen)
-    augmented = recipe.batches(recipe.config, table, training=True, seed=seed) if drawn else None
+    augmented = build_batches(recipe, table, training=True, seed=seed) if drawn else None
     for weights in run.weights:
         load_weights(network, weights)
         each.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
@@ -48,8 +46,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
 
 def trained_network(run: Run, recipe: Recipe) -> keras.Model:
     """The run's classifier with the weights of its kept epoch."""
-    with pretrained.skipped():
-        network = recipe.model(recipe.config, tuple(run.manifest["classes"]))
+    network = build_network(recipe, run.manifest["classes"], load_pretrained=False)
     load_weights(network, run / "best.weights.h5")
     return network
 

@@ -1,4 +1,4 @@
-"""Which runs' weights are averaged: all, or greedily those that help; judged on rows they were not chosen on, too."""
+"""Choose which runs' weights are averaged: all of them, or greedily those that improve the score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,16 @@ class Candidate:
     statistics: Any = None
 
 
-Taste = Callable[[tuple[int, ...]], Sequence[Candidate]]  # what averaging these runs may give; one run: that run
+Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # the averages of these runs that are possible
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was chosen on all rows, the best single run there, their scores by the metric; and the same two scores on
-    rows that neither was chosen on: each half of the rows is judged with what the other half chose."""
+class SoupChoice:
+    """The soup chosen on all held-out rows, the best single run, and their scores by the metric.
+
+    The `unseen` scores come from rows that the choice did not see: each half of the rows is scored with the choice
+    that the other half made.
+    """
 
     soup: Candidate
     best: Candidate
@@ -43,26 +46,30 @@ class Judgement:
         return len(self.soup.members) > 1 and scores.better(self.metric, self.score, self.best_score)
 
 
-def judge(taste: Taste, count: int, labels: np.ndarray, *, method: str, metric: str) -> Judgement:
-    """Choose among `count` runs by a score of the held-out rows, `labels` (rows, classes)."""
+def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, metric: str) -> SoupChoice:
+    """Choose among `count` runs by a score on the held-out rows, whose labels are (rows, classes)."""
 
-    def value(found: np.ndarray, rows: np.ndarray) -> float:
-        return scores.score(labels[rows], found[rows])[metric]
+    def value(probabilities: np.ndarray, rows: np.ndarray) -> float:
+        return scores.score(labels[rows], probabilities[rows])[metric]
 
     def chosen(rows: np.ndarray) -> tuple[Candidate, Candidate]:
-        singles = [taste((number,))[0] for number in range(count)]
-        ordered = sorted(singles, key=lambda one: ranked(metric, value(one.probabilities, rows)))
+
+        def cost(candidate: Candidate) -> float:
+            return ranked(metric, value(candidate.probabilities, rows))
+
+        singles = [evaluate((number,))[0] for number in range(count)]
+        ordered = sorted(singles, key=cost)
         pick = uniform if method == "uniform" else greedy
-        return pick(taste, ordered, lambda one: ranked(metric, value(one.probabilities, rows))), ordered[0]
+        return pick(evaluate, ordered, cost), ordered[0]
 
     everything = np.ones(len(labels), bool)
     soup, best = chosen(everything)
     halves = stratified_parts(labels, 2)
     unseen = np.empty((2, *soup.probabilities.shape))
     for half in (0, 1):
-        for place, one in enumerate(chosen(halves != half)):
-            unseen[place, halves == half] = one.probabilities[halves == half]
-    return Judgement(
+        for place, candidate in enumerate(chosen(halves != half)):
+            unseen[place, halves == half] = candidate.probabilities[halves == half]
+    return SoupChoice(
         soup,
         best,
         value(soup.probabilities, everything),
@@ -74,22 +81,22 @@ def judge(taste: Taste, count: int, labels: np.ndarray, *, method: str, metric: 
 
 
 def ranked(metric: str, value: float) -> float:
-    """A number that is smaller for a better score; infinite for NaN."""
+    """Return a number that is smaller for a better score, and infinite for NaN."""
     if np.isnan(value):
         return np.inf
     return value if metric in scores.LOWER_IS_BETTER else -value
 
 
-def uniform(taste: Taste, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """The average of all; `ordered` are the single runs, the best first."""
-    return min(taste(tuple(sorted(number for one in ordered for number in one.members))), key=cost)
+def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
+    """Return the best average of all runs."""
+    return min(evaluate(tuple(sorted(number for run in ordered for number in run.members))), key=cost)
 
 
-def greedy(taste: Taste, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Run after run, the best first, is kept where the average with it scores no worse (Wortsman et al. 2022)."""
+def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
+    """Add the runs, the best first, and keep those that do not lower the score (Wortsman et al. 2022)."""
     soup = ordered[0]
-    for one in ordered[1:]:
-        found = min(taste(tuple(sorted(soup.members + one.members))), key=cost)
-        if cost(found) <= cost(soup):
-            soup = found
+    for run in ordered[1:]:
+        larger = min(evaluate(tuple(sorted(soup.members + run.members))), key=cost)
+        if cost(larger) <= cost(soup):
+            soup = larger
     return soup

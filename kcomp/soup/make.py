@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kcomp.data.splits import split
-from kcomp.engine.precision import use_precision
+from kcomp.experiment.build import build_experiment
 from kcomp.metrics import scores
-from kcomp.models import pretrained, set_trainable
+from kcomp.models import set_trainable
 from kcomp.models.transfer import take_weights
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.runs.folder import Run, locked, member_of, start
 from kcomp.runs.probabilities import write_probabilities
-from kcomp.soup.choose import Candidate, Judgement, judge
+from kcomp.soup.choose import Candidate, SoupChoice, choose_soup
 from kcomp.system.files import write_json
 from kcomp.training.averages.batch_norm import estimate, normalisations, statistics_of
 from kcomp.training.callbacks import save_weights
@@ -25,11 +24,12 @@ from kcomp.training.origin import find_origin
 ALIKE = 0.02  # mean difference of probabilities; backends differ by 1e-5, bfloat16 by 1e-3
 
 
-class Pot:
-    """The runs to average, in one order whatever the order given, and the network that takes their weights.
+class SoupBuilder:
+    """Averages the weights of runs and evaluates the averages on the held-out rows.
 
-    The first run's recipe makes the network and the batches. ValueError where another run's weights have other names
-    or shapes, or where that recipe shows it other images than its own did.
+    The runs are sorted, so that their order does not matter. The first run's recipe makes the network and the batches.
+    Raises ValueError if another run's weights have other names or shapes, or if that run predicts differently under
+    this recipe than it did under its own.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -37,24 +37,20 @@ class Pot:
         check(self.runs)
         base = self.runs[0]
         kept, self.loaded = base.manifest, base.recipe()
-        self.recipe = recipe = self.loaded.recipe
-        self.table = recipe.table(recipe.config)
+        self.recipe = self.loaded.recipe
+        self.table = self.recipe.table(self.recipe.config)
         self.seed, self.fold = min(run.manifest["seed"] for run in self.runs), kept["fold"]
         if self.table.fingerprint() != kept["table"]:
             raise ValueError(f"{base.folder} was trained on another table than its recipe reads now")
-        rows, self.held_out = split(self.table, self.fold)
-        use_precision(recipe.precision)
-        keras.utils.set_random_seed(self.seed)  # dropout, where statistics are estimated
-        with pretrained.skipped():
-            self.network = recipe.model(recipe.config, self.table.classes)
-        self.training = recipe.batches(recipe.config, rows, training=True, seed=self.seed)
-        self.validation = recipe.batches(recipe.config, self.held_out, training=False, seed=self.seed)
-        last = recipe.stages(recipe.config, steps=len(self.training))[-1]  # statistics are estimated as in training
+        built = build_experiment(self.recipe, self.table, fold=self.fold, seed=self.seed, load_pretrained=False)
+        self.network, self.training, self.validation = built.network, built.training, built.validation
+        self.held_out = self.validation.table
+        last = built.stages[-1]  # statistics are estimated as in training
         set_trainable(self.network, last.trainable, train_batch_norm=last.train_batch_norm)
         self.forward = compile_forward(self.network)
         self.weights = [self.weights_of(run) for run in self.runs]
         self.norms = self.trained_normalisations()
-        self.tasted: dict[tuple[int, ...], list[Candidate]] = {}
+        self.evaluated: dict[tuple[int, ...], list[Candidate]] = {}
 
     def weights_of(self, run: Run) -> list[np.ndarray]:
         theirs = run.manifest["classes"]
@@ -64,7 +60,7 @@ class Pot:
         return self.network.get_weights()
 
     def trained_normalisations(self) -> list[keras.layers.BatchNormalization]:
-        """The layers whose statistics differ between the runs: these were trained."""
+        """Return the layers whose statistics differ between the runs, because they were trained."""
         place = {id(variable): number for number, variable in enumerate(self.network.weights)}
 
         def differs(layer: keras.layers.BatchNormalization) -> bool:
@@ -73,9 +69,9 @@ class Pot:
 
         return [layer for layer in normalisations(self.network) if differs(layer)]
 
-    def taste(self, members: tuple[int, ...]) -> list[Candidate]:
-        """The average of these runs; where batch normalisation was trained, also with statistics estimated anew."""
-        if members not in self.tasted:
+    def evaluate(self, members: tuple[int, ...]) -> list[Candidate]:
+        """Return the average of these runs and, if batch normalisation was trained, the same with new statistics."""
+        if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
             found = [Candidate(members, self.predicted())]
             if len(members) > 1 and self.norms:
@@ -83,8 +79,8 @@ class Pot:
                 found.append(Candidate(members, self.predicted(), statistics))
             elif len(members) == 1:
                 self.check_alike(self.runs[members[0]], found[0].probabilities)
-            self.tasted[members] = found
-        return self.tasted[members]
+            self.evaluated[members] = found
+        return self.evaluated[members]
 
     def predicted(self) -> np.ndarray:
         return predict_probabilities(self.forward, self.validation)
@@ -100,33 +96,33 @@ class Pot:
                 f"(by {difference:.3f} on average, at most {ALIKE} is rounding): runs of one soup must see images alike"
             )
 
-    def take(self, chosen: Candidate) -> None:
-        """Give the network the weights of a candidate."""
+    def set_weights_of(self, chosen: Candidate) -> None:
+        """Set the network's weights to those of a candidate."""
         self.network.set_weights(average([self.weights[number] for number in chosen.members]))
         for variable, value in zip(statistics_of(self.norms), chosen.statistics or (), strict=False):
             variable.assign(value)
 
 
-def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> tuple[Judgement, list[Run]]:
-    """Average the weights of runs and write the outcome as a run, if it gains over the best of them.
+def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> tuple[SoupChoice, list[Run]]:
+    """Average the weights of runs, and write the average as a run if it scores better than the best of them.
 
-    Returns the judgement and the runs in the order that its numbers mean. RuntimeError with both scores, and nothing
-    written, where there is no gain.
+    Returns the choice and the sorted runs that its numbers refer to. Raises RuntimeError with both scores, and writes
+    nothing, if the average does not score better.
     """
     started = time.monotonic()
     with locked(output):
         if (output / "manifest.json").is_file() and (output.complete or not output.manifest.get("soup")):
             raise ValueError(f"{output.folder} holds a run already; choose another folder with -o, or remove that one")
-        pot = Pot(runs)
-        found = judge(pot.taste, len(pot.runs), pot.held_out.labels, method=method, metric=metric)
+        builder = SoupBuilder(runs)
+        found = choose_soup(builder.evaluate, len(builder.runs), builder.held_out.labels, method=method, metric=metric)
         if not found.gains:
-            raise RuntimeError(refusal(found, pot, method))
-        write(pot, output, found, method=method, seconds=time.monotonic() - started)
-    return found, pot.runs
+            raise RuntimeError(refusal(found, builder, method))
+        write(builder, output, found, method=method, seconds=time.monotonic() - started)
+    return found, builder.runs
 
 
-def refusal(found: Judgement, pot: Pot, method: str) -> str:
-    best = f"{found.metric} {found.best_score:.4f} of the best ingredient, {pot.runs[found.best.members[0]].folder}"
+def refusal(found: SoupChoice, builder: SoupBuilder, method: str) -> str:
+    best = f"{found.metric} {found.best_score:.4f} of the best ingredient, {builder.runs[found.best.members[0]].folder}"
     if len(found.soup.members) == 1:
         return f"the soup is refused, nothing was written: no other run could be added without a loss to {best}"
     return (
@@ -135,25 +131,25 @@ def refusal(found: Judgement, pot: Pot, method: str) -> str:
     )
 
 
-def write(pot: Pot, output: Run, found: Judgement, *, method: str, seconds: float) -> None:
-    """Write the run folder of a soup; result.json last."""
-    pot.take(found.soup)
-    about = manifest(pot.loaded, pot.table, seed=pot.seed, fold=pot.fold)
+def write(builder: SoupBuilder, output: Run, found: SoupChoice, *, method: str, seconds: float) -> None:
+    """Write the run folder of a soup, result.json last."""
+    builder.set_weights_of(found.soup)
+    about = manifest(builder.loaded, builder.table, seed=builder.seed, fold=builder.fold)
     ingredients = [
         {"folder": str(run.folder), "kept": number in found.soup.members, **find_origin(run.folder).record}
-        for number, run in enumerate(pot.runs)
+        for number, run in enumerate(builder.runs)
     ]
     choice = {"method": method, "metric": found.metric}
-    about["soup"] = choice | {"key": key(pot.runs, **choice), "ingredients": ingredients}
+    about["soup"] = choice | {"key": key(builder.runs, **choice), "ingredients": ingredients}
     (output / "manifest.json").unlink(missing_ok=True)  # of a soup that was cut off while it was written
-    start(output, pot.loaded, about, 0)
-    save_weights(output, pot.network)
-    write_probabilities(output / "oof.csv", pot.held_out.ids, pot.table.classes, found.soup.probabilities)
-    write_probabilities(output / "labels.csv", pot.held_out.ids, pot.table.classes, pot.held_out.labels)
+    start(output, builder.loaded, about, 0)
+    save_weights(output, builder.network)
+    write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.classes, found.soup.probabilities)
+    write_probabilities(output / "labels.csv", builder.held_out.ids, builder.table.classes, builder.held_out.labels)
     told = choice | {
         "seconds": round(seconds, 1),
         "members": len(found.soup.members),
-        "of": len(pot.runs),
+        "of": len(builder.runs),
         "statistics_estimated": found.soup.statistics is not None,
         "best_ingredient": found.best_score,
         "chosen_on_these_rows": True,
@@ -162,19 +158,19 @@ def write(pot: Pot, output: Run, found: Judgement, *, method: str, seconds: floa
     write_json(
         output / "result.json",
         {
-            "scores": scores.score(pot.held_out.labels, found.soup.probabilities),
+            "scores": scores.score(builder.held_out.labels, found.soup.probabilities),
             "monitor": found.metric,
             "epoch": None,
             "epochs": None,
-            "rows": len(pot.held_out),
-            "seconds": round(seconds + sum(run.result["seconds"] for run in pot.runs), 1),
+            "rows": len(builder.held_out),
+            "seconds": round(seconds + sum(run.result["seconds"] for run in builder.runs), 1),
             "soup": told,
         },
     )
 
 
 def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """The mean of networks' weights, one list a network, array by array; what is no float is the first one's."""
+    """Return the mean of networks' weights by array. Arrays that are not floats come from the first network."""
     if len(weights) == 1:
         return list(weights[0])
     floats = [np.issubdtype(array.dtype, np.floating) for array in weights[0]]
@@ -185,19 +181,19 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """What makes a run another one, but for its fold."""
+    """Return what identifies a run, without its fold."""
     kept = run.manifest
     return kept["recipe"], kept["fingerprint"], member_of(kept), kept["seed"]
 
 
 def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
-    """8 hexadecimal digits that are the same for the soups of the same runs over all folds, and for no others."""
+    """Return 8 hexadecimal digits that the soups of the same runs share over all folds."""
     text = repr([*map(identity, runs), method, metric])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless two or more runs held the same rows of the same classes out."""
+    """Raise ValueError unless there are two runs or more, which held out the same rows of the same classes."""
     if len(runs) < 2:
         raise ValueError(f"a soup takes two runs or more; received {len(runs)}")
     first = runs[0].manifest

@@ -23,6 +23,7 @@ DETERMINES_RESULTS = (
     "fast",
     "jax_programs",
     "models",
+    "experiment",
     "prediction",
     "training",
 )

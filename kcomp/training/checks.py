@@ -1,39 +1,12 @@
-"""Whether a recipe's functions returned what they must, before hours are spent on it."""
+"""Check a recipe's stages before hours are spent on them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from kcomp.averaging import Snapshots
-from kcomp.engine.graph import is_one
 from kcomp.recipe import Stage
 from kcomp.schedules import CosineRestarts, schedules_of
-
-
-def expect_type(kind: type, name: str, value: Any) -> Any:
-    """Return `value` if it is of the type that the recipe's function `name` must return; else raise ValueError."""
-    if not isinstance(value, kind):
-        raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
-    return value
-
-
-def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
-    """Raise ValueError where a model does not take one tensor, or does not give one of the classes' logits."""
-    inputs = getattr(network, "inputs", None) or []
-    if len(inputs) != 1:
-        raise ValueError(
-            f"the recipe's model() must return a model with one keras.Input: keras.Model(inputs, outputs), in which a "
-            f"subclassed model may be a layer, or a Sequential that begins with it; received a "
-            f"{type(network).__name__} with {len(inputs) or 'no'} inputs"
-        )
-    outputs = network.compute_output_spec(inputs[0])
-    shapes = keras.tree.map_structure(lambda output: output.shape, outputs)
-    if not is_one(outputs) or keras.tree.flatten(outputs)[0].shape != (None, len(classes)):
-        raise ValueError(
-            f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
-            f"{list(classes)}; it gives {shapes}"
-        )
 
 
 def check_stage(stage: Stage) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 from rich.console import Console
 
 from kcomp.data.batches import Batch, Batches
-from kcomp.data.splits import split
 from kcomp.data.tables import Table
-from kcomp.engine.devices import check_batch, clear_session
 from kcomp.engine.initial_weights import drawn_on_host
-from kcomp.engine.precision import use_precision
+from kcomp.experiment.build import build_experiment
+from kcomp.experiment.checks import expect_type
 from kcomp.fast.install import install
 from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_probabilities
@@ -21,7 +20,7 @@ from kcomp.recipe import Loaded, Stage
 from kcomp.runs.folder import Run, check_same, continued, locked, start
 from kcomp.training import state
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
-from kcomp.training.checks import check_average, check_output, check_stage, expect_type
+from kcomp.training.checks import check_average, check_stage
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
 from kcomp.training.frozen.forward import Prepare, as_it_is, step_of
@@ -91,21 +90,10 @@ def take_over(session: Session, kept: Mapping[str, Any], origin: Origin | None) 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
     """Split, build the model with its initial weights, and make batches and stages."""
     recipe = loaded.recipe
-    rows, held_out = split(table, fold)
-    clear_session()  # an earlier run of this process must not count in the names of layers
-    keras.utils.set_random_seed(seed)  # dropout; everything else is drawn on the host
-    use_precision(recipe.precision)
-    with drawn_on_host(seed):
-        network = expect_type(keras.Model, "model", recipe.model(recipe.config, table.classes))
-    check_output(network, table.classes)
-    if recipe.views is not None:  # what `kcomp predict` will ask for
+    built = build_experiment(recipe, table, fold=fold, seed=seed)
+    if recipe.views is not None:  # for `kcomp predict`
         with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
-    training = expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=True, seed=seed))
-    check_batch(training.batch_size)
-    validation = expect_type(Batches, "batches", recipe.batches(recipe.config, held_out, training=False, seed=seed))
-    stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config, steps=len(training))))
-    if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
+    network, training, stages = built.network, built.training, built.stages
     for stage in stages:  # so that a misspelt layer is found before hours of training
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
         check_stage(stage)
@@ -116,7 +104,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
             raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
         check_average(stage, stages, recipe.monitor, len(training))
     progress, fingerprint = state.load_progress(run), loaded.fingerprint()
-    return Session(recipe, run, network, training, validation, stages, progress, console, fingerprint)
+    return Session(recipe, run, network, training, built.validation, stages, progress, console, fingerprint)
 
 
 def train_stage(session: Session, number: int, display: Display) -> None:

@@ -1,0 +1,77 @@
+"""Build network, batches and stages from a recipe: the one place that calls these functions of a recipe."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from kcomp.data.batches import Batches
+from kcomp.data.splits import split
+from kcomp.data.tables import Table
+from kcomp.engine.devices import check_batch, clear_session
+from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.precision import use_precision
+from kcomp.experiment.checks import check_output, expect_type
+from kcomp.models import pretrained
+from kcomp.recipe import Recipe, Stage
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a recipe makes for one fold and one seed.
+
+    Attributes:
+        network: The classifier, which returns logits (batch, classes).
+        training: Batches of the rows outside the fold, with augmentation and mixing.
+        validation: Batches of the held-out rows. `validation.table` has their labels.
+        stages: The stages of the training, in order; at least one.
+    """
+
+    network: keras.Model
+    training: Batches
+    validation: Batches
+    stages: list[Stage]
+
+
+def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load_pretrained: bool = True) -> Experiment:
+    """Build network, batches and stages for one fold.
+
+    Args:
+        recipe: The recipe, with its final config.
+        table: All labelled rows, with their folds.
+        fold: The fold that is held out.
+        seed: Seeds the initial weights, the batches and dropout.
+        load_pretrained: False leaves pretrained weights out, because other weights are loaded next.
+
+    Raises:
+        ValueError: If a function of the recipe returns another type, the network does not return the logits of the
+            table's classes, or the fold does not exist.
+    """
+    rows, held_out = split(table, fold)
+    network = build_network(recipe, table.classes, seed=seed, load_pretrained=load_pretrained)
+    check_output(network, table.classes)
+    training = build_batches(recipe, rows, training=True, seed=seed)
+    check_batch(training.batch_size)
+    validation = build_batches(recipe, held_out, training=False, seed=seed)
+    stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config, steps=len(training))))
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
+    return Experiment(network, training, validation, stages)
+
+
+def build_network(
+    recipe: Recipe, classes: Sequence[str], *, seed: int = 0, load_pretrained: bool = True
+) -> keras.Model:
+    """Build the recipe's classifier in its precision, with initial weights that are equal on both backends."""
+    clear_session()  # layer names count up within a process
+    keras.utils.set_random_seed(seed)  # for dropout; everything else is drawn on the host
+    use_precision(recipe.precision)
+    loading = contextlib.nullcontext() if load_pretrained else pretrained.skipped()
+    with drawn_on_host(seed), loading:
+        return expect_type(keras.Model, "model", recipe.model(recipe.config, tuple(classes)))
+
+
+def build_batches(recipe: Recipe, rows: Table, *, training: bool, seed: int) -> Batches:
+    """Build the recipe's batches of these rows."""
+    return expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=training, seed=seed))

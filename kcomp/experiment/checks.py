@@ -1,0 +1,75 @@
+"""Check what a recipe's functions return, before hours are spent on it."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.engine.graph import is_one
+
+PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}  # names of activations and of layers
+PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
+
+
+def expect_type(kind: type, name: str, value: Any) -> Any:
+    """Return `value` if it is of the type that the recipe's function `name` must return; else raise ValueError."""
+    if not isinstance(value, kind):
+        raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
+    return value
+
+
+def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
+    """Raise ValueError unless a model takes one tensor and returns the logits of the classes."""
+    inputs = getattr(network, "inputs", None) or []
+    if len(inputs) != 1:
+        raise ValueError(
+            f"the recipe's model() must return a model with one keras.Input: keras.Model(inputs, outputs), in which a "
+            f"subclassed model may be a layer, or a Sequential that begins with it; received a "
+            f"{type(network).__name__} with {len(inputs) or 'no'} inputs"
+        )
+    outputs = network.compute_output_spec(inputs[0])
+    shapes = keras.tree.map_structure(lambda output: output.shape, outputs)
+    if not is_one(outputs) or keras.tree.flatten(outputs)[0].shape != (None, len(classes)):
+        raise ValueError(
+            f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
+            f"{list(classes)}; it gives {shapes}"
+        )
+    if ending := probability_layer(network):
+        raise ValueError(
+            f"the recipe's model must end in logits, but it ends in {ending}; kcomp applies the softmax itself, so "
+            "leave that activation out"
+        )
+
+
+def probability_layer(network: keras.Model) -> str | None:
+    """Return what turns the network's output into probabilities, or None if it returns logits.
+
+    Functional models, Sequential ones and models inside them are read from their layers. The output of a subclassed
+    model is looked at for two random images: logits are hardly ever above 0 with a sum of 1.
+    """
+    tensor = network.outputs[0] if getattr(network, "outputs", None) else None
+    operation: Any = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    while isinstance(operation, PASSES_ON) or is_linear_activation(operation):
+        operation = operation.input._keras_history.operation
+    if isinstance(operation, keras.Model):
+        if getattr(operation, "outputs", None):
+            return probability_layer(operation)
+        return f"a subclassed model {operation.name!r} that returns probabilities" if is_normalised(network) else None
+    activation = getattr(getattr(operation, "activation", None), "__name__", "")
+    if activation in PROBABILITIES:
+        return f"the activation {activation} of layer {operation.name!r}"
+    kind = type(operation).__name__
+    return f"a {kind.lower()} ({operation.name!r})" if kind.lower() in PROBABILITIES else None
+
+
+def is_linear_activation(operation: Any) -> bool:
+    """Return whether a layer is Activation("linear"), which only changes the type of its input."""
+    return isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
+
+
+def is_normalised(network: keras.Model) -> bool:
+    """Return whether the network's output for two random images is above 0 and sums to 1."""
+    shape = [side or 32 for side in network.inputs[0].shape[1:]]
+    images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
+    outputs = keras.ops.convert_to_numpy(network(images, training=False)).astype(np.float64)
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(-1), 1, atol=1e-2))
