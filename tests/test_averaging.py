@@ -91,14 +91,14 @@ import sys
 from pathlib import Path
 from kcomp.metrics import scores
 from kcomp.runs.folder import Run
-from kcomp.training.state import Progress
+from kcomp.training.state import TrainingProgress
 table = data.sklearn_digits().rows(np.arange(40))
 table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, b=[0.0, 1.0] * 20), ("a", "b"))
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))
 forward = compile_forward(network)
 def outcome(average, log, epochs, name):
     stage = Stage("all", 9, ".*", loss, keras.optimizers.SGD(0.1), train_batch_norm=True, average=average)
-    progress = Progress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
+    progress = TrainingProgress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
     session = SimpleNamespace(network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(monitor=None), progress=progress,
         validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_probabilities(forward, rows))
     keeper = SwaKeeper(session, stage, average)

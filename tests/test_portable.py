@@ -194,7 +194,7 @@ for name, make in made.items():
     run = Run(Path(sys.argv[1]) / name)
     if sys.argv[2] == "save":
         apply(gradients[:5])
-        state.save(run, state.Progress(epochs=1), network, optimizer)
+        state.save(run, state.TrainingProgress(epochs=1), network, optimizer)
         save_weights(run, network)
     else:
         network.load_weights(run / "best.weights.h5")
@@ -202,7 +202,7 @@ for name, make in made.items():
         for variable in network.weights: variable.assign(variable * 0.0)
         state.load_variables(run, network, optimizer)
         assert all((keras.ops.convert_to_numpy(w.value) == array).all() for w, array in zip(network.weights, kept))
-        state.save(Run(run.folder.with_name(name + "-again")), state.Progress(epochs=1), network, optimizer)
+        state.save(Run(run.folder.with_name(name + "-again")), state.TrainingProgress(epochs=1), network, optimizer)
     apply(gradients[5:])
     found[name] = [np.asarray(keras.ops.convert_to_numpy(w.value)).tolist() for w in network.weights]
 give(**found)

@@ -155,7 +155,7 @@ def test_patience():
     prepare_backend(choose_backend(None))
     from kcomp.recipe import Stage
     from kcomp.training.callbacks import out_of_patience
-    from kcomp.training.state import Progress
+    from kcomp.training.state import TrainingProgress
 
     stage = Stage("s", 9, "head", None, None, patience=2)
     for losses, over in (
@@ -166,9 +166,9 @@ def test_patience():
         ([1, 2], False),
     ):
         log = [{"log_loss": -1.0}] + [{"log_loss": value} for value in losses]  # the first is an earlier stage's
-        progress = Progress(stage_epochs=len(losses), log=log)
+        progress = TrainingProgress(stage_epochs=len(losses), log=log)
         assert out_of_patience(progress, stage, "log_loss") is over, losses
-    assert not out_of_patience(Progress(stage_epochs=3, log=log), stage, None)
+    assert not out_of_patience(TrainingProgress(stage_epochs=3, log=log), stage, None)
 
 
 @pytest.mark.parametrize("backend", conftest.backends())

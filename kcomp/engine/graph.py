@@ -16,7 +16,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerCall:
     """One call: values[outputs] = operation(*arguments, **keywords), where a Slot among them stands for a value.
 
     `direct` tells that `operation.call` may be used; `training`, that it takes this argument; `done`, the values that
@@ -56,7 +56,7 @@ def fill(structure: Any, values: list[Any]) -> Any:
     return structure
 
 
-def readers_of(steps: list[Step]) -> dict[int, list[int]]:
+def readers_of(steps: list[LayerCall]) -> dict[int, list[int]]:
     """The numbers of the steps that read each slot, as often as they do."""
     readers: dict[int, list[int]] = {}
     for number, step in enumerate(steps):
@@ -65,7 +65,7 @@ def readers_of(steps: list[Step]) -> dict[int, list[int]]:
     return readers
 
 
-def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
+def sole_readers(steps: list[LayerCall], result: int) -> dict[int, int]:
     """The number of the step that alone reads what another gives, by that other's number."""
     readers = readers_of(steps)
     readers.setdefault(result, []).append(len(steps))
@@ -73,7 +73,7 @@ def sole_readers(steps: list[Step], result: int) -> dict[int, int]:
     return {number: those[0] for number, those in found.items() if len(those) == 1 and those[0] < len(steps)}
 
 
-def with_last_uses(steps: list[Step], result: int) -> Iterator[Step]:
+def with_last_uses(steps: list[LayerCall], result: int) -> Iterator[LayerCall]:
     """The steps, each with the values that it is the last to need."""
     last = {slot: number for number, step in enumerate(steps) for slot in step.reads}
     for number, step in enumerate(steps):

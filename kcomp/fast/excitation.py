@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kcomp.engine.graph import Step, readers_of
+from kcomp.engine.graph import LayerCall, readers_of
 from kcomp.fast.pairs import NormalisedSilu, is_a
 
 
@@ -43,7 +43,7 @@ def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
     return activations == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
 
 
-def excited(steps: list[Step]) -> list[Step]:
+def excited(steps: list[LayerCall]) -> list[LayerCall]:
     """Return the steps with each squeeze and excitation joined to one step."""
     readers, joined, taken = readers_of(steps), [], set()
     for number, step in enumerate(steps):
@@ -59,7 +59,7 @@ def excited(steps: list[Step]) -> list[Step]:
     return joined
 
 
-def chain_after(start: Step, steps: list[Step], readers: dict[int, list[int]]) -> list[int]:
+def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
     """Return the numbers of the steps from the pooling of a step's output to the product of that output and its gate.
 
     Empty where the output is read otherwise, or where a step between is read by more than the next one.

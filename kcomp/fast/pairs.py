@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kcomp.engine.graph import Step, sole_readers
+from kcomp.engine.graph import LayerCall, sole_readers
 
 
 class Pair:
@@ -35,7 +35,7 @@ class Standardised(Pair):
     """Rescaling, then normalisation by mean and variance of the pixels."""
 
 
-def paired(steps: list[Step], result: int) -> list[Step]:
+def paired(steps: list[LayerCall], result: int) -> list[LayerCall]:
     """Return the steps with each pair that has a class above joined to one step."""
     reader_of, joined, taken = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
@@ -50,7 +50,7 @@ def paired(steps: list[Step], result: int) -> list[Step]:
     return joined
 
 
-def pair_of(first: Step, second: Step) -> Pair | None:
+def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
     """Return the pair of two successive steps, or None where no class fits."""
     if not all(step.direct and step.source is not None for step in (first, second)):
         return None

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras.src.backend import AutocastScope
 
-from kcomp.engine.graph import Slot, Step, fill, functional_of, is_plain_functional, nodes_of, with_last_uses
+from kcomp.engine.graph import LayerCall, Slot, fill, functional_of, is_plain_functional, nodes_of, with_last_uses
 from kcomp.fast.excitation import excited
 from kcomp.fast.pairs import paired
 
@@ -30,7 +30,7 @@ class Plan:
     autocast: type that weights are cast to in mixed precision, else None.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[LayerCall, ...]
     size: int
     source: int
     result: int
@@ -61,7 +61,7 @@ class Plan:
         return values[self.result]
 
 
-def call(step: Step, values: list[Any], training: bool | None) -> Any:
+def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
     """Run one step and return its output."""
     source = step.source
     arguments, keywords = (values[source],) if source is not None else fill(step.arguments, values), step.keywords
@@ -120,7 +120,7 @@ def masks(layer: Any) -> bool:
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
 
 
-def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
+def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
     """Return the step of one call; `slots` gives the number of each tensor's slot by the tensor's id."""
     operation = node.operation
     training = bool(getattr(operation, "_call_has_training_arg", False))
@@ -128,7 +128,7 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> Step:
     def place(value: Any) -> Any:
         return Slot(slots[id(value)]) if isinstance(value, keras.KerasTensor) else value
 
-    return Step(
+    return LayerCall(
         operation,
         keras.tree.map_structure(place, node.arguments.args),
         {

@@ -35,7 +35,7 @@ class Score(keras.callbacks.Callback):
     def __init__(
         self,
         stage: Stage,
-        progress: state.Progress,
+        progress: state.TrainingProgress,
         *,
         predict: Callable[[], np.ndarray],
         labels: np.ndarray,
@@ -124,7 +124,7 @@ def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") 
         network.save_weights(path)
 
 
-def out_of_patience(progress: state.Progress, stage: Stage, monitor: str | None) -> bool:
+def out_of_patience(progress: state.TrainingProgress, stage: Stage, monitor: str | None) -> bool:
     """Whether the stage's last `patience` epochs brought no better score than the stage had before them."""
     if stage.patience is None or monitor is None or progress.stage_epochs <= stage.patience:
         return False

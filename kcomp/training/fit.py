@@ -21,13 +21,13 @@ from kcomp.runs.folder import Run, check_same, continued, locked, start
 from kcomp.training import state
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_stage
+from kcomp.training.finish import finish, keeper_of
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
 from kcomp.training.frozen.forward import Prepare, as_it_is, step_of
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.origin import Origin, check_unseen, start_from
-from kcomp.training.outcome import finish, keeper_of
 from kcomp.training.session import Session
 from kcomp.views import with_plain
 

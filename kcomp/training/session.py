@@ -24,7 +24,7 @@ class Session:
     training: Batches
     validation: Batches
     stages: list[Stage]
-    progress: state.Progress
+    progress: state.TrainingProgress
     console: Console
     fingerprint: str  # of the recipe
     keeper: StageAverage = field(default_factory=StageAverage)  # of the stage that is trained

@@ -15,7 +15,7 @@ from kcomp.system.files import replacing
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a run has come.
 
     `stage` and `stage_epochs` say how many epochs of which stage are done, `epochs` how many in all; `log` has a row
@@ -34,7 +34,7 @@ class Progress:
 
 def save(
     run: Run,
-    progress: Progress,
+    progress: TrainingProgress,
     network: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     averages: Sequence[Any] = (),
@@ -49,12 +49,12 @@ def save(
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_progress(run: Run) -> Progress:
+def load_progress(run: Run) -> TrainingProgress:
     """The progress of a run, or a new one where nothing was saved yet."""
     path = run / STATE
     if not path.is_file():
-        return Progress()
-    return Progress(**json.loads(str(read(path, "progress")["progress"])))
+        return TrainingProgress()
+    return TrainingProgress(**json.loads(str(read(path, "progress")["progress"])))
 
 
 def load_variables(

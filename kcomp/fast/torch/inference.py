@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import torch
 
-from kcomp.engine.graph import Step, functional_of, readers_of, sole_readers, with_last_uses
+from kcomp.engine.graph import LayerCall, functional_of, readers_of, sole_readers, with_last_uses
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.layers import covers_convolution
 from kcomp.fast.pairs import NormalisedSilu, Pair
@@ -57,10 +57,10 @@ def folded(plan: Plan) -> Plan:
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
 
 
-def joined(plan: Plan) -> Iterator[Step]:
+def joined(plan: Plan) -> Iterator[LayerCall]:
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
-    def next_alone(number: int) -> Step | None:
+    def next_alone(number: int) -> LayerCall | None:
         """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
         step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
@@ -83,7 +83,7 @@ def joined(plan: Plan) -> Iterator[Step]:
         yield dataclasses.replace(step, operation=operation, outputs=group[-1].outputs, training=False)
 
 
-def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
+def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None]) -> list[LayerCall]:
     """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation, activation
     and dropout, where they are there; empty where `first` does not begin such a group."""
     group, layer = [first], layers_of(first)[-1]
@@ -103,7 +103,7 @@ def group_from(first: Step, after: Callable[[Step], Step | None]) -> list[Step]:
     return group
 
 
-def overwriting(step: Step, number: int, plan: Plan, readers: dict[int, list[int]]) -> Step:
+def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
     """The step, or for a product or sum one that writes over its first value, where it alone reads that."""
     change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
     value = step.reads[0]
@@ -113,7 +113,7 @@ def overwriting(step: Step, number: int, plan: Plan, readers: dict[int, list[int
     return dataclasses.replace(step, operation=Overwriting(step.operation, change))
 
 
-def layers_of(step: Step) -> list[Any]:
+def layers_of(step: LayerCall) -> list[Any]:
     """The layers of a step up to the activation."""
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
