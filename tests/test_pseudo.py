@@ -77,15 +77,15 @@ def test_the_teachers_of_a_fold_are_the_runs_that_held_it_out(tmp_path):
 
 def test_teachers_that_cannot_be(tmp_path):
     runs = both(tmp_path)
-    with pytest.raises(ValueError, match=r"no run held out \[1\]; train and predict some, .*--fold 0$"):
+    with pytest.raises(ValueError, match=r"no run held out the folds \[1\]; train and predict such runs, .*--fold 0$"):
         group_teachers(runs)
     assert list(group_teachers(runs, [0])) == [0]
     with pytest.raises(ValueError, match=r"--fold takes folds of the runs' table, 0 to 1; received \[3\]"):
         group_teachers(runs, [0, 3])
-    with pytest.raises(ValueError, match="again are one run; a teacher counts once"):
+    with pytest.raises(ValueError, match="again are copies of one run; name one of them"):
         group_teachers([*runs, make_run(tmp_path / "again", frame(SURE))])
     other = make_run(tmp_path / "other", frame(SURE), fold=1, table=labelled(folds=(1, 0)))
-    with pytest.raises(ValueError, match="must share table and folds"):
+    with pytest.raises(ValueError, match="must share rows, labels and folds"):
         group_teachers([*runs, other])
     with pytest.raises(ValueError, match=r"lacks \['z'\]"):
         group_teachers([*runs, make_run(tmp_path / "w", None, seed=1, classes=["x", "y", "w"])])
@@ -364,7 +364,7 @@ def test_students_of_both_backends_are_judged_on_their_teachers_rows(students):
         np.testing.assert_array_equal(own[["one", "zero"]], np.eye(2)[top.to_numpy().argmax(1)])
     assert f"pseudo.csv: {len(made)} rows with hard labels" in printed and "held-out rows as confident" in printed
     done = conftest.kcomp("ensemble", "runs", cwd=folder)
-    assert "out of fold, 80 rows" in done.stdout and "mean of 4" in done.stdout
+    assert "Scores on 80 held-out rows" in done.stdout and "mean of 4" in done.stdout
     done = conftest.kcomp("ensemble", "runs", "--group-by", "value,backend", cwd=folder)
     assert done.stdout.count("pseudo=; pseudo=pseudo.csv") == 2 and done.stdout.count(" jax,torch ") == 2
 
@@ -382,4 +382,4 @@ def test_other_labels_are_another_experiment_and_other_folds_a_leak(students, tm
     done = conftest.kcomp(*train, "--from", teacher.folder, cwd=folder, check=False)
     assert done.returncode == 1 and "was trained on rows that fold 0 holds out" in done.stderr
     done = conftest.kcomp("pseudo", teacher.folder, "--test", "test.csv", "-o", "b.csv", cwd=folder, check=False)
-    assert done.returncode == 1 and "no run held out [0]" in done.stderr and not (folder / "b.csv").exists()
+    assert done.returncode == 1 and "no run held out the folds [0]" in done.stderr and not (folder / "b.csv").exists()

@@ -206,12 +206,12 @@ class Display(keras.callbacks.Callback):
         self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, monitor: str | None) -> None:
-        """Print what an epoch brought."""
+        """Print a finished epoch: the loss on training rows, and the scores on held-out rows."""
         self.score = f"{monitor or 'log_loss'} {row[monitor or 'log_loss']:.3f} "
-        found = "  ".join(f"{name} {row[name]:.4f}" for name in scores.NAMES)
+        held_out = "  ".join(f"{name} {row[name]:.4f}" for name in scores.NAMES)
         self.bar.console.print(
-            f"epoch {row['epoch']:>3}/{epochs}  {row['stage']:<14} rate {row['rate']:.1e}  loss {row['loss']:.4f}  "
-            f"{found}  {row['images_per_second']:.0f} images/s",
+            f"epoch {row['epoch']:>3}/{epochs}  {row['stage']:<14} rate {row['rate']:.1e}  "
+            f"training: loss {row['loss']:.4f}  held out: {held_out}  {row['images_per_second']:.0f} images/s",
             highlight=False,
             soft_wrap=True,
         )

@@ -27,6 +27,7 @@ from kcomp.training.frozen.cut import cut
 from kcomp.training.frozen.forward import Prepare, as_it_is, step_of
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
+from kcomp.training.opening import print_opening
 from kcomp.training.origin import Origin, check_unseen, start_from
 from kcomp.training.session import Session
 from kcomp.views import with_plain
@@ -60,6 +61,7 @@ def train(
         session = prepare(loaded, run, table, seed=seed, fold=fold, console=console)
         take_over(session, kept, origin)
         start(run, loaded, kept, session.progress.epochs)
+        print_opening(session, table, kept)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
             console,
