@@ -15,6 +15,7 @@ from typing import Any
 from kcomp.averaging import EMA, SWA, Snapshots
 from kcomp.metrics import scores
 from kcomp.system.code_version import code_version
+from kcomp.system.shipped import find_recipe, hint_for
 from kcomp.values import check_type, known, value_types, values_as_json, values_from_json
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
@@ -205,9 +206,9 @@ _beside: set[str] = set()  # names of modules that recipes imported from their o
 
 def load(path: str | Path) -> Loaded:
     """Run a recipe file and return its `recipe`. Keras must not have been imported before the backend is chosen."""
-    path = Path(path)
+    path = find_recipe(Path(path))
     if not path.is_file():
-        raise FileNotFoundError(f"no recipe at {path}; name a Python file that defines `recipe`")
+        raise FileNotFoundError(f"no recipe at {path}; name a Python file that defines `recipe`; {hint_for(path)}")
     for name in sys.modules.keys() & _beside:  # an earlier recipe's helpers may bear the same names
         del sys.modules[name]
     before = set(sys.modules)

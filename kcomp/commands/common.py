@@ -9,6 +9,7 @@ import click
 
 from kcomp.system.backends import choose_backend, prepare_backend
 from kcomp.system.errors import UsageError
+from kcomp.system.shipped import find_recipe
 
 backend_option = click.option(
     "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else what is installed."
@@ -56,3 +57,12 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
             f"{len(unfinished)} runs are not complete, first {unfinished[0]}; train them to their end first"
         )
     return found
+
+
+class RecipePath(click.ParamType):
+    """A recipe's path, or the name of a recipe that comes with kcomp."""
+
+    name = "path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return find_recipe(Path(value))

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from kcomp.commands.common import check_output, output_option
+from kcomp.commands.common import RecipePath, check_output, output_option
 from kcomp.system.backends import choose_backend, require_packages
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RecipePath())
 @click.option("--backends", default="jax,torch", show_default=True, help="Two backends, or one twice: jax,jax.")
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds, separated by commas.")
 @click.option("--fold", "folds", default="0", show_default=True, help="Folds, separated by commas.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kcomp.commands.common import check_output, output_option
+from kcomp.commands.common import RecipePath, check_output, output_option
 from kcomp.system.backends import choose_backend, require_packages
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
@@ -19,7 +19,7 @@ JOBS = "Runs side by side; default: one a GPU, or what cores and memory allow."
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RecipePath())
 @click.option("--backends", envvar="KERAS_BACKEND", help=BACKENDS)
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")

@@ -8,8 +8,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from kcomp.commands.common import backend_option, output_option, use_backend
+from kcomp.commands.common import RecipePath, backend_option, output_option, use_backend
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
+from kcomp.system.shipped import shipped_recipes
 
 FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
 
@@ -20,7 +21,7 @@ class TrainCommand(click.Command):
     """`kcomp train RECIPE --help` also lists the recipe's own values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        recipe = next((argument for argument in args if argument.endswith(".py")), None)
+        recipe = next((name for name in args if name.endswith(".py") or name in shipped_recipes()), None)
         if recipe and {"-h", "--help"} & set(args):
             click.echo(self.get_help(ctx) + "\n")
             named = args[args.index("--backend") + 1 :][:1] if "--backend" in args else []
@@ -44,7 +45,7 @@ def print_values(path: str, backend: str | None) -> None:
 
 
 @click.command(cls=TrainCommand)
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RecipePath())
 @backend_option
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")

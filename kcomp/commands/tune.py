@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcomp.commands.common import backend_option, use_backend
+from kcomp.commands.common import RecipePath, backend_option, use_backend
 from kcomp.ensemble import METRICS
 from kcomp.system.backends import require_packages
 from kcomp.system.errors import UsageError, readable_errors
@@ -22,7 +22,7 @@ BEST = "Train nothing; print the run folders of the K best trials, for kcomp ens
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=RecipePath())
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trials in all.")
 @backend_option
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
