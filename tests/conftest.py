@@ -1,11 +1,16 @@
-"""What tests share: both backends run in processes of their own, for a process cannot change its backend."""
+"""What tests share. A process cannot change its backend, so code and command lines run in other processes: forks of
+one long-lived process a backend (fork_server.py), or with `fresh=True` a process started for them."""
 
+import contextlib
+import functools
 import importlib.util
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -38,42 +43,128 @@ def environment(backend):
     return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
 
 
-def in_backend(backend, code, *arguments, cache=None):
-    """Run code in a process of that backend and return what it passed to `give`, through JSON; `cache` is another
-    cache folder than the user's."""
-    head = "import json, sys\ndef give(**found): print('GIVEN' + json.dumps(found))\n"
-    command = [sys.executable, "-c", head + textwrap.dedent(code), *map(str, arguments)]
+class ForkServer:
+    """The long-lived process of a backend, or of "" for one without Keras; each call runs in a fork of it."""
+
+    # Variables that a fork takes over. Any other change needs a new process: libraries read variables on import.
+    CHANGEABLE = {"KCOMP_CACHE", "KERAS_BACKEND", "PAUSE", "KILL_IN"}
+
+    def __init__(self, backend):
+        self.environment = environment(backend)
+        command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), backend]
+        self.process = subprocess.Popen(
+            command, env=self.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    @classmethod
+    @functools.cache
+    def of(cls, backend):
+        return cls(backend)
+
+    def accepts(self, env):
+        """Whether a process with this environment may be a fork."""
+        changed = {name for name in env.keys() | self.environment.keys() if env.get(name) != self.environment.get(name)}
+        return all(name in self.CHANGEABLE or name.startswith("PYTEST_") for name in changed)
+
+    def start(self, arguments, *, code, cwd, env, outputs):
+        """Start a fork and return its process id; `outputs` are the files of its standard output and error."""
+        request = {
+            "code": code,
+            "arguments": [str(argument) for argument in arguments],
+            "cwd": str(cwd),
+            "environment": env,
+            "outputs": [str(output) for output in outputs],
+        }
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.stop()
+            raise RuntimeError("the fork server ended") from None
+        return self.answer()
+
+    def run(self, arguments, *, code, cwd, env, seconds=600):
+        """Run code, or the command line where `code` is None; returns the finished process with its output as text."""
+        with tempfile.TemporaryDirectory() as folder:
+            outputs = [Path(folder, name) for name in ("stdout", "stderr")]
+            for path in outputs:
+                path.touch()
+            process = self.start(arguments, code=code, cwd=cwd, env=env, outputs=outputs)
+            if not select.select([self.process.stdout], [], [], seconds)[0]:
+                os.kill(process, signal.SIGKILL)
+                self.answer()
+                raise RuntimeError(f"not finished after {seconds} s:\n" + outputs[1].read_text()[-3000:])
+            texts = [path.read_text(errors="replace") for path in outputs]
+            return subprocess.CompletedProcess(arguments, self.answer(), *texts)
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.stop()
+            raise RuntimeError("the fork server ended")
+        return int(line)
+
+    def stop(self):
+        """End the process; the next call starts another."""
+        self.process.kill()
+        self.process.wait()
+        ForkServer.of.cache_clear()
+
+
+def run_process(backend, arguments, *, code=None, cwd=None, env, fresh=False):
+    """Run code or the command line in a fork where its environment allows it, else in a process started for it."""
+    if sys.platform == "linux" and not fresh:
+        server = ForkServer.of(backend)
+        if server.accepts(env):
+            return server.run(arguments, code=code, cwd=cwd or Path.cwd(), env=env)
+    command = ["-m", "kcomp.cli"] if code is None else ["-c", code]
+    command = [sys.executable, *command, *map(str, arguments)]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def in_backend(backend, code, *arguments, cache=None, fresh=False):
+    """Run code with that backend and return what it passes to `give`, through JSON.
+
+    cache: a cache folder instead of the user's.
+    fresh: start a process for it; needed where the code changes what is read or hidden when libraries are imported.
+    """
+    head = "import json, sys\ndef give(**values): print('GIVEN' + json.dumps(values))\n"
     env = environment(backend)
     if cache is not None:
         env["KCOMP_CACHE"] = str(cache)
         env.pop("JAX_COMPILATION_CACHE_DIR", None)  # one that this process or its user has would win over the folder's
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = run_process(backend, arguments, code=head + textwrap.dedent(code), env=env, fresh=fresh)
     if done.returncode:
-        raise RuntimeError(done.stderr[-3000:])
+        raise RuntimeError(f"exit code {done.returncode}: {done.stderr[-3000:]}")
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("GIVEN"))[5:])
 
 
-def kcomp(*arguments, backend=None, cwd, check=True):
+def kcomp(*arguments, backend=None, cwd, check=True, fresh=False):
     """Run the command line in `cwd`; returns the finished process with its output as text."""
     env = environment(backend or "")
     if backend is None:
         del env["KERAS_BACKEND"]
-    command = [sys.executable, "-m", "kcomp.cli", *map(str, arguments)]
-    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    done = run_process(imported_backend(arguments, backend), arguments, cwd=cwd, env=env, fresh=fresh)
     if check and done.returncode:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return done
 
 
+def imported_backend(arguments, backend):
+    """The backend that a command imports in its own process, else "": its flag wins over the environment."""
+    arguments = [str(argument) for argument in arguments]
+    if arguments and arguments[0] not in ("train", "predict", "soup"):
+        return ""
+    with contextlib.suppress(ValueError, IndexError):
+        backend = arguments[arguments.index("--backend") + 1]
+    return backend if backend in ("jax", "torch") else ""
+
+
 def commands(backend, calls):
-    """Command lines, one after the other in one process of that backend: exit code, output and errors of each."""
-    code = """
-from click.testing import CliRunner
-from kcomp.cli import main
-done = [CliRunner().invoke(main, arguments) for arguments in json.loads(sys.argv[1])]
-give(done=[[one.exit_code, one.stdout, one.stderr] for one in done])
-"""
-    return in_backend(backend, code, json.dumps([[str(part) for part in call] for call in calls]))["done"]
+    """Command lines, each in a process of that backend: exit code, output and errors of each."""
+    folder = Path.cwd()
+    processes = [kcomp(*call, backend=backend, cwd=folder, check=False) for call in calls]
+    return [[process.returncode, process.stdout, process.stderr] for process in processes]
 
 
 def killed_after(epochs, run, arguments, *, backend, cwd):
