@@ -47,13 +47,14 @@ class ForkServer:
     """The long-lived process of a backend, or of "" for one without Keras; each call runs in a fork of it."""
 
     # Variables that a fork takes over. Any other change needs a new process: libraries read variables on import.
-    CHANGEABLE = {"KCOMP_CACHE", "KERAS_BACKEND", "PAUSE", "KILL_IN"}
+    CHANGEABLE = frozenset({"KCOMP_CACHE", "KERAS_BACKEND", "PAUSE", "KILL_IN"})
 
     def __init__(self, backend):
         self.environment = environment(backend)
         command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), backend]
+        # unbuffered: `select` sees no answer that a buffer has taken
         self.process = subprocess.Popen(
-            command, env=self.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, env=self.environment, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     @classmethod
@@ -76,8 +77,9 @@ class ForkServer:
             "outputs": [str(output) for output in outputs],
         }
         try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
+            rest = json.dumps(request).encode() + b"\n"
+            while rest:
+                rest = rest[self.process.stdin.write(rest) :]
         except BrokenPipeError:
             self.stop()
             raise RuntimeError("the fork server ended") from None
@@ -90,12 +92,15 @@ class ForkServer:
             for path in outputs:
                 path.touch()
             process = self.start(arguments, code=code, cwd=cwd, env=env, outputs=outputs)
-            if not select.select([self.process.stdout], [], [], seconds)[0]:
+            if not self.has_answer(seconds):
                 os.kill(process, signal.SIGKILL)
                 self.answer()
                 raise RuntimeError(f"not finished after {seconds} s:\n" + outputs[1].read_text()[-3000:])
             texts = [path.read_text(errors="replace") for path in outputs]
             return subprocess.CompletedProcess(arguments, self.answer(), *texts)
+
+    def has_answer(self, seconds=0.0):
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
     def answer(self):
         line = self.process.stdout.readline()
@@ -169,18 +174,17 @@ def commands(backend, calls):
 
 def killed_after(epochs, run, arguments, *, backend, cwd):
     """Run the command line, kill -9 it once the run folder has the state of that many epochs or more."""
-    command = [sys.executable, "-m", "kcomp.cli", *map(str, arguments)]
-    state, log = run / "state" / "epoch.npz", run / "log.csv"
+    server, state, log = ForkServer.of(backend), run / "state" / "epoch.npz", run / "log.csv"
+    process = server.start(arguments, code=None, cwd=cwd, env=environment(backend), outputs=[os.devnull, "/dev/stderr"])
 
-    def reached():
+    def is_reached():
         written = log.exists() and state.exists() and state.stat().st_mtime >= log.stat().st_mtime
         return written and len(log.read_text().splitlines()) > epochs
 
-    process = subprocess.Popen(command, env=environment(backend), cwd=cwd, stdout=subprocess.DEVNULL)
     deadline = time.time() + 200
-    while not reached():
-        assert process.poll() is None and time.time() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    while not is_reached():
+        assert not server.has_answer() and time.time() < deadline
+        time.sleep(0.02)
+    os.kill(process, signal.SIGKILL)
+    assert server.answer() == -signal.SIGKILL
     assert not (run / "result.json").exists()

@@ -89,7 +89,7 @@ def run(request):
             print(error.code, file=sys.stderr)
             return 1
         return error.code or 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
         return 1
     return 0
@@ -105,7 +105,7 @@ def run_fork(backend, request):
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
     finally:
         os._exit(code)

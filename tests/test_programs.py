@@ -63,7 +63,7 @@ FORBIDDEN = """
 
 
 def started(code, cache, *arguments):
-    return in_backend("jax", code, *arguments, cache=cache)
+    return in_backend("jax", code, *arguments, cache=cache, fresh=True)  # caches are chosen on import
 
 
 TRAINED_AND_ASKED = (

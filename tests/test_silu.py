@@ -183,6 +183,7 @@ def test_without_numba_pytorch_does_it():
     outputs = step()
     give(loops=loops_torch.loops() is None, finite=all(bool(np.isfinite(one).all()) for one in outputs))
 """,
+        fresh=True,
     )
     assert found == {"loops": True, "finite": True}
 
@@ -198,6 +199,7 @@ def test_small_tensors_import_nothing():
     silu_torch.silu(torch.randn(1 << 9, 1 << 9).T)
     give(imported="numba" in sys.modules)
 """,
+        fresh=True,
     )
     assert not found["imported"]
 

@@ -186,7 +186,7 @@ def built():
 def outcome():
     """What READ gives, or the error it ends with; reading knows nothing of backends, so one will do."""
     try:
-        return in_backend(FIRST_BACKEND, HIDE + READ, built().name)
+        return in_backend(FIRST_BACKEND, HIDE + READ, built().name, fresh=True)
     except RuntimeError as error:
         return error
 
@@ -263,7 +263,7 @@ def test_errors_are_one_line_and_say_what_is_allowed(case, parts):
 
 @needs_tfds
 def test_files_that_only_tensorflow_reads_are_named():
-    message = in_backend(FIRST_BACKEND, HIDE + TFRECORD, built().name)["message"]
+    message = in_backend(FIRST_BACKEND, HIDE + TFRECORD, built().name, fresh=True)["message"]
     assert "are tfrecord, which only TensorFlow reads" in message
     assert "\n" not in message
 
