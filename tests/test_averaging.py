@@ -190,7 +190,7 @@ give(cyclic=rates(cyclic), again=rates(again), constant=rates(schedules.Tail(sch
     share = [((i - 1) % 3 + 1) / 3 for i in range(1, 9)]
     falling = [0.4 * (1 + np.cos(np.pi * t / 4)) for t in range(4)]
     np.testing.assert_allclose(found["cyclic"], [*falling, *[(1 - s) * 0.3 + s * 0.1 for s in share]], rtol=1e-5)
-    assert found["again"] == found["cyclic"] and "give both low and every" in found["message"]
+    assert found["again"] == found["cyclic"] and "set both low and every" in found["message"]
     np.testing.assert_allclose(found["constant"], [0.8] * 4 + [0.3] * 8, rtol=1e-6)
 
 

@@ -50,6 +50,7 @@ def test_ctrl_c_is_one_line(training, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=conftest.heed_ctrl_c,
     )
     children, deadline = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.time() + 60
     while not (list(tmp_path.rglob("*.log")) if training else children.read_text()):
