@@ -4,14 +4,8 @@ A layer has two methods. `draw` takes a NumPy generator and returns a plan: smal
 `call` applies a plan to a batch. It has neither weights nor randomness, so both backends compute the same images. In
 training, kcomp draws the plans and passes them with the images. In a notebook, call a layer with a seed:
 `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
-
-The plan of MixUp, CutMix and Switch has four arrays. `partner` int32 (N,) is the row that each sample is mixed with.
-`blend` float32 (N,) is the share of its own pixels outside of the box. `box` int32 (N, 4) is the part pasted from the
-partner: top, bottom, left, right, with exclusive ends. `weight` float32 (N,) is the share of its own label. A blend
-and a weight of 1 with an empty box leave a sample unchanged.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,9 +13,7 @@ import numpy as np
 from keras import ops
 
 from kcomp.data.draws import Purpose, generator
-
-Plan = dict[str, np.ndarray]
-Shape = Sequence[int]
+from kcomp.data.plans import ErasePlan, MixPlan, Shape, active, area, beta, boxes_around, partners, plan_of
 
 __all__ = ["CutMix", "MixUp", "RandomErasing", "Switch"]
 
@@ -52,13 +44,13 @@ class MixUp(keras.layers.Layer):
         super().__init__(dtype="float32")  # pixels and labels keep their precision under any policy
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
-    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
+    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
         """Return the plan for a batch of `shape` (count, height, width)."""
         mixed = active(draws, shape[0], probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         weight = np.where(mixed, beta(draws, self.alpha, shape[0]), 1.0).astype(np.float32)
         return plan_of(partners(draws, shape[0]), blend=weight, weight=weight)
 
-    def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
+    def call(self, batch: dict[str, Any], plan: MixPlan | None = None, seed: int | None = None) -> dict[str, Any]:
         return mix(batch, plan_for(self, batch, plan, seed))
 
 
@@ -89,7 +81,7 @@ class CutMix(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
-    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
+    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
         """Return the plan for a batch of `shape` (count, height, width)."""
         count, height, width = shape
         mixed = active(draws, count, probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
@@ -99,7 +91,7 @@ class CutMix(keras.layers.Layer):
         weight = (1.0 - area(box) / (height * width)).astype(np.float32)
         return plan_of(partners(draws, count), box=box, weight=weight)
 
-    def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
+    def call(self, batch: dict[str, Any], plan: MixPlan | None = None, seed: int | None = None) -> dict[str, Any]:
         return mix(batch, plan_for(self, batch, plan, seed))
 
 
@@ -128,16 +120,18 @@ class Switch(keras.layers.Layer):
         self.first_layer, self.second_layer, self.first = first_layer, second_layer, check_share(first)
         self.built = True  # only the plans of the two layers are used, so they need no build
 
-    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
+    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
         """Return the plan for a batch of `shape` (count, height, width)."""
         use_first = draws.random(shape[0]) < self.first
         first, second = self.first_layer.draw(draws, shape, epoch), self.second_layer.draw(draws, shape, epoch)
-        return {
-            name: np.where(use_first if values.ndim == 1 else use_first[:, None], values, second[name])
-            for name, values in first.items()
-        }
+        return MixPlan(
+            np.where(use_first, first.partner, second.partner),
+            np.where(use_first, first.blend, second.blend),
+            np.where(use_first[:, None], first.box, second.box),
+            np.where(use_first, first.weight, second.weight),
+        )
 
-    def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
+    def call(self, batch: dict[str, Any], plan: MixPlan | None = None, seed: int | None = None) -> dict[str, Any]:
         return mix(batch, plan_for(self, batch, plan, seed))
 
 
@@ -180,7 +174,7 @@ class RandomErasing(keras.layers.Layer):
             raise ValueError(f"need 0 < share[0] <= share[1] < 1 and 0 < aspect <= 1; received {share} and {aspect}")
         self.probability, self.share, self.aspect, self.fill = check_share(probability), share, aspect, fill
 
-    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> Plan:
+    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> ErasePlan:
         """Return the plan for a batch of `shape` (count, height, width): `box` (N, 4) and `colour` (N, 3)."""
         count, height, width = shape
         pending = draws.random(count) < self.probability
@@ -195,24 +189,24 @@ class RandomErasing(keras.layers.Layer):
             box[fits] = np.stack([top, top + tall, left, left + wide], 1)[fits]
             pending &= ~fits
         colour = draws.uniform(0, 255, (count, 3)) if self.fill is None else np.broadcast_to(self.fill, (count, 3))
-        return {"box": box, "colour": colour.astype(np.float32)}
+        return ErasePlan(box, colour.astype(np.float32))
 
-    def call(self, batch: dict[str, Any], plan: Plan | None = None, seed: int | None = None) -> dict[str, Any]:
+    def call(self, batch: dict[str, Any], plan: ErasePlan | None = None, seed: int | None = None) -> dict[str, Any]:
         plan = plan_for(self, batch, plan, seed)
-        inside = inside_box(plan["box"], batch["images"].shape)
-        images = ops.where(inside, ops.cast(plan["colour"], batch["images"].dtype)[:, None, None, :], batch["images"])
+        inside = inside_box(plan.box, batch["images"].shape)
+        images = ops.where(inside, ops.cast(plan.colour, batch["images"].dtype)[:, None, None, :], batch["images"])
         return {**batch, "images": images}
 
 
-def mix(batch: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
     """Apply a plan to `images` (N, H, W, C) and `labels` (N, classes)."""
     images, labels = batch["images"], batch["labels"]
     check_soft(labels)
-    partner = ops.cast(plan["partner"], "int32")
+    partner = ops.cast(plan.partner, "int32")
     others = ops.take(images, partner, axis=0)
-    blend = ops.cast(plan["blend"], images.dtype)[:, None, None, None]
-    images = ops.where(inside_box(plan["box"], images.shape), others, images * blend + others * (1 - blend))
-    weight = ops.cast(plan["weight"], labels.dtype)[:, None]
+    blend = ops.cast(plan.blend, images.dtype)[:, None, None, None]
+    images = ops.where(inside_box(plan.box, images.shape), others, images * blend + others * (1 - blend))
+    weight = ops.cast(plan.weight, labels.dtype)[:, None]
     return {**batch, "images": images, "labels": labels * weight + ops.take(labels, partner, axis=0) * (1 - weight)}
 
 
@@ -225,52 +219,13 @@ def inside_box(box: Any, shape: Shape) -> Any:
     return ops.logical_and(within, ops.logical_and(columns >= left, columns < right))
 
 
-def plan_for(layer: Any, batch: dict[str, Any], plan: Plan | None, seed: int | None) -> Plan:
+def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> Any:
     """Return `plan`, or one drawn from `seed`; ValueError if both are None."""
     if plan is not None:
         return plan
     if seed is None:
         raise ValueError(f"{type(layer).__name__} needs a plan or a seed; call it as layer(batch, seed=1)")
     return layer.draw(generator(seed, Purpose.MIX), tuple(batch["images"].shape[:3]))
-
-
-def active(
-    draws: np.random.Generator, count: int, probability: float, stop_epoch: int | None, epoch: int
-) -> np.ndarray:
-    """Draw which samples are mixed, bool (N,)."""
-    return (draws.random(count) < probability) & (stop_epoch is None or epoch < stop_epoch)
-
-
-def partners(draws: np.random.Generator, count: int) -> np.ndarray:
-    """Draw a permutation: each sample is a partner once, possibly its own."""
-    return draws.permutation(count).astype(np.int32)
-
-
-def plan_of(
-    partner: np.ndarray, *, weight: np.ndarray, blend: np.ndarray | None = None, box: np.ndarray | None = None
-) -> Plan:
-    count = len(partner)
-    return {
-        "partner": partner,
-        "blend": np.ones(count, np.float32) if blend is None else blend,
-        "box": np.zeros((count, 4), np.int32) if box is None else box,
-        "weight": weight,
-    }
-
-
-def boxes_around(draws: np.random.Generator, shape: Shape, tall: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Draw boxes of these sizes around uniform centres, clipped at the border, int32 (N, 4)."""
-    count, height, width = shape
-    row, column = draws.integers(0, height, count), draws.integers(0, width, count)
-    top, left = row - tall // 2, column - wide // 2
-    edges = [top, top + tall, left, left + wide]
-    return np.stack(
-        [np.clip(edge, 0, size) for edge, size in zip(edges, (height, height, width, width), strict=True)], 1
-    ).astype(np.int32)
-
-
-def area(box: np.ndarray) -> np.ndarray:
-    return (box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])
 
 
 def check_soft(labels: Any) -> None:
@@ -292,8 +247,3 @@ def check_beta(alpha: float) -> float:
     if not isinstance(alpha, int | float) or not alpha >= 0:
         raise ValueError(f"alpha must be above 0, or 0 to turn mixing off; received {alpha}")
     return alpha
-
-
-def beta(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
-    """Draw `count` numbers from Beta(alpha, alpha); ones, which mix nothing, if alpha is 0."""
-    return draws.beta(alpha, alpha, count) if alpha else np.ones(count)

@@ -40,16 +40,16 @@ def rng():
 def test_mixup_weights_are_beta(augment, alpha):
     plan = augment.MixUp(alpha).draw(rng(), (20_000, 8, 8))
     grid = np.linspace(0.02, 0.98, 25)  # float32 rounds what is nearest to 1
-    below = (plan["weight"][:, None] < grid).mean(0)
+    below = (plan.weight[:, None] < grid).mean(0)
     np.testing.assert_allclose(below, stats.beta(alpha, alpha).cdf(grid), atol=0.012)
-    np.testing.assert_array_equal(plan["weight"], plan["blend"])
-    assert sorted(plan["partner"]) == list(range(20_000))
+    np.testing.assert_array_equal(plan.weight, plan.blend)
+    assert sorted(plan.partner) == list(range(20_000))
 
 
 def test_cutmix_with_alpha_1_cuts_uniform_shares(augment):
     """Boxes that the border does not clip have a share 1 - w with w uniform."""
     plan = augment.CutMix(1.0).draw(rng(), (40_000, 400, 400))
-    top, bottom, left, right = plan["box"].T
+    top, bottom, left, right = plan.box.T
     inside = (top > 0) & (left > 0) & (bottom < 400) & (right < 400)
     share = ((bottom - top) * (right - left))[inside] / 160_000
     small = share[share < 0.04]  # small boxes are clipped least, and uniform shares are uniform there too
@@ -61,7 +61,7 @@ def test_cutmix_with_alpha_1_cuts_uniform_shares(augment):
 
 def test_cutmix_weight_is_the_area_that_stays(augment):
     plan = augment.CutMix(1.0).draw(rng(), (500, 23, 41))
-    for (top, bottom, left, right), weight in zip(plan["box"], plan["weight"], strict=True):
+    for (top, bottom, left, right), weight in zip(plan.box, plan.weight, strict=True):
         mask = np.zeros((23, 41))
         mask[top:bottom, left:right] = 1
         assert weight == pytest.approx(1 - mask.mean(), abs=1e-6)
@@ -70,23 +70,23 @@ def test_cutmix_weight_is_the_area_that_stays(augment):
 
 def test_probability_and_switch_are_true(augment):
     count = 20_000
-    mixed = augment.MixUp(1.0, probability=0.3).draw(rng(), (count, 8, 8))["weight"] < 1
+    mixed = augment.MixUp(1.0, probability=0.3).draw(rng(), (count, 8, 8)).weight < 1
     assert mixed.mean() == pytest.approx(0.3, abs=0.01)
     plan = augment.Switch(augment.MixUp(1.0), augment.CutMix(1.0), first=0.7).draw(rng(), (count, 64, 64))
-    assert (plan["blend"] < 1).mean() == pytest.approx(0.7, abs=0.01)
-    assert not ((plan["blend"] < 1) & (plan["box"].any(1))).any()  # one or the other, never both
+    assert (plan.blend < 1).mean() == pytest.approx(0.7, abs=0.01)
+    assert not ((plan.blend < 1) & (plan.box.any(1))).any()  # one or the other, never both
 
 
 @pytest.mark.parametrize("kind", ["MixUp", "CutMix"])
 def test_stop_epoch(augment, kind):
     layer = getattr(augment, kind)(1.0, stop_epoch=3)
-    assert (layer.draw(rng(), (50, 8, 8), 2)["weight"] < 1).any()
-    assert (layer.draw(rng(), (50, 8, 8), 3)["weight"] == 1).all()
+    assert (layer.draw(rng(), (50, 8, 8), 2).weight < 1).any()
+    assert (layer.draw(rng(), (50, 8, 8), 3).weight == 1).all()
 
 
 def test_erasing_has_a_true_probability_share_and_aspect(augment):
     plan = augment.RandomErasing(0.4, share=(0.02, 0.3), aspect=0.5).draw(rng(), (20_000, 200, 300))
-    top, bottom, left, right = plan["box"].T
+    top, bottom, left, right = plan.box.T
     erased = bottom > top
     assert erased.mean() == pytest.approx(0.4, abs=0.012)
     share = ((bottom - top) * (right - left) / 60_000)[erased]
@@ -99,11 +99,7 @@ def test_erasing_has_a_true_probability_share_and_aspect(augment):
 def test_alpha_0_turns_mixing_off(augment):
     for kind in (augment.MixUp, augment.CutMix):
         plan = kind(0).draw(rng(), (50, 8, 8))
-        assert (
-            (plan["weight"] == 1).all()
-            and (plan["blend"] == 1).all()
-            and (plan["box"][:, 0] == plan["box"][:, 1]).all()
-        )
+        assert (plan.weight == 1).all() and (plan.blend == 1).all() and (plan.box[:, 0] == plan.box[:, 1]).all()
 
 
 def test_wrong_settings(augment):
@@ -124,8 +120,8 @@ def test_mixing_by_hand(backend):
         from kcomp import augment
         images = np.stack([np.full((2, 3, 1), value, "float32") for value in (100, 200)])
         batch = {"images": images, "labels": np.eye(2, dtype="float32")}
-        plan = {"partner": np.array([1, 0], "int32"), "blend": np.array([0.25, 1], "float32"),
-                "box": np.array([[0, 0, 0, 0], [1, 2, 0, 2]], "int32"), "weight": np.array([0.25, 2 / 3], "float32")}
+        plan = augment.MixPlan(np.array([1, 0], "int32"), np.array([0.25, 1], "float32"),
+                               np.array([[0, 0, 0, 0], [1, 2, 0, 2]], "int32"), np.array([0.25, 2 / 3], "float32"))
         mixed = augment.MixUp(1.0)(batch, plan=plan)
         give(images=keras.ops.convert_to_numpy(mixed["images"])[..., 0].tolist(),
              labels=keras.ops.convert_to_numpy(mixed["labels"]).tolist())
@@ -226,7 +222,7 @@ def test_the_same_plan_gives_what_timm_gives(augment, kind, monkeypatch):
     box = np.array([b[:4] for b in boxes], np.int32) if boxes else np.zeros((6, 4), np.int32)
     weight = np.array([b[4] for b in boxes], np.float32) if boxes else weights.astype(np.float32)
     blend = np.ones(6, np.float32) if boxes else weight
-    plan = {"partner": np.arange(6)[::-1].astype(np.int32), "blend": blend, "box": box, "weight": weight}
+    plan = augment.MixPlan(np.arange(6)[::-1].astype(np.int32), blend, box, weight)
     mixed = augment.MixUp(1.0)({"images": images, "labels": np.eye(4, dtype=np.float32)[truth]}, plan=plan)
     np.testing.assert_allclose(theirs.numpy().transpose(0, 2, 3, 1), as_numpy(mixed["images"]), rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(labels.numpy(), as_numpy(mixed["labels"]), rtol=1e-5, atol=1e-6)

@@ -82,8 +82,8 @@ batch = batches(mixing)[0]
 with patched(True):
     model, prepare = step_of(made, mixing)
     one, two = prepare(batch), prepare(batch)
-    mixed = mixing[0]({k: batch[k] for k in ("images", "labels")}, plan={k[2:]: v for k, v in batch.items() if k[:2] == "0."})
-    mixed = mixing[1](mixed, plan={k[2:]: v for k, v in batch.items() if k[:2] == "1."})
+    mixed = mixing[0]({k: batch[k] for k in ("images", "labels")}, plan=batch["plans"][0])
+    mixed = mixing[1](mixed, plan=batch["plans"][1])
 wanted = array(frozen(mixed["images"], training=False))
 with patched(True):
     made.get_layer("norm").gamma.assign(np.full(8, 3.0))

@@ -20,6 +20,10 @@ class Inner(keras.Model):
     def call(self, x):
         return self.dense(x)
 
+class OwnSoftmax(layers.Layer):
+    def call(self, x):
+        return keras.ops.softmax(x)
+
 class Own(layers.Dense):
     pass
 
@@ -38,6 +42,9 @@ networks = {
     "inner model": functional(inner("softmax")),
     "sequential": keras.Sequential([keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]),
     "subclassed": functional(Inner("softmax")),
+    "subclassed layer": functional(OwnSoftmax()),
+    "cast": functional(lambda x: keras.ops.cast(layers.Dense(3, activation="softmax")(x), "float32")),
+    "lambda": functional(layers.Dense(3, activation=lambda y: keras.ops.softmax(y))),
 }
 logits = {
     "dense": functional(layers.Dense(3)),

@@ -188,7 +188,7 @@ with patched(True):
         estimate(network, [first, second], batches, epoch=2, layers=batches.layers)
 expected = []
 for batch in batches.epochs(2, 1):
-    plan = {name[2:]: value for name, value in batch.items() if name.startswith("0.")}
+    [plan] = batch["plans"]
     mixed = batches.layers[0]({"images": batch["images"], "labels": batch["labels"]}, plan=plan)["images"]
     x = keras.ops.convert_to_numpy(mixed).astype(np.float64) / 50
     axes, found = (0, 1, 2), []

@@ -70,8 +70,7 @@ class Counted(Mixed):
         return super().call(inputs, training)
 Mixed = Counted
 mixing = [augment.MixUp(0.5), augment.CutMix(1.0)]
-plans = {f"{number}.{name}": np.asarray(value) for number, layer in enumerate(mixing)
-         for name, value in layer.draw(np.random.default_rng(number), (2, 2, 2)).items()}
+plans = {"plans": tuple(layer.draw(np.random.default_rng(number), (2, 2, 2)) for number, layer in enumerate(mixing))}
 history = step(keras.optimizers.SGD(0.1), epochs=3, batch=2, trainer_layers=mixing, extra=plans).history
 give(calls=trainers[0].calls, logs=sorted(history), jax=keras.backend.backend() == "jax")
 """,
@@ -133,8 +132,8 @@ def test_mixing_in_the_step_gives_the_loss_of_the_mixed_batch(backend):
         backend,
         SMALL
         + """
-plan = {"0.partner": np.array([1, 1, 2, 3], "int32"), "0.blend": np.array([0, 1, 1, 1], "float32"),
-        "0.box": np.zeros((4, 4), "int32"), "0.weight": np.array([0.71257, 1, 1, 1], "float32")}
+plan = {"plans": (augment.MixPlan(np.array([1, 1, 2, 3], "int32"), np.array([0, 1, 1, 1], "float32"),
+                                  np.zeros((4, 4), "int32"), np.array([0.71257, 1, 1, 1], "float32")),)}
 network.get_layer("head").set_weights([np.zeros((4, 2)), np.array([0.0, 1.0])])
 losses = []
 for policy in ("float32", "mixed_bfloat16"):

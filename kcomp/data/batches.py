@@ -18,7 +18,7 @@ from kcomp.data.draws import Purpose, generator, item_of
 from kcomp.data.images import Images
 from kcomp.data.tables import Table
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Any]  # arrays by name, and the plans of the layers that draw one
 
 
 class Transform(Protocol):
@@ -137,7 +137,8 @@ class Batches:
         """Return batch number `index` of `epoch`.
 
         The batch has `images` float32 (batch_size, image_size, image_size, 3) in 0..255, `labels` float32
-        (batch_size, classes) if the table is labelled, and the plan of each layer that draws one.
+        (batch_size, classes) if the table is labelled, and `plans`, a tuple with the plan of each layer that draws
+        one.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
@@ -149,14 +150,16 @@ class Batches:
         batch: Batch = {"images": images}
         if self._labels is not None:
             batch["labels"] = self._labels[rows]
+        plans = []
         for number, layer in enumerate(self.layers):
             if hasattr(layer, "draw"):
                 draws = generator(self.seed, Purpose.MIX, epoch, item=(index << 8) + number)
-                plan = layer.draw(draws, images.shape[:3], epoch)
-                batch.update({f"{number}.{name}": values for name, values in plan.items()})
+                plans.append(layer.draw(draws, images.shape[:3], epoch))
             else:
                 draws = generator(self.seed, Purpose.BATCH_LAYER, epoch, item=(index << 8) + number)
                 batch.update(apply_on_host(layer, batch, int(draws.integers(2**31))))
+        if plans:
+            batch["plans"] = tuple(plans)
         return batch
 
     def epochs(self, first: int, count: int = 1) -> Generator[Batch, None, None]:

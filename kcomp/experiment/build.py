@@ -49,6 +49,8 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
             table's classes, or the fold does not exist.
     """
     rows, held_out = split(table, fold)
+    clear_session()  # layer names count up within a process
+    keras.utils.set_random_seed(seed)  # for dropout; everything else is drawn on the host
     network = build_network(recipe, table.classes, seed=seed, load_pretrained=load_pretrained)
     check_output(network, table.classes)
     training = build_batches(recipe, rows, training=True, seed=seed)
@@ -61,12 +63,18 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
 
 
 def build_network(
-    recipe: Recipe, classes: Sequence[str], *, seed: int = 0, load_pretrained: bool = True
+    recipe: Recipe, classes: Sequence[str], *, seed: int = 0, load_pretrained: bool = True, precision: str | None = None
 ) -> keras.Model:
-    """Build the recipe's classifier in its precision, with initial weights that are equal on both backends."""
-    clear_session()  # layer names count up within a process
-    keras.utils.set_random_seed(seed)  # for dropout; everything else is drawn on the host
-    use_precision(recipe.precision)
+    """Build the recipe's classifier, with initial weights that are equal on both backends.
+
+    Args:
+        recipe: The recipe, with its final config.
+        classes: The names of the classes.
+        seed: Seeds the initial weights.
+        load_pretrained: False leaves pretrained weights out, because other weights are loaded next.
+        precision: One of `kcomp.recipe.PRECISIONS`; None takes the recipe's.
+    """
+    use_precision(precision or recipe.precision)
     loading = contextlib.nullcontext() if load_pretrained else pretrained.skipped()
     with drawn_on_host(seed), loading:
         return expect_type(keras.Model, "model", recipe.model(recipe.config, tuple(classes)))

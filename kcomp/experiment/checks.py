@@ -44,18 +44,21 @@ def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
 def probability_layer(network: keras.Model) -> str | None:
     """Return what turns the network's output into probabilities, or None if it returns logits.
 
-    Functional models, Sequential ones and models inside them are read from their layers. The output of a subclassed
-    model is looked at for two random images: logits are hardly ever above 0 with a sum of 1.
+    Functional models, Sequential ones and models inside them are read from their layers. Where the last layer or its
+    activation is not one of Keras's, the output for two random images decides: logits are hardly ever above 0 with a
+    sum of 1.
     """
     tensor = network.outputs[0] if getattr(network, "outputs", None) else None
     operation: Any = getattr(getattr(tensor, "_keras_history", None), "operation", None)
-    while isinstance(operation, PASSES_ON) or is_linear_activation(operation):
+    while isinstance(operation, PASSES_ON) or is_linear_activation(operation) or type(operation).__name__ == "Cast":
         operation = operation.input._keras_history.operation
-    if isinstance(operation, keras.Model):
-        if getattr(operation, "outputs", None):
-            return probability_layer(operation)
-        return f"a subclassed model {operation.name!r} that returns probabilities" if is_normalised(network) else None
+    if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+        return probability_layer(operation)
+    if not type(operation).__module__.startswith("keras."):
+        return f"{operation.name!r}, which returns probabilities" if is_normalised(network) else None
     activation = getattr(getattr(operation, "activation", None), "__name__", "")
+    if activation == "<lambda>" and is_normalised(network):
+        return f"the activation of layer {operation.name!r}"
     if activation in PROBABILITIES:
         return f"the activation {activation} of layer {operation.name!r}"
     kind = type(operation).__name__

@@ -17,7 +17,7 @@ def cache_key_of_step(model: Any) -> str | None:
     weights.
     """
     network = network_key.cache_key_of_network(model.network)
-    mixing = [(number, type(layer)) for number, layer in model.planned]
+    mixing = [type(layer) for layer in model.planned]
     compiled = network_key.read_config(model.get_compile_config) or {}
     optimizer = (compiled.get("optimizer") or {}).get("config", {})
     groups = [network_key.describe_variables(model.network, group) for group in variables_of(model)]
@@ -31,7 +31,7 @@ def cache_key_of_step(model: Any) -> str | None:
         or not optimizer
         or "exclude_layers" in optimizer  # Muon excludes layers by name
         or any(hasattr(model.optimizer, name) for name in ("optimizers", "inner_optimizer"))
-        or not all(kind.__module__ == "kcomp.augment" for _, kind in mixing)  # their plans determine what they do
+        or not all(kind.__module__ == "kcomp.augment" for kind in mixing)  # their plans determine what they do
         or model.averages
     ):
         return None
@@ -46,7 +46,7 @@ def cache_key_of_step(model: Any) -> str | None:
             compiled,
             loss,
             [bool(decays(variable)) for variable in model.trainable_variables],
-            [(number, kind.__qualname__) for number, kind in mixing],
+            [kind.__qualname__ for kind in mixing],
             None if model.class_weights is None else model.class_weights.tolist(),
         ],
         default=network_key.as_list,

@@ -48,9 +48,13 @@ def cached_jit(
         shapes = tree, *((leaf.shape, leaf.dtype) for leaf in leaves)
         if shapes not in of_shapes:
             key = cache_key(state)
-            stored = None if key is None else load_program(function, key, donate, (state, data))
-            of_shapes[shapes] = stored or jit(function, donate)
-        return of_shapes[shapes](state, data)
+
+            def of_leaves(state: Any, leaves: Any) -> Any:  # files of exported programs know plain lists alone
+                return function(state, jax.tree.unflatten(tree, leaves))
+
+            stored = None if key is None else load_program(of_leaves, f"{key} {tree}", donate, (state, leaves))
+            of_shapes[shapes] = stored or jit(of_leaves, donate)
+        return of_shapes[shapes](state, leaves)
 
     return run
 

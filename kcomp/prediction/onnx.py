@@ -41,7 +41,7 @@ def export_run(run: Run, path: Path) -> str:
     RuntimeError, and no file, where ONNX Runtime finds other probabilities in it than Keras.
     """
     keras.config.set_dtype_policy("float32")
-    network = trained_network(run, run.recipe().recipe)
+    network = trained_network(run, run.recipe().recipe, precision="float32")
     model = onnx_model(network)
     describe(model, run)
     content = model.SerializeToString()

@@ -44,9 +44,9 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     return said
 
 
-def trained_network(run: Run, recipe: Recipe) -> keras.Model:
+def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
     """The run's classifier with the weights of its kept epoch."""
-    network = build_network(recipe, run.manifest["classes"], load_pretrained=False)
+    network = build_network(recipe, run.manifest["classes"], load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")
     return network
 

@@ -41,18 +41,18 @@ class Mixed(keras.Model):
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
         self.keeper, self.averages = keeper, list(keeper.compiled) if keeper else []
-        self.planned = planned(layers)
+        self.planned = planned_layers(layers)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         if training and self.keeper is not None:
             self.keeper.in_step()
-        batch = mix_as_planned(self.planned, inputs)
+        batch = apply_plans(self.planned, inputs)
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """As Keras does; and nothing is left to be built, for which `fit` would first trace the whole network."""
         super().compile(*arguments, **options)
-        inside = (part for _, layer in self.planned for part in layer._flatten_layers())
+        inside = (part for layer in self.planned for part in layer._flatten_layers())
         for part in (self, *inside):  # neither they nor this have weights of their own
             part.built = True
         rows = keras.KerasTensor((None, None))
@@ -106,16 +106,17 @@ class Mixed(keras.Model):
         return super().compute_metrics(x, x["labels"], y_pred["logits"])
 
 
-def planned(layers: Sequence[Any]) -> list[tuple[int, Any]]:
-    """The batch layers whose plans are drawn with the batches, each with its number."""
-    return [(number, layer) for number, layer in enumerate(layers) if hasattr(layer, "draw")]
+def planned_layers(layers: Sequence[Any]) -> list[Any]:
+    """Return the batch layers whose plans are drawn with the batches, in their order."""
+    return [layer for layer in layers if hasattr(layer, "draw")]
 
 
-def mix_as_planned(layers: Sequence[tuple[int, Any]], inputs: dict[str, Any]) -> dict[str, Any]:
-    """`images` and `labels` of a batch as its plans for these layers say."""
+def apply_plans(layers: Sequence[Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return `images` and `labels` of a batch, mixed by these layers as the batch's `plans` say.
+
+    Labels that are mixed already are read from `mixed`.
+    """
     batch = {"images": inputs["images"], "labels": inputs.get("mixed", inputs["labels"])}
-    for number, layer in layers:
-        prefix = f"{number}."
-        plan = {name[len(prefix) :]: value for name, value in inputs.items() if name.startswith(prefix)}
+    for layer, plan in zip(layers, inputs.get("plans", ()) if layers else (), strict=True):
         batch = layer(batch, plan=plan)
     return batch

@@ -16,7 +16,7 @@ from kcomp.compare.worker.experiment import Experiment, as_array
 from kcomp.compare.worker.graph import Call, Graph
 from kcomp.compare.worker.pullback import Function, pull_back
 from kcomp.data.batches import Batch
-from kcomp.training.mixed import mix_as_planned
+from kcomp.training.mixed import apply_plans
 
 Arrays = dict[str, np.ndarray]
 BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the file between processes
@@ -24,9 +24,9 @@ BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the f
 
 def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
     """Return `images` and `labels` of a batch as the training step mixes them, as many rows as the budget allows."""
-    given = {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
+    given = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
-    found = mix_as_planned(experiment.model.planned, given)
+    found = apply_plans(experiment.model.planned, given)
     rows = int(max(2, min(len(batch["images"]), BUDGET // (2 * graph.bytes_a_row()))))
     return {name: as_array(found[name])[:rows] for name in ("images", "labels")}
 

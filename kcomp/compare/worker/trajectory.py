@@ -9,6 +9,7 @@ import numpy as np
 from kcomp.compare.sketch import digest, sketch
 from kcomp.compare.worker.experiment import Experiment, as_array
 from kcomp.data.batches import Batch
+from kcomp.data.plans import MixPlan
 from kcomp.training.fit import as_input
 
 
@@ -76,5 +77,9 @@ def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
     """Return the same rows in another order; the mean over the batch is the same, summed in another order."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
-    found = {name: values[order] for name, values in batch.items()}
-    return found | {name: places[found[name]] for name in found if name.endswith(".partner")}
+    rows = keras.tree.map_structure(lambda values: values[order], batch)
+    if "plans" in rows:  # partners are row numbers
+        rows["plans"] = tuple(
+            plan._replace(partner=places[plan.partner]) if isinstance(plan, MixPlan) else plan for plan in rows["plans"]
+        )
+    return rows

@@ -8,7 +8,7 @@ from keras import ops
 
 from kcomp.prediction.forward import forward_on_device
 from kcomp.training.frozen.cut import split_frozen
-from kcomp.training.mixed import Mixed, mix_as_planned, planned
+from kcomp.training.mixed import Mixed, apply_plans, planned_layers
 
 Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -19,10 +19,10 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
     In the batch that it returns they stand for the images, and with layers the mixed labels are there as `mixed`. It is
     the function that computes a cached stage's features, so both are equal where nothing mixes.
     """
-    forward, layers = forward_on_device(frozen), planned(layers)
+    forward, layers = forward_on_device(frozen), planned_layers(layers)
 
     def mix(batch: dict[str, Any]) -> dict[str, Any]:
-        return mix_as_planned(layers, batch)
+        return apply_plans(layers, batch)
 
     if keras.backend.backend() == "jax":
         import jax
@@ -45,7 +45,7 @@ def step_of(network: keras.Model, layers: Sequence[Any], **options: Any) -> tupl
     the recipe's own has variables, such as a generator's state, which Keras takes through the step.
     """
     frozen, rest = split_frozen(network)
-    if frozen is None or any(layer.variables for _, layer in planned(layers)):
+    if frozen is None or any(layer.variables for layer in planned_layers(layers)):
         return Mixed(network, layers, **options), as_it_is
     return Mixed(rest, (), **options), run_frozen(frozen, layers)
 
