@@ -11,7 +11,7 @@ from kcomp import augment, data, models
 from kcomp.fast.install import patched
 from kcomp.training.frozen.cut import split_frozen
 from kcomp.engine.initial_weights import drawn_on_host
-from kcomp.training.frozen.forward import step_of
+from kcomp.training.frozen.forward import split_stage
 from kcomp.training.mixed import Mixed
 
 mixing = [augment.MixUp(0.4), augment.RandomErasing(0.5)]
@@ -36,7 +36,8 @@ def trained(made, trainable, layers, ahead):
     models.set_trainable(made, trainable)
     with patched(ahead):
         weights = np.linspace(0.5, 2, 10, dtype="float32")
-        model, prepare = step_of(made, layers, class_weights=weights) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
+        parts = split_stage(made, layers)
+        model, prepare = (Mixed(parts.trained, parts.layers, weights), parts.prepare) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
         model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True),
                       metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
         losses = []
@@ -80,7 +81,8 @@ models.set_trainable(made, "head")
 frozen, rest = split_frozen(made)
 batch = batches(mixing)[0]
 with patched(True):
-    model, prepare = step_of(made, mixing)
+    parts = split_stage(made, mixing)
+    model, prepare = Mixed(parts.trained, parts.layers), parts.prepare
     one, two = prepare(batch), prepare(batch)
     mixed = mixing[0]({k: batch[k] for k in ("images", "labels")}, plan=batch["plans"][0])
     mixed = mixing[1](mixed, plan=batch["plans"][1])
@@ -92,7 +94,7 @@ later = array(frozen(mixed["images"], training=False))
 def off(one, other): return float(np.abs(array(one) - array(other)).max())
 give(again=off(one["images"], two["images"]), features=off(one["images"], wanted), mixed=off(one["mixed"], mixed["labels"]),
      labels=off(one["labels"], batch["labels"]), after=off(after, later), moved=off(after, wanted), keys=sorted(one),
-     plain=sorted(step_of(made, [])[1](batch)))
+     plain=sorted(split_stage(made, []).prepare(batch)))
 """,
     )
     assert found["again"] == found["labels"] == found["mixed"] == 0 and found["keys"] == ["images", "labels", "mixed"]
@@ -146,7 +148,7 @@ noisy.build()
 made = network()
 models.set_trainable(made, "head")
 with patched(True):
-    whole = step_of(made, [noisy])[0].network is made and step_of(made, [])[0].network is not made
+    whole = split_stage(made, [noisy]).trained is made and split_stage(made, []).trained is not made
 give(losses=losses, whole=whole, twice=[trained(network(), "head", [noisy], True)[0][-1][0] for _ in range(2)])
 """,
     )

@@ -10,6 +10,7 @@ from keras import layers
 from kcomp import augment
 from kcomp.recipe import Stage
 from kcomp.training import fit
+from kcomp.training.optimizer import exclude_from_decay
 from kcomp.training.mixed import Mixed
 from kcomp.data import Table, sklearn_digits
 inputs = keras.Input((2, 2, 1), name="images")
@@ -92,7 +93,7 @@ for name, options in (("without", {}), ("on all", {"weight_decay_on_all": True})
     head.set_weights([np.full((4, 2), 2.0), np.full(2, 2.0)])
     optimizers = keras.optimizers.AdamW(0.1, weight_decay=0.5), keras.optimizers.AdamW(0.1, weight_decay=0.5)
     optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(optimizers[0], {"head/.*": optimizers[1]}))
-    fit.exclude_from_decay(stage(optimizer, **options), network)
+    exclude_from_decay(stage(optimizer, **options), network)
     variables = network.trainable_variables
     optimizer.apply([keras.ops.zeros(v.shape) for v in variables], variables)
     result[name] = {v.path: float(numpy(v.value).ravel()[0]) for v in variables}

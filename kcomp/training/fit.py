@@ -10,7 +10,6 @@ from rich.console import Console
 
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.tables import Table
-from kcomp.engine.initial_weights import drawn_on_host
 from kcomp.experiment.build import build_experiment
 from kcomp.experiment.checks import expect_type
 from kcomp.fast.install import install
@@ -24,10 +23,11 @@ from kcomp.training.checks import check_average, check_stage
 from kcomp.training.finish import finish, keeper_of
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
-from kcomp.training.frozen.forward import Prepare, as_it_is, step_of
+from kcomp.training.frozen.forward import Prepare, split_stage
 from kcomp.training.manifest import manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.opening import print_opening
+from kcomp.training.optimizer import compile_for_stage
 from kcomp.training.origin import Origin, check_unseen, start_from
 from kcomp.training.session import Session
 from kcomp.views import with_plain
@@ -113,14 +113,15 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     """Train what is left of stage `number`."""
     stage, progress = session.stages[number], session.progress
     trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
-    cached = stage.cache_views is not None
-    frozen, network = cut(session.network, spatial=stage.mix_features) if cached else (None, session.network)
-    layers = mixing_layers(stage, session.training)
-    session.keeper = keeper_of(stage, session)
-    options: dict[str, Any] = {"class_weights": class_weights(stage, session.training.table), "keeper": session.keeper}
-    model, prepare_batch = (
-        (Mixed(network, layers, **options), as_it_is) if cached else step_of(network, layers, **options)
+    parts = split_stage(
+        session.network,
+        mixing_layers(stage, session.training),
+        cached=stage.cache_views is not None,
+        spatial=stage.mix_features,
     )
+    session.keeper = keeper_of(stage, session)
+    weights_of_classes = class_weights(stage, session.training.table)
+    model = Mixed(parts.trained, parts.layers, class_weights=weights_of_classes, keeper=session.keeper)
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     line = f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights"
     if model.network is not session.network:
@@ -128,20 +129,17 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     if keras.backend.backend() == "jax" and (names := model.uncompiled()):
         line += f", uncompiled and much slower, for JAX cannot compile the layer {names[0]!r}: augment in batches()"
     session.console.print(line, highlight=False, soft_wrap=True)
-    exclude_from_decay(stage, session.network)
     metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
-    model.compile(stage.optimizer, stage.loss, metrics=[metric])
-    with drawn_on_host(session.training.seed):
-        model.optimizer.build(model.trainable_variables)
+    compile_for_stage(model, stage, session.network, seed=session.training.seed, metrics=[metric])
     if session.continuing:
         restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:
         progress.stage, progress.stage_epochs, progress.stage_over = number, 0, False
     if progress.stage_epochs < stage.epochs and not progress.stage_over:
-        training, validate = (
-            cached_batches(session, stage, frozen, network) if cached else (session.training, session.validate)
-        )
-        fit_epochs(session, model, stage, display, training, prepare_batch, validate)
+        training, validate = session.training, session.validate
+        if stage.cache_views is not None and parts.frozen is not None:
+            training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
+        fit_epochs(session, model, stage, display, training, parts.prepare, validate)
     if session.recipe.monitor is None:  # the last epoch is kept; also where a kill came between it and this
         save_weights(session.run, session.network)
 
@@ -232,20 +230,3 @@ def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
             f"unknown {sorted(set(stage.class_weights) - set(table.classes))}"
         )
     return np.array([stage.class_weights[name] for name in table.classes], np.float32)
-
-
-def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
-    """Keep weight decay off biases and normalisation, that is off every weight of one dimension."""
-    if stage.weight_decay_on_all:
-        return
-    thin = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
-    for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
-        optimizer.exclude_from_weight_decay(var_list=thin)
-        if not any(decays(stage.optimizer, optimizer, variable) for variable in network.trainable_variables):
-            optimizer.weight_decay = None  # Keras on PyTorch fails where nothing is left to decay
-
-
-def decays(whole: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
-    """Whether `part` of an optimizer updates this variable and may decay it."""
-    chosen = getattr(whole, "_optimizer_map", lambda variable: part)(variable)
-    return chosen is part and len(variable.shape) > 1

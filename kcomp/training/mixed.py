@@ -59,10 +59,6 @@ class Mixed(keras.Model):
         for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
-        if is_enabled("torch-adam"):
-            from kcomp.fast.torch.adam import use_fused_update
-
-            use_fused_update(self.optimizer)
 
     @property
     def jit_compile(self) -> bool:

@@ -17,12 +17,12 @@ from kcomp import recipe as recipes
 from kcomp.compare.jobs import ProbeJob
 from kcomp.compare.sketch import digest
 from kcomp.data.batches import Batch
-from kcomp.engine.initial_weights import drawn_on_host
 from kcomp.models import set_trainable
 from kcomp.recipe import Loaded, Stage
 from kcomp.runs.folder import Run
 from kcomp.training import fit
 from kcomp.training.mixed import Mixed
+from kcomp.training.optimizer import compile_for_stage
 from kcomp.values import parse_values
 
 
@@ -71,10 +71,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Expe
     layers = () if stage.cache_views and not stage.mix_features else session.training.layers
     silenced = silence(network)
     model = Mixed(network, layers, fit.class_weights(stage, session.training.table))
-    fit.exclude_from_decay(stage, network)
-    model.compile(stage.optimizer, stage.loss)
-    with drawn_on_host(job.seed):
-        model.optimizer.build(model.trainable_variables)
+    compile_for_stage(model, stage, network, seed=job.seed)
     return Experiment(loaded, session, stage, model, tuple(layers), silenced, digests)
 
 

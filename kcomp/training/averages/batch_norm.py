@@ -9,7 +9,7 @@ import numpy as np
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.draws import Purpose, generator
 from kcomp.models.classifier import leaves
-from kcomp.training.frozen.forward import step_of
+from kcomp.training.frozen.forward import split_stage
 from kcomp.training.mixed import Mixed
 
 
@@ -42,7 +42,8 @@ def estimate(
         layer.trainable, layer.momentum = id(layer) in wanted, 0.0  # so that a pass leaves the statistics of its batch
     variables = statistics_of(norms)
     totals = [np.zeros(variable.shape) for variable in variables]
-    model, prepare_batch = step_of(network, layers)
+    parts = split_stage(network, layers)
+    model, prepare_batch = Mixed(parts.trained, parts.layers), parts.prepare
     run = forward_of(model, variables, batches.seed, epoch)
     drawn = batches.epochs(epoch, 1)
     try:

@@ -1,14 +1,15 @@
 """What is frozen below all that learns, in inference mode, ahead of the training step: as a cached stage has it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
 from kcomp.prediction.forward import forward_on_device
-from kcomp.training.frozen.cut import split_frozen
-from kcomp.training.mixed import Mixed, apply_plans, planned_layers
+from kcomp.training.frozen.cut import cut, split_frozen
+from kcomp.training.mixed import apply_plans, planned_layers
 
 Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -38,19 +39,50 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
     return run
 
 
-def step_of(network: keras.Model, layers: Sequence[Any], **options: Any) -> tuple[Mixed, Prepare]:
-    """The model that trains what of a network learns, and what prepares the batches that it is given.
+@dataclass(frozen=True)
+class StageParts:
+    """How a stage's network is divided.
 
-    It trains the whole network, with the mixing, where that cannot be cut (models.cut.apart), or where a batch layer of
-    the recipe's own has variables, such as a generator's state, which Keras takes through the step.
+    Attributes:
+        frozen: The frozen layers below all that learns, or None where the whole network goes through the step.
+        trained: What goes through the training step: the rest of the network, or all of it.
+        layers: The batch layers that the step applies; none where `prepare` applies them.
+        prepare: A function of a batch that makes the batch for the step.
     """
+
+    frozen: keras.Model | None
+    trained: keras.Model
+    layers: Sequence[Any]
+    prepare: Prepare
+
+
+def split_stage(
+    network: keras.Model, layers: Sequence[Any], *, cached: bool = False, spatial: bool = False
+) -> StageParts:
+    """Divide a network for a stage, by its layers' `trainable` as it is now.
+
+    A cached stage trains on stored features. Otherwise `prepare` runs the frozen layers before each step. The whole
+    network goes through the step where it cannot be cut, or where a batch layer of the recipe's own has variables, such
+    as a generator's state, which Keras takes through the step.
+
+    Args:
+        network: The classifier.
+        layers: The batch layers that the stage applies.
+        cached: Whether the stage trains on stored features.
+        spatial: Whether those features must be maps (batch, height, width, channels).
+
+    Raises:
+        NotCutError: If the stage is cached and the network cannot be cut.
+    """
+    if cached:
+        return StageParts(*cut(network, spatial=spatial), layers, keep_batch)
     frozen, rest = split_frozen(network)
     if frozen is None or any(layer.variables for layer in planned_layers(layers)):
-        return Mixed(network, layers, **options), as_it_is
-    return Mixed(rest, (), **options), run_frozen(frozen, layers)
+        return StageParts(None, network, layers, keep_batch)
+    return StageParts(frozen, rest, (), run_frozen(frozen, layers))
 
 
-def as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+def keep_batch(batch: dict[str, Any]) -> dict[str, Any]:
     return batch
 
 

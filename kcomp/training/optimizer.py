@@ -1,0 +1,50 @@
+"""The optimizer of a stage, and the two changes that kcomp makes to it."""
+
+from typing import Any
+
+import keras
+
+from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.fast.install import is_enabled
+from kcomp.recipe import Stage
+
+
+def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *, seed: int, **options: Any) -> None:
+    """Compile a training model with its stage's optimizer and loss, and create the optimizer's variables.
+
+    The recipe's optimizer is changed in two ways. Weights of one dimension (biases, normalisation) are left out of
+    weight decay, unless the stage says `weight_decay_on_all=True`. On PyTorch on a CPU, Adam and AdamW update all
+    weights in one pass, with the same result to rounding; `KCOMP_FAST=0` leaves that out.
+
+    Args:
+        model: The model that is compiled; `network` or what wraps it.
+        stage: The stage, with a new optimizer.
+        network: The network whose weights the stage trains.
+        seed: Seeds the optimizer's initial values.
+        options: Other arguments of `keras.Model.compile`, such as `metrics`.
+    """
+    exclude_from_decay(stage, network)
+    model.compile(stage.optimizer, stage.loss, **options)
+    if is_enabled("torch-adam"):
+        from kcomp.fast.torch.adam import use_fused_update
+
+        use_fused_update(model.optimizer)
+    with drawn_on_host(seed):
+        model.optimizer.build(model.trainable_variables)
+
+
+def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
+    """Leave weights of one dimension out of the weight decay of a stage's optimizer, unless the stage includes them."""
+    if stage.weight_decay_on_all:
+        return
+    one_dimensional = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
+    for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
+        optimizer.exclude_from_weight_decay(var_list=one_dimensional)
+        if not any(decays(stage.optimizer, optimizer, variable) for variable in network.trainable_variables):
+            optimizer.weight_decay = None  # Keras on PyTorch fails where no variable decays
+
+
+def decays(whole: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
+    """Return whether `part` of an optimizer updates this variable and may decay it."""
+    chosen = getattr(whole, "_optimizer_map", lambda variable: part)(variable)
+    return chosen is part and len(variable.shape) > 1
