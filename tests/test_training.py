@@ -134,12 +134,11 @@ batches = list(session.training.epochs(0, 2))
 mixed = []
 for batch in batches[:3]:
     found = {"images": batch["images"], "labels": batch["labels"]}
-    for number, layer in enumerate(session.training.layers):
-        plan = {name.split(".")[1]: value for name, value in batch.items() if name.startswith(f"{number}.")}
+    for layer, plan in zip(session.training.layers, batch["plans"], strict=True):
         found = layer(found, plan=plan)
     mixed += [keras.ops.convert_to_numpy(found[name]) for name in ("images", "labels")]
 give(weights=digest(keras.ops.convert_to_numpy(w.value) for w in session.network.weights), folds=table.fingerprint(),
-     batches=digest(b[name] for b in batches for name in sorted(b)), mixed=digest(mixed), count=len(batches))
+     batches=digest(array for b in batches for array in keras.tree.flatten(b)), mixed=digest(mixed), count=len(batches))
 """
 
 
