@@ -24,8 +24,16 @@ def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
 
 
-for command in (train, sweep, tune, predict, compare, ensemble, soup, pseudo, export, submit, runs):
-    main.add_command(command)
+COMMANDS = {
+    "Train": (train, sweep, tune),
+    "Look at runs": (runs, compare),
+    "Predict and join": (predict, ensemble, soup, pseudo),
+    "Submit and export": (submit, export),
+}
+for section in COMMANDS.values():
+    for command in section:
+        main.add_command(command)
+main.sections = {title: [str(command.name) for command in section] for title, section in COMMANDS.items()}
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import conftest
 import pytest
+from click.testing import CliRunner
 from test_training import write
+
+from kcomp.cli import main
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,11 @@ def test_ctrl_c_is_one_line(training, tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 1 and said.strip() == "kcomp: interrupted; run the same command again to continue"
+
+
+def test_help_shows_whole_descriptions_by_purpose():
+    text = CliRunner().invoke(main, ["--help"], terminal_width=100).output
+    assert all(f"{title}:" in text for title in ("Train", "Look at runs", "Predict and join", "Submit and export"))
+    assert "..." not in text.partition("Train:")[2]
+    shown = [line.split()[0] for line in text.splitlines() if line.startswith("  ") and "  " in line.strip()]
+    assert set(main.commands) <= set(shown)

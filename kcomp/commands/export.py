@@ -9,7 +9,7 @@ from kcomp.system.backends import choose_backend, prepare_backend, require_packa
 from kcomp.system.errors import UsageError, readable_errors
 
 
-@click.command()
+@click.command(short_help="Write the network of each run as an ONNX file.")
 @runs_argument
 @output_option("The FILE.onnx for one run, or a folder for <run>.onnx of each; default: model.onnx in each run.")
 @readable_errors

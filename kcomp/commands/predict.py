@@ -12,7 +12,7 @@ from kcomp.system.errors import UsageError, readable_errors
 from kcomp.system.processes import run_kcomp
 
 
-@click.command()
+@click.command(short_help="Predict the test rows with each run.")
 @runs_argument
 @click.option(
     "--test",

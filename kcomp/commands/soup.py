@@ -10,7 +10,7 @@ from kcomp.system.backends import is_installed
 from kcomp.system.errors import readable_errors
 
 
-@click.command()
+@click.command(short_help="Average the weights of runs into one run.")
 @runs_argument
 @click.option(
     "--method",

@@ -8,7 +8,7 @@ from kcomp.commands.common import check_output, output_option
 from kcomp.system.errors import UsageError, readable_errors
 
 
-@click.command()
+@click.command(short_help="Write a submission in the shape of the sample.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--sample", required=True, type=click.Path(path_type=Path), help="The competition's sample_submission.csv."

@@ -18,7 +18,7 @@ SET = "A value, or several separated by commas; repeat it for more, and for valu
 JOBS = "Runs side by side; default: one a GPU, or what cores and memory allow."
 
 
-@click.command()
+@click.command(short_help="Train every combination of backends, seeds, folds and values.")
 @click.argument("recipe", type=RecipePath())
 @click.option("--backends", envvar="KERAS_BACKEND", help=BACKENDS)
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")

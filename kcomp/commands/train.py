@@ -44,7 +44,7 @@ def print_values(path: str, backend: str | None) -> None:
         click.echo(f"  {name:<{width}}  {describe(kind):<8}  default {getattr(values, name)!r}")
 
 
-@click.command(cls=TrainCommand)
+@click.command(cls=TrainCommand, short_help="Train a recipe, or continue a run that was cut off.")
 @click.argument("recipe", type=RecipePath())
 @backend_option
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")

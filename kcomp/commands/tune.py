@@ -21,7 +21,7 @@ SEARCH = "search.json"  # in a search's folder
 BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
 
 
-@click.command()
+@click.command(short_help="Search for good values of a recipe.")
 @click.argument("recipe", type=RecipePath())
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trials in all.")
 @backend_option

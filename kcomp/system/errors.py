@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -21,7 +21,20 @@ class BusyError(RuntimeError):
 
 
 class ReadableGroup(click.Group):
-    """A group of commands that prints click's own errors, and an interrupt, in one line."""
+    """A group of commands that prints click's own errors, and an interrupt, in one line.
+
+    Attributes:
+        sections: The names of the commands by what they are for; `--help` shows each section under its title.
+    """
+
+    sections: Mapping[str, Sequence[str]] = {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in self.commands)
+        for title, names in self.sections.items():
+            rows = [(name.ljust(width), self.commands[name].get_short_help_str(limit=200)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         if not options.setdefault("standalone_mode", True):
