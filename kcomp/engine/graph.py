@@ -1,4 +1,4 @@
-"""The calls of layers that a functional model is made of, in an order in which they can be run."""
+"""The layer calls of a functional model, in an order in which they can run."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,17 +10,18 @@ import keras
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of a value."""
+    """The place of a tensor in the list of values that a model computes."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call: values[outputs] = operation(*arguments, **keywords), where a Slot among them stands for a value.
+    """One call of a layer: values[outputs] = operation(*arguments, **keywords). A Slot stands for a value.
 
-    `direct` tells that `operation.call` may be used; `training`, that it takes this argument; `done`, the values that
-    no later step needs.
+    direct: Whether `operation.call` may be called instead of the operation.
+    training: Whether the operation takes the argument `training`.
+    done: Slots of the values that no later call needs.
     """
 
     operation: Any
@@ -33,20 +34,20 @@ class LayerCall:
 
     @property
     def source(self) -> int | None:
-        """The slot of the only argument beside `training`, or None where there are several."""
-        alone = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
-        only = self.arguments[0] if alone else None
-        return only.number if isinstance(only, Slot) else None
+        """Return the slot of the only argument besides `training`, or None if there are several."""
+        is_single = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
+        argument = self.arguments[0] if is_single else None
+        return argument.number if isinstance(argument, Slot) else None
 
     @property
     def reads(self) -> list[int]:
-        """The slots among the arguments, as often as they stand there."""
-        found = keras.tree.flatten((self.arguments, self.keywords))
-        return [value.number for value in found if isinstance(value, Slot)]
+        """Return the slots among the arguments. A slot that is used twice is listed twice."""
+        values = keras.tree.flatten((self.arguments, self.keywords))
+        return [value.number for value in values if isinstance(value, Slot)]
 
 
 def fill(structure: Any, values: list[Any]) -> Any:
-    """`structure` (nested tuples, lists and dicts) with each Slot replaced by its value."""
+    """Return `structure` (nested tuples, lists and dicts) with each Slot replaced by its value."""
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, tuple | list):
@@ -56,50 +57,52 @@ def fill(structure: Any, values: list[Any]) -> Any:
     return structure
 
 
-def readers_of(steps: list[LayerCall]) -> dict[int, list[int]]:
-    """The numbers of the steps that read each slot, as often as they do."""
+def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
+    """Return the numbers of the calls that read each slot. A call that reads a slot twice is listed twice."""
     readers: dict[int, list[int]] = {}
-    for number, step in enumerate(steps):
-        for slot in step.reads:
+    for number, call in enumerate(calls):
+        for slot in call.reads:
             readers.setdefault(slot, []).append(number)
     return readers
 
 
-def sole_readers(steps: list[LayerCall], result: int) -> dict[int, int]:
-    """The number of the step that alone reads what another gives, by that other's number."""
-    readers = readers_of(steps)
-    readers.setdefault(result, []).append(len(steps))
-    found = {number: readers.get(step.outputs[0], []) for number, step in enumerate(steps) if len(step.outputs) == 1}
-    return {number: those[0] for number, those in found.items() if len(those) == 1 and those[0] < len(steps)}
+def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
+    """Map a call's number to the number of the call that is the only reader of its output."""
+    readers = readers_of(calls)
+    readers.setdefault(result, []).append(len(calls))
+    after = {number: readers.get(call.outputs[0], []) for number, call in enumerate(calls) if len(call.outputs) == 1}
+    return {number: later[0] for number, later in after.items() if len(later) == 1 and later[0] < len(calls)}
 
 
-def with_last_uses(steps: list[LayerCall], result: int) -> Iterator[LayerCall]:
-    """The steps, each with the values that it is the last to need."""
-    last = {slot: number for number, step in enumerate(steps) for slot in step.reads}
-    for number, step in enumerate(steps):
+def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
+    """Yield the calls, each with the slots that no later call reads in `done`."""
+    last = {slot: number for number, call in enumerate(calls) for slot in call.reads}
+    for number, call in enumerate(calls):
         done = tuple(slot for slot, use in last.items() if use == number and slot != result)
-        yield dataclasses.replace(step, done=done)
+        yield dataclasses.replace(call, done=done)
 
 
 def nodes_of(model: Any) -> list[Any] | None:
-    """The calls of layers that make up a functional model, each after those it needs; None for another model."""
-    by_depth = getattr(functional_of(model), "_nodes_by_depth", None)  # not public; without it Keras's own way remains
+    """Return Keras's nodes of a functional model, each after the nodes it needs, or None for any other model."""
+    by_depth = getattr(
+        functional_of(model), "_nodes_by_depth", None
+    )  # private; without it the model runs as Keras does
     return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def is_plain_functional(model: Any) -> bool:
-    """Whether a model is Keras's functional class itself, with one tensor in and one out."""
-    own = type(model).__module__.startswith("keras.")  # a subclass may have a `call` that does more
-    return own and all(is_one(getattr(functional_of(model), name, None)) for name in ("input", "output"))
+    """Return whether a model is Keras's own functional class, with one input tensor and one output tensor."""
+    is_keras_class = type(model).__module__.startswith("keras.")  # a subclass may have a `call` that does more
+    return is_keras_class and all(is_one(getattr(functional_of(model), name, None)) for name in ("input", "output"))
 
 
 def functional_of(model: Any) -> Any:
-    """The functional model that a Sequential holds as soon as it knows the shape of its input; else the model."""
+    """Return the functional model inside a built Sequential, or the model itself."""
     return getattr(model, "_functional", None) or model
 
 
 def is_one(structure: Any) -> bool:
-    """Whether inputs or outputs are one tensor, bare or in a list; a dictionary of one stays a dictionary."""
+    """Return whether inputs or outputs are a single tensor, bare or in a list. A dictionary does not count."""
     if isinstance(structure, list | tuple) and len(structure) == 1:
         return is_one(structure[0])
     return isinstance(structure, keras.KerasTensor)

@@ -1,4 +1,4 @@
-"""Initial weights drawn on the host, so that both backends start from the same numbers."""
+"""Draw initial weights on the host, so that both backends start from the same numbers."""
 
 import contextlib
 import itertools
@@ -15,10 +15,10 @@ from kcomp.data.draws import Purpose, generator
 
 @contextlib.contextmanager
 def drawn_on_host(seed: int) -> Iterator[None]:
-    """Inside this block Keras's initializers take their values from NumPy; random ones by `seed` and order of use.
+    """Let Keras's initializers draw with NumPy inside this block, from `seed` and the order of use.
 
-    Covers VarianceScaling (with Glorot, He, Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal, and
-    Zeros and Ones, for which JAX would compile a program a shape.
+    Covers VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal.
+    Zeros and Ones are covered too, because JAX would compile one program for each shape.
     """
     numbers = itertools.count()
     formulas: dict[type, Callable[..., np.ndarray]] = {
@@ -33,7 +33,7 @@ def drawn_on_host(seed: int) -> Iterator[None]:
 
     def replacement(formula: Callable[..., np.ndarray]) -> Callable[..., Any]:
         def draw(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-            # where only shapes are sought, how often a weight is asked for differs by backend, and must not count
+            # how often Keras infers shapes differs by backend, so those calls must not advance the count
             item = 2**32 if in_stateless_scope() else next(numbers)
             values = formula(generator(seed, Purpose.WEIGHTS, item=item), self, tuple(shape))
             return keras.ops.convert_to_tensor(values.astype(np.float32), dtype=dtype or keras.config.floatx())
@@ -59,7 +59,7 @@ def drawn_on_host(seed: int) -> Iterator[None]:
 
 
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Glorot and Bengio 2010, He et al. 2015: variance = scale / fan, where a convolution's fans count its window."""
+    """Draw with variance scale / fan (Glorot and Bengio 2010, He et al. 2015). Convolution fans include the window."""
     window = math.prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]
@@ -68,7 +68,7 @@ def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[
         return draws.uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance), shape)
     if initializer.distribution == "untruncated_normal":
         return draws.normal(0.0, math.sqrt(variance), shape)
-    # 0.8796 is the standard deviation of a normal distribution cut off at two of its own
+    # 0.8796 is the standard deviation of a standard normal distribution truncated at 2
     return cut_normal(draws, 0.0, math.sqrt(variance) / 0.87962566103423978, shape)
 
 
@@ -85,7 +85,7 @@ def truncated_normal(draws: np.random.Generator, initializer: Any, shape: tuple[
 
 
 def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
-    """A normal distribution without what lies beyond two standard deviations; such values are drawn again."""
+    """Draw from a normal distribution truncated at two standard deviations. Values beyond are drawn again."""
     values = draws.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = draws.standard_normal(int(beyond.sum()))
@@ -93,7 +93,7 @@ def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape:
 
 
 def orthogonal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Saxe et al. 2014: the orthogonal factor of a normal matrix, its signs made unique."""
+    """Return the orthogonal factor of a normal matrix, with unique signs (Saxe et al. 2014)."""
     rows, columns = math.prod(shape[:-1]), shape[-1]
     factor, triangle = np.linalg.qr(draws.standard_normal((max(rows, columns), min(rows, columns))))
     factor = factor * np.sign(np.diag(triangle))

@@ -1,15 +1,18 @@
-"""What a recipe's precision means on both backends."""
+"""Set the arithmetic precision of a recipe on both backends."""
 
 import keras
 
 
 def use_precision(name: str) -> None:
-    """Set Keras's dtype policy, and say explicitly what a GPU may do with float32.
+    """Set Keras's dtype policy, and whether a GPU may round float32.
 
-    "float32" is float32 throughout; "tensorfloat32" lets an NVIDIA GPU round the inputs of its matrix products and
-    convolutions to 10 bits of mantissa (TF32), several times faster; "mixed_bfloat16" and "mixed_float16" are Keras's
-    policies. PyTorch by itself rounds in convolutions but not in matrix products, and JAX in both: without this, the
-    same recipe would mean different arithmetic on each. A CPU computes in float32 under both of the first two.
+    PyTorch rounds in convolutions but not in matrix products by default, and JAX rounds in both. Setting it here gives
+    a recipe the same arithmetic on both backends.
+
+    Args:
+        name: "float32" computes in float32 throughout. "tensorfloat32" lets an NVIDIA GPU round the inputs of matrix
+            products and convolutions to 10 bits of mantissa (TF32). A CPU computes in float32 under both.
+            "mixed_bfloat16" and "mixed_float16" are Keras's policies.
     """
     keras.config.set_dtype_policy("float32" if name == "tensorfloat32" else name)
     rounded = name != "float32"
@@ -21,12 +24,12 @@ def use_precision(name: str) -> None:
     else:
         import jax
 
-        if jax.default_backend() != "cpu":  # there it would only change the key of the compilation cache
+        if jax.default_backend() != "cpu":  # on a CPU it would only change the key of the compilation cache
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if rounded else "float32")
 
 
 def precision_in_use() -> str:
-    """What `use_precision` set, as a text that differs where the arithmetic does."""
+    """Return the precision in use as a text, for cache keys."""
     if keras.backend.backend() == "torch":
         import torch
 

@@ -1,4 +1,4 @@
-"""Class probabilities of a table's rows, averaged over views, on the current backend."""
+"""Compute class probabilities of a table's rows, averaged over views, on the current backend."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,30 +17,39 @@ Forward = Callable[[np.ndarray], np.ndarray]
 def predict_probabilities(
     forward: Forward, batches: Batches, *, augmented: Batches | None = None, views: Sequence[View] = (plain,)
 ) -> np.ndarray:
-    """Mean over the views of the softmax of the logits: float32 (rows, classes), in the order of `batches`' rows.
+    """Return the softmax of the logits, averaged over views: float32 (rows, classes), in the order of the rows.
 
-    `augmented` has the same rows with the training transform, for views that ask for a draw. Rows and views are
-    packed together into forward passes of `batches.batch_size` images (at least one row with all its views).
+    Args:
+        forward: Function from images to logits.
+        batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if those are
+            more.
+        augmented: The same rows with the training transform, for views with a random draw.
+        views: Views to average.
+
+    Raises:
+        ValueError: If a view has a random draw and `augmented` is None.
     """
     count, rows = len(batches.table), max(1, batches.batch_size // len(views))
     starts = range(0, count, rows)
 
     def load(start: int) -> np.ndarray:
-        chosen = np.minimum(np.arange(start, start + rows), count - 1)  # the last pass repeats a row: one shape for all
+        chosen = np.minimum(
+            np.arange(start, start + rows), count - 1
+        )  # repeat the last row, so that all passes have one shape
         return np.concatenate([look(view, chosen, batches, augmented) for view in views])
 
-    found = np.empty((0, 0), np.float32)
+    probabilities = np.empty((0, 0), np.float32)
     for start, images in zip(starts, ahead(load, ((start,) for start in starts), batches.workers), strict=True):
         logits = forward(images)
-        if not found.size:
-            found = np.empty((count, logits.shape[1]), np.float32)
+        if not probabilities.size:
+            probabilities = np.empty((count, logits.shape[1]), np.float32)
         mean = softmax(logits).reshape(len(views), rows, -1).mean(0)
-        found[start : start + rows] = mean[: count - start]
-    return found
+        probabilities[start : start + rows] = mean[: count - start]
+    return probabilities
 
 
 def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
-    """The images of these rows as one view shows them: float32 (rows, size, size, 3) in 0..255."""
+    """Return the images of these rows in one view: float32 (rows, height, width, 3) in 0..255."""
     if view.draw is None:
         images = np.stack([batches.image(int(row)) for row in rows])
     elif augmented is None:
@@ -51,18 +60,17 @@ def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | No
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64."""
+    """Return the softmax over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     return shifted / shifted.sum(-1, keepdims=True)
 
 
 def compile_forward(network: keras.Model) -> Forward:
-    """A compiled inference function, images (batch, size, size, 3) to float32 logits (batch, classes).
+    """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, classes).
 
-    The network may also be a part of one, from features or to features. Its weights are read at each call, and on JAX
-    it is compiled once for a shape, whatever is frozen or unfrozen in between: Keras's own predict function would be
-    compiled anew at each stage. Equal networks share one program (models.programs). On PyTorch batch normalisation
-    disappears into convolutions.
+    The network may also be the lower or upper part of one. Its weights are read at each call. JAX compiles once for
+    each shape, even if layers are frozen or unfrozen, while Keras's predict function would compile again at each
+    stage. Equal networks share one program (jax_programs). On PyTorch batch normalisation is folded into convolutions.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -71,7 +79,10 @@ def compile_forward(network: keras.Model) -> Forward:
 
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
-    """The same, but its float32 results stay on the device; layers after them may learn, the network does not."""
+    """Return the function of `compile_forward` whose results stay on the device.
+
+    Layers after the results may be trained. No gradient reaches the network.
+    """
     install()
     if keras.backend.backend() == "torch":
         import torch
@@ -82,7 +93,7 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             run_torch = inference_of(network)
         else:
             run_torch = torch.inference_mode()(lambda images: network(images, training=False))
-        return lambda images: run_torch(images).to(torch.float32, copy=True)  # no tensor of inference mode any more
+        return lambda images: run_torch(images).to(torch.float32, copy=True)  # a normal tensor, which gradients may use
     import jax
 
     from kcomp.jax_programs.store import cached_jit
@@ -93,6 +104,6 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return network(images, training=False)
 
-    sole = keras.distribution.distribution() is None
-    run = cached_jit(compute, lambda _: cache_key_of_inference(network)) if sole else jax.jit(compute)
+    on_one_device = keras.distribution.distribution() is None
+    run = cached_jit(compute, lambda _: cache_key_of_inference(network)) if on_one_device else jax.jit(compute)
     return lambda images: run([variable.value for variable in variables], images).astype("float32")

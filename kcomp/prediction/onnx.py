@@ -1,5 +1,8 @@
-"""A finished run as an ONNX file, for ONNX Runtime and OpenVINO. Runs on PyTorch, whichever backend trained the run:
-weights files serve both, and only PyTorch has an exporter that needs no TensorFlow."""
+"""Export a finished run as ONNX, for ONNX Runtime and OpenVINO.
+
+This module needs PyTorch, whose exporter is the only one without TensorFlow. It exports runs of both backends, because
+they share one format of weights files.
+"""
 
 import json
 from pathlib import Path
@@ -18,11 +21,11 @@ from kcomp.runs.folder import Run
 from kcomp.system.backends import is_installed
 from kcomp.system.files import write_atomically
 
-TOLERANCE = 1e-3  # rounding reaches 1e-6; more means that the exporter misread the network
+TOLERANCE = 1e-3  # far above rounding: a larger difference means a wrong export
 
 
 class Probabilities(torch.nn.Module):
-    """The network in inference with the softmax that ends a prediction."""
+    """The network in inference mode, followed by softmax."""
 
     def __init__(self, network: keras.Model) -> None:
         super().__init__()
@@ -33,12 +36,14 @@ class Probabilities(torch.nn.Module):
 
 
 def export_run(run: Run, path: Path) -> str:
-    """Write the classifier of a finished run as ONNX, and say what was written.
+    """Write the classifier of a finished run as ONNX, and return a line that describes the file.
 
     Input "images": float32 (batch, height, width, 3) in 0..255, any batch size. Output "probabilities": float32
-    (batch, classes). Arithmetic is float32 whatever the recipe's precision. The file's metadata has classes (a JSON
-    list in the order of the columns), recipe, fingerprint, backend, seed, fold, kcomp, opset.
-    RuntimeError, and no file, where ONNX Runtime finds other probabilities in it than Keras.
+    (batch, classes). The arithmetic is float32 for every recipe precision. The file's metadata has classes (a JSON
+    list in the order of the columns), recipe, fingerprint, backend, seed, fold, kcomp and opset.
+
+    Raises:
+        RuntimeError: If probabilities of ONNX Runtime differ from those of Keras. No file is written.
     """
     keras.config.set_dtype_policy("float32")
     network = trained_network(run, run.recipe().recipe, precision="float32")
@@ -55,13 +60,13 @@ def export_run(run: Run, path: Path) -> str:
 
 
 def onnx_model(network: keras.Model) -> onnx.ModelProto:
-    """The network with its softmax, for any batch size.
+    """Return the network with its softmax as an ONNX model, for any batch size.
 
-    It is exported as if it were about to learn, with frozen statistics: batch normalisation then stays one operation,
-    which ONNX Runtime and OpenVINO fold into the convolution before it, and not several that they cannot fold.
+    The network is exported as trainable, so batch normalisation stays one operation. ONNX Runtime and OpenVINO fold
+    that operation into the convolution before it.
     """
     network.trainable = True
-    example = torch.zeros((2, *network.input_shape[1:]))  # one image would be taken for a fixed batch
+    example = torch.zeros((2, *network.input_shape[1:]))  # with one image the exporter would fix the batch size
     install()
     with torch.enable_grad():
         program = torch.onnx.export(
@@ -77,24 +82,24 @@ def onnx_model(network: keras.Model) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto, run: Run) -> None:
-    """Write into the file's metadata what the run's manifest knows."""
-    kept = run.manifest
-    known: dict[str, Any] = {name: kept[name] for name in ("recipe", "fingerprint", "backend", "seed", "fold")}
-    known |= {"classes": json.dumps(kept["classes"], ensure_ascii=False), "kcomp": kcomp.__version__}
-    known["opset"] = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    onnx.helper.set_model_props(model, {name: str(value) for name, value in known.items()})
+    """Write values of the run's manifest into the model's metadata."""
+    manifest = run.manifest
+    metadata: dict[str, Any] = {name: manifest[name] for name in ("recipe", "fingerprint", "backend", "seed", "fold")}
+    metadata |= {"classes": json.dumps(manifest["classes"], ensure_ascii=False), "kcomp": kcomp.__version__}
+    metadata["opset"] = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    onnx.helper.set_model_props(model, {name: str(value) for name, value in metadata.items()})
 
 
 def check(content: bytes, network: keras.Model, run: Run) -> str:
-    """Compare ONNX Runtime's probabilities with Keras's on three random images; RuntimeError where they differ."""
+    """Compare probabilities of ONNX Runtime and Keras on three random images. Raises RuntimeError if they differ."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     draws = np.random.default_rng(0)
-    tints = draws.uniform(0, 255, (3, 1, 1, network.input_shape[-1]))  # averages of even noise would all be alike
+    tints = draws.uniform(0, 255, (3, 1, 1, network.input_shape[-1]))  # plain noise images all have the same mean
     images = (tints * draws.uniform(0, 1, (3, *network.input_shape[1:]))).astype(np.float32)
-    [found] = session.run(None, {"images": images})
-    difference = float(np.abs(found - softmax(compile_forward(network)(images))).max())
+    [probabilities] = session.run(None, {"images": images})
+    difference = float(np.abs(probabilities - softmax(compile_forward(network)(images))).max())
     if not difference <= TOLERANCE:
         raise RuntimeError(
             f"{run.folder}: ONNX Runtime's probabilities must differ from Keras's by {TOLERANCE} at most; they differ "

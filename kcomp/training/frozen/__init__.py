@@ -1,1 +1,1 @@
-"""The frozen layers of a stage: where the network is cut, and their features."""
+"""The frozen layers of a stage: where the network is cut, and the features they compute."""

@@ -1,4 +1,4 @@
-"""Batches of a cached stage: the frozen part's features in the place of images, in the order of the images' batches."""
+"""Batches of a cached stage: features of the frozen layers in place of images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,11 @@ from kcomp.training.frozen.keys import features_key
 
 
 class FeatureBatches(Batches):
-    """The batches of `source` with features for images: their order and labels, and plans drawn for the features' size.
+    """Batches of `source` with features in place of images.
 
-    In epoch e the features are those of draw first + (e - first) % views, as `source.image(row, draw)` shows the image;
-    outside training always those of draw 0.
+    Order and labels are those of `source`. Mixing plans are drawn for the size of the features. In training, epoch e
+    uses the features of draw first + (e - first) % views, where `source.image(row, draw)` is the image. Outside
+    training the draw is always 0.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class FeatureBatches(Batches):
         return self.source.order(epoch)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Features of the row at position `row`, float32 of shape `self.shape`."""
+        """Return the features of the row at position `row`, float32 of shape `self.shape`."""
         return self.features.get(row, self.draw_of(epoch) if self.training else 0)
 
     def draw_of(self, epoch: int) -> int:
@@ -47,17 +48,18 @@ class FeatureBatches(Batches):
 
 
 def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
-    """The batch layers that a stage applies in its step: a cached one mixes features or nothing.
+    """Return the batch layers that a stage applies in its training step. A cached stage mixes features or nothing.
 
-    ValueError where the stage is cached and a layer draws for itself on images: it would silently not run.
+    Raises:
+        ValueError: If the stage is cached and a layer draws its own noise on images, because it would never run.
     """
     if stage.cache_views is None:
         return batches.layers
-    foreign = [type(layer).__name__ for layer in batches.layers if not hasattr(layer, "draw")]
-    if foreign:
+    unplanned = [type(layer).__name__ for layer in batches.layers if not hasattr(layer, "draw")]
+    if unplanned:
         raise ValueError(
             f"stage {stage.name!r}: cache_views leaves no images for layers that draw for themselves; "
-            f"leave out {foreign} or cache_views"
+            f"leave out {unplanned} or cache_views"
         )
     # erasing paints a colour, which features do not have
     mixing = [layer for layer in batches.layers if not isinstance(layer, augment.RandomErasing)]
@@ -65,7 +67,7 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
 
 
 class Cache:
-    """The features of a run's training and held-out rows under one frozen part."""
+    """The features of a run's training and held-out rows for one frozen network."""
 
     def __init__(self, frozen: keras.Model, training: Batches, validation: Batches, fingerprint: str) -> None:
         self.frozen, self.training, self.validation = frozen, training, validation
@@ -74,18 +76,22 @@ class Cache:
         self.held_out = Features(validation, shape, features_key(frozen, validation, fingerprint))
 
     def fill(self, numbers: Sequence[int]) -> int:
-        """Compute what is missing: these draws of the training rows, the plain view of the held-out ones."""
+        """Compute missing features, and return their number.
+
+        Args:
+            numbers: Draws of the training rows. Held-out rows have only the plain view.
+        """
         forward, count = compile_forward(self.frozen), self.training.batch_size
         return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)
 
     def line(self, stage: Stage, computed: int, seconds: float) -> str:
-        """What there is to say about the features once they are there."""
+        """Return the line to print after `fill`."""
         failures = [features.failure for features in (self.trained, self.held_out) if features.failure]
         where = f"kept in memory only, not in {self.trained.folder} ({failures[0]})" if failures else "kept"
         return f"stage {stage.name!r}: {computed} features computed in {seconds:.1f} s, {where}"
 
     def batches(self, stage: Stage, first: int) -> tuple[FeatureBatches, FeatureBatches]:
-        """Batches to train and to score a stage whose first epoch has the number `first` over all stages."""
+        """Return batches to train and to score a stage. `first` is the number of its first epoch over all stages."""
         layers = mixing_layers(stage, self.training)
         views = stage.cache_views or 1
         return (

@@ -1,4 +1,4 @@
-"""A network cut in two at one tensor: the frozen layers below it, and everything that is trained above it."""
+"""Cut a network at one tensor into the frozen layers below it and the trained layers above it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,40 +10,45 @@ from kcomp.models.classifier import leaves
 
 
 class NotCutError(ValueError):
-    """A network that has no place to be cut at."""
+    """A network cannot be cut."""
 
 
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
-    """Return (frozen, rest), two models of the network's own layers and variables: rest(frozen(images)) is the network.
+    """Return (frozen, rest), two models that share the network's layers, with rest(frozen(images)) = network(images).
 
-    `rest` has every layer that learns as the layers' `trainable` stands now, batch normalisation that would update its
-    statistics included. The cut is the latest tensor that all paths pass through, with `spatial` the latest of them of
-    shape (batch, height, width, channels); layers without weights that draw noise (dropout) and follow the last frozen
-    weights stay in `rest`. Run `frozen` in inference mode: noise inside it, such as drop connect between frozen
-    blocks, is then off. NotCutError where the network is neither a Sequential nor functional with one
-    input, nothing can be cut off, or noise comes before the first weights: that is augmentation, which inference would
-    leave out.
+    `rest` has every layer that is trainable now, including batch normalisation that updates its statistics. The cut is
+    the last tensor before them that all paths pass through. Dropout after the last frozen weights stays in `rest`.
+    Run `frozen` in inference mode, which turns off noise inside it, such as drop connect between frozen blocks.
+
+    Args:
+        network: A Sequential, or a functional model with one input and one output.
+        spatial: Whether the cut must be a tensor of shape (batch, height, width, channels).
+
+    Raises:
+        NotCutError: If the network is of another kind, if there is nothing to cut off, or if a layer draws noise before
+            the first weights. Such a layer augments images, and inference mode would leave it out.
     """
     nodes = in_order(network)
-    learning = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
-    if learning is None:
+    first_trained = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
+    if first_trained is None:
         raise NotCutError("a network of which no layer is trained has nothing to be cut from")
-    found = [(place, tensor) for place, tensor in passages(nodes, network.outputs) if place < learning]
+    places = [(place, tensor) for place, tensor in passages(nodes, network.outputs) if place < first_trained]
     if spatial:
-        found = [(place, tensor) for place, tensor in found if len(tensor.shape) == 4]
-    while found and noise_ends(nodes, found):
-        found.pop()
-    if not found or not any(has_weights(node.operation) for node in nodes[: found[-1][0] + 1]):
+        places = [(place, tensor) for place, tensor in places if len(tensor.shape) == 4]
+    while places and noise_ends(nodes, places):
+        places.pop()
+    dimensions = " of 4 dimensions" if spatial else ""
+    if not places or not any(has_weights(node.operation) for node in nodes[: places[-1][0] + 1]):
         raise NotCutError(
-            f"nothing can be cut off below {nodes[learning].operation.name!r}, the first layer that is trained: frozen "
-            f"layers with weights must come before it, and one tensor{' of 4 dimensions' * spatial} between them"
+            f"nothing can be cut off below {nodes[first_trained].operation.name!r}, the first layer that is trained: "
+            f"frozen layers with weights must come before it, and one tensor{dimensions} between them"
         )
-    if drawn := next(augmentation(nodes), None):
+    if noisy := next(augmentation(nodes), None):
         raise NotCutError(
-            f"layer {drawn!r} of the network draws noise on images, which is off in what is cut off; augment in the "
+            f"layer {noisy!r} of the network draws noise on images, which is off in what is cut off; augment in the "
             f"recipe's batches instead (Batches' transform or layers)"
         )
-    tensor = found[-1][1]
+    tensor = places[-1][1]
     return (
         keras.Model(network.inputs[0], tensor, name=f"{network.name}_frozen"),
         keras.Model(tensor, network.outputs[0], name=f"{network.name}_rest"),
@@ -51,7 +56,7 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 
 def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """The two parts that `cut` gives, or (None, network) where it gives none, or a layer is in both."""
+    """Return the two parts of `cut`, or (None, network) if it raises NotCutError or both parts share a layer."""
     try:
         frozen, rest = cut(network)
     except NotCutError:
@@ -61,7 +66,7 @@ def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]
 
 
 def in_order(network: keras.Model) -> list[Any]:
-    """The calls of layers that make up a functional model, each after those it needs."""
+    """Return the nodes of a functional model, each after the nodes it needs. Raises NotCutError for other models."""
     nodes = nodes_of(network) if is_plain_functional(network) else None
     if nodes is None:
         raise NotCutError(
@@ -72,7 +77,7 @@ def in_order(network: keras.Model) -> list[Any]:
 
 
 def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Places in the order, each with the one tensor that everything after it hangs on."""
+    """Yield each place in the order where all later layers depend on one tensor, and that tensor."""
     waiting: dict[int, int] = {}  # how often each tensor is still needed
     for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
         waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
@@ -87,16 +92,16 @@ def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int
             yield place, next(iter(alive.values()))
 
 
-def noise_ends(nodes: Sequence[Any], found: Sequence[tuple[int, Any]]) -> bool:
-    """Whether noise lies behind the last frozen weights and before the last passage, which is then too late."""
-    last = found[-1][0]
+def noise_ends(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
+    """Return whether noise lies between the last frozen weights and the last place, which is then too late a cut."""
+    last = places[-1][0]
     weighted = max((place for place in range(last + 1) if has_weights(nodes[place].operation)), default=-1)
-    before = [place for place, _ in found[:-1] if place >= weighted]  # a cut among weights would give up a block
+    before = [place for place, _ in places[:-1] if place >= weighted]  # an earlier cut would lose a frozen block
     return bool(before) and any(draws_noise(node.operation) for node in nodes[before[0] + 1 : last + 1])
 
 
 def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
-    """The names of the layers that draw noise before there are weights, except for those that normalise images."""
+    """Yield the names of layers that draw noise before the first weights. A Normalization does not count as weights."""
     for layer in (layer for node in nodes for layer in parts(node.operation)):
         if has_weights(layer) and type(layer) is not keras.layers.Normalization:
             return
@@ -105,7 +110,7 @@ def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
 
 
 def learns(operation: Any) -> bool:
-    """Whether training changes a weight of this layer, or a statistic."""
+    """Return whether training changes a weight or a statistic of this layer."""
     return any(layer.trainable and layer.weights for layer in parts(operation))
 
 
@@ -114,12 +119,12 @@ def has_weights(operation: Any) -> bool:
 
 
 def draws_noise(operation: Any) -> bool:
-    """Whether a layer has a random state and no weights; Keras's dropout at rate 0 has neither."""
+    """Return whether a layer has a random state and no weights. Keras's dropout at rate 0 has no state."""
     return bool(getattr(operation, "variables", ())) and not has_weights(operation)
 
 
 def parts(operation: Any) -> list[keras.layers.Layer]:
-    """A layer, or the layers of an inner model; nothing for an operation such as an addition of tensors."""
+    """Return a layer, or the layers of an inner model. An operation that is no layer gives an empty list."""
     if isinstance(operation, keras.Model):
         return [layer for _, layer in leaves(operation)]
     return [operation] if isinstance(operation, keras.layers.Layer) else []

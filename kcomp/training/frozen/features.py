@@ -1,4 +1,4 @@
-"""Features of a frozen network: computed once for each image and draw, kept on disk, and in memory while they fit."""
+"""Features of a frozen network: computed once for each image and draw, then cached on disk and in memory."""
 
 import hashlib
 import shutil
@@ -18,15 +18,16 @@ Place = tuple[int, int]  # position of a row, number of a draw
 
 
 class Features:
-    """What the frozen part of a network gives for the images of a table.
+    """The features of a frozen network for the images of a table.
 
-    batches:      give the images: `batches.image(row, draw)`.
-    shape:        of one image's features.
-    key:          of feature_keys.features_key; names the folder, so that whoever has the same key shares it.
-    memory_bytes: how much is kept in memory; the rest is read when it is needed. What the disk does not take is kept
-                  in memory however much it is, and `failure` says why.
+    A file holds one image's features for one draw as float32, and a checksum. A damaged file counts as missing.
 
-    A file holds one image's features for one draw: float32 and a checksum, so a damaged file counts as missing.
+    Args:
+        batches: Source of the images, by `batches.image(row, draw)`.
+        shape: Shape of one image's features.
+        key: Result of keys.features_key. It names the folder, so runs with the same key share it.
+        memory_bytes: Limit of the cache in memory. Other features are read from disk when needed. If writing to disk
+            fails, all features stay in memory, and `failure` is the error.
     """
 
     def __init__(self, batches: Batches, shape: Sequence[int], key: str, *, memory_bytes: int = 1 << 30) -> None:
@@ -38,30 +39,33 @@ class Features:
             for image_id, image in zip(batches.table.ids, batches.table.images, strict=True)
         ]
         self._bytes = 4 * int(np.prod(self.shape))
-        self._kept: dict[Place, np.ndarray] = {}
+        self._memory: dict[Place, np.ndarray] = {}
 
     def fill(self, forward: Forward, numbers: Sequence[int], count: int) -> int:
-        """Compute what is missing of these draws of every row, `count` images at a time, and return how much that was.
+        """Compute the missing features of these draws of every row, and return their number.
 
-        `forward` takes images float32 (count, size, size, 3) in 0..255 and gives features (count, *shape).
+        Args:
+            forward: Function of images, float32 (count, height, width, 3) in 0..255, that returns (count, *shape).
+            numbers: Draws to compute.
+            count: Images in one call of `forward`.
         """
         wanted = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
-        found = ahead(self.find, iter(wanted), self.batches.workers)
-        missing = [place for place, there in zip(wanted, found, strict=True) if not there]
+        cached = ahead(self.find, iter(wanted), self.batches.workers)
+        missing = [place for place, is_cached in zip(wanted, cached, strict=True) if not is_cached]
         needed = len(missing) * self._bytes
         if missing and self.failure is None and needed > free_bytes(self.folder) / 2:
             self.failure = OSError(f"{needed / 2**30:.1f} GiB would be more than half of what is free")
         parts = [missing[start : start + count] for start in range(0, len(missing), count)]
         images = ahead(self.images, ((part, count) for part in parts), self.batches.workers)
-        for part, given in zip(parts, images, strict=True):
-            for (row, draw), values in zip(part, forward(given), strict=False):  # the last part is filled up
-                self.keep(row, draw, np.array(values, np.float32))
+        for part, pixels in zip(parts, images, strict=True):
+            for (row, draw), values in zip(part, forward(pixels), strict=False):  # the last part is padded
+                self.store(row, draw, np.array(values, np.float32))
         return len(missing)
 
     def get(self, row: int, draw: int) -> np.ndarray:
-        """The features of a row's image as `draw` shows it; ValueError where the file has gone since `fill`."""
+        """Return the features of a row and a draw. Raises ValueError if the file has gone since `fill`."""
         draw = self.distinct([draw])[0]
-        values = self._kept.get((row, draw))
+        values = self._memory.get((row, draw))
         if values is None:
             values = self.read(row, draw)
         if values is None:
@@ -69,38 +73,40 @@ class Features:
         return values
 
     def distinct(self, numbers: Sequence[int]) -> list[int]:
-        """The draws that differ: one where nothing is drawn."""
+        """Return the draws that differ: only 0 if the images are not augmented."""
         return list(numbers) if draws(self.batches) else [0]
 
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
-        """The images of these places, the last one repeated up to `count`: every call has one shape."""
+        """Return the images of these places. The last is repeated up to `count`, so that all calls have one shape."""
         pixels = [self.batches.image(row, draw) for row, draw in places]
         return np.stack([*pixels, *[pixels[-1]] * (count - len(pixels))]).astype(np.float32)
 
     def find(self, row: int, draw: int) -> bool:
-        """Whether the disk has these features; they are taken into memory where there is room."""
+        """Return whether the disk has these features, and cache them in memory if they fit."""
         values = self.read(row, draw)
-        if values is not None and self.room():
-            self._kept[row, draw] = values
+        if values is not None and self.fits_in_memory():
+            self._memory[row, draw] = values
         return values is not None
 
-    def keep(self, row: int, draw: int, values: np.ndarray) -> None:
-        """Write features to the disk, and take them into memory where there is room or the disk fails."""
+    def store(self, row: int, draw: int, values: np.ndarray) -> None:
+        """Write features to the disk. Cache them in memory if they fit or if the disk fails."""
         content = np.ascontiguousarray(values, "<f4").tobytes()
         if self.failure is None:
             try:
-                with replacing(self.path(row, draw), synced=False) as file:  # the checksum tells what a power cut left
+                with replacing(
+                    self.path(row, draw), synced=False
+                ) as file:  # the checksum detects a file cut short by a power cut
                     file.write(content + checksum(content))
             except OSError as error:
                 self.failure = error
-        if self.failure is not None or self.room():
-            self._kept[row, draw] = values
+        if self.failure is not None or self.fits_in_memory():
+            self._memory[row, draw] = values
 
-    def room(self) -> bool:
-        return (len(self._kept) + 1) * self._bytes <= self.memory_bytes
+    def fits_in_memory(self) -> bool:
+        return (len(self._memory) + 1) * self._bytes <= self.memory_bytes
 
     def read(self, row: int, draw: int) -> np.ndarray | None:
-        """The features on the disk, or None where the file is missing, unreadable or damaged."""
+        """Return the features on the disk, or None if the file is missing, unreadable or damaged."""
         try:
             content = self.path(row, draw).read_bytes()
         except OSError:
@@ -114,7 +120,7 @@ class Features:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space where a folder lies, or will lie."""
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 

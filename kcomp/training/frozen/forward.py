@@ -1,4 +1,4 @@
-"""What is frozen below all that learns, in inference mode, ahead of the training step: as a cached stage has it."""
+"""Run the frozen layers in inference mode before each training step, as a cached stage does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,14 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
-    """A function of a batch that mixes its images as these batch layers plan and gives what `frozen` makes of them.
+    """Return a function that mixes a batch's images as planned and replaces them by their features.
 
-    In the batch that it returns they stand for the images, and with layers the mixed labels are there as `mixed`. It is
-    the function that computes a cached stage's features, so both are equal where nothing mixes.
+    The batch it returns has the features under `images` and, with `layers`, the mixed labels under `mixed`. A cached
+    stage computes its features with the same function, so both are equal without mixing.
+
+    Args:
+        frozen: Network from images to features.
+        layers: Batch layers whose plans are in the batches.
     """
     forward, layers = forward_on_device(frozen), planned_layers(layers)
 
@@ -32,9 +36,9 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
 
     def run(batch: dict[str, Any]) -> dict[str, Any]:
         batch = keras.tree.map_structure(on_devices, batch)
-        found = mix(batch) if layers else batch
-        features = {"images": forward(found["images"]), "labels": batch["labels"]}
-        return features | ({"mixed": found["labels"]} if layers else {})
+        mixed = mix(batch) if layers else batch
+        features = {"images": forward(mixed["images"]), "labels": batch["labels"]}
+        return features | ({"mixed": mixed["labels"]} if layers else {})
 
     return run
 
@@ -83,11 +87,12 @@ def split_stage(
 
 
 def keep_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return the batch unchanged."""
     return batch
 
 
 def on_devices(values: Any) -> Any:
-    """Values as the backend's array, each device with its share of the rows where the run has several."""
+    """Return values as the backend's array. With several devices, each holds its share of the rows."""
     array, distribution = ops.convert_to_tensor(values), keras.distribution.distribution()
     if distribution is None:
         return array
