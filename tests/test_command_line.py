@@ -35,7 +35,7 @@ def test_errors_are_one_line(arguments, code, message, tmp_path):
 
 def test_help_comes_without_arguments(tmp_path):
     done = conftest.kcomp(cwd=tmp_path, check=False)
-    assert done.returncode == 2 and "Commands:" in done.stdout + done.stderr
+    assert done.returncode == 2 and "Train:" in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
