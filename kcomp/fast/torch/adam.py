@@ -1,4 +1,4 @@
-"""The update of Adam and AdamW on PyTorch, on a CPU, in one pass over weights and moments."""
+"""Adam and AdamW updates for PyTorch on a CPU, in one pass over weights and moments."""
 
 import functools
 import math
@@ -11,10 +11,10 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def use_fused_update(optimizer: Any) -> None:
-    """Make an Adam or AdamW of Keras, also inside a MultiOptimizer, update by PyTorch's fused operation.
+    """Replace the update of Keras's Adam and AdamW, also inside a MultiOptimizer, by PyTorch's fused operation.
 
-    Keras 3.15 makes a dozen passes over all weights. Results are the same, to rounding. Other optimizers stay as they
-    are, and so do cases that the operation does not cover: amsgrad, other types than float32, a GPU.
+    Keras 3.15 makes a dozen passes over all weights. Results are the same, to rounding. Other optimizers do not change.
+    Keras's own update also runs where the operation does not apply: amsgrad, other types than float32, a GPU.
     """
     for part in getattr(optimizer, "optimizers", [optimizer]):
         own = isinstance(part, keras.optimizers.Adam) and type(part).__module__.startswith("keras.")
@@ -27,8 +27,8 @@ def use_fused_update(optimizer: Any) -> None:
 def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
     """Update as Kingma and Ba (2015), in the order at the end of their section 2.
 
-    That order adds epsilon to the root of the uncorrected moment. PyTorch adds it to the corrected one's, so epsilon is
-    scaled.
+    That order adds epsilon to the square root of the uncorrected second moment. PyTorch adds epsilon to the root of the
+    corrected moment. Epsilon is therefore divided by sqrt(1 - beta_2 ** number).
     """
     uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
     if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":
@@ -46,7 +46,7 @@ def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variabl
     if not plain or not all(value.is_contiguous() for values in (lists[0], *lists[2:]) for value in values):
         keras_update(gradients, variables, rate)
         return
-    lists[1][:] = [gradient.contiguous() for gradient in gradients]  # the operation reads memory, not strides
+    lists[1][:] = [gradient.contiguous() for gradient in gradients]  # the operation ignores strides
     number = int(optimizer.iterations) + 1
     torch._fused_adam_(
         *lists,
@@ -55,7 +55,7 @@ def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variabl
         lr=float(rate),
         beta1=optimizer.beta_1,
         beta2=optimizer.beta_2,
-        weight_decay=0.0,  # Keras applies it before
+        weight_decay=0.0,  # Keras applies weight decay before this update
         eps=optimizer.epsilon / math.sqrt(1 - optimizer.beta_2**number),
         amsgrad=False,
         maximize=False,
@@ -63,5 +63,5 @@ def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variabl
     for values in (
         lists[0],
         *lists[2:],
-    ):  # folded predictions see by it that weights changed
+    ):  # folded predictions detect changed weights by their version
         torch.autograd.graph.increment_version(values)

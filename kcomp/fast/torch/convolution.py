@@ -1,6 +1,6 @@
 """Convolutions and batch normalisation on PyTorch without layout copies; kcomp.fast.calls uses them.
 
-Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them.
+Images are (N, H, W, C), kernels (height, width, in, out), as in Keras.
 """
 
 from typing import Any
@@ -16,17 +16,17 @@ from kcomp.fast.torch.convolve import convolve, times_matrix
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
     """Return the convolution of images (N, H, W, C) with a kernel (height, width, C, F)."""
     if kernel.shape[:2] == (1, 1) and images.device.type == "cpu" and not any(map(any, padding)):
-        matrix = kernel.reshape(kernel.shape[2:])  # kernel[0, 0] has a gradient that is first filled with zeros
+        matrix = kernel.reshape(kernel.shape[2:])  # the gradient of kernel[0, 0] would first be filled with zeros
         if bias is None:
             return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster
         if images.shape[1:3] == (1, 1):
             return times_matrix(images, matrix, bias)
-        # with more pixels a bias would be another pass
+        # with more pixels, adding a bias to the product takes another pass
     return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return the convolution of each channel with its own (height, width) of the kernel."""
+    """Return the depthwise convolution of images (N, H, W, C) with a kernel (height, width, C)."""
     if depthwise_torch.suits(images, kernel, strides, padding):
         outputs = depthwise_torch.depthwise(images, kernel, strides[0], padding)
         return outputs if bias is None else outputs + bias
@@ -35,7 +35,7 @@ def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -
 
 
 def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
-    """Move a variable, whose value is `average`, towards the batch's value."""
+    """Update a moving average with the batch's value; `average` is the value of `variable`."""
     if average.dtype == batch_value.dtype and average is variable.value and not in_stateless_scope():
         with torch.no_grad():
             average.lerp_(batch_value, 1.0 - momentum)
@@ -46,12 +46,13 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Normalise in one pass; see kcomp.fast.calls.normalise."""
+    """Return the normalised inputs, computed in one pass; see kcomp.fast.calls.normalise."""
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
-    if learns and count < 2:  # PyTorch refuses a variance of one value
+    if learns and count < 2:  # PyTorch raises an error for the variance of one value
         return None
     if learns:
-        # Momentum 1 leaves the batch's own statistics here; PyTorch divides the variance by count - 1, Keras by count.
+        # With momentum 1, batch_norm writes the batch's statistics into these tensors.
+        # PyTorch divides the variance by count - 1, Keras by count.
         mean, variance = torch.zeros_like(moving_mean), torch.zeros_like(moving_variance)
         outputs = functional.batch_norm(
             channels_first, mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
@@ -60,7 +61,7 @@ def normalise(
     if torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in (gamma, beta)):
         outputs = functional.batch_norm(channels_first, moving_mean, moving_variance, gamma, beta, eps=epsilon)
         return outputs.movedim(1, -1), None, None
-    # Nothing here learns: a multiply-add is faster, and its gradient needs no reductions.
+    # Gamma and beta need no gradient: a multiply-add is faster, and its gradient needs no reductions.
     scale = torch.rsqrt(moving_variance + epsilon) * (1.0 if gamma is None else gamma)
     shift = -moving_mean * scale
     return torch.addcmul(shift if beta is None else shift + beta, inputs, scale), None, None

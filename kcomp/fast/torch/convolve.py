@@ -1,4 +1,4 @@
-"""PyTorch's convolution of images as Keras keeps them, (N, H, W, C), without copies of their layout."""
+"""PyTorch's convolution of images in Keras's layout, (N, H, W, C), without layout copies."""
 
 from typing import Any
 
@@ -10,16 +10,19 @@ from kcomp.fast.torch.loop_arguments import exported
 
 def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
     """Return the convolution of (N, H, W, C) with a kernel in PyTorch's order, (F, C / groups, height, width)."""
-    images = images.permute(0, 3, 1, 2)  # a view, in what PyTorch calls channels_last memory: nothing is copied
+    images = images.permute(0, 3, 1, 2)  # a view in PyTorch's channels_last memory format, no copy
     (top, bottom), (left, right) = padding
-    if (top, left) != (bottom, right):  # conv2d pads both sides alike; this copies the images
+    if (top, left) != (bottom, right):  # conv2d pads both sides equally; `pad` copies the images
         images, top, left = functional.pad(images, (left, right, top, bottom)), 0, 0
     return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
 
 
 def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """The kernel (F, C / groups, height, width) in the order in which oneDNN multiplies, for images of this size and
-    the same padding on both sides; None where it stays as it is. Otherwise oneDNN orders it at every call."""
+    """Return a kernel (F, C / groups, height, width) in oneDNN's memory order for images of this size.
+
+    oneDNN would otherwise reorder the kernel at every call. None where the padding of two sides differs, where images
+    and kernel are not float32 on a CPU, during export, and where PyTorch lacks the operations.
+    """
     (top, bottom), (left, right) = padding
     plain = (
         type(images) is torch.Tensor and images.device.type == "cpu" and images.dtype == kernel.dtype == torch.float32
@@ -36,15 +39,15 @@ def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1
 
 
 def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """The same convolution with a kernel that was packed for it; without gradients."""
+    """Return the same convolution as `convolve`, with a kernel from `packed`. It has no gradients."""
     (top, _), (left, _) = padding
     images = images.permute(0, 3, 1, 2)
-    # what TorchInductor calls; "none": no activation
+    # the operation that TorchInductor calls; "none" means no activation
     run = torch.ops.mkldnn._convolution_pointwise
     outputs = run(images, kernel, bias, [top, left], list(strides), [1, 1], groups, "none", [], "")
     return outputs.permute(0, 2, 3, 1)
 
 
 def times_matrix(vectors: Any, matrix: Any, bias: Any) -> Any:
-    """The 1 x 1 convolution of pooled vectors (N, 1, 1, C), for which a convolution only prepares longer."""
+    """Return the 1 x 1 convolution of pooled vectors (N, 1, 1, C). A matrix product has less overhead."""
     return torch.addmm(bias, vectors[:, 0, 0], matrix)[:, None, None]

@@ -1,4 +1,4 @@
-"""Depthwise convolutions on PyTorch on a CPU by loops of our own, where they can run.
+"""Depthwise convolutions for PyTorch on a CPU, computed by kcomp's compiled loops where they apply.
 
 Images are (N, height, width, channels), kernels (size, size, channels).
 """
@@ -13,12 +13,15 @@ from kcomp.fast.torch.convolve import convolve
 from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
 
 BLOCK = 16  # channels, kcomp.fast.cpu_loops.lanes.LANES
-BANDS = 4  # for a thread at least
+BANDS = 4  # for each thread, at least
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
-    """Whether the loops are for this: a gradient is wanted or zeros are not the same on both sides; a square kernel,
-    the same stride along both sides, fewer zeros than the kernel is wide, channels in whole blocks."""
+    """Return whether the loops compute this convolution.
+
+    They need a square kernel, equal strides, padding smaller than the kernel, and whole blocks of channels. They are
+    used only where a gradient is needed or the padding of two sides differs.
+    """
     size, columns, channels = kernel.shape
     learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
     whole = size == columns > 1 and strides[0] == strides[1] and channels % BLOCK == 0
@@ -27,17 +30,17 @@ def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
 
 
 def copied(padding: Any) -> bool:
-    """Whether PyTorch would copy the images, for the zeros on their two sides are not the same."""
+    """Return whether PyTorch would copy the images, because the padding of two sides differs."""
     return any(before != after for before, after in padding)
 
 
 def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
-    """The convolution, with gradients; the padding in pixels is ((top, bottom), (left, right))."""
+    """Return the convolution, with gradients; the padding in pixels is ((top, bottom), (left, right))."""
     return Depthwise.apply(images, kernel, stride, padding)
 
 
 def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
-    """The outputs (N, high, wide, channels); see kcomp.fast.cpu_loops.depthwise.correlate."""
+    """Return the outputs (N, high, wide, channels); see kcomp.fast.cpu_loops.depthwise.correlate."""
     code, size, (count, height, width, channels) = loops("depthwise"), len(kernel), images.shape
     high, wide = (
         ((pixels - 1) * distance + 1 + before + after - size) // stride + 1
@@ -54,12 +57,12 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
 
 
 def bands(count: int) -> int:
-    """Into how many bands each of `count` images is cut, for all threads to have as much to do."""
+    """Return the number of bands into which each of `count` images is cut, so that all threads get equal work."""
     return math.ceil(BANDS * torch.get_num_threads() / count)
 
 
 def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding: Any) -> Any:
-    """The gradient (size, size, channels) of a kernel."""
+    """Return the gradient (size, size, channels) of a kernel."""
     code, (count, height, width, channels), (_, high, wide, _) = loops("depthwise"), images.shape, gradient.shape
     (top, _), (left, _) = padding
     padded, threads = max(left + width, (wide - 1) * stride + size), torch.get_num_threads()
@@ -84,12 +87,12 @@ class Depthwise(torch.autograd.Function):
     def backward(context: Any, gradient: Any) -> Any:
         (images, kernel), needed = context.saved_tensors, context.needs_input_grad[:2]
         stride, padding, size = context.stride, context.padding, len(context.saved_tensors[1])
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
             again = functools.partial(_by_torch, stride=stride, padding=padding)
             return *gradients_again(again, (images, kernel), needed, gradient), None, None
         gradient, to_images, to_kernel = gradient.contiguous(), None, None
         if needed[0]:
-            # Each pixel of the images takes part in as many outputs as the kernel, turned around, covers.
+            # The images' gradient is the correlation of the outputs' gradient with the flipped kernel.
             sides = zip(images.shape[1:3], gradient.shape[1:3], padding, strict=True)
             around = [
                 (size - 1 - before, pixels + before - 1 - (outputs - 1) * stride)

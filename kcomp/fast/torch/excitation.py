@@ -1,4 +1,4 @@
-"""Squeeze and excitation (Hu et al. 2018) with what comes before it, on PyTorch on a CPU by loops of our own."""
+"""Squeeze and excitation (Hu et al. 2018) and the layers before it, for PyTorch on a CPU, by kcomp's compiled loops."""
 
 import functools
 from typing import Any
@@ -11,14 +11,17 @@ from kcomp.fast.torch.silu import PIXELS, rows_of
 
 
 def suits(images: Any) -> bool:
-    """Whether the loops are for images (N, H, W, C): each thread has one at least."""
+    """Return whether the loops cover images (N, H, W, C). There must be at least one image for each thread."""
     several = images.ndim == 4 and len(images) >= torch.get_num_threads()
     return several and covered(images) and loops("excitation") is not None
 
 
 def silu_excited(values: Any, *weights: Any) -> bool:
-    """Write silu over images (N, H, W, C), and multiply them by their gates; False, and nothing done, where the loops
-    are not for them. The weights: a matrix (C, hidden), its bias, another (hidden, C), its bias."""
+    """Apply silu to images (N, H, W, C) in place, multiply them by their gates, and return True.
+
+    Return False and change nothing where the loops do not cover the images. The weights are a matrix (C, hidden), its
+    bias, a matrix (hidden, C) and its bias.
+    """
     if not suits(values):
         return False
     code, (_, row, channels, work, sums) = loops("excitation"), rows_of(values)
@@ -37,8 +40,10 @@ def normalised_excited(
     epsilon: float,
     learns: bool,
 ) -> tuple[Any, Any, Any] | None:
-    """Batch normalisation that learns its statistics, silu, and the product with the gate, with weights as above; see
-    kcomp.fast.calls.normalise."""
+    """Return batch normalisation by the batch's statistics, then silu and the product with the gate, or None.
+
+    Weights are as for `silu_excited`; the result is that of kcomp.fast.calls.normalise.
+    """
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None
     if any(value.dtype != torch.float32 or not value.is_contiguous() for value in weights):
@@ -47,7 +52,7 @@ def normalised_excited(
 
 
 class NormalisedExcitation(torch.autograd.Function):
-    """Of what lies between, only vectors of the size of averages are kept; silu is computed again on the way back."""
+    """Saves only vectors of what lies between inputs and outputs; the backward pass computes silu again."""
 
     @staticmethod
     def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float, *weights: Any) -> Any:
@@ -70,7 +75,7 @@ class NormalisedExcitation(torch.autograd.Function):
     def backward(context: Any, gradient: Any, *_: Any) -> Any:
         inputs, gamma, beta, *weights, outputs, statistics, means, products, gates = context.saved_tensors
         needed = [context.needs_input_grad[place] for place in (0, 1, 2, 4, 5, 6, 7)]
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
             again = functools.partial(_by_torch, context.epsilon)
             found = gradients_again(again, (inputs, gamma, beta, *weights), needed, gradient)
             return *found[:3], None, *found[3:]

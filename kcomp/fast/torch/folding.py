@@ -1,5 +1,7 @@
-"""The layers of a folded plan on PyTorch: convolutions that take in the layers around them, and what writes over its
-input."""
+"""The operations of a folded plan on PyTorch.
+
+They are convolutions with the layers around them folded in, and operations that overwrite their input.
+"""
 
 import functools
 from collections.abc import Callable
@@ -18,11 +20,11 @@ from kcomp.fast.torch.loop_arguments import exported
 from kcomp.fast.torch.silu import silu_in_place
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-SIZES = 4  # of images, for each of which a convolution keeps a kernel
+SIZES = 4  # image sizes for which a convolution stores a packed kernel
 
 
 def in_place(layer: Any) -> Callable[[Any], Any] | None:
-    """A function that does in place what an activation layer does, for those that EfficientNets use; else None."""
+    """Return a function that applies an activation layer in place: silu, relu, or ReLU with a maximum. Else None."""
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
         return silu_in_place
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.relu:
@@ -34,7 +36,7 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
 
 
 class Folded:
-    """One convolution in place of layers: zeros around it, itself, batch normalisation and an activation.
+    """One convolution that replaces zero padding, a convolution, batch normalisation and an activation.
 
     gamma / sqrt(variance + epsilon) scales each filter, and the rest of the normalisation becomes the bias (Jacob et
     al. 2018, Quantization and training of neural networks, section 3.2). The weights are those of the last `fold`.
@@ -55,13 +57,13 @@ class Folded:
 
     @property
     def activation(self) -> Callable[[Any], Any] | None:
-        """What is done to the convolution's output, by the layers as they are: theirs may have been set since."""
+        """Return the function for the convolution's output. It is read at each call because the user may change it."""
         if self.after is not None:
             return in_place(self.after) or self.after.call
         return None if self.layer.activation is keras.activations.linear else self.layer.activation
 
     def fold(self) -> None:
-        """Take the weights as they are now; in mixed precision the products are rounded, not the factors."""
+        """Read the current weights. In mixed precision the products are rounded, not the factors."""
         with AutocastScope(None):
             kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
         if is_depthwise(self.layer):
@@ -71,11 +73,11 @@ class Folded:
             kernel = kernel * self.take(self.normalisation)
         kernel = as_type(kernel, self.layer.compute_dtype)
         self.bias = as_type(self.bias, self.layer.compute_dtype)
-        self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # once, not at every call
+        self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # copied once, not at every call
         self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
 
     def take(self, normalisation: Any) -> Any:
-        """Take a normalisation into the bias; what is left is a factor (F,) for the kernel."""
+        """Fold a normalisation into the bias, and return the factor (F,) for the kernel."""
         variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
         scale = torch.rsqrt(variance + normalisation.epsilon)
         scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
@@ -88,7 +90,7 @@ class Folded:
         return outputs if activation is None else activation(outputs)
 
     def convolved(self, images: Any) -> Any:
-        """What the activation is to be given."""
+        """Return the output before the activation."""
         if exported():
             return self.prepare(images)(images)
         size = images.shape[1], images.shape[2]
@@ -99,7 +101,7 @@ class Folded:
         return self.prepared[size](images)
 
     def prepare(self, images: Any) -> Callable[[Any], Any]:
-        """The convolution of images of this size."""
+        """Return a function that convolves images of this size."""
         strides, groups, bias = self.layer.strides, self.groups, self.bias
         rows, columns = padding_of(self.layer, images)
         padding = together(self.zeros[0], rows), together(self.zeros[1], columns)
@@ -115,14 +117,14 @@ class Folded:
 
 
 class Excited:
-    """A folded convolution that ends in silu, and squeeze and excitation after it."""
+    """A folded convolution with silu, then squeeze and excitation."""
 
     def __init__(self, start: Folded, excitation: Excitation) -> None:
         self.start, self.excitation = start, excitation
         self.take()
 
     def fold(self) -> None:
-        """Take the weights as they are now."""
+        """Read the current weights."""
         self.start.fold()
         self.take()
 
@@ -141,7 +143,7 @@ class Excited:
 
 
 class Overwriting:
-    """A layer that merges tensors, done in the memory of the first where the result has its shape."""
+    """A layer that merges tensors and writes into the first of them where the result has its shape."""
 
     def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
         self.layer, self.change = layer, change
@@ -154,7 +156,7 @@ class Overwriting:
 
 
 def spreads(shape: Any, over: Any) -> bool:
-    """Whether a tensor of that shape has a value for each one of the other shape, its sides of 1 repeated."""
+    """Return whether a tensor of shape `shape` broadcasts to shape `over`."""
     return len(shape) == len(over) and all(size in (1, wanted) for size, wanted in zip(shape, over, strict=True))
 
 
@@ -163,10 +165,10 @@ def together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 
 def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """A depthwise kernel (C, 1, height, width) with zero rows above and columns to its left, and the padding that then
-    is the same on both sides: PyTorch pads both sides alike, and would have to copy the images otherwise.
+    """Return a depthwise kernel (C, 1, height, width) and a padding changed so that the padding of two sides is equal.
 
-    With m zeros before the kernel and m more pixels of padding before the images, every product stays what it was.
+    The kernel gets zero rows above and zero columns to its left. PyTorch pads both sides equally, and would otherwise
+    copy the images. With m zeros before the kernel and m more pixels of padding before the images, no output changes.
     """
     (top, bottom), (left, right) = padding
     above, before = max(bottom - top, 0), max(right - left, 0)

@@ -1,5 +1,7 @@
-"""A network's inference on PyTorch: its plan with convolutions that take in the layers around them, and values written
-over where nothing else reads them."""
+"""A network's inference on PyTorch.
+
+Convolutions take in the layers around them, and layers overwrite values that no other layer reads.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -17,10 +19,10 @@ from kcomp.fast.torch.folding import Excited, Folded, Overwriting, in_place
 
 
 def inference_of(network: keras.Model) -> Callable[[Any], Any]:
-    """A function of images (batch, height, width, channels) that gives what `network(images, training=False)` gives.
+    """Return a function of images (batch, height, width, channels) equal to `network(images, training=False)`.
 
-    It takes the weights as they are at the call: what is folded is made again after the variables that the network had
-    when this was called were assigned, loaded or trained, and after a Sequential was given other layers.
+    It uses the current weights. The plan is folded again after the network's variables change by assignment, loading
+    or training, and after the layers of a Sequential change.
     """
     kept: dict[str, Any] = {"functional": None}
 
@@ -39,13 +41,13 @@ def inference_of(network: keras.Model) -> Callable[[Any], Any]:
 
 
 def first(network: keras.Model) -> Plan | None:
-    """The folded plan of a network, None where it has none."""
+    """Return the folded plan of a network, or None where it has no plan."""
     plan = plan_of(network)
     return None if plan is None else folded(plan)
 
 
 def again(plan: Plan | None) -> Plan | None:
-    """A folded plan with the weights as they are now."""
+    """Return a folded plan with the current weights."""
     for step in () if plan is None else plan.steps:
         if isinstance(step.operation, Folded | Excited):
             step.operation.fold()
@@ -53,7 +55,7 @@ def again(plan: Plan | None) -> Plan | None:
 
 
 def folded(plan: Plan) -> Plan:
-    """The plan with each convolution, the zeros put around it, its normalisation and its activation in one step."""
+    """Return the plan with each convolution, its zero padding, normalisation and activation in one step."""
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
 
 
@@ -61,13 +63,13 @@ def joined(plan: Plan) -> Iterator[LayerCall]:
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> LayerCall | None:
-        """The step that alone reads what step `number` gives, where nothing else of Keras's call matters to it."""
+        """Return the only step that reads the output of step `number`, if it runs `call` directly on that output."""
         step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
     taken: set[int] = set()
-    fresh: set[int] = set()  # what convolutions give, in memory of its own
+    fresh: set[int] = set()  # slots of convolutions' outputs, which share memory with no other value
     for number, step in enumerate(plan.steps):
         if number in taken:
             continue
@@ -84,8 +86,11 @@ def joined(plan: Plan) -> Iterator[LayerCall]:
 
 
 def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None]) -> list[LayerCall]:
-    """The steps that one convolution takes the place of, in order: zeros around it, itself, normalisation, activation
-    and dropout, where they are there; empty where `first` does not begin such a group."""
+    """Return the steps that one folded convolution replaces, in order.
+
+    They are zero padding, convolution, normalisation, activation and dropout, as far as present. Empty where `first`
+    does not begin such a group.
+    """
     group, layer = [first], layers_of(first)[-1]
     if first.source is None or not first.direct or not covers_convolution(layer):
         return []
@@ -104,7 +109,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 
 
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
-    """The step, or for a product or sum one that writes over its first value, where it alone reads that."""
+    """Return the step, or a copy that overwrites its first value: for products and sums that alone read that value."""
     change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
     value = step.reads[0]
     plain = step.direct and len(step.arguments) == 1 and not step.keywords
@@ -114,7 +119,7 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """The layers of a step up to the activation."""
+    """Return the layers of a step, up to the activation."""
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
 

@@ -6,30 +6,30 @@ from typing import Any
 
 import torch
 
-ENOUGH = 1 << 17  # numbers; for smaller tensors a loop saves less time than its call takes
+ENOUGH = 1 << 17  # numbers; for smaller tensors, calling a loop takes longer than it saves
 
 
 def covered(values: Any) -> bool:
-    """Return whether loops can read and write a tensor, and it is large enough to gain from them."""
+    """Return whether the loops support a tensor and it is large enough to gain from them."""
     if exported() or transformed():
         return False
     return (
         values.numel() >= ENOUGH
         and values.dtype == torch.float32
         and values.device.type == "cpu"
-        and type(values) is torch.Tensor  # no subclass, such as tracing uses
+        and type(values) is torch.Tensor  # no subclass: tracing uses subclasses
         and values.is_contiguous()
         and loops() is not None
     )
 
 
 def exported() -> bool:
-    """Return whether PyTorch exports or traces, where sizes and addresses are not numbers."""
+    """Return whether PyTorch is exporting or tracing; sizes and addresses are not numbers then."""
     return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def transformed() -> bool:
-    """Return whether torch.func or forward-mode differentiation runs; both know only PyTorch's operations."""
+    """Return whether torch.func or forward-mode differentiation runs; both support only PyTorch's operations."""
     stack = getattr(torch._C, "_functorch", None)  # neither name is public
     level = getattr(torch.autograd.forward_ad, "_current_level", -1)
     return level >= 0 or (stack is not None and stack.peek_interpreter_stack() is not None)
@@ -40,12 +40,12 @@ def loops(name: str = "silu") -> Any:
     """Return a module of kcomp.fast.cpu_loops, or None where Numba or GNU's OpenMP is missing."""
     try:
         return importlib.import_module(f"kcomp.fast.cpu_loops.{name}")
-    except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor fails in any way
+    except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor may raise any error
         return None
 
 
 def gradients_again(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return gradients by PyTorch's own operations, to be differentiated again; None for values that need none."""
+    """Return differentiable gradients, from PyTorch's own operations; None for values that need no gradient."""
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]
     gradients = iter(torch.autograd.grad(function(*values), leaves, gradient, create_graph=True))
     return [next(gradients) if needs else None for needs in needed]

@@ -1,4 +1,4 @@
-"""The scaling of pixels that a network begins with, in one pass on PyTorch on a CPU; each layer of Keras makes two."""
+"""Pixel scaling at the start of a network in one pass, for PyTorch on a CPU. Each Keras layer makes two passes."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from kcomp.fast.torch.loop_arguments import exported, transformed
 
 
 def rescaled(layer: Any, inputs: Any) -> Any:
-    """What Rescaling's `call` returns, or None for what only Keras's own covers."""
+    """Return the output of Rescaling, or None where the layer's own `call` must run."""
     return scaled(inputs, layer.scale, layer.offset) if suits(layer, inputs) else None
 
 
 def standardised(both: Any, images: Any) -> Any:
-    """What Rescaling and Normalization after it return, or None."""
+    """Return the output of Rescaling followed by Normalization, or None."""
     rescaling, normalisation = both.layers
     own = not normalisation.invert and tuple(normalisation.axis) in ((), (-1,), (3,))
     if not own or not suits(rescaling, images):
@@ -26,7 +26,7 @@ def standardised(both: Any, images: Any) -> Any:
 
 
 def suits(layer: Any, images: Any) -> bool:
-    """Whether a layer is Rescaling itself, with a number for all or for each channel of images (N, H, W, C)."""
+    """Return whether `scaled` computes a Rescaling with one number, or one a channel, for images (N, H, W, C)."""
     if type(layer) is not keras.layers.Rescaling or type(images) is not torch.Tensor or images.ndim != 4:
         return False
     known = (), (1,), images.shape[3:]
@@ -44,9 +44,9 @@ def suits(layer: Any, images: Any) -> bool:
 
 
 def scaled(images: Any, factor: Any, shift: Any) -> Any:
-    """images * factor + shift, which are numbers or arrays (C,)."""
+    """Return images * factor + shift; factor and shift are numbers or arrays (C,)."""
     count, height, width, channels = images.shape
-    # a whole line at once: three channels fill no register
+    # a whole line at once, because three channels do not fill a register
     factor, shift = (
         torch.from_numpy(np.tile(np.broadcast_to(np.asarray(value, np.float32), channels), width))
         for value in (factor, shift)

@@ -1,4 +1,4 @@
-"""silu on PyTorch on a CPU, alone and after batch normalisation, by loops of our own where they can run."""
+"""silu for PyTorch on a CPU, alone and after batch normalisation, by kcomp's compiled loops where they apply."""
 
 import functools
 from typing import Any
@@ -8,12 +8,12 @@ from torch.nn import functional
 
 from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
 
-PIXELS = 16  # whose mean is near enough to that of all for the variance to keep its digits
-LONG_ROW = 512  # numbers; as many stay in a core's nearest cache with all that belongs to them
+PIXELS = 16  # their mean is close enough to the overall mean for an accurate variance
+LONG_ROW = 512  # numbers; a row and its work areas fit into a core's first-level cache
 
 
 def silu(inputs: Any) -> Any:
-    """x / (1 + exp(-x)) of a float tensor."""
+    """Return x / (1 + exp(-x)) of a float tensor."""
     if not covered(inputs):
         return functional.silu(inputs)
     if torch.is_grad_enabled() and inputs.requires_grad:
@@ -22,7 +22,7 @@ def silu(inputs: Any) -> Any:
 
 
 def silu_in_place(values: Any) -> Any:
-    """The same, written over its input, which no gradient needs."""
+    """Apply silu in place and return the tensor. No gradient may need the input."""
     if not covered(values):
         return functional.silu(values, inplace=True)
     loops().run(loops().silu_in_place, values, values.numel())
@@ -32,7 +32,7 @@ def silu_in_place(values: Any) -> Any:
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """silu after batch normalisation that learns its statistics, in one; see kcomp.fast.calls.normalise."""
+    """Return silu of batch normalisation by the batch's statistics, or None; see kcomp.fast.calls.normalise."""
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
     return NormalisedSilu.apply(inputs, gamma, beta, epsilon)
@@ -44,7 +44,7 @@ def _silu(inputs: Any, outputs: Any) -> Any:
 
 
 class Silu(torch.autograd.Function):
-    """silu that keeps its inputs alone from the way forward."""
+    """silu that saves only its inputs for the backward pass."""
 
     @staticmethod
     def forward(context: Any, inputs: Any) -> Any:
@@ -54,7 +54,7 @@ class Silu(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Any) -> Any:
         (inputs,) = context.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
             return torch.autograd.grad(functional.silu(inputs), inputs, gradient, create_graph=True)[0]
         outputs = torch.empty_like(inputs)
         loops().run(loops().silu_gradient, gradient.contiguous(), inputs, outputs, inputs.numel())
@@ -62,8 +62,10 @@ class Silu(torch.autograd.Function):
 
 
 class NormalisedSilu(torch.autograd.Function):
-    """Batch normalisation (Ioffe and Szegedy 2015) and silu in two passes forward and two backward, where apart they
-    take three and four; what lies between them is not kept."""
+    """Batch normalisation (Ioffe and Szegedy 2015) and silu in two passes forward and two backward.
+
+    Separate operations take three and four passes. The values between the two are not saved.
+    """
 
     @staticmethod
     def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
@@ -84,7 +86,7 @@ class NormalisedSilu(torch.autograd.Function):
     def backward(context: Any, gradient: Any, *_: Any) -> Any:
         inputs, gamma, beta, statistics = context.saved_tensors
         needed = context.needs_input_grad[:3]
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
             again = functools.partial(_by_torch, epsilon=context.epsilon)
             return *gradients_again(again, (inputs, gamma, beta), needed, gradient), None
         code, result, weights = loops(), torch.empty_like(inputs), torch.empty_like(statistics[:2])
@@ -102,7 +104,7 @@ def _by_torch(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 
 def rows_of(inputs: Any) -> tuple[int, int, int, Any, Any]:
-    """How the loops go through a tensor (..., C): its size, the numbers in a row, C, and memory to work and sum in."""
+    """Return the size of a tensor (..., C), the numbers in a row, C, work memory and memory for sums."""
     channels = inputs.shape[-1]
     row, threads = max(1, LONG_ROW // channels) * channels, torch.get_num_threads()
     return (

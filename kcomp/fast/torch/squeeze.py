@@ -1,6 +1,7 @@
-"""Squeeze and excitation (Hu et al. 2018) and shortcuts on PyTorch: layers to which the way is longer than their work.
+"""Pooling, reshaping, products and sums on PyTorch, as in squeeze and excitation (Hu et al. 2018) and shortcuts.
 
-Each takes a layer and what its `call` takes, and returns what that returns, or None for what only Keras's own covers.
+Keras's checks take longer than the arithmetic of these layers. Each function takes a layer and its inputs, and returns
+the layer's output, or None where the layer's own `call` must run.
 """
 
 import functools
@@ -13,10 +14,9 @@ from kcomp.fast.torch.loop_arguments import covered, exported, loops
 
 
 def pooled(layer: Any, inputs: Any) -> Any:
-    """The means of (N, H, W, C) over H and W.
+    """Return the means of (N, H, W, C) over H and W.
 
-    They are divided after the sum, so that its gradient, which is the same at each pixel, is no array of the images'
-    size.
+    The division follows the sum. The gradient of the sum, equal at each pixel, then needs no array of the images' size.
     """
     own = type(layer) is keras.layers.GlobalAveragePooling2D and layer.data_format == "channels_last"
     if not own or exported() or not torch.is_tensor(inputs) or inputs.dtype != torch.float32:
@@ -38,7 +38,7 @@ def added(layer: Any, inputs: Any) -> Any:
 
 
 def merges(layer: Any, kind: Any, values: Any) -> bool:
-    """Whether a layer is of that class and has tensors of one type and rank, without masks, to merge."""
+    """Return whether a layer is of class `kind` and its inputs are tensors of one type and rank, without masks."""
     return (
         type(layer) is kind
         and isinstance(values, list | tuple)
@@ -48,7 +48,7 @@ def merges(layer: Any, kind: Any, values: Any) -> bool:
 
 
 def gated(images: Any, gate: Any) -> Any:
-    """The product of images (N, H, W, C) and a number for each of their channels, (N, 1, 1, C); or of any tensors."""
+    """Return the product of images (N, H, W, C) and a gate (N, 1, 1, C), or of any two tensors."""
     learns = torch.is_grad_enabled() and images.requires_grad and gate.requires_grad
     if not learns or images.ndim != 4 or not covered(images):
         return images * gate
@@ -57,7 +57,7 @@ def gated(images: Any, gate: Any) -> Any:
 
 
 class Gated(torch.autograd.Function):
-    """Both gradients in one pass: PyTorch writes the whole product with the images before it sums it."""
+    """A product with both gradients in one pass. PyTorch writes the whole product with the images before it sums."""
 
     @staticmethod
     def forward(context: Any, images: Any, gate: Any) -> Any:
@@ -67,7 +67,7 @@ class Gated(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Any) -> Any:
         images, gate = context.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
             return gradient * gate, (gradient * images).sum((1, 2), keepdim=True)
         to_images, to_gate = torch.empty_like(images), gate.new_empty(gate.shape)
         values, count = (gradient.contiguous(), images, gate.contiguous(), to_images, to_gate), len(images)
@@ -78,6 +78,6 @@ class Gated(torch.autograd.Function):
 
 
 def work_of(channels: int) -> tuple[Any, Any]:
-    """Memory in which threads sum: some pixels in float32 and all in float64."""
+    """Return memory for the threads' sums: float32 for some pixels, float64 for all."""
     threads = torch.get_num_threads()
     return torch.empty(threads, channels), torch.empty(threads, channels, dtype=torch.float64)
