@@ -1,10 +1,10 @@
 """Depthwise convolutions and their gradients on a CPU: each channel of an image with its own filter.
 
-oneDNN 3.12 takes up to twenty times as long for the weight gradient of kernels wider than 3, and where the zeros around
-an image are not the same on both sides, PyTorch copies it first.
+oneDNN 3.12 takes up to twenty times as long for the weight gradient of kernels wider than 3. Where the padding of two
+sides differs, PyTorch copies the images first.
 
-A thread takes bands of an image's rows, one row after the other, for memory is read fastest as it lies. A row is
-copied, with the zeros around it, into blocks of sixteen channels, which stay near the core until the kernel has passed.
+A thread computes bands of an image's rows, one row after the other, because sequential reads are fastest. It copies
+each row and its padding into blocks of sixteen channels. They stay in the core's cache until the kernel has passed.
 Arrays are those of kcomp.fast.torch.depthwise.
 """
 
@@ -32,14 +32,14 @@ AT_ONCE = 4  # outputs side by side; their sums fill half of the registers of AV
 
 @inline
 def fill(target, count):
-    """Write zeros to so many pixels of a block."""
+    """Write zeros to `count` pixels of a block."""
     for number in range(count):
         store(zero(), target + number * BYTES)
 
 
 @inline
 def copy(source, apart, target, distance, count):
-    """Copy a block of each of `count` pixels that lie `apart` bytes, to places at this distance in bytes."""
+    """Copy a block of each of `count` pixels; sources are `apart` bytes apart, targets `distance` bytes."""
     for _ in range(count):
         store(load(source), target)
         source += apart
@@ -48,7 +48,7 @@ def copy(source, apart, target, distance, count):
 
 @inline
 def copy_row(source, width, blocks, target, padded, distance):
-    """Copy a row of pixels into blocks, each of `padded` pixels; pixels are put `distance` apart."""
+    """Copy a row of pixels into blocks of `padded` pixels each; the copies are `distance` pixels apart."""
     for _ in range(width):
         copy(source, BYTES, target, padded * BYTES, blocks)
         source += blocks * BYTES
@@ -57,32 +57,34 @@ def copy_row(source, width, blocks, target, padded, distance):
 
 @inline
 def band_of(unit, bands, rows):
-    """The image of a unit of work, and which of its rows are meant."""
+    """Return the image of a unit of work, and the start and end of its rows."""
     band, each = unit % bands, (rows + bands - 1) // bands
     return unit // bands, min(band * each, rows), min((band + 1) * each, rows)
 
 
 @loop(17)
 def correlate(arguments):
-    """images (N, height, width, channels), kernel (size, size, channels), outputs (N, high, wide, channels; written),
-    work, float32 (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES); bands of an image; N; height;
-    width; channels; high; wide; size; stride; distance; zeros before along both sides; pixels of a padded row.
+    """Correlate images with a kernel.
 
-    The pixel y, x of an image is taken to be at y * distance, x * distance, with zeros between: so the gradient of a
-    convolution with strides is a correlation too.
+    Arguments: images (N, height, width, channels), kernel (size, size, channels), outputs (N, high, wide, channels;
+    written), work, float32 (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES); bands of an image; N;
+    height; width; channels; high; wide; size; stride; distance; zeros above and to the left; pixels of a padded row.
+
+    Pixel (y, x) of an image is placed at (y * distance, x * distance), with zeros between. The gradient of a strided
+    convolution is therefore a correlation too.
     """
     images, kernel, outputs, work, bands = arguments[0][:5]
     count, height, width, channels, high, wide, size, stride, distance, top, left, padded = arguments[0][5:]
     blocks, pixel = channels // LANES, 4 * channels
     start, stop = share(count * bands, 1)
     weights = work + thread() * (blocks * size * (size + padded) + wide + AT_ONCE) * BYTES
-    lines = weights + blocks * size * size * BYTES  # of the image, as many as the kernel is high, in turn
-    line = lines + blocks * size * padded * BYTES  # of the outputs
+    lines = weights + blocks * size * size * BYTES  # a ring of `size` lines of the image
+    line = lines + blocks * size * padded * BYTES  # one line of the outputs
     copy_row(kernel, size * size, blocks, weights, size * size, 1)
     fill(lines, blocks * size * padded)
     for unit in range(start, stop):
         image, begin, end = band_of(unit, bands, high)
-        ready = 0  # lines that have been copied
+        ready = 0  # number of lines copied so far
         for y in range(begin, end):
             above = y * stride - top
             below = min((above + size - 1) // distance + 1, height)
@@ -91,7 +93,7 @@ def correlate(arguments):
                 source, slot = images + (image * height + ready) * width * pixel, ready % size
                 copy_row(source, width, blocks, lines + (slot * blocks * padded + left) * BYTES, padded, distance)
                 ready += 1
-            # Rows of the kernel that lie on lines of the image: from `upper`, each `distance`, below `lower`.
+            # Rows of the kernel that meet lines of the image: upper, upper + distance, ..., below `lower`.
             upper = max(0, -above)
             upper += -(above + upper) % distance
             lower = min(size, height * distance - above)
@@ -114,18 +116,21 @@ def correlate(arguments):
 
 @functools.cache
 def weight_gradient(size: int) -> Any:
-    """The loop for kernels of size x size, the sums of one row of which stay in registers."""
+    """Return the loop for kernels of size x size. The sums of one kernel row stay in registers."""
 
     @loop(15)
     def weight_gradient(arguments):
-        """gradient (N, high, wide, channels), images (N, height, width, channels), sums (threads, blocks, size, size,
-        LANES; zero at first), work, float32 (threads, blocks, padded + size * size, LANES); bands of an image; N;
-        height; width; channels; high; wide; stride; zeros before; pixels of a padded row"""
+        """Add up the gradient of a kernel.
+
+        Arguments: gradient (N, high, wide, channels), images (N, height, width, channels), sums (threads, blocks, size,
+        size, LANES; zero at first), work, float32 (threads, blocks, padded + size * size, LANES); bands of an image; N;
+        height; width; channels; high; wide; stride; zeros above and to the left; pixels of a padded row.
+        """
         gradient, images, sums, work, bands = arguments[0][:5]
         count, height, width, channels, high, wide, stride, top, left, padded = arguments[0][5:]
         blocks, pixel = channels // LANES, 4 * channels
         start, stop = share(count * bands, 1)
-        line = work + thread() * blocks * (padded + size * size) * BYTES  # of the image
+        line = work + thread() * blocks * (padded + size * size) * BYTES  # one line of the image
         kernel, totals = line + blocks * padded * BYTES, sums + thread() * size * size * pixel
         fill(line, blocks * padded)
         for unit in range(start, stop):

@@ -1,9 +1,9 @@
-"""Passes of squeeze and excitation with silu before it: in prediction, and forward and backward with the batch
-normalisation before both.
+"""Passes of silu, then squeeze and excitation, for prediction; for training, with batch normalisation before both.
 
-A thread takes whole images, which stay near its core from one pass to the next. Arguments are as in cpu_loops.silu;
-`count` is that of images, `size` that of an image's numbers, and `inner`, float64 (threads, row), is to sum in. Of the
-matrices, the first is (channels, hidden), the second (hidden, channels); "turned" ones are the other way around.
+A thread computes whole images, which stay in its core's cache from one pass to the next. Arguments are as in
+cpu_loops.silu. `count` is the number of images, `size` the numbers in an image. `inner`, float64 (threads, row), is
+memory for sums.
+The first matrix is (channels, hidden), the second (hidden, channels). `backward` takes both transposed.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ __all__ = ["backward", "forward", "run", "silu_excited"]
 
 @inline
 def product(vector, matrix, bias, found):
-    """found = vector @ matrix + bias"""
+    """Compute found = vector @ matrix + bias."""
     size = len(found)
     for j in range(size):
         found[j] = bias[j]
@@ -51,7 +51,7 @@ def sigmoid(values):
 
 @inline
 def pixels_of_row(all_of, channels, scale, found):
-    """The sums of a row's pixels, times a number."""
+    """Write the sum over the pixels of a row for each channel, times `scale`, to `found`."""
     for j in range(channels):
         one = 0.0
         for k in range(j, len(all_of), channels):
@@ -61,7 +61,7 @@ def pixels_of_row(all_of, channels, scale, found):
 
 @inline
 def gate_of(mean, matrices, between, squeezed, gate):
-    """The gate (channels,) that follows from an image's means; `between` is what silu was given, `squeezed` to work."""
+    """Compute the gate (channels,) from an image's means; `between` gets the input of silu, `squeezed` its output."""
     first, first_bias, second, second_bias = matrices
     product(mean, first, floats(first_bias, 0, len(between)), between)
     for j in range(len(between)):
@@ -72,7 +72,7 @@ def gate_of(mean, matrices, between, squeezed, gate):
 
 @inline
 def multiply(values, start, end, by):
-    """Multiply the numbers of an image by those of a row."""
+    """Multiply each row of an image by the numbers in `by`."""
     row, at = len(by), start
     while at < end:
         size = min(row, end - at)
@@ -84,9 +84,9 @@ def multiply(values, start, end, by):
 
 @loop(12)
 def silu_excited(arguments):
-    """values (count, size), matrices and biases, in turn, work, inner, count, size, row, channels, hidden
+    """Apply silu in place, and multiply each channel of an image by its gate.
 
-    silu is written over the values, and each channel of an image is multiplied by its gate.
+    Arguments: values (count, size), matrix, bias, matrix, bias, work, inner, count, size, row, channels, hidden.
     """
     values, work, inner = arguments[0][0], arguments[0][5], arguments[0][6]
     count, size, row, channels, hidden = arguments[0][7:]
@@ -115,9 +115,13 @@ def silu_excited(arguments):
 
 @loop(23)
 def forward(arguments):
-    """inputs (count, size), gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work,
-    sums of moments, parts of these, matrices and biases, in turn, inner, means (count, channels), what the first
-    product gives (count, hidden), gates (count, channels; all three written), count, size, row, channels, hidden"""
+    """Apply batch normalisation, silu, and squeeze and excitation.
+
+    Arguments: inputs (count, size), gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics
+    (written), work, sums of `moments`, number of threads in these, matrix, bias, matrix, bias, inner, means (count,
+    channels), first product (count, hidden), gates (count, channels; all three written), count, size, row, channels,
+    hidden.
+    """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts = arguments[0][:10]
     inner, means, products, gates, count, size, row, channels, hidden = arguments[0][14:]
     start, stop = share(count, 1)
@@ -151,10 +155,13 @@ def forward(arguments):
 
 @loop(21)
 def backward(arguments):
-    """gradient, inputs and outputs of forward (count, size), gamma, beta, statistics, gradient of what silu was given
-    (as the inputs; written), work, sums of that and of its product with x - mean, the two matrices, turned, inner,
-    gates and products of forward, gradients of what silu (count, hidden) and sigmoid (count, channels) were given
-    between averages and gate (both written), count, size, row, channels, hidden"""
+    """Compute the gradients of `forward`, up to the input of the first silu.
+
+    Arguments: gradient, inputs and outputs of `forward` (count, size), gamma, beta, statistics, gradient of the first
+    silu's input (shape of the inputs; written), work, sums of that gradient and of its product with x - mean, the two
+    matrices, transposed, inner, gates and first products of `forward`, gradients of the inputs of the second silu
+    (count, hidden) and of the sigmoid (count, channels; both written), count, size, row, channels, hidden.
+    """
     gradient, inputs, outputs, gamma, beta, statistics, to_silu, work, sums = arguments[0][:9]
     first, second, inner, gates, products, to_products, to_gates = arguments[0][9:16]
     count, size, row, channels, hidden = arguments[0][16:]
@@ -188,7 +195,9 @@ def backward(arguments):
         given, to_given = floats(products, image * hidden, hidden), floats(to_products, image * hidden, hidden)
         pixels_of_row(all_of, channels, 1.0, to_gate)
         for j in range(channels):
-            to_gate[j] *= ONE - gate[j]  # sigmoid's gradient has another factor, the gate, which the outputs had
+            to_gate[j] *= (
+                ONE - gate[j]
+            )  # sigmoid's gradient is gate * (1 - gate); the outputs already contain the factor gate
             by[j] = gate[j]
             part[j] = ZERO
         product(to_gate, second, part, to_given)
@@ -212,7 +221,7 @@ def backward(arguments):
                     z = x[j] * a[j] + b[j]
                     s = ONE / (ONE + inverse_exponential(z))
                     y[j] = part[j] * (s * (ONE + z * (ONE - s)))
-                for j in range(length):  # apart: with more arrays in one loop the compiler gives up on vectors
+                for j in range(length):  # a separate loop: with more arrays in one loop the compiler does not vectorise
                     some[j] += y[j]
                     more[j] += y[j] * (x[j] - c[j])
                 at += length

@@ -1,6 +1,6 @@
-"""Sixteen float32 at once as a type in Numba's code: registers that a loop keeps, where the compiler would use memory.
+"""A Numba type of sixteen float32 that stays in registers through a loop, where the compiler would use memory.
 
-An address is an int64 in bytes; what lies there need not be aligned. `each` stands for a tuple of these.
+An address is an int64 in bytes and need not be aligned to a register. `each` is a tuple of values of this type.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ def add(typing, one, other):
 
 @intrinsic(prefer_literal=True)
 def each_of(typing, count, value):
-    """A tuple of `count` times the value; the compiler has to know `count`."""
+    """Return a tuple that repeats the value `count` times; `count` must be a compile-time constant."""
     each = types.UniTuple(_lanes, count.literal_value)
 
     def code(context, builder, signature, arguments):
@@ -75,7 +75,7 @@ def each_of(typing, count, value):
 
 @intrinsic(prefer_literal=True)
 def load_each(typing, count, address, step):
-    """A tuple of `count` as above, each `step` bytes after the one before."""
+    """Load a tuple of `count` values, `step` bytes apart; `count` must be a compile-time constant."""
     each = types.UniTuple(_lanes, count.literal_value)
 
     def code(context, builder, signature, arguments):
@@ -103,7 +103,7 @@ def store_each(typing, each, address, step):
 
 @intrinsic
 def add_products(typing, each, factor, address, step):
-    """The tuple with factor * what lies at address + number * step added to each."""
+    """Add to each number of the tuple the product of `factor` and the value at address + number * step."""
 
     def code(context, builder, signature, arguments):
         values, factor, address, step = arguments

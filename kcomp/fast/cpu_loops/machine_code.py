@@ -1,8 +1,7 @@
-"""Loops over tensors as machine code, which Numba compiles and keeps, in the threads that PyTorch has already.
+"""Loops over tensors that Numba compiles and caches, and that run in PyTorch's threads.
 
-Threads of Numba's own would wait for a core on which PyTorch's spin. Importing this module raises ImportError or
-OSError where that is not possible: without Numba, and where PyTorch brings no OpenMP with GNU's interface (outside
-Linux).
+Numba's own threads would compete for cores with PyTorch's threads, which spin while they wait. Importing this module
+raises ImportError or OSError without Numba, and where PyTorch has no OpenMP with GNU's interface (outside Linux).
 """
 
 import ctypes
@@ -20,7 +19,9 @@ from numba.extending import intrinsic
 
 from kcomp.system.cache import cache_folder
 
-_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))  # finds what it depends on, too
+_library = ctypes.CDLL(
+    str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")
+)  # also looks in the libraries it depends on
 try:
     _in_parallel = _library.GOMP_parallel
     for _name in ("omp_get_thread_num", "omp_get_num_threads"):
@@ -32,24 +33,24 @@ _in_parallel.restype = None
 thread: Any = types.ExternalFunction("omp_get_thread_num", types.int32())
 threads: Any = types.ExternalFunction("omp_get_num_threads", types.int32())
 
-# Numba notices a change of the file that has a loop, not one of what is inlined there from other files.
+# Numba's cache detects a change in the file of a loop, but not in functions inlined from other files.
 _INLINED = [Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py", "silu.py")]
 VERSION = hashlib.sha256(b"".join(_INLINED)).hexdigest()[:16]
-# Neither reordered sums, which the exponential's rounding relies on, nor numbers taken to be finite.
+# Excluded: reordering of sums, which would break the exponential's rounding, and the assumption of finite numbers.
 MATHS = {"contract", "nsz", "arcp"}
 
 
 def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
-    """Makes machine code of a function of a pointer to that many int64: addresses and numbers."""
+    """Return a decorator that compiles a function of a pointer to `count` int64: addresses and numbers."""
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 
     def compiled(function: Callable[[Any], None]) -> Any:
         folder = cache_folder() / "numba" / VERSION
         before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)  # where it cannot be, Numba would choose another, without VERSION
+            folder.mkdir(parents=True, exist_ok=True)  # if this fails, Numba would use a folder without VERSION
             return numba.cfunc(signature, cache=True, fastmath=MATHS, error_model="numpy")(function)
-        except Exception:  # noqa: BLE001 - nowhere to keep it, or a damaged file there, which fails in many ways
+        except Exception:  # noqa: BLE001 - no cache folder, or a damaged file in it, which may raise any error
             return numba.cfunc(signature, fastmath=MATHS, error_model="numpy")(function)
         finally:
             config.CACHE_DIR = before
@@ -58,7 +59,7 @@ def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
 
 
 def run(code: Any, *arguments: Any) -> None:
-    """Run a loop in all of PyTorch's threads; a tensor stands for its address."""
+    """Run a loop in all of PyTorch's threads; tensors are passed by their address."""
     values = [value.data_ptr() if isinstance(value, torch.Tensor) else value for value in arguments]
     _in_parallel(code.address, (ctypes.c_int64 * len(values))(*values), torch.get_num_threads(), 0)
 
@@ -93,7 +94,7 @@ def doubles(address, start, count):
 
 @inline
 def share(count, row):
-    """Where the numbers of this thread begin and end, in whole rows."""
+    """Return the start and end of this thread's share of `count` numbers, in whole rows."""
     rows = (count + row - 1) // row
     each = (rows + threads() - 1) // threads()
     start = min(thread() * each * row, count)

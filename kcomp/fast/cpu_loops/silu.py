@@ -1,6 +1,6 @@
 """Passes over activations: silu, and batch normalisation with silu after it, forward and backward.
 
-PyTorch has no operation for the two together, and its silu spends most of its time in the exponential.
+PyTorch has no joint operation for the two. Its silu spends most of its time in the exponential.
 """
 
 import math
@@ -22,11 +22,11 @@ __all__ = [
 ]
 
 AREAS = 8
-FLUSH = 64  # rows that are summed in float32 before they go to float64
+FLUSH = 64  # rows that are summed in float32 before the sum is added in float64
 ONE, ZERO = np.float32(1), np.float32(0)
 
-# exp(-x) = 2^k e^r with |r| <= log(2) / 2, where the interpolating polynomial at Chebyshev's nodes is right to 1e-7.
-# Adding 1.5 * 2^23 to a float32 rounds it to an integer, which then is in its lowest bits.
+# exp(-x) = 2^k e^r with |r| <= log(2) / 2. There the polynomial through the Chebyshev nodes is accurate to 1e-7.
+# Adding 1.5 * 2^23 to a float32 rounds it to an integer, which is then in the lowest bits.
 _REST = np.polynomial.Chebyshev.interpolate(np.exp, 5, domain=[-math.log(2) / 2, math.log(2) / 2])
 C0, C1, C2, C3, C4, C5 = map(np.float32, _REST.convert(kind=np.polynomial.Polynomial).coef * [1, -1, 1, -1, 1, -1])
 LOG_2, MINUS_LOG2_E = np.float32(math.log(2)), np.float32(-1 / math.log(2))
@@ -44,12 +44,12 @@ def inverse_exponential(x):
     return power * np.int32(bits).view(np.float32)
 
 
-# The compiler leaves vectors where outputs may lie over inputs, so what overwrites its input has a loop of its own.
+# The compiler does not vectorise a loop whose outputs may overlap its inputs. silu_in_place is therefore separate.
 
 
 @loop(2)
 def silu_in_place(arguments):
-    """values, count"""
+    """Apply silu in place. Arguments: values, count."""
     values, count = arguments[0]
     start, stop = share(count, 16)
     x = floats(values, start, stop - start)
@@ -59,7 +59,7 @@ def silu_in_place(arguments):
 
 @loop(3)
 def silu(arguments):
-    """inputs, outputs, count"""
+    """Apply silu. Arguments: inputs, outputs, count."""
     inputs, outputs, count = arguments[0]
     start, stop = share(count, 16)
     x, y = floats(inputs, start, stop - start), floats(outputs, start, stop - start)
@@ -69,7 +69,7 @@ def silu(arguments):
 
 @loop(4)
 def silu_gradient(arguments):
-    """gradient, inputs, outputs, count"""
+    """Compute the gradient of silu. Arguments: gradient, inputs, outputs, count."""
     gradient, inputs, outputs, count = arguments[0]
     start, stop = share(count, 16)
     size = stop - start
@@ -79,10 +79,10 @@ def silu_gradient(arguments):
         y[i] = g[i] * (s * (ONE + x[i] * (ONE - s)))
 
 
-# The loops below go over rows of `row` numbers: several pixels with all of their channels, so that short rows fill the
-# registers too; `count` may end within a row. Before, each thread writes what belongs to a channel as often as it is in
-# a row. Arguments that they share: `work`, float32 (threads, AREAS, row), is theirs to use; `sums`, float64 (threads,
-# 2, row), are left by one loop to the next, zero at first; `statistics`, float32 (3, channels), are a batch's mean,
+# The loops below process rows of `row` numbers: several pixels with all their channels, so that few channels fill the
+# registers too. `count` may end within a row. First, each thread repeats the numbers of a channel for each pixel of a
+# row. The loops share these arguments: `work`, float32 (threads, AREAS, row), is work memory. `sums`, float64 (threads,
+# 2, row), zero at first, pass from one loop to the next. `statistics`, float32 (3, channels), are a batch's mean,
 # biased variance and 1 / sqrt(variance + epsilon).
 
 
@@ -93,14 +93,14 @@ def area(work, number, row):
 
 @inline
 def repeat(values, channels):
-    """Fill a row with its first pixel."""
+    """Fill a row with copies of its first pixel."""
     for j in range(channels, len(values)):
         values[j] = values[j - channels]
 
 
 @inline
 def total(sums, number, channel, parts, row, channels):
-    """The sum over `parts` threads and the pixels of a row."""
+    """Return the sum of a channel over `parts` threads and the pixels of a row."""
     found = 0.0
     for one in range(parts):
         values = doubles(sums, (2 * one + number) * row, row)
@@ -111,7 +111,7 @@ def total(sums, number, channel, parts, row, channels):
 
 @inline
 def flush(some, totals):
-    """Add what was summed in float32 to the sums in float64."""
+    """Add sums in float32 to sums in float64, and set the former to zero."""
     for j in range(len(some)):
         totals[j] += some[j]
         some[j] = ZERO
@@ -119,7 +119,7 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b):
-    """What normalises, as factors and summands for a row, from the sums of moments; writes the statistics."""
+    """Compute the normalisation's factors `a` and summands `b` from the sums of `moments`; write the statistics."""
     by, plus, middle = floats(gamma, 0, channels), floats(beta, 0, channels), floats(center, 0, channels)
     for j in range(channels):
         offset = total(sums, 0, j, parts, row, channels) / pixels
@@ -138,7 +138,7 @@ def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixel
 
 @inline
 def recalled(gamma, beta, statistics, channels, a, b, c):
-    """The same on the way back, and the means."""
+    """Compute the same from the statistics, for the backward pass, and write the means to `c`."""
     by, plus, kept = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
     for j in range(channels):
         a[j] = by[j] * kept[2 * channels + j]
@@ -151,7 +151,10 @@ def recalled(gamma, beta, statistics, channels, a, b, c):
 
 @loop(7)
 def moments(arguments):
-    """inputs, center (channels,), work, sums of x - center and of its square, count, row, channels"""
+    """Add up x - center and its square.
+
+    Arguments: inputs, center (channels,), work, sums (written), count, row, channels.
+    """
     inputs, center, work, sums, count, row, channels = arguments[0]
     at, end = share(count, row)
     first, second, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
@@ -179,8 +182,11 @@ def moments(arguments):
 
 @loop(13)
 def normalised_silu(arguments):
-    """inputs, gamma, beta, center of moments, epsilon (a float64), outputs, statistics (written), work, sums of
-    moments, parts of these, count, row, channels"""
+    """Apply batch normalisation and silu.
+
+    Arguments: inputs, gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics (written), work, sums
+    of `moments`, number of threads in these, count, row, channels.
+    """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
     at, end = share(count, row)
     a, b = area(work, 0, row), area(work, 1, row)
@@ -197,8 +203,11 @@ def normalised_silu(arguments):
 
 @loop(11)
 def silu_part(arguments):
-    """gradient, inputs, gamma, beta, statistics, outputs: the gradient of what silu was given, work, sums of that and
-    of its product with x - mean, count, row, channels"""
+    """Compute the gradient of silu's input, the first half of the gradient of `normalised_silu`.
+
+    Arguments: gradient, inputs, gamma, beta, statistics, outputs (the gradient of silu's input), work, sums of that
+    gradient and of its product with x - mean, count, row, channels.
+    """
     gradient, inputs, gamma, beta, statistics, outputs, work, sums, count, row, channels = arguments[0]
     at, end = share(count, row)
     first, second = area(work, 0, row), area(work, 1, row)
@@ -217,7 +226,7 @@ def silu_part(arguments):
                 z = x[j] * a[j] + b[j]
                 s = ONE / (ONE + inverse_exponential(z))
                 y[j] = g[j] * (s * (ONE + z * (ONE - s)))
-            for j in range(size):  # apart: with more arrays in one loop the compiler gives up on vectors
+            for j in range(size):  # a separate loop: with more arrays in one loop the compiler does not vectorise
                 first[j] += y[j]
                 second[j] += y[j] * (x[j] - c[j])
             at += size
@@ -227,9 +236,12 @@ def silu_part(arguments):
 
 @loop(12)
 def normalised_part(arguments):
-    """gradient: what silu_part gave, which the inputs' gradient replaces, inputs, gamma, statistics, gradients of gamma
-    and beta (2, channels; written), work, sums of silu_part, parts of these, pixels, count (0 where the inputs need no
-    gradient), row, channels"""
+    """Compute the gradient of batch normalisation.
+
+    Arguments: gradient (the outputs of `silu_part`, replaced by the inputs' gradient), inputs, gamma, statistics,
+    gradients of gamma and beta (2, channels; written), work, sums of `silu_part`, number of threads in these, pixels,
+    count (0 where the inputs need no gradient), row, channels.
+    """
     gradient, inputs, gamma, statistics, weights, work, sums, parts, pixels, count, row, channels = arguments[0]
     at, end = share(count, row)
     a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)

@@ -1,6 +1,6 @@
-"""Both gradients of squeeze and excitation's product of images with a gate, in one pass.
+"""Both gradients of the product of images and gate in squeeze and excitation, in one pass.
 
-A thread takes whole images and sums their pixels.
+A thread processes whole images and sums over their pixels.
 """
 
 from kcomp.fast.cpu_loops.machine_code import doubles, floats, loop, run, share, thread
@@ -11,8 +11,11 @@ __all__ = ["gate_gradients", "run"]
 
 @loop(10)
 def gate_gradients(arguments):
-    """gradient and images (count, size), gate (count, channels), gradients of the images and of the gate (written),
-    work, float32, and sums, float64 (threads, channels), count, size, channels"""
+    """Compute the gradients of images and gate.
+
+    Arguments: gradient and images (count, size), gate (count, channels), gradients of the images and of the gate
+    (written), work, float32, and sums, float64 (threads, channels), count, size, channels.
+    """
     gradient, images, gate, to_images, to_gate, work, sums, count, size, channels = arguments[0]
     start, stop = share(count, 1)
     some, all_of = floats(work, thread() * channels, channels), doubles(sums, thread() * channels, channels)
@@ -26,7 +29,7 @@ def gate_gradients(arguments):
             g, x, y = floats(gradient, at, channels), floats(images, at, channels), floats(to_images, at, channels)
             for j in range(channels):
                 y[j] = g[j] * by[j]
-            for j in range(channels):  # apart, for the compiler
+            for j in range(channels):  # a separate loop, so that the compiler vectorises
                 some[j] += g[j] * x[j]
             if pixel % FLUSH == FLUSH - 1:
                 flush(some, all_of)

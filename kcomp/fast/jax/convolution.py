@@ -1,6 +1,6 @@
 """Depthwise and 1x1 convolutions, batch normalisation and silu for XLA on a CPU; kcomp.fast.calls uses them.
 
-Images are (N, H, W, C), kernels (height, width, in, out), as Keras keeps them. Gradients are reverse-mode only.
+Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Gradients are reverse-mode only.
 """
 
 import functools
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BLOCK_ROWS = 8  # of a depthwise kernel's gradient: a block and its sums stay in a core's own cache
+BLOCK_ROWS = 8  # for the gradient of a depthwise kernel: a block and its sums fit into a core's own cache
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
@@ -30,7 +30,7 @@ def _dense_function() -> Any:
     def backward(saved, gradient):
         images, matrix = saved
         rows, others = images.reshape(-1, images.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-        # Left to itself, XLA copies the larger of the two to the other layout before it multiplies.
+        # By default, XLA copies the larger of the two to another layout before it multiplies.
         return gradient @ matrix.T, rows.T @ others
 
     function = jax.custom_vjp(jnp.matmul)
@@ -39,7 +39,7 @@ def _dense_function() -> Any:
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return the convolution of each channel with its own (height, width) of the kernel, summed in at least 32 bits."""
+    """Return the depthwise convolution with a kernel (height, width, C), summed in at least 32 bits."""
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     padded = jnp.pad(images.astype(dtype), ((0, 0), *padding, (0, 0)))
     outputs = _depthwise_function()(padded, kernel.astype(dtype), tuple(strides)).astype(images.dtype)
@@ -64,7 +64,7 @@ def _depthwise_function() -> Any:
 @functools.partial(jax.jit, static_argnums=2)
 def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
     """Return images (N, H, W, C) correlated with a kernel (height, width, C): shifted slices times weights."""
-    # XLA makes one vectorised loop of this on a CPU, 6 to 60 times faster than its own grouped convolution.
+    # On a CPU, XLA compiles this to one vectorised loop, 6 to 60 times faster than its grouped convolution.
     sides = zip(images.shape[1:3], kernel.shape[:2], strides, strict=True)
     shape = [(size - window) // stride + 1 for size, window, stride in sides]
     weights = kernel.reshape(-1, kernel.shape[2])
@@ -119,14 +119,14 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
 
     def add_block(index, carried):
         sums, ours, seen = carried
-        for row in range(rows):  # the rows of the kernel meet consecutive rows of the images
+        for row in range(rows):  # the kernel's rows meet consecutive rows of the images
             top, gradients = row * strides[0], ours[row]
             for column, total in enumerate(sums):
                 end = (top + kernel_shape[0], column + (width - 1) * strides[1] + 1, channels)
                 window = jax.lax.slice(seen, (top, column, 0), end, (1, strides[1], 1))
                 spread = jax.lax.broadcast_in_dim(gradients, window.shape, (1, 2))
                 sums[column] = jax.lax.add(total, jax.lax.mul(window, spread))
-        return sums, *fetch(index + 1)  # fetched within the sums, XLA would work out their place for each number
+        return sums, *fetch(index + 1)  # fetched inside the sums, XLA would compute their address for each number
 
     zeros = [jnp.zeros((kernel_shape[0], width, channels), gradient.dtype) for _ in range(kernel_shape[1])]
     sums, *_ = jax.lax.fori_loop(0, batch * blocks, add_block, (zeros, *fetch(0)))
@@ -134,13 +134,13 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
 
 
 def _lengthen(images: Any, height: int) -> Any:
-    """Return images (N, H, W, C) with rows of zeros below, `height` rows or more in all."""
+    """Return images (N, H, W, C) with rows of zeros appended, up to at least `height` rows in all."""
     missing = max(height - images.shape[1], 0)
     return jnp.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else images
 
 
 def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
-    """Move a variable, whose value is `average`, towards the batch's value."""
+    """Update a moving average with the batch's value; `average` is the value of `variable`."""
     variable.assign(average * momentum + batch_value * (1.0 - momentum))
 
 
@@ -174,7 +174,7 @@ def _normalise_function() -> Any:
     @functools.partial(jax.jit, static_argnums=0)
     def backward(epsilon, saved, gradients):
         inputs, mean, inverse, gamma = saved
-        gradient = gradients[0]  # the statistics only feed the moving averages: none comes back
+        gradient = gradients[0]  # the statistics only update the moving averages and have no gradient
         axes, count = tuple(range(inputs.ndim - 1)), inputs.size // inputs.shape[-1]
         centred = inputs - mean
         to_beta, to_gamma = gradient.sum(axes), (gradient * centred).sum(axes) * inverse
@@ -194,11 +194,13 @@ def silu(inputs: Any) -> Any:
 
 @functools.cache
 def _silu_function() -> Any:
-    """Return silu with a gradient that keeps the inputs alone from the way forward."""
+    """Return silu with a gradient that saves only the inputs of the forward pass."""
 
     @jax.jit
     def backward(inputs, gradient):
-        small = jnp.exp(-jnp.abs(inputs))  # not the forward expression: XLA would merge the two, and keep the result
+        small = jnp.exp(
+            -jnp.abs(inputs)
+        )  # differs from the forward expression; XLA would merge equal ones and save the result
         sigmoid = jnp.where(inputs >= 0, 1, small) / (1 + small)
         return (gradient * sigmoid * (1 + inputs * (1 - sigmoid)),)
 
