@@ -1,4 +1,4 @@
-"""The jobs of the processes of `kcomp compare`, and their answers, as files in one folder."""
+"""Jobs and answers of the processes of `kcomp compare`, stored as files in one folder."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from kcomp.system.files import read_json, replacing
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """What one process measures.
+    """A measurement for one process.
 
     part:       setup, exact (float64), single (the recipe's precision) or cost.
-    label:      names the answer's files, <part>-<label>.json and .npz in `folder`.
+    label:      part of the answer's file names, <part>-<label>.json and .npz in `folder`.
     reference:  whether this process, an exact one, writes the tensors that the others take as inputs.
     unit:       the relative rounding unit that the reference simulates.
     """
@@ -73,7 +73,7 @@ def environment(job: ProbeJob) -> dict[str, str]:
     variables = {"KERAS_BACKEND": job.backend}
     if job.part == "exact":
         variables |= {"JAX_ENABLE_X64": "1"}
-    if job.part == "cost":  # compile anew, to measure how long it takes
+    if job.part == "cost":  # no cache, to measure how long compiling takes
         variables |= {
             "JAX_COMPILATION_CACHE_DIR": str(Path(job.folder) / "no-cache"),
             "JAX_ENABLE_COMPILATION_CACHE": "0",

@@ -1,4 +1,4 @@
-"""Sketches: short arrays that keep the distance of two long ones, for files between processes."""
+"""Sketches: short arrays that preserve the distance between two long arrays, for files between processes."""
 
 import functools
 import hashlib
@@ -12,7 +12,7 @@ BUCKETS = 1 << 14
 def sketch(array: np.ndarray) -> np.ndarray:
     """Return the flat array, or a count sketch of `BUCKETS` numbers if it is longer; float64.
 
-    Each number is added with a random sign to a random bucket, the same for all arrays of one size (Charikar, Chen and
+    Each number is added with a random sign to a random bucket, equal for all arrays of one size (Charikar, Chen and
     Farach-Colton 2002). The distance of two sketches is that of the arrays, with a relative standard deviation of
     1 / sqrt(2 * BUCKETS) = 0.6 %. For equal arrays it is exactly 0.
     """
@@ -39,7 +39,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
-    """Return their distance divided by the norm of `scale`; 0 if both are equal, whatever the scale."""
+    """Return the distance of two sketches divided by the norm of `scale`; 0 if they are equal, even if `scale` is 0."""
     difference, norm = distance(first, second), float(np.linalg.norm(scale))
     if difference == 0:
         return 0.0

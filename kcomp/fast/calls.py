@@ -1,9 +1,9 @@
-"""Faster `call` functions for Keras layers, from arithmetic of one backend.
+"""Faster `call` functions for Keras layers, built from the arithmetic of one backend.
 
-Each function takes the backend's arithmetic first (bound with functools.partial), then what the layer's own `call`
-takes. It returns what that returns, or None for a layer or inputs that the arithmetic does not cover. Covered are the
-public classes themselves (a subclass keeps its own `call`), channels_last images, padding "same" and "valid", any float
-type, and no dilation, mask or renorm. Weights, results (to rounding) and reverse-mode gradients are Keras's; on JAX
+Each function takes the backend's arithmetic first (bound with functools.partial), then the arguments of the layer's own
+`call`. It returns the layer's output, or None for a layer or inputs that the arithmetic does not cover. It covers
+Keras's classes but not their subclasses, channels_last images, padding "same" and "valid", and any float type. It does
+not cover dilation, masks or renorm. Weights, results (to rounding) and reverse-mode gradients equal Keras's. On JAX
 there are no forward-mode gradients (`jax.jvp`).
 """
 
@@ -30,7 +30,7 @@ def convolve(
 ) -> Any:
     """Return the output of a convolution layer, or None where neither `depthwise` nor `dense` covers it.
 
-    zeros: rows and columns of zeros to put around the images first, ((top, bottom), (left, right)).
+    zeros: numbers of zero rows and columns to pad the images with first, ((top, bottom), (left, right)).
 
     Both functions take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in pixels, as
     `zeros`. The kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
@@ -95,7 +95,7 @@ def normalise_and_activate(
 ) -> Any:
     """Return the output of a NormalisedSilu, or None; `arithmetic` and `move` are as for `normalise`."""
     normalisation, activation = pair.layers
-    is_silu = activation.activation is keras.activations.silu  # the user may have set another one
+    is_silu = activation.activation is keras.activations.silu  # the user may have set another activation
     return normalise(arithmetic, move, normalisation, inputs, training) if is_silu else None
 
 
@@ -104,7 +104,7 @@ def normalise_and_excite(
 ) -> Any:
     """Return the output of an Excitation, or None.
 
-    `arithmetic` is as for `normalise`, after a first argument: kernel, bias, kernel and bias of the two convolutions.
+    `arithmetic` is as for `normalise`, with one more, first argument: kernel, bias, kernel, bias of the convolutions.
     """
     if not block.usual:
         return None

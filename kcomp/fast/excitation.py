@@ -33,7 +33,7 @@ class Excitation:
 
     @property
     def usual(self) -> bool:
-        """Whether the activations are silu, silu and sigmoid. The user may have set others since the plan was made."""
+        """Whether the activations are silu, silu and sigmoid. The user may change them after the plan is made."""
         return are_usual(self.activated, self.first, self.second)
 
 
@@ -44,7 +44,7 @@ def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
 
 
 def excited(steps: list[LayerCall]) -> list[LayerCall]:
-    """Return the steps with each squeeze and excitation joined to one step."""
+    """Return the steps, with the layers of each squeeze and excitation joined to one step."""
     readers, joined, taken = readers_of(steps), [], set()
     for number, step in enumerate(steps):
         if number in taken:
@@ -62,7 +62,7 @@ def excited(steps: list[LayerCall]) -> list[LayerCall]:
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
     """Return the numbers of the steps from the pooling of a step's output to the product of that output and its gate.
 
-    Empty where the output is read otherwise, or where a step between is read by more than the next one.
+    Empty where another step reads the output, or where more than one step reads a value in between.
     """
     [values] = start.outputs
     reading = readers.get(values, [])
@@ -84,7 +84,7 @@ def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, lis
 
 
 def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
-    """Return whether layers from pooling to product are squeeze and excitation as EfficientNets have it."""
+    """Return whether the layers from pooling to product are squeeze and excitation as in EfficientNet."""
     pooling, *between, first, second, _ = layers
     channels = activated.layers[0].moving_mean.shape[0]
     images = is_a(pooling, keras.layers.GlobalAveragePooling2D) and pooling.data_format == "channels_last"

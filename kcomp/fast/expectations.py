@@ -1,4 +1,4 @@
-"""What the patches rely on in Keras, and the check that it is there."""
+"""The parts of Keras that the patches rely on, and a check that they exist."""
 
 import importlib
 import inspect
@@ -26,7 +26,7 @@ class Expected:
 
 
 def find_difference(expected: Expected) -> str | None:
-    """Return how this Keras differs from what is expected, in a few words; None where it does not."""
+    """Return in a few words how this Keras differs from what is expected; None where it does not."""
     module, _, name = expected.path.partition(":")
     try:
         owner = getattr(importlib.import_module(module), name)
@@ -48,7 +48,7 @@ def find_difference(expected: Expected) -> str | None:
 
 
 def built_convolution(layer_class: Any) -> Any:
-    """Return a layer with a kernel of size 1; zeros, because other initializers would draw random numbers."""
+    """Return a layer with a kernel of size 1. The kernel is zero, because other initializers draw random numbers."""
     zeros = (
         {"kernel_initializer": "zeros"} if layer_class is keras.layers.Conv2D else {"depthwise_initializer": "zeros"}
     )

@@ -1,8 +1,8 @@
-"""Installs the fast paths of kcomp.fast.patches in Keras, once for the process.
+"""Install the fast paths of kcomp.fast.patches in Keras, once for the process.
 
-kcomp.models, kcomp.prediction and kcomp.training install them, so nobody else has to: a network made or run by them is
-fast, in a notebook too. The classes of Keras change for the whole process. Another Keras model gives the results it
-gave without kcomp, to rounding. On JAX a function that was compiled before stays as it was compiled.
+kcomp.models, kcomp.prediction and kcomp.training install them. Networks that these modules make or run are fast, in a
+notebook too. The classes of Keras change for the whole process. Other Keras models give the same results as without
+kcomp, to rounding. On JAX, functions that are already compiled do not change.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from kcomp.system.fast_switch import fast_paths_are_on
 
 _installed: list[str] = []  # names of the patches that are in Keras's classes
 _undo = contextlib.ExitStack()
-_turned_off: set[str] = set()  # names of patches, by scripts/ablate_fast.py
-_blocked: list[bool] = [False]  # inside patched(False), one entry for each context
+_turned_off: set[str] = set()  # names of patches; scripts/ablate_fast.py adds to it
+_blocked: list[bool] = [False]  # whether the fast paths are off: by default, then in each `patched`
 
 
 def install() -> None:
@@ -42,10 +42,11 @@ def installed_names() -> list[str]:
 
 @contextlib.contextmanager
 def patched(on: bool) -> Iterator[None]:
-    """Turn the fast paths on or off while the context lasts; then go back to what was there before.
+    """Turn the fast paths on or off inside the context, and restore the previous state at its end.
 
-    It is for tests and for `kcomp compare`, whose reference runs Keras's own layers. On JAX it must surround the first
-    call of a compiled function, on PyTorch every call. Contexts may be nested, but not interleaved by threads.
+    Tests use it, and `kcomp compare`, whose reference runs Keras's own layers. On JAX the context must surround the
+    first call of a compiled function, on PyTorch every call. Contexts may be nested, but threads must not interleave
+    them.
     """
     before = bool(_installed)
     _blocked.append(not on)
@@ -58,7 +59,7 @@ def patched(on: bool) -> Iterator[None]:
 
 
 def is_enabled(name: str) -> bool:
-    """Return whether a fast path may run: nothing turns it off, backend and device fit, and Keras is as expected."""
+    """Return whether a fast path may run: it is not turned off, and backend, device and Keras fit."""
     return not _blocked[-1] and fast_paths_are_on() and name not in _turned_off and _suits(name)
 
 
@@ -93,14 +94,14 @@ def _left_out(patch: Patch, difference: str) -> str:
 
 
 def _replace_call(replaced_class: Any, accelerated: Callable[..., Any]) -> None:
-    """Put a function in place of a class's `call`; where it returns None, the class's own `call` runs."""
+    """Replace the `call` of a class; where the new function returns None, the class's own `call` runs."""
     original = replaced_class.call
     if "call" in vars(replaced_class):
         _undo.callback(setattr, replaced_class, "call", original)
     else:  # inherited
         _undo.callback(delattr, replaced_class, "call")
 
-    @functools.wraps(original)  # Keras reads the signature to decide which arguments a layer gets
+    @functools.wraps(original)  # Keras reads the signature to choose the arguments to pass
     def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
         outputs = accelerated(self, *arguments, **keywords)
         return original(self, *arguments, **keywords) if outputs is None else outputs

@@ -1,4 +1,4 @@
-"""Kind, padding and weights of a Keras layer."""
+"""Functions that read kind, padding and weights of a Keras layer."""
 
 import math
 from typing import Any
@@ -37,7 +37,7 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def value_of(weight: Any) -> Any:
-    """Return a layer's weight as a tensor. Keras's own conversion takes longer than a small operation."""
+    """Return a layer's weight as a tensor. Keras's own conversion takes longer than a small operation does."""
     return weight.value if isinstance(weight, keras.Variable) else weight
 
 

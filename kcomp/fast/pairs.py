@@ -36,7 +36,7 @@ class Standardised(Pair):
 
 
 def paired(steps: list[LayerCall], result: int) -> list[LayerCall]:
-    """Return the steps with each pair that has a class above joined to one step."""
+    """Return the steps, with each pair that has a class in this module joined to one step."""
     reader_of, joined, taken = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
         if number in taken:
@@ -65,5 +65,5 @@ def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
 
 
 def is_a(layer: Any, *classes: Any) -> bool:
-    """Return whether a layer's class is one of these, and no subclass."""
+    """Return whether a layer's class is one of these; subclasses do not count."""
     return type(layer) in classes

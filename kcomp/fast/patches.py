@@ -1,7 +1,7 @@
-"""Every place where kcomp runs something else than Keras's own code, in one list.
+"""The list of all places where kcomp replaces Keras's own code.
 
-`KCOMP_FAST=0` turns all of them off. kcomp.fast.install applies those that replace the `call` of a class; the others
-are applied where they are used, by the module that `replaces` names. scripts/ablate_fast.py measures each.
+`KCOMP_FAST=0` turns all of them off. kcomp.fast.install applies those that replace the `call` of a class. The module
+that `replaces` names applies each of the others. scripts/ablate_fast.py measures the effect of each.
 """
 
 from collections.abc import Callable
@@ -34,12 +34,12 @@ class Patch:
     """One fast path.
 
     name:     used in warnings and by the ablation.
-    replaces: what runs otherwise.
+    replaces: the code that runs without the patch.
     reason:   why the fast path exists.
     backend:  "jax", "torch" or "any".
     device:   "cpu", or "any" where it also runs on a GPU.
     tested:   versions of Keras it was tested with.
-    expects:  what it relies on in Keras. Where one differs, the patch is left out with a warning.
+    expects:  the parts of Keras it relies on. If one differs, kcomp warns and leaves the patch out.
     calls:    makes {class: function of (layer, inputs, ...)} whose functions run in place of the class's `call`.
     """
 

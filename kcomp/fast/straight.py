@@ -1,8 +1,8 @@
-"""Calls of a functional model's layers in order, without Keras's checks at each call, for eager PyTorch.
+"""Run a functional model's layers in order without Keras's checks at each call, for eager PyTorch.
 
 Keras spends about half a millisecond on each call of a layer: it converts arguments, looks for masks and opens scopes.
-For 240 layers this takes longer than the arithmetic of a small batch. A plan of the calls is made once for a model. It
-runs `call` of a layer that needs no such check, and `__call__` of any other layer.
+For 240 layers this takes longer than the arithmetic of a small batch. The plan of the calls is made once for a model.
+It runs `call` of layers that need no such check, and `__call__` of all other layers.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
 
 
 def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
-    """Return the output of a functional model, or None where only Keras's own `call` will do."""
+    """Return the output of a functional model, or None where Keras's own `call` must run."""
     plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
@@ -87,7 +87,7 @@ def plan_of(model: Any) -> Plan | None:
 
     None where it has several inputs or outputs, overrides `call`, or has layers that make masks.
     """
-    model = functional_of(model)  # a Sequential makes another functional model when it is changed
+    model = functional_of(model)  # a Sequential makes a new functional model when its layers change
     if model not in _plans:
         _plans[model] = make_plan(model)
     return _plans[model]
@@ -114,7 +114,7 @@ def make_plan(model: Any) -> Plan | None:
 
 
 def masks(layer: Any) -> bool:
-    """Return whether a layer may make a mask: two layers of Keras, and any that overrides `compute_mask`."""
+    """Return whether a layer may make a mask: Masking, Embedding, or a custom layer that overrides `compute_mask`."""
     known = type(layer).__module__.startswith("keras.")
     makes = isinstance(layer, keras.layers.Masking | keras.layers.Embedding)
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
@@ -134,7 +134,8 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
         {
             name: keras.tree.map_structure(place, value)
             for name, value in node.arguments.kwargs.items()
-            if value is not None and (training or name != "training")  # Keras drops it where the layer takes none
+            if value is not None
+            and (training or name != "training")  # Keras drops `training` where the layer does not take it
         },
         tuple(slots[id(tensor)] for tensor in node.outputs),
         direct=is_direct(operation, dtypes_in(node.arguments), model),
@@ -143,16 +144,16 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
 
 
 def dtypes_in(arguments: Any) -> list[str]:
-    """Return the types of the tensors among a call's arguments, with constants."""
+    """Return the types of the tensors and constants among a call's arguments."""
     values = keras.tree.flatten((arguments.args, arguments.kwargs))
     return [keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")]
 
 
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
-    """Return whether an operation's `call` gives what its `__call__` gives.
+    """Return whether an operation's `call` and its `__call__` give the same result.
 
-    That holds for Keras's own operations without inner layers, in the precision of their inputs and of the model, that
-    are not quantized, rematerialised or regularised by their output.
+    This holds for Keras's own operations without inner layers whose precision is that of their inputs and of the model.
+    They must not be quantized, rematerialised or have an activity regularizer.
     """
     if not type(operation).__module__.startswith("keras."):
         return False
@@ -163,7 +164,9 @@ def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
         and not list(operation._flatten_layers(include_self=False))
         and operation.compute_dtype == model.compute_dtype
         and operation.variable_dtype == model.variable_dtype
-        and (operation.autocast or model.compute_dtype == model.variable_dtype)  # without it, weights are not cast
+        and (
+            operation.autocast or model.compute_dtype == model.variable_dtype
+        )  # without autocast, weights are not cast
         and all(operation.input_dtype == dtype for dtype in dtypes)
         and operation.quantization_mode is None
         and getattr(operation, "activity_regularizer", None) is None

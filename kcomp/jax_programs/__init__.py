@@ -1,1 +1,1 @@
-"""Compiled JAX programs, kept by what they compute."""
+"""Compile JAX programs once, and store them by cache keys that describe what they compute."""

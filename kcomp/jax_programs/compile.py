@@ -21,11 +21,11 @@ from kcomp.fast.install import is_enabled
 from kcomp.system.die_with_parent import die_with_parent
 from kcomp.system.files import replacing
 
-LARGE = 1 << 16  # bytes; smaller programs are compiled before a process has started
-UNUSED = 30 * 24 * 3600.0  # seconds; a program that was not read for so long is removed
+LARGE = 1 << 16  # bytes; compiling a smaller program takes less time than starting a process
+UNUSED = 30 * 24 * 3600.0  # seconds; programs not read for this long are removed
 DONATE = "--donate"
-# For XLA on a CPU, measured in docs/results/speed.md: the whole width of AVX-512's registers where there are any,
-# and in prediction XLA's older matrix product.
+# For XLA on a CPU, measured in docs/results/speed.md: the full width of AVX-512 registers, where available, and
+# XLA's older matrix product for prediction.
 SETTINGS = {"xla_cpu_prefer_vector_width": 512}
 PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -34,7 +34,7 @@ def read(path: Path) -> Any:
     """Return the exported program in a file, or None where the file is missing or damaged."""
     try:
         content = path.read_bytes()
-        with contextlib.suppress(OSError):  # another user's
+        with contextlib.suppress(OSError):  # the file of another user
             path.touch()
         whole = hashlib.sha256(content[32:]).digest() == content[:32]
         return export.deserialize(bytearray(content[32:])) if whole else None
@@ -43,7 +43,7 @@ def read(path: Path) -> Any:
 
 
 def write(path: Path, exported: Any) -> None:
-    """Write an exported program, and remove those in its folder that were not read for long.
+    """Write an exported program, and remove programs in its folder that were not read for `UNUSED` seconds.
 
     An error, such as a full disk or missing flatbuffers, is ignored: the next process traces again.
     """
@@ -69,7 +69,7 @@ def jit(function: Any, donate: bool) -> Any:
 
 
 def settings(donate: bool) -> dict[str, Any]:
-    """Return XLA's settings for a training step or a prediction, without those it does not know or XLA_FLAGS sets."""
+    """Return XLA's settings for a training step or a prediction; skip unknown ones and those set in XLA_FLAGS."""
     if not is_enabled("jax-xla-settings"):
         return {}
     chosen = SETTINGS | ({} if donate else PREDICTION)
@@ -79,7 +79,7 @@ def settings(donate: bool) -> dict[str, Any]:
 
 @functools.cache
 def is_known(name: str, value: Any) -> bool:
-    """Return whether this XLA has a setting."""
+    """Return whether the installed XLA accepts a setting."""
     try:
         jax.jit(lambda number: number).lower(0.0).compile(compiler_options={name: value})
     except jax.errors.JaxRuntimeError:
@@ -90,15 +90,14 @@ def is_known(name: str, value: Any) -> bool:
 def compile_beside(path: Path, donate: bool) -> None:
     """Compile a large program in another process, which leaves the code in JAX's compilation cache.
 
-    XLA's compiler leaves the C library's heap in many pieces, and then every later step of the process takes half as
-    long again (docs/results/speed.md). Does nothing where this machine has compiled the program before, on another
-    device than a CPU, or where the cache has no folder. Errors are ignored: the process that needs the program
-    compiles it.
+    XLA's compiler fragments the C library's heap. Every later step of the process then takes half as long again
+    (docs/results/speed.md). Do nothing if this machine has already compiled the program, if the device is not a CPU, or
+    if the cache has no folder. Errors are ignored: the process that needs the program compiles it.
     """
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:
         return
-    done = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX has no function that tells what its cache holds
+    done = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX has no function that lists its cache
     command = die_with_parent(
         [sys.executable, "-m", "kcomp.jax_programs.compile", str(path), *([DONATE] if donate else [])]
     )

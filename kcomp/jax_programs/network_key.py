@@ -17,8 +17,9 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 def cache_key_of_network(model: keras.Model) -> str | None:
     """Return a text of the classes, configurations, connections and constants of a functional model.
 
-    The names of its layers and the values of its weights are left out. None where the model is no plain functional
-    model, or where it holds a class or function from outside Keras and kcomp, whose source may change unseen.
+    The names of its layers and the values of its weights are left out. None where the model is not a plain
+    functional model, or where it holds a class or function from outside Keras and kcomp: its source may change
+    unnoticed.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -33,7 +34,7 @@ def cache_key_of_network(model: keras.Model) -> str | None:
         for tensor in node.output_tensors:
             tensors[id(tensor)] = len(tensors)
         kind = f"{type(operation).__module__}.{type(operation).__qualname__}"
-        number = operations.setdefault(id(operation), len(operations))  # a layer called twice keeps its number
+        number = operations.setdefault(id(operation), len(operations))  # a layer that is called twice has one number
         config = read_config(operation.get_config)
         contents = [describe_attributes(layer) for layer in with_inner_layers(operation)]
         if config is None or None in contents or not all(map(is_known, with_inner_layers(operation))):
@@ -58,8 +59,8 @@ def cache_key_of_inference(model: keras.Model) -> str | None:
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
     """Return place, shape, type, regularizer and constraint of each of these variables.
 
-    The place counts the model's variables in the order of `cache_key_of_network`; it is None for a variable that is
-    not the model's. The result is None where a regularizer or constraint is not Keras's.
+    The place counts the model's variables in the order of `cache_key_of_network`; it is None for a variable that does
+    not belong to the model. The result is None where a regularizer or constraint is from outside Keras and kcomp.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
@@ -101,7 +102,7 @@ def is_known(operation: Any) -> bool:
 def is_own_function(function: Any) -> bool:
     """Return whether a function was written in Keras or kcomp.
 
-    `__module__` would not do, because `functools.wraps` copies it from another function.
+    `__module__` does not tell this, because `functools.wraps` copies it from another function.
     """
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
@@ -130,15 +131,15 @@ def is_own(module: Any) -> bool:
 
 
 def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the result of a `get_config`, or None where it cannot be had or names code from outside Keras and kcomp.
+    """Return the result of a `get_config`, or None where it fails or names code from outside Keras and kcomp.
 
-    A configuration tells no more of a function than its name.
+    A configuration contains only the name of a function, not its code.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns that a lambda cannot be loaded again
         try:
             config = get_config()
-        except (NotImplementedError, OSError, TypeError, ValueError):  # OSError: the source of a lambda is gone
+        except (NotImplementedError, OSError, TypeError, ValueError):  # OSError: the source of a lambda is missing
             return None
     return config if names_own_classes(config) else None
 
@@ -152,7 +153,7 @@ def names_own_classes(config: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Return [type, numbers] of an array or tensor, for JSON. TypeError where it is not numeric."""
+    """Return [type, numbers] of an array or tensor, for JSON. Raise TypeError where it is not numeric."""
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{type(value).__name__} has no numbers")

@@ -12,9 +12,9 @@ from kcomp.jax_programs import network_key
 def cache_key_of_step(model: Any) -> str | None:
     """Return the cache key of the compiled step of a `training.mixed.Mixed`.
 
-    The step's result depends on this key and on the values of weights, state and batch. None where a part is from
-    outside Keras and kcomp, or where no configuration describes it: an optimizer inside the optimizer, an average of
-    weights.
+    The step's result depends on this key and on the values of weights, state and batch. None where any code is from
+    outside Keras and kcomp, or where no configuration describes it, as for an optimizer inside the optimizer or an
+    average of weights.
     """
     network = network_key.cache_key_of_network(model.network)
     mixing = [type(layer) for layer in model.planned]
@@ -22,7 +22,7 @@ def cache_key_of_step(model: Any) -> str | None:
     optimizer = (compiled.get("optimizer") or {}).get("config", {})
     groups = [network_key.describe_variables(model.network, group) for group in variables_of(model)]
     loss = describe_loss(model.loss)
-    decays = getattr(model.optimizer, "_use_weight_decay", None)  # not public; without it there is no key
+    decays = getattr(model.optimizer, "_use_weight_decay", None)  # not public; without it the key is None
     if (
         type(model).__module__ != "kcomp.training.mixed"
         or decays is None
@@ -63,7 +63,7 @@ def cache_key_within_fit(model: Any, state: Any) -> str | None:
 def describe_loss(loss: Any) -> list[Any] | None:
     """Return a loss's type, arguments and attributes; None for a function or for arguments that are not plain.
 
-    Not every loss of Keras puts all arguments into its configuration.
+    Plain arguments are numbers, texts and None. Some losses of Keras leave arguments out of their configuration.
     """
     attributes = network_key.describe_attributes(loss) if isinstance(loss, keras.losses.Loss) else None
     options = getattr(loss, "_fn_kwargs", {})

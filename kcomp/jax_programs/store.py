@@ -1,4 +1,4 @@
-"""A store of JAX programs by what they compute.
+"""A store of compiled JAX programs, by cache keys that describe what they compute.
 
 Tracing a network in Python takes longer than loading its compiled code, and JAX looks into its own compilation cache
 only after the trace. A function with a cache key is exported once (jax.export, StableHLO). The export is stored in
@@ -33,11 +33,11 @@ def cached_jit(
 ) -> Callable[[Any, Any], Any]:
     """Return a function of two trees of arrays, (state, data), compiled for JAX's first device.
 
-    cache_key: takes the first `state` and returns a text on which the result depends, beside the values of both
-               arguments and the shapes in `data`; so it covers the shapes in `state`. Functions with equal texts share
-               the program of the first. Where it returns None, and with KCOMP_FAST=0, `function` is compiled by
-               `jax.jit`.
-    donate:    True for a training step, which gives the memory of `state` to the results.
+    cache_key: takes the first `state` and returns a text. Apart from it, the result depends only on the values of both
+               arguments and on the shapes in `data`. The text therefore covers the shapes in `state`. Functions with
+               equal texts share one program. Where it returns None, and with KCOMP_FAST=0, `jax.jit` compiles
+               `function`.
+    donate:    True for a training step, whose results may reuse the memory of `state`.
     """
     if not is_enabled("jax-program-store"):
         return jit(function, donate)
@@ -49,7 +49,7 @@ def cached_jit(
         if shapes not in of_shapes:
             key = cache_key(state)
 
-            def of_leaves(state: Any, leaves: Any) -> Any:  # files of exported programs know plain lists alone
+            def of_leaves(state: Any, leaves: Any) -> Any:  # exported programs in files support only plain lists
                 return function(state, jax.tree.unflatten(tree, leaves))
 
             stored = None if key is None else load_program(of_leaves, f"{key} {tree}", donate, (state, leaves))

@@ -1,8 +1,8 @@
 """Run one training step layer by layer: all layers together, and each layer alone on the same inputs.
 
 The reference process writes every tensor of its forward and backward pass, rounded to float32. Every process then runs
-each layer on exactly these inputs and this gradient of its output. A layer that computes something else is therefore
-found by itself, and not by its effect on the layers after it.
+each layer on exactly these inputs and this gradient of its output. A difference therefore shows at the layer that
+causes it, not at the layers after it.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the f
 
 
 def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
-    """Return `images` and `labels` of a batch as the training step mixes them, as many rows as the budget allows."""
+    """Return `images` and `labels` of a batch, mixed as in a training step. `BUDGET` limits the number of rows."""
     given = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
     found = apply_plans(experiment.model.planned, given)
@@ -41,7 +41,7 @@ class Canonical:
 
 
 class WholeStep:
-    """Forward and backward pass through all layers. An offset is added to each tensor; its gradient is the tensor's."""
+    """Forward and backward pass through all layers. Each tensor gets an offset, which has the same gradient."""
 
     def __init__(self, experiment: Experiment, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
         self.experiment, self.graph, self.rows = experiment, graph, len(images)
@@ -88,10 +88,11 @@ class WholeStep:
 
 
 def alone(graph: Graph, given: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None) -> Arrays:
-    """Return sketches of each layer's results: out, state, in (gradient of its inputs), weight (of its weights).
+    """Return sketches of each layer's results on the reference's inputs.
 
-    `shake` moves every input of a layer, by as much as rounding does. A layer whose output has another shape than in
-    the reference is left out.
+    Names: out/<call>/<k>, state/<call>/<k>, in/<call>/<k> (gradient of an input), weight/<call>/<k> (gradient of a
+    weight). `shake` changes every input, weight and output gradient by about the rounding error. Layers that are not
+    `comparable` are left out.
     """
     move = shake or (lambda array: array)
     jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, given)]

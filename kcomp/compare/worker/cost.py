@@ -1,4 +1,4 @@
-"""Measure the cost of a backend: time to the first update, images a second, memory. Needs a process of its own."""
+"""Measure the cost of a backend in a new process: time to the first update, images a second, memory."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: Experiment, count: int, started: float) -> dict[str, Any]:
-    """Do `count` updates and some predictions; `started` is the start of the process, in time.time().
+    """Run `count` updates and some predictions; `started` is the start of the process, in time.time().
 
     Speeds are lists with one number a round. `digest` is the digest of the weights after the updates.
     """
@@ -72,7 +72,7 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """Return the peak memory of the process in MiB: the machine's, and the device's if it has any; None if unknown."""
+    """Return the peak memory of the process in MiB, on the host and on the device; None where unknown."""
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""The part of a recipe that is compared: one stage, its network from given weights, its first batches."""
+"""The experiment that `kcomp compare` runs: one stage of a recipe, its network, its first batches."""
 
 import contextlib
 import importlib
@@ -28,7 +28,7 @@ from kcomp.values import parse_values
 
 @dataclass
 class Experiment:
-    """One stage of a recipe, ready to train, its noise off. `model` mixes and holds loss and optimizer."""
+    """One stage of a recipe, ready to train without noise. `model` mixes batches, and holds loss and optimizer."""
 
     loaded: Loaded
     session: fit.Session
@@ -36,14 +36,14 @@ class Experiment:
     model: Mixed
     layers: tuple[Any, ...]
     silenced: list[str]
-    digests: dict[str, str]  # of each weight as the recipe starts it
+    digests: dict[str, str]  # of each of the recipe's starting weights
 
     @property
     def network(self) -> keras.Model:
         return self.session.network
 
     def batches(self, count: int) -> list[Batch]:
-        """The first `count` batches of the training, over as many epochs as they need."""
+        """Return the first `count` training batches, from as many epochs as necessary."""
         source = self.session.training
         reader = source.epochs(0, math.ceil(count / len(source)))
         try:
@@ -58,7 +58,7 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Experiment:
-    """Make the stage that trains the most weights, the last of them where several do, from the weights of a file."""
+    """Build the stage that trains the most weights, the last of several; `weights` is a file of starting weights."""
     table = loaded.recipe.table(loaded.recipe.config)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
     network, digests = session.network, {}
@@ -84,9 +84,9 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
 
 
 def silence(network: keras.Model) -> list[str]:
-    """Call every layer that draws noise as in inference, also in training; returns the layers' names.
+    """Make every layer with random noise run in inference mode during training; return the names of these layers.
 
-    Such a layer has a variable that is no weight, its generator's state: Dropout, drop connect, random flips ...
+    They are recognised by the state of a random generator among their variables: Dropout, drop connect, random flips.
     """
     found = []
     for layer in network._flatten_layers(include_self=False):
@@ -105,9 +105,9 @@ def quiet(call: Any) -> Any:
 
 
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
-    """Write the weights in float32, in Keras's order; `shaken` gives those that are constant small random values.
+    """Write the weights in float32, in Keras's order; `shaken` perturbs constant weights at random.
 
-    A head of zeros would let no gradient through, and ones and zeros in normalisation hide what they are used for.
+    A head of zeros passes no gradient on, and ones and zeros in normalisation hide errors in their use.
     """
     draws = np.random.default_rng(0)
     arrays = {}
@@ -123,7 +123,7 @@ def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Set the weights of `save_weights`; ValueError where this backend's network has others."""
+    """Load the weights from `save_weights`; raise ValueError where this backend's network has other shapes."""
     with np.load(path) as file:
         arrays = [file[name] for name in sorted(file.files)]
         names = sorted(file.files)
@@ -139,7 +139,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """A tensor as NumPy; 16 bits become 32."""
+    """Return a tensor as a NumPy array; convert 16-bit floats to float32."""
     if keras.backend.standardize_dtype(value.dtype) in ("bfloat16", "float16"):
         value = keras.ops.cast(value, "float32")
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -147,10 +147,11 @@ def as_array(value: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Inside this block every new layer computes in float64, whatever precision it was given.
+    """Make every new layer inside the context compute in float64, whatever precision it gets.
 
-    On JAX the process must have been started with JAX_ENABLE_X64. Keras 3.15 sums and multiplies matrices of float64 in
-    float32, by a table that is not public; where a later Keras has none, these layers are as good as float32.
+    On JAX the process must start with JAX_ENABLE_X64. Keras 3.15 computes sums and matrix products of float64 in
+    float32, because of a table that is not public. The context changes this table. If a later Keras has no such table,
+    these operations may be only as accurate as float32.
     """
     original, floats = keras.layers.Layer.__init__, keras.config.floatx()
     narrowed = getattr(importlib.import_module("keras.src.backend.common.dtypes"), "BIT64_TO_BIT32_DTYPE", {})

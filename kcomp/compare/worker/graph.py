@@ -1,4 +1,4 @@
-"""Take a network apart into its calls of layers, so that the inputs of each call can be stored or replaced."""
+"""Split a network into its calls of layers, so that the inputs of each call can be stored or replaced."""
 
 import itertools
 import math
@@ -66,7 +66,7 @@ class Graph:
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """Return the graph of a functional network, with inner models taken apart; any other network is a single call."""
+    """Return the graph of a functional network, with inner models expanded; any other network is a single call."""
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
     if is_functional(network):
@@ -81,7 +81,7 @@ def graph_of(network: keras.Model) -> Graph:
 
 
 def is_functional(layer: Any) -> bool:
-    """Return whether a layer is a functional model of Keras's own class; the call of a subclass may do more."""
+    """Return whether a layer is a functional model of a Keras class; a subclass may override `call`."""
     return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
@@ -117,7 +117,7 @@ def expand(
 
 
 def record(graph: Graph, slot: int, tensor: Any) -> None:
-    """Record the shape and type of a slot; ValueError if a size is unknown."""
+    """Record the shape and type of a slot; raise ValueError if a size is unknown."""
     shape = tuple(tensor.shape[1:])
     if None in shape:
         raise ValueError(f"kcomp compare needs a model for images of one size; a layer gives the shape {tensor.shape}")

@@ -1,4 +1,4 @@
-"""Run the stage's optimizer alone, on the same made-up gradients on every backend: only its own rule can differ."""
+"""Run the stage's optimizer alone on equal random gradients on every backend: only the update rule can differ."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from kcomp.compare.worker.experiment import Experiment
 from kcomp.compare.worker.trajectory import state_of, values_of, weights_sketch
 
-UPDATES = 5  # enough for momenta and their corrections to show
+UPDATES = 5  # enough to test momenta and their bias corrections
 
 
 def path(experiment: Experiment) -> np.ndarray:

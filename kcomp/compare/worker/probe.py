@@ -1,4 +1,7 @@
-"""Run one process of `kcomp compare`: python -m kcomp.compare.worker.probe FILE, a job of kcomp.compare.jobs."""
+"""Run one process of `kcomp compare`: `python -m kcomp.compare.worker.probe FILE`.
+
+FILE holds a job of kcomp.compare.jobs.
+"""
 
 import time
 from pathlib import Path
@@ -72,7 +75,7 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure the arithmetic, then the first updates, with the rows in order and in other orders."""
+    """Measure the arithmetic, then the first updates, with the rows of each batch in several orders."""
     import numpy as np
 
     from kcomp.compare.sketch import digest

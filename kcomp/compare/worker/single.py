@@ -21,8 +21,8 @@ CANONICAL = "canonical"  # the file with the inputs of every layer
 def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
     """Measure each layer alone in float64, with Keras's own layers.
 
-    The reference also measures the whole step, and both again with every number moved at random by up to the rounding
-    unit: that is what rounding alone may change.
+    The reference also measures the whole step. It then repeats both with every number changed at random by up to the
+    rounding unit, which shows the differences that rounding alone can cause.
     """
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
     found = arithmetic.mixed(experiment, batch, graph)

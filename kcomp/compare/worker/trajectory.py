@@ -27,7 +27,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
-    """Make one update a batch, with `together` updates in an epoch of Keras."""
+    """Run one update for each batch, with `together` updates in an epoch of Keras."""
     model.fit(
         (as_input(batch) for batch in batches),
         steps_per_epoch=together,
@@ -74,7 +74,7 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """Return the same rows in another order; the mean over the batch is the same, summed in another order."""
+    """Return the rows of a batch in another order. The mean over the batch is the same but for rounding."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     rows = keras.tree.map_structure(lambda values: values[order], batch)
