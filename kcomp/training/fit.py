@@ -123,7 +123,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     weights_of_classes = class_weights(stage, session.training.table)
     model = Mixed(parts.trained, parts.layers, class_weights=weights_of_classes, keeper=session.keeper)
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
-    line = f"stage {stage.name!r}: {len(trained)} layers trained, {weights:,} weights"
+    count = f"{len(trained)} layer{'s' if len(trained) > 1 else ''}"
+    line = f"stage {stage.name!r}: {count} trained, {weights:,} weights"
     if model.network is not session.network:
         line += f", on frozen features of shape {model.network.inputs[0].shape[1:]}"
     if keras.backend.backend() == "jax" and (names := model.uncompiled()):

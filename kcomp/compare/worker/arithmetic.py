@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kcomp.compare.sketch import sketch
-from kcomp.compare.worker.experiment import Experiment, as_array
+from kcomp.compare.worker.experiment import ProbeStage, as_array
 from kcomp.compare.worker.graph import Call, Graph
 from kcomp.compare.worker.pullback import Function, pull_back
 from kcomp.data.batches import Batch
@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the file between processes
 
 
-def mixed(experiment: Experiment, batch: Batch, graph: Graph) -> Arrays:
+def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
     """Return `images` and `labels` of a batch, mixed as in a training step. `BUDGET` limits the number of rows."""
     given = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
@@ -43,7 +43,7 @@ class Canonical:
 class WholeStep:
     """Forward and backward pass through all layers. Each tensor gets an offset, which has the same gradient."""
 
-    def __init__(self, experiment: Experiment, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, experiment: ProbeStage, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
         self.experiment, self.graph, self.rows = experiment, graph, len(images)
         self.images = tensor(images, graph.dtypes[graph.source])
         self.labels = keras.ops.convert_to_tensor(labels.astype(keras.config.floatx()))

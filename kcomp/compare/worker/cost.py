@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from kcomp.compare.worker.experiment import Experiment
+from kcomp.compare.worker.experiment import ProbeStage
 from kcomp.compare.worker.trajectory import final_digest, updates
 from kcomp.prediction.forward import compile_forward
 
@@ -17,7 +17,7 @@ ROUNDS = 4
 SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
-def measure(experiment: Experiment, count: int, started: float) -> dict[str, Any]:
+def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
     """Run `count` updates and some predictions; `started` is the start of the process, in time.time().
 
     Speeds are lists with one number a round. `digest` is the digest of the weights after the updates.
@@ -55,7 +55,7 @@ class Timer(keras.callbacks.Callback):
         self.speeds.append(self.images / (time.perf_counter() - self.begun))
 
 
-def predictions(experiment: Experiment, images: Any) -> dict[str, Any]:
+def predictions(experiment: ProbeStage, images: Any) -> dict[str, Any]:
     forward = compile_forward(experiment.network)
     first = seconds(forward, images, 1)
     once = min(seconds(forward, images, 1) for _ in range(2))

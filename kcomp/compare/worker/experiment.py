@@ -27,7 +27,7 @@ from kcomp.values import parse_values
 
 
 @dataclass
-class Experiment:
+class ProbeStage:
     """One stage of a recipe, ready to train without noise. `model` mixes batches, and holds loss and optimizer."""
 
     loaded: Loaded
@@ -57,7 +57,7 @@ def load(job: ProbeJob) -> Loaded:
     return loaded.with_values(**parse_values(loaded.recipe.config, job.assignments))
 
 
-def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Experiment:
+def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
     """Build the stage that trains the most weights, the last of several; `weights` is a file of starting weights."""
     table = loaded.recipe.table(loaded.recipe.config)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
@@ -72,7 +72,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Expe
     silenced = silence(network)
     model = Mixed(network, layers, fit.class_weights(stage, session.training.table))
     compile_for_stage(model, stage, network, seed=job.seed)
-    return Experiment(loaded, session, stage, model, tuple(layers), silenced, digests)
+    return ProbeStage(loaded, session, stage, model, tuple(layers), silenced, digests)
 
 
 def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:

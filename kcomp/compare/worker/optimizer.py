@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 
-from kcomp.compare.worker.experiment import Experiment
+from kcomp.compare.worker.experiment import ProbeStage
 from kcomp.compare.worker.trajectory import state_of, values_of, weights_sketch
 
 UPDATES = 5  # enough to test momenta and their bias corrections
 
 
-def path(experiment: Experiment) -> np.ndarray:
+def path(experiment: ProbeStage) -> np.ndarray:
     """Return sketches of the trained weights at the start and after each update: shape (UPDATES + 1, ...).
 
     Gradients are normal with standard deviation 0.01, or a hundredth of the weight's if that is more. The model is

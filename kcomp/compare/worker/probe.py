@@ -76,6 +76,7 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure the arithmetic, then the first updates, with the rows of each batch in several orders."""
+    import keras
     import numpy as np
 
     from kcomp.compare.sketch import digest
@@ -89,7 +90,7 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     experiment.load_weights(built.network, Path(job.folder) / WEIGHTS)
     answer["environment"] = environment.environment(loaded.recipe.precision)
     arrays["optimizer"] = optimizer.path(built)
-    answer["batches"] = digest([batch[name] for batch in batches for name in sorted(batch)])
+    answer["batches"] = digest([array for batch in batches for array in keras.tree.flatten(batch)])
     draws = np.random.default_rng(0)
     orders = {"straight": batches}
     for number in range(1, REORDERINGS + 1):

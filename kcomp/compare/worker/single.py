@@ -9,7 +9,7 @@ from kcomp.compare.jobs import ProbeJob, write_arrays
 from kcomp.compare.sketch import sketch
 from kcomp.compare.worker import arithmetic
 from kcomp.compare.worker.arithmetic import Arrays, Canonical, WholeStep
-from kcomp.compare.worker.experiment import Experiment
+from kcomp.compare.worker.experiment import ProbeStage
 from kcomp.compare.worker.graph import Graph, graph_of
 from kcomp.data.batches import Batch
 from kcomp.fast.install import patched
@@ -18,7 +18,7 @@ CANONICAL = "canonical"  # the file with the inputs of every layer
 
 
 @patched(False)
-def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
+def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
     """Measure each layer alone in float64, with Keras's own layers.
 
     The reference also measures the whole step. It then repeats both with every number changed at random by up to the
@@ -46,7 +46,7 @@ def exact(experiment: Experiment, job: ProbeJob) -> tuple[dict[str, Any], Arrays
     return description(experiment, graph, given), arrays
 
 
-def single(experiment: Experiment, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
+def single(experiment: ProbeStage, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
     """Measure the whole step and each layer in the recipe's precision, with the fast paths of `kcomp train`."""
     graph, given = graph_of(experiment.network), canonical(job)
     found = arithmetic.mixed(experiment, batch, graph)
@@ -80,7 +80,7 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
     return {prefix + name: value for name, value in arrays.items()}
 
 
-def description(experiment: Experiment, graph: Graph, given: Canonical) -> dict[str, Any]:
+def description(experiment: ProbeStage, graph: Graph, given: Canonical) -> dict[str, Any]:
     """Return names, kinds, settings and shapes of the layers, and facts about the stage."""
     owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
     weights = experiment.network.trainable_variables

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kcomp.compare.sketch import digest, sketch
-from kcomp.compare.worker.experiment import Experiment, as_array
+from kcomp.compare.worker.experiment import ProbeStage, as_array
 from kcomp.data.batches import Batch
 from kcomp.data.plans import MixPlan
 from kcomp.training.fit import as_input
@@ -38,7 +38,7 @@ def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, toget
     )
 
 
-def follow(experiment: Experiment, batches: Sequence[Batch]) -> dict[str, Any]:
+def follow(experiment: ProbeStage, batches: Sequence[Batch]) -> dict[str, Any]:
     """Return losses (updates,), sketches (updates + 1, ...) and the digest of the final weights; reset the model.
 
     The first sketch is of the starting weights.
