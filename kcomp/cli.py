@@ -1,4 +1,4 @@
-"""The command line; a command chooses the backend, and only then imports what needs it."""
+"""The command line. Each command chooses the backend before it imports Keras."""
 
 import click
 

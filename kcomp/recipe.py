@@ -74,7 +74,7 @@ class Stage:
     def __post_init__(self) -> None:
         for name, kind in value_types(self).items():
             value = getattr(self, name)
-            plain = value.item() if callable(getattr(value, "item", None)) else value  # of NumPy's or pandas's numbers
+            plain = value.item() if callable(getattr(value, "item", None)) else value  # NumPy's numbers to Python's
             check_type(f"stage {self.name!r}: {name}", plain, kind)
         if self.epochs < 1:
             raise ValueError(f"stage {self.name!r} must last at least one epoch; received {self.epochs}")
@@ -181,8 +181,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recipe with where it came from: `name` is the file's stem, `sources` the text of it and of the files beside
-    it that it imports, by file name, the recipe's own first."""
+    """A loaded recipe, its name and its sources.
+
+    `name` is the stem of the recipe file. `sources` maps file names to texts: first the recipe file, then the files
+    beside it that it imports.
+    """
 
     recipe: Recipe
     name: str
@@ -192,24 +195,25 @@ class Loaded:
         return dataclasses.replace(self, recipe=self.recipe.with_values(**changes))
 
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits of the sources, the final values and kcomp's code, the same on every backend.
+        """Return a hash, as 12 hexadecimal digits, of the sources, the values and kcomp's code.
 
-        Of kcomp's code only what determines results counts; see kcomp.system.code_version.
+        It is the same on every backend. It covers only the code that determines results; see
+        kcomp.system.code_version.
         """
         parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-_beside: set[str] = set()  # names of modules that recipes imported from their own folders
+_beside: set[str] = set()  # names of the modules that recipes imported from their own folders
 
 
 def load(path: str | Path) -> Loaded:
-    """Run a recipe file and return its `recipe`. Keras must not have been imported before the backend is chosen."""
+    """Run a recipe file and return its recipe. Choose the backend first, because the file may import Keras."""
     path = find_recipe(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"no recipe at {path}; name a Python file that defines `recipe`; {hint_for(path)}")
-    for name in sys.modules.keys() & _beside:  # an earlier recipe's helpers may bear the same names
+    for name in sys.modules.keys() & _beside:  # helpers of an earlier recipe may have the same names
         del sys.modules[name]
     before = set(sys.modules)
     module = run_file(path)
@@ -219,7 +223,7 @@ def load(path: str | Path) -> Loaded:
     beside, folder = {path.name: read_source(path)}, path.resolve().parent
     for name in sorted(set(sys.modules) - before):
         source = Path(getattr(sys.modules[name], "__file__", None) or "")
-        # compiled modules may claim a bare file name, which would seem to lie in the working folder
+        # compiled modules may have a relative file name, which would resolve to the working folder
         if not source.is_absolute() or source.suffix != ".py" or not source.resolve().is_relative_to(folder):
             continue
         place = source.resolve().relative_to(folder).parts
@@ -235,8 +239,10 @@ def load(path: str | Path) -> Loaded:
 
 
 def check_values(recipe: Recipe) -> None:
-    """Raise ValueError unless every value is of its declared type and survives config.json: after hours of training
-    `kcomp predict` reads them from there."""
+    """Raise ValueError unless every value has its declared type and is unchanged by config.json.
+
+    `kcomp predict` reads the values from that file after training.
+    """
     for name, kind in value_types(recipe.config).items():
         check_type(name, getattr(recipe.config, name), kind)
     kept = values_from_json(recipe.config, values_as_json(recipe.config))
@@ -248,12 +254,12 @@ def check_values(recipe: Recipe) -> None:
 
 
 def run_file(path: Path) -> types.ModuleType:
-    """Import a file by path, with its folder importable, as any script has it."""
+    """Import a file by path. The file can import modules from its own folder, as a script can."""
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file; a recipe's name ends in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses looks the module up
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
     try:
@@ -268,9 +274,9 @@ def run_file(path: Path) -> types.ModuleType:
 
 
 def extra_for(error: BaseException | None) -> str:
-    """Which of kcomp's extras brings the package whose import failed; empty where none does."""
+    """Return a hint to install the extra with the package that failed to import, or an empty text if none has it."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # KerasCV hides TensorFlow's name behind an error of its own
+    while error is not None and id(error) not in seen:  # KerasCV wraps TensorFlow's import error
         extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])
         if isinstance(error, ImportError) and extra:
             return f"; run: pip install 'kcomp[{extra}]'"

@@ -198,8 +198,8 @@ def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Ran
 
 
 def declared_in(hint: Any) -> typing.Iterator[Any]:
-    """Ranges anywhere in a type; ValueError for a range without its bounds, such as `space.Uniform`."""
-    for part in typing.get_args(hint):  # of Annotated: the type, then what stands beside it
+    """Yield all ranges in a type. Raise ValueError for a range without its bounds, such as `space.Uniform`."""
+    for part in typing.get_args(hint):  # for Annotated: the type, then its metadata
         if any(part is kind for kind in (Uniform, LogUniform, Integer, Choice)):
             raise ValueError(f"space.{part.__name__} needs its bounds or values, such as space.Uniform(0.0, 0.5)")
         if isinstance(part, Range):
@@ -209,7 +209,7 @@ def declared_in(hint: Any) -> typing.Iterator[Any]:
 
 
 def check_range(name: str, found: Range, declared: Any, value: Any) -> None:
-    """Raise ValueError unless the range holds only values of the declared type, and the one that stands beside it."""
+    """Raise ValueError unless the values of the range have the declared type and include the recipe's own value."""
     ends = found.values if isinstance(found, Choice) else (found.low, found.high)
     for end in ends:
         check_type(f"{name}: each value of {found!r}", end, declared)

@@ -1,4 +1,4 @@
-"""A recipe's values: declared types, texts from the command line, and what config.json keeps. Imports no Keras."""
+"""A recipe's values: their declared types, how to parse them, and how to store them as JSON. Imports no Keras."""
 
 import dataclasses
 import difflib
@@ -11,18 +11,18 @@ from typing import Any
 
 
 def value_types(values: Any) -> dict[str, Any]:
-    """The declared type of each value, by name."""
+    """Return the declared type of each value by name."""
     hints = typing.get_type_hints(type(values))
     return {field.name: hints[field.name] for field in dataclasses.fields(values)}
 
 
 def values_as_json(values: Any) -> dict[str, Any]:
-    """The values as JSON keeps them; raises TypeError for a value that JSON cannot hold."""
+    """Return the values as JSON stores them. Raise TypeError for a value that JSON cannot store."""
     return json.loads(json.dumps(dataclasses.asdict(values)))
 
 
 def values_from_json(values: Any, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that `values_as_json` wrote, with tuples where `values` declares them."""
+    """Return the values that `values_as_json` stored, with tuples where `values` declares tuples."""
     declared = value_types(values)
     return {
         known(name, values): tuple(value) if isinstance(value, list) and tuple in plain_types(declared[name]) else value
@@ -31,7 +31,7 @@ def values_from_json(values: Any, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_values(values: Any, assignments: Sequence[str]) -> dict[str, Any]:
-    """Turn `name=value` texts into values of the declared types; ValueError for a wrong name or value."""
+    """Parse `name=value` texts into values of the declared types. Raise ValueError for a wrong name or value."""
     declared, changes = value_types(values), {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -51,7 +51,10 @@ def known(name: str, values: Any) -> str:
 
 
 def parse_value(name: str, text: str, declared: Any) -> Any:
-    """Read one text as `declared`: str, int, float, bool (true or false), X | None (none), tuple[X, ...] (commas)."""
+    """Parse a text as the type `declared`. Raise ValueError for an invalid text or another type.
+
+    Types: str, int, float, bool (true or false), Literal, X | None (none) and tuple[X, ...] (separated by commas).
+    """
     kinds = alternatives(declared)
     if len(kinds) > 1:
         if text.lower() == "none" and type(None) in kinds:
@@ -79,14 +82,14 @@ def parse_value(name: str, text: str, declared: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as `parse_value` reads it: none, true, 1,2,3; a float keeps all its digits."""
+    """Return a value as a text that `parse_value` reads, such as none, true or 1,2,3. Floats keep all digits."""
     if isinstance(value, tuple | list):
         return ",".join(map(as_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def check_type(name: str, value: Any, declared: Any) -> None:
-    """Raise ValueError unless `value` is of the declared type; a whole number serves as a float."""
+    """Raise ValueError unless `value` has the declared type. A whole number is valid as a float."""
     for plain in plain_types(declared):
         if plain is typing.Literal and value in literals(declared):
             return
@@ -100,13 +103,13 @@ def check_type(name: str, value: Any, declared: Any) -> None:
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type there is."""
+    """Return the types of a union, or the type itself in a tuple."""
     union = typing.get_origin(declared) in (typing.Union, types.UnionType)
     return typing.get_args(declared) if union else (declared,)
 
 
 def plain_types(declared: Any) -> list[Any]:
-    """The alternatives without their arguments: tuple for tuple[int, ...]."""
+    """Return the alternatives without their arguments, such as tuple for tuple[int, ...]."""
     return [typing.get_origin(kind) or kind for kind in alternatives(declared)]
 
 
@@ -115,6 +118,6 @@ def literals(declared: Any) -> list[Any]:
 
 
 def describe(declared: Any) -> str:
-    """A type as `kcomp train RECIPE --help` prints it."""
+    """Return a type as `kcomp train RECIPE --help` prints it."""
     text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
-    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # without the modules of types
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # removes module names

@@ -1,1 +1,1 @@
-"""One file a command; each imports what is heavy only when it runs."""
+"""One file per command. A command imports heavy packages only when it runs."""

@@ -1,4 +1,4 @@
-"""What commands share: arguments, the choice of the backend, and finding runs."""
+"""Code that commands share: arguments, the choice of the backend, and the search for runs."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def output_option(text: str, *, required: bool = False) -> Any:
 
 
 def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> None:
-    """UsageError where a file, or with `folder` a folder, of this name cannot be made: known before minutes of work."""
+    """Raise UsageError if `output`, a file or with `folder` a folder, cannot be written. Call it before long work."""
     whole = output.absolute()
     nearest = next(place for place in ((whole, *whole.parents) if folder else whole.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -42,7 +42,10 @@ def use_backend(requested: str | None) -> str:
 
 
 def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
-    """The runs at or below these paths, each once; UsageError where there is none, or one is not complete."""
+    """Return the runs at or below these paths, each once.
+
+    Raise UsageError if a path has no run, and RuntimeError if `complete` is True and a run is not complete.
+    """
     from kcomp.runs.folder import find
 
     found: list[Any] = []
@@ -60,7 +63,7 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
 
 
 class RecipePath(click.ParamType):
-    """A recipe's path, or the name of a recipe that comes with kcomp."""
+    """A parameter type: a recipe's path, or the name of a shipped recipe."""
 
     name = "path"
 

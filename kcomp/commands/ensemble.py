@@ -20,7 +20,7 @@ GROUP_BY = (
     "commas."
 )
 NO_COMMON_ROW = "no row was held out by every member"
-WORK = 6_000_000  # numbers that the framework gain reads at most, so that it takes seconds
+WORK = 6_000_000  # limit on the numbers that the framework gain reads, so that it takes seconds
 
 
 @click.command(short_help="Average the predictions of runs, and score the result.")
@@ -66,7 +66,7 @@ def parse_kinds(text: str) -> list[str]:
 def ensemble_all(
     members: "list[Member]", output: Path | None, *, method: str, metric: str, calibrate: bool, allow_partial: bool
 ) -> None:
-    """Score one ensemble of all members, and write its test predictions to the file `output`, if any."""
+    """Score one ensemble of all members, and write its test predictions to the file `output` if it is not None."""
     from kcomp.ensemble.joins import count_most_test_rows
     from kcomp.ensemble.methods import fitting
 
@@ -86,7 +86,7 @@ def ensemble_all(
 def print_ensemble(
     members: "list[Member]", method: str, metric: str, *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
-    """Print the scores on held-out rows, and return the fitted method; None when the members share no rows."""
+    """Print the scores on held-out rows, and return the fitted method, or None if the members share no rows."""
     from kcomp.ensemble import printing
     from kcomp.ensemble.joins import join_held_out
     from kcomp.ensemble.scoring.ensemble import score_ensemble
@@ -114,7 +114,7 @@ def ensemble_groups(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score and print the ensemble of each group of members; write test predictions to the folder `output`, if any."""
+    """Score and print the ensemble of each group, and write its test predictions to the folder `output`, if any."""
     from kcomp.ensemble import group_printing, grouping
     from kcomp.ensemble.joins import join_held_out
     from kcomp.ensemble.methods import fitting
@@ -143,7 +143,7 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write the test predictions of each group to a file of this folder, named after the group."""
+    """Write the test predictions of each group to a file in this folder, named after the group."""
     for result in results:
         group = result.group
         if group.kind == "single":
@@ -155,7 +155,7 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
 
 
 def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
-    """Write the ensemble's test predictions with the first run's class order; return the number of rows."""
+    """Write the ensemble's test predictions in the class order of the first run, and return the number of rows."""
     import numpy as np
     import pandas as pd
 

@@ -30,7 +30,7 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
                 f"{run.folder} predicts the mean of {len(run.weights)} snapshots, which is no single classifier; "
                 "export takes runs of one network. To export a last snapshot, train with Snapshots(last=1)"
             )
-    choose_backend("torch")  # tells what to install
+    choose_backend("torch")  # the error names the extra to install
     require_packages(["onnx", "onnxscript"], "onnx")
     prepare_backend("torch")
     from kcomp.prediction.onnx import export_run

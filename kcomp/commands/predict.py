@@ -58,7 +58,7 @@ def predict(
 def predict_in_processes(
     by_backend: dict[str, list[Any]], test: Path | None, views: str | None, output: Path | None
 ) -> None:
-    """One `kcomp predict` for each backend: a process cannot change its own."""
+    """Run one `kcomp predict` process per backend, because a process cannot change its backend."""
     options = [
         *(["--test", str(test)] if test else []),
         *(["--views", views] if views else []),

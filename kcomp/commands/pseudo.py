@@ -55,7 +55,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
 
 
 def read_test_rows(run: Any, test: Path | None) -> Any:
-    """Return the table of the test rows. The recipe's own rows need Keras, because the recipe file imports it."""
+    """Return the table of the test rows. Without `test`, this loads the recipe, which imports Keras."""
     if test is not None:
         from kcomp.data import read_test
 

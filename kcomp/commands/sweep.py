@@ -59,13 +59,13 @@ def sweep(
     seed_numbers = tuple(parse_numbers(seeds, "--seed"))
     jobs, sources = plan(SweepOptions(str(recipe), chosen, seed_numbers, folds, assignments, str(root), debug))
     for job in jobs:
-        with contextlib.suppress(DamagedError):  # its line says so at the end; the others are trained
+        with contextlib.suppress(DamagedError):  # reported at the end; the other jobs are trained
             job.check()
     train(jobs, sources, root, placing)
 
 
 def check_cluster(address: str | None) -> None:
-    """UsageError where no cluster can be at this address, or at $RAY_ADDRESS."""
+    """Raise UsageError if this address, or without one $RAY_ADDRESS, is invalid."""
     from kcomp.sweep.cluster import check_address
 
     try:
@@ -83,7 +83,7 @@ def wanted_backends(text: str | None) -> tuple[str, ...]:
 
 
 def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dict[str, Any]) -> None:
-    """Train the jobs, show how far they are, and at the end the table of runs; RuntimeError where some failed."""
+    """Train the jobs, show their progress, and print the table of runs. Raise RuntimeError if a job failed."""
     from rich.console import Console
 
     from kcomp.sweep import pool
@@ -120,7 +120,7 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 
 
 def table(console: Any, jobs: Sequence[Any]) -> None:
-    """The runs, as `kcomp runs` shows them, and the values behind each fingerprint where there are several."""
+    """Print the runs as `kcomp runs` does, and the values of each fingerprint if there are several."""
     from kcomp.report.table import print_table
     from kcomp.runs.table import run_row
 

@@ -18,7 +18,7 @@ DEVICES = "Share each batch out over so many devices; on JAX alone."
 
 
 class TrainCommand(click.Command):
-    """`kcomp train RECIPE --help` also lists the recipe's own values."""
+    """A command whose help also lists a recipe's own values: `kcomp train RECIPE --help`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         recipe = next((name for name in args if name.endswith(".py") or name in shipped_recipes()), None)
@@ -92,7 +92,7 @@ def train(
             f"-o names one run folder, but {len(jobs)} runs are asked for; leave it out, or give one fold and one seed"
         )
     options: dict[str, Any] = {"console": Console(), "origin": origin and origin_of(origin, loaded, jobs)}
-    # an environment variable may be left over from another run: only the command line sends a run to another backend
+    # $KERAS_BACKEND may be left over from another run: only --backend continues a run on another backend
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
     options["across"] = named and output is not None
     kept = options["origin"] and options["origin"].record
@@ -102,7 +102,7 @@ def train(
 
 
 def origin_of(path: Path, loaded: Any, jobs: Sequence[tuple[int, int]]) -> Any:
-    """The weights at this path, after a look whether they have seen rows that any of the runs asked for holds out."""
+    """Return the weights at this path. Raise ValueError if they are known to have seen rows that a job holds out."""
     from kcomp.training.origin import check_unseen, find_origin
 
     found, table = find_origin(path), loaded.recipe.table(loaded.recipe.config)

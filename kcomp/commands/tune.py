@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kcomp.tune.search import Search
 
 STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
-SEARCH = "search.json"  # in a search's folder
+SEARCH = "search.json"  # a file in a search's folder
 BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
 
 
@@ -68,13 +68,13 @@ def tune(recipe: Path, **chosen: Any) -> None:
             work_together(chosen["workers"])
         else:
             Worker(search, study, chosen["trials"], chosen["pruner"] == "median", click.echo).work()
-    finally:  # what was found so far is shown also where trainings fail, and after Ctrl-C
+    finally:  # show the trials so far, also after an error or Ctrl-C
         if not chosen["as_worker"]:
             show(search, study)
 
 
 def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
-    """The search that the command line asks for."""
+    """Return the search that the command line describes. Without --best, write its options to its folder."""
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
     from kcomp.commands.train import wanted_folds
@@ -91,13 +91,13 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     metric = chosen["metric"] or loaded.recipe.monitor or "log_loss"
     folds = tuple(wanted_folds(loaded, chosen["folds"]))
     search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
-    if search.ranges and chosen["best"] is None:  # says what is wrong with them before anything is written
+    if search.ranges and chosen["best"] is None:  # raises for wrong ranges before anything is written
         write_json(search.folder / SEARCH, {"options": options_of(search)})
     return search
 
 
 def options_of(search: "Search") -> str:
-    """What the command line says of a search, in full; ranges and table are the recipe's."""
+    """Return all command-line options that identify a search. Ranges and table come from the recipe."""
     from kcomp.values import as_text
 
     found = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
@@ -105,7 +105,7 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """UsageError where this search was never begun: another option makes it another one."""
+    """Raise UsageError if this search has no folder. Other options make another search."""
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
@@ -118,7 +118,7 @@ def check_known(search: "Search") -> None:
 
 
 def work_together(workers: int) -> None:
-    """Start this command once a worker, each in a process of its own with its share of the machine; wait for all."""
+    """Run this command in one process per worker, each with its share of the machine, and wait for all."""
     from kcomp.sweep import machine
 
     try:
@@ -138,7 +138,7 @@ def work_together(workers: int) -> None:
 
 
 def show(search: "Search", study: Any) -> None:
-    """Print the best trials, and write the page."""
+    """Print the best trials and write the HTML page."""
     from rich.console import Console
 
     from kcomp.report.table import print_table

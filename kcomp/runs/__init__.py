@@ -1,1 +1,1 @@
-"""Run folders: what lies in one, and tables of them."""
+"""Run folders: their files, and tables of runs."""

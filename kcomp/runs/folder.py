@@ -1,4 +1,4 @@
-"""The run folder: what lies where; any process, machine or framework may have made it."""
+"""The files of a run folder. Any process, machine or backend may have written them."""
 
 import contextlib
 import math
@@ -17,15 +17,15 @@ from kcomp.system.files import DamagedError, read_json, remove_leftovers, write_
 from kcomp.system.locks import try_lock
 from kcomp.values import values_as_json, values_from_json
 
-ATTEMPTS = 5  # to take a lock, because `Run.busy` holds it for a moment
+ATTEMPTS = 5  # attempts to take a lock, because `Run.busy` holds it briefly
 STATE = "state/epoch.npz"  # written when an epoch is recorded
-NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes")  # in every manifest
-PARTS = ("backend", "device", "versions")  # of a manifest: what may change when a run is continued
+NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes")  # names that every manifest has
+PARTS = ("backend", "device", "versions")  # names in a manifest whose values may change when a run is continued
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder; docs/internals/run-folders.md lists its files. It is complete once `result.json` is there."""
+    """A run folder. The run is complete when `result.json` exists; docs/internals/run-folders.md lists all files."""
 
     folder: Path
 
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Whether a process trains it now."""
+        """Return whether a process is training this run now."""
         if not (self / "lock").is_file():
             return False
         with contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ class Run:
         return False
 
     def log(self) -> list[dict[str, Any]]:
-        """The rows of log.csv, one an epoch; none where there is no file yet."""
+        """Return the rows of log.csv, one per epoch, or an empty list if the file is missing or cannot be read."""
         try:
             rows = pd.read_csv(self / "log.csv")
         except (OSError, ValueError):
@@ -62,36 +62,36 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What a file outside the run folder that belongs to it is called."""
+        """Return the name of files that belong to this run but lie outside its folder."""
         kept = self.manifest
         return f"{kept['recipe']}-{kept['fingerprint']}-{made_by(kept)}-seed{kept['seed']}-fold{kept['fold']}"
 
     @property
     def result(self) -> dict[str, Any]:
-        """A score that is not a number is null in the file, and NaN here."""
+        """Return the content of result.json. A score that is null in the file becomes NaN."""
         kept = read_checked(self / "result.json", ("scores", "seconds"))
         scores = {name: math.nan if value is None else value for name, value in kept["scores"].items()}
         return kept | {"scores": scores}
 
     @property
     def weights(self) -> list[Path]:
-        """The weights files whose probabilities the run predicts the mean of: one, or several snapshots."""
+        """Return the weights files: one, or several snapshots, whose mean probabilities the run predicts."""
         averaged = self.result.get("average") or {}
         return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
 
     def recipe(self) -> Loaded:
-        """The recipe as it was trained: the source and the values kept in this folder."""
+        """Load the recipe of this run from the source and the values in its folder."""
         manifest = self.manifest
         loaded = load(self.folder / "recipe" / f"{manifest['recipe']}.py")
         kept = read_json(self / "config.json")
         return loaded.with_values(**values_from_json(loaded.recipe.config, kept))
 
     def probabilities(self, name: str) -> pd.DataFrame:
-        """`oof`, `labels` (of the same rows) or `test`: one row an image id (the index), one float column a class."""
+        """Return `oof`, `labels` (of the same rows) or `test`: one row per image id, one float column per class."""
         return read_probabilities(self.file(name))
 
     def file(self, name: str) -> Path:
-        """The CSV of this name; FileNotFoundError says what makes it."""
+        """Return the path of the CSV with this name. Raise FileNotFoundError, with a hint, if it is missing."""
         path = self / f"{name}.csv"
         if not path.is_file():
             predict = f"run: kcomp predict {self.folder} (with --test, unless the recipe has test rows of its own)"
@@ -101,7 +101,7 @@ class Run:
 
 
 def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """The JSON object of this file; DamagedError where it lacks one of the names that are needed."""
+    """Return the JSON object in this file. Raise DamagedError if it is not valid or lacks one of the needed names."""
     cure = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
     try:
         found = read_json(path)
@@ -114,9 +114,11 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
-    """What trained a run, for names: `jax`; `jax-torch` where PyTorch continued what JAX began; and with
-    `-from-<8 digits>`, of the hash of the weights, where it did not start from the recipe's own. A soup, an average of
-    runs, is `soup-<8 digits>`."""
+    """Return what trained a run, as it appears in names.
+
+    This is `jax`, or `jax-torch` if PyTorch continued a run of JAX. A run that started from other weights than the
+    recipe's own also has `-from-` and 8 digits of the weights' hash. A soup, an average of runs, is `soup-<8 digits>`.
+    """
     if manifest.get("soup"):
         return f"soup-{manifest['soup']['key']}"
     backends = [part["backend"] for part in manifest.get("history", [manifest])]
@@ -126,8 +128,11 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def member_of(manifest: Mapping[str, Any]) -> str:
-    """What the runs of one ensemble member share beside recipe and seed: as `made_by`, but where each fold started from
-    another run's weights, that run's fingerprint stands for the hash, which differs by fold."""
+    """Return what the runs of one ensemble member share besides recipe and seed.
+
+    This is `made_by`, except for runs that started from another run's weights. There the digits come from the other
+    run's fingerprint, because the hash of the weights differs between folds.
+    """
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
 
@@ -135,22 +140,22 @@ def member_of(manifest: Mapping[str, Any]) -> str:
 def default_folder(
     loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path, origin: Mapping[str, Any] | None = None
 ) -> Path:
-    """`runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`, under `root`; `origin` is the manifest's `from`."""
+    """Return `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`; `origin` is `from` in the manifest."""
     name = made_by({"backend": backend, "from": origin})
     return root / loaded.name / loaded.fingerprint() / f"{name}-seed{seed}-fold{fold}"
 
 
 def find(path: Path) -> list[Run]:
-    """Every run at or below `path`, sorted by folder; a run is a folder with a manifest."""
+    """Return all runs at or below `path`, sorted by folder. A run is a folder with a manifest."""
     if (path / "manifest.json").is_file():
         return [Run(path)]
     return [Run(manifest.parent) for manifest in sorted(path.rglob("manifest.json"))]
 
 
 def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
-    """Raise ValueError where the folder holds another experiment.
+    """Raise ValueError if the folder holds another experiment.
 
-    across: an unfinished run of the other backend is the same experiment, to be continued.
+    across: Whether an unfinished run of the other backend is the same experiment, so that it can be continued.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
     if before.get("soup"):
@@ -167,8 +172,12 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
 
 
 def check_own(run: Run, wanted: Mapping[str, Any]) -> None:
-    """Raise ValueError where the folder holds another run than `wanted`, of which the names that `check_same` compares
-    are given, or one that is not its backend's alone from the recipe's own start."""
+    """Raise ValueError if the folder holds another run than `wanted`.
+
+    Also raise it if several backends trained the run, or if it did not start from the recipe's own weights.
+
+    wanted: A manifest with the names that `check_same` compares.
+    """
     check_same(run, wanted)
     made = made_by(run.manifest) if (run / "manifest.json").is_file() else wanted["backend"]
     if made != wanted["backend"]:
@@ -176,7 +185,7 @@ def check_own(run: Run, wanted: Mapping[str, Any]) -> None:
 
 
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
-    """SHA-256 of the weights a run started from, None where they were the recipe's own."""
+    """Return the SHA-256 of the weights a run started from, or None for the recipe's own weights."""
     return (manifest.get("from") or {}).get("sha256")
 
 
@@ -188,7 +197,10 @@ def other_run(run: Run, name: str, held: Any, wanted: Any) -> str:
 
 
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
-    """Write the recipe, its values and the manifest; where they are there, note who goes on after `epochs` epochs."""
+    """Write the recipe, its values and the manifest of a new run.
+
+    If the run exists, record in its manifest that the process of `manifest` continues it after `epochs` epochs.
+    """
     if (run / "manifest.json").is_file():
         before = run.manifest
         after = continued(before, manifest, epochs)
@@ -202,10 +214,13 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
 
 
 def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The manifest `before` of a run that the process of the manifest `now` goes on with, after `epochs` epochs.
+    """Return the manifest of a run that is continued after `epochs` epochs.
 
-    Backend, device and versions become those of `now`. `history` lists who trained from which epoch (from 1) on,
-    where that was not the same throughout; who finished no epoch drops out of it.
+    before: The manifest in the run folder.
+    now: The manifest of the process that continues the run. Backend, device and versions come from it.
+
+    If these values change during the run, `history` lists them with the epoch, from 1, at which they begin. An earlier
+    process that finished no epoch is left out.
     """
     trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
     parts: list[dict[str, Any]] = []
@@ -219,10 +234,10 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run's lock, which the system frees when the process ends, however it ends.
+    """Hold the run's lock, which the system releases when the process ends, even if it is killed.
 
-    Where an error ends the block before a first epoch was recorded, nothing of a new run stays behind. ValueError for
-    a folder that holds something else.
+    If an error ends the block of a new run before its first epoch is recorded, the run's files are removed. Raises
+    ValueError if the folder has files but is not a run, and BusyError if another process holds the lock.
     """
     check_run_folder(run)
     begun = (run / "manifest.json").is_file()
@@ -243,7 +258,7 @@ def locked(run: Run) -> Iterator[None]:
 
 
 def check_run_folder(run: Run) -> None:
-    """Raise ValueError for a folder that has files and is no run: what a run leaves behind is removed, yours is not."""
+    """Raise ValueError if the folder has files but is not a run, because kcomp removes leftover files of a run."""
     if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
         found = sorted(path.name for path in run.folder.iterdir())
         if found:
@@ -254,12 +269,12 @@ def check_run_folder(run: Run) -> None:
 
 
 def discard(run: Run, before: Set[Path], made: Sequence[Path]) -> None:
-    """Remove what was not there `before` in the run folder, and the folders `made` for it, innermost first."""
+    """Remove all paths in the run folder except `before`, then the folders `made` for it, innermost first."""
     for path in set(run.folder.iterdir()) - before:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     for folder in made:
-        with contextlib.suppress(OSError):  # another run has come into it
+        with contextlib.suppress(OSError):  # the folder holds another run
             folder.rmdir()

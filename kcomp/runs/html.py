@@ -1,4 +1,4 @@
-"""The table of runs as a page, a section for each recipe, with the values in which its runs differ. No Keras."""
+"""The table of runs as an HTML page, with the values that differ between runs of a recipe. Imports no Keras."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from kcomp.runs.folder import Run
 from kcomp.system.files import read_json, write_atomically
 from kcomp.values import as_text
 
-Row = Mapping[str, Any]  # of kcomp.runs.table.run_row
+Row = Mapping[str, Any]  # from kcomp.runs.table.run_row
 
 
 def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
-    """Write the rows to `path`, grouped by recipe; a click on a header sorts a table."""
+    """Write the rows to `path`, with one section per recipe. A click on a header sorts its table."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["recipe"], []).append(row)
@@ -27,7 +27,7 @@ def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
 
 
 def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
-    """Return the section of one recipe's runs; links are relative to the folder `start`."""
+    """Return the section of one recipe's runs. Links are relative to the folder `start`."""
     values = differing_values([read_values(Path(row["folder"])) for row in rows])
     names = list(dict.fromkeys(name for row in values for name in row))
     header = [name for name in rows[0] if name not in ("recipe", "folder")]
@@ -40,13 +40,13 @@ def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
 
 
 def folder_link(folder: Path, start: Path) -> Link:
-    """Return a link to a run's folder that works for as long as the page and the folder keep their places."""
+    """Return a link to a run's folder, relative to the folder `start`."""
     address = os.path.relpath(folder, start or ".").replace(os.sep, "/")
     return Link(folder.name, quote(address))
 
 
 def counted(rows: Sequence[Row]) -> str:
-    """Return how many runs there are, and how many are unfinished or damaged."""
+    """Return a text with the number of runs, and of unfinished and damaged ones."""
     counts = [f"{len(rows)} run{'' if len(rows) == 1 else 's'}"]
     for state in ("unfinished", "damaged"):
         number = sum(row["seconds"] == state for row in rows)
@@ -56,7 +56,7 @@ def counted(rows: Sequence[Row]) -> str:
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """Return the values of a run's recipe; none where they cannot be read."""
+    """Return the values of a run's recipe, or an empty dict if they cannot be read."""
     try:
         return dict(read_json(Run(folder) / "config.json"))
     except (ValueError, OSError, TypeError):
@@ -64,7 +64,7 @@ def read_values(folder: Path) -> dict[str, Any]:
 
 
 def differing_values(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Keep of each run the values whose names have more than one value among the runs."""
+    """Return, for each run, the values whose names have more than one value among the runs."""
     texts: dict[str, set[str]] = {}
     for row in values:
         for name, value in row.items():

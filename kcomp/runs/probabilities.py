@@ -1,4 +1,4 @@
-"""Probabilities as a CSV: `image_id`, and one column a class."""
+"""Probabilities as a CSV with the column `image_id` and one column per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +10,20 @@ from kcomp.system.files import write_csv
 
 
 def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:
-    """Write `image_id` and one column a class; float32 is written with the digits that bring it back."""
+    """Write `image_id` and one column per class. float32 values get enough digits to restore them."""
     frame = pd.DataFrame(np.asarray(values), columns=list(classes))
     frame.insert(0, "image_id", list(ids))
     write_csv(path, frame)
 
 
 def read_probabilities(path: Path) -> pd.DataFrame:
-    """One row an image id (the index), one float column a class; ValueError for double ids, texts and NaN."""
+    """Return a frame with one row per image id (the index) and one float64 column per class.
+
+    Raise ValueError if the file is not such a CSV, has no rows, repeats an id, or has a value that is not finite.
+    """
     try:
         frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""], low_memory=False)
-    except ValueError as error:  # empty, not text, or of rows of different lengths
+    except ValueError as error:  # the file is empty, is not text, or has rows of different lengths
         raise ValueError(f"{path} cannot be read as a CSV: {error}") from error
     if "image_id" not in frame or len(frame.columns) < 2:
         raise ValueError(f"{path} must have the column image_id and one column a class; it has {list(frame.columns)}")
@@ -34,8 +37,8 @@ def read_probabilities(path: Path) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(indexed[name]):
             odd = indexed[name][pd.to_numeric(indexed[name], errors="coerce").isna()]
             raise ValueError(f"{path}: the column {name!r} must hold numbers; row {odd.index[0]!r} has {odd.iloc[0]!r}")
-    values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's numbers side by side
+    values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's values are contiguous
     empty = indexed.index[~np.isfinite(values).all(1)]
     if len(empty):
         raise ValueError(f"{path}: {len(empty)} rows hold NaN or infinity, first {empty[0]!r}")
-    return pd.DataFrame(values, indexed.index, indexed.columns, copy=False)  # one block: taking it out is no copy
+    return pd.DataFrame(values, indexed.index, indexed.columns, copy=False)  # one block, which to_numpy need not copy

@@ -7,7 +7,7 @@ from kcomp.runs.folder import Run, made_by
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return the row of a run by column; `seconds` of an incomplete run is "unfinished", of a broken one "damaged"."""
+    """Return a run's row by column. `seconds` of an incomplete run is "unfinished", of a damaged run "damaged"."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):

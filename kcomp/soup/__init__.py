@@ -1,1 +1,1 @@
-"""Averages of the weights of runs."""
+"""Model soups: averages of the weights of runs."""

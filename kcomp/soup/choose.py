@@ -1,4 +1,4 @@
-"""Choose which runs' weights are averaged: all of them, or greedily those that improve the score."""
+"""The choice of the runs whose weights are averaged: all runs, or greedily those that do not worsen the score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,27 @@ SOUPS = ("uniform", "greedy")
 
 @dataclass(frozen=True)
 class Candidate:
-    """The average of the weights of some runs, by number: its probabilities (rows, classes) of the held-out rows, and
-    batch normalisation's statistics where they were estimated anew."""
+    """The average of the weights of some runs.
+
+    members: The numbers of the runs.
+    probabilities: Predictions for the held-out rows, of shape (rows, classes).
+    statistics: New estimates of batch normalisation's statistics, or None without new estimates.
+    """
 
     members: tuple[int, ...]
     probabilities: np.ndarray
     statistics: Any = None
 
 
-Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # the averages of these runs that are possible
+Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # returns the possible averages of these runs
 
 
 @dataclass(frozen=True)
 class SoupChoice:
     """The soup chosen on all held-out rows, the best single run, and their scores by the metric.
 
-    The `unseen` scores come from rows that the choice did not see: each half of the rows is scored with the choice
-    that the other half made.
+    The `unseen` scores come from rows that the choice did not use: each half of the rows is predicted by the candidate
+    chosen on the other half.
     """
 
     soup: Candidate
@@ -47,7 +51,7 @@ class SoupChoice:
 
 
 def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, metric: str) -> SoupChoice:
-    """Choose among `count` runs by a score on the held-out rows, whose labels are (rows, classes)."""
+    """Choose among `count` runs by a score on the held-out rows. The labels have shape (rows, classes)."""
 
     def value(probabilities: np.ndarray, rows: np.ndarray) -> float:
         return scores.score(labels[rows], probabilities[rows])[metric]
@@ -93,7 +97,7 @@ def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Ca
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Add the runs, the best first, and keep those that do not lower the score (Wortsman et al. 2022)."""
+    """Add the runs, the best first, and keep those that do not worsen the score (Wortsman et al. 2022)."""
     soup = ordered[0]
     for run in ordered[1:]:
         larger = min(evaluate(tuple(sorted(soup.members + run.members))), key=cost)

@@ -21,13 +21,13 @@ from kcomp.training.callbacks import save_weights
 from kcomp.training.manifest import manifest
 from kcomp.training.origin import find_origin
 
-ALIKE = 0.02  # mean difference of probabilities; backends differ by 1e-5, bfloat16 by 1e-3
+ALIKE = 0.02  # largest mean difference of probabilities; backends differ by 1e-5, bfloat16 by 1e-3
 
 
 class SoupBuilder:
-    """Averages the weights of runs and evaluates the averages on the held-out rows.
+    """Average the weights of runs and evaluate the averages on the held-out rows.
 
-    The runs are sorted, so that their order does not matter. The first run's recipe makes the network and the batches.
+    The runs are sorted, so that their order does not matter. The first run's recipe builds the network and the batches.
     Raises ValueError if another run's weights have other names or shapes, or if that run predicts differently under
     this recipe than it did under its own.
     """
@@ -45,7 +45,7 @@ class SoupBuilder:
         built = build_experiment(self.recipe, self.table, fold=self.fold, seed=self.seed, load_pretrained=False)
         self.network, self.training, self.validation = built.network, built.training, built.validation
         self.held_out = self.validation.table
-        last = built.stages[-1]  # statistics are estimated as in training
+        last = built.stages[-1]  # statistics are estimated as in the last stage
         set_trainable(self.network, last.trainable, train_batch_norm=last.train_batch_norm)
         self.forward = compile_forward(self.network)
         self.weights = [self.weights_of(run) for run in self.runs]
@@ -86,7 +86,7 @@ class SoupBuilder:
         return predict_probabilities(self.forward, self.validation)
 
     def check_alike(self, run: Run, found: np.ndarray) -> None:
-        if len(run.weights) > 1:  # its own predictions are a mean over snapshots
+        if len(run.weights) > 1:  # its predictions are the mean of several snapshots
             return
         own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.table.classes)].to_numpy()
         difference = float(np.abs(own - found).mean())
@@ -141,7 +141,7 @@ def write(builder: SoupBuilder, output: Run, found: SoupChoice, *, method: str, 
     ]
     choice = {"method": method, "metric": found.metric}
     about["soup"] = choice | {"key": key(builder.runs, **choice), "ingredients": ingredients}
-    (output / "manifest.json").unlink(missing_ok=True)  # of a soup that was cut off while it was written
+    (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
     start(output, builder.loaded, about, 0)
     save_weights(output, builder.network)
     write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.classes, found.soup.probabilities)
@@ -170,7 +170,7 @@ def write(builder: SoupBuilder, output: Run, found: SoupChoice, *, method: str, 
 
 
 def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Return the mean of networks' weights by array. Arrays that are not floats come from the first network."""
+    """Return the mean of several networks' weights, array by array. Arrays that are not floats come from the first."""
     if len(weights) == 1:
         return list(weights[0])
     floats = [np.issubdtype(array.dtype, np.floating) for array in weights[0]]
@@ -187,13 +187,13 @@ def identity(run: Run) -> tuple[str, str, str, int]:
 
 
 def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
-    """Return 8 hexadecimal digits that the soups of the same runs share over all folds."""
+    """Return 8 hexadecimal digits that identify a soup. Soups of the same runs have the same digits in all folds."""
     text = repr([*map(identity, runs), method, metric])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless there are two runs or more, which held out the same rows of the same classes."""
+    """Raise ValueError unless at least two runs have the same table, fold, precision and classes."""
     if len(runs) < 2:
         raise ValueError(f"a soup takes two runs or more; received {len(runs)}")
     first = runs[0].manifest

@@ -1,1 +1,1 @@
-"""The machine below kcomp: backends, files, cache, locks, errors and child processes."""
+"""System services: backends, files, cache, locks, errors and child processes."""

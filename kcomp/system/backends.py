@@ -1,4 +1,4 @@
-"""Which backend Keras runs on, chosen before Keras is imported."""
+"""The choice of Keras's backend, before Keras is imported."""
 
 import difflib
 import importlib.util
@@ -14,8 +14,10 @@ BACKENDS = ("jax", "torch")
 
 
 def choose_backend(requested: str | None) -> str:
-    """The backend to run on: the one requested, else the first that is installed. ValueError or ModuleNotFoundError
-    says what is allowed, or what to install."""
+    """Return the requested backend, or for None the first installed one.
+
+    Raise ValueError for an unknown backend, and ModuleNotFoundError if the backend, or any for None, is not installed.
+    """
     if requested is not None:
         if requested not in BACKENDS:
             close = difflib.get_close_matches(requested, BACKENDS, 1)
@@ -37,7 +39,7 @@ def is_installed(backend: str) -> bool:
 
 
 def require_packages(modules: Sequence[str], extra: str) -> None:
-    """ModuleNotFoundError, which names the extra to install, where one of these modules is not installed."""
+    """Raise ModuleNotFoundError, with the extra to install, if one of these modules is not installed."""
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -45,10 +47,10 @@ def require_packages(modules: Sequence[str], extra: str) -> None:
 
 
 def prepare_backend(backend: str) -> None:
-    """Set what has to be set before Keras and its backend are imported."""
+    """Set the allocator, the environment and the import hook, before Keras and its backend are imported."""
     keep_freed_memory()
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks PyPI for its newest version on import
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # on import, albumentations asks PyPI for its newest version
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "jax":
         sys.meta_path.insert(0, WithoutPyTorch())

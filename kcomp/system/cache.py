@@ -1,4 +1,4 @@
-"""Where kcomp keeps what it can make again: converted weights, compiled programs, decoded images, features."""
+"""The cache of what kcomp can compute again: converted weights, compiled programs, decoded images, features."""
 
 import os
 from pathlib import Path
@@ -7,5 +7,5 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """$KCOMP_CACHE, or kcomp's folder in the user's cache; it need not exist yet, and may be deleted between runs."""
+    """Return $KCOMP_CACHE, or kcomp's folder in the user's cache. It may be missing, or deleted between runs."""
     return Path(os.environ.get("KCOMP_CACHE") or platformdirs.user_cache_dir("kcomp"))

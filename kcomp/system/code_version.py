@@ -1,4 +1,4 @@
-"""A hash of the code that determines what a training computes."""
+"""A hash of the code that determines the results of training."""
 
 import ast
 import functools
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# Everything that decides a weight, a prediction or the epoch that is kept. Left out is what only starts, shows,
-# compares or joins runs: system, report, runs, ensemble, sweep, tune, soup, compare, commands, tracking.
+# The code that determines a weight, a prediction or the best epoch. Packages that only start, show, compare or
+# combine runs are left out: system, report, runs, ensemble, sweep, tune, soup, compare, commands, tracking.
 DETERMINES_RESULTS = (
     "averaging.py",
     "recipe.py",
@@ -27,16 +27,15 @@ DETERMINES_RESULTS = (
     "prediction",
     "training",
 )
-DISPLAY_ONLY = ("prediction/onnx.py", "training/opening.py")  # files of these packages that change no result
+DISPLAY_ONLY = ("prediction/onnx.py", "training/opening.py")  # files in these packages that do not change results
 
 
 @functools.cache
 def code_version(package: Path = PACKAGE) -> str:
-    """Return 12 hexadecimal digits of kcomp's code that determines results.
+    """Return a hash, as 12 hexadecimal digits, of the code in kcomp that determines results.
 
-    Comments, docstrings and blank lines do not count, nor do the command line and pages. The digits are the same on
-    every Python version and for installed and editable packages. They are computed once a process, from the files as
-    they are at that time.
+    The hash ignores comments, docstrings, blank lines, the command line and pages. It is the same on every Python
+    version, and for installed and editable packages. It is computed once per process, from the files at that time.
     """
     digest = hashlib.sha256()
     for path in source_files(package):
@@ -59,7 +58,7 @@ def source_files(package: Path) -> list[Path]:
 def without_comments(source: str) -> str:
     """Return Python source without comments, docstrings, blank lines and spaces at line ends.
 
-    Only positions are taken from Python's parser, so that each version of Python gives the same text.
+    Python's parser gives only the positions, so the text is the same on every version of Python.
     """
     source = source.replace("\r\n", "\n")
     lines = source.encode().split(b"\n")
@@ -73,7 +72,7 @@ Span = tuple[int, int, int, int]  # first line, first byte, last line, end byte;
 
 
 def docstrings(source: str) -> Iterator[Span]:
-    """Yield where the docstrings of a module, its classes and functions lie."""
+    """Yield the positions of the docstrings of a module, its classes and functions."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -83,7 +82,7 @@ def docstrings(source: str) -> Iterator[Span]:
 
 
 def comments(source: str) -> Iterator[Span]:
-    """Yield where the comments lie."""
+    """Yield the positions of the comments."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, (number, start) = token.line, token.start

@@ -1,4 +1,4 @@
-"""Print errors of the command line in one readable line, and end with exit code 1, 2 or 75."""
+"""Errors of the command line, printed in one readable line, and exit codes 1, 2 and 75."""
 
 import sys
 import traceback
@@ -21,10 +21,10 @@ class BusyError(RuntimeError):
 
 
 class ReadableGroup(click.Group):
-    """A group of commands that prints click's own errors, and an interrupt, in one line.
+    """A group of commands that prints click's errors and an interrupt in one line.
 
     Attributes:
-        sections: The names of the commands by what they are for; `--help` shows each section under its title.
+        sections: The names of the commands by section title. `--help` shows each section under its title.
     """
 
     sections: Mapping[str, Sequence[str]] = {}
@@ -57,8 +57,8 @@ class ReadableGroup(click.Group):
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
     """Print the errors of a command in one line.
 
-    Exit codes: 2 for wrong usage, 75 when another process trains the run, 1 for all other errors. With --debug, errors
-    are raised.
+    Exit codes: 2 for wrong usage, 75 if another process holds a lock, 1 for all other errors. With --debug, errors are
+    raised.
     """
 
     @wraps(function)
@@ -79,7 +79,8 @@ def fail(error: Exception, code: int) -> None:
     """Print an error in one line, and exit with this code.
 
     The line has the error's text and, if a recipe is in the traceback, the line of the recipe. An error of an
-    unexpected type, or without text, also gets the name of its type and the place where it was raised.
+    unexpected type, or without text, also gets the name of its type and the line that raised it. With --debug, the
+    error is raised.
     """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
@@ -97,7 +98,7 @@ def fail(error: Exception, code: int) -> None:
 
 
 def parse_numbers(text: str, option: str) -> list[int]:
-    """Return whole numbers that are separated by commas, each once, in the order of the text."""
+    """Parse whole numbers separated by commas: each once, in order. Raise UsageError for other texts."""
     try:
         numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:

@@ -6,10 +6,10 @@ NAME = "KCOMP_FAST"
 
 
 def fast_paths_are_on() -> bool:
-    """Return True where KCOMP_FAST is unset or 1, and False where it is 0.
+    """Return True if KCOMP_FAST is unset or 1, and False if it is 0. Raise ValueError for any other value.
 
-    With 0, Keras and its backend run as they come. Set it before the process starts: what is installed stays. Raises
-    ValueError for any other value.
+    With 0, Keras and its backend run unchanged. Set the variable before the process starts, because fast paths that
+    are already installed stay.
     """
     value = os.environ.get(NAME, "1")
     if value not in ("0", "1"):

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, then moved into it."""
+"""Atomic writes of files: a file is written beside its path, then moved there."""
 
 import contextlib
 import functools
@@ -18,9 +18,9 @@ import pandas as pd
 
 @contextlib.contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place when the block ends, and is removed when it fails.
+    """Open a temporary file beside `path` that replaces it when the block ends, and is removed if the block fails.
 
-    `synced` waits until it is on the disk; without, a power cut may leave it empty.
+    synced: Whether to wait until the content is on the disk. Otherwise a power cut may leave the file empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -42,7 +42,7 @@ _umask_lock = threading.Lock()
 
 
 def current_umask() -> int:
-    """The process's mask of rights, read once: reading it sets it to 0 for a moment, and threads write files too."""
+    """Return the umask of the process, read only once, because reading sets it to 0 briefly for all threads."""
     with _umask_lock:
         return _read_umask()
 
@@ -56,7 +56,7 @@ def _read_umask() -> int:
 
 @contextlib.contextmanager
 def moved_into(path: Path) -> Iterator[Path]:
-    """Yield a path of the same name in a new folder beside `path`, for writers that want a name; then move the file."""
+    """Yield a path in a temporary folder beside `path`, for writers that need a path, then move the file to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name
@@ -65,7 +65,7 @@ def moved_into(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left at or below `folder`; nobody else may be writing there."""
+    """Remove the temporary files of killed writers in `folder` and one level below. No process may be writing there."""
     for leftover in (*folder.glob(".*.*"), *folder.glob("*/.*.*")):
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -74,7 +74,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content is on the disk, so that a later file cannot outlive it in a power cut."""
+    """Wait until the content of a file is on the disk, so that after a power cut no later file exists without it."""
     with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
@@ -85,7 +85,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; a NaN anywhere in it becomes null, for JSON has no NaN."""
+    """Write JSON. NaN and infinity become null, because JSON has neither."""
     write_atomically(path, (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -98,16 +98,19 @@ def without_nan(content: Any) -> Any:
 
 
 class DamagedError(ValueError):
-    """A file that something else than its writer has changed."""
+    """A file whose content is not what kcomp writes."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content; FileNotFoundError where there is no such file, DamagedError where it is no JSON object."""
+    """Return the JSON object in a file.
+
+    Raise FileNotFoundError if the file is missing, and DamagedError if it does not hold a JSON object.
+    """
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.parent} has no {path.name}; is it a run folder?") from None
-    except ValueError as error:  # not JSON, or no text at all
+    except ValueError as error:  # not JSON, or not text
         raise DamagedError(f"{path} is damaged, it is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise DamagedError(f"{path} is damaged, it is not a JSON object but a {type(content).__name__}")

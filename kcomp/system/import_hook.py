@@ -2,7 +2,7 @@
 
 
 class WithoutPyTorch:
-    """Refuses albumentations' PyTorch transforms, which kcomp has no use for: they import all of torch, 3 s a start."""
+    """An import hook that blocks albumentations.pytorch, which kcomp does not use and which imports PyTorch."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "albumentations.pytorch":

@@ -1,4 +1,4 @@
-"""Locks on files, which the system frees when the process that holds them ends."""
+"""Locks on files, which the system releases when the process that holds them ends."""
 
 import time
 from pathlib import Path
@@ -36,10 +36,10 @@ def wait_for_lock(path: Path) -> HeldLock:
 
 
 def try_lock(path: Path, *, attempts: int = 1, pause: float = 0.05) -> HeldLock | None:
-    """Take the lock on this file and return it, or None where another process holds it.
+    """Take the lock on this file and return it, or return None if another process holds it.
 
-    attempts: how often to try, `pause` seconds apart. Use several where another process may hold the lock for a moment,
-        because it looks whether the lock is free.
+    attempts: Number of attempts, `pause` seconds apart. Use several if another process may hold the lock briefly,
+        to check whether it is free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False)

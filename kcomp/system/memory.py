@@ -11,7 +11,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # from malloc.h
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next allocation. Does nothing with another C library or KCOMP_FAST=0.
 
-    By default glibc returns every array of some megabytes to the system and fetches it again page by page, at each
+    By default glibc returns every array of some megabytes to the system, and gets it back page by page at each
     training step. With these settings the process holds its peak memory until it ends. Call this before the backend
     starts its threads, because each thread would get an arena.
     """

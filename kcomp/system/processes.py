@@ -1,4 +1,4 @@
-"""Child processes that run kcomp: their environment, their start and how they ended."""
+"""Child processes that run kcomp: their environment, start and exit."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 from kcomp.system.die_with_parent import die_with_parent
 
 KCOMP = (sys.executable, "-m", "kcomp.cli")
-THREADS = ("OMP_NUM_THREADS", "NPROC")  # read by PyTorch, NumPy and scikit-learn; by XLA on a CPU
+THREADS = ("OMP_NUM_THREADS", "NPROC")  # the first for PyTorch, NumPy and scikit-learn; the second for XLA on a CPU
 
 
 def run_kcomp(arguments: Sequence[str], backend: str) -> int:
-    """Run `kcomp ARGUMENTS` in a process with that backend, and return its exit code."""
-    # a session of its own: ctrl-C reaches this process alone, which says so once and ends that one
+    """Run `kcomp ARGUMENTS` on this backend in a child process, and return its exit code."""
+    # in a new session, Ctrl-C reaches only this process, which prints one message and ends the child
     command = die_with_parent([*KCOMP, *arguments])
     return subprocess.run(command, env=child_environment(backend), check=False, start_new_session=True).returncode
 
@@ -22,8 +22,11 @@ def run_kcomp(arguments: Sequence[str], backend: str) -> int:
 def child_environment(
     backend: str | None = None, *, threads: int | None = None, device: str | None = None
 ) -> dict[str, str]:
-    """The environment of a process that is started: its backend, its share of the cores (what is set already stays),
-    the name of its GPU; None for this process's."""
+    """Return the environment of a child process. None keeps the values of this process.
+
+    threads: Number of threads. Variables that are already set keep their value.
+    device: The value of CUDA_VISIBLE_DEVICES.
+    """
     found = dict(os.environ)
     if backend is not None:
         found["KERAS_BACKEND"] = backend
@@ -35,7 +38,7 @@ def child_environment(
 
 
 def describe_exit(code: int, said: str) -> str:
-    """Why a process ended with this code, not 0: what it said last, unless a signal ended it."""
+    """Return why a process ended with this code, not 0: its last output `said`, or the signal that ended it."""
     if code >= 0:
         return said
     return f"ended by signal {-code}" + (" (perhaps for want of memory)" if code == -9 else "")
@@ -44,13 +47,13 @@ def describe_exit(code: int, said: str) -> str:
 def start_kcomp(
     arguments: Sequence[str], environ: Mapping[str, str], output: Path | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start `kcomp ARGUMENTS` in a process that ends when this one does, even by kill -9.
+    """Start `kcomp ARGUMENTS` in a child process. On Linux it ends when this process ends, even by kill -9.
 
-    output: the file for what it prints, None for the terminal.
+    output: File for the output of the child. None for the terminal.
     """
     command = die_with_parent([*KCOMP, *arguments])
     if output is None:
-        return subprocess.Popen(command, env=environ, start_new_session=True)  # as above
+        return subprocess.Popen(command, env=environ, start_new_session=True)  # as in run_kcomp
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
         return subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT)

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Return the files of the shipped recipes by name: of kcomp/shipped in a wheel, else of recipes/ in the clone."""
+    """Return the files of the shipped recipes by name, from kcomp/shipped in a wheel, or recipes/ in a clone."""
     installed = PACKAGE / "shipped"
     folder = installed if installed.is_dir() else PACKAGE.parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
