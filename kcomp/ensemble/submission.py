@@ -58,7 +58,7 @@ def find_column_problems(columns: list[str], classes: list[str]) -> list[str]:
 
 
 def find_name_problems(column: str, values: set[str], classes: list[str]) -> list[str]:
-    """Return a problem unless the column holds class names; a number cannot say whose probability it is."""
+    """Return a problem if the column has values that are not class names."""
     unknown = sorted(values - set(classes))
     if not unknown:
         return []

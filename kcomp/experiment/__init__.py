@@ -1,1 +1,1 @@
-"""What a recipe makes: network, batches and stages, built in one place for training, prediction and soups."""
+"""Build the network, batches and stages of a recipe, for training, prediction and soups."""

@@ -1,4 +1,4 @@
-"""Build network, batches and stages from a recipe: the one place that calls these functions of a recipe."""
+"""Build the network, batches and stages of a recipe. Only this module calls these functions of a recipe."""
 
 import contextlib
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from kcomp.recipe import Recipe, Stage
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a recipe makes for one fold and one seed.
+    """The network, batches and stages of a recipe for one fold and one seed.
 
     Attributes:
         network: The classifier, which returns logits (batch, classes).
         training: Batches of the rows outside the fold, with augmentation and mixing.
         validation: Batches of the held-out rows. `validation.table` has their labels.
-        stages: The stages of the training, in order; at least one.
+        stages: The stages in training order, at least one.
     """
 
     network: keras.Model
@@ -35,7 +35,7 @@ class Experiment:
 
 
 def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load_pretrained: bool = True) -> Experiment:
-    """Build network, batches and stages for one fold.
+    """Build the network, batches and stages for one fold.
 
     Args:
         recipe: The recipe, with its final config.

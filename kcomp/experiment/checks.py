@@ -1,4 +1,4 @@
-"""Check what a recipe's functions return, before hours are spent on it."""
+"""Check the return values of a recipe's functions before the training starts."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, 
 
 
 def expect_type(kind: type, name: str, value: Any) -> Any:
-    """Return `value` if it is of the type that the recipe's function `name` must return; else raise ValueError."""
+    """Return `value` if it has the type that the recipe's function `name` must return, else raise ValueError."""
     if not isinstance(value, kind):
         raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
     return value
@@ -42,11 +42,11 @@ def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
 
 
 def probability_layer(network: keras.Model) -> str | None:
-    """Return what turns the network's output into probabilities, or None if it returns logits.
+    """Describe the layer that turns the network's output into probabilities, or return None for logits.
 
-    Functional models, Sequential ones and models inside them are read from their layers. Where the last layer or its
-    activation is not one of Keras's, the output for two random images decides: logits are hardly ever above 0 with a
-    sum of 1.
+    The answer comes from the layers of functional and Sequential models, including inner models. If the last layer or
+    its activation is not Keras's, the output for two random images decides. Logits that are all at least 0 and sum to 1
+    are very unlikely.
     """
     tensor = network.outputs[0] if getattr(network, "outputs", None) else None
     operation: Any = getattr(getattr(tensor, "_keras_history", None), "operation", None)
@@ -71,7 +71,7 @@ def is_linear_activation(operation: Any) -> bool:
 
 
 def is_normalised(network: keras.Model) -> bool:
-    """Return whether the network's output for two random images is above 0 and sums to 1."""
+    """Return whether the network's output for two random images is at least 0 and sums to 1."""
     shape = [side or 32 for side in network.inputs[0].shape[1:]]
     images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
     outputs = keras.ops.convert_to_numpy(network(images, training=False)).astype(np.float64)

@@ -87,7 +87,7 @@ class Run:
         return loaded.with_values(**values_from_json(loaded.recipe.config, kept))
 
     def probabilities(self, name: str) -> pd.DataFrame:
-        """Return `oof`, `labels` (of the same rows) or `test`: one row per image id, one float column per class."""
+        """Read `oof`, `labels` or `test`. Rows are image ids (the index), and columns are classes (float)."""
         return read_probabilities(self.file(name))
 
     def file(self, name: str) -> Path:
@@ -114,10 +114,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
-    """Return what trained a run, as it appears in names.
+    """Return the label of the backends that trained a run: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
 
-    This is `jax`, or `jax-torch` if PyTorch continued a run of JAX. A run that started from other weights than the
-    recipe's own also has `-from-` and 8 digits of the weights' hash. A soup, an average of runs, is `soup-<8 digits>`.
+    A run that started from other weights than the recipe's also has `-from-` and 8 digits of the weights' hash. A soup,
+    which averages runs, is `soup-<8 digits>`.
     """
     if manifest.get("soup"):
         return f"soup-{manifest['soup']['key']}"

@@ -39,7 +39,7 @@ def is_installed(backend: str) -> bool:
 
 
 def require_packages(modules: Sequence[str], extra: str) -> None:
-    """Raise ModuleNotFoundError, with the extra to install, if one of these modules is not installed."""
+    """Raise ModuleNotFoundError, naming the extra to install, if a module is missing."""
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"

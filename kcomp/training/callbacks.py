@@ -1,4 +1,4 @@
-"""What happens at the end of each epoch: score, keep the best weights, log, save the state; and the progress bar."""
+"""Callbacks that score each epoch, keep the best weights, write the log, save the state and show progress."""
 
 import math
 import time
@@ -21,15 +21,24 @@ from kcomp.system.files import moved_into, write_csv
 from kcomp.training import state
 from kcomp.training.averages.stage_average import StageAverage
 
-UNSAVED = 5.0  # training that a kill may cost, in units of the time it takes to save it
+UNSAVED = 5.0  # seconds of training that may stay unsaved, for each second that the last save took
 
 
 class Score(keras.callbacks.Callback):
-    """Score the held-out rows at the end of each epoch, and put the row into `logs` for the callbacks after it.
+    """Score the held-out rows at the end of each epoch, and add the scores to `logs` for later callbacks.
 
-    predict: gives the held-out rows' probabilities (rows, classes); labels: theirs; images: trained on an epoch.
-    The first epoch's seconds begin when this is made: `fit` takes batches, which run what is frozen, before it begins.
-    Raises FloatingPointError where the loss or a probability is not finite. `row` is what log.csv gets.
+    `row` is the epoch's row of log.csv. The first epoch is timed from the construction of the callback, because `fit`
+    fetches batches before the epoch begins, and these already run the frozen layers.
+
+    Args:
+        stage: The stage that is trained.
+        progress: The progress of the run.
+        predict: Returns the probabilities (rows, classes) of the held-out rows.
+        labels: Labels (rows, classes) of the held-out rows.
+        images: Number of training images in an epoch.
+
+    Raises:
+        FloatingPointError: If the loss or a probability is NaN or infinite.
     """
 
     def __init__(
@@ -65,11 +74,13 @@ class Score(keras.callbacks.Callback):
 
 
 class Record(keras.callbacks.Callback):
-    """Take a finished epoch into the progress and onto the disk: best weights, log.csv, and the state last, for it is
-    what makes the epoch count. It stands behind the recipe's callbacks, so that what they changed is kept too.
+    """Record a finished epoch in the progress, and save the best weights, log.csv and the state.
 
-    Epochs on cached features can be shorter than saving their state: one that ends within `UNSAVED` times what the
-    last saving took is saved with a later one, and a stage's last at once.
+    The state is written last, because a continued run starts from it. This callback runs after the recipe's callbacks,
+    so that it also saves their changes.
+
+    Epochs on cached features can be shorter than a save of the state. An epoch that ends within `UNSAVED` times the
+    duration of the last save is saved with a later epoch. The last epoch of a stage is always saved at once.
     """
 
     def __init__(
@@ -88,7 +99,7 @@ class Record(keras.callbacks.Callback):
         progress.seconds += row["seconds"]
         if self.monitor is None or best is None or scores.better(self.monitor, row[self.monitor], best[self.monitor]):
             progress.best_epoch = progress.epochs
-            if self.monitor is not None:  # else a stage's end is early enough: Keras takes long over this file
+            if self.monitor is not None:  # otherwise saved once, at the end of the stage, because it is slow
                 save_weights(self.run, self.network)
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
         self.model.stop_training = progress.stage_over
@@ -103,7 +114,7 @@ class Record(keras.callbacks.Callback):
 
 
 def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
-    """The recipe's callbacks, made anew; those that want to know their run are told. See kcomp.tracking."""
+    """Return new callbacks of the recipe, after calling `set_run` of each that has it. See kcomp.tracking."""
     found = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
     for callback in found:
         if hasattr(callback, "set_run"):
@@ -112,20 +123,20 @@ def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[k
 
 
 def tell_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
-    """Tell the callbacks that want to know it how the run came out."""
+    """Call `on_result` of the recipe's callbacks that have it."""
     for callback in own_callbacks(recipe, run, log):
         if hasattr(callback, "on_result"):
             callback.on_result(result)
 
 
 def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") -> None:
-    """Write the network's weights into a file of the run folder, by default that of the kept epoch."""
+    """Write the network's weights into a file of the run folder, by default the file of the best epoch."""
     with moved_into(run / name) as path:
         network.save_weights(path)
 
 
 def out_of_patience(progress: state.TrainingProgress, stage: Stage, monitor: str | None) -> bool:
-    """Whether the stage's last `patience` epochs brought no better score than the stage had before them."""
+    """Return whether none of the stage's last `patience` epochs scored better than the stage's earlier epochs."""
     if stage.patience is None or monitor is None or progress.stage_epochs <= stage.patience:
         return False
     values = [row[monitor] for row in progress.log[-progress.stage_epochs :]]
@@ -148,10 +159,11 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
 
 
 class SeedNoise(keras.callbacks.Callback):
-    """Key PyTorch's global generator, which Keras's unseeded dropout draws from, by seed and epoch.
+    """Seed PyTorch's global generator, which Keras's unseeded dropout draws from, by seed and epoch.
 
-    So a run that continues draws what it would have drawn. It is set at the first update, because starting to read
-    the data draws from that generator too. On JAX dropout's state is a variable, saved with the others.
+    A continued run therefore draws the same numbers as an uninterrupted one. The generator is seeded at the first
+    update of an epoch, because the start of data loading also draws from it. On JAX, the state of dropout is a variable
+    that is saved with the others.
     """
 
     def __init__(self, seed: int, epochs_done: int) -> None:
@@ -169,9 +181,10 @@ class SeedNoise(keras.callbacks.Callback):
 
 
 class Display(keras.callbacks.Callback):
-    """A bar over all stages with time left, rate, loss, score and images a second, and a line for each epoch.
+    """Show a progress bar over all stages, and print a line for each epoch.
 
-    Away from a terminal only the lines are printed.
+    The bar has the remaining time, the learning rate, the loss, the score and the images per second. Without a
+    terminal, only the lines are printed.
     """
 
     def __init__(self, console: Console, title: str, total_batches: int, done_batches: int = 0) -> None:
@@ -196,17 +209,17 @@ class Display(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.advance(self.task)
         now = time.perf_counter()
-        if now - self.shown < 0.5:  # reading the loss waits for the device
+        if now - self.shown < 0.5:  # reading the loss waits for the device, so read it rarely
             return
         self.shown = now
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
-            self.model.stop_training = True  # Score says why
+            self.model.stop_training = True  # Score then raises the error
         speed = (batch + 1) * self.batch_size / (now - self.epoch_start)
         self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, monitor: str | None) -> None:
-        """Print a finished epoch: the loss on training rows, and the scores on held-out rows."""
+        """Print the loss on training rows and the scores on held-out rows of a finished epoch."""
         self.score = f"{monitor or 'log_loss'} {row[monitor or 'log_loss']:.3f} "
         held_out = "  ".join(f"{name} {row[name]:.4f}" for name in scores.NAMES)
         self.bar.console.print(

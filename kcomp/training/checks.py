@@ -1,4 +1,4 @@
-"""Check a recipe's stages before hours are spent on them."""
+"""Check a recipe's stages before the training starts."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,10 @@ from kcomp.schedules import CosineRestarts, schedules_of
 
 
 def check_stage(stage: Stage) -> None:
-    """The classifier gives logits and the labels are one-hot: a loss that expects otherwise would train, wrongly."""
+    """Raise ValueError unless the stage has a Keras optimizer and a loss on logits and one-hot labels.
+
+    Some losses on probabilities or class numbers would train without an error, but wrongly.
+    """
     if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
         raise ValueError(
             f"stage {stage.name!r}: the optimizer must be one of Keras's, such as keras.optimizers.AdamW(1e-3); "
@@ -25,7 +28,14 @@ def check_stage(stage: Stage) -> None:
 
 
 def check_average(stage: Stage, stages: Sequence[Stage], monitor: str | None, steps: int) -> None:
-    """Raise ValueError where a stage's `average` does not go with the rest of the recipe; `steps`: updates an epoch."""
+    """Raise ValueError if a stage's `average` contradicts the rest of the recipe.
+
+    Args:
+        stage: The stage to check.
+        stages: All stages of the recipe.
+        monitor: The recipe's monitor, or None.
+        steps: Updates in an epoch.
+    """
     if stage.average is None:
         return
     name = type(stage.average).__name__
@@ -48,8 +58,12 @@ def check_average(stage: Stage, stages: Sequence[Stage], monitor: str | None, st
 
 
 def cycle_epochs(stage: Stage, steps: int) -> int:
-    """How many epochs of `steps` updates a snapshot takes; ValueError unless the stage's schedule restarts at the ends
-    of epochs and its last cycle ends with the stage."""
+    """Return the number of epochs, of `steps` updates each, in a cycle of the stage's schedule.
+
+    Raises:
+        ValueError: If a schedule is not CosineRestarts, does not last the whole stage, or restarts within an epoch, or
+            if several optimizers have different cycles.
+    """
     found = schedules_of(stage.optimizer)
     cosines = [schedule for schedule in found if isinstance(schedule, CosineRestarts)]
     if len(cosines) < len(found):

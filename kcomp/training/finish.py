@@ -1,4 +1,4 @@
-"""The end of a run: what is kept, its predictions of the held-out rows, and the result, written last."""
+"""Finish a run: choose its final weights, predict the held-out rows, and write the result."""
 
 from typing import Any
 
@@ -17,14 +17,17 @@ from kcomp.training.session import Session
 
 
 def keeper_of(stage: Stage, session: Session) -> StageAverage:
-    """What keeps the stage's `average` while it is trained."""
+    """Return the object that computes the stage's `average` during training."""
     if isinstance(stage.average, Snapshots):
         return SnapshotKeeper(session, stage.average.last, cycle_epochs(stage, len(session.training)))
     return StageAverage() if stage.average is None else average_keeper(session, stage, stage.average)
 
 
 def finish(session: Session) -> dict[str, Any]:
-    """Predict the held-out rows with what is kept, and write the result, last."""
+    """Predict the held-out rows with the final weights or snapshots, then write and return the result.
+
+    result.json is written after all other files of the run, because it marks the run as complete.
+    """
     run, table, progress = session.run, session.validation.table, session.progress
     probabilities, told = session.keeper.outcome()
     if probabilities is None:

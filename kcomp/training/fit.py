@@ -1,4 +1,4 @@
-"""Train one run: a recipe, a fold and a seed on the current backend, from where the run folder stands."""
+"""Train or continue one run: a recipe, a fold and a seed on the current backend."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,11 +43,21 @@ def train(
     origin: Origin | None = None,
     across: bool = False,
 ) -> dict[str, Any]:
-    """Train `run` to its end and return its result; a complete run is left as it is.
+    """Train `run` to its end and return its result. A complete run is not trained again.
 
-    origin: the weights to start from, in the place of those that the recipe's model has; across: continue a run that
-    the other backend began. Raises ValueError where the folder holds another experiment, FloatingPointError where the
-    loss leaves the numbers.
+    Args:
+        loaded: The recipe.
+        run: The run folder.
+        seed: Seeds the initial weights, the batches and dropout.
+        fold: The fold that is held out.
+        console: Where to print.
+        origin: Weights to start from instead of those of the recipe's model.
+        across: Whether to continue a run that the other backend started.
+
+    Raises:
+        ValueError: If the folder holds another experiment, or a check of the recipe fails.
+        BusyError: If another process is training the run.
+        FloatingPointError: If the loss or a probability becomes NaN or infinite.
     """
     install()
     with locked(run):
@@ -76,8 +86,7 @@ def train(
 
 
 def take_over(session: Session, kept: Mapping[str, Any], origin: Origin | None) -> None:
-    """Say who trained the epochs that are continued, where it was the other backend; a new run takes the weights it
-    starts from."""
+    """Load the weights of `origin` into a new run, or print that a run continues on another backend."""
     run, epochs, said = session.run, session.progress.epochs, ""
     if epochs:
         parts = continued(run.manifest, kept, epochs).get("history", [kept])
@@ -90,13 +99,13 @@ def take_over(session: Session, kept: Mapping[str, Any], origin: Origin | None) 
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
-    """Split, build the model with its initial weights, and make batches and stages."""
+    """Build the network, batches and stages, check the stages, and load the run's progress."""
     recipe = loaded.recipe
     built = build_experiment(recipe, table, fold=fold, seed=seed)
-    if recipe.views is not None:  # for `kcomp predict`
+    if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
         with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
     network, training, stages = built.network, built.training, built.stages
-    for stage in stages:  # so that a misspelt layer is found before hours of training
+    for stage in stages:  # check every stage before the first one is trained
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
         check_stage(stage)
         mixing_layers(stage, training)
@@ -110,7 +119,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
 
 
 def train_stage(session: Session, number: int, display: Display) -> None:
-    """Train what is left of stage `number`."""
+    """Train the remaining epochs of stage `number`, counted from 0."""
     stage, progress = session.stages[number], session.progress
     trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
     parts = split_stage(
@@ -141,24 +150,36 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         if stage.cache_views is not None and parts.frozen is not None:
             training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
         fit_epochs(session, model, stage, display, training, parts.prepare, validate)
-    if session.recipe.monitor is None:  # the last epoch is kept; also where a kill came between it and this
+    if session.recipe.monitor is None:  # also if a kill came after the last epoch was saved, but before this
         save_weights(session.run, session.network)
 
 
 def restore(session: Session, model: Mixed, *, over: bool) -> None:
-    """Take over the state of the run folder, which an epoch of this stage has written, its last one if `over`."""
+    """Load the state of the run folder, which an epoch of this stage wrote.
+
+    Args:
+        session: The run.
+        model: The compiled model of the stage.
+        over: Whether that was the last epoch of the stage.
+    """
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer, session.keeper.variables)
-    if over:  # where an optimizer averages the weights (use_ema), Keras takes the averages after the last epoch
+    if over:  # with use_ema, Keras replaces the weights by their averages after the last epoch
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
 
 def cached_batches(
     session: Session, stage: Stage, frozen: keras.Model, rest: keras.Model
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
-    """The batches of features that a cached stage trains on, and the function that scores it on features.
+    """Return the training batches of a cached stage, and a function that predicts the held-out rows from features.
 
-    What is missing of them is computed here, with the weights as they are: those of the run's state, if it continues.
+    Missing features are computed here with the current weights. In a continued run these are the weights of its state.
+
+    Args:
+        session: The run.
+        stage: The cached stage.
+        frozen: Network from images to features.
+        rest: Network from features to logits.
     """
     progress, started = session.progress, time.perf_counter()
     first = progress.epochs - progress.stage_epochs
@@ -213,12 +234,18 @@ def fit_epochs(
 
 
 def as_input(batch: Batch) -> tuple[Batch]:
-    """Keras wants a tuple; the labels travel inside, for they are mixed with the images."""
+    """Return the batch in a tuple, as Keras requires. It includes the labels, which are mixed with the images."""
     return (batch,)
 
 
 def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
-    """The stage's class weights in the order of the classes, float32."""
+    """Return the stage's class weights (classes,) in the order of the table's classes, float32, or None.
+
+    "balanced" gives a class the weight rows / (classes * rows of the class).
+
+    Raises:
+        ValueError: If the weights do not name each class once.
+    """
     if stage.class_weights is None:
         return None
     counts = table.labels.sum(0)

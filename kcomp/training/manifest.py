@@ -1,4 +1,4 @@
-"""What made a run: enough to find it, to repeat it, and to join its predictions with others."""
+"""Describe a run in its manifest: enough to find it, to repeat it, and to combine its predictions with others."""
 
 import importlib.metadata
 import platform
@@ -18,7 +18,11 @@ from kcomp.training.origin import Origin
 
 
 def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None) -> dict[str, Any]:
-    """The content of manifest.json, for a run that starts now; ValueError where the table has no such fold."""
+    """Return the content of manifest.json for a run that starts now.
+
+    Raises:
+        ValueError: If the table has no such fold.
+    """
     check_fold(table, fold)
     backend = keras.backend.backend()
     packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
@@ -46,7 +50,7 @@ def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Orig
 
 
 def device() -> str:
-    """The device training runs on, by the backend's own name; of several, also how many."""
+    """Return the backend's name of the training device. Several JAX devices are preceded by their number."""
     if keras.backend.backend() == "jax":
         import jax
 

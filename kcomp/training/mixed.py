@@ -1,4 +1,4 @@
-"""The thin Keras model that mixes and trains in the compiled step, one source for both backends' train steps."""
+"""A Keras model that mixes batches and trains a network in the compiled step, on both backends."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,23 +11,27 @@ from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.step_key import cache_key_within_fit
 from kcomp.training.averages.stage_average import StageAverage
 
-# layers that Keras takes for what cannot be compiled, which holds for TensorFlow alone; and those that it does not:
-# one chooses by Python's random numbers, which a compiled step would keep, one asks for numbers where JAX has names
+# Keras marks the layers of COMPILED_ON_JAX as not compilable, which is true of TensorFlow only. It does not mark the
+# layers of FIXED_ON_JAX, which JAX cannot compile. AugMix draws Python's random numbers, which a compiled step would
+# repeat. RandomElasticTransform needs concrete values where JAX has traced ones.
 COMPILED_ON_JAX = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
 FIXED_ON_JAX = ("AugMix", "RandomElasticTransform")
 
 
 class Mixed(keras.Model):
-    """A classifier with its batch layers in front, while training.
+    """Apply the batch layers and the classifier in one training step.
 
-    It takes a batch of data.Batches (`images`, `labels` and the plans), or one whose images and labels are mixed (the
-    latter as `mixed`), and overrides only `call`, `compute_loss` and
-    `compute_metrics`, so Keras's own train step of each backend stays in force. The loss is taken on the mixed
-    labels; metrics compare with the likelier label before mixing. Save the weights of `network`, not of this.
+    The input is a batch of data.Batches with `images`, `labels` and `plans`. A batch that is already mixed has its
+    mixed labels under `mixed`. Each backend keeps Keras's own train step. The loss uses the mixed labels, and the
+    metrics use the labels before mixing. Save the weights of `network`, not of this model.
 
-    class_weights: float32 (classes,), or None; a row's loss is multiplied by its mixed labels times these.
-    keeper:        what averages weights inside the step; what it sets there becomes this model's, so that Keras on JAX
-                   takes it through the compiled step as it does batch normalisation's statistics.
+    Args:
+        network: The classifier, which returns logits.
+        layers: Batch layers. Only those with planned draws are applied.
+        class_weights: float32 (classes,), or None. A row's loss is multiplied by the sum of its mixed labels times
+            these weights.
+        keeper: Averages weights inside the step. The variables that it sets there belong to this model, so that Keras
+            on JAX updates them in the compiled step, as it does the statistics of batch normalisation.
     """
 
     def __init__(
@@ -50,27 +54,27 @@ class Mixed(keras.Model):
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """As Keras does; and nothing is left to be built, for which `fit` would first trace the whole network."""
+        """Compile as Keras does, and mark everything as built. Otherwise `fit` would first trace the whole network."""
         super().compile(*arguments, **options)
         inside = (part for layer in self.planned for part in layer._flatten_layers())
-        for part in (self, *inside):  # neither they nor this have weights of their own
+        for part in (self, *inside):  # neither the layers nor this model create weights when they are built
             part.built = True
         rows = keras.KerasTensor((None, None))
-        for part in ("_compile_loss", "_compile_metrics"):  # not public; where they are missing, `fit` traces again
+        for part in ("_compile_loss", "_compile_metrics"):  # not public; without them `fit` traces the network
             if (found := getattr(self, part, None)) is not None:
                 found.build(rows, rows)
 
     @property
     def jit_compile(self) -> bool:
-        """On JAX, if every layer can be compiled."""
+        """Return whether the step is compiled: on JAX, if every layer can be compiled."""
         return keras.backend.backend() == "jax" and not self.uncompiled()
 
     @jit_compile.setter
     def jit_compile(self, value: Any) -> None:
-        """Keras's `compile` sets what it finds, which holds for TensorFlow."""
+        """Ignore the value that Keras's `compile` sets, because its choice fits TensorFlow only."""
 
     def uncompiled(self) -> list[str]:
-        """The names of the layers that cannot be compiled on JAX."""
+        """Return the names of the layers that cannot be compiled on JAX."""
         compiled, fixed = ([getattr(keras.layers, name) for name in names] for names in (COMPILED_ON_JAX, FIXED_ON_JAX))
         return [
             layer.name
@@ -79,7 +83,7 @@ class Mixed(keras.Model):
         ]
 
     def make_train_function(self, force: bool = False) -> None:
-        """As Keras does; on JAX, a step that is known from an earlier network or process is not traced again."""
+        """Make the train function as Keras does. On JAX, reuse a compiled step of an earlier network or process."""
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
         if plain or keras.distribution.distribution() is not None or not is_enabled("jax-program-store"):
             super().make_train_function(force)
@@ -108,9 +112,9 @@ def planned_layers(layers: Sequence[Any]) -> list[Any]:
 
 
 def apply_plans(layers: Sequence[Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return `images` and `labels` of a batch, mixed by these layers as the batch's `plans` say.
+    """Return `images` and `labels` of a batch, mixed by these layers according to the batch's `plans`.
 
-    Labels that are mixed already are read from `mixed`.
+    Labels that are already mixed are read from `mixed`.
     """
     batch = {"images": inputs["images"], "labels": inputs.get("mixed", inputs["labels"])}
     for layer, plan in zip(layers, inputs.get("plans", ()) if layers else (), strict=True):

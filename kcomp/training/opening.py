@@ -1,4 +1,4 @@
-"""Say what a run trains on, before it starts: rows, classes, images and backend, with warnings of doubtful classes."""
+"""Print the rows, classes, images and backend of a run before it starts, with warnings about doubtful classes."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kcomp.training.session import Session
 
 WIDTH = 100  # characters of a list of classes; longer lists are summarized
-LINES = 5
+LINES = 5  # at most, with warnings
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -42,7 +42,7 @@ def describe_rows(table: Table, training: Table, held_out: Table, *, seed: int, 
 
 
 def describe_classes(table: Table) -> str:
-    """Return the classes with their rows, or their number, the rarest and the most frequent if they are many."""
+    """Return the classes with their numbers of rows. Of many classes, name only the rarest and the most frequent."""
     counts = np.bincount(table.labels.argmax(1), minlength=len(table.classes))
     text = ", ".join(f"{name} ({count})" for name, count in zip(table.classes, counts, strict=True))
     if len(text) > WIDTH:
@@ -61,7 +61,7 @@ def describe_images(session: "Session") -> str:
 
 
 def warn_untrained(training: Table, held_out: Table, fold: int) -> list[str]:
-    """Warn of classes that are held out but have no row to train on."""
+    """Return a warning if held-out rows have classes without a training row."""
     trained, scored = training.labels.sum(0) > 0, held_out.labels.sum(0) > 0
     missing = [name for name, known, needed in zip(training.classes, trained, scored, strict=True) if needed > known]
     if not missing:
@@ -70,7 +70,7 @@ def warn_untrained(training: Table, held_out: Table, fold: int) -> list[str]:
 
 
 def warn_similar(classes: Sequence[str]) -> list[str]:
-    """Warn of class names that only differ in case, spaces or Unicode form."""
+    """Return a warning if class names differ only in case, spaces or Unicode form."""
     names: dict[str, list[str]] = {}
     for name in classes:
         plain = unicodedata.normalize("NFKC", name).casefold()
@@ -83,7 +83,7 @@ def warn_similar(classes: Sequence[str]) -> list[str]:
 
 
 def warn_numbers(classes: Sequence[str]) -> list[str]:
-    """Say that numbers are read as names of classes, which is wrong for a quantity or a grade."""
+    """Return a note if all class names are numbers, because a quantity or a grade is not a class."""
     if not all(NUMBER.fullmatch(name.strip()) for name in classes):
         return []
     return ["note: all classes are numbers; kcomp treats them as names, without order or distance"]

@@ -13,11 +13,11 @@ def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *,
     """Compile a training model with its stage's optimizer and loss, and create the optimizer's variables.
 
     The recipe's optimizer is changed in two ways. Weights of one dimension (biases, normalisation) are left out of
-    weight decay, unless the stage says `weight_decay_on_all=True`. On PyTorch on a CPU, Adam and AdamW update all
-    weights in one pass, with the same result to rounding; `KCOMP_FAST=0` leaves that out.
+    weight decay, unless the stage sets `weight_decay_on_all=True`. On PyTorch on a CPU, Adam and AdamW update all
+    weights in one pass, with the same result up to rounding. `KCOMP_FAST=0` turns that off.
 
     Args:
-        model: The model that is compiled; `network` or what wraps it.
+        model: The model to compile: `network`, or a model that wraps it.
         stage: The stage, with a new optimizer.
         network: The network whose weights the stage trains.
         seed: Seeds the optimizer's initial values.
@@ -41,7 +41,7 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
     for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
         optimizer.exclude_from_weight_decay(var_list=one_dimensional)
         if not any(decays(stage.optimizer, optimizer, variable) for variable in network.trainable_variables):
-            optimizer.weight_decay = None  # Keras on PyTorch fails where no variable decays
+            optimizer.weight_decay = None  # Keras on PyTorch fails if no variable decays
 
 
 def decays(whole: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Another run's weights to start from: where they are, what made them, and which rows they have seen."""
+"""Start a run from the weights of another run, and check that these were not trained on held-out rows."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,20 @@ from kcomp.data.tables import Table
 from kcomp.models.transfer import take_weights
 from kcomp.runs.folder import Run, find
 
-KEPT = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")  # of the other run's manifest
-SAME = 0.9  # of the labels that two tables give to the same ids, from which on they are one data set
+# Entries of the other run's manifest that the new manifest repeats.
+KEPT = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
+SAME = 0.9  # two tables are one data set if at least this share of their common ids has equal labels
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A weights file, the run that it is the kept epoch of (None for a file from elsewhere), and what the manifest of
-    a run that starts from it keeps under `from`."""
+    """Weights to start from.
+
+    Attributes:
+        weights: The weights file.
+        run: The run that the file belongs to, or None for a file from elsewhere.
+        record: Describes the weights under `from` in the manifest of the new run.
+    """
 
     weights: Path
     run: Run | None
@@ -28,9 +34,11 @@ class Origin:
 
 
 def find_origin(path: Path) -> Origin:
-    """The weights that a path means: one complete run at or below it, or a .weights.h5 file.
+    """Return the weights at a path: one complete run at or below it, or a .weights.h5 file.
 
-    FileNotFoundError or ValueError where there is no such run or file, or more than one.
+    Raises:
+        ValueError: If the path is another file, the run is not complete, or there is not exactly one run.
+        FileNotFoundError: If the run has no weights file.
     """
     run, weights = None, path
     if not path.is_file():
@@ -55,10 +63,10 @@ def find_origin(path: Path) -> Origin:
 
 
 def check_unseen(origin: Origin, table: Table, fold: int) -> None:
-    """Raise ValueError where the weights were trained on rows that this fold holds out, as far as can be known.
+    """Raise ValueError if the weights are known to be trained on rows that this fold holds out.
 
-    That is so where the other run, or one that it started from in turn, held out another fold of this table; or where
-    the rows it held out lie in this table, by id and label, under other folds.
+    There are two such cases. The other run, or a run among its own origins, held out another fold of this table. Or
+    the other run was trained on the same data set, and did not hold out all rows of this fold.
     """
     here = table.fingerprint()
     for number, record in enumerate(ancestors(origin.record)):
@@ -87,10 +95,10 @@ def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:
-    """The ids that the other run held out, if it was trained on this table's rows; none where that is not so.
+    """Return the ids that the other run held out if both tables are one data set, otherwise an empty set.
 
-    It is so where some of these ids are this table's, and nine in ten of those or more have the same label of the same
-    classes: a few labels may have been corrected since.
+    They are one data set if they have the same classes and common ids, and at least `SAME` of the common ids have equal
+    labels. The other labels may be corrections.
     """
     if origin.run is None:
         return set()
@@ -104,9 +112,9 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 
 
 def start_from(origin: Origin, network: keras.Model, classes: tuple[str, ...]) -> str:
-    """Give the network these weights, its outputs joined by the names of the classes, and say what was taken.
+    """Load these weights into the network, and return a line that describes them.
 
-    The head stays as the recipe makes it where the classes are others.
+    The outputs are matched by the names of the classes. If the classes differ, the head keeps the recipe's weights.
     """
     theirs = origin.run.manifest["classes"] if origin.run else list(classes)
     same = set(theirs) == set(classes)

@@ -1,4 +1,4 @@
-"""What training a run works on."""
+"""The objects that the training of one run shares."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from kcomp.training.averages.stage_average import StageAverage
 
 @dataclass
 class Session:
-    """One run while it is trained."""
+    """Hold the recipe, network, batches, stages and progress of a run during training."""
 
     recipe: Recipe
     run: Run
@@ -27,12 +27,12 @@ class Session:
     progress: state.TrainingProgress
     console: Console
     fingerprint: str  # of the recipe
-    keeper: StageAverage = field(default_factory=StageAverage)  # of the stage that is trained
+    keeper: StageAverage = field(default_factory=StageAverage)  # of the current stage
 
     def __post_init__(self) -> None:
         self.forward = compile_forward(self.network)
-        self.continuing = self.progress.epochs > 0  # until the first stage has taken the state over
+        self.continuing = self.progress.epochs > 0  # until the state is loaded into the current stage
 
     def validate(self) -> np.ndarray:
-        """Probabilities of the held-out rows with the weights as they are."""
+        """Return the probabilities (rows, classes) of the held-out rows with the current weights."""
         return predict_probabilities(self.forward, self.validation)

@@ -1,4 +1,4 @@
-"""All that continuing a run needs, in one file written atomically at the end of each epoch."""
+"""Save and load the state that a continued run needs. It is one file, which is replaced atomically."""
 
 import json
 import zipfile
@@ -16,11 +16,16 @@ from kcomp.system.files import replacing
 
 @dataclass
 class TrainingProgress:
-    """How far a run has come.
+    """Count the finished epochs of a run.
 
-    `stage` and `stage_epochs` say how many epochs of which stage are done, `epochs` how many in all; `log` has a row
-    for each; `best_epoch` (from 1) is the one whose weights are kept; `stage_over` tells that patience or a callback
-    ended the stage early.
+    Attributes:
+        stage: Number of the current stage, from 0.
+        stage_epochs: Finished epochs of the current stage.
+        epochs: Finished epochs of all stages.
+        best_epoch: The epoch whose weights are kept, counted from 1. None before the first epoch ends.
+        stage_over: Whether patience or a callback ended the current stage.
+        seconds: Duration of the finished epochs, and of computing features.
+        log: One row for each finished epoch.
     """
 
     stage: int = 0
@@ -39,8 +44,10 @@ def save(
     optimizer: keras.optimizers.Optimizer,
     averages: Sequence[Any] = (),
 ) -> None:
-    """Write progress, the network's variables (weights, statistics and random states), the optimizer's, and those of
-    a stage's average."""
+    """Write the progress and the variables of the network, the optimizer and the stage's average.
+
+    The network's variables are its weights, statistics and random states.
+    """
     arrays = {f"network/{name}": value for name, value in named(network_variables(network)).items()}
     arrays |= {f"optimizer/{name}": value for name, value in named(optimizer.variables).items()}
     arrays |= {f"average/{name}": value for name, value in named(averages).items()}
@@ -50,7 +57,7 @@ def save(
 
 
 def load_progress(run: Run) -> TrainingProgress:
-    """The progress of a run, or a new one where nothing was saved yet."""
+    """Return the saved progress of a run, or a new progress if nothing is saved."""
     path = run / STATE
     if not path.is_file():
         return TrainingProgress()
@@ -60,10 +67,13 @@ def load_progress(run: Run) -> TrainingProgress:
 def load_variables(
     run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Sequence[Any] = ()
 ) -> None:
-    """Set the network's variables, the built optimizer's and the average's as `save` wrote them.
+    """Load the variables of the network, the built optimizer and the average that `save` wrote.
 
-    A state of the other backend loads as well: names and order are Keras's, and random states are cast (their type is
-    uint32 on JAX and int32 on PyTorch).
+    A state of the other backend also loads, because Keras sets names and order. Random states are cast: their type is
+    uint32 on JAX and int32 on PyTorch.
+
+    Raises:
+        ValueError: If the file is damaged, or its variables have other names, shapes or order.
     """
     arrays = read(run / STATE)
     assign(network_variables(network), arrays, "network/", run)
@@ -72,14 +82,14 @@ def load_variables(
 
 
 def network_variables(network: keras.Model) -> list[Any]:
-    """Every variable in the order of the layers, whichever are trainable just now, random states last."""
+    """Return all variables in the order of the layers, then random states. Changes of `trainable` keep this order."""
     ordered = [variable for layer in network.layers for variable in layer.variables]
     ordered += network.variables
     return list({id(variable): variable for variable in ordered}.values())
 
 
 def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Values by position and path: the position makes it unique, the path lets a reader recognise it."""
+    """Return values by position and path. The position makes a name unique, and the path makes it readable."""
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
         for number, variable in enumerate(variables)
@@ -89,7 +99,7 @@ def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
 def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
     names = sorted(name for name in arrays if name.startswith(prefix))
     kept = [(name.rpartition("/")[2], arrays[name].shape) for name in names]
-    # names too: another version of Keras may order moments of one shape otherwise
+    # compare names too, because another version of Keras may order variables of equal shape differently
     ours = [(variable.path.rpartition("/")[2], tuple(variable.shape)) for variable in variables]
     if ours != kept:
         odd = next((pair for pair in zip(ours, kept, strict=False) if pair[0] != pair[1]), (len(ours), len(kept)))

@@ -23,7 +23,7 @@ SHOWN = 10  # best trials that are printed
 
 
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best first; of trials with the same values only the first."""
+    """Return the complete trials, the best first. Of trials with equal values, return only the first."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]

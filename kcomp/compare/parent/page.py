@@ -111,7 +111,7 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run the float64 process of each backend; return the others and the reference: PyTorch, which compiles nothing."""
+    """Run each backend in float64. Return the other probes and the reference probe, which is PyTorch's."""
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):
         announce(console, f"{display_name(backend)}: one step in float64")

@@ -105,7 +105,7 @@ def quiet(call: Any) -> Any:
 
 
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
-    """Write the weights in float32, in Keras's order; `shaken` perturbs constant weights at random.
+    """Write the weights as float32 in Keras's order. `shaken` replaces constant weights by random values near them.
 
     A head of zeros passes no gradient on, and ones and zeros in normalisation hide errors in their use.
     """

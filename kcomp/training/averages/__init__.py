@@ -1,1 +1,1 @@
-"""What a stage keeps beside its weights: snapshots and averages of weights."""
+"""Snapshots and averages of the weights of a stage."""

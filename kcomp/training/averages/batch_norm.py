@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics for weights that were never trained with them, such as an average of weights."""
+"""Compute the statistics of batch normalisation again for changed weights, such as an average of weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def normalisations(network: keras.Model) -> list[keras.layers.BatchNormalization
 
 
 def statistics_of(norms: Sequence[keras.layers.BatchNormalization]) -> list[Any]:
-    """The moving mean and the moving variance of each layer, Keras variables."""
+    """Return the moving mean and the moving variance of each layer, as Keras variables."""
     return [variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
 
 
@@ -30,16 +30,28 @@ def estimate(
     epoch: int = 0,
     layers: Sequence[Any] = (),
 ) -> list[np.ndarray]:
-    """Give these layers the mean, over the batches of one epoch, of the mean and the variance of what they normalise,
-    and return both as `statistics_of` orders them, float32.
+    """Set and return the statistics of batch normalisation layers: averages over the batches of one epoch.
 
-    The forward passes are those of training, with dropout and with these batch `layers`; every other batch
-    normalisation stays as it is (Izmailov et al. 2018, section 3.2). No gradient is taken.
+    The forward passes run in training mode, with dropout, and compute no gradient. Other batch normalisation layers
+    keep their statistics.
+
+    Args:
+        network: The network, with its final weights.
+        norms: The layers whose statistics are computed.
+        batches: The training batches.
+        epoch: The epoch whose batches are used, from 0.
+        layers: Batch layers to apply, such as mixing.
+
+    Returns:
+        Mean and variance of each layer, float32, in the order of `statistics_of`.
+
+    References:
+        Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization, section 3.2.
     """
     every, wanted = normalisations(network), {id(layer) for layer in norms}
     before = [(layer.trainable, layer.momentum) for layer in every]
     for layer in every:
-        layer.trainable, layer.momentum = id(layer) in wanted, 0.0  # so that a pass leaves the statistics of its batch
+        layer.trainable, layer.momentum = id(layer) in wanted, 0.0  # at 0, a pass sets the statistics of its batch
     variables = statistics_of(norms)
     totals = [np.zeros(variable.shape) for variable in variables]
     parts = split_stage(network, layers)
@@ -61,7 +73,7 @@ def estimate(
 
 
 def forward_of(model: Mixed, wanted: Sequence[Any], seed: int, epoch: int) -> Callable[[Batch], list[np.ndarray]]:
-    """A training pass over a batch without a gradient; it returns what these variables hold after it."""
+    """Return a function that runs a batch in training mode and returns the new values of `wanted`."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -87,7 +99,7 @@ def forward_of(model: Mixed, wanted: Sequence[Any], seed: int, epoch: int) -> Ca
     state = [variable.value for variable in variables]
 
     def run_jax(batch: Batch) -> list[np.ndarray]:
-        state[:] = run(state, batch)  # dropout's states go on from batch to batch
+        state[:] = run(state, batch)  # the states of dropout carry over to the next batch
         return [np.asarray(state[place]) for place in places]
 
     return run_jax

@@ -1,4 +1,4 @@
-"""Averages of a network's weights over a stage: EMA after every update, SWA at the ends of epochs."""
+"""Average the weights of a network over a stage: EMA after every update, SWA at the ends of epochs."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -18,17 +18,18 @@ from kcomp.training.session import Session
 
 
 class WeightAverage(StageAverage, ABC):
-    """The average, in variables beside the network's own, of every float weight that the stage may change.
+    """Average the floating-point weights of the trainable layers, in separate variables.
 
-    Batch normalisation's statistics are among them where the stage trains it; frozen layers' weights are their own
-    average. `count` is the number of times that weights were looked at. Both are saved with the state.
+    The average includes the statistics of trainable batch normalisation. Frozen layers need none, because their weights
+    do not change. `count` counts the calls of `in_step` (EMA) or the averaged epochs (SWA). The state has the average
+    and the count.
     """
 
     def __init__(self, session: Session, stage: Stage) -> None:
         self.session, self.stage = session, stage
         found = [weight for _, layer in leaves(session.network) if layer.trainable for weight in layer.weights]
         self.sources = [weight for weight in found if "float" in keras.backend.standardize_dtype(weight.dtype)]
-        self.values = [  # copies: JAX would give one buffer away twice
+        self.values = [  # copies, because JAX cannot donate one buffer twice
             keras.Variable(ops.copy(source.value), dtype=source.dtype, trainable=False, name=source.name)
             for source in self.sources
         ]
@@ -36,7 +37,7 @@ class WeightAverage(StageAverage, ABC):
         self.variables = [self.count, *self.values]
 
     def move(self, share: Any) -> None:
-        """Take the average this share (from 0 to 1, a number or a tensor) of the way to the weights as they are."""
+        """Move the average towards the current weights by `share` of the difference, a number or tensor from 0 to 1."""
         if keras.backend.backend() == "torch":
             import torch
 
@@ -51,15 +52,15 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def taken(self) -> list[int]:
-        """The epochs of the run, counted from 1, whose weights the average must beat beside the kept one's."""
+        """Return the epochs, counted from 1 over the run, that the average must beat besides the best epoch."""
 
     def complete(self) -> None:
-        """Put the whole average into the network, for good."""
+        """Replace the network's weights by the average."""
         for value, source in zip(self.values, self.sources, strict=True):
             source.assign(value.value)
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Where the average scores better than each epoch it is compared with, it becomes what the run keeps."""
+        """Keep the average as the run's weights if it scores better than every epoch that it is compared with."""
         session, metric = self.session, self.session.recipe.monitor or "log_loss"
         progress, epochs = session.progress, self.taken()
         told: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric, "accepted": False}
@@ -83,7 +84,7 @@ class WeightAverage(StageAverage, ABC):
         return self.say(probabilities, told | {"accepted": True})
 
     def say(self, found: np.ndarray | None, told: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Print what became of the average."""
+        """Print whether the average is kept, and return both arguments."""
         text = f"stage {self.stage.name!r}: the {told['method']} is "
         if told["accepted"]:
             text += f"kept: {told['metric']} {told['score']:.4f} out of fold, {told['best_score']:.4f} the best without"
@@ -94,10 +95,10 @@ class WeightAverage(StageAverage, ABC):
 
 
 class EmaKeeper(WeightAverage):
-    """A moving average in the training step: it is compiled with it, and no weight leaves the device.
+    """Update a moving average inside the compiled training step, so that no weight leaves the device.
 
-    A step begins with the weights that the update before it made, so the average is one update behind until
-    `complete`. With gradient accumulation it moves once an update, not once a batch.
+    A step starts with the weights of the previous update, so the average is one update behind until `complete`. With
+    gradient accumulation, the average moves once per update, not once per batch.
     """
 
     def __init__(self, session: Session, stage: Stage, decay: float) -> None:
@@ -108,7 +109,7 @@ class EmaKeeper(WeightAverage):
 
     def in_step(self) -> None:
         batches = self.count.value
-        update = ops.cast(batches // self.accumulated, "float32")  # 0: the weights that the average began as
+        update = ops.cast(batches // self.accumulated, "float32")  # at 0, average and weights are equal
         decay = ops.minimum((1.0 + update) / (10.0 + update), self.decay)
         self.move(ops.where(batches % self.accumulated == 0, 1.0 - decay, 0.0))
         self.count.assign(batches + 1)
@@ -122,7 +123,7 @@ class EmaKeeper(WeightAverage):
 
 
 class SwaKeeper(WeightAverage):
-    """The mean of the weights at the ends of epochs."""
+    """Compute the mean of the weights at the ends of epochs."""
 
     def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:
         super().__init__(session, stage)
@@ -144,7 +145,7 @@ class SwaKeeper(WeightAverage):
         norms = [layer for layer in normalisations(self.session.network) if layer.trainable]
         if norms:
             training = self.session.training
-            layers = training.layers if self.stage.cache_views is None else ()  # features mix otherwise than images
+            layers = training.layers if self.stage.cache_views is None else ()  # a cached stage mixes features
             estimate(self.session.network, norms, training, epoch=self.session.progress.epochs - 1, layers=layers)
 
 

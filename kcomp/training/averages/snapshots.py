@@ -1,4 +1,4 @@
-"""Snapshots: the weights at each minimum of a cosine with restarts, whose probabilities are averaged."""
+"""Save snapshots, the weights at each minimum of a cosine with restarts, and average their probabilities."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from kcomp.training.session import Session
 
 
 def snapshot(number: int) -> str:
-    """The file, in a run folder, of the snapshot at the end of this cycle, counted from 1."""
+    """Return the file name, in the run folder, of the snapshot at the end of a cycle, counted from 1."""
     return f"snapshots/{number}.weights.h5"
 
 
 class SnapshotKeeper(StageAverage):
-    """Writes a snapshot every `cycle` epochs, and averages the probabilities of the `last` ones (None for all)."""
+    """Write a snapshot every `cycle` epochs, and average the probabilities of the `last` ones. None averages all."""
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:
         self.session, self.last, self.cycle = session, last, cycle
@@ -27,7 +27,7 @@ class SnapshotKeeper(StageAverage):
             save_weights(self.session.run, self.session.network, snapshot(stage_epochs // self.cycle))
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """The mean; the kept weights' where a callback ended the stage before the first snapshot."""
+        """Return the mean probabilities, or None if a callback ended the stage before the first snapshot."""
         session = self.session
         made = session.progress.stage_epochs // self.cycle
         if not made:
@@ -38,7 +38,7 @@ class SnapshotKeeper(StageAverage):
             load_weights(session.network, session.run / name)
             each.append(session.validate().astype(np.float64))
         after = session.progress.stage_epochs % self.cycle
-        if after:  # what starts from this run or exports it shall take the last snapshot, which the network holds now
+        if after:  # exports and runs that start from this one then use the last snapshot, now in the network
             save_weights(session.run, session.network)
         labels = session.validation.table.labels
         alone = {name: scores.score(labels, found) for name, found in zip(chosen, each, strict=True)}

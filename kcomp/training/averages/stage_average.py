@@ -1,4 +1,4 @@
-"""What a stage may keep beside its weights while it is trained."""
+"""The interface of snapshots and averages of weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,22 +7,26 @@ import numpy as np
 
 
 class StageAverage:
-    """Keeps nothing but the kept epoch's weights; Snapshots and averages of weights are kept by classes of this shape.
+    """Compute no average. Subclasses compute averages of weights, or save snapshots.
 
-    variables: Keras variables that are saved with the state, and set again where a run continues.
-    compiled:  those of them that `in_step` sets.
+    Attributes:
+        variables: Keras variables that are saved with the state, and loaded when a run continues.
+        compiled: The variables among them that `in_step` sets.
     """
 
     variables: Sequence[Any] = ()
     compiled: Sequence[Any] = ()
 
     def in_step(self) -> None:
-        """Called in each training step, inside what is compiled, with the weights as they are before it."""
+        """Update the average at the start of each training step, inside the compiled function."""
 
     def epoch_ended(self, stage_epochs: int) -> None:
-        """Take the weights at the end of an epoch, the stage's `stage_epochs`-th, before the state is saved."""
+        """Use the weights at the end of an epoch, before the state is saved. `stage_epochs` counts from 1."""
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """The held-out rows' probabilities (rows, classes) as the run is to predict, None where those are what the kept
-        epoch's weights give; and what result.json says of it under `average`. The network holds the last weights."""
+        """Return the run's probabilities of the held-out rows, and the entry `average` of result.json.
+
+        The probabilities have shape (rows, classes). None means that the best epoch's weights predict them. The network
+        has its last weights when this is called.
+        """
         return None, {}

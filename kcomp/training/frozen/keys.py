@@ -81,7 +81,7 @@ def albumentations_only(described: Any) -> bool:
 
 
 def identity(image: Image) -> str:
-    """Return a text that changes with an image: data.images' identity of it, or else a hash of its pixels."""
+    """Return the image's identity from `data.images`, or a hash of its pixels if it has none."""
     known = identity_of(image)
     if known is not None:
         return known
