@@ -31,6 +31,7 @@ def inner(activation):
     x = keras.Input((3,))
     return keras.Model(x, layers.Dense(3, activation=activation)(x))
 
+SHARED = layers.Dropout(0.5)
 networks = {
     "dense": functional(layers.Dense(3, activation="softmax")),
     "sigmoid": functional(layers.Dense(3, activation="sigmoid")),
@@ -44,6 +45,7 @@ networks = {
     "subclassed": functional(Inner("softmax")),
     "subclassed layer": functional(OwnSoftmax()),
     "cast": functional(lambda x: keras.ops.cast(layers.Dense(3, activation="softmax")(x), "float32")),
+    "shared layer": functional(lambda x: SHARED(layers.Dense(3, activation="softmax")(SHARED(x)))),
     "lambda": functional(layers.Dense(3, activation=lambda y: keras.ops.softmax(y))),
 }
 logits = {

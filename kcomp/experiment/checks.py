@@ -48,10 +48,7 @@ def probability_layer(network: keras.Model) -> str | None:
     its activation is not Keras's, the output for two random images decides. Logits that are all at least 0 and sum to 1
     are very unlikely.
     """
-    tensor = network.outputs[0] if getattr(network, "outputs", None) else None
-    operation: Any = getattr(getattr(tensor, "_keras_history", None), "operation", None)
-    while isinstance(operation, PASSES_ON) or is_linear_activation(operation) or type(operation).__name__ == "Cast":
-        operation = operation.input._keras_history.operation
+    operation: Any = last_operation(network)
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
         return probability_layer(operation)
     if not type(operation).__module__.startswith("keras."):
@@ -65,9 +62,21 @@ def probability_layer(network: keras.Model) -> str | None:
     return f"a {kind.lower()} ({operation.name!r})" if kind.lower() in PROBABILITIES else None
 
 
-def is_linear_activation(operation: Any) -> bool:
-    """Return whether a layer is Activation("linear"), which only changes the type of its input."""
-    return isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
+def last_operation(network: keras.Model) -> Any:
+    """Return the last layer or operation that changes values, or None if the network has no symbolic output."""
+    if not getattr(network, "outputs", None):
+        return None
+    history = network.outputs[0]._keras_history
+    while isinstance(history.operation, PASSES_ON) or only_casts(history.operation):
+        node = history.operation._inbound_nodes[history.node_index]  # a layer that is called twice has two nodes
+        history = node.input_tensors[0]._keras_history
+    return history.operation
+
+
+def only_casts(operation: Any) -> bool:
+    """Return whether an operation only changes the type of its input: Activation("linear") or a cast."""
+    linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
+    return linear or type(operation).__name__ == "Cast"
 
 
 def is_normalised(network: keras.Model) -> bool:
