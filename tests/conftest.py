@@ -172,11 +172,6 @@ def commands(backend, calls):
     return [[process.returncode, process.stdout, process.stderr] for process in processes]
 
 
-def heed_ctrl_c():
-    """Give a process that is about to start the default handler of SIGINT, which nohup sets to ignore."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def killed_after(epochs, run, arguments, *, backend, cwd):
     """Run the command line, kill -9 it once the run folder has the state of that many epochs or more."""
     server, state, log = ForkServer.of(backend), run / "state" / "epoch.npz", run / "log.csv"

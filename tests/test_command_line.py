@@ -45,6 +45,8 @@ def test_ctrl_c_is_one_line(training, tmp_path):
     write(tmp_path)
     backend = conftest.backends()[-1].values[0]
     command = [sys.executable, "-m", "kcomp.cli", "sweep", "tiny.py", "--backends", backend]
+    # nohup ignores SIGINT, and a child inherits that; a handler in this process gives the child the default one
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command,
         env=conftest.environment(""),
@@ -53,8 +55,8 @@ def test_ctrl_c_is_one_line(training, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=conftest.heed_ctrl_c,
     )
+    signal.signal(signal.SIGINT, before)
     children, deadline = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.time() + 60
     while not (list(tmp_path.rglob("*.log")) if training else children.read_text()):
         assert process.poll() is None and time.time() < deadline
