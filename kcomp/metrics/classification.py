@@ -1,0 +1,152 @@
+"""Metrics of decided classes, and the log loss.
+
+The functions receive class indices (rows,), or 0 and 1 (rows, columns) with NaN for a missing label.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from kcomp.metrics.metric import Function, Metric, column_mean, from_rows, mean_of_known
+
+AVERAGES = ("macro", "micro", "weighted", "samples")
+
+
+def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Return 1 for each row with its class, or all of its known labels, right, else 0; NaN without a known label."""
+    if true.ndim == 1:
+        return (true == decided).astype(np.float64)
+    missing = np.isnan(true)
+    right = ((true == decided) | missing).all(1)
+    return np.where(missing.all(1), np.nan, right)
+
+
+def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each row in nats, shape (rows,).
+
+    Probabilities are clipped to the float64 epsilon, as in scikit-learn, and divided by their sum. A row of several
+    labels has the mean over its known labels.
+    """
+    clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
+    entropies = -(labels * np.log(clipped / clipped.sum(-1, keepdims=True))).sum(-1)
+    if entropies.ndim == 1:
+        return entropies
+    known = (~np.isnan(entropies)).sum(1)
+    return np.where(known > 0, np.nansum(entropies, 1) / np.maximum(known, 1), np.nan)
+
+
+def recall_mean(true: np.ndarray, decided: np.ndarray) -> float:
+    """Return the mean recall over the classes with a row."""
+    return float(np.mean([(decided[true == label] == label).mean() for label in np.unique(true)]))
+
+
+def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Return how often each class (row) was decided as each class (column)."""
+    lowest = int(min(true.min(), decided.min()))
+    first, second = true.astype(int) - lowest, decided.astype(int) - lowest
+    count = int(max(first.max(), second.max())) + 1
+    return np.bincount(first * count + second, minlength=count * count).reshape(count, count)
+
+
+def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
+    """Return the Matthews correlation of class indices; 0 if all labels or all decisions are one class."""
+    confusion = confusion_matrix(true, decided).astype(np.float64)
+    labels, decisions, total = confusion.sum(1), confusion.sum(0), confusion.sum()
+    spread = (total**2 - labels @ labels) * (total**2 - decisions @ decisions)
+    return float((np.trace(confusion) * total - labels @ decisions) / np.sqrt(spread)) if spread else 0.0
+
+
+def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
+    """Return Cohen's kappa with squared distances of class indices as weights; NaN where chance always agrees."""
+    confusion = confusion_matrix(true, decided)
+    weights = np.square(np.arange(len(confusion))[:, None] - np.arange(len(confusion)))
+    by_chance = (weights * np.outer(confusion.sum(1), confusion.sum(0))).sum() / confusion.sum()
+    return 1 - float((weights * confusion).sum() / by_chance) if by_chance else float("nan")
+
+
+def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
+    """Return the score of class indices, or the mean over the columns that have both 0 and 1 as labels."""
+    if true.ndim == 1:
+        return float(function(true, decided))
+    return column_mean(partial(with_both, function), true, decided)
+
+
+def with_both(function: Function, true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the score of one column; NaN unless it has both a 0 and a 1 as labels."""
+    return float(function(true, predicted)) if 0 < true.sum() < len(true) else float("nan")
+
+
+@dataclass(frozen=True)
+class FScore:
+    """Compute F-beta scores of true and decided classes, and their average."""
+
+    beta: float
+    average: str
+
+    def __call__(self, true: np.ndarray, decided: np.ndarray) -> float:
+        if true.ndim == 1:
+            classes = np.unique([true, decided])
+            true, decided = true[:, None] == classes, decided[:, None] == classes
+        positive, chosen = true == 1, (decided == 1) & ~np.isnan(true)
+        axis = 1 if self.average == "samples" else 0
+        hits, labels, decisions = ((positive & chosen).sum(axis), positive.sum(axis), chosen.sum(axis))
+        if self.average == "micro":
+            hits, labels, decisions = hits.sum(), labels.sum(), decisions.sum()
+        values = self.of_counts(hits, labels, decisions)
+        if self.average != "weighted":
+            return mean_of_known(values)
+        return float(np.average(np.nan_to_num(values), weights=labels)) if labels.any() else float("nan")
+
+    def of_counts(self, hits: np.ndarray, labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+        """Return F-beta of counts of true positives, positive labels and positive decisions; NaN for 0 / 0."""
+        square = self.beta**2
+        total = np.asarray(square * labels + decisions, np.float64)
+        return np.where(total > 0, (1 + square) * hits / np.maximum(total, 1e-300), np.nan)
+
+
+def f_beta(beta: float, average: str = "macro") -> Metric:
+    """Return the F-beta metric, (1 + beta^2) * precision * recall / (beta^2 * precision + recall).
+
+    Classes (for "samples": rows) with neither a positive label nor a positive decision are skipped.
+
+    Args:
+        beta: Weight of recall relative to precision, above 0. 1 for F1.
+        average: "macro" (mean over classes), "micro" (counts summed over classes), "weighted" (mean weighted by a
+            class's positive labels) or "samples" (mean over rows).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Examples:
+        >>> from kcomp import metrics
+        >>> metrics.f_beta(2, average="micro").name
+        'micro_f2'
+    """
+    if not 0 < beta < float("inf"):
+        raise ValueError(f"beta must be above 0; received {beta}")
+    if average not in AVERAGES:
+        raise ValueError(f"average must be one of {', '.join(AVERAGES)}; received {average!r}")
+    return Metric(f"{average}_f{beta:g}", FScore(float(beta), average), True, "decisions")
+
+
+accuracy = from_rows("accuracy", correct_rows, higher_is_better=True, on="decisions")
+"""Share of rows with the right class, or with every known label right (scikit-learn's subset accuracy)."""
+
+balanced_accuracy = Metric("balanced_accuracy", partial(by_column, recall_mean), True, "decisions")
+"""Mean recall over the classes with a row; for several labels the mean over columns."""
+
+log_loss = from_rows("log_loss", row_entropies, higher_is_better=False, on="probabilities")
+"""Mean cross-entropy in nats, of soft labels too; for several labels the mean over a row's known labels, then rows."""
+
+macro_f1 = f_beta(1)
+micro_f1 = f_beta(1, average="micro")
+weighted_f1 = f_beta(1, average="weighted")
+samples_f1 = f_beta(1, average="samples")
+
+quadratic_kappa = Metric("quadratic_kappa", partial(by_column, weighted_kappa), True, "decisions")
+"""Cohen's kappa with quadratic weights of class indices (Cohen 1968); for several labels the mean over columns."""
+
+matthews = Metric("matthews", partial(by_column, matthews_correlation), True, "decisions")
+"""Matthews correlation coefficient (Matthews 1975; several classes: Gorodkin 2004); for several labels the mean over
+columns."""

@@ -1,0 +1,259 @@
+"""Fit the thresholds of labels and the cut points of grades, and score them by nested folds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.metrics.classification import FScore
+from kcomp.metrics.metric import Decides, Metric, as_arrays
+
+CANDIDATES = 64  # positions at which a coordinate search evaluates the metric
+MAX_SWEEPS = 20  # of a coordinate search over all coordinates; it stops earlier when no coordinate gains
+MIN_GAIN = 1e-9
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Decide that a label is present where its prediction is at least the label's threshold.
+
+    Args:
+        values: The threshold of each label, in order of the columns.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import metrics
+        >>> from kcomp.metrics.decisions import Thresholds
+        >>> labels = np.array([[0.0], [0.0], [1.0], [1.0]])
+        >>> thresholds = Thresholds.fit(labels, np.array([[0.1], [0.2], [0.3], [0.4]]), metrics.macro_f1)
+        >>> thresholds.values
+        (0.25,)
+        >>> thresholds.apply(np.array([[0.24], [0.26]])).tolist()
+        [[0], [1]]
+    """
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, labels: Any, predictions: Any, metric: Metric) -> "Thresholds":
+        """Fit the thresholds with the highest metric. Equal inputs give equal thresholds.
+
+        For F-scores, the search tries every midpoint of two neighbouring predictions of each label. This finds the best
+        macro and weighted F-score exactly. For any other average or metric of decisions, a coordinate search starts
+        from these thresholds and tries 64 quantiles of a label's predictions in turn, until no label gains. A label
+        without a positive row keeps 0.5. Of equal scores, the threshold nearest to 0.5 is taken.
+
+        Args:
+            labels: Shape (rows, labels). A label of at least 0.5 is present; NaN is a missing label.
+            predictions: Shape (rows, labels).
+            metric: A metric of decisions, such as `metrics.macro_f1`.
+
+        Raises:
+            ValueError: If the metric is not one of decisions, or the arrays do not match.
+        """
+        labels, predictions = as_arrays(labels, predictions)
+        check_metric(metric)
+        true = np.where(np.isnan(labels), np.nan, labels >= 0.5)
+        score = metric.function if isinstance(metric.function, FScore) else FScore(1.0, "macro")
+        start = [best_threshold(*known(true, predictions, label), score) for label in range(labels.shape[1])]
+        if isinstance(metric.function, FScore) and metric.function.average in ("macro", "weighted"):
+            return cls(tuple(start))
+        candidates = [quantile_midpoints(predictions[:, label]) for label in range(labels.shape[1])]
+        return cls(coordinate_search(start, candidates, scorer(cls, true, predictions, metric)))
+
+    def apply(self, predictions: np.ndarray) -> np.ndarray:
+        """Return 1 where a label is present, else 0, shape (rows, labels)."""
+        return (predictions >= np.asarray(self.values)).astype(np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "thresholds", "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class CutPoints:
+    """Decide that an image has as many grades below its own as there are cut points at or below its prediction.
+
+    Args:
+        values: The cut points, in ascending order, one fewer than the grades.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import metrics
+        >>> from kcomp.metrics.decisions import CutPoints
+        >>> labels, predictions = np.array([[0.0], [0], [1], [2]]), np.array([[0.2], [0.4], [0.8], [1.2]])
+        >>> cuts = CutPoints.fit(labels, predictions, metrics.quadratic_kappa)
+        >>> cuts.apply(predictions).tolist()
+        [0, 0, 1, 2]
+    """
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, labels: Any, predictions: Any, metric: Metric, levels: int | None = None) -> "CutPoints":
+        """Fit the cut points with the best metric. Equal inputs give equal cut points.
+
+        The search starts at the cut points that give every grade its share of the labels. It then tries 64 quantiles
+        of the predictions for each cut point in turn, between the two beside it, until none gains.
+
+        Args:
+            labels: The grades, numbers from 0, shape (rows, 1).
+            predictions: Shape (rows, 1).
+            metric: A metric of decisions, such as `metrics.quadratic_kappa`.
+            levels: Number of grades. None for the highest label plus 1.
+
+        Raises:
+            ValueError: If the metric is not one of decisions, the arrays do not match, or a label is not a grade.
+        """
+        labels, predictions = as_arrays(labels, predictions)
+        check_metric(metric)
+        if labels.shape[1] != 1 or np.isnan(labels).any() or labels.min() < 0:
+            raise ValueError("cut points need labels of shape (rows, 1), numbers from 0, without missing ones")
+        true, values = np.rint(labels[:, 0]), predictions[:, 0]
+        levels = int(true.max()) + 1 if levels is None else levels
+        lowest, highest = values.min() - 1e-6, values.max() + 1e-6
+        ordered = np.concatenate([[lowest], np.sort(values), [highest]])
+        below = [int((true < level).sum()) for level in range(1, levels)]
+        start = [(ordered[count] + ordered[count + 1]) / 2 for count in below]
+        candidates = [quantile_midpoints(values)] * len(start)
+        score = scorer(cls, true, values[:, None], metric)
+        return cls(coordinate_search(start, candidates, score, ascending=True))
+
+    def apply(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the grade of each prediction of shape (rows, 1), as shape (rows,)."""
+        return np.searchsorted(np.asarray(self.values), np.asarray(predictions)[:, 0], side="right")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "cut points", "values": list(self.values)}
+
+
+def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
+    """Return the decisions that `to_json` described."""
+    kinds: dict[str, type[Thresholds] | type[CutPoints]] = {"thresholds": Thresholds, "cut points": CutPoints}
+    if data.get("kind") not in kinds:
+        raise ValueError(f"decisions must be of kind {' or '.join(kinds)}; received {data.get('kind')!r}")
+    return kinds[data["kind"]](tuple(float(value) for value in data["values"]))
+
+
+def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides) -> Thresholds | CutPoints | None:
+    """Fit what the target's decisions can be fitted by.
+
+    Returns:
+        Thresholds for a target of several labels, cut points for one of grades. None for a target that takes the
+        highest prediction, and for a metric that does not depend on decisions.
+    """
+    labels, predictions = as_arrays(labels, predictions)
+    if metric.on != "decisions":
+        return None
+    if target.decide(predictions[:1]).ndim == 2:
+        return Thresholds.fit(labels, predictions, metric)
+    return CutPoints.fit(labels, predictions, metric) if predictions.shape[1] == 1 else None
+
+
+def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
+    """Score fitted decisions on rows that they were not fitted on.
+
+    Each fold is decided with thresholds or cut points fitted on the other folds. The decisions of all folds are then
+    scored together.
+
+    Args:
+        labels: Shape (rows, columns).
+        predictions: Out-of-fold predictions, shape (rows, columns).
+        folds: The fold of each row, shape (rows,), at least two different ones.
+        metric: The metric that is fitted and reported.
+        target: The target of the labels.
+
+    Raises:
+        ValueError: If there are fewer than two folds, or the arrays do not match.
+    """
+    labels, predictions = as_arrays(labels, predictions)
+    folds = np.asarray(folds)
+    if folds.shape != (len(labels),) or len(np.unique(folds)) < 2:
+        raise ValueError(f"nested scoring needs a fold for each of {len(labels)} rows, and at least two folds")
+    if fit_decisions(labels, predictions, metric, target) is None:
+        return metric(labels, predictions, target)
+    true, decided = metric.inputs(labels, predictions, target)
+    for fold in np.unique(folds):
+        rows = folds == fold
+        fitted = fit_decisions(labels[~rows], predictions[~rows], metric, target)
+        assert fitted is not None
+        decided[rows] = fitted.apply(predictions[rows])
+    return float(metric.function(true, decided))
+
+
+def check_metric(metric: Metric) -> None:
+    if metric.on != "decisions":
+        raise ValueError(f"thresholds and cut points do not change {metric.name}; choose a metric of decisions")
+
+
+def known(true: np.ndarray, predictions: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels and predictions of one column's rows with a known label."""
+    rows = ~np.isnan(true[:, label])
+    return true[rows, label], predictions[rows, label]
+
+
+def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> float:
+    """Return the threshold with the highest F-score of one label, of all midpoints of neighbouring predictions."""
+    if not true.any():
+        return 0.5
+    order = np.argsort(predicted, kind="stable")
+    first = np.flatnonzero(np.diff(predicted[order], prepend=-np.inf) > 0)  # the first row of each distinct prediction
+    hits = true[order][::-1].cumsum()[::-1][first]
+    scores = score.of_counts(hits, true.sum(), len(true) - first)
+    thresholds = quantile_midpoints(predicted, None)[: len(first)]
+    best = thresholds[scores >= scores.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
+    """Return midpoints of neighbouring distinct values, one below all and one above all; at most `count`, evenly."""
+    distinct = np.unique(values)
+    points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])
+    if count is None or len(points) <= count:
+        return points
+    positions = np.quantile(values, np.linspace(0, 1, count), method="inverted_cdf")
+    return np.unique(points[np.searchsorted(distinct, positions)])
+
+
+def scorer(
+    kind: type[Thresholds] | type[CutPoints], true: np.ndarray, predictions: np.ndarray, metric: Metric
+) -> Callable[[tuple[float, ...]], float]:
+    """Return a function of the thresholds or cut points that is higher for a better metric."""
+    sign = 1 if metric.higher_is_better else -1
+
+    def score(values: tuple[float, ...]) -> float:
+        value = sign * float(metric.function(true, kind(values).apply(predictions).astype(np.float64)))
+        return -np.inf if np.isnan(value) else value
+
+    return score
+
+
+def coordinate_search(
+    start: Sequence[float],
+    candidates: Sequence[np.ndarray],
+    score: Callable[[tuple[float, ...]], float],
+    *,
+    ascending: bool = False,
+) -> tuple[float, ...]:
+    """Maximise `score` over one coordinate at a time, until no coordinate gains.
+
+    Args:
+        start: The first value of each coordinate.
+        candidates: The values to try for each coordinate.
+        score: The function to maximise.
+        ascending: Whether a coordinate must stay between its neighbours.
+    """
+    values = [float(value) for value in start]
+    best = score(tuple(values))
+    for _ in range(MAX_SWEEPS):
+        before = best
+        for position, choices in enumerate(candidates):
+            low = values[position - 1] if ascending and position else -np.inf
+            high = values[position + 1] if ascending and position + 1 < len(values) else np.inf
+            for choice in choices[(choices >= low) & (choices <= high)]:
+                trial = (*values[:position], float(choice), *values[position + 1 :])
+                if (value := score(trial)) > best + MIN_GAIN:
+                    best, values = value, list(trial)
+        if best <= before + MIN_GAIN:
+            break
+    return tuple(values)

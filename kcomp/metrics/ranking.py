@@ -1,0 +1,94 @@
+"""Metrics of the order of rows (ROC AUC, average precision) and of classes (top-k, mean average precision at k)."""
+
+from functools import partial
+
+import numpy as np
+
+from kcomp.metrics.classification import with_both
+from kcomp.metrics.metric import Metric, column_mean, from_rows
+
+
+def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
+    from sklearn import metrics  # imported here because the import takes about 2 s
+
+    return float(metrics.roc_auc_score(true, predicted))
+
+
+def column_precision(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the average precision of one column; NaN without a positive label."""
+    from sklearn import metrics
+
+    return float(metrics.average_precision_score(true, predicted)) if true.any() else float("nan")
+
+
+def highest_hits(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
+    """Return the labels, 0 or 1, of each row's k highest predictions, highest first. Missing labels rank last."""
+    ranked = np.where(np.isnan(labels), -np.inf, predictions)
+    order = np.argsort(-ranked, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(np.nan_to_num(labels), order, axis=1)
+
+
+def top_k_rows(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
+    """Return whether each row has a label among its k highest predictions; NaN for a row without a label."""
+    return np.where(np.nansum(labels, 1) > 0, highest_hits(labels, predictions, k).any(1), np.nan)
+
+
+def average_precision_rows(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
+    """Return the average precision at k of each row; NaN for a row without a label."""
+    hits = highest_hits(labels, predictions, k)
+    precisions = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
+    count = np.nansum(labels, 1)
+    return np.where(count > 0, (precisions * hits).sum(1) / np.clip(count, 1, k), np.nan)
+
+
+def top_k(k: int) -> Metric:
+    """Return the share of rows with a label among the k highest predictions. Rows without a label are skipped.
+
+    Args:
+        k: How many predictions count, from 1.
+
+    Raises:
+        ValueError: If `k` is not an integer from 1.
+
+    Examples:
+        >>> from kcomp import metrics
+        >>> metrics.top_k(5).name
+        'top_5'
+    """
+    return from_rows(f"top_{k}", partial(top_k_rows, k=check_k(k)), higher_is_better=True, on="columns")
+
+
+def map_at_k(k: int) -> Metric:
+    """Return the mean average precision at k, as Kaggle defines it. Rows without a label are skipped.
+
+    A row's value is the sum of precision at i over the ranks i <= k with a label, divided by the smaller of k and the
+    number of its labels. For one class a row it is 1 / rank.
+
+    Args:
+        k: How many predictions count, from 1.
+
+    Raises:
+        ValueError: If `k` is not an integer from 1.
+
+    References:
+        https://github.com/benhamner/Metrics, average_precision.py
+
+    Examples:
+        >>> from kcomp import metrics
+        >>> metrics.map_at_k(5).name
+        'map@5'
+    """
+    return from_rows(f"map@{k}", partial(average_precision_rows, k=check_k(k)), higher_is_better=True, on="columns")
+
+
+def check_k(k: int) -> int:
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"k must be an integer from 1; received {k!r}")
+    return k
+
+
+roc_auc = Metric("roc_auc", partial(column_mean, partial(with_both, column_auc)), True, "columns")
+"""Mean over columns of the area under the ROC curve. Columns without a positive or a negative label are skipped."""
+
+average_precision = Metric("average_precision", partial(column_mean, column_precision), True, "columns")
+"""Mean over columns of the average precision. Columns without a positive label are skipped."""
