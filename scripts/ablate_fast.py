@@ -86,13 +86,13 @@ class Work:
     """A network, and for each variant the functions that train and predict with it."""
 
     def __init__(self, name, size, backend):
-        from kcomp.engine.initial_weights import drawn_on_host
+        from kcomp.engine.initial_weights import draw_weights_on_host
 
         draws = np.random.default_rng(0)
         self.images = draws.uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
         self.labels = np.eye(CLASSES, dtype=np.float32)[draws.integers(0, CLASSES, BATCH)]
         self.backend, self.models, self.forwards = backend, {}, {}
-        with drawn_on_host(0):
+        with draw_weights_on_host(0):
             self.network = network_of(name, size)
 
     def prepare(self, variant):

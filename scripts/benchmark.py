@@ -82,13 +82,13 @@ def kcomp_loop(images, labels, backend, precision):
 
     prepare_backend(backend)
 
-    from kcomp.engine.initial_weights import drawn_on_host
+    from kcomp.engine.initial_weights import draw_weights_on_host
     from kcomp.engine.precision import use_precision
     from kcomp.prediction.forward import compile_forward
     from kcomp.training.mixed import Mixed
 
     use_precision(precision)
-    with drawn_on_host(0):
+    with draw_weights_on_host(0):
         network = keras_network(images.shape[1])
         model = Mixed(network, [])
         model.compile(*keras_step())

@@ -18,7 +18,7 @@ from kcomp import data, schedules
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.averaging import EMA, SWA
 from kcomp.recipe import Stage
-from kcomp.training.averages.ema_swa import EmaKeeper, SwaKeeper
+from kcomp.training.averages.ema_swa import StageEMA, StageSWA
 from kcomp.training.mixed import Mixed
 x = inputs = keras.Input((2, 2, 3))
 x = layers.Conv2D(2, 1, use_bias=False, name="frozen")(layers.Rescaling(1 / 99)(x))
@@ -37,16 +37,16 @@ import sys
 steps, accumulated, decay = map(float, sys.argv[1:])
 optimizer = keras.optimizers.Adam(0.3, gradient_accumulation_steps=int(accumulated) if accumulated > 1 else None)
 stage = Stage("all", 1, ".*", loss, optimizer, average=EMA(decay))
-keeper = EmaKeeper(SimpleNamespace(network=network), stage, decay)
-names = [source.path for source in keeper.sources]
-model = Mixed(network, [], None, keeper)
+stage_average = StageEMA(SimpleNamespace(network=network), stage, decay)
+names = [source.path for source in stage_average.sources]
+model = Mixed(network, [], None, stage_average)
 model.compile(optimizer, loss)
-seen = [read(keeper.sources)]
+seen = [read(stage_average.sources)]
 model.fit(((batch(),) for _ in range(int(steps))), epochs=int(steps), steps_per_epoch=1, verbose=0, shuffle=False,
-          callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(read(keeper.sources)))])
-behind = read(keeper.values)
-keeper.complete()
-give(seen=seen, behind=behind, found=read(keeper.values), put=read(keeper.sources), names=names, count=int(keeper.count.value))
+          callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(read(stage_average.sources)))])
+behind = read(stage_average.values)
+stage_average.complete()
+give(seen=seen, behind=behind, found=read(stage_average.values), put=read(stage_average.sources), names=names, count=int(stage_average.count.value))
 """
 )
 
@@ -101,15 +101,15 @@ def outcome(average, log, epochs, name):
     progress = TrainingProgress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
     session = SimpleNamespace(network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(monitor=None), progress=progress,
         validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_probabilities(forward, rows))
-    keeper = SwaKeeper(session, stage, average)
+    stage_average = StageSWA(session, stage, average)
     seen = []
     for number in range(1, epochs + 1):
-        for source in keeper.sources: source.assign(source.value + number * 0.1)
-        keeper.epoch_ended(number)
-        seen.append(read(keeper.sources))
-    kept = read(keeper.values)
-    found, told = keeper.outcome()
-    mean, (gamma, beta, *statistics, kernel) = kept, read(keeper.sources)
+        for source in stage_average.sources: source.assign(source.value + number * 0.1)
+        stage_average.epoch_ended(number)
+        seen.append(read(stage_average.sources))
+    kept = read(stage_average.values)
+    found, told = stage_average.outcome()
+    mean, (gamma, beta, *statistics, kernel) = kept, read(stage_average.sources)
     return dict(seen=seen, kept=kept, put=[gamma, beta, kernel], statistics=statistics, told=told, none=found is None,
         score=None if found is None else scores.score(table.labels, found)["log_loss"], written=(session.run / "best.weights.h5").is_file())
 give(kept=outcome(SWA(2, every=2), [9.0] * 6, 5, "a"), refused=outcome(SWA(1), [9.0, 9.0, 1e-3, 9.0], 3, "b"),

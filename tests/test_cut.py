@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from kcomp import models
-from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.training.frozen.cut import cut, split_frozen
 
 
@@ -22,7 +22,7 @@ def top_of(model):
 
 @pytest.fixture(scope="module")
 def lite():
-    with drawn_on_host(0):  # quicker than the backend's own initializers
+    with draw_weights_on_host(0):  # quicker than the backend's own initializers
         return models.classifier(models.efficientnet_lite0(64, weights=None), 3)
 
 

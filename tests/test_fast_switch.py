@@ -14,7 +14,7 @@ import ctypes, keras, numpy as np
 from pathlib import Path
 from keras import layers
 from kcomp import models
-from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.fast.install import installed_names, is_enabled
 from kcomp.fast.patches import PATCHES
 from kcomp.prediction.forward import compile_forward
@@ -32,7 +32,7 @@ def backbone():
     x = layers.Conv2D(16, 1, use_bias=False)(layers.Multiply()([x, share]))
     return keras.Model(inputs, layers.Add()([layers.BatchNormalization()(x), start]))
 
-with drawn_on_host(0):
+with draw_weights_on_host(0):
     network = models.classifier(backbone(), 3, dropout=0.0)
     network.layers[-1].kernel.assign(np.random.default_rng(3).normal(size=(16, 3)))
 draws = np.random.default_rng(0)
@@ -42,7 +42,7 @@ labels = np.eye(3, dtype="float32")[draws.integers(0, 3, 16)]
 def train():
     model = Mixed(network, [])
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True))
-    with drawn_on_host(0):
+    with draw_weights_on_host(0):
         model.optimizer.build(model.trainable_variables)
     history = model.fit((({"images": images, "labels": labels},) for _ in range(3)), epochs=3, steps_per_epoch=1, verbose=0, shuffle=False)
     return history.history["loss"]

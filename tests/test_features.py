@@ -159,9 +159,9 @@ network.get_layer("head").set_weights([draws.normal(size=w.shape) for w in netwo
 count("only the head changed")
 cv2.imwrite(str(images / "i3.png"), draws.integers(0, 255, (16, 16, 3)).astype("uint8")); count("one file")
 files = [cache().trained.path(2, draw) for draw in (0, 1, 2)]
-content, before = files[0].read_bytes(), cache().trained.read(2, 0)
+content, before = files[0].read_bytes(), cache().trained.read_file(2, 0)
 files[0].write_bytes(content[:-9]); files[1].write_bytes(b"x" + files[1].read_bytes()[1:]); files[2].write_bytes(b"")
-count("three damaged", draws=(0, 1, 2)); counts["restored"] = np.array_equal(cache().trained.read(2, 0), before)
+count("three damaged", draws=(0, 1, 2)); counts["restored"] = np.array_equal(cache().trained.read_file(2, 0), before)
 counts["leftovers"] = sum(name.suffix != ".f32" for name in cache().trained.folder.glob("*/*"))
 layer = network.get_layer("block0_bn"); layer.set_weights([w + 0.5 for w in layer.get_weights()]); count("weights")
 small = cache(); small.trained.memory_bytes = 100; small.fill([0, 1])  # one of 64 bytes fits

@@ -7,7 +7,7 @@ import pytest
 BUILD = """
 import numpy as np, keras, os, sys
 from kcomp import models
-from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.initial_weights import draw_weights_on_host
 images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
 def logits(model): return keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")
 def perturb(model):
@@ -32,7 +32,7 @@ def test_one_weights_file_gives_the_same_logits_on_both_backends(tmp_path):
         + f"""
 found = {{}}
 for number, text in enumerate({BACKBONES!r}):
-    with drawn_on_host(4):
+    with draw_weights_on_host(4):
         model = models.classifier(eval(text), 5)
     start = float(sum(np.abs(w.astype("float64")).sum() for w in model.get_weights()))
     path = os.path.join(sys.argv[1], f"{{number}}.weights.h5")
@@ -57,7 +57,7 @@ def test_applications_do_their_own_scaling(backend):
         BUILD
         + """
 from keras.applications import resnet50
-with drawn_on_host(1): ours = models.application(keras.applications.ResNet50, 64, weights=None)
+with draw_weights_on_host(1): ours = models.application(keras.applications.ResNet50, 64, weights=None)
 theirs = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
 theirs.set_weights(ours.get_weights())
 plain = keras.ops.convert_to_numpy(theirs(resnet50.preprocess_input(images.copy()), training=False))
@@ -79,7 +79,7 @@ result = {}
 for name in ("glorot_uniform", "he_normal", "lecun_normal", "random_normal", "random_uniform", "truncated_normal", "orthogonal"):
     for kind, shape in shapes.items():
         plain = keras.ops.convert_to_numpy(keras.initializers.get(name)(shape))
-        with drawn_on_host(0):
+        with draw_weights_on_host(0):
             ours = keras.ops.convert_to_numpy(keras.initializers.get(name)(shape))
         result[f"{name} {kind}"] = [float(plain.std()), float(ours.std()), float(plain.max()), float(ours.max()), bool((plain == ours).all())]
 back = keras.ops.convert_to_numpy(keras.initializers.get("orthogonal")((300, 40)))
@@ -98,10 +98,10 @@ def test_constants_do_not_count_in_the_order_of_random_weights(backend):
         backend,
         BUILD
         + """
-with drawn_on_host(0):
+with draw_weights_on_host(0):
     first, zeros = keras.initializers.HeNormal()((3, 4)), keras.initializers.Zeros()((2, 3))
     ones, second = keras.initializers.Ones()((2,), dtype="bfloat16"), keras.initializers.HeNormal()((3, 4))
-with drawn_on_host(0):
+with draw_weights_on_host(0):
     again = [keras.initializers.HeNormal()((3, 4)) for _ in range(2)]
 value = keras.ops.convert_to_numpy
 give(same=[bool((value(a) == value(b)).all()) for a, b in zip((first, second), again)], zeros=value(zeros).tolist(),
@@ -124,9 +124,9 @@ class Own(keras.Model):
         super().__init__()
         self.conv, self.norm, self.head = layers.Conv2D(8, 3), layers.BatchNormalization(), layers.Dense(5)
     def call(self, x, training=False): return self.head(keras.ops.mean(self.norm(self.conv(x), training=training), (1, 2)))
-with drawn_on_host(3):
+with draw_weights_on_host(3):
     inputs = keras.Input((64, 64, 3)); model = keras.Model(inputs, Own()(inputs))
-with drawn_on_host(3):
+with draw_weights_on_host(3):
     plain = keras.Sequential([inputs, layers.Conv2D(8, 3), layers.BatchNormalization(), layers.GlobalAveragePooling2D(), layers.Dense(5)])
     plain(images)
 give(both=[[w.tolist() for w in made.get_weights() if w.ndim > 1] for made in (model, plain)])

@@ -23,7 +23,7 @@ HEAD = """
     from kcomp.jax_programs.step_key import cache_key_of_step
 
     def network(seed=0, units=8, rate=0.2, name=None, **options):
-        with start.drawn_on_host(seed):
+        with start.draw_weights_on_host(seed):
             images = keras.Input((6, 6, 3))
             found = keras.layers.Conv2D(4, 3, activation="relu", name=name, **options)(images)
             found = keras.layers.BatchNormalization()(found)
@@ -41,7 +41,7 @@ HEAD = """
         if thin:
             optimizer.exclude_from_weight_decay(var_list=[v for v in made.trainable_variables if len(v.shape) == 1])
         found.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="a")])
-        with start.drawn_on_host(seed):
+        with start.draw_weights_on_host(seed):
             found.optimizer.build(found.trainable_variables)
         return found
 
@@ -372,7 +372,7 @@ def test_random_image_layers_are_compiled_with_the_step():
         for layer in (Counted(), first, keras.layers.RandomZoom(0.2), keras.layers.RandomTranslation(0.2, 0.2), keras.layers.RandomFlip(),
                       keras.layers.RandomShear(0.2, 0.2), keras.layers.RandomPerspective()):
             found = layer(found)
-        with start.drawn_on_host(0):
+        with start.draw_weights_on_host(0):
             whole = Mixed(keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(found))), [])
         whole.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True), run_eagerly=eagerly)
         traced.clear()

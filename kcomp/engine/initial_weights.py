@@ -14,7 +14,7 @@ from kcomp.data.draws import Purpose, generator
 
 
 @contextlib.contextmanager
-def drawn_on_host(seed: int) -> Iterator[None]:
+def draw_weights_on_host(seed: int) -> Iterator[None]:
     """Let Keras's initializers draw with NumPy inside this block, from `seed` and the order of use.
 
     Covers VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal.

@@ -10,7 +10,7 @@ from kcomp.data.batches import Batches
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.engine.devices import check_batch, clear_session
-from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.engine.precision import use_precision
 from kcomp.experiment.checks import check_output, expect_type
 from kcomp.models import pretrained
@@ -76,7 +76,7 @@ def build_network(
     """
     use_precision(precision or recipe.precision)
     loading = contextlib.nullcontext() if load_pretrained else pretrained.skipped()
-    with drawn_on_host(seed), loading:
+    with draw_weights_on_host(seed), loading:
         return expect_type(keras.Model, "model", recipe.model(recipe.config, tuple(classes)))
 
 

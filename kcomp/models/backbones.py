@@ -152,13 +152,13 @@ def lite(
     features = convolve(x, 1280, 1, 1, "top")
     pooled = layers.GlobalAveragePooling2D(name="avg_pool")(features)
     logits = layers.Dense(1000, name="predictions")(layers.Dropout(0.2, name="top_dropout")(pooled))
-    whole = keras.Model(inputs, logits, name=name)
+    network = keras.Model(inputs, logits, name=name)
     if weights is not None and not pretrained.skipping():
-        whole.load_weights(pretrained.lite_weights(name, whole) if weights == "imagenet" else weights)
+        network.load_weights(pretrained.lite_weights(name, network) if weights == "imagenet" else weights)
     if include_top:
-        return whole
+        return network
     backbone = keras.Model(inputs, features, name=name)
-    backbone.imagenet_head = whole.get_layer("predictions").get_weights() if weights is not None else None
+    backbone.imagenet_head = network.get_layer("predictions").get_weights() if weights is not None else None
     return backbone
 
 

@@ -27,25 +27,26 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     chosen = chosen_views(recipe, count)
     network = trained_network(run, recipe)
     forward = compile_forward(network)
-    each = []
+    predictions = []
     plain = build_batches(recipe, table, training=False, seed=seed)
     drawn = any(view.draw is not None for view in chosen)
     augmented = build_batches(recipe, table, training=True, seed=seed) if drawn else None
     for weights in run.weights:
         load_weights(network, weights)
-        each.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
-    found = each[0] if len(each) == 1 else np.asarray(np.mean(each, 0, np.float64))
+        predictions.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
+    probabilities = predictions[0] if len(predictions) == 1 else np.asarray(np.mean(predictions, 0, np.float64))
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
-    write_probabilities(path, table.ids, classes, found)
-    said = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
-    said += f", {len(each)} snapshots" if len(each) > 1 else ""
+    write_probabilities(path, table.ids, classes, probabilities)
+    line = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
+    line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
     if table.classes == classes:
-        said += "  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.score(table.labels, found).items())
-    return said
+        values = scores.score(table.labels, probabilities)
+        line += "  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+    return line
 
 
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
-    """The run's classifier with the weights of its kept epoch."""
+    """Return the run's classifier with the weights of its best epoch."""
     network = build_network(recipe, run.manifest["classes"], load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")
     return network

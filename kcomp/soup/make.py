@@ -18,7 +18,7 @@ from kcomp.soup.choose import Candidate, SoupChoice, choose_soup
 from kcomp.system.files import write_json
 from kcomp.training.averages.batch_norm import estimate, normalisations, statistics_of
 from kcomp.training.callbacks import save_weights
-from kcomp.training.manifest import manifest
+from kcomp.training.manifest import build_manifest
 from kcomp.training.origin import find_origin
 
 ALIKE = 0.02  # largest mean difference of probabilities; backends differ by 1e-5, bfloat16 by 1e-3
@@ -36,11 +36,11 @@ class SoupBuilder:
         self.runs = sorted(runs, key=lambda run: (*identity(run), str(run.folder)))
         check(self.runs)
         base = self.runs[0]
-        kept, self.loaded = base.manifest, base.recipe()
+        manifest, self.loaded = base.manifest, base.recipe()
         self.recipe = self.loaded.recipe
         self.table = self.recipe.table(self.recipe.config)
-        self.seed, self.fold = min(run.manifest["seed"] for run in self.runs), kept["fold"]
-        if self.table.fingerprint() != kept["table"]:
+        self.seed, self.fold = min(run.manifest["seed"] for run in self.runs), manifest["fold"]
+        if self.table.fingerprint() != manifest["table"]:
             raise ValueError(f"{base.folder} was trained on another table than its recipe reads now")
         built = build_experiment(self.recipe, self.table, fold=self.fold, seed=self.seed, load_pretrained=False)
         self.network, self.training, self.validation = built.network, built.training, built.validation
@@ -65,7 +65,9 @@ class SoupBuilder:
 
         def differs(layer: keras.layers.BatchNormalization) -> bool:
             numbers = [place[id(variable)] for variable in statistics_of([layer])]
-            return any((one[number] != self.weights[0][number]).any() for one in self.weights for number in numbers)
+            return any(
+                (weights[number] != self.weights[0][number]).any() for weights in self.weights for number in numbers
+            )
 
         return [layer for layer in normalisations(self.network) if differs(layer)]
 
@@ -73,23 +75,23 @@ class SoupBuilder:
         """Return the average of these runs and, if batch normalisation was trained, the same with new statistics."""
         if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
-            found = [Candidate(members, self.predicted())]
+            candidates = [Candidate(members, self.predicted())]
             if len(members) > 1 and self.norms:
                 statistics = estimate(self.network, self.norms, self.training, layers=self.training.layers)
-                found.append(Candidate(members, self.predicted(), statistics))
+                candidates.append(Candidate(members, self.predicted(), statistics))
             elif len(members) == 1:
-                self.check_alike(self.runs[members[0]], found[0].probabilities)
-            self.evaluated[members] = found
+                self.check_alike(self.runs[members[0]], candidates[0].probabilities)
+            self.evaluated[members] = candidates
         return self.evaluated[members]
 
     def predicted(self) -> np.ndarray:
         return predict_probabilities(self.forward, self.validation)
 
-    def check_alike(self, run: Run, found: np.ndarray) -> None:
+    def check_alike(self, run: Run, probabilities: np.ndarray) -> None:
         if len(run.weights) > 1:  # its predictions are the mean of several snapshots
             return
         own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.table.classes)].to_numpy()
-        difference = float(np.abs(own - found).mean())
+        difference = float(np.abs(own - probabilities).mean())
         if difference > ALIKE:
             raise ValueError(
                 f"{run.folder} predicts otherwise under the recipe of {self.runs[0].folder} than it did under its own "
@@ -114,57 +116,59 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> 
         if (output / "manifest.json").is_file() and (output.complete or not output.manifest.get("soup")):
             raise ValueError(f"{output.folder} holds a run already; choose another folder with -o, or remove that one")
         builder = SoupBuilder(runs)
-        found = choose_soup(builder.evaluate, len(builder.runs), builder.held_out.labels, method=method, metric=metric)
-        if not found.gains:
-            raise RuntimeError(refusal(found, builder, method))
-        write(builder, output, found, method=method, seconds=time.monotonic() - started)
-    return found, builder.runs
+        choice = choose_soup(builder.evaluate, len(builder.runs), builder.held_out.labels, method=method, metric=metric)
+        if not choice.gains:
+            raise RuntimeError(refusal(choice, builder, method))
+        write(builder, output, choice, method=method, seconds=time.monotonic() - started)
+    return choice, builder.runs
 
 
-def refusal(found: SoupChoice, builder: SoupBuilder, method: str) -> str:
-    best = f"{found.metric} {found.best_score:.4f} of the best ingredient, {builder.runs[found.best.members[0]].folder}"
-    if len(found.soup.members) == 1:
+def refusal(choice: SoupChoice, builder: SoupBuilder, method: str) -> str:
+    best = (
+        f"{choice.metric} {choice.best_score:.4f} of the best ingredient, {builder.runs[choice.best.members[0]].folder}"
+    )
+    if len(choice.soup.members) == 1:
         return f"the soup is refused, nothing was written: no other run could be added without a loss to {best}"
     return (
-        f"the {method} soup of {len(found.soup.members)} runs is refused, nothing was written: {found.metric} "
-        f"{found.score:.4f} out of fold is no gain over {best}"
+        f"the {method} soup of {len(choice.soup.members)} runs is refused, nothing was written: {choice.metric} "
+        f"{choice.score:.4f} out of fold is no gain over {best}"
     )
 
 
-def write(builder: SoupBuilder, output: Run, found: SoupChoice, *, method: str, seconds: float) -> None:
+def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str, seconds: float) -> None:
     """Write the run folder of a soup, result.json last."""
-    builder.set_weights_of(found.soup)
-    about = manifest(builder.loaded, builder.table, seed=builder.seed, fold=builder.fold)
+    builder.set_weights_of(choice.soup)
+    manifest = build_manifest(builder.loaded, builder.table, seed=builder.seed, fold=builder.fold)
     ingredients = [
-        {"folder": str(run.folder), "kept": number in found.soup.members, **find_origin(run.folder).record}
+        {"folder": str(run.folder), "kept": number in choice.soup.members, **find_origin(run.folder).record}
         for number, run in enumerate(builder.runs)
     ]
-    choice = {"method": method, "metric": found.metric}
-    about["soup"] = choice | {"key": key(builder.runs, **choice), "ingredients": ingredients}
+    settings = {"method": method, "metric": choice.metric}
+    manifest["soup"] = settings | {"key": key(builder.runs, **settings), "ingredients": ingredients}
     (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
-    start(output, builder.loaded, about, 0)
+    start(output, builder.loaded, manifest, 0)
     save_weights(output, builder.network)
-    write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.classes, found.soup.probabilities)
+    write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.classes, choice.soup.probabilities)
     write_probabilities(output / "labels.csv", builder.held_out.ids, builder.table.classes, builder.held_out.labels)
-    told = choice | {
+    record = settings | {
         "seconds": round(seconds, 1),
-        "members": len(found.soup.members),
+        "members": len(choice.soup.members),
         "of": len(builder.runs),
-        "statistics_estimated": found.soup.statistics is not None,
-        "best_ingredient": found.best_score,
+        "statistics_estimated": choice.soup.statistics is not None,
+        "best_ingredient": choice.best_score,
         "chosen_on_these_rows": True,
-        "unseen": {"soup": found.unseen_score, "best_ingredient": found.unseen_best_score},
+        "unseen": {"soup": choice.unseen_score, "best_ingredient": choice.unseen_best_score},
     }
     write_json(
         output / "result.json",
         {
-            "scores": scores.score(builder.held_out.labels, found.soup.probabilities),
-            "monitor": found.metric,
+            "scores": scores.score(builder.held_out.labels, choice.soup.probabilities),
+            "monitor": choice.metric,
             "epoch": None,
             "epochs": None,
             "rows": len(builder.held_out),
             "seconds": round(seconds + sum(run.result["seconds"] for run in builder.runs), 1),
-            "soup": told,
+            "soup": record,
         },
     )
 
@@ -182,8 +186,8 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 def identity(run: Run) -> tuple[str, str, str, int]:
     """Return what identifies a run, without its fold."""
-    kept = run.manifest
-    return kept["recipe"], kept["fingerprint"], member_of(kept), kept["seed"]
+    manifest = run.manifest
+    return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 
 
 def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
@@ -198,12 +202,12 @@ def check(runs: Sequence[Run]) -> None:
         raise ValueError(f"a soup takes two runs or more; received {len(runs)}")
     first = runs[0].manifest
     for run in runs[1:]:
-        kept = run.manifest
+        manifest = run.manifest
         for name, hint in (("table", "the same table"), ("fold", "one fold"), ("precision", "one precision")):
-            if kept.get(name) != first.get(name):
+            if manifest.get(name) != first.get(name):
                 raise ValueError(
                     f"runs of one soup must be of {hint}; {runs[0].folder} has {name} {first.get(name)!r}, "
-                    f"{run.folder} {kept.get(name)!r}"
+                    f"{run.folder} {manifest.get(name)!r}"
                 )
-        if set(kept["classes"]) != set(first["classes"]):
+        if set(manifest["classes"]) != set(first["classes"]):
             raise ValueError(f"runs of one soup must have the same classes; {run.folder} and {runs[0].folder} differ")

@@ -66,9 +66,9 @@ class Score(keras.callbacks.Callback):
         check_finite(float(logs["loss"]), self.stage, number, self.rate)
         probabilities = self.predict()
         check_finite(float(probabilities.sum()), self.stage, number, self.rate)
-        found = scores.score(self.labels, probabilities)
+        values = scores.score(self.labels, probabilities)
         self.row = {"epoch": number, "stage": self.stage.name, "rate": self.rate}
-        self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy")} | found
+        self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy")} | values
         self.row |= {"images_per_second": self.images / trained, "seconds": time.perf_counter() - self.started}
         logs.update({name: value for name, value in self.row.items() if name not in ("epoch", "stage")})
 
@@ -84,10 +84,16 @@ class Record(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, run: Run, network: keras.Model, score: Score, *, monitor: str | None, keeper: StageAverage
+        self, run: Run, network: keras.Model, score: Score, *, monitor: str | None, stage_average: StageAverage
     ) -> None:
         super().__init__()
-        self.run, self.network, self.score, self.monitor, self.keeper = run, network, score, monitor, keeper
+        self.run, self.network, self.score, self.monitor, self.stage_average = (
+            run,
+            network,
+            score,
+            monitor,
+            stage_average,
+        )
         self.due = -math.inf
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -103,26 +109,26 @@ class Record(keras.callbacks.Callback):
                 save_weights(self.run, self.network)
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
         self.model.stop_training = progress.stage_over
-        self.keeper.epoch_ended(progress.stage_epochs)
+        self.stage_average.epoch_ended(progress.stage_epochs)
         over = progress.stage_over or progress.stage_epochs == stage.epochs
         started = time.monotonic()
         if over or started > self.due:
             write_csv(self.run / "log.csv", pd.DataFrame(progress.log))
-            state.save(self.run, progress, self.network, self.model.optimizer, self.keeper.variables)
+            state.save(self.run, progress, self.network, self.model.optimizer, self.stage_average.variables)
             ended = time.monotonic()
             self.due = ended + UNSAVED * (ended - started)
 
 
 def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
     """Return new callbacks of the recipe, after calling `set_run` of each that has it. See kcomp.tracking."""
-    found = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
-    for callback in found:
+    callbacks = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
+    for callback in callbacks:
         if hasattr(callback, "set_run"):
             callback.set_run(run.folder, asdict(recipe.config), log)
-    return found
+    return callbacks
 
 
-def tell_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
+def report_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
     """Call `on_result` of the recipe's callbacks that have it."""
     for callback in own_callbacks(recipe, run, log):
         if hasattr(callback, "on_result"):

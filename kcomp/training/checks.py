@@ -64,10 +64,10 @@ def cycle_epochs(stage: Stage, steps: int) -> int:
         ValueError: If a schedule is not CosineRestarts, does not last the whole stage, or restarts within an epoch, or
             if several optimizers have different cycles.
     """
-    found = schedules_of(stage.optimizer)
-    cosines = [schedule for schedule in found if isinstance(schedule, CosineRestarts)]
-    if len(cosines) < len(found):
-        others = sorted({type(schedule).__name__ for schedule in found} - {CosineRestarts.__name__})
+    all_schedules = schedules_of(stage.optimizer)
+    cosines = [schedule for schedule in all_schedules if isinstance(schedule, CosineRestarts)]
+    if len(cosines) < len(all_schedules):
+        others = sorted({type(schedule).__name__ for schedule in all_schedules} - {CosineRestarts.__name__})
         raise ValueError(
             f"stage {stage.name!r}: Snapshots need schedules.CosineRestarts(peak, steps * epochs, cycles) as the "
             f"optimizer's rate; received {', '.join(others)}"

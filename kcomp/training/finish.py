@@ -2,25 +2,12 @@
 
 from typing import Any
 
-from kcomp.averaging import Snapshots
 from kcomp.metrics import scores
 from kcomp.models.transfer import load_weights
-from kcomp.recipe import Stage
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.system.files import write_json
-from kcomp.training.averages.ema_swa import average_keeper
-from kcomp.training.averages.snapshots import SnapshotKeeper
-from kcomp.training.averages.stage_average import StageAverage
-from kcomp.training.callbacks import tell_result
-from kcomp.training.checks import cycle_epochs
+from kcomp.training.callbacks import report_result
 from kcomp.training.session import Session
-
-
-def keeper_of(stage: Stage, session: Session) -> StageAverage:
-    """Return the object that computes the stage's `average` during training."""
-    if isinstance(stage.average, Snapshots):
-        return SnapshotKeeper(session, stage.average.last, cycle_epochs(stage, len(session.training)))
-    return StageAverage() if stage.average is None else average_keeper(session, stage, stage.average)
 
 
 def finish(session: Session) -> dict[str, Any]:
@@ -29,7 +16,7 @@ def finish(session: Session) -> dict[str, Any]:
     result.json is written after all other files of the run, because it marks the run as complete.
     """
     run, table, progress = session.run, session.validation.table, session.progress
-    probabilities, told = session.keeper.outcome()
+    probabilities, average = session.stage_average.outcome()
     if probabilities is None:
         load_weights(session.network, run / "best.weights.h5")
         probabilities = session.validate()
@@ -38,12 +25,12 @@ def finish(session: Session) -> dict[str, Any]:
     result = {
         "scores": scores.score(table.labels, probabilities),
         "monitor": session.recipe.monitor,
-        "epoch": progress.epochs if told.get("accepted") else told.get("epoch", progress.best_epoch),
+        "epoch": progress.epochs if average.get("accepted") else average.get("epoch", progress.best_epoch),
         "epochs": progress.epochs,
         "rows": len(table),
         "seconds": round(progress.seconds, 1),
     }
-    result |= {"average": told} if told else {}
+    result |= {"average": average} if average else {}
     write_json(run / "result.json", result)
-    tell_result(session.recipe, run, progress.log, result)
+    report_result(session.recipe, run, progress.log, result)
     return result

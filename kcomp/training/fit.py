@@ -18,13 +18,14 @@ from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Loaded, Stage
 from kcomp.runs.folder import Run, check_same, continued, locked, start
 from kcomp.training import state
+from kcomp.training.averages.build import build_stage_average
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_stage
-from kcomp.training.finish import finish, keeper_of
+from kcomp.training.finish import finish
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
 from kcomp.training.frozen.forward import Prepare, split_stage
-from kcomp.training.manifest import manifest
+from kcomp.training.manifest import build_manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.opening import print_opening
 from kcomp.training.optimizer import compile_for_stage
@@ -62,16 +63,16 @@ def train(
     install()
     with locked(run):
         table = expect_type(Table, "table", loaded.recipe.table(loaded.recipe.config))
-        kept = manifest(loaded, table, seed=seed, fold=fold, origin=origin)
-        check_same(run, kept, across=across)
+        manifest = build_manifest(loaded, table, seed=seed, fold=fold, origin=origin)
+        check_same(run, manifest, across=across)
         if run.complete:
             return run.result
         if origin is not None:
             check_unseen(origin, table, fold)
         session = prepare(loaded, run, table, seed=seed, fold=fold, console=console)
-        take_over(session, kept, origin)
-        start(run, loaded, kept, session.progress.epochs)
-        print_opening(session, table, kept)
+        take_over(session, manifest, origin)
+        start(run, loaded, manifest, session.progress.epochs)
+        print_opening(session, table, manifest)
         steps, epochs = len(session.training), sum(stage.epochs for stage in session.stages)
         display = Display(
             console,
@@ -85,17 +86,17 @@ def train(
         return finish(session)
 
 
-def take_over(session: Session, kept: Mapping[str, Any], origin: Origin | None) -> None:
+def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
     """Load the weights of `origin` into a new run, or print that a run continues on another backend."""
-    run, epochs, said = session.run, session.progress.epochs, ""
+    run, epochs, text = session.run, session.progress.epochs, ""
     if epochs:
-        parts = continued(run.manifest, kept, epochs).get("history", [kept])
-        if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != kept["backend"]:
-            said = f"continues on {kept['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
+        parts = continued(run.manifest, manifest, epochs).get("history", [manifest])
+        if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != manifest["backend"]:
+            text = f"continues on {manifest['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
     elif origin is not None:
-        said = start_from(origin, session.network, session.validation.table.classes)
-    if said:
-        session.console.print(f"{run.folder} {said}", highlight=False, soft_wrap=True)
+        text = start_from(origin, session.network, session.validation.table.classes)
+    if text:
+        session.console.print(f"{run.folder} {text}", highlight=False, soft_wrap=True)
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
@@ -128,9 +129,9 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         cached=stage.cache_views is not None,
         spatial=stage.mix_features,
     )
-    session.keeper = keeper_of(stage, session)
+    session.stage_average = build_stage_average(stage, session)
     weights_of_classes = class_weights(stage, session.training.table)
-    model = Mixed(parts.trained, parts.layers, class_weights=weights_of_classes, keeper=session.keeper)
+    model = Mixed(parts.trained, parts.layers, class_weights=weights_of_classes, stage_average=session.stage_average)
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     count = f"{len(trained)} layer{'s' if len(trained) > 1 else ''}"
     line = f"stage {stage.name!r}: {count} trained, {weights:,} weights"
@@ -163,13 +164,13 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
         over: Whether that was the last epoch of the stage.
     """
     session.continuing = False
-    state.load_variables(session.run, session.network, model.optimizer, session.keeper.variables)
+    state.load_variables(session.run, session.network, model.optimizer, session.stage_average.variables)
     if over:  # with use_ema, Keras replaces the weights by their averages after the last epoch
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
 
 def cached_batches(
-    session: Session, stage: Stage, frozen: keras.Model, rest: keras.Model
+    session: Session, stage: Stage, frozen: keras.Model, trained: keras.Model
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
     """Return the training batches of a cached stage, and a function that predicts the held-out rows from features.
 
@@ -179,7 +180,7 @@ def cached_batches(
         session: The run.
         stage: The cached stage.
         frozen: Network from images to features.
-        rest: Network from features to logits.
+        trained: Network from features to logits.
     """
     progress, started = session.progress, time.perf_counter()
     first = progress.epochs - progress.stage_epochs
@@ -189,7 +190,7 @@ def cached_batches(
     progress.seconds += seconds
     session.console.print(cache.line(stage, computed, seconds), highlight=False, soft_wrap=True)
     training, validation = cache.batches(stage, first)
-    forward = compile_forward(rest)
+    forward = compile_forward(trained)
     return training, lambda: predict_probabilities(forward, validation)
 
 
@@ -211,7 +212,7 @@ def fit_epochs(
         labels=session.validation.table.labels,
         images=steps * training.batch_size,
     )
-    record = Record(session.run, session.network, score, monitor=recipe.monitor, keeper=session.keeper)
+    record = Record(session.run, session.network, score, monitor=recipe.monitor, stage_average=session.stage_average)
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)

@@ -17,7 +17,9 @@ from kcomp.system.code_version import code_version
 from kcomp.training.origin import Origin
 
 
-def manifest(loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None) -> dict[str, Any]:
+def build_manifest(
+    loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None
+) -> dict[str, Any]:
     """Return the content of manifest.json for a run that starts now.
 
     Raises:

@@ -30,8 +30,8 @@ class Mixed(keras.Model):
         layers: Batch layers. Only those with planned draws are applied.
         class_weights: float32 (classes,), or None. A row's loss is multiplied by the sum of its mixed labels times
             these weights.
-        keeper: Averages weights inside the step. The variables that it sets there belong to this model, so that Keras
-            on JAX updates them in the compiled step, as it does the statistics of batch normalisation.
+        stage_average: Averages weights inside the step. The variables that it sets there belong to this model, so that
+            Keras on JAX updates them in the compiled step, as it does the statistics of batch normalisation.
     """
 
     def __init__(
@@ -39,17 +39,17 @@ class Mixed(keras.Model):
         network: keras.Model,
         layers: Sequence[Any],
         class_weights: np.ndarray | None = None,
-        keeper: StageAverage | None = None,
+        stage_average: StageAverage | None = None,
     ) -> None:
         install()
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
         self.network, self.class_weights = network, class_weights
-        self.keeper, self.averages = keeper, list(keeper.compiled) if keeper else []
+        self.stage_average, self.averages = stage_average, list(stage_average.compiled) if stage_average else []
         self.planned = planned_layers(layers)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        if training and self.keeper is not None:
-            self.keeper.in_step()
+        if training and self.stage_average is not None:
+            self.stage_average.in_step()
         batch = apply_plans(self.planned, inputs)
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
@@ -61,8 +61,8 @@ class Mixed(keras.Model):
             part.built = True
         rows = keras.KerasTensor((None, None))
         for part in ("_compile_loss", "_compile_metrics"):  # not public; without them `fit` traces the network
-            if (found := getattr(self, part, None)) is not None:
-                found.build(rows, rows)
+            if (container := getattr(self, part, None)) is not None:
+                container.build(rows, rows)
 
     @property
     def jit_compile(self) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.fast.install import is_enabled
 from kcomp.recipe import Stage
 
@@ -29,7 +29,7 @@ def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *,
         from kcomp.fast.torch.adam import use_fused_update
 
         use_fused_update(model.optimizer)
-    with drawn_on_host(seed):
+    with draw_weights_on_host(seed):
         model.optimizer.build(model.trainable_variables)
 
 
@@ -44,7 +44,7 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
             optimizer.weight_decay = None  # Keras on PyTorch fails if no variable decays
 
 
-def decays(whole: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
+def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
     """Return whether `part` of an optimizer updates this variable and may decay it."""
-    chosen = getattr(whole, "_optimizer_map", lambda variable: part)(variable)
+    chosen = getattr(optimizer, "_optimizer_map", lambda variable: part)(variable)
     return chosen is part and len(variable.shape) > 1

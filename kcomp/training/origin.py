@@ -42,13 +42,13 @@ def find_origin(path: Path) -> Origin:
     """
     run, weights = None, path
     if not path.is_file():
-        found = find(path)
-        if len(found) != 1:
+        runs = find(path)
+        if len(runs) != 1:
             raise ValueError(
-                f"--from takes one run folder, or a .weights.h5 file; at or below {path} are {len(found)} runs"
-                + "".join(f", first {other.folder}" for other in found[:1])
+                f"--from takes one run folder, or a .weights.h5 file; at or below {path} are {len(runs)} runs"
+                + "".join(f", first {other.folder}" for other in runs[:1])
             )
-        run, weights = found[0], found[0] / "best.weights.h5"
+        run, weights = runs[0], runs[0] / "best.weights.h5"
     elif not path.name.endswith(".weights.h5"):
         raise ValueError(f"--from takes a run folder, or a file whose name ends in .weights.h5; received {path}")
     elif path.name == "best.weights.h5" and path.with_name("manifest.json").is_file():
@@ -57,8 +57,8 @@ def find_origin(path: Path) -> Origin:
         raise ValueError(f"{run.folder} is not complete, so its weights may still change; train it to its end first")
     if not weights.is_file():
         raise FileNotFoundError(f"{weights.parent} has no {weights.name}")
-    kept = run.manifest if run else {}
-    record = {name: kept.get(name) for name in KEPT} | {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    manifest = run.manifest if run else {}
+    record = {name: manifest.get(name) for name in KEPT} | {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
     return Origin(weights, run, record)
 
 
@@ -68,16 +68,17 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
     There are two such cases. The other run, or a run among its own origins, held out another fold of this table. Or
     the other run was trained on the same data set, and did not hold out all rows of this fold.
     """
-    here = table.fingerprint()
+    fingerprint = table.fingerprint()
     for number, record in enumerate(ancestors(origin.record)):
-        if record.get("table") == here and record["fold"] != fold:
-            who = f"{origin.weights} " + ("comes from a run that " if number else "")
+        if record.get("table") == fingerprint and record["fold"] != fold:
+            subject = f"{origin.weights} " + ("comes from a run that " if number else "")
             raise ValueError(
-                f"{who}was trained on rows that fold {fold} holds out, for it held out fold {record['fold']} of the "
-                f"same table: the scores would not be out of fold. Start from a run of fold {fold}, or of another table"
+                f"{subject}was trained on rows that fold {fold} holds out, for it held out fold {record['fold']} of "
+                f"the same table: the scores would not be out of fold. Start from a run of fold {fold}, or of "
+                "another table"
             )
-    unseen, wanted = rows_unseen(origin, table), split(table, fold)[1].ids
-    leaked = [image_id for image_id in wanted if unseen and image_id not in unseen]
+    unseen, held_out = rows_unseen(origin, table), split(table, fold)[1].ids
+    leaked = [image_id for image_id in held_out if unseen and image_id not in unseen]
     if leaked:
         raise ValueError(
             f"{origin.weights} was trained on the rows of this table in other folds, and fold {fold} holds out "
@@ -120,5 +121,5 @@ def start_from(origin: Origin, network: keras.Model, classes: tuple[str, ...]) -
     same = set(theirs) == set(classes)
     order = [theirs.index(name) for name in classes] if same else None
     head = take_weights(network, origin.weights, order=order, head=same)
-    kept = "" if head else ", but for the head, which stays as the recipe makes it: the classes are others"
-    return f"starts from the weights of {origin.weights}{kept}"
+    exception = "" if head else ", but for the head, which stays as the recipe makes it: the classes are others"
+    return f"starts from the weights of {origin.weights}{exception}"

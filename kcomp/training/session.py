@@ -27,7 +27,7 @@ class Session:
     progress: state.TrainingProgress
     console: Console
     fingerprint: str  # of the recipe
-    keeper: StageAverage = field(default_factory=StageAverage)  # of the current stage
+    stage_average: StageAverage = field(default_factory=StageAverage)  # of the current stage
 
     def __post_init__(self) -> None:
         self.forward = compile_forward(self.network)

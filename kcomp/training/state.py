@@ -61,7 +61,7 @@ def load_progress(run: Run) -> TrainingProgress:
     path = run / STATE
     if not path.is_file():
         return TrainingProgress()
-    return TrainingProgress(**json.loads(str(read(path, "progress")["progress"])))
+    return TrainingProgress(**json.loads(str(read_arrays(path, "progress")["progress"])))
 
 
 def load_variables(
@@ -75,7 +75,7 @@ def load_variables(
     Raises:
         ValueError: If the file is damaged, or its variables have other names, shapes or order.
     """
-    arrays = read(run / STATE)
+    arrays = read_arrays(run / STATE)
     assign(network_variables(network), arrays, "network/", run)
     assign(optimizer.variables, arrays, "optimizer/", run)
     assign(averages, arrays, "average/", run)
@@ -98,11 +98,11 @@ def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
 
 def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
     names = sorted(name for name in arrays if name.startswith(prefix))
-    kept = [(name.rpartition("/")[2], arrays[name].shape) for name in names]
+    saved = [(name.rpartition("/")[2], arrays[name].shape) for name in names]
     # compare names too, because another version of Keras may order variables of equal shape differently
     ours = [(variable.path.rpartition("/")[2], tuple(variable.shape)) for variable in variables]
-    if ours != kept:
-        odd = next((pair for pair in zip(ours, kept, strict=False) if pair[0] != pair[1]), (len(ours), len(kept)))
+    if ours != saved:
+        odd = next((pair for pair in zip(ours, saved, strict=False) if pair[0] != pair[1]), (len(ours), len(saved)))
         raise ValueError(
             f"the state in {run.folder} does not fit the recipe's model on this backend with this Keras: expected "
             f"{odd[0]}, found {odd[1]}; remove the folder to start again, or use -o"
@@ -112,7 +112,7 @@ def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str,
         variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype)) if value.dtype != bool else value)
 
 
-def read(path: Path, *names: str) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as file:
             return {name: file[name] for name in (names or file.files)}

@@ -48,10 +48,10 @@ def estimate(
     References:
         Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization, section 3.2.
     """
-    every, wanted = normalisations(network), {id(layer) for layer in norms}
+    every, chosen = normalisations(network), {id(layer) for layer in norms}
     before = [(layer.trainable, layer.momentum) for layer in every]
     for layer in every:
-        layer.trainable, layer.momentum = id(layer) in wanted, 0.0  # at 0, a pass sets the statistics of its batch
+        layer.trainable, layer.momentum = id(layer) in chosen, 0.0  # at 0, a pass sets the statistics of its batch
     variables = statistics_of(norms)
     totals = [np.zeros(variable.shape) for variable in variables]
     parts = split_stage(network, layers)
@@ -60,8 +60,8 @@ def estimate(
     drawn = batches.epochs(epoch, 1)
     try:
         for batch in drawn:
-            for total, found in zip(totals, run(prepare_batch(batch)), strict=True):
-                total += found
+            for total, values in zip(totals, run(prepare_batch(batch)), strict=True):
+                total += values
     finally:
         drawn.close()
         for layer, (trainable, momentum) in zip(every, before, strict=True):
@@ -72,8 +72,8 @@ def estimate(
     return means
 
 
-def forward_of(model: Mixed, wanted: Sequence[Any], seed: int, epoch: int) -> Callable[[Batch], list[np.ndarray]]:
-    """Return a function that runs a batch in training mode and returns the new values of `wanted`."""
+def forward_of(model: Mixed, statistics: Sequence[Any], seed: int, epoch: int) -> Callable[[Batch], list[np.ndarray]]:
+    """Return a function that runs a batch in training mode and returns the new values of `statistics`."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -82,7 +82,7 @@ def forward_of(model: Mixed, wanted: Sequence[Any], seed: int, epoch: int) -> Ca
         def run_torch(batch: Batch) -> list[np.ndarray]:
             with torch.no_grad():
                 model(batch, training=True)
-            return [keras.ops.convert_to_numpy(variable.value) for variable in wanted]
+            return [keras.ops.convert_to_numpy(variable.value) for variable in statistics]
 
         return run_torch
     import jax
@@ -95,7 +95,8 @@ def forward_of(model: Mixed, wanted: Sequence[Any], seed: int, epoch: int) -> Ca
             model(batch, training=True)
         return [scope.get_current_value(variable) for variable in variables]
 
-    places = [next(place for place, one in enumerate(variables) if one is variable) for variable in wanted]
+    positions = {id(variable): position for position, variable in enumerate(variables)}
+    places = [positions[id(variable)] for variable in statistics]
     state = [variable.value for variable in variables]
 
     def run_jax(batch: Batch) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kcomp.averaging import EMA, SWA
+from kcomp.averaging import SWA
 from kcomp.metrics import scores
 from kcomp.models.classifier import leaves
 from kcomp.recipe import Stage
@@ -27,8 +27,8 @@ class WeightAverage(StageAverage, ABC):
 
     def __init__(self, session: Session, stage: Stage) -> None:
         self.session, self.stage = session, stage
-        found = [weight for _, layer in leaves(session.network) if layer.trainable for weight in layer.weights]
-        self.sources = [weight for weight in found if "float" in keras.backend.standardize_dtype(weight.dtype)]
+        weights = [weight for _, layer in leaves(session.network) if layer.trainable for weight in layer.weights]
+        self.sources = [weight for weight in weights if "float" in keras.backend.standardize_dtype(weight.dtype)]
         self.values = [  # copies, because JAX cannot donate one buffer twice
             keras.Variable(ops.copy(source.value), dtype=source.dtype, trainable=False, name=source.name)
             for source in self.sources
@@ -51,7 +51,7 @@ class WeightAverage(StageAverage, ABC):
                 value.assign(value.value + (ops.stop_gradient(source.value) - value.value) * share)
 
     @abstractmethod
-    def taken(self) -> list[int]:
+    def epochs_to_beat(self) -> list[int]:
         """Return the epochs, counted from 1 over the run, that the average must beat besides the best epoch."""
 
     def complete(self) -> None:
@@ -62,39 +62,44 @@ class WeightAverage(StageAverage, ABC):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Keep the average as the run's weights if it scores better than every epoch that it is compared with."""
         session, metric = self.session, self.session.recipe.monitor or "log_loss"
-        progress, epochs = session.progress, self.taken()
-        told: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric, "accepted": False}
+        progress, epochs = session.progress, self.epochs_to_beat()
+        record: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric, "accepted": False}
         if isinstance(self.stage.average, SWA):
-            told["epochs"] = epochs
+            record["epochs"] = epochs
             if len(epochs) < 2:
-                return self.say(None, told | {"reason": f"the stage ended with {len(epochs)} epochs to average"})
+                return self.print_outcome(
+                    None, record | {"reason": f"the stage ended with {len(epochs)} epochs to average"}
+                )
         self.complete()
         probabilities = session.validate()
         score = scores.score(session.validation.table.labels, probabilities)[metric]
-        wanted = {*epochs, progress.best_epoch}
-        rows = [row for row in progress.log if row["epoch"] in wanted]
+        compared = {*epochs, progress.best_epoch}
+        rows = [row for row in progress.log if row["epoch"] in compared]
         best = rows[0]
         for row in rows:
             best = row if scores.better(metric, row[metric], best[metric]) else best
-        told |= {"score": score, "best_epoch": best["epoch"], "best_score": best[metric]}
+        record |= {"score": score, "best_epoch": best["epoch"], "best_score": best[metric]}
         if not scores.better(metric, score, best[metric]):
             against = f"{metric} {score:.4f} is no gain over {best[metric]:.4f} of epoch {best['epoch']}"
-            return self.say(None, told | {"reason": against})
+            return self.print_outcome(None, record | {"reason": against})
         save_weights(session.run, session.network)
-        return self.say(probabilities, told | {"accepted": True})
+        return self.print_outcome(probabilities, record | {"accepted": True})
 
-    def say(self, found: np.ndarray | None, told: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+    def print_outcome(
+        self, probabilities: np.ndarray | None, record: dict[str, Any]
+    ) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Print whether the average is kept, and return both arguments."""
-        text = f"stage {self.stage.name!r}: the {told['method']} is "
-        if told["accepted"]:
-            text += f"kept: {told['metric']} {told['score']:.4f} out of fold, {told['best_score']:.4f} the best without"
+        text = f"stage {self.stage.name!r}: the {record['method']} is "
+        if record["accepted"]:
+            text += f"kept: {record['metric']} {record['score']:.4f} out of fold, "
+            text += f"{record['best_score']:.4f} the best without"
         else:
-            text += f"refused: {told['reason']}"
+            text += f"refused: {record['reason']}"
         self.session.console.print(text, highlight=False, soft_wrap=True)
-        return found, told
+        return probabilities, record
 
 
-class EmaKeeper(WeightAverage):
+class StageEMA(WeightAverage):
     """Update a moving average inside the compiled training step, so that no weight leaves the device.
 
     A step starts with the weights of the previous update, so the average is one update behind until `complete`. With
@@ -114,7 +119,7 @@ class EmaKeeper(WeightAverage):
         self.move(ops.where(batches % self.accumulated == 0, 1.0 - decay, 0.0))
         self.count.assign(batches + 1)
 
-    def taken(self) -> list[int]:
+    def epochs_to_beat(self) -> list[int]:
         return [self.session.progress.epochs]
 
     def complete(self) -> None:
@@ -122,7 +127,7 @@ class EmaKeeper(WeightAverage):
         super().complete()
 
 
-class SwaKeeper(WeightAverage):
+class StageSWA(WeightAverage):
     """Compute the mean of the weights at the ends of epochs."""
 
     def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:
@@ -135,7 +140,7 @@ class SwaKeeper(WeightAverage):
             self.count.assign(count)
             self.move(1.0 / count)
 
-    def taken(self) -> list[int]:
+    def epochs_to_beat(self) -> list[int]:
         progress = self.session.progress
         before = progress.epochs - progress.stage_epochs
         return [before + epoch for epoch in range(1, progress.stage_epochs + 1) if self.swa.takes(epoch)]
@@ -147,9 +152,3 @@ class SwaKeeper(WeightAverage):
             training = self.session.training
             layers = training.layers if self.stage.cache_views is None else ()  # a cached stage mixes features
             estimate(self.session.network, norms, training, epoch=self.session.progress.epochs - 1, layers=layers)
-
-
-def average_keeper(session: Session, stage: Stage, wanted: EMA | SWA) -> WeightAverage:
-    if isinstance(wanted, EMA):
-        return EmaKeeper(session, stage, wanted.decay)
-    return SwaKeeper(session, stage, wanted)

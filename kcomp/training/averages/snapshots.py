@@ -16,7 +16,7 @@ def snapshot(number: int) -> str:
     return f"snapshots/{number}.weights.h5"
 
 
-class SnapshotKeeper(StageAverage):
+class StageSnapshots(StageAverage):
     """Write a snapshot every `cycle` epochs, and average the probabilities of the `last` ones. None averages all."""
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:
@@ -29,18 +29,25 @@ class SnapshotKeeper(StageAverage):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return the mean probabilities, or None if a callback ended the stage before the first snapshot."""
         session = self.session
-        made = session.progress.stage_epochs // self.cycle
-        if not made:
+        count = session.progress.stage_epochs // self.cycle
+        if not count:
             return None, {"method": "snapshots", "reason": "the stage ended before the first"}
-        chosen = [snapshot(number) for number in range(max(0, made - (self.last or made)) + 1, made + 1)]
-        each = []
+        chosen = [snapshot(number) for number in range(max(0, count - (self.last or count)) + 1, count + 1)]
+        predictions = []
         for name in chosen:
             load_weights(session.network, session.run / name)
-            each.append(session.validate().astype(np.float64))
+            predictions.append(session.validate().astype(np.float64))
         after = session.progress.stage_epochs % self.cycle
         if after:  # exports and runs that start from this one then use the last snapshot, now in the network
             save_weights(session.run, session.network)
         labels = session.validation.table.labels
-        alone = {name: scores.score(labels, found) for name, found in zip(chosen, each, strict=True)}
+        snapshot_scores = {
+            name: scores.score(labels, probabilities) for name, probabilities in zip(chosen, predictions, strict=True)
+        }
         epoch = session.progress.epochs - after
-        return np.mean(each, 0), {"method": "snapshots", "epoch": epoch, "weights": chosen, "scores": alone}
+        return np.mean(predictions, 0), {
+            "method": "snapshots",
+            "epoch": epoch,
+            "weights": chosen,
+            "scores": snapshot_scores,
+        }

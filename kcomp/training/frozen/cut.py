@@ -51,18 +51,18 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     tensor = places[-1][1]
     return (
         keras.Model(network.inputs[0], tensor, name=f"{network.name}_frozen"),
-        keras.Model(tensor, network.outputs[0], name=f"{network.name}_rest"),
+        keras.Model(tensor, network.outputs[0], name=f"{network.name}_trained"),
     )
 
 
 def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
     """Return the two parts of `cut`, or (None, network) if it raises NotCutError or both parts share a layer."""
     try:
-        frozen, rest = cut(network)
+        frozen, trained = cut(network)
     except NotCutError:
         return None, network
     below = {id(variable) for variable in frozen.variables}
-    return (None, network) if any(id(variable) in below for variable in rest.variables) else (frozen, rest)
+    return (None, network) if any(id(variable) in below for variable in trained.variables) else (frozen, trained)
 
 
 def in_order(network: keras.Model) -> list[Any]:

@@ -49,9 +49,9 @@ class Features:
             numbers: Draws to compute.
             count: Images in one call of `forward`.
         """
-        wanted = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
-        cached = ahead(self.find, iter(wanted), self.batches.workers)
-        missing = [place for place, is_cached in zip(wanted, cached, strict=True) if not is_cached]
+        places = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
+        cached = ahead(self.find, iter(places), self.batches.workers)
+        missing = [place for place, is_cached in zip(places, cached, strict=True) if not is_cached]
         needed = len(missing) * self._bytes
         if missing and self.failure is None and needed > free_bytes(self.folder) / 2:
             self.failure = OSError(f"{needed / 2**30:.1f} GiB would be more than half of what is free")
@@ -67,7 +67,7 @@ class Features:
         draw = self.distinct([draw])[0]
         values = self._memory.get((row, draw))
         if values is None:
-            values = self.read(row, draw)
+            values = self.read_file(row, draw)
         if values is None:
             raise ValueError(f"{self.path(row, draw)} was removed or damaged while it was in use; start the run again")
         return values
@@ -83,7 +83,7 @@ class Features:
 
     def find(self, row: int, draw: int) -> bool:
         """Return whether the disk has these features, and cache them in memory if they fit."""
-        values = self.read(row, draw)
+        values = self.read_file(row, draw)
         if values is not None and self.fits_in_memory():
             self._memory[row, draw] = values
         return values is not None
@@ -105,7 +105,7 @@ class Features:
     def fits_in_memory(self) -> bool:
         return (len(self._memory) + 1) * self._bytes <= self.memory_bytes
 
-    def read(self, row: int, draw: int) -> np.ndarray | None:
+    def read_file(self, row: int, draw: int) -> np.ndarray | None:
         """Return the features on the disk, or None if the file is missing, unreadable or damaged."""
         try:
             content = self.path(row, draw).read_bytes()

@@ -80,10 +80,10 @@ def split_stage(
     """
     if cached:
         return StageParts(*cut(network, spatial=spatial), layers, keep_batch)
-    frozen, rest = split_frozen(network)
+    frozen, trained = split_frozen(network)
     if frozen is None or any(layer.variables for layer in planned_layers(layers)):
         return StageParts(None, network, layers, keep_batch)
-    return StageParts(frozen, rest, (), run_frozen(frozen, layers))
+    return StageParts(frozen, trained, (), run_frozen(frozen, layers))
 
 
 def keep_batch(batch: dict[str, Any]) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def albumentations_only(described: Any) -> bool:
 
 def identity(image: Image) -> str:
     """Return the image's identity from `data.images`, or a hash of its pixels if it has none."""
-    known = identity_of(image)
-    if known is not None:
-        return known
+    stored = identity_of(image)
+    if stored is not None:
+        return stored
     pixels = np.ascontiguousarray(image() if callable(image) else image)
     return f"{pixels.shape} {pixels.dtype} {hashlib.sha256(pixels.tobytes()).hexdigest()}"

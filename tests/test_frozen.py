@@ -10,7 +10,7 @@ from keras import layers
 from kcomp import augment, data, models
 from kcomp.fast.install import patched
 from kcomp.training.frozen.cut import split_frozen
-from kcomp.engine.initial_weights import drawn_on_host
+from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.training.frozen.forward import split_stage
 from kcomp.training.mixed import Mixed
 
@@ -21,7 +21,7 @@ def array(values): return keras.ops.convert_to_numpy(values)
 
 def network(rate=0.0, precision="float32"):
     keras.config.set_dtype_policy(precision)
-    with drawn_on_host(0):
+    with draw_weights_on_host(0):
         x = inputs = keras.Input((16, 16, 3))
         x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(layers.Rescaling(1 / 255)(x))
         x = layers.Activation("silu")(layers.BatchNormalization(name="norm")(x))

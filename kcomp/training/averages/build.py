@@ -1,0 +1,21 @@
+"""Build the object that computes a stage's average during training."""
+
+from kcomp.averaging import EMA, Snapshots
+from kcomp.recipe import Stage
+from kcomp.training.averages.ema_swa import StageEMA, StageSWA
+from kcomp.training.averages.snapshots import StageSnapshots
+from kcomp.training.averages.stage_average import StageAverage
+from kcomp.training.checks import cycle_epochs
+from kcomp.training.session import Session
+
+
+def build_stage_average(stage: Stage, session: Session) -> StageAverage:
+    """Return the object that computes the stage's `average`, or one that computes nothing for None."""
+    average = stage.average
+    if average is None:
+        return StageAverage()
+    if isinstance(average, Snapshots):
+        return StageSnapshots(session, average.last, cycle_epochs(stage, len(session.training)))
+    if isinstance(average, EMA):
+        return StageEMA(session, stage, average.decay)
+    return StageSWA(session, stage, average)
