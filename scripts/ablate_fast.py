@@ -44,14 +44,12 @@ def network_of(name, size):
 
 def parts_of_torch():
     """Loops and operations inside a patch: {name: (module, function, what stands in for it)}."""
-    import torch
     from torch.nn import functional
 
-    from kcomp.fast.torch import depthwise, folding, squeeze
+    from kcomp.fast.torch import depthwise, folding
 
     return {
         "depthwise loops": (depthwise, "suits", lambda *_: False),
-        "one loop for both gradients of a gate": (squeeze, "gated", torch.mul),
         "silu loops in prediction": (folding, "silu_in_place", lambda values: functional.silu(values, inplace=True)),
         "excitation loops in prediction": (folding, "silu_excited", lambda *_: False),
         "kernels ordered once in prediction": (folding, "packed", lambda *_: None),

@@ -1,5 +1,4 @@
-"""PyTorch's loops of our own for depthwise convolutions and squeeze and excitation, against float64; and what they leave
-to PyTorch."""
+"""kcomp's loops for depthwise convolutions on PyTorch, against float64, and what they leave to PyTorch."""
 
 import importlib.util
 import sys
@@ -16,7 +15,7 @@ needs_loops = pytest.mark.skipif(
 HEAD = """
     import torch
     from torch.nn import functional
-    from kcomp.fast.torch import depthwise as depthwise_torch, squeeze as squeeze_torch
+    from kcomp.fast.torch import depthwise as depthwise_torch
     torch.manual_seed(0)
     far = lambda one, other: float((one.double() - other).abs().max() / other.abs().max())
     exactly = lambda values: [value.detach().double().requires_grad_() for value in values]
@@ -84,34 +83,6 @@ def test_what_the_loops_do_not_cover_goes_to_pytorch():
 """,
     )
     assert all(found["covered"]) and not any(found["left"])
-
-
-@needs_loops
-def test_means_and_gates_have_the_gradients_of_their_formulas():
-    found = in_backend(
-        "torch",
-        HEAD
-        + """
-    import keras
-    values = [torch.randn(5, 31, 33, 40, requires_grad=True), torch.randn(5, 1, 1, 40, requires_grad=True)]
-    exact = exactly(values)
-    product, theirs = squeeze_torch.gated(*values), exact[0] * exact[1]
-    weights = torch.randn(5, 40, 31, 33).permute(0, 2, 3, 1)
-    errors = [far(product, theirs)]
-    expected = torch.autograd.grad(theirs, exact, weights.double())
-    for threads in (1, 3):
-        torch.set_num_threads(threads)
-        errors += map(far, torch.autograd.grad(product, values, weights, retain_graph=True), expected)
-    errors += map(far, second(squeeze_torch.gated, *values), second(torch.mul, *exact))
-    layer = keras.layers.GlobalAveragePooling2D(keepdims=True)
-    ours, theirs = squeeze_torch.pooled(layer, values[0]), exact[0].mean((1, 2), keepdim=True)
-    weights = torch.randn(ours.shape)
-    errors += [far(ours, theirs), far(*(torch.autograd.grad(one, value, weights.to(one.dtype))[0] for one, value in ((ours, values[0]), (theirs, exact[0]))))]
-    give(errors=errors, kind=type(product.grad_fn).__name__, shape=list(ours.shape))
-""",
-    )
-    assert max(found["errors"]) < 2e-6
-    assert found["kind"] == "GatedBackward" and found["shape"] == [5, 1, 1, 40]
 
 
 NETWORK = (

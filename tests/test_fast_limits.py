@@ -69,12 +69,12 @@ def test_functions_of_gradients_go_through_pytorchs_own_operations():
         + """
     from torch.autograd import forward_ad
     from torch.nn import functional
-    from kcomp.fast.torch import silu as silu_torch, squeeze as squeeze_torch, convolution as convolution_torch
-    images, kernel, gate = torch.randn(4, 64, 64, 32), torch.randn(3, 3, 32), torch.rand(4, 1, 1, 32)
+    from kcomp.fast.torch import silu as silu_torch, convolution as convolution_torch
+    images, kernel = torch.randn(4, 64, 64, 32), torch.randn(3, 3, 32)
+    silu = lambda images: silu_torch.silu_in_place(images + 0)
     convolve = lambda images: convolution_torch.depthwise(images, kernel, None, (1, 1), ((1, 1), (1, 1)))
     alone = lambda images: functional.conv2d(images.permute(0, 3, 1, 2), kernel.permute(2, 0, 1)[:, None], None, 1, 1, groups=32).permute(0, 2, 3, 1)
-    pairs = {"convolution": (convolve, alone), "silu": (silu_torch.silu, functional.silu),
-             "gate": (lambda images: squeeze_torch.gated(images, gate), lambda images: images * gate)}
+    pairs = {"convolution": (convolve, alone), "silu": (silu, functional.silu)}
     errors = {}
     for name, (ours, theirs) in pairs.items():
         errors[name] = far(*(torch.func.grad(lambda images: function(images).square().sum())(images) for function in (ours, theirs)))
@@ -83,7 +83,7 @@ def test_functions_of_gradients_go_through_pytorchs_own_operations():
             with forward_ad.dual_level():
                 found.append(forward_ad.unpack_dual(function(forward_ad.make_dual(images, images.cos()))).tangent)
         errors[f"{name} forward"] = far(*found)
-    errors["vmap"] = far(torch.vmap(silu_torch.silu)(images), functional.silu(images))
+    errors["vmap"] = far(torch.vmap(silu)(images), functional.silu(images))
     give(**errors)
 """,
     )
@@ -108,9 +108,6 @@ def test_keras_own_ways_to_call_layers():
     masked = np.where(np.arange(3)[:, None] == 1, 0, rows).astype("float32")
     model = keras.Model([first, second], layers.LSTM(2)(layers.Multiply()([layers.Masking()(first), second])))
     errors["masks"] = same(model, masked, rows)
-    with patched(True):
-        product = layers.Multiply()([layers.Masking()(masked), rows + 1])
-    errors["masked product"] = far(product, layers.Multiply()([layers.Masking()(masked), rows + 1]))
 
     images = draws.uniform(0, 9, (3, 8, 8, 3)).astype("float32")
     inputs = keras.Input((8, 8, 3))
@@ -118,23 +115,8 @@ def test_keras_own_ways_to_call_layers():
     errors["inputs by name"] = same(keras.Model(inputs, layers.Add()(inputs=[one, other])), images, folded=True)
     padded = layers.Conv2D(4, 3)(layers.ZeroPadding2D(1)(inputs, training=False), training=False)
     errors["training given"] = same(keras.Model(inputs, padded), images)
-    scaled = layers.Normalization(mean=[1.0, 2, 3], variance=[4.0, 5, 6])(layers.Rescaling(0.5)(inputs, training=False))
-    errors["scaling, training given"] = same(keras.Model(inputs, scaled), images)
     pooled = layers.DepthwiseConv2D(1)(layers.GlobalAveragePooling2D(keepdims=True)(inputs))
     errors["pooled, depthwise"] = same(keras.Model(inputs, pooled), images, folded=True)
-    for name, scale in (("row", np.ones((1, 1, 3))), ("one", [2.0]), ("each", [1.0, 2.0, 3.0])):
-        errors[f"scale {name}"] = same(keras.Model(inputs, layers.Rescaling(scale)(inputs)), images)
-    gray = keras.Input((8, 8, 1))
-    errors["wider"] = same(keras.Model(gray, layers.Rescaling([1.0, 2.0, 3.0])(gray)), images[..., :1])
-    with patched(True):
-        errors["half"] = float(layers.Rescaling(0.5, dtype="float16", autocast=False)(images).dtype != torch.float16)
-    keras.config.set_image_data_format("channels_first")
-    errors["channels first"] = same(keras.Model(inputs, layers.Rescaling([1.0, 2, 3, 4, 5, 6, 7, 8])(inputs)), images)
-    keras.config.set_image_data_format("channels_last")
-
-    nothing = np.zeros((0, 8, 8, 3), "float32")
-    for name, layer in {"reshape": layers.Reshape((-1, 3)), "rescaling": layers.Rescaling(2.0), "pooling": layers.GlobalAveragePooling2D()}.items():
-        errors[f"empty {name}"] = same(keras.Model(inputs, layer(inputs)), nothing)
     vector = keras.Input((1, 1, 8))
     errors["empty vector"] = same(keras.Model(vector, layers.Conv2D(4, 1)(vector)), np.zeros((0, 1, 1, 8), "float32"))
     give(**errors)

@@ -76,7 +76,7 @@ def test_both_ways_give_the_same_logits_and_losses(backend, tmp_path, monkeypatc
     assert fast["losses"] == pytest.approx(plain["losses"], rel=1e-4)
     assert plain["losses"][-1] < plain["losses"][0]  # three updates changed something
     assert plain["installed"] == plain["enabled"] == plain["wrapped"] == []
-    assert len(fast["wrapped"]) == (4 if backend == "torch" else 3) and fast["installed"]
+    assert len(fast["wrapped"]) == 3 and fast["installed"]
     assert not (tmp_path / "plain" / "programs").exists() and not (tmp_path / "plain" / "numba").exists()
 
 

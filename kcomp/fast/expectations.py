@@ -88,11 +88,6 @@ RESHAPE = Expected(
     make=lambda layer_class: layer_class((1,), name="sample"),
 )
 MERGING = (Expected("keras.layers:Multiply"), Expected("keras.layers:Add"))
-RESCALING = Expected(
-    "keras.layers:Rescaling",
-    attributes=("scale", "offset", "compute_dtype"),
-    make=lambda layer_class: layer_class(1.0, name="sample"),
-)
 ZERO_PADDING = Expected(
     "keras.layers:ZeroPadding2D",
     attributes=("padding", "data_format"),

@@ -31,10 +31,6 @@ class PaddedConvolution(Pair):
     """Zero padding, then a convolution without padding."""
 
 
-class Standardised(Pair):
-    """Rescaling, then normalisation by mean and variance of the pixels."""
-
-
 def paired(steps: list[LayerCall], result: int) -> list[LayerCall]:
     """Return the steps, with each pair that has a class in this module joined to one step."""
     reader_of, joined, taken = sole_readers(steps, result), [], set()
@@ -57,8 +53,6 @@ def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
     layer, after = first.operation, second.operation
     if is_a(layer, keras.layers.BatchNormalization) and is_a(after, keras.layers.Activation):
         return NormalisedSilu(layer, after) if after.activation is keras.activations.silu else None
-    if is_a(layer, keras.layers.Rescaling) and is_a(after, keras.layers.Normalization):
-        return Standardised(layer, after)
     pads = is_a(layer, keras.layers.ZeroPadding2D) and layer.data_format == "channels_last"
     convolves = is_a(after, keras.layers.Conv2D, keras.layers.DepthwiseConv2D) and after.padding == "valid"
     return PaddedConvolution(layer, after) if pads and convolves else None

@@ -18,7 +18,6 @@ from kcomp.fast.expectations import (
     MERGING,
     NORMALISATION,
     POOLING,
-    RESCALING,
     RESHAPE,
     STRAIGHT,
     TRAIN_STEP,
@@ -98,13 +97,6 @@ def torch_normalisation() -> Calls:
     return {keras.layers.BatchNormalization: partial(normalise, arithmetic.normalise, arithmetic.move)}
 
 
-def torch_silu() -> Calls:
-    from kcomp.fast.calls import activate
-    from kcomp.fast.torch.silu import silu
-
-    return {keras.layers.Activation: partial(activate, silu)}
-
-
 def torch_normalised_silu() -> Calls:
     from kcomp.fast.calls import normalise_and_activate
     from kcomp.fast.pairs import NormalisedSilu
@@ -121,25 +113,6 @@ def torch_excitation() -> Calls:
     from kcomp.fast.torch.excitation import normalised_excited
 
     return {Excitation: partial(normalise_and_excite, normalised_excited, move)}
-
-
-def torch_squeeze() -> Calls:
-    from kcomp.fast.torch.squeeze import added, multiplied, pooled, reshaped
-
-    layers = keras.layers
-    return {
-        layers.GlobalAveragePooling2D: pooled,
-        layers.Reshape: reshaped,
-        layers.Multiply: multiplied,
-        layers.Add: added,
-    }
-
-
-def torch_pixels() -> Calls:
-    from kcomp.fast.pairs import Standardised
-    from kcomp.fast.torch.pixels import rescaled, standardised
-
-    return {keras.layers.Rescaling: rescaled, Standardised: standardised}
 
 
 def torch_straight() -> Calls:
@@ -217,14 +190,6 @@ PATCHES = (
         calls=torch_normalisation,
     ),
     Patch(
-        "torch-silu",
-        "Activation.call with silu",
-        "PyTorch's exponential takes longer than the memory that it reads",
-        "torch",
-        expects=(ACTIVATION,),
-        calls=torch_silu,
-    ),
-    Patch(
         "torch-normalised-silu",
         "BatchNormalization.call and Activation.call with silu after it",
         "two passes over the images forward and two backward, instead of three and four",
@@ -239,23 +204,6 @@ PATCHES = (
         "torch",
         expects=(*CONVOLUTIONS, NORMALISATION, ACTIVATION, POOLING, RESHAPE, *MERGING, *STRAIGHT),
         calls=torch_excitation,
-    ),
-    Patch(
-        "torch-squeeze",
-        "GlobalAveragePooling2D.call, Reshape.call, Multiply.call, Add.call",
-        "Keras's checks take longer than the arithmetic, and both gradients of a product need one pass",
-        "torch",
-        device="any",
-        expects=(POOLING, RESHAPE, *MERGING),
-        calls=torch_squeeze,
-    ),
-    Patch(
-        "torch-pixels",
-        "Rescaling.call, and Normalization.call after it",
-        "one pass over the pixels instead of two or four",
-        "torch",
-        expects=(RESCALING,),
-        calls=torch_pixels,
     ),
     Patch(
         "torch-straight",

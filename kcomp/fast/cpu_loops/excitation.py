@@ -25,15 +25,15 @@ __all__ = ["backward", "forward", "run", "silu_excited"]
 
 
 @inline
-def product(vector, matrix, bias, found):
-    """Compute found = vector @ matrix + bias."""
-    size = len(found)
+def product(vector, matrix, bias, result):
+    """Compute result = vector @ matrix + bias."""
+    size = len(result)
     for j in range(size):
-        found[j] = bias[j]
+        result[j] = bias[j]
     for i in range(len(vector)):
         factor, row = vector[i], floats(matrix, i * size, size)
         for j in range(size):
-            found[j] += factor * row[j]
+            result[j] += factor * row[j]
 
 
 @inline
@@ -50,13 +50,13 @@ def sigmoid(values):
 
 
 @inline
-def pixels_of_row(all_of, channels, scale, found):
-    """Write the sum over the pixels of a row for each channel, times `scale`, to `found`."""
+def pixels_of_row(all_of, channels, scale, result):
+    """Write the sum over the pixels of a row for each channel, times `scale`, to `result`."""
     for j in range(channels):
-        one = 0.0
+        total = 0.0
         for k in range(j, len(all_of), channels):
-            one += all_of[k]
-        found[j] = one * scale
+            total += all_of[k]
+        result[j] = total * scale
 
 
 @inline
@@ -128,7 +128,7 @@ def forward(arguments):
     a, b, some, by = area(work, 0, row), area(work, 1, row), area(work, 2, row), area(work, 3, row)
     squeezed, all_of = area(work, 4, row)[:hidden], doubles(inner, thread() * row, row)
     pixels = count * size // channels
-    scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b)
+    scale_and_shift((gamma, beta, center, epsilon, statistics, sums), parts, pixels, channels, a, b)
     for image in range(start, stop):
         at, end = image * size, (image + 1) * size
         clear(some, all_of)
@@ -153,6 +153,71 @@ def forward(arguments):
         multiply(outputs, image * size, end, by)
 
 
+@inline
+def add_gate_products(gradient, outputs, at, end, some, all_of):
+    """Add up an image's gradient times its outputs in float64, for each place in a row."""
+    row = len(some)
+    while at < end:
+        pause = min(at + FLUSH * row, end)
+        while at < pause:
+            length = min(row, pause - at)
+            g, y = floats(gradient, at, length), floats(outputs, at, length)
+            for j in range(length):
+                some[j] += g[j] * y[j]
+            at += length
+        flush(some, all_of)
+
+
+@inline
+def times_silu_gradient(values, inputs):
+    """Multiply values by the derivative of silu at its inputs."""
+    for j in range(len(values)):
+        s = ONE / (ONE + inverse_exponential(inputs[j]))
+        values[j] *= s * (ONE + inputs[j] * (ONE - s))
+
+
+@inline
+def gate_gradients(matrices, gate, products, to_gate, to_products, by, plus):
+    """Compute the gradients of an image's gate and of its mean, which go to `plus`; `by` gets the gate.
+
+    `to_gate` holds the sums of gradient times outputs.
+    """
+    first, second, zeros = matrices
+    channels = len(gate)
+    for j in range(channels):
+        to_gate[j] *= ONE - gate[j]  # sigmoid's gradient is gate * (1 - gate); the outputs contain the factor gate
+        by[j] = gate[j]
+        zeros[j] = ZERO
+    product(to_gate, second, zeros, to_products)
+    times_silu_gradient(to_products, products)
+    product(to_products, first, zeros, plus[:channels])
+
+
+@inline
+def image_gradients(arrays, at, end, normalisation, gate, work, totals):
+    """Write an image's gradients of the first silu's input, and add up the sums of `silu_part`."""
+    (gradient, inputs, to_silu), (a, b, c), (by, plus) = arrays, normalisation, gate
+    (part, some, more), (to_first, to_second) = work, totals
+    row = len(by)
+    while at < end:
+        pause = min(at + FLUSH * row, end)
+        while at < pause:
+            length = min(row, pause - at)
+            g, x, y = floats(gradient, at, length), floats(inputs, at, length), floats(to_silu, at, length)
+            for j in range(length):
+                part[j] = g[j] * by[j] + plus[j]
+            for j in range(length):
+                z = x[j] * a[j] + b[j]
+                s = ONE / (ONE + inverse_exponential(z))
+                y[j] = part[j] * (s * (ONE + z * (ONE - s)))
+            for j in range(length):  # a separate loop: with more arrays in one loop the compiler does not vectorise
+                some[j] += y[j]
+                more[j] += y[j] * (x[j] - c[j])
+            at += length
+        flush(some, to_first)
+        flush(more, to_second)
+
+
 @loop(21)
 def backward(arguments):
     """Compute the gradients of `forward`, up to the input of the first silu.
@@ -166,64 +231,23 @@ def backward(arguments):
     first, second, inner, gates, products, to_products, to_gates = arguments[0][9:16]
     count, size, row, channels, hidden = arguments[0][16:]
     start, stop = share(count, 1)
-    a, b, c, some, more = (
-        area(work, 0, row),
-        area(work, 1, row),
-        area(work, 2, row),
-        area(work, 3, row),
-        area(work, 4, row),
-    )
-    by, plus, part = area(work, 5, row), area(work, 6, row), area(work, 7, row)
-    all_of = doubles(inner, thread() * row, row)
-    to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
+    a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
+    some, more, part = area(work, 3, row), area(work, 4, row), area(work, 7, row)
+    by, plus, all_of = area(work, 5, row), area(work, 6, row), doubles(inner, thread() * row, row)
+    totals = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
     recalled(gamma, beta, statistics, channels, a, b, c)
     for j in range(row):
         more[j] = ZERO
     for image in range(start, stop):
         at, end = image * size, (image + 1) * size
         clear(some, all_of)
-        while at < end:
-            pause = min(at + FLUSH * row, end)
-            while at < pause:
-                length = min(row, pause - at)
-                g, y = floats(gradient, at, length), floats(outputs, at, length)
-                for j in range(length):
-                    some[j] += g[j] * y[j]
-                at += length
-            flush(some, all_of)
+        add_gate_products(gradient, outputs, at, end, some, all_of)
         gate, to_gate = floats(gates, image * channels, channels), floats(to_gates, image * channels, channels)
-        given, to_given = floats(products, image * hidden, hidden), floats(to_products, image * hidden, hidden)
+        before, to_before = floats(products, image * hidden, hidden), floats(to_products, image * hidden, hidden)
         pixels_of_row(all_of, channels, 1.0, to_gate)
-        for j in range(channels):
-            to_gate[j] *= (
-                ONE - gate[j]
-            )  # sigmoid's gradient is gate * (1 - gate); the outputs already contain the factor gate
-            by[j] = gate[j]
-            part[j] = ZERO
-        product(to_gate, second, part, to_given)
-        for j in range(hidden):
-            s = ONE / (ONE + inverse_exponential(given[j]))
-            to_given[j] *= s * (ONE + given[j] * (ONE - s))
-        product(to_given, first, part, plus[:channels])
+        gate_gradients((first, second, part), gate, before, to_gate, to_before, by, plus)
         for j in range(channels):
             plus[j] *= np.float32(channels / size)
         repeat(by, channels)
         repeat(plus, channels)
-        at = image * size
-        while at < end:
-            pause = min(at + FLUSH * row, end)
-            while at < pause:
-                length = min(row, pause - at)
-                g, x, y = floats(gradient, at, length), floats(inputs, at, length), floats(to_silu, at, length)
-                for j in range(length):
-                    part[j] = g[j] * by[j] + plus[j]
-                for j in range(length):
-                    z = x[j] * a[j] + b[j]
-                    s = ONE / (ONE + inverse_exponential(z))
-                    y[j] = part[j] * (s * (ONE + z * (ONE - s)))
-                for j in range(length):  # a separate loop: with more arrays in one loop the compiler does not vectorise
-                    some[j] += y[j]
-                    more[j] += y[j] * (x[j] - c[j])
-                at += length
-            flush(some, to_first)
-            flush(more, to_second)
+        image_gradients((gradient, inputs, to_silu), at, end, (a, b, c), (by, plus), (part, some, more), totals)

@@ -1,4 +1,4 @@
-"""Passes over activations: silu, and batch normalisation with silu after it, forward and backward.
+"""Passes over activations: silu in place, and batch normalisation with silu after it, forward and backward.
 
 PyTorch has no joint operation for the two. Its silu spends most of its time in the exponential.
 """
@@ -15,8 +15,6 @@ __all__ = [
     "normalised_part",
     "normalised_silu",
     "run",
-    "silu",
-    "silu_gradient",
     "silu_in_place",
     "silu_part",
 ]
@@ -44,9 +42,6 @@ def inverse_exponential(x):
     return power * np.int32(bits).view(np.float32)
 
 
-# The compiler does not vectorise a loop whose outputs may overlap its inputs. silu_in_place is therefore separate.
-
-
 @loop(2)
 def silu_in_place(arguments):
     """Apply silu in place. Arguments: values, count."""
@@ -55,28 +50,6 @@ def silu_in_place(arguments):
     x = floats(values, start, stop - start)
     for i in range(stop - start):
         x[i] = x[i] / (ONE + inverse_exponential(x[i]))
-
-
-@loop(3)
-def silu(arguments):
-    """Apply silu. Arguments: inputs, outputs, count."""
-    inputs, outputs, count = arguments[0]
-    start, stop = share(count, 16)
-    x, y = floats(inputs, start, stop - start), floats(outputs, start, stop - start)
-    for i in range(stop - start):
-        y[i] = x[i] / (ONE + inverse_exponential(x[i]))
-
-
-@loop(4)
-def silu_gradient(arguments):
-    """Compute the gradient of silu. Arguments: gradient, inputs, outputs, count."""
-    gradient, inputs, outputs, count = arguments[0]
-    start, stop = share(count, 16)
-    size = stop - start
-    g, x, y = floats(gradient, start, size), floats(inputs, start, size), floats(outputs, start, size)
-    for i in range(size):
-        s = ONE / (ONE + inverse_exponential(x[i]))
-        y[i] = g[i] * (s * (ONE + x[i] * (ONE - s)))
 
 
 # The loops below process rows of `row` numbers: several pixels with all their channels, so that few channels fill the
@@ -101,12 +74,12 @@ def repeat(values, channels):
 @inline
 def total(sums, number, channel, parts, row, channels):
     """Return the sum of a channel over `parts` threads and the pixels of a row."""
-    found = 0.0
-    for one in range(parts):
-        values = doubles(sums, (2 * one + number) * row, row)
+    result = 0.0
+    for part in range(parts):
+        values = doubles(sums, (2 * part + number) * row, row)
         for j in range(channel, row, channels):
-            found += values[j]
-    return found
+            result += values[j]
+    return result
 
 
 @inline
@@ -118,8 +91,13 @@ def flush(some, totals):
 
 
 @inline
-def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b):
-    """Compute the normalisation's factors `a` and summands `b` from the sums of `moments`; write the statistics."""
+def scale_and_shift(arrays, parts, pixels, channels, a, b):
+    """Compute the normalisation's factors `a` and summands `b` from the sums of `moments`; write the statistics.
+
+    `arrays` are gamma, beta, center, epsilon, statistics and sums, as `normalised_silu` takes them.
+    """
+    gamma, beta, center, epsilon, statistics, sums = arrays
+    row = len(a)
     by, plus, middle = floats(gamma, 0, channels), floats(beta, 0, channels), floats(center, 0, channels)
     for j in range(channels):
         offset = total(sums, 0, j, parts, row, channels) / pixels
@@ -128,10 +106,10 @@ def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixel
         a[j] = by[j] * inverse
         b[j] = plus[j] - mean * by[j] * inverse
         if thread() == 0:
-            kept = floats(statistics, 0, 3 * channels)
-            kept[j] = mean
-            kept[channels + j] = variance
-            kept[2 * channels + j] = inverse
+            written = floats(statistics, 0, 3 * channels)
+            written[j] = mean
+            written[channels + j] = variance
+            written[2 * channels + j] = inverse
     repeat(a, channels)
     repeat(b, channels)
 
@@ -139,11 +117,11 @@ def scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixel
 @inline
 def recalled(gamma, beta, statistics, channels, a, b, c):
     """Compute the same from the statistics, for the backward pass, and write the means to `c`."""
-    by, plus, kept = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
+    by, plus, saved = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
     for j in range(channels):
-        a[j] = by[j] * kept[2 * channels + j]
-        b[j] = plus[j] - kept[j] * a[j]
-        c[j] = kept[j]
+        a[j] = by[j] * saved[2 * channels + j]
+        b[j] = plus[j] - saved[j] * a[j]
+        c[j] = saved[j]
     repeat(a, channels)
     repeat(b, channels)
     repeat(c, channels)
@@ -191,7 +169,7 @@ def normalised_silu(arguments):
     at, end = share(count, row)
     a, b = area(work, 0, row), area(work, 1, row)
     pixels = count // channels
-    scale_and_shift(gamma, beta, center, epsilon, statistics, sums, parts, pixels, row, channels, a, b)
+    scale_and_shift((gamma, beta, center, epsilon, statistics, sums), parts, pixels, channels, a, b)
     while at < end:
         size = min(row, end - at)
         x, y = floats(inputs, at, size), floats(outputs, at, size)
@@ -245,13 +223,13 @@ def normalised_part(arguments):
     gradient, inputs, gamma, statistics, weights, work, sums, parts, pixels, count, row, channels = arguments[0]
     at, end = share(count, row)
     a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
-    by, kept, written = (
+    by, saved, written = (
         floats(gamma, 0, channels),
         floats(statistics, 0, 3 * channels),
         floats(weights, 0, 2 * channels),
     )
     for j in range(channels):
-        mean, inverse = kept[j], kept[2 * channels + j]
+        mean, inverse = saved[j], saved[2 * channels + j]
         to_beta, to_gamma = total(sums, 0, j, parts, row, channels), total(sums, 1, j, parts, row, channels) * inverse
         # gamma / sigma (g - mean(g) - x_hat mean(g x_hat)), as factors of g and x and a constant
         a[j] = by[j] * inverse

@@ -1,4 +1,4 @@
-"""silu for PyTorch on a CPU, alone and after batch normalisation, by kcomp's compiled loops where they apply."""
+"""silu in place, and silu after batch normalisation, for PyTorch on a CPU, by compiled loops where they apply."""
 
 import functools
 from typing import Any
@@ -10,15 +10,6 @@ from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
 
 PIXELS = 16  # their mean is close enough to the overall mean for an accurate variance
 LONG_ROW = 512  # numbers; a row and its work areas fit into a core's first-level cache
-
-
-def silu(inputs: Any) -> Any:
-    """Return x / (1 + exp(-x)) of a float tensor."""
-    if not covered(inputs):
-        return functional.silu(inputs)
-    if torch.is_grad_enabled() and inputs.requires_grad:
-        return Silu.apply(inputs)
-    return _silu(inputs, torch.empty_like(inputs))
 
 
 def silu_in_place(values: Any) -> Any:
@@ -35,33 +26,10 @@ def normalised_silu(
     """Return silu of batch normalisation by the batch's statistics, or None; see kcomp.fast.calls.normalise."""
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
-    return NormalisedSilu.apply(inputs, gamma, beta, epsilon)
+    return NormalisedSiluGradient.apply(inputs, gamma, beta, epsilon)
 
 
-def _silu(inputs: Any, outputs: Any) -> Any:
-    loops().run(loops().silu, inputs, outputs, inputs.numel())
-    return outputs
-
-
-class Silu(torch.autograd.Function):
-    """silu that saves only its inputs for the backward pass."""
-
-    @staticmethod
-    def forward(context: Any, inputs: Any) -> Any:
-        context.save_for_backward(inputs)
-        return _silu(inputs, torch.empty_like(inputs))
-
-    @staticmethod
-    def backward(context: Any, gradient: Any) -> Any:
-        (inputs,) = context.saved_tensors
-        if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
-            return torch.autograd.grad(functional.silu(inputs), inputs, gradient, create_graph=True)[0]
-        outputs = torch.empty_like(inputs)
-        loops().run(loops().silu_gradient, gradient.contiguous(), inputs, outputs, inputs.numel())
-        return outputs
-
-
-class NormalisedSilu(torch.autograd.Function):
+class NormalisedSiluGradient(torch.autograd.Function):
     """Batch normalisation (Ioffe and Szegedy 2015) and silu in two passes forward and two backward.
 
     Separate operations take three and four passes. The values between the two are not saved.
