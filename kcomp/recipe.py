@@ -16,7 +16,7 @@ from kcomp.averaging import EMA, SWA, Snapshots
 from kcomp.metrics import scores
 from kcomp.system.code_version import code_version
 from kcomp.system.shipped import find_recipe, hint_for
-from kcomp.values import check_type, known, value_types, values_as_json, values_from_json
+from kcomp.values import check_type, expect_name, value_types, values_as_json, values_from_json
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
 EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets": "tfds", "array_record": "tfds"}
@@ -173,9 +173,9 @@ class Recipe:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
 
     def with_values(self, **changes: Any) -> "Recipe":
-        """A variant with other values; a name that the values lack is a ValueError that gives the nearest."""
+        """Return a variant with other values. Raise ValueError, with the nearest name, for a name that is no value."""
         for name, value in changes.items():
-            check_type(name, value, value_types(self.config)[known(name, self.config)])
+            check_type(name, value, value_types(self.config)[expect_name(name, self.config)])
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
 
 
@@ -245,8 +245,8 @@ def check_values(recipe: Recipe) -> None:
     """
     for name, kind in value_types(recipe.config).items():
         check_type(name, getattr(recipe.config, name), kind)
-    kept = values_from_json(recipe.config, values_as_json(recipe.config))
-    lost = [name for name, value in kept.items() if value != getattr(recipe.config, name)]
+    restored = values_from_json(recipe.config, values_as_json(recipe.config))
+    lost = [name for name, value in restored.items() if value != getattr(recipe.config, name)]
     if lost:
         raise ValueError(
             f"the value {lost[0]} cannot be kept in a file; use numbers, texts, booleans, None or tuples of them"
@@ -275,12 +275,12 @@ def run_file(path: Path) -> types.ModuleType:
 
 def extra_for(error: BaseException | None) -> str:
     """Return a hint to install the extra with the package that failed to import, or an empty text if none has it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # KerasCV wraps TensorFlow's import error
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:  # KerasCV wraps TensorFlow's import error
         extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])
         if isinstance(error, ImportError) and extra:
             return f"; run: pip install 'kcomp[{extra}]'"
-        seen.add(id(error))
+        visited.add(id(error))
         error = error.__cause__ or error.__context__
     return ""
 

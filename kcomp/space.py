@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kcomp.values import check_type, describe, known, plain_types, value_types
+from kcomp.values import check_type, describe, expect_name, plain_types, value_types
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Ran
         >>> space.ranges(Config())
         {'epochs': Integer(low=4, high=12, step=1)}
     """
-    fixed = {known(name, values): value for name, value in (fixed or {}).items()}
-    found = {}
+    fixed = {expect_name(name, values): value for name, value in (fixed or {}).items()}
+    by_name = {}
     for name, hint in typing.get_type_hints(type(values), include_extras=True).items():
         inside = list(declared_in(hint))
         if not inside or name in fixed:
@@ -193,8 +193,8 @@ def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Ran
         if len(inside) > 1 or inside != outermost:
             raise ValueError(f"{name} must be declared as {name}: Annotated[TYPE, RANGE], with one range; it is {hint}")
         check_range(name, inside[0], value_types(values)[name], getattr(values, name))
-        found[name] = inside[0]
-    return found
+        by_name[name] = inside[0]
+    return by_name
 
 
 def declared_in(hint: Any) -> typing.Iterator[Any]:
@@ -208,12 +208,12 @@ def declared_in(hint: Any) -> typing.Iterator[Any]:
             yield from declared_in(part)
 
 
-def check_range(name: str, found: Range, declared: Any, value: Any) -> None:
+def check_range(name: str, range_: Range, declared: Any, value: Any) -> None:
     """Raise ValueError unless the values of the range have the declared type and include the recipe's own value."""
-    ends = found.values if isinstance(found, Choice) else (found.low, found.high)
+    ends = range_.values if isinstance(range_, Choice) else (range_.low, range_.high)
     for end in ends:
-        check_type(f"{name}: each value of {found!r}", end, declared)
-    if isinstance(found, Uniform) and not {float, Any} & set(plain_types(declared)):
-        raise ValueError(f"{name} is declared as {describe(declared)}, and {found!r} gives floats; take space.Integer")
-    if not found.has(value):
-        raise ValueError(f"{name} is {value!r}, outside its own range {found!r}; the search begins with that value")
+        check_type(f"{name}: each value of {range_!r}", end, declared)
+    if isinstance(range_, Uniform) and not {float, Any} & set(plain_types(declared)):
+        raise ValueError(f"{name} is declared as {describe(declared)}, and {range_!r} gives floats; take space.Integer")
+    if not range_.has(value):
+        raise ValueError(f"{name} is {value!r}, outside its own range {range_!r}; the search begins with that value")

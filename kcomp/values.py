@@ -21,12 +21,14 @@ def values_as_json(values: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(values)))
 
 
-def values_from_json(values: Any, kept: Mapping[str, Any]) -> dict[str, Any]:
+def values_from_json(values: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that `values_as_json` stored, with tuples where `values` declares tuples."""
     declared = value_types(values)
     return {
-        known(name, values): tuple(value) if isinstance(value, list) and tuple in plain_types(declared[name]) else value
-        for name, value in kept.items()
+        expect_name(name, values): tuple(value)
+        if isinstance(value, list) and tuple in plain_types(declared[name])
+        else value
+        for name, value in stored.items()
     }
 
 
@@ -37,11 +39,11 @@ def parse_values(values: Any, assignments: Sequence[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise ValueError(f"--set takes name=value; received {assignment!r}")
-        changes[name] = parse_value(name, text, declared[known(name, values)])
+        changes[name] = parse_value(name, text, declared[expect_name(name, values)])
     return changes
 
 
-def known(name: str, values: Any) -> str:
+def expect_name(name: str, values: Any) -> str:
     names = [field.name for field in dataclasses.fields(values)]
     if name not in names:
         close = difflib.get_close_matches(name, names, 1)

@@ -14,7 +14,9 @@ from test_sweep import EXACT, INSTALLED
 from test_training import TINY, write
 
 from kcomp.runs.folder import Run
-from kcomp.sweep import cluster, remote
+from kcomp.sweep import remote
+from kcomp.sweep.cluster.connection import JobResources, check_address, divide_resources
+from kcomp.sweep.cluster.storage import TOKEN, storage_token
 from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.progress import SweepProgress
 from kcomp.sweep.remote import Order
@@ -22,25 +24,27 @@ from kcomp.sweep.remote import Order
 
 def test_a_job_gets_what_the_nodes_have():
     node = {"CPU": 8.0, "memory": 1e9}
-    assert cluster.part([node, node], 100, None) == cluster.Part(16, 1, 0, None)
-    assert cluster.part([node, {"CPU": 4.0}], 3, None) == cluster.Part(3, 4, 0, None)
-    assert cluster.part([node, {"CPU": 4.0}], 3, 2) == cluster.Part(2, 4, 0, 2)
-    assert cluster.part([{**node, "GPU": 2.0}, {"CPU": 6.0, "GPU": 2.0}, node], 9, None) == cluster.Part(4, 3, 1, None)
+    assert divide_resources([node, node], 100, None) == JobResources(16, 1, 0, None)
+    assert divide_resources([node, {"CPU": 4.0}], 3, None) == JobResources(3, 4, 0, None)
+    assert divide_resources([node, {"CPU": 4.0}], 3, 2) == JobResources(2, 4, 0, 2)
+    assert divide_resources([{**node, "GPU": 2.0}, {"CPU": 6.0, "GPU": 2.0}, node], 9, None) == JobResources(
+        4, 3, 1, None
+    )
     with pytest.raises(ValueError, match="no CPUs for tasks"):
-        cluster.part([{"memory": 1e9}], 1, None)
+        divide_resources([{"memory": 1e9}], 1, None)
 
 
 def test_an_address_where_no_cluster_is_fails_at_once(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = "{}:{}".format(*server.getsockname())
-        cluster.check_address(address)
+        check_address(address)
     with pytest.raises(ConnectionError, match=f"no Ray cluster answers at {address}"):
-        cluster.check_address(address)
+        check_address(address)
     for wrong in ("ray://host:10001", "host", ":6379", "host:"):
         with pytest.raises(ValueError, match="host:port"):
-            cluster.check_address(wrong)
+            check_address(wrong)
     for left_to_ray in (None, "auto"):
-        cluster.check_address(left_to_ray)
+        check_address(left_to_ray)
 
 
 def test_the_recipe_is_taken_where_it_is_the_same_and_copied_elsewhere(tmp_path):
@@ -108,8 +112,8 @@ def test_what_a_killed_sweep_left_on_shared_storage_goes_and_that_of_a_living_on
     progress = SweepProgress(
         TrainingJob("r.py", "torch", 0, 0, {}, str(tmp_path / "r" / "f" / "torch-0"), "f", "t", "log_loss")
     )
-    (tmp_path / f"{cluster.TOKEN}killed").touch()
-    with cluster.token([progress]) as first, cluster.token([progress]) as second:
+    (tmp_path / f"{TOKEN}killed").touch()
+    with storage_token([progress]) as first, storage_token([progress]) as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second])
     assert not list(tmp_path.iterdir())
 
@@ -117,9 +121,9 @@ def test_what_a_killed_sweep_left_on_shared_storage_goes_and_that_of_a_living_on
 SENT_BACK = """
 import contextlib
 from pathlib import Path
-from kcomp.sweep import cluster
+from kcomp.sweep.cluster import tasks
 from kcomp.cli import main
-cluster.token = lambda jobs: contextlib.nullcontext(Path("/nowhere/token"))
+tasks.storage_token = lambda jobs: contextlib.nullcontext(Path("/nowhere/token"))
 main()
 """
 

@@ -279,11 +279,11 @@ def test_lines_tell_how_far_a_job_is(tmp_path, monkeypatch):
     progress.start()
     line = "epoch  {}/10  upper blocks   rate 1.0e-03  loss 1.2  accuracy 0.5  log_loss 0.75  macro_f1 0.4  roc_auc 0.{}  9 images/s"
     progress.line(line.format(" 3", 81))
-    assert (progress.epoch, progress.epochs, progress.score, progress.left) == (3, 10, 0.81, None)
+    assert (progress.epoch, progress.epochs, progress.score, progress.seconds_left) == (3, 10, 0.81, None)
     clock[0] = 104.0
     progress.line(line.format(" 5", 85))
     clock[0] = 105.0
-    assert progress.score == 0.85 and progress.left == 5 * 2.0 - 1.0
+    assert progress.score == 0.85 and progress.seconds_left == 5 * 2.0 - 1.0
     assert [board.clock(seconds) for seconds in (9, 75.4, 3725)] == ["0:09", "1:15", "1:02:05"]
 
 

@@ -46,7 +46,7 @@ def sweep(
     from kcomp.sweep.plan import SweepOptions, plan
     from kcomp.system.files import DamagedError
 
-    chosen, root = wanted_backends(backends), output or Path("runs")
+    chosen, root = parse_backends(backends), output or Path("runs")
     check_output(root, folder=True)
     if placing["ray_address"] and placing["where"] != "ray":
         raise UsageError("--ray-address needs --on ray")
@@ -66,7 +66,7 @@ def sweep(
 
 def check_cluster(address: str | None) -> None:
     """Raise UsageError if this address, or without one $RAY_ADDRESS, is invalid."""
-    from kcomp.sweep.cluster import check_address
+    from kcomp.sweep.cluster.connection import check_address
 
     try:
         check_address(address or os.environ.get("RAY_ADDRESS"))
@@ -74,7 +74,7 @@ def check_cluster(address: str | None) -> None:
         raise UsageError(error) from error
 
 
-def wanted_backends(text: str | None) -> tuple[str, ...]:
+def parse_backends(text: str | None) -> tuple[str, ...]:
     try:
         named = [None] if text is None else list(dict.fromkeys(text.split(",")))
         return tuple(choose_backend(name) for name in named)
@@ -93,28 +93,31 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 
     console, progress = Console(file=sys.stdout), [SweepProgress(job) for job in jobs]
     if placing["where"] == "ray":
-        from kcomp.sweep.cluster import connected, run
+        from kcomp.sweep.cluster.connection import connected
+        from kcomp.sweep.cluster.tasks import run
 
         log = root / "ray.log"
-        with connected(placing["ray_address"], len(jobs), placing["side"], log) as part:
-            said(console, f"{len(jobs)} runs on Ray, {part.slots} side by side, {part.threads} cores each")
-            board = Board(console, progress, part.slots)
+        with connected(placing["ray_address"], len(jobs), placing["side"], log) as resources:
+            print_line(
+                console, f"{len(jobs)} runs on Ray, {resources.slots} side by side, {resources.threads} cores each"
+            )
+            board = Board(console, progress, resources.slots)
             with board.shown():
-                run(progress, sources, part, board)
+                run(progress, sources, resources, board)
     else:
         try:
             machine = share(len(jobs), placing["side"])
         except ValueError as error:
             raise UsageError(error) from error
         on = f"a GPU ({', '.join(machine.devices)})" if machine.devices else f"{machine.threads} threads"
-        said(console, f"{len(jobs)} runs, {machine.slots} side by side, {on} each")
+        print_line(console, f"{len(jobs)} runs, {machine.slots} side by side, {on} each")
         board = Board(console, progress, machine.slots)
         with board.shown():
             pool.run(progress, machine, board)
     table(console, jobs)
     missing = failed(progress)
-    for one in missing:
-        said(console, f"failed: {one.job.name}: {one.last} ({one.job.log})")
+    for job in missing:
+        print_line(console, f"failed: {job.job.name}: {job.last} ({job.job.log})")
     if missing:
         raise RuntimeError(f"{len(missing)} of {len(jobs)} runs failed; their logs lie beside their folders")
 
@@ -129,8 +132,8 @@ def table(console: Any, jobs: Sequence[Any]) -> None:
         print_table(console, rows)
     texts = {job.fingerprint: " ".join(f"{name}={value}" for name, value in job.values.items()) for job in jobs}
     for fingerprint, text in texts.items() if len(texts) > 1 else ():
-        said(console, f"{fingerprint}: {text}")
+        print_line(console, f"{fingerprint}: {text}")
 
 
-def said(console: Any, text: str) -> None:
+def print_line(console: Any, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -21,7 +21,7 @@ class Board:
     def __init__(self, console: Console, jobs: Sequence[SweepProgress], slots: int) -> None:
         self.console, self.jobs, self.slots = console, jobs, slots
         self.live: Live | None = None
-        self.known = {job.job.folder: (job.state, job.starts) for job in jobs}
+        self.shown_states = {job.job.folder: (job.state, job.starts) for job in jobs}
         self.done_before, self.started = count(jobs, COMPLETE), time.monotonic()
 
     @contextlib.contextmanager
@@ -37,16 +37,16 @@ class Board:
             self.live.update(self.table())
             return
         for job in self.jobs:
-            if (job.state, job.starts) != self.known[job.job.folder]:
-                self.known[job.job.folder] = job.state, job.starts
+            if (job.state, job.starts) != self.shown_states[job.job.folder]:
+                self.shown_states[job.job.folder] = job.state, job.starts
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
     def line(self, job: SweepProgress) -> str:
         """Return one line: how many jobs are complete, and the state of this one."""
         start = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
-            again = f", from epoch {job.epoch + 1}" if job.epoch else ""
-            return start + (f" on {job.place}" if job.place else "") + again
+            resumed = f", from epoch {job.epoch + 1}" if job.epoch else ""
+            return start + (f" on {job.place}" if job.place else "") + resumed
         if job.state == ELSEWHERE:
             return f"{start}: another process trains it; waiting for it"
         if job.state == COMPLETE:
@@ -77,8 +77,10 @@ class Board:
             state = f"[{STYLES[job.state]}]{job.state}[/]" + (f" on {job.place}" if job.place else "")
             epoch = f"{job.epoch}/{job.epochs or '?'}" if job.epoch else ""
             score = "" if job.score is None else f"{job.job.monitor} {job.score:.4f}"
-            left = "" if job.left is None else clock(job.left)
-            table.add_row(job.job.backend, str(job.job.seed), str(job.job.fold), *values, state, epoch, score, left)
+            remaining = "" if job.seconds_left is None else clock(job.seconds_left)
+            table.add_row(
+                job.job.backend, str(job.job.seed), str(job.job.fold), *values, state, epoch, score, remaining
+            )
         return table
 
     def visible(self) -> list[SweepProgress]:
@@ -89,6 +91,6 @@ class Board:
 
 
 def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

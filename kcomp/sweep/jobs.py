@@ -35,7 +35,7 @@ class TrainingJob:
 
     @property
     def log(self) -> Path:
-        """The file beside the run folder with the output of the job's processes."""
+        """Return the file beside the run folder with the output of the job's processes."""
         return Path(f"{self.folder}.log")
 
     @property

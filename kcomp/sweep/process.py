@@ -44,7 +44,7 @@ class Process:
             )
         self.log = log.open("rb")
         self.log.seek(begin)
-        self.rest = b""
+        self.incomplete_line = b""
 
     def look(self) -> tuple[int | None, list[str]]:
         """Return the exit code, None while it runs, and the lines since the last call."""
@@ -56,7 +56,7 @@ class Process:
 
     def lines(self) -> Iterator[str]:
         """Yield the new complete lines; an incomplete line stays for the next call."""
-        *lines, self.rest = (self.rest + self.log.read()).split(b"\n")
+        *lines, self.incomplete_line = (self.incomplete_line + self.log.read()).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace")
 

@@ -77,8 +77,8 @@ class SweepProgress:
         self.epoch = self.epochs = result.get("epochs") or self.epoch
 
     @property
-    def left(self) -> float | None:
-        """Seconds left, estimated from the epochs of this process; None before its second epoch."""
+    def seconds_left(self) -> float | None:
+        """Return the seconds left, estimated from the epochs of this process; None before its second epoch."""
         if self.state != RUNNING or self.epoch <= self.first or not self.first:
             return None
         pace = (self.latest - self.began) / (self.epoch - self.first)

@@ -55,14 +55,14 @@ def train(order: Order, report: Callable[[str], None]) -> Answer:
     if Path(order.token).is_file():
         return Answer(run(order, order.job, report))
     folder = scratch() / order.job.recipe.rpartition("/")[2] / order.job.fingerprint / order.job.run.folder.name
-    here = TrainingJob(**{**order.job.as_json(), "folder": str(folder)})
+    local_job = TrainingJob(**{**order.job.as_json(), "folder": str(folder)})
     if order.begun is not None and not folder.exists():
-        unpack(order.begun, here.run)
-    before = here.log.stat().st_size if here.log.is_file() else 0
-    code = run(order, here, report)
-    answer = Answer(code, pack(here.run), here.log.read_bytes()[before:].decode(errors="replace"))
+        unpack(order.begun, local_job.run)
+    before = local_job.log.stat().st_size if local_job.log.is_file() else 0
+    code = run(order, local_job, report)
+    answer = Answer(code, pack(local_job.run), local_job.log.read_bytes()[before:].decode(errors="replace"))
     shutil.rmtree(folder, ignore_errors=True)
-    here.log.unlink(missing_ok=True)
+    local_job.log.unlink(missing_ok=True)
     return answer
 
 

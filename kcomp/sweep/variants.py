@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcomp.recipe import Loaded
-from kcomp.values import as_text, known, parse_values, plain_types, value_types
+from kcomp.values import as_text, expect_name, parse_values, plain_types, value_types
 
 COMMA = re.compile(r"(?<!\\),")
 
@@ -38,8 +38,8 @@ def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]
         name, equals, text = assignment.partition("=")
         if not equals:
             raise ValueError(f"--set takes name=value,value,...; received {assignment!r}")
-        whole = tuple in plain_types(declared[known(name, values)])
-        texts = [text] if whole else [part.replace("\\,", ",") for part in COMMA.split(text)]
+        is_tuple = tuple in plain_types(declared[expect_name(name, values)])
+        texts = [text] if is_tuple else [part.replace("\\,", ",") for part in COMMA.split(text)]
         texts_by_name.setdefault(name, []).extend(texts)
     return {name: list(dict.fromkeys(texts)) for name, texts in texts_by_name.items()}
 
@@ -59,8 +59,8 @@ def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
     """Return values as texts for `--set`; ValueError for a value that `--set` would read differently."""
     expected = loaded.recipe.with_values(**changes).config
     texts = {name: as_text(value) for name, value in changes.items()}
-    read = parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])
-    for name, value in read.items():
+    parsed = parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])
+    for name, value in parsed.items():
         if value != getattr(expected, name):
             raise ValueError(
                 f"sweep(): --set cannot express {name}={getattr(expected, name)!r}; it would read {value!r}"

@@ -39,7 +39,7 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The backend of each label; a backend that is there twice is "jax" and "jax again"."""
+        """Return the backend of each label; a backend that is there twice is "jax" and "jax again"."""
         return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 

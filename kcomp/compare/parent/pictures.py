@@ -84,8 +84,8 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in outcome["seeds_apart"]:
         pairs.setdefault((row["label"], *row["seeds"]), {})[row["metric"]] = row
-    for (label, one, other), row in pairs.items():
-        rows.append((f"{display_name(label)}: seed {one} minus {other}", row, GREY))
+    for (label, first_seed, second_seed), row in pairs.items():
+        rows.append((f"{display_name(label)}: seed {first_seed} minus {second_seed}", row, GREY))
     figure, axes = canvas(2, 1.8 + 0.5 * len(rows) * 2)
     for axis, name in zip(axes[:, 0], ("accuracy", "log_loss"), strict=True):
         for number, (_, row, colour) in enumerate(rows):

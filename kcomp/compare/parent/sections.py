@@ -82,8 +82,8 @@ def difference_table(outcome: Mapping[str, Any]) -> PageTable:
     seeds = f"mean of {len(outcome['seeds'])} seeds" if len(outcome["seeds"]) > 1 else "one seed"
     rows = [[f"{first} minus {second}", name, row, seeds] for name, row in outcome["frameworks"].items()]
     for row in outcome["seeds_apart"]:
-        one, other = row["seeds"]
-        title = f"{display_name(row['label'])}: seed {one} minus seed {other}"
+        first_seed, second_seed = row["seeds"]
+        title = f"{display_name(row['label'])}: seed {first_seed} minus seed {second_seed}"
         rows.append([title, row["metric"], row, "one backend"])
     cells = []
     for title, name, row, source in rows:

@@ -77,7 +77,7 @@ class Measurement:
 
     @property
     def used_tolerance(self) -> float:
-        """The largest ratio of a difference to its tolerance: above 1 the layer is reported."""
+        """Return the largest ratio of a difference to its tolerance: above 1 the layer is reported."""
         ratios = [self.exact / self.exact_tolerance if self.exact else 0.0]
         ratios += [error / self.tolerances[label] if error else 0.0 for label, error in self.errors.items()]
         return float(np.nan_to_num(max(ratios), nan=0.0))

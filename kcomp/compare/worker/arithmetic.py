@@ -24,11 +24,11 @@ BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the f
 
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
     """Return `images` and `labels` of a batch, mixed as in a training step. `BUDGET` limits the number of rows."""
-    given = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
-    given |= {name: keras.ops.cast(given[name], keras.config.floatx()) for name in ("images", "labels")}
-    found = apply_plans(experiment.model.planned, given)
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+    inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
+    outputs = apply_plans(experiment.model.planned, inputs)
     rows = int(max(2, min(len(batch["images"]), BUDGET // (2 * graph.bytes_a_row()))))
-    return {name: as_array(found[name])[:rows] for name in ("images", "labels")}
+    return {name: as_array(outputs[name])[:rows] for name in ("images", "labels")}
 
 
 class Canonical:
@@ -65,8 +65,8 @@ class WholeStep:
             for call in graph.calls:
                 for slot, value in zip(call.outputs, call.run(values), strict=True):
                     values[slot] = moved(slot, value)
-            given = {"logits": values[graph.result], "labels": self.labels}
-            loss = self.experiment.model.compute_loss(None, None, given)
+            predictions = {"logits": values[graph.result], "labels": self.labels}
+            loss = self.experiment.model.compute_loss(None, None, predictions)
             states = {str(n): states_of(scope, call) for n, call in enumerate(graph.calls)}
         return [loss], {"tensors": {str(slot): value for slot, value in values.items()}, "states": states, "loss": loss}
 
@@ -76,18 +76,18 @@ class WholeStep:
         if factors is not None:
             weights = [value * tensor(factor, dtype_of(value)) for value, factor in zip(weights, factors, strict=True)]
         moves = {slot: tensor(v, self.graph.dtypes[int(slot)]) for slot, v in (offsets or self.zeros).items()}
-        one = keras.ops.ones((), keras.config.floatx())
-        [(_, gradients, others)] = pull_back([self.function], [{"offsets": moves, "weights": weights}], [[one]])
+        cotangent = keras.ops.ones((), keras.config.floatx())
+        [(_, gradients, results)] = pull_back([self.function], [{"offsets": moves, "weights": weights}], [[cotangent]])
         return {
-            "tensors": arrays_of(others["tensors"]),
+            "tensors": arrays_of(results["tensors"]),
             "gradients": arrays_of(gradients["offsets"]),
             "weights": [as_array(value) for value in gradients["weights"]],
-            "states": {n: [as_array(value) for value in found] for n, found in others["states"].items()},
-            "loss": as_array(others["loss"]),
+            "states": {n: [as_array(value) for value in state] for n, state in results["states"].items()},
+            "loss": as_array(results["loss"]),
         }
 
 
-def alone(graph: Graph, given: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None) -> Arrays:
+def alone(graph: Graph, reference: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None) -> Arrays:
     """Return sketches of each layer's results on the reference's inputs.
 
     Names: out/<call>/<k>, state/<call>/<k>, in/<call>/<k> (gradient of an input), weight/<call>/<k> (gradient of a
@@ -95,28 +95,30 @@ def alone(graph: Graph, given: Canonical, shake: Callable[[np.ndarray], np.ndarr
     `comparable` are left out.
     """
     move = shake or (lambda array: array)
-    jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, given)]
+    jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, reference)]
     functions = [local_function(call) for _, call in jobs]
     arguments, cotangents = [], []
     for _, call in jobs:
         weights = [tensor(move(as_array(w.value)), dtype_of(w.value)) for w in call.trainable]
-        inputs = [tensor(move(given.tensors[slot]), graph.dtypes[slot]) for slot in call.inputs]
+        inputs = [tensor(move(reference.tensors[slot]), graph.dtypes[slot]) for slot in call.inputs]
         arguments.append({"inputs": inputs, "weights": weights})
-        cotangents.append([tensor(move(given.gradients[slot]), graph.dtypes[slot]) for slot in call.outputs])
-    found: Arrays = {}
+        cotangents.append([tensor(move(reference.gradients[slot]), graph.dtypes[slot]) for slot in call.outputs])
+    sketches: Arrays = {}
     results = pull_back(functions, arguments, cotangents)
     for (number, _), (outputs, gradients, states) in zip(jobs, results, strict=True):
         parts = {"out": outputs, "state": states, "in": gradients["inputs"], "weight": gradients["weights"]}
         for name, values in parts.items():
-            found |= {f"{name}/{number}/{k}": sketch(as_array(value)) for k, value in enumerate(values)}
-    return found
+            sketches |= {f"{name}/{number}/{k}": sketch(as_array(value)) for k, value in enumerate(values)}
+    return sketches
 
 
-def comparable(graph: Graph, call: Call, given: Canonical) -> bool:
+def comparable(graph: Graph, call: Call, reference: Canonical) -> bool:
     """Return whether all inputs and outputs of a layer are floats of the same shapes as in the reference."""
     slots = (*call.inputs, *call.outputs)
-    same = all(graph.shapes[slot] == given.tensors[slot].shape[1:] for slot in call.outputs if slot in given.tensors)
-    return same and all(graph.floats(slot) and slot in given.gradients for slot in slots)
+    same = all(
+        graph.shapes[slot] == reference.tensors[slot].shape[1:] for slot in call.outputs if slot in reference.tensors
+    )
+    return same and all(graph.floats(slot) and slot in reference.gradients for slot in slots)
 
 
 def local_function(call: Call) -> Function:
@@ -155,11 +157,11 @@ def signals(step: dict[str, Any], graph: Graph) -> Arrays:
     Names: out/<call>/<k>, state/<call>/<k>, gradient/<call>/<k> of the outputs, weight/<number> of the network's
     trained weights, and loss.
     """
-    found = {"loss": np.array([float(step["loss"])])}
+    sketches = {"loss": np.array([float(step["loss"])])}
     for number, call in enumerate(graph.calls):
         for k, slot in enumerate(call.outputs):
-            found[f"out/{number}/{k}"] = sketch(step["tensors"][str(slot)])
+            sketches[f"out/{number}/{k}"] = sketch(step["tensors"][str(slot)])
             if str(slot) in step["gradients"]:
-                found[f"gradient/{number}/{k}"] = sketch(step["gradients"][str(slot)])
-        found |= {f"state/{number}/{k}": sketch(v) for k, v in enumerate(step["states"][str(number)])}
-    return found | {f"weight/{k}": sketch(value) for k, value in enumerate(step["weights"])}
+                sketches[f"gradient/{number}/{k}"] = sketch(step["gradients"][str(slot)])
+        sketches |= {f"state/{number}/{k}": sketch(v) for k, v in enumerate(step["states"][str(number)])}
+    return sketches | {f"weight/{k}": sketch(value) for k, value in enumerate(step["weights"])}

@@ -33,11 +33,11 @@ def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any
         updates(model, batches[1:warm])
     training = Timer(rows * together)
     updates(model, batches[warm:], training, together=together)
-    found = {"time_to_first_update": to_first, "first_update": first, "train": training.speeds}
+    figures = {"time_to_first_update": to_first, "first_update": first, "train": training.speeds}
     if training.speeds:
-        found["compile"] = max(0.0, first - rows / sorted(training.speeds)[len(training.speeds) // 2])
+        figures["compile"] = max(0.0, first - rows / sorted(training.speeds)[len(training.speeds) // 2])
     digest = final_digest(model)
-    return {**found, **predictions(experiment, batches[0]["images"]), **memory(), "rows": rows, "digest": digest}
+    return {**figures, **predictions(experiment, batches[0]["images"]), **memory(), "rows": rows, "digest": digest}
 
 
 class Timer(keras.callbacks.Callback):
@@ -90,8 +90,8 @@ def device_peak() -> float | None:
     if keras.backend.backend() == "jax":
         import jax
 
-        found = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-        return None if found is None else found / 2**20
+        peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return None if peak is None else peak / 2**20
     import torch
 
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None

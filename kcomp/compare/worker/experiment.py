@@ -88,13 +88,13 @@ def silence(network: keras.Model) -> list[str]:
 
     They are recognised by the state of a random generator among their variables: Dropout, drop connect, random flips.
     """
-    found = []
+    names = []
     for layer in network._flatten_layers(include_self=False):
         states = [variable for variable in layer.variables if variable.path.endswith("seed_generator_state")]
         if states and not isinstance(layer, keras.Model) and getattr(layer, "_call_has_training_arg", False):
             layer.call = quiet(layer.call)
-            found.append(layer.name)
-    return found
+            names.append(layer.name)
+    return names
 
 
 def quiet(call: Any) -> Any:
@@ -128,9 +128,9 @@ def load_weights(network: keras.Model, path: Path) -> None:
         arrays = [file[name] for name in sorted(file.files)]
         names = sorted(file.files)
     own = [(weight.path, tuple(weight.shape)) for weight in network.weights]
-    kept = [(name.partition("/")[2], array.shape) for name, array in zip(names, arrays, strict=True)]
-    if [shape for _, shape in own] != [shape for _, shape in kept]:
-        differing = next(pair for pair in itertools.zip_longest(own, kept) if pair[0] != pair[1])
+    saved = [(name.partition("/")[2], array.shape) for name, array in zip(names, arrays, strict=True)]
+    if [shape for _, shape in own] != [shape for _, shape in saved]:
+        differing = next(pair for pair in itertools.zip_longest(own, saved) if pair[0] != pair[1])
         raise ValueError(
             f"the recipe's model() builds other weights on {keras.backend.backend()}: {differing[0]}, elsewhere "
             f"{differing[1]}; a recipe must give one network on every backend"
@@ -155,7 +155,7 @@ def in_float64() -> Iterator[None]:
     """
     original, floats = keras.layers.Layer.__init__, keras.config.floatx()
     narrowed = getattr(importlib.import_module("keras.src.backend.common.dtypes"), "BIT64_TO_BIT32_DTYPE", {})
-    kept = dict(narrowed)
+    saved = dict(narrowed)
 
     def with_double_precision(self: Any, *arguments: Any, **keywords: Any) -> None:
         original(self, *arguments, **{**keywords, "dtype": "float64"})
@@ -167,5 +167,5 @@ def in_float64() -> Iterator[None]:
         yield
     finally:
         keras.layers.Layer.__init__ = original
-        narrowed.update(kept)
+        narrowed.update(saved)
         keras.config.set_floatx(floats)

@@ -86,10 +86,10 @@ def is_functional(layer: Any) -> bool:
 
 
 def expand(
-    model: Any, given: list[int], prefix: str, graph: Graph, numbers: Iterator[int], names: dict[str, int]
+    model: Any, inputs: list[int], prefix: str, graph: Graph, numbers: Iterator[int], names: dict[str, int]
 ) -> list[int]:
-    """Append the calls of a functional model whose inputs are the slots `given`; return the slots of its outputs."""
-    places = dict(zip(map(id, model.inputs), given, strict=True))
+    """Append the calls of a functional model whose inputs are the slots `inputs`; return the slots of its outputs."""
+    places = dict(zip(map(id, model.inputs), inputs, strict=True))
     for node in nodes_of(model) or []:
         if node.is_input:
             continue
@@ -98,9 +98,9 @@ def expand(
         def place(value: Any, slots: dict[int, int] = slots) -> Any:
             return Slot(slots[id(value)]) if isinstance(value, keras.KerasTensor) else value
 
-        operation, read = node.operation, list(dict.fromkeys(slots.values()))
-        if is_functional(operation) and len(read) == len(operation.inputs):
-            outputs = expand(operation, read, f"{prefix}{operation.name}/", graph, numbers, names)
+        operation, sources = node.operation, list(dict.fromkeys(slots.values()))
+        if is_functional(operation) and len(sources) == len(operation.inputs):
+            outputs = expand(operation, sources, f"{prefix}{operation.name}/", graph, numbers, names)
         else:
             outputs = [next(numbers) for _ in node.outputs]
             arguments = keras.tree.map_structure(place, node.arguments.args)
@@ -109,7 +109,7 @@ def expand(
             name = f"{prefix}{operation.name}"
             names[name] = names.get(name, 0) + 1
             name += f"#{names[name]}" if names[name] > 1 else ""
-            graph.calls.append(Call(name, operation, arguments, keywords, tuple(read), tuple(outputs)))
+            graph.calls.append(Call(name, operation, arguments, keywords, tuple(sources), tuple(outputs)))
             for slot, tensor in zip(outputs, node.outputs, strict=True):
                 record(graph, slot, tensor)
         places.update(zip(map(id, node.outputs), outputs, strict=True))

@@ -16,14 +16,14 @@ def path(experiment: ProbeStage) -> np.ndarray:
     reset at the end.
     """
     model, draws = experiment.model, np.random.default_rng(0)
-    before, found = values_of(state_of(model)), [weights_sketch(model)]
+    before, sketches = values_of(state_of(model)), [weights_sketch(model)]
     for _ in range(UPDATES):
         gradients = []
         for weight in model.trainable_variables:
             size = max(0.01, 0.01 * float(np.std(keras.ops.convert_to_numpy(weight.value))))
             gradients.append(keras.ops.convert_to_tensor(draws.normal(0, size, weight.shape), weight.dtype))
         model.optimizer.apply(gradients, model.trainable_variables)
-        found.append(weights_sketch(model))
+        sketches.append(weights_sketch(model))
     for variable, value in zip(state_of(model), before, strict=True):
         variable.assign(value)
-    return np.stack(found)
+    return np.stack(sketches)

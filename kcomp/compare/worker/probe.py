@@ -29,7 +29,7 @@ def main(path: Path, debug: bool) -> None:
     prepare_backend(job.backend)
     from kcomp.system.files import write_json
 
-    parts = {"setup": setup, "exact": exact, "single": single, "cost": lambda given: cost(given, started)}
+    parts = {"setup": setup, "exact": exact, "single": single, "cost": lambda job: cost(job, started)}
     answer, arrays = parts[job.part](job)
     jobs.write_arrays(job.path, arrays)
     write_json(job.path.with_suffix(".json"), answer)
@@ -95,10 +95,10 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     orders = {"straight": batches}
     for number in range(1, REORDERINGS + 1):
         orders[f"reordered {number}"] = [trajectory.reordered(batch, draws) for batch in batches]
-    for name, given in orders.items():
-        found = trajectory.follow(built, given)
-        arrays[f"trajectory/{name}"] = found.pop("sketches")
-        answer[name] = found
+    for name, ordered in orders.items():
+        result = trajectory.follow(built, ordered)
+        arrays[f"trajectory/{name}"] = result.pop("sketches")
+        answer[name] = result
     return answer, arrays
 
 

@@ -17,24 +17,24 @@ def pull_back(
     Gradients are with respect to the arguments. On JAX all functions are compiled together.
     """
     if keras.backend.backend() == "torch":
-        return [on_torch(*given) for given in zip(functions, arguments, cotangents, strict=True)]
+        return [on_torch(*triple) for triple in zip(functions, arguments, cotangents, strict=True)]
     import jax
 
     @jax.jit
     def run(arguments: Any, cotangents: Any) -> Any:
-        found = []
-        for function, given, weights in zip(functions, arguments, cotangents, strict=True):
-            outputs, pull, others = jax.vjp(function, given, has_aux=True)
-            found.append((outputs, pull(weights)[0], others))
-        return found
+        results = []
+        for function, argument, weights in zip(functions, arguments, cotangents, strict=True):
+            outputs, pull, others = jax.vjp(function, argument, has_aux=True)
+            results.append((outputs, pull(weights)[0], others))
+        return results
 
     return run(list(arguments), list(cotangents))
 
 
-def on_torch(function: Function, given: Any, cotangents: list[Any]) -> tuple[list[Any], Any, Any]:
+def on_torch(function: Function, arguments: Any, cotangents: list[Any]) -> tuple[list[Any], Any, Any]:
     import torch
 
-    leaves = keras.tree.map_structure(lambda value: value.detach().clone().requires_grad_(), given)
+    leaves = keras.tree.map_structure(lambda value: value.detach().clone().requires_grad_(), arguments)
     outputs, others = function(leaves)
     flat = keras.tree.flatten(leaves)
     connected = [pair for pair in zip(outputs, cotangents, strict=True) if pair[0].requires_grad]

@@ -25,7 +25,7 @@ def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays
     rounding unit, which shows the differences that rounding alone can cause.
     """
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
-    found = arithmetic.mixed(experiment, batch, graph)
+    mixed = arithmetic.mixed(experiment, batch, graph)
     arrays: Arrays = {}
     if job.reference:
         draws = np.random.default_rng(0)
@@ -33,27 +33,27 @@ def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays
         def moved(array: np.ndarray) -> np.ndarray:
             return array * (1 + job.unit * draws.uniform(-1, 1, array.shape))
 
-        step = WholeStep(experiment, graph, as_single(found["images"]), as_single(found["labels"]))
+        step = WholeStep(experiment, graph, as_single(mixed["images"]), as_single(mixed["labels"]))
         first = step.run()
-        write_arrays(Path(job.folder) / CANONICAL, canonical_arrays(first, found))
+        write_arrays(Path(job.folder) / CANONICAL, canonical_arrays(first, mixed))
         offsets = {slot: moved(first["tensors"][slot]) - first["tensors"][slot] for slot in step.zeros}
         factors = [moved(np.ones(weight.shape)) for weight in step.weights]
         arrays |= prefixed("step/", arithmetic.signals(first, graph))
         arrays |= prefixed("moved-step/", arithmetic.signals(step.run(offsets, factors), graph))
         arrays |= prefixed("moved-alone/", arithmetic.alone(graph, canonical(job), moved))
-    given = canonical(job)
-    arrays |= prefixed("alone/", arithmetic.alone(graph, given)) | mixing_signals(found, given)
-    return description(experiment, graph, given), arrays
+    reference = canonical(job)
+    arrays |= prefixed("alone/", arithmetic.alone(graph, reference)) | mixing_signals(mixed, reference)
+    return description(experiment, graph, reference), arrays
 
 
 def single(experiment: ProbeStage, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
     """Measure the whole step and each layer in the recipe's precision, with the fast paths of `kcomp train`."""
-    graph, given = graph_of(experiment.network), canonical(job)
-    found = arithmetic.mixed(experiment, batch, graph)
-    step = WholeStep(experiment, graph, given.tensors[0], given.labels).run()
-    arrays = prefixed("alone/", arithmetic.alone(graph, given))
-    arrays |= prefixed("step/", arithmetic.signals(step, graph)) | mixing_signals(found, given)
-    return description(experiment, graph, given), arrays
+    graph, reference = graph_of(experiment.network), canonical(job)
+    mixed = arithmetic.mixed(experiment, batch, graph)
+    step = WholeStep(experiment, graph, reference.tensors[0], reference.labels).run()
+    arrays = prefixed("alone/", arithmetic.alone(graph, reference))
+    arrays |= prefixed("step/", arithmetic.signals(step, graph)) | mixing_signals(mixed, reference)
+    return description(experiment, graph, reference), arrays
 
 
 def canonical(job: ProbeJob) -> Canonical:
@@ -61,15 +61,15 @@ def canonical(job: ProbeJob) -> Canonical:
         return Canonical({name: file[name] for name in file.files})
 
 
-def canonical_arrays(step: dict[str, Any], found: Arrays) -> Arrays:
+def canonical_arrays(step: dict[str, Any], mixed: Arrays) -> Arrays:
     arrays = {f"tensor/{slot}": as_single(value) for slot, value in step["tensors"].items()}
     arrays |= {f"gradient/{slot}": as_single(value) for slot, value in step["gradients"].items()}
-    return arrays | {"labels": as_single(found["labels"])}
+    return arrays | {"labels": as_single(mixed["labels"])}
 
 
-def mixing_signals(found: Arrays, given: Canonical) -> Arrays:
-    rows = len(given.labels)
-    return {"mixing/0": sketch(found["images"][:rows]), "mixing/1": sketch(found["labels"][:rows])}
+def mixing_signals(mixed: Arrays, reference: Canonical) -> Arrays:
+    rows = len(reference.labels)
+    return {"mixing/0": sketch(mixed["images"][:rows]), "mixing/1": sketch(mixed["labels"][:rows])}
 
 
 def as_single(array: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
     return {prefix + name: value for name, value in arrays.items()}
 
 
-def description(experiment: ProbeStage, graph: Graph, given: Canonical) -> dict[str, Any]:
+def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> dict[str, Any]:
     """Return names, kinds, settings and shapes of the layers, and facts about the stage."""
     owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
     weights = experiment.network.trainable_variables
@@ -96,7 +96,7 @@ def description(experiment: ProbeStage, graph: Graph, given: Canonical) -> dict[
             for call in graph.calls
         ],
         "weights": [{"path": weight.path, "call": owners.get(id(weight))} for weight in weights],
-        "rows": len(given.labels),
+        "rows": len(reference.labels),
         "silenced": experiment.silenced,
         "train_batch_norm": experiment.stage.train_batch_norm,
         "starting_weights": experiment.digests,

@@ -47,14 +47,14 @@ def follow(experiment: ProbeStage, batches: Sequence[Batch]) -> dict[str, Any]:
     before, recorder = values_of(state_of(model)), Recorder()
     start = weights_sketch(model)
     updates(model, batches, recorder)
-    found = {
+    result = {
         "losses": recorder.losses,
         "sketches": np.stack([start, *recorder.sketches]),
         "digest": final_digest(model),
     }
     for variable, value in zip(state_of(model), before, strict=True):
         variable.assign(value)
-    return found
+    return result
 
 
 def state_of(model: keras.Model) -> list[Any]:

@@ -1,0 +1,81 @@
+"""Connect to a Ray cluster, and divide its resources among jobs."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kcomp.sweep.machine import usable_cores
+
+ANSWER = 10.0  # seconds to wait for a head node
+
+
+@dataclass(frozen=True)
+class JobResources:
+    """The resources of a job: `threads` cores and `gpus` GPUs; `slots` jobs now run at the same time.
+
+    limit: most jobs submitted at once. None submits all, because Ray queues them and a cluster may grow.
+    """
+
+    slots: int
+    threads: int
+    gpus: int
+    limit: int | None
+
+
+def check_address(address: str | None) -> None:
+    """Raise ValueError for an invalid address of a head node, ConnectionError if nothing answers there.
+
+    Ray itself would try for minutes.
+    """
+    if address in (None, "", "auto", "local"):
+        return
+    host, _, port = str(address).rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ValueError(
+            f"a Ray cluster's address is that of its head node, host:port, as `ray start --head` prints it, or auto; "
+            f"received {address!r}"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray cluster answers at {address}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
+    """Join the cluster at this address or $RAY_ADDRESS; otherwise start one on this machine, which ends with the block.
+
+    Everything printed to sys.stdout in the block goes to the file `log`, because Ray prints many lines for a lost node.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    alone = address is None and not os.environ.get("RAY_ADDRESS")
+    if alone:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else it writes a token into the home folder
+    import ray
+
+    own: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False} if alone else {}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file, contextlib.redirect_stdout(file):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        try:
+            yield divide_resources([node["Resources"] for node in ray.nodes() if node["Alive"]], count, parallel)
+        finally:
+            ray.shutdown()
+
+
+def divide_resources(nodes: Sequence[Mapping[str, float]], count: int, parallel: int | None) -> JobResources:
+    """Divide the resources of the nodes among `count` jobs, `parallel` of them at the same time."""
+    cpus, gpus = ([int(node.get(name, 0)) for node in nodes] for name in ("CPU", "GPU"))
+    if not sum(cpus):
+        raise ValueError("the Ray cluster has no CPUs for tasks; start nodes with --num-cpus of 1 or more")
+    side = min(count, parallel or count)
+    if sum(gpus):  # a task that requests what no node has waits for ever
+        threads = max(1, min(cpu // gpu for cpu, gpu in zip(cpus, gpus, strict=True) if gpu))
+        return JobResources(min(side, sum(gpus)), threads, 1, parallel)
+    threads = max(1, min(min(cpu for cpu in cpus if cpu), sum(cpus) // side))
+    return JobResources(min(side, sum(cpu // threads for cpu in cpus)), threads, 0, parallel)

@@ -1,0 +1,113 @@
+"""Train jobs as tasks of a Ray cluster; a job whose worker or node is lost is continued elsewhere."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kcomp.sweep.cluster.connection import JobResources
+from kcomp.sweep.cluster.storage import storage_token
+from kcomp.sweep.jobs import TrainingJob
+from kcomp.sweep.progress import FAILED, RUNNING, WAITING, SweepProgress
+from kcomp.sweep.remote import Answer, Order, pack, train, unpack
+
+RETRIES = 20  # of a job whose worker or node was lost; it continues its run folder
+PAUSE = 0.5  # seconds between two checks
+SEEN = 30.0  # seconds until another machine's file must be visible here, over network storage
+
+
+class Listener:
+    """An actor beside the driver that collects messages of jobs until the driver takes them."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, str | None, str]] = []
+
+    def tell(self, number: int, place: str | None, text: str) -> None:
+        """Store a line of a job's output; with a place, the job begins there."""
+        self.messages.append((number, place, text))
+
+    def take(self) -> list[tuple[int, str | None, str]]:
+        messages, self.messages = self.messages, []
+        return messages
+
+
+def task(order: Order, number: int, listener: Any) -> Answer:
+    """Train a job on a node."""
+    listener.tell.remote(number, socket.gethostname(), "")
+    return train(order, lambda text: listener.tell.remote(number, None, text))
+
+
+def run(
+    jobs: Sequence[SweepProgress], sources: Mapping[str, str], resources: JobResources, show: Callable[[], None]
+) -> None:
+    """Train the jobs that are not complete; a failed job does not stop the others. Calls `show` at every check."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    on_this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    listener = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=on_this_node)(Listener).remote()
+    remote = ray.remote(num_cpus=resources.threads, num_gpus=resources.gpus, max_retries=RETRIES)(task)
+    waiting = [number for number, job in enumerate(jobs) if job.state == WAITING]
+    running: dict[Any, int] = {}
+    with storage_token(jobs) as shared:
+        try:
+            while waiting or running:
+                while waiting and (resources.limit is None or len(running) < resources.limit):
+                    number = waiting.pop(0)
+                    order = order_of(jobs[number].job, sources, shared, resources.threads)
+                    running[remote.remote(order, number, listener)] = number
+                finished, _ = ray.wait(list(running), timeout=PAUSE)
+                with contextlib.suppress(ray.exceptions.RayError):  # the messages are only shown
+                    apply_messages(jobs, running.values(), ray.get(listener.take.remote(), timeout=10))
+                for reference in finished:
+                    apply_answer(jobs[running.pop(reference)], reference)
+                show()
+        finally:
+            for reference, number in running.items():
+                with contextlib.suppress(Exception):  # the cluster itself may have failed
+                    ray.cancel(reference, force=True)
+                jobs[number].state = WAITING
+            show()
+
+
+def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
+    job = replace(job, recipe=str(Path(job.recipe).resolve()), folder=str(Path(job.folder).resolve()))
+    return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
+
+
+def apply_messages(
+    jobs: Sequence[SweepProgress], running: Collection[int], messages: Sequence[tuple[int, str | None, str]]
+) -> None:
+    """Update the progress from the tasks' messages; ignore late messages of ended jobs."""
+    for number, place, text in messages:
+        if number not in running:
+            continue
+        if place is not None:
+            jobs[number].start(place)
+        elif jobs[number].state == RUNNING:
+            jobs[number].line(text)
+
+
+def apply_answer(progress: SweepProgress, reference: Any) -> None:
+    """Update the progress from a task's answer, and write the run if its storage is not shared."""
+    import ray
+
+    job = progress.job
+    try:
+        answer: Answer = ray.get(reference)
+        if answer.log:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            with job.log.open("a") as file:
+                file.write(answer.log)
+        if answer.packed is not None:
+            unpack(answer.packed, job.run)
+    except (ray.exceptions.RayError, RuntimeError, OSError) as error:
+        progress.state, progress.last = FAILED, " ".join(str(error).split())[:300]
+        return
+    deadline = time.monotonic() + SEEN
+    while answer.code == 0 and not job.run.complete and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    progress.finish(answer.code)
