@@ -150,8 +150,8 @@ class Tail(LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tail":
-        known = {kind.__name__: kind for kind in (WarmupCosine, CosineRestarts, Tail, Constant, Step)}
-        first = keras.optimizers.schedules.deserialize(config["first"], custom_objects=known)
+        kinds = {kind.__name__: kind for kind in (WarmupCosine, CosineRestarts, Tail, Constant, Step)}
+        first = keras.optimizers.schedules.deserialize(config["first"], custom_objects=kinds)
         return cls(**{**config, "first": first})
 
 

@@ -183,5 +183,5 @@ def test_what_cannot_be_grouped(found, tmp_path):
         assert done.returncode == 2 and "--group-by takes seed, fold, value, model, backend" in done.stderr
     one = found[0].runs[0].folder
     done = conftest.kcomp("ensemble", one, "--group-by", "seed,fold", cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "nothing to group by seed, fold among 1 members (1 runs)" in done.stderr
+    assert done.returncode == 1 and "nothing to group by seed, fold among 1 member (1 run)" in done.stderr
     assert "no group by seed: no two members have the same recipe" in done.stderr

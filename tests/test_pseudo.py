@@ -136,7 +136,7 @@ def test_no_label_of_a_fold_comes_from_a_model_that_trained_on_its_held_out_rows
 )
 def test_thresholds_and_quotas_by_hand(tmp_path, threshold, per_class, taken):
     found = label_fold(0, both(tmp_path), threshold=threshold, per_class=per_class)
-    assert list(found.taken) == taken
+    assert list(found.chosen_ids) == taken
     assert found.test.max(axis=1).to_dict() == pytest.approx(MEANS)
 
 

@@ -177,7 +177,7 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
         (["--fold", "9"], "folds of this table are [0, 1, 2, 3]; received 9", 1),
         (["--set", "rat=1"], "no value 'rat'; did you mean 'rate'", 2),
         (["--fold", "x"], "--fold takes whole numbers", 2),
-        (["--fold", "0,1"], "2 runs are asked for", 2),
+        (["--fold", "0,1"], "2 runs are requested", 2),
     ]
     sources = [
         ("from_logits=True, ", "", "must take logits and one-hot labels"),

@@ -24,8 +24,8 @@ def output_option(text: str, *, required: bool = False) -> Any:
 
 def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> None:
     """Raise UsageError if `output`, a file or with `folder` a folder, cannot be written. Call it before long work."""
-    whole = output.absolute()
-    nearest = next(place for place in ((whole, *whole.parents) if folder else whole.parents) if place.exists())
+    absolute = output.absolute()
+    nearest = next(place for place in ((absolute, *absolute.parents) if folder else absolute.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise UsageError(f"{option} {output} cannot be written: {nearest} is not a folder that may be written to")
     if not folder and output.is_dir():
@@ -48,18 +48,18 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
     """
     from kcomp.runs.folder import find
 
-    found: list[Any] = []
+    run_list: list[Any] = []
     for path in paths:
-        here = find(path)
-        if not here:
+        runs_below = find(path)
+        if not runs_below:
             raise UsageError(f"no run at or below {path}; runs are folders with a manifest.json")
-        found += [run for run in here if run.folder not in {other.folder for other in found}]
-    unfinished = [str(run.folder) for run in found if not run.complete]
+        run_list += [run for run in runs_below if run.folder not in {other.folder for other in run_list}]
+    unfinished = [str(run.folder) for run in run_list if not run.complete]
     if complete and unfinished:
         raise RuntimeError(
             f"{len(unfinished)} runs are not complete, first {unfinished[0]}; train them to their end first"
         )
-    return found
+    return run_list
 
 
 class RecipePath(click.ParamType):

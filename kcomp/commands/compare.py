@@ -43,7 +43,7 @@ def compare(
             choose_backend(backend)
         except ValueError as error:
             raise UsageError(error) from error
-    wanted_seeds, wanted_folds = parse_numbers(seeds, "--seed"), parse_numbers(folds, "--fold")
+    seed_numbers, fold_numbers = parse_numbers(seeds, "--seed"), parse_numbers(folds, "--fold")
     if output is not None:
         check_output(output, folder=True)
     require_packages(["matplotlib", "jinja2"], "report")
@@ -54,7 +54,7 @@ def compare(
     console = Console()
     debug = click.get_current_context().find_root().params.get("debug", False)
     options = CompareOptions(
-        recipe, chosen, tuple(wanted_seeds), tuple(wanted_folds), assignments, updates, output, debug
+        recipe, chosen, tuple(seed_numbers), tuple(fold_numbers), assignments, updates, output, debug
     )
     with tempfile.TemporaryDirectory(prefix="kcomp-compare-") as folder:
         target, sections, failure = compare(options, Path(folder) / "parts", console)

@@ -8,6 +8,7 @@ import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
 from kcomp.ensemble import METHODS, METRICS
+from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
 if TYPE_CHECKING:
@@ -41,17 +42,17 @@ def ensemble(runs: tuple[Path, ...], kinds: str | None, output: Path | None, **o
 
     if output is not None:
         check_output(output, folder=kinds is not None)
-    wanted = None if kinds is None else parse_kinds(kinds)
+    chosen_kinds = None if kinds is None else parse_kinds(kinds)
     run_list = find_runs(runs)
     loading.shared_classes(run_list)
     loading.check_same_table(run_list)
     if output is not None:
         loading.check_test_predictions(run_list)
     members = loading.build_members(run_list)
-    if wanted is None:
+    if chosen_kinds is None:
         ensemble_all(members, output, **options)
     else:
-        ensemble_groups(members, wanted, output, **options)
+        ensemble_groups(members, chosen_kinds, output, **options)
 
 
 def parse_kinds(text: str) -> list[str]:
@@ -78,7 +79,9 @@ def ensemble_all(
     fitted = fitted or fitting.FittedMethod(fitting.AVERAGES[method])
     rows = write_predictions(output, members, fitted, partial=allow_partial)
     runs = [run for member in members for run in member.runs]
-    click.echo(f"{output}: {rows} rows, the {method} of {len(members)} members ({len(runs)} runs)")
+    click.echo(
+        f"{output}: {rows} rows, the {method} of {quantity(len(members), 'member')} ({quantity(len(runs), 'run')})"
+    )
     if allow_partial and (missing := count_most_test_rows(runs) - rows):
         click.echo(f"{missing} test rows are left out, because some runs do not predict them", err=True)
 
@@ -126,7 +129,9 @@ def ensemble_groups(
     groups = [group for kind in kinds for group in by_kind[kind]]
     if not groups:
         runs = sum(len(member.runs) for member in members)
-        raise ValueError(f"nothing to group by {', '.join(kinds)} among {len(members)} members ({runs} runs)")
+        raise ValueError(
+            f"nothing to group by {', '.join(kinds)} among {quantity(len(members), 'member')} ({quantity(runs, 'run')})"
+        )
     rows = join_held_out(members, partial=allow_partial)
     if rows is None:
         raise ValueError(f"{NO_COMMON_ROW}, so the ensembles cannot be compared")

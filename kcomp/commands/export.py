@@ -18,13 +18,13 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
 
     ONNX Runtime, OpenVINO and others read the file. The export runs on PyTorch, whichever backend trained the run.
     """
-    found = find_runs(runs)
+    run_list = find_runs(runs)
     names_file = output is not None and output.suffix == ".onnx"
-    if names_file and len(found) > 1:
-        raise UsageError(f"-o {output} names one file, but there are {len(found)} runs; name a folder")
+    if names_file and len(run_list) > 1:
+        raise UsageError(f"-o {output} names one file, but there are {len(run_list)} runs; name a folder")
     if output is not None:
         check_output(output, folder=not names_file)
-    for run in found:
+    for run in run_list:
         if len(run.weights) > 1:
             raise ValueError(
                 f"{run.folder} predicts the mean of {len(run.weights)} snapshots, which is no single classifier; "
@@ -35,6 +35,6 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
     prepare_backend("torch")
     from kcomp.prediction.onnx import export_run
 
-    for run in found:
+    for run in run_list:
         path = run / "model.onnx" if output is None else output if names_file else output / f"{run.name}.onnx"
         click.echo(export_run(run, path))

@@ -36,9 +36,9 @@ def predict(
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
     if output is not None:
         check_output(output, folder=True)
-    found = find_runs(runs)
+    run_list = find_runs(runs)
     by_backend: dict[str, list[Any]] = {}
-    for run in found:
+    for run in run_list:
         own = run.manifest["backend"]
         by_backend.setdefault(backend or (own if is_installed(own) else choose_backend(None)), []).append(run)
     if len(by_backend) > 1:
@@ -50,7 +50,7 @@ def predict(
 
     from kcomp.prediction.runs import predict_run
 
-    for run in found:
+    for run in run_list:
         written = predict_run(run, test, count=views, output=output)
         Console().print(f"{written}", highlight=False, soft_wrap=True)
 

@@ -29,14 +29,14 @@ def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, 
     The outcome is a run like any other, of the cost of one model; where there is no gain, nothing is written.
     """
     check_output(output, folder=True)
-    found = find_runs(runs)
-    shared = {run.manifest["backend"] for run in found}
+    run_list = find_runs(runs)
+    shared = {run.manifest["backend"] for run in run_list}
     own = next(iter(shared)) if len(shared) == 1 else None
     use_backend(backend or (own if own and is_installed(own) else None))
     from kcomp.runs.folder import Run
     from kcomp.soup.make import make_soup
 
-    choice, ordered = make_soup(found, Run(output), method=method, metric=metric)
+    choice, ordered = make_soup(run_list, Run(output), method=method, metric=metric)
     for number, run in enumerate(ordered):
         click.echo(f"{'kept    ' if number in choice.soup.members else 'left out'}  {run.folder}")
     estimated = ", batch normalisation's statistics estimated anew" if choice.soup.statistics is not None else ""

@@ -69,7 +69,7 @@ def train(
     Runs go to runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>. `kcomp train RECIPE --help` lists the
     recipe's own values.
     """
-    wanted_seeds = parse_numbers(seeds, "--seed")
+    seed_numbers = parse_numbers(seeds, "--seed")
     chosen = use_backend(backend)
     if devices is not None and devices > 1:
         from kcomp.engine.devices import use_devices
@@ -86,18 +86,18 @@ def train(
         loaded = loaded.with_values(**parse_values(loaded.recipe.config, assignments))
     except ValueError as error:
         raise UsageError(error) from error
-    jobs = [(seed, fold) for seed in wanted_seeds for fold in wanted_folds(loaded, folds)]
+    jobs = [(seed, fold) for seed in seed_numbers for fold in parse_folds(loaded, folds)]
     if output is not None and len(jobs) > 1:
         raise UsageError(
-            f"-o names one run folder, but {len(jobs)} runs are asked for; leave it out, or give one fold and one seed"
+            f"-o names one run folder, but {len(jobs)} runs are requested; leave it out, or give one fold and one seed"
         )
     options: dict[str, Any] = {"console": Console(), "origin": origin and origin_of(origin, loaded, jobs)}
     # $KERAS_BACKEND may be left over from another run: only --backend continues a run on another backend
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
     options["across"] = named and output is not None
-    kept = options["origin"] and options["origin"].record
+    record = options["origin"] and options["origin"].record
     for seed, fold in jobs:
-        folder = output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs"), origin=kept)
+        folder = output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs"), origin=record)
         train_one(loaded, Run(folder), seed, fold, options)
 
 
@@ -105,10 +105,10 @@ def origin_of(path: Path, loaded: Any, jobs: Sequence[tuple[int, int]]) -> Any:
     """Return the weights at this path. Raise ValueError if they are known to have seen rows that a job holds out."""
     from kcomp.training.origin import check_unseen, find_origin
 
-    found, table = find_origin(path), loaded.recipe.table(loaded.recipe.config)
+    origin, table = find_origin(path), loaded.recipe.table(loaded.recipe.config)
     for _, fold in jobs:
-        check_unseen(found, table, fold)
-    return found
+        check_unseen(origin, table, fold)
+    return origin
 
 
 def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, Any]) -> None:
@@ -116,21 +116,17 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
 
     complete, console = run.complete, options["console"]
     result = fit(loaded, run, seed=seed, fold=fold, **options)
-    found = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
+    score_text = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
     if complete:
         console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)
     spent = f"{result['rows']} rows out of fold, epoch {result['epoch']}, {result['seconds']:.0f} s"
     snapshots = (result.get("average") or {}).get("weights", [])
     if len(snapshots) > 1:
         spent += f", the mean of {len(snapshots)} snapshots"
-    console.print(
-        f"{run.folder}: {found}  ({spent})",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(f"{run.folder}: {score_text}  ({spent})", highlight=False, soft_wrap=True)
 
 
-def wanted_folds(loaded: Any, text: str) -> list[int]:
+def parse_folds(loaded: Any, text: str) -> list[int]:
     if text != "all":
         return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers

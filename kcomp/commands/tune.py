@@ -77,7 +77,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     """Return the search that the command line describes. Without --best, write its options to its folder."""
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
-    from kcomp.commands.train import wanted_folds
+    from kcomp.commands.train import parse_folds
     from kcomp.system.files import write_json
     from kcomp.tune.search import Search
     from kcomp.values import parse_values
@@ -89,7 +89,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     except ValueError as error:
         raise UsageError(error) from error
     metric = chosen["metric"] or loaded.recipe.monitor or "log_loss"
-    folds = tuple(wanted_folds(loaded, chosen["folds"]))
+    folds = tuple(parse_folds(loaded, chosen["folds"]))
     search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
     if search.ranges and chosen["best"] is None:  # raises for wrong ranges before anything is written
         write_json(search.folder / SEARCH, {"options": options_of(search)})
@@ -100,8 +100,10 @@ def options_of(search: "Search") -> str:
     """Return all command-line options that identify a search. Ranges and table come from the recipe."""
     from kcomp.values import as_text
 
-    found = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
-    return found + "".join(f" --set {shlex.quote(f'{name}={as_text(value)}')}" for name, value in search.fixed.items())
+    options = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
+    return options + "".join(
+        f" --set {shlex.quote(f'{name}={as_text(value)}')}" for name, value in search.fixed.items()
+    )
 
 
 def check_known(search: "Search") -> None:
@@ -109,11 +111,13 @@ def check_known(search: "Search") -> None:
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
-        known = [read_json(path)["options"] for path in sorted(search.folder.parent.glob(f"*/{SEARCH}"))]
-        said = f"those of this recipe had {'; '.join(known)}" if known else "this recipe has none yet"
+        other_options = [read_json(path)["options"] for path in sorted(search.folder.parent.glob(f"*/{SEARCH}"))]
+        existing = (
+            f"those of this recipe had {'; '.join(other_options)}" if other_options else "this recipe has none yet"
+        )
         raise UsageError(
             f"--best takes the options of the search, and the recipe with the values, ranges and rows it had; there "
-            f"is none with {options_of(search)}: {said}"
+            f"is none with {options_of(search)}: {existing}"
         )
 
 
@@ -127,11 +131,11 @@ def work_together(workers: int) -> None:
         raise UsageError(error) from error
     arguments = [*sys.argv[1:], "--workers", "1", "--as-worker"]
     environs = [child_environment(threads=share.threads, device=share.device(slot)) for slot in range(workers)]
-    found = [start_kcomp(arguments, environ) for environ in environs]
+    processes = [start_kcomp(arguments, environ) for environ in environs]
     try:
-        codes = [process.wait() for process in found]
+        codes = [process.wait() for process in processes]
     finally:
-        for process in found:
+        for process in processes:
             process.terminate()
     if any(codes):
         raise RuntimeError(f"{sum(map(bool, codes))} of {workers} workers failed; the same command goes on")

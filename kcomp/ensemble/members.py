@@ -74,11 +74,11 @@ def shared_classes(runs: Sequence[Run]) -> list[str]:
     """Return the classes of all runs, in the order of the first run; ValueError names a run that has others."""
     classes = runs[0].manifest["classes"]
     for run in runs[1:]:
-        others = run.manifest["classes"]
-        if set(others) != set(classes):
+        run_classes = run.manifest["classes"]
+        if set(run_classes) != set(classes):
             raise ValueError(
                 f"runs of one ensemble must have the same classes; {run.folder} lacks "
-                f"{sorted(set(classes) - set(others))[:5]} and has {sorted(set(others) - set(classes))[:5]} "
+                f"{sorted(set(classes) - set(run_classes))[:5]} and has {sorted(set(run_classes) - set(classes))[:5]} "
                 f"that {runs[0].folder} lacks"
             )
     return classes

@@ -21,7 +21,7 @@ class FoldLabels:
 
     test, held_out:  the teachers' mean probabilities, one row an image id, one column a class.
     labels:          the true labels of the held-out rows.
-    taken:           the ids of the test rows that get a pseudo-label.
+    chosen_ids:      the ids of the test rows that get a pseudo-label.
     """
 
     fold: int
@@ -29,7 +29,7 @@ class FoldLabels:
     test: pd.DataFrame
     held_out: pd.DataFrame
     labels: pd.DataFrame
-    taken: pd.Index
+    chosen_ids: pd.Index
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
@@ -47,17 +47,21 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
         if number and names[run] == names[ordered[number - 1]]:
             raise ValueError(f"{ordered[number - 1].folder} and {run.folder} are copies of one run; name one of them")
         by_fold.setdefault(manifests[run]["fold"], []).append(run)
-    known = {fold for manifest in manifests.values() for fold in manifest.get("folds", range(manifest["fold"] + 1))}
-    wanted = sorted(known) if folds is None else folds
-    if unknown := sorted(set(wanted) - known):
-        raise ValueError(f"--fold takes folds of the runs' table, {min(known)} to {max(known)}; received {unknown}")
-    without = [fold for fold in wanted if fold not in by_fold]
+    table_folds = {
+        fold for manifest in manifests.values() for fold in manifest.get("folds", range(manifest["fold"] + 1))
+    }
+    requested = sorted(table_folds) if folds is None else folds
+    if unknown := sorted(set(requested) - table_folds):
+        raise ValueError(
+            f"--fold takes folds of the runs' table, {min(table_folds)} to {max(table_folds)}; received {unknown}"
+        )
+    without = [fold for fold in requested if fold not in by_fold]
     if without:
         raise ValueError(
             f"a fold is labelled by the runs that held it out, and no run held out the folds {without}; train and "
             f"predict such runs, or label the other folds alone: --fold {','.join(map(str, sorted(by_fold)))}"
         )
-    return {fold: by_fold[fold] for fold in wanted}
+    return {fold: by_fold[fold] for fold in requested}
 
 
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
@@ -98,7 +102,7 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
     """
     images, parts = dict(zip(test.ids, test.images, strict=True)), []
     for fold in folds:
-        ids = fold.taken.sort_values()
+        ids = fold.chosen_ids.sort_values()
         missing = [image_id for image_id in ids if image_id not in images]
         if missing:
             raise ValueError(
@@ -120,14 +124,14 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
     tops, confidence = labels.test.idxmax(axis=1), labels.test.max(axis=1)
     lines = []
     for name in labels.runs[0].manifest["classes"]:
-        taken = labels.taken[tops[labels.taken] == name]
-        confident = f"{confidence[taken].mean():.4f}" if len(taken) else "-"
+        chosen = labels.chosen_ids[tops[labels.chosen_ids] == name]
+        confident = f"{confidence[chosen].mean():.4f}" if len(chosen) else "-"
         lines.append(
             {
                 "fold": labels.fold,
                 "class": name,
                 "of": int((tops == name).sum()),
-                "taken": len(taken),
+                "taken": len(chosen),
                 "mean confidence": confident,
             }
         )
@@ -142,8 +146,8 @@ def summarize_fold(labels: FoldLabels, threshold: float) -> dict[str, Any]:
         "fold": labels.fold,
         "runs": len(labels.runs),
         "test rows": len(labels.test),
-        "taken": len(labels.taken),
-        "mean confidence": float(labels.test.max(axis=1)[labels.taken].mean()),
+        "taken": len(labels.chosen_ids),
+        "mean confidence": float(labels.test.max(axis=1)[labels.chosen_ids].mean()),
         "held-out rows as confident": f"{int(sure.sum())} of {len(sure)}",
         "of them right": f"{right.mean():.4f}" if len(right) else "-",
     }

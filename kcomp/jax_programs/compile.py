@@ -30,19 +30,19 @@ SETTINGS = {"xla_cpu_prefer_vector_width": 512}
 PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-def read(path: Path) -> Any:
+def read_program(path: Path) -> Any:
     """Return the exported program in a file, or None where the file is missing or damaged."""
     try:
         content = path.read_bytes()
         with contextlib.suppress(OSError):  # the file of another user
             path.touch()
-        whole = hashlib.sha256(content[32:]).digest() == content[:32]
-        return export.deserialize(bytearray(content[32:])) if whole else None
+        is_intact = hashlib.sha256(content[32:]).digest() == content[:32]
+        return export.deserialize(bytearray(content[32:])) if is_intact else None
     except (ImportError, OSError):
         return None
 
 
-def write(path: Path, exported: Any) -> None:
+def write_program(path: Path, exported: Any) -> None:
     """Write an exported program, and remove programs in its folder that were not read for `UNUSED` seconds.
 
     An error, such as a full disk or missing flatbuffers, is ignored: the next process traces again.
@@ -97,16 +97,16 @@ def compile_beside(path: Path, donate: bool) -> None:
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:
         return
-    done = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX has no function that lists its cache
+    marker = Path(folder) / f"kcomp-{platform.node()}-{path.name}"  # JAX has no function that lists its cache
     command = die_with_parent(
         [sys.executable, "-m", "kcomp.jax_programs.compile", str(path), *([DONATE] if donate else [])]
     )
     with contextlib.suppress(OSError):
-        if path.stat().st_size >= LARGE and not done.exists():
+        if path.stat().st_size >= LARGE and not marker.exists():
             process = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             if process.returncode == 0:
-                done.touch()
+                marker.touch()
 
 
 if __name__ == "__main__":
-    compile_exported(read(Path(sys.argv[1])), DONATE in sys.argv)
+    compile_exported(read_program(Path(sys.argv[1])), DONATE in sys.argv)

@@ -17,7 +17,7 @@ import keras
 from jax import export
 
 from kcomp.fast.install import installed_names, is_enabled
-from kcomp.jax_programs.compile import compile_beside, compile_exported, jit, read, write
+from kcomp.jax_programs.compile import compile_beside, compile_exported, jit, read_program, write_program
 from kcomp.system.cache import cache_folder
 from kcomp.system.code_version import code_version
 
@@ -69,14 +69,14 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
     if name not in _programs:
         path = cache_folder() / "programs" / name
         on_disk = jax.config.jax_enable_compilation_cache
-        exported = read(path) if on_disk else None
+        exported = read_program(path) if on_disk else None
         if exported is None:
             try:
                 exported = export.export(jax.jit(function, donate_argnums=(0,) if donate else ()))(*shapes)
             except (NotImplementedError, ValueError):  # an operation that cannot be exported, or the network's error
                 return None
             if on_disk:
-                write(path, exported)
+                write_program(path, exported)
         if on_disk:
             compile_beside(path, donate)
         while len(_programs) >= IN_MEMORY:

@@ -11,6 +11,7 @@ from kcomp.metrics import scores
 from kcomp.models.transfer import load_weights
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Recipe
+from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 
@@ -37,7 +38,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     probabilities = predictions[0] if len(predictions) == 1 else np.asarray(np.mean(predictions, 0, np.float64))
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
     write_probabilities(path, table.ids, classes, probabilities)
-    line = f"{path}: {len(table)} rows, {len(chosen)} view{'s' if len(chosen) > 1 else ''}"
+    line = f"{path}: {len(table)} rows, {quantity(len(chosen), 'view')}"
     line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
     if table.classes == classes:
         values = scores.score(table.labels, probabilities)

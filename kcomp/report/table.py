@@ -39,11 +39,11 @@ def sorted_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[
         hint = f"did you mean {close[0]!r}?" if close else f"the columns are {', '.join(rows[0])}"
         raise ValueError(f"the table has no column {name!r}; {hint}")
     numbers = [row for row in rows if is_number(row[name])]
-    others = [row for row in rows if not is_number(row[name])]
+    texts = [row for row in rows if not is_number(row[name])]
     descending = column.startswith("-")
     if not numbers:
-        return sorted(others, key=lambda row: str(row[name]), reverse=descending)
-    return sorted(numbers, key=lambda row: row[name], reverse=descending) + others
+        return sorted(texts, key=lambda row: str(row[name]), reverse=descending)
+    return sorted(numbers, key=lambda row: row[name], reverse=descending) + texts
 
 
 def is_number(value: Any) -> bool:

@@ -63,15 +63,16 @@ class Run:
     @property
     def name(self) -> str:
         """Return the name of files that belong to this run but lie outside its folder."""
-        kept = self.manifest
-        return f"{kept['recipe']}-{kept['fingerprint']}-{made_by(kept)}-seed{kept['seed']}-fold{kept['fold']}"
+        manifest = self.manifest
+        start = f"{manifest['recipe']}-{manifest['fingerprint']}-{made_by(manifest)}"
+        return f"{start}-seed{manifest['seed']}-fold{manifest['fold']}"
 
     @property
     def result(self) -> dict[str, Any]:
         """Return the content of result.json. A score that is null in the file becomes NaN."""
-        kept = read_checked(self / "result.json", ("scores", "seconds"))
-        scores = {name: math.nan if value is None else value for name, value in kept["scores"].items()}
-        return kept | {"scores": scores}
+        content = read_checked(self / "result.json", ("scores", "seconds"))
+        scores = {name: math.nan if value is None else value for name, value in content["scores"].items()}
+        return content | {"scores": scores}
 
     @property
     def weights(self) -> list[Path]:
@@ -83,8 +84,8 @@ class Run:
         """Load the recipe of this run from the source and the values in its folder."""
         manifest = self.manifest
         loaded = load(self.folder / "recipe" / f"{manifest['recipe']}.py")
-        kept = read_json(self / "config.json")
-        return loaded.with_values(**values_from_json(loaded.recipe.config, kept))
+        stored = read_json(self / "config.json")
+        return loaded.with_values(**values_from_json(loaded.recipe.config, stored))
 
     def probabilities(self, name: str) -> pd.DataFrame:
         """Read `oof`, `labels` or `test`. Rows are image ids (the index), and columns are classes (float)."""
@@ -104,13 +105,13 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
     """Return the JSON object in this file. Raise DamagedError if it is not valid or lacks one of the needed names."""
     cure = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
     try:
-        found = read_json(path)
+        content = read_json(path)
     except DamagedError as error:
         raise DamagedError(f"{error}; {cure}") from error
-    missing = [name for name in needed if name not in found]
+    missing = [name for name in needed if name not in content]
     if missing:
         raise DamagedError(f"{path} is damaged: it lacks {', '.join(missing)}; {cure}")
-    return found
+    return content
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
@@ -162,26 +163,28 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
         raise ValueError(f"{run.folder} holds a soup, which is not trained; choose another folder with -o")
     for name in ("fingerprint", "seed", "fold", "table", "pseudo"):
         if before.get(name) != manifest.get(name):
-            raise ValueError(other_run(run, name, before.get(name), manifest.get(name)))
+            raise ValueError(describe_other_run(run, name, before.get(name), manifest.get(name)))
     if weights_hash(before) != weights_hash(manifest):
-        raise ValueError(other_run(run, "--from weights with the hash", weights_hash(before), weights_hash(manifest)))
+        raise ValueError(
+            describe_other_run(run, "--from weights with the hash", weights_hash(before), weights_hash(manifest))
+        )
     backends = before["backend"], manifest["backend"]
     if backends[0] != backends[1] and (run.complete or not across):
         hint = "" if run.complete else f". To continue it on {backends[1]}, say both -o and --backend {backends[1]}"
-        raise ValueError(other_run(run, "backend", *backends) + hint)
+        raise ValueError(describe_other_run(run, "backend", *backends) + hint)
 
 
-def check_own(run: Run, wanted: Mapping[str, Any]) -> None:
-    """Raise ValueError if the folder holds another run than `wanted`.
+def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
+    """Raise ValueError if the folder holds another run than `manifest` describes.
 
     Also raise it if several backends trained the run, or if it did not start from the recipe's own weights.
 
-    wanted: A manifest with the names that `check_same` compares.
+    manifest: A manifest with the names that `check_same` compares.
     """
-    check_same(run, wanted)
-    made = made_by(run.manifest) if (run / "manifest.json").is_file() else wanted["backend"]
-    if made != wanted["backend"]:
-        raise ValueError(other_run(run, "backend", made, wanted["backend"]))
+    check_same(run, manifest)
+    backends = made_by(run.manifest) if (run / "manifest.json").is_file() else manifest["backend"]
+    if backends != manifest["backend"]:
+        raise ValueError(describe_other_run(run, "backend", backends, manifest["backend"]))
 
 
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
@@ -189,9 +192,9 @@ def weights_hash(manifest: Mapping[str, Any]) -> str | None:
     return (manifest.get("from") or {}).get("sha256")
 
 
-def other_run(run: Run, name: str, held: Any, wanted: Any) -> str:
+def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> str:
     return (
-        f"{run.folder} holds a run with {name} {held!r}; this one has {wanted!r}. "
+        f"{run.folder} holds a run with {name} {existing!r}; this one has {requested!r}. "
         "Choose another folder with -o, or remove that one"
     )
 
@@ -225,11 +228,11 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
     trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
     parts: list[dict[str, Any]] = []
     for part in (*trained, {"epoch": epochs + 1, **now}):
-        told = {name: part[name] for name in PARTS}
-        if not parts or any(parts[-1][name] != told[name] for name in PARTS):
-            parts.append({"epoch": part["epoch"], **told})
-    kept = {name: value for name, value in before.items() if name != "history"}
-    return kept | {name: now[name] for name in PARTS} | ({"history": parts} if len(parts) > 1 else {})
+        entry = {name: part[name] for name in PARTS}
+        if not parts or any(parts[-1][name] != entry[name] for name in PARTS):
+            parts.append({"epoch": part["epoch"], **entry})
+    unchanged = {name: value for name, value in before.items() if name != "history"}
+    return unchanged | {name: now[name] for name in PARTS} | ({"history": parts} if len(parts) > 1 else {})
 
 
 @contextlib.contextmanager
@@ -241,7 +244,7 @@ def locked(run: Run) -> Iterator[None]:
     """
     check_run_folder(run)
     begun = (run / "manifest.json").is_file()
-    made = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
+    new_folders = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
     run.folder.mkdir(parents=True, exist_ok=True)
     before = set(run.folder.iterdir())
     lock = try_lock(run / "lock", attempts=ATTEMPTS)
@@ -253,28 +256,28 @@ def locked(run: Run) -> Iterator[None]:
             yield
         except BaseException:
             if not begun and not (run / STATE).is_file():
-                discard(run, before, made)
+                discard(run, before, new_folders)
             raise
 
 
 def check_run_folder(run: Run) -> None:
     """Raise ValueError if the folder has files but is not a run, because kcomp removes leftover files of a run."""
     if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
-        found = sorted(path.name for path in run.folder.iterdir())
-        if found:
+        names = sorted(path.name for path in run.folder.iterdir())
+        if names:
             raise ValueError(
-                f"a run needs a folder of its own; {run.folder} is no run and holds {len(found)} files or folders, "
-                f"first {found[0]!r}. Choose another one with -o"
+                f"a run needs a folder of its own; {run.folder} is no run and holds {len(names)} files or folders, "
+                f"first {names[0]!r}. Choose another one with -o"
             )
 
 
-def discard(run: Run, before: Set[Path], made: Sequence[Path]) -> None:
-    """Remove all paths in the run folder except `before`, then the folders `made` for it, innermost first."""
+def discard(run: Run, before: Set[Path], new_folders: Sequence[Path]) -> None:
+    """Remove all paths in the run folder except `before`, then `new_folders`, innermost first."""
     for path in set(run.folder.iterdir()) - before:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    for folder in made:
+    for folder in new_folders:
         with contextlib.suppress(OSError):  # the folder holds another run
             folder.rmdir()

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from kcomp.report.page import Cell, Link, PageTable, Section, html
 from kcomp.report.table import cell
+from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.system.files import read_json, write_atomically
 from kcomp.values import as_text
@@ -47,7 +48,7 @@ def folder_link(folder: Path, start: Path) -> Link:
 
 def counted(rows: Sequence[Row]) -> str:
     """Return a text with the number of runs, and of unfinished and damaged ones."""
-    counts = [f"{len(rows)} run{'' if len(rows) == 1 else 's'}"]
+    counts = [quantity(len(rows), "run")]
     for state in ("unfinished", "damaged"):
         number = sum(row["seconds"] == state for row in rows)
         if number:

@@ -27,20 +27,20 @@ def child_environment(
     threads: Number of threads. Variables that are already set keep their value.
     device: The value of CUDA_VISIBLE_DEVICES.
     """
-    found = dict(os.environ)
+    environment = dict(os.environ)
     if backend is not None:
-        found["KERAS_BACKEND"] = backend
+        environment["KERAS_BACKEND"] = backend
     for name in THREADS if threads is not None else ():
-        found.setdefault(name, str(threads))
+        environment.setdefault(name, str(threads))
     if device is not None:
-        found["CUDA_VISIBLE_DEVICES"] = device
-    return found
+        environment["CUDA_VISIBLE_DEVICES"] = device
+    return environment
 
 
-def describe_exit(code: int, said: str) -> str:
-    """Return why a process ended with this code, not 0: its last output `said`, or the signal that ended it."""
+def describe_exit(code: int, output: str) -> str:
+    """Return why a process ended with this code, not 0: its last `output`, or the signal that ended it."""
     if code >= 0:
-        return said
+        return output
     return f"ended by signal {-code}" + (" (perhaps for want of memory)" if code == -9 else "")
 
 

@@ -16,6 +16,7 @@ from kcomp.fast.install import install
 from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.recipe import Loaded, Stage
+from kcomp.report.text import quantity
 from kcomp.runs.folder import Run, check_same, continued, locked, start
 from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
@@ -133,7 +134,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     weights_of_classes = class_weights(stage, session.training.table)
     model = Mixed(parts.trained, parts.layers, class_weights=weights_of_classes, stage_average=session.stage_average)
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
-    count = f"{len(trained)} layer{'s' if len(trained) > 1 else ''}"
+    count = quantity(len(trained), "layer")
     line = f"stage {stage.name!r}: {count} trained, {weights:,} weights"
     if model.network is not session.network:
         line += f", on frozen features of shape {model.network.inputs[0].shape[1:]}"

@@ -42,14 +42,14 @@ class Training:
 
         Waits if another process trains the run, as with two trials of the same values.
         """
-        seen = 0
+        reported = 0
         while True:
             busy, code = self.run.busy, None if self.process is None else self.process.poll()
             complete = self.run.complete
             log = self.run.log()
-            for count in range(seen + 1, len(log) + 1):
+            for count in range(reported + 1, len(log) + 1):
                 yield log[:count]
-            seen = max(seen, len(log))
+            reported = max(reported, len(log))
             if complete:
                 return
             if code is not None:

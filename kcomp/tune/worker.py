@@ -101,9 +101,9 @@ class Attempt:
         with Training(command, search.backend, run, output) as training:
             for log in training.logs():
                 epoch, now = len(log), search.now(log)
-                done = run.complete  # stopping a complete run saves nothing
+                was_complete = run.complete  # stopping a complete run saves nothing
                 where = f"in epoch {epoch} of fold {fold}"
-                if self.is_hopeless(FOLD * position + epoch, [*self.scores, now], where) and not done:
+                if self.is_hopeless(FOLD * position + epoch, [*self.scores, now], where) and not was_complete:
                     return ""
         return None if run.complete else training.error or f"{run.folder} was not trained to its end"
 

@@ -13,6 +13,7 @@ from scipy import stats
 from kcomp.compare.parent.trained_runs import RunKey
 from kcomp.compare.parent.verdict import display_name, exceeds_noise
 from kcomp.metrics.significance import mcnemar, paired_interval, row_values
+from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 
 METRICS = ("accuracy", "log_loss")
@@ -117,7 +118,7 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     """Return the outcome in words."""
     first, second = map(display_name, outcome["labels"][:2])
     counts = {"seed": len(outcome["seeds"]), "fold": len(outcome["folds"]), "row": outcome["rows"]}
-    size = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
+    size = ", ".join(quantity(count, noun) for noun, count in counts.items())
     if outcome["identical"]:
         return f"{first} and {second} predict the same for every row, to the last digit (n = {size})."
     sentences = [score_sentence(outcome, name, first, second) for name in METRICS]

@@ -53,7 +53,9 @@ def fit_method(
         stacker = stacking.fit(values, labels)
         return FittedMethod(stacker, temperatures=temperatures, penalty=stacker.penalty)
     member_weights = WEIGHTS[method](list(values), labels, metric)
-    return FittedMethod(lambda others: averages.weighted(others, member_weights), member_weights, temperatures)
+    return FittedMethod(
+        lambda member_values: averages.weighted(member_values, member_weights), member_weights, temperatures
+    )
 
 
 def predict_unseen(

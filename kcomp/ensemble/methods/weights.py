@@ -100,11 +100,11 @@ def greedy(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> np.
     for count, member in enumerate(order, start=1):
         total += features[member]
         prefixes.append(goal.loss(total / count))
-    taken = first_best(prefixes) + 1
-    counts = np.bincount(order[:taken], minlength=len(order))
-    best, best_counts, total = prefixes[taken - 1], counts.copy(), counts @ features
+    start_size = first_best(prefixes) + 1
+    counts = np.bincount(order[:start_size], minlength=len(order))
+    best, best_counts, total = prefixes[start_size - 1], counts.copy(), counts @ features
     waited = 0
-    while waited < PATIENCE and counts.sum() < taken + ROUNDS:
+    while waited < PATIENCE and counts.sum() < start_size + ROUNDS:
         trials = [goal.loss((total + member) / (counts.sum() + 1)) for member in features]
         chosen = first_best(trials)
         counts[chosen] += 1

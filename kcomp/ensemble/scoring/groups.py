@@ -90,14 +90,14 @@ def score_by_size(
     subsets, sampled = subsets_by_size(groups)
     costs = [cost_of(member.runs) for member in members]
     blend = fitting.AVERAGES[method]
-    known: dict[tuple[int, ...], float] = {}
+    score_of: dict[tuple[int, ...], float] = {}
     results = []
     for (kind, size), places in subsets.items():
         places = list(dict.fromkeys(places))
         for subset in places:
-            if subset not in known:
-                known[subset] = score(metric, rows.labels, blend([rows.values[place] for place in subset]))
-        values = np.array([known[subset] for subset in places])
+            if subset not in score_of:
+                score_of[subset] = score(metric, rows.labels, blend([rows.values[place] for place in subset]))
+        values = np.array([score_of[subset] for subset in places])
         cost = np.mean([np.sum([costs[place] for place in subset], axis=0) for subset in places], axis=0)
         spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
         drawn = (kind, size) in sampled

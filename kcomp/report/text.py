@@ -1,0 +1,6 @@
+"""Parts of printed sentences."""
+
+
+def quantity(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 run" or "3 runs"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
