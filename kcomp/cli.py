@@ -15,6 +15,7 @@ from kcomp.commands.sweep import sweep
 from kcomp.commands.train import train
 from kcomp.commands.tune import tune
 from kcomp.system.errors import ReadableGroup
+from kcomp.system.notices import print_plainly
 
 
 @click.group(cls=ReadableGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -22,6 +23,7 @@ from kcomp.system.errors import ReadableGroup
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Image competitions in Keras 3: one recipe, trained on JAX and on PyTorch, compared and averaged."""
+    print_plainly()
 
 
 COMMANDS = {

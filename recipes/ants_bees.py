@@ -33,7 +33,7 @@ def table(config):
     if Path(config.csv).is_dir():
         rows = data.read_folders(config.csv)
     else:
-        rows = data.read_csv(config.csv, image="images/{image_id}.jpg", label="label")
+        rows = data.read_csv(config.csv, images="images", label="label")
     return data.stratified_folds(rows, config.folds, seed=0)
 
 

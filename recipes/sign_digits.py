@@ -33,9 +33,7 @@ def table(config):
     if Path(config.csv).is_dir():
         rows = data.read_folders(config.csv)
     else:
-        rows = data.read_csv(
-            config.csv, image="images/{image_id}.jpg", one_hot=[f"digit_{digit}" for digit in range(10)]
-        )
+        rows = data.read_csv(config.csv, images="images", one_hot=[f"digit_{digit}" for digit in range(10)])
     rows = data.stratified_folds(rows, config.folds, seed=0)
     return data.with_pseudo(rows, config.pseudo) if config.pseudo else rows
 

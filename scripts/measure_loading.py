@@ -31,7 +31,7 @@ def main():
     arguments.add_argument("--repeats", type=int, default=5)
     chosen = arguments.parse_args()
     cv2.setNumThreads(0)
-    rows = data.read_csv(chosen.csv, image="images/{image_id}.jpg", label="label")
+    rows = data.read_csv(chosen.csv, images="images", label="label")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["KCOMP_CACHE"] = folder
         for name, cache_bytes in (("decoded", 0), ("from the cache", 1 << 30)):

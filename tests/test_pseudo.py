@@ -297,7 +297,7 @@ class Config:
     pseudo: str = ""
 
 def table(config):
-    rows = data.read_csv("train.csv", image="images/{image_id}.png", label="label")
+    rows = data.read_csv("train.csv", images="images", label="label")
     rows = data.stratified_folds(rows, 2, seed=0)
     return data.with_pseudo(rows, config.pseudo) if config.pseudo else rows
 

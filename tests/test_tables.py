@@ -42,7 +42,7 @@ def test_ids_that_look_like_numbers_stay_text(folder):
 
 def test_names_that_look_like_something_else_stay_text(folder):
     table = data.read_csv(
-        write(folder, "id,label\na,001\nb,None\nc,NA\n"), label="label", image_id="id", image="images/{id}.jpg"
+        write(folder, "id,label\na,001\nb,None\nc,NA\n"), label="label", id="id", images="images/{id}.jpg"
     )
     assert table.classes == ("001", "NA", "None") and table.id_column == "id" and table.ids == ["a", "b", "c"]
 
@@ -50,7 +50,11 @@ def test_names_that_look_like_something_else_stay_text(folder):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("image_id,label\nq,x\na,y\n", {"label": "label"}, r"1 of 2 images are missing, first .*q\.jpg"),
+        (
+            "image_id,label\nq,x\na,y\n",
+            {"label": "label"},
+            r"1 of 2 images are missing in .*images, first \['q'\]; its 6",
+        ),
         ("image_id,label\na,x\na,y\n", {"label": "label"}, "'a'"),
         ("image_id,label\na,x\nb,\n", {"label": "label"}, "first 'b'"),
         ("image_id,label\na,x\nb,x\n", {"label": "label"}, "at least two classes"),

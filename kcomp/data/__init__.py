@@ -2,9 +2,11 @@
 
 from kcomp.data.batches import Batches
 from kcomp.data.datasets import read_tfds
+from kcomp.data.digits import sklearn_digits
+from kcomp.data.folders import read_folders, read_images
 from kcomp.data.images import Images
 from kcomp.data.pseudo import with_pseudo
-from kcomp.data.readers import read_csv, read_folders, read_images, read_test, sklearn_digits
+from kcomp.data.readers import read_csv, read_test
 from kcomp.data.splits import folds, holdout, split, stratified_folds
 from kcomp.data.tables import Table
 

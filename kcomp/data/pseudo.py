@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kcomp.data.readers import read_texts
+from kcomp.data.csv_file import read_texts
 from kcomp.data.splits import fold_numbers
 from kcomp.data.tables import Image, Table, check_labels
 from kcomp.system.files import write_csv

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-DEFAULT_PATTERN = "images/{image_id}.jpg"
-
 Image = str | Path | bytes | np.ndarray | Callable[[], bytes | np.ndarray]
 
 
@@ -23,7 +21,8 @@ class Table:
             uint8 array, or a function that returns bytes or an array). Labelled rows have one float32 column per
             class. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
         classes: Names of the class columns; empty for unlabelled rows.
-        pattern: How another CSV of the competition names its images; see `read_csv`.
+        pattern: Where the images of another CSV of the competition are, as in `images` of `read_csv`; empty for its
+            default.
         id_column: Which column of another CSV of the competition holds the image ids.
         pseudo: Pseudo-labelled rows with the same columns. A row is trained on only if its fold is held out; see
             `with_pseudo`. None for no such rows.
@@ -46,7 +45,7 @@ class Table:
 
     frame: pd.DataFrame
     classes: tuple[str, ...] = ()
-    pattern: str = DEFAULT_PATTERN
+    pattern: str = ""
     id_column: str = "image_id"
     pseudo: pd.DataFrame | None = None
 
@@ -134,12 +133,11 @@ def digest(rows: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def with_class_names(frame: pd.DataFrame, names: list[str]) -> Table:
+def with_class_names(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     """Return a labelled table; the classes are the sorted `names`, one name per row."""
-    classes = tuple(sorted(set(names)))
-    one_hot = np.array(names, dtype=object)[:, None] == np.array(classes, dtype=object)[None]
-    labels = pd.DataFrame(one_hot.astype(np.float32), columns=list(classes), index=frame.index)
-    return Table(pd.concat([frame, labels], axis=1), classes)
+    numbers, classes = pd.factorize(np.array(names, dtype=object), sort=True)
+    labels = np.eye(len(classes), dtype=np.float32)[numbers]
+    return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), tuple(classes))
 
 
 def check_ids(ids: pd.Series) -> None:

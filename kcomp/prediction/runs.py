@@ -58,7 +58,7 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
         if recipe.test is None:
             raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
         return recipe.test(recipe.config)
-    return data.read_test(test, run.manifest["image_pattern"], image_id=run.manifest["id_column"])
+    return data.read_test(test, run.manifest["image_pattern"] or None, id=run.manifest["id_column"])
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:

@@ -1,0 +1,116 @@
+"""Read CSV files as texts; encoding and delimiter are detected."""
+
+import codecs
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from kcomp.data.encodings import detect_encoding
+from kcomp.system.notices import notice
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = None, hint: str = "") -> pd.DataFrame:
+    """Read a CSV's cells as texts; only an empty cell is missing, so that 007, NA and None stay names.
+
+    Spaces after delimiters and around column names are removed. A notice says which encoding and delimiter were
+    detected, unless they are UTF-8 and a comma.
+
+    Args:
+        path: The CSV file.
+        columns: Columns that the file must have.
+        encoding: The encoding, one of Python's; None detects UTF-8, UTF-16, CP949 and Latin-1.
+        hint: Added to the message about an absent column.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be decoded or is not a CSV, has no rows, or lacks one of `columns`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path}; name a CSV file that exists")
+    text, decoded_as = decode_text(path, encoding)
+    delimiter = detect_delimiter(text, columns)
+    source = parse(path, text, delimiter)
+    absent = [name for name in columns if name not in source]
+    if absent:
+        raise ValueError(f"{path} lacks the columns {absent}; it has {list(source.columns)}{hint}")
+    if not len(source):
+        raise ValueError(f"{path} has no rows")
+    details = [f"as {decoded_as}"] if encoding is None and decoded_as != "utf-8" else []
+    details += [f"with {DELIMITERS[delimiter]} between cells"] if delimiter != "," else []
+    if details:
+        notice(f"{path} is read {' '.join(details)}")
+    return source
+
+
+def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
+    """Return a file's text without a byte order mark, and the name of its encoding."""
+    content = path.read_bytes()
+    if encoding is None:
+        encoding = detect_encoding(content, path)
+    try:
+        return content.decode(encoding).removeprefix("\ufeff"), codecs.lookup(encoding).name
+    except LookupError:
+        raise ValueError(f"`encoding` must be one of Python's encodings; received {encoding!r}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not {encoding}: {error.reason} at byte {error.start}") from error
+
+
+def detect_delimiter(text: str, columns: Sequence[str]) -> str:
+    """Return the delimiter that splits the first line into these columns; else the one that makes most cells."""
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    headers = {
+        mark: [name.strip() for name in next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])]
+        for mark in DELIMITERS
+    }
+    matching = [mark for mark, names in headers.items() if columns and set(columns) <= set(names)]
+    return matching[0] if matching else max(headers, key=lambda mark: len(headers[mark]))
+
+
+def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
+    """Return the cells of a CSV's text; ValueError if rows have more cells than the first line."""
+    options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+    try:
+        source = pd.read_csv(io.StringIO(text), sep=delimiter, skipinitialspace=True, **options)  # type: ignore[call-overload]
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} is not a readable CSV: {' '.join(str(error).split())}") from error
+    if not isinstance(source.index, pd.RangeIndex):
+        raise ValueError(
+            f"{path}: rows have more cells than the {len(source.columns)} names of the first line; quote cells that "
+            f"contain {DELIMITERS[delimiter]}"
+        )
+    source.columns = source.columns.str.strip()
+    repeated = sorted(set(source.columns[source.columns.duplicated()]))
+    if repeated:
+        raise ValueError(f"{path}: each column needs a name of its own; {repeated} are repeated")
+    return source
+
+
+def texts_of(frame: pd.DataFrame, columns: Sequence[str], *, hint: str = "") -> pd.DataFrame:
+    """Return a DataFrame's cells as texts, as `read_texts` reads them. Whole numbers have no decimal point.
+
+    Raises:
+        ValueError: If the frame has no rows or lacks one of `columns`.
+    """
+    frame = frame.reset_index(drop=True).rename(columns=str)
+    absent = [name for name in columns if name not in frame]
+    if absent:
+        raise ValueError(f"the DataFrame lacks the columns {absent}; it has {list(frame.columns)}{hint}")
+    if not len(frame):
+        raise ValueError("the DataFrame has no rows")
+    return frame.apply(texts_of_column)
+
+
+def texts_of_column(column: pd.Series) -> pd.Series:
+    values = column
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_float_dtype(column):
+        present = column.dropna()
+        if (present == present.round()).all():  # pandas turns whole numbers into floats where one is missing
+            values = column.astype("Int64")
+    texts = values.astype(object).where(column.notna(), None)
+    texts = texts.map(lambda value: None if value is None else str(value))
+    return texts.where(texts != "", None).astype(object)

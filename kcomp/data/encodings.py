@@ -1,0 +1,66 @@
+"""Detect the encoding of a text file from its bytes."""
+
+import codecs
+import itertools
+from pathlib import Path
+
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+OTHERS = ("shift_jis", "gb18030", "big5", "cp1252", "cp1251")  # suggested, because no rule tells them apart surely
+
+
+def detect_encoding(content: bytes, path: Path) -> str:
+    """Return the name of the encoding: utf-8, utf-16 (also -le, -be without a mark), cp949 or latin-1.
+
+    CP949 and Latin-1 are accepted only if the text they give looks like Korean or Western European text, because
+    almost any bytes can be decoded as either.
+
+    Raises:
+        ValueError: If none fits; the message names encodings to try.
+    """
+    for mark, name in MARKS.items():
+        if content.startswith(mark):
+            return name
+    if b"\0" in content:
+        zeros = [content[start::2].count(0) for start in (0, 1)]
+        name = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+        if max(zeros) > len(content) / 8 and decodes(content, name):
+            return name
+    for name, is_plausible in (("utf-8", None), ("cp949", is_korean), ("latin-1", is_western)):
+        if decodes(content, name) and (is_plausible is None or is_plausible(content)):
+            return name
+    likely = [name for name in OTHERS if decodes(content, name)]
+    raise ValueError(
+        f"{path} is not UTF-8, UTF-16, CP949 or Latin-1; name its encoding, such as "
+        + " or ".join(f"encoding={name!r}" for name in likely or OTHERS)
+    )
+
+
+def decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_korean(content: bytes) -> bool:
+    """Return whether nine of ten letters outside ASCII are syllables of KS X 1001, which common words consist of."""
+    letters = [letter for letter in content.decode("cp949") if letter > "\x7f" and letter.isalpha()]
+    common = [letter for letter in letters if "\uac00" <= letter <= "\ud7a3" and can_encode(letter, "euc_kr")]
+    return bool(letters) and len(common) >= 0.9 * len(letters)
+
+
+def can_encode(letter: str, encoding: str) -> bool:
+    try:
+        return len(letter.encode(encoding)) == 2  # rarer syllables take eight bytes in EUC-KR
+    except UnicodeEncodeError:
+        return False
+
+
+def is_western(content: bytes) -> bool:
+    """Return whether most letters outside ASCII stand between ASCII characters, and none is a control character."""
+    high = [place for place, byte in enumerate(content) if byte > 0x7F]
+    if any(content[place] < 0xA0 for place in high):
+        return False
+    adjacent = sum(later - earlier == 1 for earlier, later in itertools.pairwise(high))
+    return adjacent <= len(high) / 4

@@ -1,0 +1,84 @@
+"""Read tables from folders of images."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kcomp.data.listing import list_images
+from kcomp.data.lookup import without_ending
+from kcomp.data.spelling import join_spellings
+from kcomp.data.tables import Table, with_class_names
+
+
+def read_folders(path: str | Path) -> Table:
+    """Read one folder per class: `path/<class>/<anything>.jpg`.
+
+    Hidden files and folders, and what archives and file managers leave behind, are skipped with a notice. Names that
+    differ only in case or spaces are one class.
+
+    Args:
+        path: The folder that holds the class folders.
+
+    Returns:
+        The rows, sorted by path. An image's id is its path relative to `path`, without the file ending. The classes
+        are the sorted folder names.
+
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no class folder with an image.
+        ValueError: If two images of a class differ only in their ending, so that their ids are equal.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import cv2
+        >>> import numpy as np
+        >>> from kcomp import data
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("ants", "bees"):
+        ...     (folder / name).mkdir()
+        ...     written = cv2.imwrite(str(folder / name / "1.png"), np.zeros((8, 8, 3), np.uint8))
+        >>> data.read_folders(folder).ids
+        ['ants/1', 'bees/1']
+    """
+    path = Path(path)
+    files = [file for file in list_images(path) if "/" in file]
+    if not files:
+        raise FileNotFoundError(f"no image in the folders of {path}; expected {path}/<class>/<image>.jpg")
+    names = pd.Series([file.split("/", 1)[0] for file in files], dtype=object)
+    return with_class_names(unlabelled_frame(files, path), join_spellings(names, str(path)).tolist())
+
+
+def read_images(path: str | Path) -> Table:
+    """Read every image in a folder and its subfolders as unlabelled rows.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The rows, sorted by path. An image's id is its path relative to `path`, without the file ending.
+
+    Raises:
+        FileNotFoundError: If there is no image.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import cv2
+        >>> import numpy as np
+        >>> from kcomp import data
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> written = cv2.imwrite(str(folder / "leaf.png"), np.zeros((8, 8, 3), np.uint8))
+        >>> data.read_images(folder).ids
+        ['leaf']
+    """
+    path = Path(path)
+    files = list_images(path)
+    if not files:
+        raise FileNotFoundError(f"no image in {path} or its subfolders")
+    return Table(unlabelled_frame(files, path))
+
+
+def unlabelled_frame(files: list[str], folder: Path) -> pd.DataFrame:
+    """Return the columns `image_id` and `image` of files, whose paths are relative to `folder`."""
+    frame = pd.DataFrame({"image_id": pd.Series([without_ending(file) for file in files], dtype=object)})
+    return frame.assign(image=pd.Series([f"{folder}/{file}" for file in files], dtype=object))

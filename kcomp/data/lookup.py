@@ -1,0 +1,197 @@
+"""Find the image file of each id: by name or stem in a folder, or by a pattern."""
+
+import os
+import string
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.listing import IMAGE_ENDINGS, list_images
+from kcomp.system.notices import notice
+
+USUAL_FOLDERS = ("images", "train", "train_images", "test", "test_images", ".")  # "." is the folder of the CSV
+
+
+def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | Path | None) -> list[str]:
+    """Return the path of each row's image.
+
+    Args:
+        source: The cells of a table, as texts.
+        ids: The ids of its rows.
+        csv: The path of the table.
+        images: A folder, or a pattern with `{column}`, in the folder of the CSV or else in the working directory. None
+            looks beside the CSV in a folder named like it and in `USUAL_FOLDERS`, and takes the first that has every
+            image.
+
+    Raises:
+        FileNotFoundError: If images or the folder are missing.
+        ValueError: If two files match an id, or the pattern names an unknown column.
+    """
+    if images is not None and "{" in str(images):
+        return fill_pattern(source.assign(image_id=ids), csv.parent, str(images))
+    if images is not None:
+        place = existing_folder(csv.parent, str(images))
+        return [f"{place}/{name}" for name in match_files(ids, list_images(place), str(place))]
+    return look_around(ids, csv)
+
+
+def existing_folder(folder: Path, images: str) -> Path:
+    """Return the folder `images` below `folder`, or else below the working directory."""
+    places = list(dict.fromkeys([folder / images, Path(images)]))
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(
+        f"no folder of images at {' or '.join(map(str, places))}; `images` is a folder, or a pattern such as "
+        "'images/{image_id}.jpg'"
+    )
+
+
+def look_around(ids: pd.Series, csv: Path) -> list[str]:
+    """Return the images in the first of the usual folders that has them all; a notice names it unless it is images/."""
+    best, folder = "", csv.parent
+    for place in dict.fromkeys([csv.stem, f"{csv.stem}_images", *USUAL_FOLDERS]):
+        if not (folder / place).is_dir():
+            continue
+        files = list_images(folder / place)
+        positions = matches(ids, files)
+        if (positions >= 0).all():
+            if place != "images":
+                notice(f"images are read from the folder {folder / place}")
+            return [os.path.normpath(f"{folder / place}/{files[position]}") for position in positions]
+        if not best:
+            best = describe_missing(ids, positions, files, str(folder / place))
+    raise FileNotFoundError(f"{best}; name another folder with `images=`")
+
+
+def match_files(ids: pd.Series, files: Sequence[str], place: str) -> list[str]:
+    """Return the file that belongs to each id; FileNotFoundError counts and names ids without one."""
+    positions = matches(ids, files)
+    if (positions < 0).any():
+        raise FileNotFoundError(describe_missing(ids, positions, files, place))
+    return [files[position] for position in positions]
+
+
+def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str], place: str) -> str:
+    missing = ids[positions < 0]
+    contents = f"its {len(files)} images are such as {files[0]}" if files else "it has no images"
+    return f"{len(missing)} of {len(ids)} images are missing in {place}, first {missing.iloc[:3].tolist()}; {contents}"
+
+
+def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
+    """Return the position of each id's file in `files`, -1 for none; shape (rows,).
+
+    An id matches a file's path or name, then both without ending, then both in the same Unicode form and without
+    regard to case, then the file with another ending than the id has.
+
+    Raises:
+        ValueError: If an id matches several files.
+    """
+    wanted = ids.str.strip().to_numpy(object)
+    positions = np.full(len(wanted), -1)
+    names = [file.rsplit("/", 1)[-1] for file in files]
+    stems, path_stems = [without_ending(name) for name in names], [without_ending(file) for file in files]
+    for change_id, keys in (
+        (unchanged, (files, names)),
+        (unchanged, (path_stems, stems)),
+        (plain, (map(plain, files), map(plain, names))),
+        (plain, (map(plain, path_stems), map(plain, stems))),
+        (plain_stem, (map(plain, path_stems), map(plain, stems))),
+    ):
+        open_rows = np.flatnonzero(positions < 0)
+        if not len(open_rows):
+            break
+        changed = np.array([change_id(name) for name in wanted[open_rows]], dtype=object)
+        for key in keys:
+            rows = open_rows[positions[open_rows] < 0]
+            places, repeated = index_keys(key)
+            searched = changed[positions[open_rows] < 0]
+            check_single(ids.iloc[rows], searched, repeated, files)
+            positions[rows] = [places.get(name, -1) for name in searched]
+    return positions
+
+
+def index_keys(keys: Iterable[str]) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """Return the position of each key, and all positions of keys that are repeated."""
+    places: dict[str, int] = {}
+    repeated: dict[str, list[int]] = {}
+    for position, key in enumerate(keys):
+        first = places.setdefault(key, position)
+        if first != position:
+            repeated.setdefault(key, [first]).append(position)
+    return places, repeated
+
+
+def check_single(ids: pd.Series, searched: np.ndarray, repeated: dict[str, list[int]], files: Sequence[str]) -> None:
+    if not repeated:
+        return
+    several = [row for row, name in enumerate(searched) if name in repeated]
+    if several:
+        examples = " and ".join(files[position] for position in repeated[searched[several[0]]][:3])
+        raise ValueError(
+            f"{len(several)} ids match several images, first {ids.iloc[several[0]]!r}: {examples}; name one folder, or "
+            "a pattern such as images='images/{image_id}.jpg'"
+        )
+
+
+def unchanged(name: str) -> str:
+    return name
+
+
+def plain(name: str) -> str:
+    """Return a name in one Unicode form and one case."""
+    return (
+        name.casefold()
+        if name.isascii()
+        else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    )
+
+
+def plain_stem(name: str) -> str:
+    return plain(without_ending(name))
+
+
+def without_ending(name: str) -> str:
+    """Remove an image file's ending; other dots belong to the name."""
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot and f".{ending.lower()}" in IMAGE_ENDINGS else name
+
+
+def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
+    """Return the paths that a pattern gives; FileNotFoundError names the first missing ones."""
+    fixed = pattern.partition("{")[0].rpartition("/")[0]
+    start = existing_folder(folder, fixed or ".")
+    rest = pattern[len(fixed) :].lstrip("/")
+    paths = pd.Series(f"{start}/", index=source.index, dtype=object)
+    for text, column, _, _ in string.Formatter().parse(rest):
+        paths = paths + text
+        if column is None:
+            continue
+        if column not in source:
+            raise ValueError(
+                f"the image pattern {pattern!r} names the column {column!r}; there are {list(source.columns)}"
+            )
+        paths = paths + source[column].fillna("")
+    missing = paths[~are_files(paths)]
+    if len(missing):
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} images are missing, first {missing.iloc[:3].tolist()}; the pattern was "
+            f"{pattern!r}. A folder, `images={fixed or '.'!r}`, finds images whatever their ending"
+        )
+    return paths.tolist()
+
+
+def are_files(paths: pd.Series) -> np.ndarray:
+    """Return whether each path is a file; each folder is listed once."""
+    parts = paths.str.rsplit("/", n=1)
+    listed: dict[str, set[str]] = {}
+    for folder in parts.str[0].unique():
+        try:
+            with os.scandir(folder or "/") as entries:
+                listed[folder] = {entry.name for entry in entries if entry.is_file()}
+        except OSError:
+            listed[folder] = set()
+    return np.array([name in listed[folder] for folder, name in parts], dtype=bool)

@@ -1,0 +1,56 @@
+"""Join the spellings of a class name that differ only in spaces, Unicode form or case."""
+
+import unicodedata
+from collections import Counter
+
+import pandas as pd
+
+from kcomp.system.notices import notice
+
+
+def join_spellings(names: pd.Series, source: str) -> pd.Series:
+    """Return names without spaces around them, in Unicode form NFC, with one spelling for each name.
+
+    Names that differ only in case become the most frequent of their spellings; of equally frequent ones, the first in
+    alphabetical order. Names of one letter keep their case, because `a` and `A` are often two classes. A notice lists
+    the joined spellings.
+
+    Args:
+        names: Texts; missing values stay missing, and blank texts become missing.
+        source: Where the names come from, for the notice, such as "train.csv, label".
+
+    Examples:
+        >>> import pandas as pd
+        >>> import warnings
+        >>> from kcomp.data.spelling import join_spellings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     join_spellings(pd.Series(["rust", "Rust", "rust ", "scab"]), "train.csv, label").tolist()
+        ['rust', 'rust', 'rust', 'scab']
+    """
+    counts = Counter(names.dropna())
+    tidy = {name: unicodedata.normalize("NFC", name).strip() for name in counts}
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        groups.setdefault(key_of(tidy[name]), []).append(name)
+    chosen: dict[str, str | None] = {}
+    joined: list[str] = []
+    for spellings in groups.values():
+        frequencies: Counter[str] = Counter()
+        for name in spellings:
+            frequencies[tidy[name]] += counts[name]
+        best = min(frequencies, key=lambda name: (-frequencies[name], name))
+        chosen |= dict.fromkeys(spellings, best or None)
+        if len(spellings) > 1 and best:
+            texts = ", ".join(f"{name!r} ({counts[name]})" for name in sorted(spellings))
+            joined.append(f"{texts} as {best!r}")
+    if joined:
+        more = f"; and {len(joined) - 5} more" if len(joined) > 5 else ""
+        notice(f"{source}: joined the spellings {'; '.join(joined[:5])}{more}")
+    joined_names = names.map(chosen).astype(object)
+    return joined_names.where(joined_names.notna(), None)
+
+
+def key_of(name: str) -> str:
+    """Return what all spellings of a name share."""
+    return name if len(name) == 1 else unicodedata.normalize("NFC", name.casefold())

@@ -1,0 +1,32 @@
+"""Say in one line what kcomp decided about the data."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+PACKAGE = str(Path(__file__).parents[1])
+
+
+class Notice(UserWarning):
+    """A decision about the data that the reader should know, such as an encoding that was detected."""
+
+
+def notice(text: str) -> None:
+    """Warn once with this text, as from the line outside of kcomp that called it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, Notice, stacklevel=level)
+
+
+def print_plainly() -> None:
+    """Print notices as one line, without file name and source line, for the rest of this process."""
+    default = warnings.formatwarning
+
+    def formatted(message: Any, category: type[Warning], *place: Any) -> str:
+        if issubclass(category, Notice):
+            return f"kcomp: {message}\n"
+        return default(message, category, *place)
+
+    warnings.formatwarning = formatted  # type: ignore[assignment]
