@@ -19,7 +19,7 @@ def read(case, **options):
 
 def test_korean_windows_encoding():
     with pytest.warns(Notice, match="is read as cp949"):
-        assert read("cp949-csv", label="label").classes == ("별", "사각", "원")
+        assert read("cp949-csv", label="label").classes == ("네모", "별", "원")
 
 
 def test_semicolons():
