@@ -16,7 +16,7 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if "results" not in page.part
 FENCE = re.compile(
     r'^(?P<indent> *)```(?P<kind>python|sh)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^(?P=indent)```$', re.M | re.S
 )
-MODULES = ("data", "augment", "models", "schedules", "views", "averaging", "recipe", "space", "tracking")
+MODULES = ("data", "augment", "models", "schedules", "views", "averaging", "recipe", "space", "tracking", "targets")
 # Names at the top of these modules that other parts of kcomp use, and recipes do not.
 INTERNAL = {
     "recipe": {"Loaded", "check_values", "run_file", "extra_for", "read_source"},

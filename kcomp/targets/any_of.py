@@ -1,0 +1,114 @@
+"""Any number of classes for each image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from kcomp.targets import arrays
+from kcomp.targets.base import Target
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class AnyOf(Target):
+    """Predict for each class, independently, whether an image shows it.
+
+    A label has one column for each class: 0, 1, a soft label between them, or NaN if it is missing. A prediction is
+    the sigmoid of each logit. The default loss is the mean binary cross-entropy of the known labels of a batch.
+
+    Args:
+        classes: Names of the classes, at least one.
+
+    Raises:
+        ValueError: If there is no class, or a name is repeated.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.targets import AnyOf
+        >>> target = AnyOf(("rust", "scab"))
+        >>> target.predict(np.log([[3.0, 0.25]])).round(6).tolist()
+        [[0.75, 0.2]]
+    """
+
+    classes: tuple[str, ...]
+
+    name: ClassVar[str] = "several labels"
+    default_metric: ClassVar[str] = "roc_auc"
+    methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
+
+    def __post_init__(self) -> None:
+        arrays.check_names(self.classes, 1, "one label")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        valid = arrays.in_range(np.where(np.isnan(labels), 0, labels), 0, 1)
+        if not valid.all():
+            rule = "each label must be a number from 0 to 1, or NaN if it is missing"
+            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        return arrays.sigmoid(logits)
+
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
+        from kcomp.targets.losses import BinaryLoss
+
+        return BinaryLoss(label_smoothing)
+
+    def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
+        rules = [("each probability must lie between 0 and 1", arrays.in_range(values, 0, 1))]
+        return arrays.problems(rules, values, ids)
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        return labels > 0.5  # false for NaN
+
+    def describe(self, labels: np.ndarray) -> str:
+        counts = (labels > 0.5).sum(0)
+        text = f"{len(self.classes)} labels, with rows: {arrays.list_counts(self.classes, counts)}"
+        missing = int(np.isnan(labels).sum())
+        return f"{text}; {missing} labels are missing" if missing else text
+
+    def warnings(self) -> list[str]:
+        return arrays.warn_similar(self.classes)
+
+    def class_counts(self, labels: np.ndarray) -> np.ndarray:
+        return np.nansum(labels, 0)
+
+    def row_weights(self, labels: Any, weights: Any) -> Any:
+        """Return the mean weight of each row's classes, and 1 for a row without any class."""
+        from keras import ops
+
+        known = ops.where(ops.isnan(labels), 0.0, labels)
+        total = ops.sum(known, -1)
+        some = total > 0
+        return ops.where(some, ops.sum(known * weights, -1) / ops.where(some, total, 1.0), 1.0)
+
+    def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the share of members whose probability is above 1/2; the mean counts as one more member.
+
+        The mean adds less than one vote, so it only breaks ties.
+        """
+        votes = self.average(predictions)
+        for values in predictions:
+            votes += values > 0.5
+        return votes / (len(predictions) + 1)
+
+    def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the geometric mean of each probability p, divided by the sum of those of p and 1 - p."""
+        low = arrays.SMALLEST
+        odds = [np.log(np.clip(values, low, 1)) - np.log(np.clip(1 - values, low, 1)) for values in predictions]
+        return arrays.sigmoid(arrays.mean(odds))
+
+    def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean of the ranks among all rows of a class, divided by the number of rows: above 0, at most 1."""
+        return arrays.mean_rank(predictions) / len(predictions[0])

@@ -1,0 +1,122 @@
+"""Calculations on arrays and names that several targets use."""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SMALLEST = float(np.finfo(np.float64).eps)  # a probability below it counts as this much in a geometric mean
+TOLERANCE = 1e-3  # how far the sum of a row of probabilities may be from 1
+WIDTH = 100  # characters of a list of classes; longer lists are summarized
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-logits)) in float64, without overflow."""
+    small = np.exp(-np.abs(logits.astype(np.float64)))
+    return np.where(logits >= 0, 1.0, small) / (1.0 + small)
+
+
+def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the arithmetic mean of several arrays, in float64."""
+    total = np.zeros(predictions[0].shape, np.float64)
+    for values in predictions:
+        total += values
+    return total / len(predictions)
+
+
+def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean of ranks: each value becomes its rank, from 1, among all rows of its column."""
+    from scipy import stats
+
+    ranks = np.zeros(predictions[0].shape, np.float64)
+    for values in predictions:
+        ranks += stats.rankdata(values, axis=0)
+    return ranks / len(predictions)
+
+
+def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[str]) -> str:
+    """Return a line with the rule, the number of rows that break it, and the first of them.
+
+    Args:
+        rule: What every row must be.
+        valid: Whether each row keeps the rule, bool (rows,).
+        values: (rows, columns).
+        ids: The image ids.
+    """
+    invalid = np.flatnonzero(~valid)
+    count = "1 row is not" if len(invalid) == 1 else f"{len(invalid)} rows are not"
+    return f"{rule}; {count}, first {ids[invalid[0]]!r} with {values[invalid[0]].tolist()}"
+
+
+def problems(rules: Sequence[tuple[str, np.ndarray]], values: np.ndarray, ids: Sequence[str]) -> list[str]:
+    """Return `first_row` of each rule that some row breaks."""
+    return [first_row(rule, valid, values, ids) for rule, valid in rules if not valid.all()]
+
+
+def in_range(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return whether all values of each row lie between `low` and `high`, bool (rows,). NaN does not."""
+    valid: np.ndarray = np.all((values >= low) & (values <= high), axis=1)
+    return valid
+
+
+def check_names(names: Sequence[str], least: int, kind: str) -> None:
+    """Raise ValueError unless `names` are at least `least` texts without repetition; `kind` names what is needed."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"a target takes a tuple of names; received {names!r}")
+    if len(names) < least:
+        raise ValueError(f"a target needs at least {kind}; received {list(names)}")
+    repeated = [name for position, name in enumerate(names) if name in names[:position]]
+    if repeated:
+        raise ValueError(f"the names of a target must be unique; {repeated[0]!r} is repeated")
+
+
+def list_counts(names: Sequence[str], counts: np.ndarray) -> str:
+    """Return each name with its number of rows. Of many names, return only the rarest and the most frequent."""
+    text = ", ".join(f"{name} ({count:g})" for name, count in zip(names, counts, strict=True))
+    if len(text) > WIDTH:
+        rarest, commonest = int(counts.argmin()), int(counts.argmax())
+        text = (
+            f"from {counts[rarest]:g} ({shorten(names[rarest])}) to {counts[commonest]:g} ({shorten(names[commonest])})"
+        )
+    return text
+
+
+def shorten(name: str, length: int = 30) -> str:
+    return name if len(name) <= length else f"{name[: length - 3]}..."
+
+
+def list_names(names: Sequence[str], count: int = 3) -> str:
+    """Return the first names, quoted, and the number of the others."""
+    listed = ", ".join(repr(shorten(name)) for name in names[:count])
+    return listed if len(names) <= count else f"{listed} and {len(names) - count} more"
+
+
+def warn_similar(names: Sequence[str]) -> list[str]:
+    """Return a warning if class names differ only in case, spaces or Unicode form."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        groups.setdefault("".join(plain.split()), []).append(name)
+    similar = [same for same in groups.values() if len(same) > 1]
+    if not similar:
+        return []
+    more = f", and {len(similar) - 1} more such groups" if len(similar) > 1 else ""
+    return [
+        f"warning: {list_names(similar[0])} are different classes, but only differ in case, spaces or Unicode form"
+        + more
+    ]
+
+
+def as_lists(value: Any) -> Any:
+    return [as_lists(part) for part in value] if isinstance(value, tuple) else value
+
+
+def as_tuples(value: Any) -> Any:
+    return tuple(as_tuples(part) for part in value) if isinstance(value, list) else value

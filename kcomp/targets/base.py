@@ -1,0 +1,141 @@
+"""The interface that all targets share."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from kcomp.targets import arrays
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Target(abc.ABC):
+    """Describe what a competition asks for: the labels, the predictions, and the way from logits to predictions.
+
+    Subclasses are frozen dataclasses. Two targets are equal if their fields are.
+
+    Attributes:
+        name: Name of the kind of target, in files and messages.
+        default_metric: Name of a metric in `kcomp.metrics`.
+        methods: Averages of several predictions that make sense for this target, by method name.
+
+    Examples:
+        >>> from kcomp.targets import OneOf, Target
+        >>> isinstance(OneOf(("cat", "dog")), Target)
+        True
+    """
+
+    name: ClassVar[str]
+    default_metric: ClassVar[str]
+    methods: ClassVar[tuple[str, ...]] = ("mean", "median")
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The label columns, in order."""
+
+    @property
+    def prediction_columns(self) -> tuple[str, ...]:
+        """The columns of a prediction, in order."""
+        return self.columns
+
+    @property
+    def outputs(self) -> int:
+        """The number of logits that a network returns for an image."""
+        return len(self.columns)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names that class weights use; empty if the target has no classes."""
+        return ()
+
+    @abc.abstractmethod
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise ValueError unless labels, float64 (rows, columns), are valid. It names the first invalid row."""
+
+    def fitted(self, labels: np.ndarray) -> Self:
+        """Return this target with the numbers that it measures on the labels (rows, columns) of training rows."""
+        return self
+
+    @abc.abstractmethod
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """Return the predictions, float64 (rows, prediction columns), of logits (rows, outputs)."""
+
+    @abc.abstractmethod
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
+        """Return the default loss, a Keras loss of labels (rows, columns) and logits (rows, outputs).
+
+        Args:
+            label_smoothing: Share of each label that is spread evenly over all classes, from 0 to below 1.
+
+        Raises:
+            ValueError: If the target has no label smoothing and `label_smoothing` is not 0.
+        """
+
+    @abc.abstractmethod
+    def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
+        """Return what is wrong with predictions (rows, prediction columns): one line a rule, empty if valid."""
+
+    @abc.abstractmethod
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """Return what folds balance: whole numbers (rows,), or a boolean matrix (rows, columns)."""
+
+    @abc.abstractmethod
+    def describe(self, labels: np.ndarray) -> str:
+        """Return one line about the labels (rows, columns), for the opening of a training."""
+
+    def warnings(self) -> list[str]:
+        """Return lines about doubtful class names."""
+        return []
+
+    def class_counts(self, labels: np.ndarray) -> np.ndarray:
+        """Return the number of rows of each class, float64 (classes,). Soft labels count in parts."""
+        return np.zeros(len(self.class_names))
+
+    def row_weights(self, labels: Any, weights: Any) -> Any:
+        """Return the factor of each row's loss, a tensor (rows,).
+
+        Args:
+            labels: A tensor (rows, columns), after mixing.
+            weights: A tensor (classes,) with the weight of each class.
+
+        Raises:
+            ValueError: If the target has no classes.
+        """
+        raise ValueError(f"class weights need classes, which a target of {self.name} does not have; leave them out")
+
+    def average(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean of several predictions, each (rows, prediction columns)."""
+        return arrays.mean(predictions)
+
+    def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the median of several predictions."""
+        return np.median(np.stack(predictions), 0)
+
+    def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the share of votes. Raise ValueError if the target has no votes."""
+        raise self._refuses("vote")
+
+    def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the geometric mean. Raise ValueError if predictions are not probabilities."""
+        raise self._refuses("gmean")
+
+    def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean of ranks. Raise ValueError if predictions have units, which ranks lose."""
+        raise self._refuses("rank")
+
+    def view_mean(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the mean over views: (views, rows, columns) to (rows, columns)."""
+        return predictions.mean(0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the target as JSON stores it; `target_from_json` reads it."""
+        fields = {name: arrays.as_lists(value) for name, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
+        return {"target": self.name, **fields}
+
+    def _refuses(self, method: str) -> ValueError:
+        return ValueError(f"{method} averages probabilities, not {self.name}; use one of {', '.join(self.methods)}")

@@ -1,0 +1,130 @@
+"""Ordered classes: one grade for each image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import numpy as np
+
+from kcomp.targets import arrays
+from kcomp.targets.base import Target
+
+if TYPE_CHECKING:
+    import keras
+
+GradesLossName = Literal["regression", "ordinal", "softmax"]
+
+
+@dataclass(frozen=True)
+class Grades(Target):
+    """Predict one of several ordered levels for each image.
+
+    A label has one column: the position of the level, from 0. A mixed or soft label lies between two levels. A
+    prediction is one number between 0 and the last position, which cut points turn into a level.
+
+    Args:
+        levels: Names of the levels in order, at least two.
+        loss_name: "regression" has one logit, the grade minus the middle of the scale, and squared error. "ordinal"
+            has a logit for each level but the first, for the probability that the grade is at least this level, and
+            sums their binary cross-entropies. "softmax" has a logit for each level, and categorical cross-entropy.
+            The last two predict the expected grade.
+
+    Raises:
+        ValueError: If there are fewer than two levels, a name is repeated, or `loss_name` is unknown.
+
+    References:
+        Frank and Hall 2001, A simple approach to ordinal classification; Cao et al. 2020, Rank consistent ordinal
+        regression (CORAL), equation 4 with equal weights, and logits that share no weights.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.targets import Grades
+        >>> target = Grades(("none", "mild", "severe"), loss_name="ordinal")
+        >>> target.outputs
+        2
+        >>> target.predict(np.array([[0.0, 0.0]])).tolist()
+        [[1.0]]
+    """
+
+    levels: tuple[str, ...]
+    loss_name: GradesLossName = "regression"
+
+    name: ClassVar[str] = "grades"
+    default_metric: ClassVar[str] = "quadratic_kappa"
+
+    def __post_init__(self) -> None:
+        arrays.check_names(self.levels, 2, "two levels")
+        if self.loss_name not in get_args(GradesLossName):
+            allowed = ", ".join(map(repr, get_args(GradesLossName)))
+            raise ValueError(f"loss_name must be one of {allowed}; received {self.loss_name!r}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("grade",)
+
+    @property
+    def outputs(self) -> int:
+        return {"regression": 1, "ordinal": self.top, "softmax": len(self.levels)}[self.loss_name]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.levels
+
+    @property
+    def top(self) -> int:
+        """The position of the last level."""
+        return len(self.levels) - 1
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        valid = arrays.in_range(labels, 0, self.top)
+        if not valid.all():
+            rule = f"each grade must be a number from 0 ({self.levels[0]}) to {self.top} ({self.levels[-1]})"
+            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        if self.loss_name == "regression":
+            return np.clip(logits.astype(np.float64) + self.top / 2, 0, self.top)
+        if self.loss_name == "ordinal":
+            return arrays.sigmoid(logits).sum(1, keepdims=True)
+        return (arrays.softmax(logits) * np.arange(len(self.levels))).sum(1, keepdims=True)
+
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
+        if self.loss_name == "regression" and label_smoothing:
+            raise ValueError(
+                "label smoothing needs loss_name='ordinal' or 'softmax', not 'regression'; "
+                f"received label_smoothing={label_smoothing}"
+            )
+        from kcomp.targets import losses
+
+        kinds = {
+            "regression": losses.SquaredGradeLoss,
+            "ordinal": losses.OrdinalLoss,
+            "softmax": losses.SoftmaxGradeLoss,
+        }
+        return kinds[self.loss_name](self.top, label_smoothing)
+
+    def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
+        valid = arrays.in_range(values, 0, self.top)
+        return arrays.problems([(f"each grade must lie between 0 and {self.top}", valid)], values, ids)
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        return np.rint(labels[:, 0]).astype(int)
+
+    def describe(self, labels: np.ndarray) -> str:
+        counts = np.bincount(self.strata(labels), minlength=len(self.levels))
+        return f"{len(self.levels)} grades, with rows: {arrays.list_counts(self.levels, counts)}"
+
+    def warnings(self) -> list[str]:
+        return arrays.warn_similar(self.levels)
+
+    def class_counts(self, labels: np.ndarray) -> np.ndarray:
+        """Return the rows of each level. A label between two levels is shared by them, in proportion."""
+        return np.maximum(1 - np.abs(labels - np.arange(len(self.levels))), 0).sum(0)
+
+    def row_weights(self, labels: Any, weights: Any) -> Any:
+        """Return the weight of each row's level; between two levels, weights are interpolated."""
+        from keras import ops
+
+        from kcomp.targets.losses import level_shares
+
+        return ops.sum(level_shares(labels, self.top) * weights, -1)

@@ -1,0 +1,107 @@
+"""Losses of targets, as Keras losses of labels and logits. Imports Keras, so it is imported where it is used.
+
+Every number of a loss is in its configuration, which is part of the cache key of a compiled training step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class MaskedLoss(keras.losses.Loss):
+    """Average `elements` over the known labels of a batch, and ignore labels that are NaN.
+
+    `call` returns one value for each row, so that Keras can weight rows. Their mean over the batch is the mean over
+    the known labels. It is 0 if no label is known.
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        known = ops.logical_not(ops.isnan(y_true))
+        labels = ops.where(
+            known, y_true, ops.zeros_like(y_true)
+        )  # NaN would spoil the gradient even where it is unused
+        values = ops.where(known, self.elements(labels, y_pred), ops.zeros_like(y_true))
+        count = ops.sum(ops.cast(known, values.dtype))
+        rows = ops.cast(ops.shape(y_true)[0], values.dtype)
+        return ops.sum(values, -1) * (rows / ops.maximum(count, 1.0))
+
+    def elements(self, labels: Any, logits: Any) -> Any:
+        """Return the loss of each label (rows, columns)."""
+        raise NotImplementedError
+
+
+class BinaryLoss(MaskedLoss):
+    """Binary cross-entropy of each label, with label smoothing towards 1/2."""
+
+    def __init__(self, label_smoothing: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.label_smoothing = label_smoothing
+
+    def elements(self, labels: Any, logits: Any) -> Any:
+        return ops.binary_crossentropy(smooth(labels, self.label_smoothing, 2), logits, from_logits=True)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+class NumbersLoss(MaskedLoss):
+    """Huber loss, with delta 1, of standardized labels."""
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float], **options: Any) -> None:
+        super().__init__(**options)
+        self.mean, self.scale = tuple(mean), tuple(scale)
+
+    def elements(self, labels: Any, logits: Any) -> Any:
+        mean, scale = (ops.convert_to_tensor(values, dtype=logits.dtype) for values in (self.mean, self.scale))
+        error = ops.abs(logits - (labels - mean) / scale)
+        return ops.where(error <= 1, 0.5 * ops.square(error), error - 0.5)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": list(self.mean), "scale": list(self.scale)}
+
+
+class GradeLoss(keras.losses.Loss):
+    """A loss of grades: labels (rows, 1) from 0 to `top`."""
+
+    def __init__(self, top: int, label_smoothing: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.top, self.label_smoothing = top, label_smoothing
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "top": self.top, "label_smoothing": self.label_smoothing}
+
+
+class SquaredGradeLoss(GradeLoss):
+    """Squared error of one logit, which counts from the middle of the scale."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y_pred + self.top / 2 - y_true), -1)
+
+
+class OrdinalLoss(GradeLoss):
+    """Sum of the binary cross-entropies of "the grade is at least level k", for k from 1 to `top`."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        reached = ops.clip(y_true - ops.arange(self.top, dtype=y_true.dtype), 0.0, 1.0)
+        values = ops.binary_crossentropy(smooth(reached, self.label_smoothing, 2), y_pred, from_logits=True)
+        return ops.sum(values, -1)
+
+
+class SoftmaxGradeLoss(GradeLoss):
+    """Categorical cross-entropy of the levels. A label between two levels is shared by them."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        shares = smooth(level_shares(y_true, self.top), self.label_smoothing, self.top + 1)
+        return ops.categorical_crossentropy(shares, y_pred, from_logits=True)
+
+
+def level_shares(labels: Any, top: int) -> Any:
+    """Return the share of each level in labels (rows, 1), a tensor (rows, top + 1)."""
+    return ops.maximum(1.0 - ops.abs(labels - ops.arange(top + 1, dtype=labels.dtype)), 0.0)
+
+
+def smooth(labels: Any, share: float, classes: int) -> Any:
+    """Return labels of which a share is spread evenly over the classes."""
+    return labels * (1.0 - share) + share / classes if share else labels

@@ -1,0 +1,128 @@
+"""One or several numbers for each image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from kcomp.targets import arrays
+from kcomp.targets.base import Target
+
+if TYPE_CHECKING:
+    import keras
+
+MOST_BINS = 10  # groups of rows with similar numbers, which folds balance
+ROWS_PER_BIN = 10
+
+
+@dataclass(frozen=True)
+class Numbers(Target):
+    """Predict one or several numbers for each image.
+
+    A label has one column for each number, in the number's own units, or NaN if it is missing. A logit is a number
+    minus `mean`, divided by `scale`; a prediction is in the label's units. The default loss is the mean Huber loss of
+    the known standardized labels of a batch.
+
+    Args:
+        names: Names of the numbers, at least one.
+        mean: Mean of each number on the training rows; `fitted` measures it.
+        scale: Standard deviation of each number on the training rows; `fitted` measures it.
+
+    Raises:
+        ValueError: If there is no name, or a name is repeated.
+
+    References:
+        Huber 1964, Robust estimation of a location parameter.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.targets import Numbers
+        >>> target = Numbers(("grams",)).fitted(np.array([[10.0], [20.0], [30.0], [np.nan]]))
+        >>> target.predict(np.array([[0.0]])).tolist()
+        [[20.0]]
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    name: ClassVar[str] = "numbers"
+    default_metric: ClassVar[str] = "mae"
+
+    def __post_init__(self) -> None:
+        arrays.check_names(self.names, 1, "one number")
+        if len(self.mean) != len(self.scale) or len(self.mean) not in (0, len(self.names)):
+            raise ValueError(
+                f"mean and scale have one value for each of {list(self.names)}; received {self.mean} and {self.scale}"
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.names
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        valid = ~np.isinf(labels).any(1)
+        if not valid.all():
+            rule = "each label must be a finite number, or NaN if it is missing"
+            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+
+    def fitted(self, labels: np.ndarray) -> "Numbers":
+        """Return the target with mean and standard deviation of each known number; a scale of 0 becomes 1.
+
+        Raises:
+            ValueError: If all labels of a number are missing.
+        """
+        labels = np.asarray(labels, np.float64)
+        empty = [name for name, known in zip(self.names, ~np.isnan(labels).all(0), strict=True) if not known]
+        if empty:
+            raise ValueError(f"each number needs a label in the training rows; {empty[0]!r} has none")
+        scale = np.nanstd(labels, 0)
+        return replace(
+            self, mean=tuple(np.nanmean(labels, 0).tolist()), scale=tuple(np.where(scale > 0, scale, 1.0).tolist())
+        )
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        self._check_fitted()
+        return logits.astype(np.float64) * np.array(self.scale) + np.array(self.mean)
+
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
+        if label_smoothing:
+            raise ValueError(f"label smoothing needs classes, not numbers; received label_smoothing={label_smoothing}")
+        self._check_fitted()
+        from kcomp.targets.losses import NumbersLoss
+
+        return NumbersLoss(self.mean, self.scale)
+
+    def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
+        return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """Return bins of similar numbers, of equal size: from 1 to 10 bins with at least ten rows each.
+
+        Rows with several numbers are ordered by the mean rank of their known numbers.
+        """
+        from scipy import stats
+
+        ranks = stats.rankdata(labels, axis=0, nan_policy="omit") - 0.5
+        shares = ranks / np.maximum((~np.isnan(labels)).sum(0), 1)
+        known = ~np.isnan(shares)
+        row_means = np.where(known, shares, 0).sum(1) / np.maximum(known.sum(1), 1)
+        row_means[~known.any(1)] = 0.5
+        bins = int(np.clip(len(labels) // ROWS_PER_BIN, 1, MOST_BINS))
+        places = (stats.rankdata(row_means) - 0.5) / max(len(labels), 1)
+        return np.minimum((places * bins).astype(int), bins - 1)
+
+    def describe(self, labels: np.ndarray) -> str:
+        parts = []
+        for name, values in zip(self.names, np.asarray(labels, np.float64).T, strict=True):
+            known = values[~np.isnan(values)]
+            numbers = f"from {known.min():.4g} to {known.max():.4g}, mean {known.mean():.4g}" if len(known) else "empty"
+            missing = f", {len(values) - len(known)} missing" if len(known) < len(values) else ""
+            parts.append(f"{arrays.shorten(name)} ({numbers}{missing})")
+        some = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+        return f"{len(parts)} number{'s' if len(parts) > 1 else ''}: {', '.join(parts[:3])}{some}"
+
+    def _check_fitted(self) -> None:
+        if not self.mean:
+            raise ValueError("mean and scale of the numbers are not measured yet; call target.fitted(training_labels)")

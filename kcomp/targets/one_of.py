@@ -1,0 +1,124 @@
+"""One class for each image."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from kcomp.targets import arrays
+from kcomp.targets.base import Target
+
+if TYPE_CHECKING:
+    import keras
+
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class OneOf(Target):
+    """Predict one class for each image.
+
+    A label has one column for each class: 1 for the image's class and 0 for the others, or soft labels that sum to 1.
+    A prediction is the softmax of the logits. The default loss is categorical cross-entropy.
+
+    Args:
+        classes: Names of the classes, at least two.
+
+    Raises:
+        ValueError: If there are fewer than two classes, or a name is repeated.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.targets import OneOf
+        >>> target = OneOf(("cat", "dog"))
+        >>> target.predict(np.log([[3.0, 1.0]])).round(6).tolist()
+        [[0.75, 0.25]]
+    """
+
+    classes: tuple[str, ...]
+
+    name: ClassVar[str] = "one class"
+    default_metric: ClassVar[str] = "log_loss"
+    methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
+
+    def __post_init__(self) -> None:
+        arrays.check_names(self.classes, 2, "two classes")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        valid = (labels >= 0).all(1) & (np.abs(labels.sum(1) - 1) <= arrays.TOLERANCE)  # false for NaN
+        if not valid.all():
+            rule = "each row's labels must be numbers from 0 to 1 that sum to 1"
+            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        return arrays.softmax(logits)
+
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
+        import keras
+
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+
+    def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
+        rules = [
+            ("each probability must lie between 0 and 1", arrays.in_range(values, 0, 1)),
+            ("each row's probabilities must sum to 1", ~(np.abs(values.sum(1) - 1) > arrays.TOLERANCE)),
+        ]
+        return arrays.problems(rules, values, ids)
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        return labels.argmax(1)
+
+    def describe(self, labels: np.ndarray) -> str:
+        counts = np.bincount(labels.argmax(1), minlength=len(self.classes))
+        return f"{len(self.classes)} classes, with rows: {arrays.list_counts(self.classes, counts)}"
+
+    def warnings(self) -> list[str]:
+        lines = arrays.warn_similar(self.classes)
+        if all(NUMBER.fullmatch(name.strip()) for name in self.classes):
+            lines.append("note: all classes are numbers; kcomp treats them as names, without order or distance")
+        return lines
+
+    def class_counts(self, labels: np.ndarray) -> np.ndarray:
+        return labels.sum(0)
+
+    def row_weights(self, labels: Any, weights: Any) -> Any:
+        from keras import ops
+
+        return ops.sum(labels * weights, -1)
+
+    def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the median of each class; each row is then divided by its sum."""
+        values = super().median(predictions)
+        totals = values.sum(1, keepdims=True)
+        return np.where(totals > 0, values / np.where(totals > 0, totals, 1.0), self.average(predictions))
+
+    def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the share of votes of each class; the mean counts as one more member.
+
+        A member votes for its most likely class. The mean adds less than one vote, so it only breaks ties, and keeps
+        a class without votes above 0.
+        """
+        votes = self.average(predictions)
+        rows = np.arange(len(votes))
+        for values in predictions:
+            votes[rows, values.argmax(1)] += 1
+        return votes / (len(predictions) + 1)
+
+    def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the geometric mean; each row is then divided by its sum."""
+        return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
+
+    def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean of the ranks among all rows of a class; each row is then divided by its sum."""
+        ranks = arrays.mean_rank(predictions)
+        return ranks / ranks.sum(1, keepdims=True)
