@@ -98,8 +98,3 @@ import albumentations, kcomp.training.fit, kcomp.prediction.runs
 print("torch" in sys.modules, "albumentations" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False True\n"
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_file_has_one_idea(path):
-    assert len(path.read_text().splitlines()) <= 300

@@ -60,12 +60,12 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds until the sweep ends from the jobs so far; None before the first is done."""
-        done = count(self.jobs, COMPLETE) - self.done_before
+        finished = count(self.jobs, COMPLETE) - self.done_before
         to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)
-        if not done or not to_go:
+        if not finished or not to_go:
             return None
         now = sum(job.epoch / job.epochs for job in self.jobs if job.state == RUNNING and job.epochs)
-        return (time.monotonic() - self.started) / (done + now) * (to_go - now)
+        return (time.monotonic() - self.started) / (finished + now) * (to_go - now)
 
     def table(self) -> Table:
         table = Table(title=self.summary(), title_justify="left", box=None, header_style="bold")

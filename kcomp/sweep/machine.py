@@ -66,5 +66,5 @@ def gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
     if shutil.which("nvidia-smi") is None:
         return ()
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)
-    return tuple(done.stdout.split()) if done.returncode == 0 else ()
+    process = subprocess.run(query, capture_output=True, text=True, check=False)
+    return tuple(process.stdout.split()) if process.returncode == 0 else ()

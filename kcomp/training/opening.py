@@ -63,7 +63,7 @@ def describe_images(session: "Session") -> str:
 def warn_untrained(training: Table, held_out: Table, fold: int) -> list[str]:
     """Return a warning if held-out rows have classes without a training row."""
     trained, scored = training.labels.sum(0) > 0, held_out.labels.sum(0) > 0
-    missing = [name for name, known, needed in zip(training.classes, trained, scored, strict=True) if needed > known]
+    missing = [name for name, is_missing in zip(training.classes, scored & ~trained, strict=True) if is_missing]
     if not missing:
         return []
     return [f"warning: fold {fold} holds out every row of {some(missing)}, so the network cannot learn it"]

@@ -37,7 +37,7 @@ class Search:
 
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
-        """The ranges by name; ValueError if there is nothing to search."""
+        """Return the ranges by name; ValueError if there is nothing to search."""
         ranges = space.ranges(self.loaded.recipe.config, self.fixed)
         if not ranges:
             raise ValueError(
@@ -49,7 +49,7 @@ class Search:
 
     @cached_property
     def key(self) -> str:
-        """12 hexadecimal digits that differ between searches whose scores cannot be compared."""
+        """Return 12 hexadecimal digits that differ between searches whose scores cannot be compared."""
         parts = [self.loaded.fingerprint(), self.backend, self.folds, self.seed, self.metric, sorted(self.ranges)]
         parts += [self.data({}, fold) for fold in self.folds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

@@ -30,8 +30,8 @@ class Verdict:
 
 def display_name(label: str) -> str:
     """Return the name of a label in texts: "jax again" becomes "JAX again"."""
-    backend, _, rest = label.partition(" ")
-    return f"{NAMES.get(backend, backend)} {rest}".strip()
+    backend, _, suffix = label.partition(" ")
+    return f"{NAMES.get(backend, backend)} {suffix}".strip()
 
 
 def give_verdict(report: Mapping[str, Any]) -> Verdict:

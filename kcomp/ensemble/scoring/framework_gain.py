@@ -50,12 +50,12 @@ class FrameworkGain:
 
     @property
     def difference(self) -> np.ndarray:
-        """The difference to the mean of both frameworks alone, for each set of seeds."""
+        """Return the difference to the mean of both frameworks alone, for each set of seeds."""
         return np.mean(list(self.differences.values()), axis=0)
 
     @property
     def spread(self) -> float:
-        """Standard deviation of `difference` over the sets of seeds; NaN for one set."""
+        """Return the standard deviation of `difference` over the sets of seeds; NaN for one set."""
         return float(self.difference.std(ddof=1)) if len(self.difference) > 1 else math.nan
 
 

@@ -25,7 +25,7 @@ class Listener:
     def __init__(self) -> None:
         self.messages: list[tuple[int, str | None, str]] = []
 
-    def tell(self, number: int, place: str | None, text: str) -> None:
+    def add(self, number: int, place: str | None, text: str) -> None:
         """Store a line of a job's output; with a place, the job begins there."""
         self.messages.append((number, place, text))
 
@@ -36,8 +36,8 @@ class Listener:
 
 def task(order: Order, number: int, listener: Any) -> Answer:
     """Train a job on a node."""
-    listener.tell.remote(number, socket.gethostname(), "")
-    return train(order, lambda text: listener.tell.remote(number, None, text))
+    listener.add.remote(number, socket.gethostname(), "")
+    return train(order, lambda text: listener.add.remote(number, None, text))
 
 
 def run(
