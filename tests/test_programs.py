@@ -335,16 +335,16 @@ def test_settings_and_an_edit_of_kcomp_change_the_program():
     import jax
     from kcomp.fast.install import patched
     import os
-    seen = [programs.surroundings()]
+    seen = [programs.environment_key()]
     os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=false"
-    seen.append(programs.surroundings())
+    seen.append(programs.environment_key())
     with patched(True):
-        seen.append(programs.surroundings())
+        seen.append(programs.environment_key())
     jax.config.update("jax_default_matmul_precision", "float32")
-    seen.append(programs.surroundings())
+    seen.append(programs.environment_key())
     jax.config.update("jax_default_matmul_precision", None)
     programs.code_version = lambda: "edited"
-    seen.append(programs.surroundings())
+    seen.append(programs.environment_key())
     give(seen=seen)
 """,
     )

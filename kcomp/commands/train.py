@@ -119,11 +119,11 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
     score_text = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
     if complete:
         console.print(f"{run.folder} is complete", highlight=False, soft_wrap=True)
-    spent = f"{result['rows']} rows out of fold, epoch {result['epoch']}, {result['seconds']:.0f} s"
+    details = f"{result['rows']} rows out of fold, epoch {result['epoch']}, {result['seconds']:.0f} s"
     snapshots = (result.get("average") or {}).get("weights", [])
     if len(snapshots) > 1:
-        spent += f", the mean of {len(snapshots)} snapshots"
-    console.print(f"{run.folder}: {score_text}  ({spent})", highlight=False, soft_wrap=True)
+        details += f", the mean of {len(snapshots)} snapshots"
+    console.print(f"{run.folder}: {score_text}  ({details})", highlight=False, soft_wrap=True)
 
 
 def parse_folds(loaded: Any, text: str) -> list[int]:

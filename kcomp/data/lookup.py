@@ -90,8 +90,8 @@ def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
     Raises:
         ValueError: If an id matches several files.
     """
-    wanted = ids.str.strip().to_numpy(object)
-    positions = np.full(len(wanted), -1)
+    id_texts = ids.str.strip().to_numpy(object)
+    positions = np.full(len(id_texts), -1)
     names = [file.rsplit("/", 1)[-1] for file in files]
     stems, path_stems = [without_ending(name) for name in names], [without_ending(file) for file in files]
     for change_id, keys in (
@@ -104,7 +104,7 @@ def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
         open_rows = np.flatnonzero(positions < 0)
         if not len(open_rows):
             break
-        changed = np.array([change_id(name) for name in wanted[open_rows]], dtype=object)
+        changed = np.array([change_id(name) for name in id_texts[open_rows]], dtype=object)
         for key in keys:
             rows = open_rows[positions[open_rows] < 0]
             places, repeated = index_keys(key)

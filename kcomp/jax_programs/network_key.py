@@ -68,17 +68,17 @@ def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> 
             places.setdefault(id(variable), len(places))
     descriptions = []
     for variable in chosen:
-        traits = read_config(functools.partial(traits_of, variable))
-        if traits is None:
+        settings = read_config(functools.partial(settings_of, variable))
+        if settings is None:
             return None
-        descriptions.append([places.get(id(variable)), list(variable.shape), str(variable.dtype), traits])
+        descriptions.append([places.get(id(variable)), list(variable.shape), str(variable.dtype), settings])
     return descriptions
 
 
-def traits_of(variable: keras.Variable) -> dict[str, Any]:
+def settings_of(variable: keras.Variable) -> dict[str, Any]:
     """Return the serialized regularizer and constraint of a variable, where it has any."""
-    traits = {"regularizer": variable.regularizer, "constraint": variable.constraint}
-    return {name: keras.saving.serialize_keras_object(value) for name, value in traits.items() if value is not None}
+    settings = {"regularizer": variable.regularizer, "constraint": variable.constraint}
+    return {name: keras.saving.serialize_keras_object(value) for name, value in settings.items() if value is not None}
 
 
 def trainable_flags(model: keras.Model) -> list[bool]:
@@ -107,14 +107,14 @@ def is_own_function(function: Any) -> bool:
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
 
-def describe_attributes(thing: Any) -> list[Any] | None:
+def describe_attributes(holder: Any) -> list[Any] | None:
     """Return the attributes of a layer or a loss that its configuration may leave out.
 
     These are arrays (as a hash), functions (as a name) and the automatic casts. None where a function is from outside
     Keras and kcomp, or replaces `call`.
     """
-    descriptions: list[Any] = [["autocast", getattr(thing, "autocast", None)]]
-    for name, value in sorted(vars(thing).items()):
+    descriptions: list[Any] = [["autocast", getattr(holder, "autocast", None)]]
+    for name, value in sorted(vars(holder).items()):
         if name == "call" or (isinstance(value, types.FunctionType) and not is_own_function(value)):
             return None
         if isinstance(value, types.FunctionType):

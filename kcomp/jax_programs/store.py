@@ -65,7 +65,7 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
     None where JAX cannot export the function.
     """
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
-    name = hashlib.sha256(json.dumps([key, donate, str(shapes), surroundings()]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([key, donate, str(shapes), environment_key()]).encode()).hexdigest()[:32]
     if name not in _programs:
         path = cache_folder() / "programs" / name
         on_disk = jax.config.jax_enable_compilation_cache
@@ -85,7 +85,7 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
     return _programs[name]
 
 
-def surroundings() -> list[Any]:
+def environment_key() -> list[Any]:
     """Return what determines the arithmetic of every program: versions, settings, installed patches, kind of device."""
     settings = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]

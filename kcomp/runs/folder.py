@@ -103,14 +103,14 @@ class Run:
 
 def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
     """Return the JSON object in this file. Raise DamagedError if it is not valid or lacks one of the needed names."""
-    cure = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
+    hint = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
     try:
         content = read_json(path)
     except DamagedError as error:
-        raise DamagedError(f"{error}; {cure}") from error
+        raise DamagedError(f"{error}; {hint}") from error
     missing = [name for name in needed if name not in content]
     if missing:
-        raise DamagedError(f"{path} is damaged: it lacks {', '.join(missing)}; {cure}")
+        raise DamagedError(f"{path} is damaged: it lacks {', '.join(missing)}; {hint}")
     return content
 
 

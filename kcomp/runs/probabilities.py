@@ -35,8 +35,10 @@ def read_probabilities(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} has no rows")
     for name in indexed:
         if not pd.api.types.is_numeric_dtype(indexed[name]):
-            odd = indexed[name][pd.to_numeric(indexed[name], errors="coerce").isna()]
-            raise ValueError(f"{path}: the column {name!r} must hold numbers; row {odd.index[0]!r} has {odd.iloc[0]!r}")
+            invalid = indexed[name][pd.to_numeric(indexed[name], errors="coerce").isna()]
+            raise ValueError(
+                f"{path}: the column {name!r} must hold numbers; row {invalid.index[0]!r} has {invalid.iloc[0]!r}"
+            )
     values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's values are contiguous
     empty = indexed.index[~np.isfinite(values).all(1)]
     if len(empty):

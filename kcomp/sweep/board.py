@@ -85,8 +85,8 @@ class Board:
 
     def visible(self) -> list[SweepProgress]:
         """Return the jobs that fit into the terminal, in their order; running and failed ones take precedence."""
-        room = max(1, self.console.size.height - FRAME)
-        chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:room]
+        count = max(1, self.console.size.height - FRAME)
+        chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:count]
         return [self.jobs[number] for number in sorted(chosen)]
 
 

@@ -147,11 +147,11 @@ def out_of_patience(progress: state.TrainingProgress, stage: Stage, monitor: str
         return False
     values = [row[monitor] for row in progress.log[-progress.stage_epochs :]]
     best = values[0]
-    since = 0
+    epochs_without_gain = 0
     for value in values[1:]:
-        since = 0 if scores.better(monitor, value, best) else since + 1
-        best = value if since == 0 else best
-    return since >= stage.patience
+        epochs_without_gain = 0 if scores.better(monitor, value, best) else epochs_without_gain + 1
+        best = value if epochs_without_gain == 0 else best
+    return epochs_without_gain >= stage.patience
 
 
 def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:

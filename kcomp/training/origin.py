@@ -14,7 +14,7 @@ from kcomp.models.transfer import take_weights
 from kcomp.runs.folder import Run, find
 
 # Entries of the other run's manifest that the new manifest repeats.
-KEPT = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
+ORIGIN_ENTRIES = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
 SAME = 0.9  # two tables are one data set if at least this share of their common ids has equal labels
 
 
@@ -58,7 +58,9 @@ def find_origin(path: Path) -> Origin:
     if not weights.is_file():
         raise FileNotFoundError(f"{weights.parent} has no {weights.name}")
     manifest = run.manifest if run else {}
-    record = {name: manifest.get(name) for name in KEPT} | {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    record = {name: manifest.get(name) for name in ORIGIN_ENTRIES} | {
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()
+    }
     return Origin(weights, run, record)
 
 

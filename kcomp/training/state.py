@@ -102,10 +102,12 @@ def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str,
     # compare names too, because another version of Keras may order variables of equal shape differently
     ours = [(variable.path.rpartition("/")[2], tuple(variable.shape)) for variable in variables]
     if ours != saved:
-        odd = next((pair for pair in zip(ours, saved, strict=False) if pair[0] != pair[1]), (len(ours), len(saved)))
+        mismatch = next(
+            (pair for pair in zip(ours, saved, strict=False) if pair[0] != pair[1]), (len(ours), len(saved))
+        )
         raise ValueError(
             f"the state in {run.folder} does not fit the recipe's model on this backend with this Keras: expected "
-            f"{odd[0]}, found {odd[1]}; remove the folder to start again, or use -o"
+            f"{mismatch[0]}, found {mismatch[1]}; remove the folder to start again, or use -o"
         )
     for variable, name in zip(variables, names, strict=True):
         value = arrays[name]

@@ -65,8 +65,10 @@ def open_storage(place: str) -> Any:
             f"--storage takes a file that ends in .db (SQLite) or .journal, or a database's URL; received {place!r}"
         )
     url = place if "://" in place else f"sqlite:///{place}"
-    waits = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}  # for other writers, in seconds
-    return optuna.storages.RDBStorage(url, engine_kwargs=waits)
+    engine_options = (
+        {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    )  # for other writers, in seconds
+    return optuna.storages.RDBStorage(url, engine_kwargs=engine_options)
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:

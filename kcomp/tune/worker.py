@@ -24,14 +24,14 @@ class Worker:
 
     total: number of trials of the study, by all workers.
     prune: whether to stop hopeless trials early.
-    say:   prints a line.
+    print_line: prints a line.
     """
 
     search: Search
     study: optuna.Study
     total: int
     prune: bool
-    say: Callable[[str], None]
+    print_line: Callable[[str], None]
 
     def work(self) -> None:
         """Work until the study has its trials; RuntimeError if several trials in a row fail."""
@@ -51,7 +51,7 @@ class Worker:
             self.study.tell(trial, outcome)
             best = self.study.best_trial
             text = f"{self.search.metric} {outcome:.4f}  (best {best.value:.4f}, trial {best.number})"
-            self.say(f"trial {trial.number}: {text}")
+            self.print_line(f"trial {trial.number}: {text}")
         elif outcome is None:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -59,7 +59,7 @@ class Worker:
             # from a pruned trial the sampler learns to avoid the values; from a failed one it learns nothing
             state = TrialState.PRUNED if outcome.startswith(DIVERGED) else TrialState.FAIL
             self.study.tell(trial, state=state)
-            self.say(f"trial {trial.number}: failed: {outcome}")
+            self.print_line(f"trial {trial.number}: failed: {outcome}")
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Attempt:
         """Train the folds and return their mean score; None if the trial was pruned, an error text if it failed."""
         search, values = self.worker.search, self.claimed.values
         texts = "  ".join(f"{name}={as_text(value)}" for name, value in values.items())
-        self.worker.say(f"trial {self.claimed.trial.number}: {texts}")
+        self.worker.print_line(f"trial {self.claimed.trial.number}: {texts}")
         for position, fold in enumerate(search.folds):
             error = self.train(position, fold)
             if error is not None:
@@ -120,7 +120,7 @@ class Attempt:
         if not worker.prune or not hopeless(value, others, lower=worker.search.lower):
             return False
         trial.set_user_attr("pruned", where)
-        worker.say(
+        worker.print_line(
             f"trial {trial.number}: pruned {where}: {worker.search.metric} {value:.4f}, "
             f"the median is {np.median(others):.4f}"
         )

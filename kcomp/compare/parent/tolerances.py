@@ -136,20 +136,20 @@ def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Seque
         return relative_to(size, distance(first.arrays[key], second.arrays[key]))
 
     change = relative_to(size, distance(reference.arrays[f"moved-{key}"], reference.arrays[key]))
-    yardstick = max(unit, change)
+    rounding = max(unit, change)
     largest = LARGEST if NOISE * change < 1 else float("inf")
     errors = {probe.label: difference(probe, exact_of[probe.backend]) for probe in singles}
     backend_of = {probe.label: probe.backend for probe in singles}
     tolerances = {}
     for label in errors:
         others = [error for other, error in errors.items() if backend_of[other] != backend_of[label]]
-        allowed = FACTOR * max(yardstick, min([error for error in others if np.isfinite(error)], default=0.0))
+        allowed = FACTOR * max(rounding, min([error for error in others if np.isfinite(error)], default=0.0))
         tolerances[label] = min(largest, allowed)
     return Measurement(
         quantity=name.partition("/")[0],
         exact=max((difference(probe, reference) for probe in exacts), default=0.0),
         errors=errors,
         between=difference(singles[0], singles[1]) if len(singles) > 1 else 0.0,
-        exact_tolerance=EXACT_FACTOR * yardstick * SINGLE / unit,  # float64 does not know the recipe's precision
+        exact_tolerance=EXACT_FACTOR * rounding * SINGLE / unit,  # float64 does not know the recipe's precision
         tolerances=tolerances,
     )

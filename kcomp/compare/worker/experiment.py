@@ -69,7 +69,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
     stage = largest(session.stages, network)
     set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
     layers = () if stage.cache_views and not stage.mix_features else session.training.layers
-    silenced = silence(network)
+    silenced = remove_noise(network)
     model = Mixed(network, layers, fit.class_weights(stage, session.training.table))
     compile_for_stage(model, stage, network, seed=job.seed)
     return ProbeStage(loaded, session, stage, model, tuple(layers), silenced, digests)
@@ -83,7 +83,7 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
     return [stage for stage, count in zip(stages, counts, strict=True) if count == max(counts)][-1]
 
 
-def silence(network: keras.Model) -> list[str]:
+def remove_noise(network: keras.Model) -> list[str]:
     """Make every layer with random noise run in inference mode during training; return the names of these layers.
 
     They are recognised by the state of a random generator among their variables: Dropout, drop connect, random flips.
@@ -92,12 +92,12 @@ def silence(network: keras.Model) -> list[str]:
     for layer in network._flatten_layers(include_self=False):
         states = [variable for variable in layer.variables if variable.path.endswith("seed_generator_state")]
         if states and not isinstance(layer, keras.Model) and getattr(layer, "_call_has_training_arg", False):
-            layer.call = quiet(layer.call)
+            layer.call = call_without_noise(layer.call)
             names.append(layer.name)
     return names
 
 
-def quiet(call: Any) -> Any:
+def call_without_noise(call: Any) -> Any:
     def without_noise(*arguments: Any, training: bool = False, **keywords: Any) -> Any:
         return call(*arguments, training=False, **keywords)
 

@@ -16,7 +16,7 @@ from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 
 RETRIES = 20  # of a job whose worker or node was lost; it continues its run folder
 PAUSE = 0.5  # seconds between two checks
-SEEN = 30.0  # seconds until another machine's file must be visible here, over network storage
+VISIBLE = 30.0  # seconds until another machine's file must be visible here, over network storage
 
 
 class Listener:
@@ -107,7 +107,7 @@ def apply_answer(progress: SweepProgress, reference: Any) -> None:
     except (ray.exceptions.RayError, RuntimeError, OSError) as error:
         progress.state, progress.last = FAILED, " ".join(str(error).split())[:300]
         return
-    deadline = time.monotonic() + SEEN
+    deadline = time.monotonic() + VISIBLE
     while answer.code == 0 and not job.run.complete and time.monotonic() < deadline:
         time.sleep(PAUSE)
     progress.finish(answer.code)
