@@ -53,7 +53,7 @@ def time_timm(options):
     rows, _ = data.split(rows_of(options), 0)
     torch.manual_seed(0)
     draws, size = np.random.default_rng(0), options.size
-    network = timm.create_model(options.timm, pretrained=False, num_classes=len(rows.classes))
+    network = timm.create_model(options.timm, pretrained=False, num_classes=len(rows.columns))
     network.eval().to(memory_format=torch.channels_last).requires_grad_(False)
     head = network.get_classifier().requires_grad_(True)
     labels, paths = torch.from_numpy(rows.labels.argmax(1)), rows.images

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 from rich.console import Console
-from kcomp import data, schedules
+from kcomp import data, schedules, targets
 from kcomp.prediction.forward import compile_forward, predict_probabilities
 from kcomp.averaging import EMA, SWA
 from kcomp.recipe import Stage
@@ -93,7 +93,7 @@ from kcomp.metrics import scores
 from kcomp.runs.folder import Run
 from kcomp.training.state import TrainingProgress
 table = data.sklearn_digits().rows(np.arange(40))
-table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, b=[0.0, 1.0] * 20), ("a", "b"))
+table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, b=[0.0, 1.0] * 20), targets.OneOf(("a", "b")))
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))
 forward = compile_forward(network)
 def outcome(average, log, epochs, name):

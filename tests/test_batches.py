@@ -144,7 +144,7 @@ def test_a_transform_that_leaves_the_wrong_shape_is_named():
 def test_a_broken_image_stops_the_reader_and_its_threads():
     frame = DIGITS.frame.copy()
     frame.at[frame.index[20], "image"] = b"broken"
-    broken = data.Batches(data.Table(frame, DIGITS.classes), 16, batch_size=8)
+    broken = data.Batches(data.Table(frame, DIGITS.target), 16, batch_size=8)
     with pytest.raises(ValueError, match="digit-0020"):
         list(broken.epochs(0))
 

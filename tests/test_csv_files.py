@@ -97,7 +97,7 @@ def test_a_data_frame_reads_as_its_csv_does(tmp_path, monkeypatch):
     frame.to_csv("train.csv", index=False)
     with pytest.warns(Notice, match="images are read from the folder ."):
         table = data.read_csv(frame, label="label")
-    assert table.ids == ["7", "8"] and table.classes == ("1", "2")
+    assert table.ids == ["7", "8"] and table.columns == ("1", "2")
     frame.loc[:, "label"] = np.nan
     with pytest.raises(ValueError, match="2 rows have no 'label', first '7'"):
         data.read_csv(frame, label="label", images=".")

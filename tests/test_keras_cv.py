@@ -16,7 +16,7 @@ import hashlib, random
 import keras, keras_cv
 import numpy as np
 import pandas as pd
-from kcomp import data
+from kcomp import data, targets
 from kcomp.data.foreign_layers import call_seeded
 
 LEVELS = np.array([20, 70, 120, 170])
@@ -30,7 +30,7 @@ frame = pd.DataFrame({"image_id": [f"row-{number}" for number in numbers]}, dtyp
 frame["image"] = pd.Series([np.full((16, 16, 3), LEVELS[n % 4], np.uint8) for n in numbers], dtype=object)
 for c in range(4):
     frame[f"class {c}"] = (numbers % 4 == c).astype(np.float32)
-rows = data.Table(frame, tuple(f"class {c}" for c in range(4)))
+rows = data.Table(frame, targets.OneOf(tuple(f"class {c}" for c in range(4))))
 
 def batches(name, workers=1):
     made = data.Batches(rows, 16, batch_size=8, training=True, seed=3, layers=[make[name]()])

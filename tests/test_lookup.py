@@ -134,13 +134,13 @@ def test_hidden_and_leftover_files_are_skipped_and_named(tmp_path):
     make(tmp_path, "__MACOSX/ants/1.jpg")
     with pytest.warns(Notice, match=r"skipped 4 hidden .*: \._1.jpg, \.ipynb_checkpoints/, Thumbs.db, __MACOSX/"):
         table = data.read_folders(tmp_path)
-    assert table.classes == ("ants", "bees") and table.ids == ["ants/1", "bees/2"]
+    assert table.columns == ("ants", "bees") and table.ids == ["ants/1", "bees/2"]
 
 
 def test_class_folders_that_differ_in_case_are_one_class(tmp_path):
     make(tmp_path, "Ants/1.jpg", "ants/2.jpg", "ants/3.jpg", "bees/1.jpg")
     with pytest.warns(Notice, match="joined the spellings 'Ants'"):
-        assert data.read_folders(tmp_path).classes == ("ants", "bees")
+        assert data.read_folders(tmp_path).columns == ("ants", "bees")
 
 
 def test_a_link_to_a_parent_folder_ends(tmp_path):

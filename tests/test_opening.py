@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from kcomp.data.tables import with_class_names
+from kcomp.targets import OneOf
 from kcomp.training import opening
 
 
@@ -21,10 +22,14 @@ def test_rows_and_folds_are_counted():
     assert line == "seed 3: trains on 3 rows; fold 0 is held out, 2 rows, one of 2 folds of 2 rows"
 
 
+def describe(table):
+    return table.required_target.describe(table.labels)
+
+
 def test_classes_are_counted_and_many_are_summarized():
-    assert opening.describe_classes(table(["a", "b", "a"], 0)) == "2 classes, with rows: a (2), b (1)"
+    assert describe(table(["a", "b", "a"], 0)) == "2 classes, with rows: a (2), b (1)"
     names = [f"species {number:03d}" for number in range(200)] + ["species 007"]
-    line = opening.describe_classes(table(names, 0))
+    line = describe(table(names, 0))
     assert line == "200 classes, with rows: from 1 (species 000) to 2 (species 007)"
 
 
@@ -38,16 +43,17 @@ def test_classes_are_counted_and_many_are_summarized():
     ],
 )
 def test_similar_names_are_warned_of(names, text):
-    warnings = opening.warn_similar(names)
+    warnings = OneOf(tuple(names)).warnings()
     assert (text in warnings[0]) if text else not warnings
 
 
 @pytest.mark.parametrize(
     ("names", "warned"),
-    [(["0", "1", "2"], True), (["0.5", "-1", "3e2"], True), (["0", "1", "many"], False), (["digit_0"], False)],
+    [(["0", "1", "2"], True), (["0.5", "-1", "3e2"], True), (["0", "1", "many"], False), (["digit_0", "1"], False)],
 )
 def test_numbers_as_classes_are_noted(names, warned):
-    assert bool(opening.warn_numbers(names)) == warned
+    lines = OneOf(tuple(names)).warnings()
+    assert any("all classes are numbers" in line for line in lines) == warned
 
 
 def test_a_class_without_a_training_row_is_named():

@@ -22,7 +22,7 @@ import os, time
 import keras
 import numpy as np
 from keras import layers
-from kcomp import augment, data, models, schedules
+from kcomp import augment, data, models, schedules, targets
 from kcomp.recipe import Recipe, Stage
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def table(config):
     classes = tuple(f"class {number}" for number in range(config.classes))
     for number, name in enumerate(classes):
         frame[name] = (names == number).astype(np.float32)
-    return data.stratified_folds(data.Table(frame, classes), config.folds, seed=0)
+    return data.stratified_folds(data.Table(frame, targets.OneOf(classes)), config.folds, seed=0)
 
 def batches(config, rows, training, seed):
     return data.Batches(rows, 16, batch_size=16, training=training, seed=seed, layers=[augment.MixUp(0.1)])
@@ -294,7 +294,7 @@ split_anew = loaded.recipe.with_values(folds=5)
 split_anew = split_anew.table(split_anew.config)
 def corrected(count):
     frame = split_anew.frame.copy()
-    names = list(split_anew.classes)
+    names = list(split_anew.columns)
     held = frame.index[frame["image_id"].isin(origin.run.probabilities("labels").index)][:count]
     frame.loc[held, names] = np.roll(frame.loc[held, names].to_numpy(), 1, axis=1)
     return attempt(check_unseen, origin, dataclasses.replace(split_anew, frame=frame), 1)

@@ -15,6 +15,7 @@ from kcomp.data.pseudo import write_pseudo
 from kcomp.ensemble.pseudo_labels import count_by_class, group_teachers, join_rows, label_fold, summarize_fold
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
+from kcomp.targets import OneOf
 
 CLASSES = ["x", "y", "z"]
 IDS = [f"r{number}" for number in range(6)]  # of class number % 3; the even ones are fold 0
@@ -24,7 +25,7 @@ def labelled(ids=IDS, folds=(0, 1)):
     frame = pd.DataFrame({"image_id": ids, "image": [b""] * len(ids)})
     for number, name in enumerate(CLASSES):
         frame[name] = np.float32([int(one[1:]) % 3 == number for one in ids])
-    return data.Table(frame.assign(fold=[folds[int(one[1:]) % len(folds)] for one in ids]), tuple(CLASSES))
+    return data.Table(frame.assign(fold=[folds[int(one[1:]) % len(folds)] for one in ids]), OneOf(tuple(CLASSES)))
 
 
 def unlabelled(ids):
@@ -238,7 +239,7 @@ def test_images_lie_as_the_file_says_or_come_from_the_test_rows(tmp_path):
         (lambda text: text.replace("a,a.png,1", "a,a.png,0"), "'a' stands twice for fold 0"),
         (lambda text: text.replace("a,a.png,1", "a,a.png,2"), "the folds of this table are 0, 1; received 2"),
         (lambda text: text.replace(",x,y,z", ",x,y,w"), r"lacks the columns \['z'\]"),
-        (lambda text: text.replace(",0.0,0.0,1.0", ",0.5,0.0,1.0"), "sum to 1; 1 rows are not"),
+        (lambda text: text.replace(",0.0,0.0,1.0", ",0.5,0.0,1.0"), "sum to 1; 1 row is not"),
     ],
 )
 def test_files_that_do_not_fit(tmp_path, change, message):
@@ -259,7 +260,7 @@ def test_labels_made_for_other_folds_are_refused(tmp_path):
     with pytest.raises(ValueError, match="which must come last"):
         turned.pseudo_record(0)
     with pytest.raises(ValueError, match="cut them first"):
-        data.with_pseudo(data.Table(labelled().frame.drop(columns="fold"), tuple(CLASSES)), path)
+        data.with_pseudo(data.Table(labelled().frame.drop(columns="fold"), OneOf(tuple(CLASSES))), path)
     one_fold = data.with_pseudo(labelled(), written(tmp_path, ROWS[:2], name="b.csv"))
     with pytest.raises(ValueError, match=r"for the folds \[0\], none for fold 1; train and predict"):
         data.split(one_fold, 1)
@@ -273,9 +274,9 @@ def test_an_image_is_not_labelled_twice(tmp_path):
     table = labelled()
     frame = table.frame.assign(image=pd.Series([str(tmp_path / "a.png"), *table.images[1:]], dtype=object))
     with pytest.raises(ValueError, match=r"of its images are labelled rows of the table, first 'a'"):
-        data.with_pseudo(data.Table(frame, table.classes), path)
+        data.with_pseudo(data.Table(frame, table.target), path)
     pixels = [np.full((4, 4, 3), number, np.uint8) for number in range(len(frame))]
-    arrays = data.Table(frame.assign(image=pd.Series(pixels, dtype=object)), table.classes)
+    arrays = data.Table(frame.assign(image=pd.Series(pixels, dtype=object)), table.target)
     images = pd.Series([pixels[0].copy(), np.full((4, 4, 3), 99, np.uint8)], dtype=object)
     test = data.Table(pd.DataFrame({"image_id": ["a", "r1"], "image": images}))
     with pytest.raises(ValueError, match=r"2 of its images are labelled rows of the table, first 'a'"):

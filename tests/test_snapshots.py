@@ -121,7 +121,7 @@ run = Run(Path(sys.argv[1]))
 recipe = run.recipe().recipe
 found = {}
 for name, table in (("oof", data.split(recipe.table(recipe.config), 0)[1]), ("test", recipe.test(recipe.config))):
-    network = recipe.model(recipe.config, table.classes)
+    network = recipe.model(recipe.config, table.columns)
     rows = recipe.batches(recipe.config, table, training=False, seed=3)
     each = []
     for number in sys.argv[2:]:

@@ -45,8 +45,8 @@ def make(name, share, seed):
     network.set_weights([array + share * one for array, one in zip(weights, noise)])
     network.save_weights(run / "best.weights.h5")
     found = predict_probabilities(forward, rows)
-    write_probabilities(run / "oof.csv", held_out.ids, held_out.classes, found)
-    write_probabilities(run / "labels.csv", held_out.ids, held_out.classes, held_out.labels)
+    write_probabilities(run / "oof.csv", held_out.ids, held_out.columns, found)
+    write_probabilities(run / "labels.csv", held_out.ids, held_out.columns, held_out.labels)
     score = scores.score(held_out.labels, found)
     write_json(run / "result.json", {"scores": score, "monitor": None, "epoch": 1, "rows": len(held_out), "seconds": 1.0})
     return score["log_loss"]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcomp import data
+from kcomp.targets import OneOf
 
 
 @pytest.fixture
@@ -25,13 +26,13 @@ def write(folder, text):
 
 def test_a_label_column(folder):
     table = data.read_csv(write(folder, "image_id,label\nb,x\na,y\n"), label="label")
-    assert table.classes == ("x", "y") and table.ids == ["b", "a"]
+    assert table.columns == ("x", "y") and table.ids == ["b", "a"]
     np.testing.assert_array_equal(table.labels, [[1, 0], [0, 1]])
 
 
 def test_one_hot_columns_keep_their_order_and_may_be_soft(folder):
     table = data.read_csv(write(folder, "image_id,y,x\nb,1,0\na,0.25,0.75\n"), one_hot=["y", "x"])
-    assert table.classes == ("y", "x")
+    assert table.columns == ("y", "x")
     np.testing.assert_array_equal(table.labels, [[1, 0], [0.25, 0.75]])
 
 
@@ -44,7 +45,7 @@ def test_names_that_look_like_something_else_stay_text(folder):
     table = data.read_csv(
         write(folder, "id,label\na,001\nb,None\nc,NA\n"), label="label", id="id", images="images/{id}.jpg"
     )
-    assert table.classes == ("001", "NA", "None") and table.id_column == "id" and table.ids == ["a", "b", "c"]
+    assert table.columns == ("001", "NA", "None") and table.id_column == "id" and table.ids == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -76,13 +77,13 @@ def test_a_folder_per_class(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     table = data.read_folders(tmp_path)
-    assert table.classes == ("ants", "bees") and table.ids == ["ants/1", "ants/2", "bees/1"]
+    assert table.columns == ("ants", "bees") and table.ids == ["ants/1", "ants/2", "bees/1"]
     assert data.read_images(tmp_path).ids == table.ids
 
 
 def test_sklearn_digits_are_whole():
     table = data.sklearn_digits()
-    assert len(table) == 1797 and len(table.classes) == 10
+    assert len(table) == 1797 and len(table.columns) == 10
     assert table.images[0].dtype == np.uint8 and max(image.max() for image in table.images) == 255
 
 
@@ -91,7 +92,7 @@ def made(ids, classes):
     names = sorted(set(classes))
     for name in names:
         frame[name] = np.float32(np.array(classes) == name)
-    return data.Table(frame, tuple(names))
+    return data.Table(frame, OneOf(tuple(names)))
 
 
 @settings(max_examples=25, deadline=None)

@@ -295,3 +295,11 @@ def test_a_target_of_ones_own_must_have_every_method():
 
     with pytest.raises(TypeError, match="abstract"):
         Half()
+
+
+def test_decisions():
+    assert ONE_OF.decide(np.array([[0.2, 0.5, 0.3], [0.5, 0.25, 0.25]])).tolist() == [1, 0]
+    assert ANY_OF.decide(np.array([[0.51, 0.5], [NAN, 1]])).tolist() == [[1, 0], [0, 1]]
+    assert GRADES["softmax"].decide(np.array([[1.6], [0.4]])).tolist() == [2, 0]
+    with pytest.raises(ValueError, match="needs classes, which a target of numbers does not have"):
+        NUMBERS.decide(np.zeros((1, 2)))

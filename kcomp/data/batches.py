@@ -88,7 +88,7 @@ class Batches:
         self._ids, self._sources = table.ids, table.images
         self._items = [item_of(image_id) for image_id in self._ids]
         self._by_id = np.array(sorted(range(len(table)), key=self._ids.__getitem__))
-        self._labels = table.labels if table.classes else None
+        self._labels = None if table.target is None else table.labels
         self._local = threading.local()
 
     def __len__(self) -> int:

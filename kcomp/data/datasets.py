@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.tables import Table
+from kcomp.targets import OneOf
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def read_tfds(
         >>> folder = tempfile.mkdtemp()
         >>> Dots(data_dir=folder, file_format="array_record").download_and_prepare()
         Downloading and preparing dataset ...
-        >>> data.read_tfds("dots", "train", data_dir=folder).classes
+        >>> data.read_tfds("dots", "train", data_dir=folder).columns
         ('dark', 'light')
     """
     tfds = import_tfds()
@@ -109,7 +110,7 @@ def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str
         raise ValueError(f"{missing} of {len(numbers)} rows have no label; read them with label=None")
     classes = tuple(sorted(names))
     labels = pd.DataFrame({name: (label_numbers == names.index(name)).astype(np.float32) for name in classes})
-    return Table(pd.concat([frame, labels], axis=1), classes)
+    return Table(pd.concat([frame, labels], axis=1), OneOf(classes))
 
 
 def import_tfds() -> ModuleType:

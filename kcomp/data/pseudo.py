@@ -81,7 +81,7 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
         >>> table = data.stratified_folds(labelled, 5, seed=0)
         >>> labels = test.frame.assign(fold=0)  # kcomp pseudo takes them from the predictions of fold 0
         >>> path = Path(tempfile.mkdtemp()) / "pseudo.csv"
-        >>> write_pseudo(path, labels, table.classes, table.fingerprint())
+        >>> write_pseudo(path, labels, table.columns, table.fingerprint())
         >>> table = data.with_pseudo(table, path, test=test)
         >>> training, held_out = data.split(table, fold=0)
         >>> len(training) + len(held_out) == len(digits)
@@ -90,17 +90,17 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
     path = Path(path)
     if "fold" not in table.frame:
         raise ValueError("pseudo-labels belong to folds; cut them first: data.with_pseudo(data.stratified_folds(...))")
-    source = read_texts(path, [*COLUMNS[:1], *COLUMNS[2:], *table.classes])
-    unknown = [name for name in source if name not in (*COLUMNS, *table.classes)]
+    source = read_texts(path, [*COLUMNS[:1], *COLUMNS[2:], *table.columns])
+    unknown = [name for name in source if name not in (*COLUMNS, *table.columns)]
     if unknown:
-        raise ValueError(f"{path} has the classes {unknown}, which the table lacks; it has {list(table.classes)}")
+        raise ValueError(f"{path} has the classes {unknown}, which the table lacks; it has {list(table.columns)}")
     check_made_for(path, source, table)
     frame = pd.DataFrame({"image_id": (BEFORE_ID + source["image_id"]).astype(object)})
     images = image_files(path, source) if test is None else images_of(test, source["image_id"].tolist())
     frame["image"] = pd.Series(images, dtype=object)
-    names = list(table.classes)
+    names = list(table.columns)
     frame[names] = source[names].apply(pd.to_numeric, errors="coerce").astype(np.float32)
-    check_labels(frame, names)
+    check_labels(frame, table.required_target)
     frame["fold"], frame["teachers_table"] = source["fold"].astype(int), source["teachers_table"]
     check_rows(path, frame, table)
     return replace(table, pseudo=frame)

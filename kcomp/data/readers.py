@@ -12,6 +12,7 @@ from kcomp.data.folders import read_images
 from kcomp.data.lookup import find_images
 from kcomp.data.spelling import join_spellings
 from kcomp.data.tables import Table, check_ids, with_class_names
+from kcomp.targets import OneOf
 
 ID_HINT = "; name the column of ids with `id=`"
 
@@ -64,7 +65,7 @@ def read_csv(
         ...     written = cv2.imwrite(str(folder / "images" / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
         >>> written = (folder / "train.csv").write_text("image_id,label\\nleaf1,rust\\nleaf2,scab\\n")
         >>> table = data.read_csv(folder / "train.csv", images="images", label="label")
-        >>> table.classes
+        >>> table.columns
         ('rust', 'scab')
     """
     if label is not None and one_hot is not None:
@@ -81,7 +82,7 @@ def read_csv(
     table = Table(frame, pattern="" if images is None else str(images), id_column=id)
     if one_hot is not None:
         frame[list(one_hot)] = source[list(one_hot)].apply(pd.to_numeric, errors="coerce").astype(np.float32)
-        return replace(table, frame=frame, classes=tuple(one_hot))
+        return replace(table, frame=frame, target=OneOf(tuple(one_hot)))
     if label is None:
         return table
     names = join_spellings(source[label], f"{path}, {label}")
@@ -89,7 +90,7 @@ def read_csv(
         first = frame["image_id"][names.isna()].iloc[0]
         raise ValueError(f"{path}: {names.isna().sum()} rows have no {label!r}, first {first!r}")
     labelled = with_class_names(frame, names.tolist())
-    return replace(table, frame=labelled.frame, classes=labelled.classes)
+    return replace(table, frame=labelled.frame, target=labelled.target)
 
 
 def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "image_id") -> Table:
@@ -116,7 +117,7 @@ def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "
         >>> folder = Path(tempfile.mkdtemp())
         >>> written = cv2.imwrite(str(folder / "leaf.png"), np.zeros((8, 8, 3), np.uint8))
         >>> test = data.read_test(folder)
-        >>> test.ids, test.classes
-        (['leaf'], ())
+        >>> test.ids, test.target
+        (['leaf'], None)
     """
     return read_images(path) if Path(path).is_dir() else read_csv(path, images, id=id)

@@ -62,8 +62,8 @@ def stratified_folds(table: Table, count: int, *, seed: int = 0) -> Table:
     """
     check_count(count, len(table))
     classes = sorted_by_id(table).labels.argmax(1)
-    sizes = np.bincount(classes, minlength=len(table.classes))
-    rare = [name for name, size in zip(table.classes, sizes, strict=True) if 0 < size < count]
+    sizes = np.bincount(classes, minlength=len(table.columns))
+    rare = [name for name, size in zip(table.columns, sizes, strict=True) if 0 < size < count]
     if rare:
         raise ValueError(f"every class needs at least as many rows as there are folds ({count}); too rare: {rare}")
     return assign_folds(table, StratifiedKFold(count, shuffle=True, random_state=seed).split(classes, classes))

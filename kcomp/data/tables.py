@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kcomp.targets import OneOf, Target
+
 Image = str | Path | bytes | np.ndarray | Callable[[], bytes | np.ndarray]
 
 
@@ -18,9 +20,9 @@ class Table:
 
     Args:
         frame: One row per image, with the columns `image_id` (unique strings) and `image` (a path, encoded bytes, a
-            uint8 array, or a function that returns bytes or an array). Labelled rows have one float32 column per
-            class. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
-        classes: Names of the class columns; empty for unlabelled rows.
+            uint8 array, or a function that returns bytes or an array). Labelled rows have the label columns of the
+            target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
+        target: What the competition asks for, such as `targets.OneOf(classes)`; None for unlabelled rows.
         pattern: Where the images of another CSV of the competition are, as in `images` of `read_csv`; empty for its
             default.
         id_column: Which column of another CSV of the competition holds the image ids.
@@ -28,15 +30,16 @@ class Table:
             `with_pseudo`. None for no such rows.
 
     Raises:
-        ValueError: If an id is missing or repeated, a class is named like another column, or a row's labels are not
-            numbers from 0 to 1 that sum to 1.
+        ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels
+            are not valid for the target.
 
     Examples:
         >>> import numpy as np
         >>> import pandas as pd
-        >>> from kcomp import data
+        >>> from kcomp import data, targets
         >>> frame = pd.DataFrame({"image_id": ["a", "b"], "image": [np.zeros((8, 8), np.uint8)] * 2})
-        >>> table = data.Table(frame.assign(cat=[1.0, 0.0], dog=[0.0, 1.0]), classes=("cat", "dog"))
+        >>> target = targets.OneOf(("cat", "dog"))
+        >>> table = data.Table(frame.assign(cat=[1.0, 0.0], dog=[0.0, 1.0]), target)
         >>> len(table), table.ids
         (2, ['a', 'b'])
         >>> table.labels.tolist()
@@ -44,18 +47,18 @@ class Table:
     """
 
     frame: pd.DataFrame
-    classes: tuple[str, ...] = ()
+    target: Target | None = None
     pattern: str = ""
     id_column: str = "image_id"
     pseudo: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         check_ids(self.frame["image_id"])
-        reserved = {"image_id", "image", "fold"} & set(self.classes)
+        reserved = {"image_id", "image", "fold"} & set(self.columns)
         if reserved:
-            raise ValueError(f"a class may not be called image_id, image or fold; received {sorted(reserved)}")
-        if self.classes:
-            check_labels(self.frame, self.classes)
+            raise ValueError(f"a label may not be called image_id, image or fold; received {sorted(reserved)}")
+        if self.target is not None:
+            check_labels(self.frame, self.target)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -67,16 +70,26 @@ class Table:
         return self.frame["image_id"].tolist()
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The label columns, in order; empty for unlabelled rows."""
+        return () if self.target is None else self.target.columns
+
+    @property
     def images(self) -> list[Image]:
         """The images, in row order: paths, encoded bytes, arrays or functions."""
         return self.frame["image"].tolist()
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, float32 of shape (rows, classes); each row sums to 1. ValueError for unlabelled rows."""
-        if not self.classes:
+        """The labels, float32 of shape (rows, columns). ValueError for unlabelled rows."""
+        return self.frame[list(self.required_target.columns)].to_numpy(np.float32)
+
+    @property
+    def required_target(self) -> Target:
+        """The target. ValueError for unlabelled rows."""
+        if self.target is None:
             raise ValueError("these rows have no labels; read them with `label` or `one_hot`")
-        return self.frame[list(self.classes)].to_numpy(np.float32)
+        return self.target
 
     def rows(self, keep: np.ndarray) -> "Table":
         """Select rows.
@@ -92,7 +105,7 @@ class Table:
         It does not depend on the order of the rows. Image files are not read. Pseudo-labels are left out, because they
         do not change which rows are held out.
         """
-        columns = ["image_id", *self.classes, *(["fold"] if "fold" in self.frame else [])]
+        columns = ["image_id", *self.columns, *(["fold"] if "fold" in self.frame else [])]
         return digest(self.frame[columns])
 
     def pseudo_of(self, fold: int) -> pd.DataFrame | None:
@@ -124,7 +137,7 @@ class Table:
         own = self.fingerprint()
         if rows is not None and not all(own.startswith(start) for start in rows["teachers_table"].unique()):
             raise ValueError("rows, labels or folds were changed after data.with_pseudo(...), which must come last")
-        return None if rows is None else {"rows": len(rows), "sha256": digest(rows[["image_id", *self.classes]])}
+        return None if rows is None else {"rows": len(rows), "sha256": digest(rows[["image_id", *self.columns]])}
 
 
 def digest(rows: pd.DataFrame) -> str:
@@ -137,7 +150,7 @@ def with_class_names(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     """Return a labelled table; the classes are the sorted `names`, one name per row."""
     numbers, classes = pd.factorize(np.array(names, dtype=object), sort=True)
     labels = np.eye(len(classes), dtype=np.float32)[numbers]
-    return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), tuple(classes))
+    return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), OneOf(tuple(classes)))
 
 
 def check_ids(ids: pd.Series) -> None:
@@ -148,14 +161,6 @@ def check_ids(ids: pd.Series) -> None:
         raise ValueError(f"image ids must be unique; {len(repeated)} are repeated, first {repeated.iloc[0]!r}")
 
 
-def check_labels(frame: pd.DataFrame, classes: Sequence[str]) -> None:
-    labels = frame[list(classes)].to_numpy(np.float64)
-    if len(classes) < 2:
-        raise ValueError(f"a competition has at least two classes; received {list(classes)}")
-    invalid = ~np.isfinite(labels).all(1) | (labels < 0).any(1) | (np.abs(labels.sum(1) - 1) > 1e-3)
-    if invalid.any():
-        first = int(np.flatnonzero(invalid)[0])
-        raise ValueError(
-            f"each row's labels must be numbers from 0 to 1 that sum to 1; {int(invalid.sum())} rows are not, "
-            f"first {frame['image_id'].iloc[first]!r} with {labels[first].tolist()}"
-        )
+def check_labels(frame: pd.DataFrame, target: Target) -> None:
+    """Raise ValueError unless the label columns of the frame are valid for the target."""
+    target.check_labels(frame[list(target.columns)].to_numpy(np.float64), frame["image_id"].tolist())

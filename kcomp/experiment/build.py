@@ -51,8 +51,8 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
     rows, held_out = split(table, fold)
     clear_session()  # layer names count up within a process
     keras.utils.set_random_seed(seed)  # for dropout; everything else is drawn on the host
-    network = build_network(recipe, table.classes, seed=seed, load_pretrained=load_pretrained)
-    check_output(network, table.classes)
+    network = build_network(recipe, table.columns, seed=seed, load_pretrained=load_pretrained)
+    check_output(network, table.columns)
     training = build_batches(recipe, rows, training=True, seed=seed)
     check_batch(training.batch_size)
     validation = build_batches(recipe, held_out, training=False, seed=seed)

@@ -40,7 +40,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     write_probabilities(path, table.ids, classes, probabilities)
     line = f"{path}: {len(table)} rows, {quantity(len(chosen), 'view')}"
     line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
-    if table.classes == classes:
+    if table.columns == classes:
         values = scores.score(table.labels, probabilities)
         line += "  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
     return line

@@ -54,7 +54,7 @@ class SoupBuilder:
 
     def weights_of(self, run: Run) -> list[np.ndarray]:
         theirs = run.manifest["classes"]
-        order = [theirs.index(name) for name in self.table.classes]
+        order = [theirs.index(name) for name in self.table.columns]
         if not take_weights(self.network, run / "best.weights.h5", order=order):
             raise ValueError(f"the head of {run.folder} has another number of outputs than {self.runs[0].folder}'s")
         return self.network.get_weights()
@@ -90,7 +90,7 @@ class SoupBuilder:
     def check_alike(self, run: Run, probabilities: np.ndarray) -> None:
         if len(run.weights) > 1:  # its predictions are the mean of several snapshots
             return
-        own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.table.classes)].to_numpy()
+        own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.table.columns)].to_numpy()
         difference = float(np.abs(own - probabilities).mean())
         if difference > ALIKE:
             raise ValueError(
@@ -148,8 +148,8 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
     (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
     start(output, builder.loaded, manifest, 0)
     save_weights(output, builder.network)
-    write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.classes, choice.soup.probabilities)
-    write_probabilities(output / "labels.csv", builder.held_out.ids, builder.table.classes, builder.held_out.labels)
+    write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.columns, choice.soup.probabilities)
+    write_probabilities(output / "labels.csv", builder.held_out.ids, builder.table.columns, builder.held_out.labels)
     record = settings | {
         "seconds": round(seconds, 1),
         "members": len(choice.soup.members),

@@ -65,15 +65,18 @@ class AnyOf(Target):
 
         return BinaryLoss(label_smoothing)
 
+    def decide(self, values: np.ndarray) -> np.ndarray:
+        return (values > 0.5).astype(int)  # 0 for NaN
+
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
         rules = [("each probability must lie between 0 and 1", arrays.in_range(values, 0, 1))]
         return arrays.problems(rules, values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        return labels > 0.5  # false for NaN
+        return self.decide(labels).astype(bool)
 
     def describe(self, labels: np.ndarray) -> str:
-        counts = (labels > 0.5).sum(0)
+        counts = self.decide(labels).sum(0)
         text = f"{len(self.classes)} labels, with rows: {arrays.list_counts(self.classes, counts)}"
         missing = int(np.isnan(labels).sum())
         return f"{text}; {missing} labels are missing" if missing else text

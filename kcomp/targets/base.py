@@ -76,6 +76,14 @@ class Target(abc.ABC):
             ValueError: If the target has no label smoothing and `label_smoothing` is not 0.
         """
 
+    def decide(self, values: np.ndarray) -> np.ndarray:
+        """Return the classes of labels or predictions (rows, columns): positions (rows,), or 0 and 1 (rows, columns).
+
+        Raises:
+            ValueError: If the target has no classes.
+        """
+        raise ValueError(f"this metric needs classes, which a target of {self.name} does not have")
+
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
         """Return what is wrong with predictions (rows, prediction columns): one line a rule, empty if valid."""

@@ -103,15 +103,19 @@ class Grades(Target):
         }
         return kinds[self.loss_name](self.top, label_smoothing)
 
+    def decide(self, values: np.ndarray) -> np.ndarray:
+        """Return the position of the nearest level."""
+        return np.rint(values[:, 0]).astype(int)
+
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
         valid = arrays.in_range(values, 0, self.top)
         return arrays.problems([(f"each grade must lie between 0 and {self.top}", valid)], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        return np.rint(labels[:, 0]).astype(int)
+        return self.decide(labels)
 
     def describe(self, labels: np.ndarray) -> str:
-        counts = np.bincount(self.strata(labels), minlength=len(self.levels))
+        counts = np.bincount(self.decide(labels), minlength=len(self.levels))
         return f"{len(self.levels)} grades, with rows: {arrays.list_counts(self.levels, counts)}"
 
     def warnings(self) -> list[str]:

@@ -73,7 +73,7 @@ class Numbers(Target):
         Raises:
             ValueError: If all labels of a number are missing.
         """
-        labels = np.asarray(labels, np.float64)
+        labels = np.sort(np.asarray(labels, np.float64), 0)  # the sums do not depend on the order of the rows
         empty = [name for name, known in zip(self.names, ~np.isnan(labels).all(0), strict=True) if not known]
         if empty:
             raise ValueError(f"each number needs a label in the training rows; {empty[0]!r} has none")

@@ -68,6 +68,9 @@ class OneOf(Target):
 
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
 
+    def decide(self, values: np.ndarray) -> np.ndarray:
+        return values.argmax(1)
+
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
         rules = [
             ("each probability must lie between 0 and 1", arrays.in_range(values, 0, 1)),
@@ -76,10 +79,10 @@ class OneOf(Target):
         return arrays.problems(rules, values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        return labels.argmax(1)
+        return self.decide(labels)
 
     def describe(self, labels: np.ndarray) -> str:
-        counts = np.bincount(labels.argmax(1), minlength=len(self.classes))
+        counts = np.bincount(self.decide(labels), minlength=len(self.classes))
         return f"{len(self.classes)} classes, with rows: {arrays.list_counts(self.classes, counts)}"
 
     def warnings(self) -> list[str]:

@@ -20,8 +20,8 @@ def finish(session: Session) -> dict[str, Any]:
     if probabilities is None:
         load_weights(session.network, run / "best.weights.h5")
         probabilities = session.validate()
-    write_probabilities(run / "oof.csv", table.ids, table.classes, probabilities)
-    write_probabilities(run / "labels.csv", table.ids, table.classes, table.labels)
+    write_probabilities(run / "oof.csv", table.ids, table.columns, probabilities)
+    write_probabilities(run / "labels.csv", table.ids, table.columns, table.labels)
     result = {
         "scores": scores.score(table.labels, probabilities),
         "monitor": session.recipe.monitor,

@@ -95,7 +95,7 @@ def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | No
         if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != manifest["backend"]:
             text = f"continues on {manifest['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
     elif origin is not None:
-        text = start_from(origin, session.network, session.validation.table.classes)
+        text = start_from(origin, session.network, session.validation.table.columns)
     if text:
         session.console.print(f"{run.folder} {text}", highlight=False, soft_wrap=True)
 
@@ -253,10 +253,10 @@ def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
     counts = table.labels.sum(0)
     if isinstance(stage.class_weights, str):
         return (counts.sum() / (len(counts) * np.maximum(counts, 1e-9))).astype(np.float32)
-    if set(stage.class_weights) != set(table.classes):
+    if set(stage.class_weights) != set(table.columns):
         raise ValueError(
             f"stage {stage.name!r}: class_weights must name each class once; missing "
-            f"{sorted(set(table.classes) - set(stage.class_weights))}, "
-            f"unknown {sorted(set(stage.class_weights) - set(table.classes))}"
+            f"{sorted(set(table.columns) - set(stage.class_weights))}, "
+            f"unknown {sorted(set(stage.class_weights) - set(table.columns))}"
         )
-    return np.array([stage.class_weights[name] for name in table.classes], np.float32)
+    return np.array([stage.class_weights[name] for name in table.columns], np.float32)

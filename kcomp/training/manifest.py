@@ -35,7 +35,7 @@ def build_manifest(
         "device": device(),
         "seed": seed,
         "fold": fold,
-        "classes": list(table.classes),
+        "classes": list(table.columns),
         "image_pattern": table.pattern,
         "id_column": table.id_column,
         "table": table.fingerprint(),

@@ -108,9 +108,9 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
     theirs = origin.run.probabilities("labels")
     ours = table.frame.set_index("image_id")
     shared = theirs.index.intersection(ours.index)
-    if not len(shared) or set(theirs.columns) != set(table.classes):
+    if not len(shared) or set(theirs.columns) != set(table.columns):
         return set()
-    same = (theirs.loc[shared, list(table.classes)] - ours.loc[shared, list(table.classes)]).abs().to_numpy() < 1e-4
+    same = (theirs.loc[shared, list(table.columns)] - ours.loc[shared, list(table.columns)]).abs().to_numpy() < 1e-4
     return set(theirs.index) if same.all(1).mean() >= SAME else set()
 
 
