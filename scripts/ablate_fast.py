@@ -1,14 +1,16 @@
 """Speed of whole training steps and predictions with one fast path turned off at a time.
 
-    KERAS_BACKEND=torch python scripts/ablate_fast.py --sizes 128,224 --json ablation.json
-    KERAS_BACKEND=jax python scripts/ablate_fast.py --sizes 128 --json ablation.json
-    python scripts/ablate_fast.py --json ablation.json --table docs/internals/fast-paths-table.md
+    KERAS_BACKEND=torch python scripts/ablate_fast.py --json docs/internals/fast-paths.json
+    KERAS_BACKEND=jax python scripts/ablate_fast.py --networks B0,Lite0 --json docs/internals/fast-paths.json
+    python scripts/ablate_fast.py --json docs/internals/fast-paths.json --table table.md
 
-EfficientNet-B0 of keras.applications and kcomp's EfficientNet-Lite0, random weights, 10 classes, AdamW, everything
-trained, batches ready in memory. One process does all of it: in each round every variant takes a turn, in random order,
-and the variant with all fast paths takes three. A ratio is a variant's time to the median of those three in the same
-round, so 1.10 means that the part makes a step 1.10 times as fast. The variant without kept memory runs in a process of
-its own that takes turns with this one. --json adds to the rows that are in the file.
+B0 is EfficientNet-B0 of keras.applications and Lite0 is kcomp's EfficientNet-Lite0. Both have random weights and 10
+classes. AdamW trains all layers; in "B0 frozen" all but batch normalisation. Batches are ready in memory.
+
+One process runs all variants. In each round every variant takes a turn, in random order, and the variant with all fast
+paths takes three. A ratio is a variant's time divided by the median of those three in the same round: 1.10 means that
+the part makes a step 1.10 times as fast. The variant without kept memory runs in a second process, which takes turns
+with the first. --json replaces the rows of the file that are measured again, and keeps the others.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from unittest import mock
 
 import numpy as np
 
+NETWORKS = "B0", "B0 frozen", "Lite0"
 ALL, MEMORY = "all", "memory"
 CLASSES, BATCH = 10, 16
 STEPS = {"train": 1, "predict": 4}  # a turn
@@ -35,11 +38,12 @@ def network_of(name, size):
 
     from kcomp import models
 
-    if name == "EfficientNet-B0":
-        backbone = models.application(keras.applications.EfficientNetB0, size, weights=None)
-    else:
-        backbone = models.efficientnet_lite0(size, weights=None)
-    return models.classifier(backbone, CLASSES)
+    if name == "Lite0":
+        return models.classifier(models.efficientnet_lite0(size, weights=None), CLASSES)
+    network = models.classifier(models.application(keras.applications.EfficientNetB0, size, weights=None), CLASSES)
+    if name == "B0 frozen":
+        models.set_trainable(network, ".*")  # all layers but batch normalisation
+    return network
 
 
 def parts_of_torch():
@@ -160,10 +164,10 @@ def serve(name, size, backend):
         print(f"SECONDS{work.seconds(ALL, line.strip())}", flush=True)
 
 
-def measure(name, size, backend, rounds):
+def measure(name, size, backend, rounds, parts):
     """Return a row for each variant: its ratios of every round in training and in prediction."""
     work, order = Work(name, size, backend), random.Random(0)
-    variants = variants_of(backend)
+    variants = [variant for variant in variants_of(backend) if parts is None or variant in (ALL, *parts)]
     for variant in variants:
         started = time.perf_counter()
         work.prepare(variant)
@@ -182,9 +186,14 @@ def measure(name, size, backend, rounds):
                 times.setdefault(variant, []).append(taken)
             usual = float(np.median(times[ALL]))
             for row in rows:
-                row[kind].append(usual if row["variant"] == ALL else times[row["variant"]][0] / usual)
+                value = usual if row["variant"] == ALL else times[row["variant"]][0] / usual
+                row[kind].append(round(value, 5))
     child.close()
-    return rows
+    return rows if parts is None else [row for row in rows if row["variant"] in parts]
+
+
+def key_of(row):
+    return row["backend"], row["network"], row["size"], row["variant"]
 
 
 def processor():
@@ -201,35 +210,34 @@ def cell(values, digits=2):
 
 
 def table(report):
-    """Return the rows as Markdown: medians, quartiles in brackets, one table for each backend."""
+    """Return two tables in Markdown for each backend, for training and prediction: medians, quartiles in brackets."""
     lines = [f"{report['processor']}, {report['cores']} cores, batch {BATCH}.", ""]
-    for backend in sorted({row["backend"] for row in report["rows"]}):
-        rows = [row for row in report["rows"] if row["backend"] == backend]
-        cases = list(dict.fromkeys((row["network"], row["size"]) for row in rows))
-        header = [f"{network}, {size} px, {kind}" for network, size in cases for kind in STEPS]
-        lines += [f"| {backend}, without | {' | '.join(header)} |", "|" + "---|" * (len(header) + 1)]
-        for variant in dict.fromkeys(row["variant"] for row in rows):
-            by_case = {(row["network"], row["size"]): row for row in rows if row["variant"] == variant}
-            shown = [by_case[case][kind] if case in by_case else None for case in cases for kind in STEPS]
-            cells = [
-                ""
-                if values is None
-                else cell([1000 * value for value in values], 0) + " ms"
-                if variant == ALL
-                else cell(values)
-                for values in shown
-            ]
-            name = "nothing (time of a step or a prediction)" if variant == ALL else variant
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-        counts = sorted({len(row["train"]) for row in rows})
-        lines += ["", f"n = {', '.join(map(str, counts))} rounds.", ""]
-    return "\n".join(lines)
+    for backend in sorted({row["backend"] for row in report["rows"]}, reverse=True):
+        for kind in STEPS:
+            lines += [*table_of(kind, backend, [row for row in report["rows"] if row["backend"] == backend]), ""]
+    counts = sorted({len(row["train"]) for row in report["rows"]})
+    return "\n".join([*lines, f"n = {', '.join(map(str, counts))} rounds."])
+
+
+def table_of(kind, backend, rows):
+    cases = [(name, size) for name in NETWORKS for size in sorted({row["size"] for row in rows})]
+    by_case = {(row["network"], row["size"], row["variant"]): row[kind] for row in rows}
+    cases = [case for case in cases if (*case, ALL) in by_case]
+    yield f"| {backend}, {kind}, without | {' | '.join(f'{name}, {size}' for name, size in cases)} |"
+    yield "|" + "---|" * (len(cases) + 1)
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        values = [by_case.get((*case, variant)) for case in cases]
+        cells = ["" if ratios is None else cell(ratios) for ratios in values]
+        if variant == ALL:
+            cells = [cell([1000 * value for value in seconds], 0) for seconds in values]
+        yield f"| {'nothing, ms' if variant == ALL else variant} | {' | '.join(cells)} |"
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--sizes", default="128,224", help="pixels, with commas between")
-    options.add_argument("--networks", default="EfficientNet-B0,EfficientNet-Lite0")
+    options.add_argument("--networks", default=",".join(NETWORKS))
+    options.add_argument("--parts", help="parts to turn off, with commas between; all by default")
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--json", type=Path)
     options.add_argument("--table", type=Path, help="write the table of the --json file here, and measure nothing")
@@ -251,9 +259,8 @@ def main():
     for name in chosen.networks.split(","):
         for size in sizes:
             print(f"{name}, {size} px", file=sys.stderr, flush=True)
-            rows = measure(name, size, backend, chosen.rounds)
-            same = [(row["backend"], row["network"], row["size"]) for row in rows]
-            report["rows"] = [r for r in report["rows"] if (r["backend"], r["network"], r["size"]) not in same] + rows
+            rows = measure(name, size, backend, chosen.rounds, chosen.parts and chosen.parts.split(","))
+            report["rows"] = [row for row in report["rows"] if key_of(row) not in map(key_of, rows)] + rows
             if chosen.json:
                 chosen.json.write_text(json.dumps(report, indent=1))
     print(table(report))

@@ -327,6 +327,28 @@ def test_a_change_at_the_last_moment_counts():
     assert found["count"] == 2
 
 
+def test_a_process_compiles_again_for_other_xla_settings():
+    found = in_backend(
+        "jax",
+        HEAD
+        + """
+    from unittest import mock
+    from kcomp.fast import install
+    from kcomp.jax_programs import compile as compiling
+    counts = []
+    for turned_off in ((), ("jax-xla-settings",), ()):
+        with mock.patch.object(install, "_turned_off", set(turned_off)):
+            forward = compile_forward(network())
+            forward(batch["images"])
+            counts.append([len(programs._programs), len(compiling.settings(False))])
+    give(counts=counts)
+""",
+        fresh=True,
+    )
+    assert [programs for programs, _ in found["counts"]] == [1, 2, 2]
+    assert found["counts"][1][1] == 0  # without the patch, XLA runs with its defaults
+
+
 def test_settings_and_an_edit_of_kcomp_change_the_program():
     found = in_backend(
         "jax",

@@ -17,7 +17,7 @@ import keras
 from jax import export
 
 from kcomp.fast.install import installed_names, is_enabled
-from kcomp.jax_programs.compile import compile_beside, compile_exported, jit, read_program, write_program
+from kcomp.jax_programs.compile import compile_beside, compile_exported, jit, read_program, settings, write_program
 from kcomp.system.cache import cache_folder
 from kcomp.system.code_version import code_version
 
@@ -65,7 +65,8 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
     None where JAX cannot export the function.
     """
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
-    name = hashlib.sha256(json.dumps([key, donate, str(shapes), environment_key()]).encode()).hexdigest()[:32]
+    parts = [key, donate, settings(donate), str(shapes), environment_key()]
+    name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     if name not in _programs:
         path = cache_folder() / "programs" / name
         on_disk = jax.config.jax_enable_compilation_cache
@@ -87,8 +88,8 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
 
 def environment_key() -> list[Any]:
     """Return what determines the arithmetic of every program: versions, settings, installed patches, kind of device."""
-    settings = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
+    values = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]
     arithmetic = [keras.config.floatx(), keras.config.epsilon(), installed_names()]
-    return [code_version(), versions, kinds, arithmetic, settings, os.environ.get("XLA_FLAGS")]
+    return [code_version(), versions, kinds, arithmetic, values, os.environ.get("XLA_FLAGS")]
