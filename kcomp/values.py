@@ -123,3 +123,10 @@ def describe(declared: Any) -> str:
     """Return a type as `kcomp train RECIPE --help` prints it."""
     text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # removes module names
+
+
+def expect_type(kind: type, name: str, value: Any) -> Any:
+    """Return `value` if it has the type that the recipe's function `name` must return, else raise ValueError."""
+    if not isinstance(value, kind):
+        raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
+    return value

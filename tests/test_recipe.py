@@ -1,9 +1,11 @@
 """Recipes: loading, values, fingerprints, and errors that help. None of it imports Keras."""
 
+import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass
 
+import conftest
 import numpy as np
 import pytest
 
@@ -182,6 +184,39 @@ def test_loading_imports_no_keras(path):
     code = f"import sys; from kcomp.recipe import load; load({str(path)!r}); print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_table_is_read_before_keras_is_imported(path):
+    """And once Keras is used, or the block has ended, everything is a usual module."""
+    imports = "import keras\nfrom kcomp import augment, models, schedules, views\n"
+    table = "def table(config):\n    raise ValueError('no column')\n"
+    path.write_text(
+        imports + SOURCE.replace("def nothing", table + "def nothing").replace("table=nothing", "table=table")
+    )
+    code = """
+    import inspect, sys
+    from kcomp.recipe import load
+    from kcomp.system.import_hook import LazyModule, lazy_keras
+    def lazy(): return [name for name, module in sys.modules.items() if isinstance(module, LazyModule)]
+    try:
+        with lazy_keras():
+            recipe = load(sys.argv[1]).recipe
+            [inspect.getmodule(frame.frame) for frame in inspect.stack()]  # it looks at every module
+            before = lazy()
+            recipe.table(recipe.config)
+    except ValueError as error:
+        text = str(error)
+    in_error = lazy(), "keras.src" in sys.modules
+    with lazy_keras():
+        pass
+    from kcomp import models
+    give(text=text, before=before, in_error=in_error, after=lazy(), name=models.classifier.__module__)
+    """
+    result = conftest.in_backend("jax" if importlib.util.find_spec("jax") else "torch", code, path, fresh=True)
+    lazy = {"keras", "kcomp.augment", "kcomp.models", "kcomp.schedules", "kcomp.views"}
+    assert result["text"] == "no column"
+    assert set(result["before"]) == lazy and result["in_error"] == [result["before"], False]
+    assert result["after"] == [] and result["name"] == "kcomp.models.classifier"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from kcomp.commands.common import RecipePath, backend_option, output_option, use_backend
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
+from kcomp.system.import_hook import lazy_keras
 from kcomp.system.shipped import shipped_recipes
 
 FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
@@ -77,21 +78,18 @@ def train(
         use_devices(devices)
     from rich.console import Console
 
-    from kcomp import recipe as recipes
     from kcomp.runs.folder import Run, default_folder
-    from kcomp.values import parse_values
 
-    loaded = recipes.load(recipe)
-    try:
-        loaded = loaded.with_values(**parse_values(loaded.recipe.config, assignments))
-    except ValueError as error:
-        raise UsageError(error) from error
-    jobs = [(seed, fold) for seed in seed_numbers for fold in parse_folds(loaded, folds)]
+    with lazy_keras():
+        loaded = load_recipe(recipe, assignments)
+        table = read_table(loaded)
+    jobs = [(seed, fold) for seed in seed_numbers for fold in parse_folds(table, folds)]
     if output is not None and len(jobs) > 1:
         raise UsageError(
             f"-o names one run folder, but {len(jobs)} runs are requested; leave it out, or give one fold and one seed"
         )
-    options: dict[str, Any] = {"console": Console(), "origin": origin and origin_of(origin, loaded, jobs)}
+    options: dict[str, Any] = {"console": Console(), "table": table}
+    options["origin"] = origin and origin_of(origin, table, jobs)
     # $KERAS_BACKEND may be left over from another run: only --backend continues a run on another backend
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
     options["across"] = named and output is not None
@@ -101,11 +99,31 @@ def train(
         train_one(loaded, Run(folder), seed, fold, options)
 
 
-def origin_of(path: Path, loaded: Any, jobs: Sequence[tuple[int, int]]) -> Any:
+def load_recipe(path: Path, assignments: Sequence[str]) -> Any:
+    """Return the loaded recipe with the values of --set. Raise UsageError for a wrong name or value."""
+    from kcomp import recipe as recipes
+    from kcomp.values import parse_values
+
+    loaded = recipes.load(path)
+    try:
+        return loaded.with_values(**parse_values(loaded.recipe.config, assignments))
+    except ValueError as error:
+        raise UsageError(error) from error
+
+
+def read_table(loaded: Any) -> Any:
+    """Return the table of a loaded recipe. Raise ValueError if it is no Table."""
+    from kcomp.data.tables import Table
+    from kcomp.values import expect_type
+
+    return expect_type(Table, "table", loaded.recipe.table(loaded.recipe.config))
+
+
+def origin_of(path: Path, table: Any, jobs: Sequence[tuple[int, int]]) -> Any:
     """Return the weights at this path. Raise ValueError if they are known to have seen rows that a job holds out."""
     from kcomp.training.origin import check_unseen, find_origin
 
-    origin, table = find_origin(path), loaded.recipe.table(loaded.recipe.config)
+    origin = find_origin(path)
     for _, fold in jobs:
         check_unseen(origin, table, fold)
     return origin
@@ -126,9 +144,10 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
     console.print(f"{run.folder}: {score_text}  ({details})", highlight=False, soft_wrap=True)
 
 
-def parse_folds(loaded: Any, text: str) -> list[int]:
+def parse_folds(table: Any, text: str) -> list[int]:
+    """Return the fold numbers of --fold: those in the text, or all of the table."""
     if text != "all":
         return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers
 
-    return fold_numbers(loaded.recipe.table(loaded.recipe.config))
+    return fold_numbers(table)

@@ -77,7 +77,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     """Return the search that the command line describes. Without --best, write its options to its folder."""
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
-    from kcomp.commands.train import parse_folds
+    from kcomp.commands.train import parse_folds, read_table
     from kcomp.system.files import write_json
     from kcomp.tune.search import Search
     from kcomp.values import parse_values
@@ -89,7 +89,7 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     except ValueError as error:
         raise UsageError(error) from error
     metric = chosen["metric"] or loaded.recipe.monitor or "log_loss"
-    folds = tuple(parse_folds(loaded, chosen["folds"]))
+    folds = tuple(parse_folds(read_table(loaded), chosen["folds"]))
     search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
     if search.ranges and chosen["best"] is None:  # raises for wrong ranges before anything is written
         write_json(search.folder / SEARCH, {"options": options_of(search)})

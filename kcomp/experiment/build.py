@@ -12,9 +12,10 @@ from kcomp.data.tables import Table
 from kcomp.engine.devices import check_batch, clear_session
 from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.engine.precision import use_precision
-from kcomp.experiment.checks import check_output, expect_type
+from kcomp.experiment.checks import check_output
 from kcomp.models import pretrained
 from kcomp.recipe import Recipe, Stage
+from kcomp.values import expect_type
 
 
 @dataclass(frozen=True)

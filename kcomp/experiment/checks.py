@@ -11,13 +11,6 @@ PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}  # names of 
 PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 
 
-def expect_type(kind: type, name: str, value: Any) -> Any:
-    """Return `value` if it has the type that the recipe's function `name` must return, else raise ValueError."""
-    if not isinstance(value, kind):
-        raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
-    return value
-
-
 def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
     """Raise ValueError unless a model takes one tensor and returns the logits of the classes."""
     inputs = getattr(network, "inputs", None) or []

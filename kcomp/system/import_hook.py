@@ -1,4 +1,14 @@
-"""An import hook that keeps PyTorch out of a process that runs on JAX."""
+"""Import hooks: one keeps PyTorch out of a process that runs on JAX, one delays the import of Keras."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+LAZY_MODULES = ("keras", "kcomp.augment", "kcomp.models", "kcomp.schedules", "kcomp.tracking", "kcomp.views")
 
 
 class WithoutPyTorch:
@@ -7,3 +17,67 @@ class WithoutPyTorch:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "albumentations.pytorch":
             raise ImportError("on JAX, kcomp takes images as NumPy arrays: albumentations.pytorch is not loaded")
+
+
+class LazyModule(ModuleType):
+    """A module whose code runs when an attribute of it is first used.
+
+    Names with two leading underscores do not count: `inspect` reads them of every module. importlib.util.LazyLoader
+    runs the code then too, for example in the middle of an import of PyTorch.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        self.run()
+        return getattr(self, name)
+
+    def run(self) -> None:
+        """Run the module's code and make it a usual module."""
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        assert self.__spec__ is not None and self.__spec__.loader is not None
+        self.__spec__.loader.exec_module(self)
+
+
+class LazyLoader(Loader):
+    """A loader that creates a LazyModule and leaves its code to the loader of the usual module."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return LazyModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__loader__ = module.__spec__.loader = self.loader
+
+
+class LazyFinder:
+    """An import hook for LAZY_MODULES."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name in LAZY_MODULES else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def lazy_keras() -> Iterator[None]:
+    """Import Keras, and what a recipe takes from kcomp and needs Keras, at its first use or when the block ends.
+
+    A recipe's table needs no Keras. An error in it is raised without the seconds that Keras and its backend take.
+    """
+    finder = LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+    for name in LAZY_MODULES:
+        module = sys.modules.get(name)
+        if isinstance(module, LazyModule):
+            module.run()

@@ -11,7 +11,6 @@ from rich.console import Console
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.tables import Table
 from kcomp.experiment.build import build_experiment
-from kcomp.experiment.checks import expect_type
 from kcomp.fast.install import install
 from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_probabilities
@@ -32,6 +31,7 @@ from kcomp.training.opening import print_opening
 from kcomp.training.optimizer import compile_for_stage
 from kcomp.training.origin import Origin, check_unseen, start_from
 from kcomp.training.session import Session
+from kcomp.values import expect_type
 from kcomp.views import with_plain
 
 
@@ -44,6 +44,7 @@ def train(
     console: Console,
     origin: Origin | None = None,
     across: bool = False,
+    table: Table | None = None,
 ) -> dict[str, Any]:
     """Train `run` to its end and return its result. A complete run is not trained again.
 
@@ -55,6 +56,7 @@ def train(
         console: Where to print.
         origin: Weights to start from instead of those of the recipe's model.
         across: Whether to continue a run that the other backend started.
+        table: The recipe's table, if it has been read; None reads it.
 
     Raises:
         ValueError: If the folder holds another experiment, or a check of the recipe fails.
@@ -63,7 +65,8 @@ def train(
     """
     install()
     with locked(run):
-        table = expect_type(Table, "table", loaded.recipe.table(loaded.recipe.config))
+        if table is None:
+            table = expect_type(Table, "table", loaded.recipe.table(loaded.recipe.config))
         manifest = build_manifest(loaded, table, seed=seed, fold=fold, origin=origin)
         check_same(run, manifest, across=across)
         if run.complete:
