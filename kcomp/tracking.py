@@ -112,6 +112,7 @@ class WandB(keras.callbacks.Callback):
 
     Raises:
         ModuleNotFoundError: If the extra kcomp[wandb] is not installed.
+        RuntimeError: If the mode is online and this machine is not logged in to W&B.
 
     Examples:
         >>> from kcomp import tracking
@@ -124,6 +125,7 @@ class WandB(keras.callbacks.Callback):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         require_packages(["wandb"], "wandb")
+        check_login(options.get("mode"))
         self.options = options
         self.wandb_run: Any = None
 
@@ -166,3 +168,14 @@ class WandB(keras.callbacks.Callback):
         numbers = {name: float(value) for name, value in row.items() if name not in SKIPPED_COLUMNS}
         if step >= self.wandb_run.step:  # wandb's step is the next one it expects
             self.wandb_run.log(numbers, step=step, commit=True)
+
+
+def check_login(mode: str | None) -> None:
+    """Raise RuntimeError if a W&B run of this mode (None: the user's setting) needs a login that is missing."""
+    import wandb
+
+    mode = mode or wandb.setup().settings.mode
+    if mode in ("online", "shared") and not wandb.login(prompt=False, verify=False):
+        raise RuntimeError(
+            'this machine is not logged in to W&B; run `wandb login`, set WANDB_API_KEY, or use WandB(mode="offline")'
+        )

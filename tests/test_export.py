@@ -174,7 +174,7 @@ def test_what_is_missing_is_named_in_one_line(tmp_path, monkeypatch, hidden, sai
 def test_wrong_runs_and_outputs_are_refused(tmp_path):
     unfinished, *two = (run_folder(tmp_path / name, complete=name != "unfinished") for name in ("unfinished", "a", "b"))
     result = CliRunner().invoke(main, ["export", str(unfinished)])
-    assert result.exit_code == 1 and "1 runs are not complete" in result.output
+    assert result.exit_code == 1 and "1 of 1 runs is not complete" in result.output
     result = CliRunner().invoke(main, ["export", *map(str, two), "-o", str(tmp_path / "one.onnx")])
     assert result.exit_code == 2 and "names one file, but there are 2 runs" in result.output
     assert not list(tmp_path.rglob("*.onnx"))

@@ -105,6 +105,31 @@ def test_a_long_wide_table_is_shown_whole(tmp_path):
     assert console == [] and 'data-found="[200,0,0]"' in document
 
 
+def test_the_command_shows_what_is_averaged(folder):
+    weights = {"method": "snapshots", "weights": ["a.weights.h5", "b.weights.h5"]}
+    for seed, average in (("000", weights), ("010", {"method": "EMA", "accepted": True}), ("003", {"method": "SWA"})):
+        path = folder / "runs" / "small" / seed / "result.json"
+        write_json(path, json.loads(path.read_text()) | {"average": average})
+    lines = conftest.kcomp("runs", cwd=folder).stdout.splitlines()
+    column = slice(lines[0].index("average"), lines[0].index("accuracy"))
+    assert [line[column].strip() for line in lines[1:]] == ["2 snapshots", "-", "-", "-", "EMA"]
+
+
+def test_submit_and_predict_say_what_to_do_with_a_folder_of_runs(folder):
+    (folder / "sample.csv").write_text("image_id,a,b\n")
+    for command, text in (
+        (
+            ("submit", "runs", "--sample", "sample.csv", "-o", "s.csv"),
+            "runs has 5 runs, and a submission is made of one",
+        ),
+        (("submit", "runs/small/001", "--sample", "sample.csv", "-o", "s.csv"), "1 of 1 runs is not complete"),
+        (("submit", "runs/small/000", "--sample", "sample.csv", "-o", "s.csv"), "run: kcomp predict runs/small/000"),
+        (("predict", "runs"), "2 of 5 runs are not complete, first runs/small/001; run the same `kcomp train` again"),
+    ):
+        done = conftest.kcomp(*command, cwd=folder, check=False)
+        assert done.returncode and text in done.stderr
+
+
 def test_the_command_sorts(folder):
     assert seeds(conftest.kcomp("runs", cwd=folder).stdout.splitlines()) == [0, 1, 2, 3, 10]
     assert seeds(conftest.kcomp("runs", "--sort", "log_loss", cwd=folder).stdout.splitlines()) == [10, 0, 3, 1, 2]

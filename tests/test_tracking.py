@@ -149,6 +149,17 @@ def test_wandb_has_what_the_log_has(tmp_path, monkeypatch):
     assert summary["final/log_loss"] == result["scores"]["log_loss"]
 
 
+def test_a_missing_login_is_reported_before_the_training(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    for name, value in (("HOME", tmp_path), ("NETRC", tmp_path / "netrc"), ("WANDB_MODE", "online")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    (tmp_path / "tiny.py").write_text(RECIPE.replace("TRACKERS", "tracking.WandB()"))
+    done = conftest.kcomp("train", "tiny.py", "-o", RUN, backend="jax", cwd=tmp_path, check=False, fresh=True)
+    assert done.returncode == 1 and "is not logged in to W&B; run `wandb login`, set WANDB_API_KEY" in done.stderr
+    assert not (tmp_path / RUN).exists() and "epoch" not in done.stdout
+
+
 def test_the_extra_is_named():
     done = conftest.in_backend(
         "torch" if importlib.util.find_spec("jax") is None else "jax",

@@ -56,8 +56,10 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
         run_list += [run for run in runs_below if run.folder not in {other.folder for other in run_list}]
     unfinished = [str(run.folder) for run in run_list if not run.complete]
     if complete and unfinished:
+        verb = "is" if len(unfinished) == 1 else "are"
         raise RuntimeError(
-            f"{len(unfinished)} runs are not complete, first {unfinished[0]}; train them to their end first"
+            f"{len(unfinished)} of {len(found)} runs {verb} not complete, first {unfinished[0]}; run the same "
+            "`kcomp train` again to finish, or name complete runs alone (`kcomp runs` shows which)"
         )
     return run_list
 

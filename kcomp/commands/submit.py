@@ -1,10 +1,11 @@
 """`kcomp submit`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from kcomp.commands.common import check_output, output_option
+from kcomp.commands.common import check_output, find_runs, output_option
 from kcomp.system.errors import UsageError, readable_errors
 
 
@@ -23,7 +24,18 @@ def submit(source: Path, sample: Path, output: Path) -> None:
     check_output(output)
     if output.exists() and any(path.exists() and output.samefile(path) for path in (source, sample)):
         raise UsageError(f"-o {output} names a file that is read; name another")
-    predictions = read_predictions(source / "test.csv" if source.is_dir() else source)
+    predictions = read_predictions(the_run(source).file("test") if source.is_dir() else source)
     submission = like_sample(predictions, sample)
     write_csv(output, submission)
     click.echo(f"{output}: {len(submission)} rows, columns {', '.join(submission.columns)}; fits {sample}")
+
+
+def the_run(folder: Path) -> Any:
+    """Return the only run in a folder. Raise UsageError if it has several, and RuntimeError if it is not complete."""
+    runs = find_runs([folder], complete=False)
+    if len(runs) > 1:
+        raise UsageError(
+            f"{folder} has {len(runs)} runs, and a submission is made of one; join them first: "
+            f"kcomp ensemble {folder} -o ensemble.csv, or name one run"
+        )
+    return find_runs([folder])[0]

@@ -29,11 +29,13 @@ def use_precision(name: str) -> None:
 
 
 def precision_in_use() -> str:
-    """Return the precision in use as a text, for cache keys."""
+    """Return the policy and how matrix products are rounded, such as "float32, TF32 off"."""
+    policy = keras.config.dtype_policy().name
     if keras.backend.backend() == "torch":
         import torch
 
-        return f"{keras.config.dtype_policy().name} {torch.backends.cudnn.allow_tf32}"
+        return f"{policy}, TF32 {'on' if torch.backends.cudnn.allow_tf32 else 'off'}"
     import jax
 
-    return f"{keras.config.dtype_policy().name} {jax.config.jax_default_matmul_precision}"
+    products = jax.config.jax_default_matmul_precision
+    return policy if products is None else f"{policy}, TF32 {'off' if products == 'float32' else 'on'}"

@@ -1,5 +1,6 @@
 """The rows of the table that `kcomp runs` prints."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kcomp.metrics import scores
@@ -11,10 +12,20 @@ def run_row(run: Run) -> dict[str, Any]:
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):
-        unknown = ("recipe", "fingerprint", "backend", "fold", "seed", *scores.NAMES)
+        unknown = ("recipe", "fingerprint", "backend", "fold", "seed", "average", *scores.NAMES)
         return dict.fromkeys(unknown, "-") | {"seconds": "damaged", "folder": str(run.folder)}
     row = {name: manifest[name] for name in ("recipe", "fingerprint")}
     row |= {"backend": made_by(manifest), "fold": manifest["fold"], "seed": manifest["seed"]}
     if result is None:
-        return row | dict.fromkeys(scores.NAMES, "-") | {"seconds": "unfinished", "folder": str(run.folder)}
-    return row | result["scores"] | {"seconds": round(result["seconds"]), "folder": str(run.folder)}
+        unknown = dict.fromkeys(("average", *scores.NAMES), "-")
+        return row | unknown | {"seconds": "unfinished", "folder": str(run.folder)}
+    row |= {"average": describe_average(result.get("average") or {}), **result["scores"]}
+    return row | {"seconds": round(result["seconds"]), "folder": str(run.folder)}
+
+
+def describe_average(average: Mapping[str, Any]) -> str:
+    """Return what the run's predictions average: "3 snapshots", "EMA", "SWA", or "-" for one epoch's weights."""
+    snapshots = average.get("weights", [])
+    if snapshots:
+        return f"{len(snapshots)} snapshot{'' if len(snapshots) == 1 else 's'}"
+    return str(average["method"]) if average.get("accepted") else "-"

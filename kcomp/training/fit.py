@@ -109,6 +109,8 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     built = build_experiment(recipe, table, fold=fold, seed=seed)
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
         with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
+    if recipe.callbacks is not None:  # only checked here; each stage gets new ones
+        expect_type(Sequence, "callbacks", recipe.callbacks(recipe.config))
     network, training, stages = built.network, built.training, built.stages
     for stage in stages:  # check every stage before the first one is trained
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
