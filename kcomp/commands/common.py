@@ -58,7 +58,7 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
     if complete and unfinished:
         verb = "is" if len(unfinished) == 1 else "are"
         raise RuntimeError(
-            f"{len(unfinished)} of {len(found)} runs {verb} not complete, first {unfinished[0]}; run the same "
+            f"{len(unfinished)} of {len(run_list)} runs {verb} not complete, first {unfinished[0]}; run the same "
             "`kcomp train` again to finish, or name complete runs alone (`kcomp runs` shows which)"
         )
     return run_list
