@@ -12,13 +12,13 @@ def run_row(run: Run) -> dict[str, Any]:
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):
-        unknown = ("recipe", "fingerprint", "backend", "fold", "seed", "average", *scores.NAMES)
-        return dict.fromkeys(unknown, "-") | {"seconds": "damaged", "folder": str(run.folder)}
+        names = ("recipe", "fingerprint", "backend", "fold", "seed", "average", *scores.NAMES)
+        return dict.fromkeys(names, "-") | {"seconds": "damaged", "folder": str(run.folder)}
     row = {name: manifest[name] for name in ("recipe", "fingerprint")}
     row |= {"backend": made_by(manifest), "fold": manifest["fold"], "seed": manifest["seed"]}
     if result is None:
-        unknown = dict.fromkeys(("average", *scores.NAMES), "-")
-        return row | unknown | {"seconds": "unfinished", "folder": str(run.folder)}
+        row |= dict.fromkeys(("average", *scores.NAMES), "-")
+        return row | {"seconds": "unfinished", "folder": str(run.folder)}
     row |= {"average": describe_average(result.get("average") or {}), **result["scores"]}
     return row | {"seconds": round(result["seconds"]), "folder": str(run.folder)}
 
