@@ -1,10 +1,12 @@
 """Read rows, cut folds, decode images and make batches. Works without the rest of kcomp, in a notebook too."""
 
 from kcomp.data.batches import Batches
+from kcomp.data.boxes import Box
 from kcomp.data.datasets import read_tfds
 from kcomp.data.digits import sklearn_digits
 from kcomp.data.folders import read_folders, read_images
 from kcomp.data.images import Images
+from kcomp.data.items import average_items
 from kcomp.data.pseudo import with_pseudo
 from kcomp.data.readers import read_csv, read_test
 from kcomp.data.splits import folds, holdout, split, stratified_folds
@@ -12,8 +14,10 @@ from kcomp.data.tables import Table
 
 __all__ = [
     "Batches",
+    "Box",
     "Images",
     "Table",
+    "average_items",
     "folds",
     "holdout",
     "read_csv",

@@ -84,7 +84,7 @@ class Batches:
         self.shape: tuple[int, ...] = (image_size, image_size, 3)
         self.batch_size = min(batch_size, len(table)) if training else batch_size
         self.transform, self.layers = transform, tuple(layers) if training else ()
-        self.images = images or Images(image_size)
+        self.images = (images or Images(image_size)).with_range(table.value_range)
         self._ids, self._sources = table.ids, table.images
         self._items = [item_of(image_id) for image_id in self._ids]
         self._by_id = np.array(sorted(range(len(table)), key=self._ids.__getitem__))

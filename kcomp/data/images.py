@@ -1,5 +1,6 @@
 """Decode and resize one image."""
 
+import copy
 import hashlib
 import io
 import os
@@ -11,8 +12,10 @@ import PIL
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
+from kcomp.data.check_process import deep_pixels, is_deep
 from kcomp.data.decoded import decoded_images
 from kcomp.data.tables import Image
+from kcomp.data.value_range import ValueRange, check_range, to_eight_bits
 from kcomp.system.cache import cache_folder
 
 FITS = ("stretch", "shorter", "crop")
@@ -32,6 +35,9 @@ class Images:
             (with antialiasing, as in Pillow).
         reduced: Whether to decode a JPEG whose shorter side is at least 4, 8 or 16 times `size` at a half, a quarter
             or an eighth of its sides. Faster, with slightly different pixels.
+        value_range: The lowest and highest value of images with more than eight bits a channel, such as (0, 4095);
+            they become 0 and 255. None takes the range that was measured when the table was read. Images of eight bits
+            are not scaled.
         cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs
             share. 0 turns the cache off. Cached are files, encoded bytes, and results of functions that have an
             attribute `identity`: a text that is unique to the image and changes with it. Arrays are not cached.
@@ -54,6 +60,7 @@ class Images:
         fit: str = "stretch",
         resampling: str = "area",
         reduced: bool = False,
+        value_range: ValueRange | None = None,
         cache_bytes: int = 8 << 30,
     ) -> None:
         if size is not None and size < 1:
@@ -64,16 +71,31 @@ class Images:
             raise ValueError(f"`resampling` must be one of {', '.join(RESAMPLING)}; received {resampling!r}")
         if cache_bytes < 0:
             raise ValueError(f"`cache_bytes` must be at least 0; received {cache_bytes}")
+        check_range(value_range)
         self.size, self.fit, self.resampling, self.reduced = size, fit, resampling, reduced
+        self.value_range = value_range
         self._cache = decoded_images(cache_folder() / "decoded", cache_bytes) if cache_bytes else None
-        self.settings = f"{cv2.__version__} {PIL.__version__} {size} {fit} {resampling} {reduced}"
+
+    @property
+    def settings(self) -> str:
+        """A text that describes all that pixels depend on, except the image."""
+        versions = f"{cv2.__version__} {PIL.__version__}"
+        return f"{versions} {self.size} {self.fit} {self.resampling} {self.reduced} {self.value_range}"
+
+    def with_range(self, value_range: ValueRange | None) -> "Images":
+        """Return a copy that scales images by this range, unless a range was declared."""
+        if self.value_range is not None or value_range is None:
+            return self
+        ranged = copy.copy(self)
+        ranged.value_range = value_range
+        return ranged
 
     def load(self, image_id: str, image: Image) -> np.ndarray:
         """Decode and resize one image.
 
         Args:
             image_id: Id of the row; used in error messages only.
-            image: A path, encoded bytes, a uint8 array, or a function that returns bytes or an array.
+            image: A path, encoded bytes, an array, or a function that returns bytes or an array.
 
         Returns:
             RGB pixels, uint8 of shape (height, width, 3), read-only.
@@ -98,7 +120,7 @@ class Images:
             raise ValueError(f"the image of row {image_id!r} cannot be read{where}: {error}") from error
 
     def _decode(self, image: Image) -> np.ndarray:
-        return decode(image, self.size if self.reduced else None)
+        return decode(image, self.size if self.reduced else None, self.value_range)
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
         """Resize RGB pixels, uint8 of shape (height, width, 3), to `size` with `fit` and `resampling`."""
@@ -135,23 +157,29 @@ def identity_of(image: Image) -> str | None:
     return getattr(image, "identity", None)
 
 
-def decode(image: Image, size: int | None = None) -> np.ndarray:
+def decode(image: Image, size: int | None = None, value_range: ValueRange | None = None) -> np.ndarray:
     """Decode an image and turn it upright, as its EXIF orientation says.
 
     OpenCV decodes. Pillow decodes what OpenCV cannot, and reports what is wrong with a file.
 
     Args:
-        image: A path, encoded bytes, a uint8 array, or a function that returns bytes or an array.
+        image: A path, encoded bytes, an array, or a function that returns bytes or an array.
         size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its sides (rounded up). Its shorter
             side stays at least twice `size`, because resizing from a smaller image would blur.
+        value_range: The values of images with more than eight bits that become 0 and 255.
 
     Returns:
         RGB pixels, uint8 of shape (height, width, 3).
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the content is not an image.
+        ValueError: If the content is not an image, or has more than eight bits and there is no range.
     """
+    return to_eight_bits(read_pixels(image, size), value_range)
+
+
+def read_pixels(image: Image, size: int | None = None) -> np.ndarray:
+    """Decode an image as `decode` does; return RGB pixels (height, width, 3) in the type that the image has."""
     if callable(image):
         image = image()
     if isinstance(image, np.ndarray):
@@ -159,6 +187,10 @@ def decode(image: Image, size: int | None = None) -> np.ndarray:
     encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
     if not encoded:
         raise ValueError("the file is empty")
+    if is_deep(encoded):
+        pixels = deep_pixels(encoded)
+        if pixels is not None:
+            return as_rgb(pixels if pixels.ndim == 2 else pixels[:, :, ::-1])
     flag = reduction(encoded, size) if size is not None else None
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB if flag is None else flag)
     if pixels is None:
@@ -201,9 +233,9 @@ def decode_with_pillow(encoded: bytes) -> np.ndarray:
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
-    """Convert uint8 grey (H, W) or (H, W, 1), RGB or RGBA pixels to RGB (H, W, 3)."""
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-        raise ValueError(f"pixels must be uint8 of 2 or 3 dimensions; received {pixels.dtype} of shape {pixels.shape}")
+    """Convert grey (H, W) or (H, W, 1), RGB or RGBA pixels to RGB (H, W, 3)."""
+    if pixels.dtype.kind not in "uif" or pixels.ndim not in (2, 3):
+        raise ValueError(f"pixels must be numbers of 2 or 3 dimensions; received {pixels.dtype} of {pixels.shape}")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.shape[2] not in (1, 3, 4):

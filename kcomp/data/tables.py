@@ -28,6 +28,8 @@ class Table:
         id_column: Which column of another CSV of the competition holds the image ids.
         pseudo: Pseudo-labelled rows with the same columns. A row is trained on only if its fold is held out; see
             `with_pseudo`. None for no such rows.
+        value_range: The values of images with more than eight bits a channel that become 0 and 255; see `Images`. None
+            if there are no such images.
 
     Raises:
         ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels
@@ -51,6 +53,7 @@ class Table:
     pattern: str = ""
     id_column: str = "image_id"
     pseudo: pd.DataFrame | None = None
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         check_ids(self.frame["image_id"])

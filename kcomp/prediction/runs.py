@@ -1,5 +1,6 @@
 """Predict test rows with a finished run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -57,8 +58,11 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
     if test is None:
         if recipe.test is None:
             raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
-        return recipe.test(recipe.config)
-    return data.read_test(test, run.manifest["image_pattern"] or None, id=run.manifest["id_column"])
+        table = recipe.test(recipe.config)
+    else:
+        table = data.read_test(test, run.manifest["image_pattern"] or None, id=run.manifest["id_column"])
+    value_range = run.manifest["value_range"]  # measured on the labelled rows, so that test rows are scaled alike
+    return replace(table, value_range=tuple(value_range) if value_range else None)
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:

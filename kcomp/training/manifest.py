@@ -38,6 +38,7 @@ def build_manifest(
         "classes": list(table.columns),
         "image_pattern": table.pattern,
         "id_column": table.id_column,
+        "value_range": table.value_range,
         "table": table.fingerprint(),
         "folds": fold_numbers(table),
         "pseudo": table.pseudo_record(fold),

@@ -1,0 +1,166 @@
+"""Check image files, in a process whose standard error tells what the decoders complain about.
+
+Reads paths from standard input, separated by zero bytes. Writes a line of JSON for each: `problem` (a text, or null)
+and, for images of more than eight bits, `kind`, `low` and `high`.
+
+A decoder recovers from damage inside a JPEG: it prints a warning and returns an image that is partly grey. OpenCV has
+no other way to report it than standard error, which all threads of a process share. This file imports nothing of
+kcomp, so that the process starts fast.
+"""
+
+import io
+import json
+import os
+import re
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+ZEROS = bytes(64)
+PADDING = 8  # extraneous bytes before the end that cameras write
+EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid SOS parameters")
+
+
+def check_file(path: str) -> dict[str, Any]:
+    """Return what is wrong with a file, and the range of its values if they have more than eight bits."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return {"problem": error.strerror or str(error)}
+    if not content:
+        return {"problem": "the file is empty"}
+    if content.startswith(b"\xff\xd8"):
+        return {"problem": jpeg_problem(content)}
+    problem = pillow_problem(content)
+    if problem is None and is_deep(content):
+        return deep_range(content)
+    return {"problem": problem}
+
+
+def jpeg_problem(content: bytes) -> str | None:
+    """Return libjpeg's complaint about a JPEG, or that zero bytes replaced a part of it; None for a good file."""
+    pixels, complaint = decode(content)
+    if pixels is None:
+        return pillow_problem(content)
+    if complaint and not is_harmless(complaint, content):
+        return complaint
+    return "zero bytes replace a part of the picture" if has_zeros(content) else None
+
+
+def decode(content: bytes) -> tuple[np.ndarray | None, str]:
+    """Decode at an eighth of the sides, for all data is read even so; return pixels and what was printed."""
+    start = os.lseek(2, 0, os.SEEK_END)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    except cv2.error as error:
+        return None, str(error)
+    length = os.lseek(2, 0, os.SEEK_END) - start
+    os.lseek(2, start, os.SEEK_SET)
+    printed = os.read(2, length).decode(errors="replace").strip()
+    return pixels, printed.removeprefix("Corrupt JPEG data: ").split("\n")[0]
+
+
+def is_harmless(complaint: str, content: bytes) -> bool:
+    """Return whether a good file may cause this complaint: padding before the end, or an odd header."""
+    extraneous = EXTRANEOUS.search(complaint)
+    if extraneous is None:
+        return any(text in complaint for text in HARMLESS)
+    count, end = int(extraneous[1]), content.rfind(b"\xff\xd9")
+    return count <= PADDING or len(set(content[end - count : end])) == 1
+
+
+def has_zeros(content: bytes) -> bool:
+    """Return whether a baseline JPEG has a run of zero bytes that no encoder writes.
+
+    Zero bits code the most frequent symbol of each Huffman table (ITU-T T.81, C.2). Unless that is the end of a block
+    in each table, 64 zero bytes would be blocks in which every coefficient has the same value.
+    """
+    if ZEROS not in content:
+        return False
+    symbols, place, baseline = [], 2, False
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        if marker == 0xC4:
+            symbols += first_symbols(content[place + 4 : place + 2 + length])
+        baseline = baseline or marker in (0xC0, 0xC1)
+        place += 2 + length
+        if marker == 0xDA:  # the picture begins
+            end = content.rfind(b"\xff\xd9")
+            return baseline and any(symbols) and ZEROS in content[place : end if end > 0 else None].rstrip(b"\0")
+    return False
+
+
+def first_symbols(tables: bytes) -> list[int]:
+    """Return the symbol that zero bits code in each AC table of a DHT segment."""
+    symbols, place = [], 0
+    while place + 17 < len(tables):
+        if tables[place] >= 0x10:
+            symbols.append(tables[place + 17])
+        place += 17 + sum(tables[place + 1 : place + 17])
+    return symbols
+
+
+def pillow_problem(content: bytes) -> str | None:
+    """Return why neither Pillow nor OpenCV reads a file in full; None for a good file."""
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            if opened.format == "PNG":
+                opened.verify()  # the checksum of every chunk, without decoding
+            else:
+                opened.load()
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        known = not isinstance(error, Image.UnidentifiedImageError)
+        if not known and decode(content)[0] is not None:
+            return None
+        return str(error) if known else "not an image in a known format"
+    return None
+
+
+def is_deep(content: bytes) -> bool:
+    """Return whether an image may have more than eight bits a channel."""
+    if content.startswith(b"\x89PNG"):
+        return content[24] == 16
+    return content[:4] in (b"II*\0", b"MM\0*")
+
+
+def deep_pixels(content: bytes) -> np.ndarray | None:
+    """Return the pixels of an image in their own type: (height, width) or BGR (height, width, 3); None if they are
+    uint8, or OpenCV cannot read them."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    except cv2.error:
+        return None
+    return None if pixels is None or pixels.dtype == np.uint8 else pixels
+
+
+def deep_range(content: bytes) -> dict[str, Any]:
+    pixels = deep_pixels(content)
+    if pixels is None:
+        return {"problem": None}
+    if not np.isfinite(pixels).all():
+        return {"problem": "some pixels are not finite numbers"}
+    return {"problem": None, "kind": str(pixels.dtype), "low": float(pixels.min()), "high": float(pixels.max())}
+
+
+def main() -> None:
+    cv2.setNumThreads(1)
+    Image.MAX_IMAGE_PIXELS = None
+    with tempfile.TemporaryFile() as errors:
+        os.dup2(errors.fileno(), 2)
+        for path in sys.stdin.buffer.read().split(b"\0"):
+            sys.stdout.write(json.dumps(check_file(os.fsdecode(path))) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
