@@ -63,7 +63,7 @@ def form_of(columns: Sequence[str]) -> Form:
     if third in SIZE_NAMES:
         return "size"
     raise ValueError(
-        f"say what the columns {list(columns)} are: data.Box({tuple(columns)}, form='corners') for right and lower edge, "
+        f"say what the columns of the box are: data.Box({tuple(columns)}, form='corners') for right and lower edge, "
         "form='size' for width and height"
     )
 
