@@ -52,6 +52,6 @@ def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
     low, high = min(check.low for check in deep), max(check.high for check in deep)
     notice(
         f"{len(deep)} of {len(checks)} images have more than 8 bits: values from {low:g} to {high:g}; "
-        f"{value_range[0]:g} to {value_range[1]:g} become 0 to 255. data.Images(..., value_range=...) sets another range"
+        f"{value_range[0]:g} to {value_range[1]:g} become 0 to 255; data.Images(..., value_range=...) sets others"
     )
     return value_range
