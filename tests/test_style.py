@@ -82,8 +82,9 @@ def test_names_and_sizes():
         f"{path.relative_to(ROOT)}:{problem}" for path in FILES for problem in problems_of(path.read_text("utf-8"))
     ]
     assert not problems, (
-        f"names say the content, docstrings begin with a verb; {FILE_LINES} lines a file, {FUNCTION_LINES} a function without its docstring, "
-        f"{ARGUMENTS} arguments without self:\n" + "\n".join(problems)
+        "names say the content, docstrings begin with a verb; at most "
+        f"{FILE_LINES} lines a file, {FUNCTION_LINES} a function without its docstring, {ARGUMENTS} arguments:\n"
+        + "\n".join(problems)
     )
 
 
