@@ -1,13 +1,16 @@
-"""Images a second for training and prediction, side by side: kcomp on PyTorch and JAX, plain Keras, timm's own loop.
+"""Measure the speed of training and prediction: kcomp on PyTorch and JAX, plain Keras, and timm.
 
     python scripts/benchmark.py --quick --json quick.json      # 128 px, batch 16, under ten minutes
     python scripts/benchmark.py --stock --compile --sizes 128,224 --json speed.json --picture docs/results/speed.png
 
-EfficientNet-B0 from random weights, 10 classes, AdamW, everything trained, batch normalisation learning, float32. Each
-contestant lives in a process of its own with the same threads, gets the same batches from memory, and works while the
-others wait; the order changes with each round. A ratio is that of one round, to timm eager channels_last in it. Before,
-each starts four times with no other there: the first start may compile, the later ones find that in its cache. Under
---json, "torch" and "jax" have the median ratios at the first size and batch, "rows" has everything.
+The network is EfficientNet-B0 with random weights and 10 classes. All weights are trained with AdamW in float32, and
+batch normalisation is trained too. Each contestant is a process with the same number of threads, and reads the same
+batches from memory. In each round, the contestants take turns in a new order while the others wait. A ratio is a
+contestant's speed divided by the speed of timm (eager, channels_last) in the same round.
+
+Before the rounds, each contestant starts four times while no other runs. The first start may compile, and the later
+ones find the result in a cache. In the file of --json, "torch" and "jax" hold the median ratios at the first size and
+batch, and "rows" holds all measurements.
 """
 
 import argparse
@@ -41,7 +44,7 @@ CLASSES = 10
 
 
 def timm_loop(images, labels, *, compiled, precision):
-    """Functions that do n updates, and n forward passes, as a careful PyTorch user writes them."""
+    """Return functions that run n updates and n forward passes of timm, as a careful PyTorch user writes them."""
     import torch
     from timm_peer import timm
     from torch.nn import functional
@@ -77,7 +80,7 @@ def timm_loop(images, labels, *, compiled, precision):
 
 
 def kcomp_loop(images, labels, backend, precision):
-    """What `kcomp train` and `kcomp predict` run, fed from memory."""
+    """Return functions that run what `kcomp train` and `kcomp predict` run, with batches from memory."""
     from kcomp.system.backends import prepare_backend
 
     prepare_backend(backend)
@@ -108,7 +111,7 @@ def kcomp_loop(images, labels, backend, precision):
 
 
 def stock_loop(images, labels, backend, precision):
-    """Keras as it comes."""
+    """Return functions that run n updates and n forward passes of plain Keras."""
     os.environ["KERAS_BACKEND"] = backend
     import keras
 
@@ -142,7 +145,7 @@ def keras_step():
 
 
 def serve(name, size, batch, precision):
-    """Read "train N" or "predict N" from standard input and answer each with the seconds it took."""
+    """Read "train N" or "predict N" from standard input, and answer each with the seconds it took."""
     started = time.perf_counter()
     draws = np.random.default_rng(0)
     images = draws.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
@@ -174,7 +177,7 @@ def answer(**found):
 
 
 def peak_memory():
-    """The most memory this process has held, in MiB."""
+    """Return the peak memory of this process in MiB."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
@@ -184,9 +187,9 @@ def peak_memory():
 
 
 class Contestant:
-    """A process that trains and predicts when asked.
+    """A process that trains and predicts on request.
 
-    start: seconds, `built` for imports and the network, `first_step` for the first step alone, with what it compiles.
+    start: seconds; `built` is for imports and the network, `first_step` for the first step with its compilation.
     """
 
     def __init__(self, name, size, batch, precision, program=__file__):
@@ -213,7 +216,7 @@ class Contestant:
         return self.batch * count / found["seconds"]
 
     def count_for(self, kind, seconds=2.0):
-        """Batches that take about so many seconds, from a warm-up."""
+        """Return the number of batches that take about this many seconds, measured in a warm-up."""
         self.ask(kind, 1)
         speed = self.ask(kind, 2)
         return max(2, round(seconds * speed / self.batch))
@@ -225,7 +228,7 @@ class Contestant:
 
 @contextlib.contextmanager
 def busy(programs):
-    """Beside what happens in this block, so many programs keep a core busy each."""
+    """Run programs that keep one core busy each, until the block ends."""
     started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(programs)]
     try:
         yield
@@ -235,7 +238,7 @@ def busy(programs):
 
 
 def interleaved(contestants, rounds):
-    """Images a second of each round, {(name, "train" or "predict"): [...]}, in another order each round."""
+    """Return the images a second of each round, {(name, "train" or "predict"): [...]}. The order changes each round."""
     counts = {(one.name, kind): one.count_for(kind) for one in contestants for kind in ("train", "predict")}
     speeds = {asked: [] for asked in counts}
     order = random.Random(0)
@@ -248,7 +251,7 @@ def interleaved(contestants, rounds):
 
 
 def compare(names, size, batch, rounds, precision):
-    """One row a contestant: images a second and ratios to timm of every round, every start, peak memory."""
+    """Return a row for each contestant: speeds and ratios of every round, every start, and peak memory."""
     starts = {name: [] for name in names}
     for _ in range(STARTS):
         for name in names:
@@ -276,7 +279,7 @@ def spread(values, digits):
 
 
 def markdown(rows):
-    """A table: medians with the quartiles around them; of starts the first, then the later ones."""
+    """Return a Markdown table of medians and quartiles. Starts show the first, then the median of later ones."""
     header = ["", "px", "batch", "train, images/s", "ratio", "predict, images/s", "ratio"]
     header += ["imports and network, s", "first step, s", "peak, MiB"]
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
@@ -291,7 +294,7 @@ def markdown(rows):
 
 
 def draw(rows, path):
-    """Bars of the ratios to timm with their quartiles, training beside prediction."""
+    """Draw the ratios to timm as bars with quartiles, for training and prediction."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,10 +1,10 @@
-"""Seconds and peak memory of `kcomp ensemble` on made-up run folders, for each method.
+"""Measure the seconds and the peak memory of `kcomp ensemble` on made-up run folders, for each method.
 
     python scripts/benchmark_ensemble.py --members 30 --rows 10000 --classes 100
 
-Half of the members are called JAX's and half PyTorch's; each has noise of its own around a common signal. There are as
-many test rows as held-out ones, and every command writes its submission. With `--folds 5` each member is five runs, and
-there are five times as many test predictions to read. Peak memory is the command's largest resident set.
+Half of the members belong to JAX and half to PyTorch. Each has its own noise around a common signal. There are as many
+test rows as held-out rows, and every command writes its submission. With `--folds 5`, each member has five runs, and
+there are five times as many test predictions to read. Peak memory is the largest resident set of the command.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from kcomp.runs.probabilities import write_probabilities  # noqa: E402
 
 
 def make_runs(folder, members, rows, classes, folds):
-    """Write members * folds run folders, each with its share of the held-out rows and all test rows."""
+    """Write members * folds run folders. Each has a part of the held-out rows, and all test rows."""
     draws = np.random.default_rng(0)
     names = [f"class{number:03d}" for number in range(classes)]
     truth = draws.integers(0, classes, rows)
@@ -53,7 +53,7 @@ def make_runs(folder, members, rows, classes, folds):
 
 
 def measured(arguments):
-    """Wall seconds, processor seconds and peak memory (MB) of the command line, and what it printed."""
+    """Return wall seconds, processor seconds, peak memory (MB) and the output of the command."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "kcomp.cli", "ensemble", *map(str, arguments)]
     with tempfile.TemporaryFile("w+") as out:

@@ -1,13 +1,14 @@
-"""Seconds that ten epochs of a frozen stage take: timm in a plain PyTorch loop, and kcomp with cache_views.
+"""Measure ten epochs of a stage that trains only the head: timm in a PyTorch loop, and kcomp with cache_views.
 
     python scripts/benchmark_frozen.py --csv data/ants-bees/train.csv --json frozen.json
 
-Every measurement runs in a process of its own, and trains the same head, on the same rows, in batches of 16, with a
-random crop and a flip of each image in each epoch. `timm` keeps its backbone in eval mode and out of the gradients,
-and does not score the held-out rows; kcomp does, after every epoch, and writes its run. Counted is the stage alone:
-without imports, the model's making and the last prediction, but with compiling and, where it is cold, with computing
-the features. `cold` starts with no features and no decoded images on the disk, `warm` finds them; compilations are kept
-from a first, uncounted run. Medians of the rounds, quartiles in brackets.
+Each measurement runs in a new process. All train the same head on the same rows, in batches of 16, with a random crop
+and a flip of each image in each epoch. timm keeps its backbone in evaluation mode and without gradients, and does not
+score the held-out rows. kcomp scores them after every epoch, and writes its run.
+
+The time covers the stage: compilation and missing features are included, and imports, building the model and the last
+prediction are not. `cold` starts without features and decoded images on the disk, and `warm` finds them. A first run
+that does not count fills the compilation caches. The table shows medians of the rounds, with quartiles in brackets.
 """
 
 import argparse
@@ -28,7 +29,7 @@ CROP = (0.5, 1.0)  # smallest and largest share of an image
 
 
 def rows_of(options):
-    """The rows of fold 0: to train on, and held out; the table is a CSV or a folder for each class."""
+    """Return the training rows and the held-out rows of fold 0."""
     import numpy as np
 
     from kcomp import data
@@ -41,7 +42,7 @@ def rows_of(options):
 
 
 def time_timm(options):
-    """Seconds of the plain loop: decode, crop, flip, frozen backbone, head."""
+    """Return the seconds of the PyTorch loop: decode, crop, flip, frozen backbone, head."""
     import cv2
     import numpy as np
     import torch
@@ -93,7 +94,7 @@ class Config:
 
 
 def time_kcomp(options):
-    """Seconds of the stage in `kcomp train`, from the first line about it to its last epoch."""
+    """Return the seconds of the stage in `kcomp train`, from its first line of output to its last epoch."""
     from kcomp.system.backends import prepare_backend
 
     prepare_backend(os.environ["KERAS_BACKEND"])  # as every command does, before its backend is imported
@@ -147,7 +148,7 @@ def time_kcomp(options):
 
 
 def measure(options, what, backend, views=None, cache=None):
-    """Run one measurement in a process of its own and return what it prints."""
+    """Run one measurement in a new process, and return what it prints."""
     command = [sys.executable, __file__, "--measure", what, "--csv", options.csv, "--size", str(options.size)]
     command += ["--epochs", str(options.epochs), "--rows", str(options.rows), "--network", options.network]
     command += ["--timm", options.timm, *(["--views", str(views)] if views else [])]
@@ -161,7 +162,7 @@ def measure(options, what, backend, views=None, cache=None):
 
 
 def emptied(cache, measured):
-    """A measurement that begins with no features and no decoded images in the cache."""
+    """Return a function that removes features and decoded images from the cache, and then measures."""
 
     def run():
         for kept in ("features", "decoded"):
@@ -172,7 +173,7 @@ def emptied(cache, measured):
 
 
 def contestants(options, folder):
-    """{name: a function that measures once}, in the order in which a round calls them."""
+    """Return {name: function that measures once}, in the order of a round."""
     found = {"timm": functools.partial(measure, options, "timm", "torch")}
     for backend in options.backends.split(","):
         cache = folder / backend

@@ -1,10 +1,10 @@
-"""The whole of recipes/ants_bees.py, folds and test pictures with 8 random views, against a plain PyTorch script.
+"""Measure all of recipes/ants_bees.py, its folds and its test images in 9 views, against a plain PyTorch script.
 
     python scripts/benchmark_job.py --data data/ants-bees --json job.json
 
-scripts/plain_pytorch.py has the same weights, stages, epochs and rows. Every contestant starts from an empty cache of
-images and features; JAX's programs are there from a run before, as they are on a user's second day (--cold leaves them
-out). Contestants alternate, `--rounds` times; the table has the seconds and the ratio to the plain script.
+scripts/plain_pytorch.py has the same weights, stages, epochs and rows. Each contestant starts with empty caches of
+images and features. JAX's compiled programs come from an earlier run, unless --cold is given. The contestants take
+turns for `--rounds` rounds. The table shows the seconds and the ratio to the plain script.
 """
 
 import argparse
@@ -24,14 +24,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def plain(folder, data, folds):
-    """Seconds and the mean held-out accuracy of the plain script."""
+    """Return the seconds and the mean held-out accuracy of the plain script."""
     command = [sys.executable, ROOT / "scripts" / "plain_pytorch.py", "--csv", data / "train.csv", "--fold", folds]
     seconds, out = timed([*command, "--test", data / "test.csv"], folder, {})
     return seconds, float(re.search(r"^accuracy ([\d.]+)", out, re.MULTILINE)[1])
 
 
 def kcomp(folder, data, folds, backend, programs):
-    """Seconds and the mean held-out accuracy of `kcomp train` and `kcomp predict`; `programs` are taken and left."""
+    """Return the seconds and the mean held-out accuracy of `kcomp train` and `kcomp predict`.
+
+    `programs` is the folder of JAX's compiled programs, which are read from there and written back.
+    """
     cache = folder / "cache"
     settings = {"KCOMP_CACHE": str(cache), "KERAS_BACKEND": backend}
     if programs:

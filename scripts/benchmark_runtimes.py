@@ -1,14 +1,15 @@
-"""Images a second of prediction: kcomp on PyTorch and on JAX, and the exported file on ONNX Runtime and OpenVINO.
+"""Measure the speed of prediction: kcomp on PyTorch and JAX, and the exported file on ONNX Runtime and OpenVINO.
 
     python scripts/benchmark_runtimes.py --json runtimes.json
 
-Needs kcomp with the extras torch, jax, lite, onnx and openvino. For each network and size every contestant is a
-process of its own that is set up and warm before the first turn; then they take turns, in an order drawn anew each
-round, with a pause between for threads that still spin. All see the same 16 crops of scikit-learn's two photographs.
-EfficientNet-Lite0 has its ImageNet weights, EfficientNet-B0 random ones (Keras would have to fetch them), so only the
-differences of Lite0 tell what a precision does to real predictions. The ratio is the median over the rounds of the
-rate over kcomp on PyTorch's in the same round; the difference is the largest of any probability from kcomp on
-PyTorch's.
+Needs kcomp with the extras torch, jax, lite, onnx and openvino. For each network and size, every contestant is a
+process that warms up before the first turn. The contestants then take turns in a new order each round, with a pause
+between turns for threads that still spin. All predict the same 16 crops of scikit-learn's two photographs.
+
+EfficientNet-Lite0 has its ImageNet weights. EfficientNet-B0 has random weights, because Keras would have to download
+others, so only Lite0 shows how a precision changes real predictions. The ratio is the median, over the rounds, of the
+speed divided by that of kcomp on PyTorch. The difference is the largest difference of a probability to that of kcomp
+on PyTorch.
 """
 
 import argparse
@@ -29,7 +30,7 @@ BATCH = 16
 
 
 def photographs(size):
-    """Random square crops of two photographs: float32 (16, size, size, 3) in 0..255."""
+    """Return random square crops of two photographs: float32 (16, size, size, 3) in 0..255."""
     import cv2
     from sklearn.datasets import load_sample_images
 
@@ -63,7 +64,7 @@ def prepare(network, size, folder):
 
 
 def forward_of(contestant, network, size, folder, threads):
-    """Set a contestant up: a function of images that gives probabilities."""
+    """Return a contestant's function of images that returns probabilities."""
     if contestant.startswith("kcomp"):
         from kcomp.models import pretrained
         from kcomp.prediction.forward import compile_forward, softmax
@@ -88,7 +89,7 @@ def forward_of(contestant, network, size, folder, threads):
 
 
 def compete(contestant, network, size, folder, threads, seconds):
-    """The life of a contestant: get warm, write its probabilities, then time one turn for each line on its input."""
+    """Warm up, write the probabilities, then time one turn for each line of standard input."""
     images = np.load(folder / "images.npy")
     forward = forward_of(contestant, network, size, folder, threads)
     np.save(folder / f"{contestant}.npy", forward(images))
@@ -104,7 +105,7 @@ def compete(contestant, network, size, folder, threads, seconds):
 
 
 def start(contestant, network, size, folder, arguments):
-    """Start this file as one contestant, or, for "prepare", as what writes their files."""
+    """Start this file as a contestant, or with "prepare" as the process that writes the files."""
     backend = "jax" if contestant == "kcomp jax" else "torch"
     environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(arguments.threads)}
     settings = [contestant, network, size, folder, arguments.threads, arguments.seconds]
@@ -120,7 +121,7 @@ def answer(process, contestant):
 
 
 def measure(network, size, arguments):
-    """Rates (images a second) and probabilities of each contestant."""
+    """Return the speeds (images a second) and the probabilities of each contestant."""
     rates, found, draws = {name: [] for name in CONTESTANTS}, {}, np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as scratch:
         folder, processes = Path(scratch), {}

@@ -1,11 +1,11 @@
-"""What running side by side costs: `kcomp sweep` of 12 short runs, against the sum of what each takes alone.
+"""Measure `kcomp sweep` of 12 short runs against the same runs one after the other.
 
     python scripts/benchmark_sweep.py --jobs 2 --json sweep.json
 
-The runs are `kcomp train` of a small recipe (or of --recipe), one after the other with the threads that the sweep gives
-each; then all as one sweep, from an empty folder. JAX's compilation cache is filled by a first run of each backend,
-which is not counted. Printed: the sum of their own times, that divided by the number side by side, the sweep's time,
-and the ratio of the last two. Do it on a machine that does nothing else.
+The runs train a small recipe (--recipe). First `kcomp train` trains them one after the other, each with the number of
+threads that the sweep gives it. Then one sweep trains all of them into an empty folder. A first run of each backend,
+which does not count, fills JAX's compilation cache. The script prints the sum of the single times, that sum divided by
+the number of jobs, the time of the sweep, and the ratio of the last two. Use a machine that is otherwise idle.
 """
 
 import argparse

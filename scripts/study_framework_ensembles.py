@@ -1,12 +1,12 @@
-"""Does averaging two frameworks help? Trains three seeds by five folds on JAX and PyTorch, and compares them.
+"""Measure what averaging two frameworks gains: three seeds by five folds on JAX and PyTorch.
 
     python scripts/study_framework_ensembles.py train --ants data/ants-bees/train.csv --signs data/sign-digits/train.csv
     python scripts/study_framework_ensembles.py report --json study.json --pictures docs/results
 
-`train` runs `kcomp train` for one backend after the other (`--backends jax` trains one of them alone, so that two
-processes can share a machine), below the folder `study`; complete runs are left alone, so it can be killed and started
-again. `report` reads the runs and prints the tables of docs/results/framework-ensembles.md. Members are the shipped
-recipes with less work, so that sixty of them fit two CPU cores: see VALUES.
+`train` runs `kcomp train` for one backend after the other, into the folder `study`. With `--backends jax` it trains
+only that backend, so that two processes can share a machine. It does not repeat complete runs, so you can interrupt it
+and start it again. `report` reads the runs and prints the tables of docs/results/framework-ensembles.md. The members
+are the shipped recipes with smaller values (VALUES), so that sixty runs fit two CPU cores.
 """
 
 import argparse
@@ -32,7 +32,7 @@ VALUES = {  # smaller pictures and fewer epochs than the recipes' own
 
 
 def train(options):
-    """Run `kcomp train` for every data set, seed, fold and backend that is asked for."""
+    """Run `kcomp train` for every data set, seed, fold and backend of the options."""
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, recipe in RECIPES.items():
         table = getattr(options, name)
@@ -52,7 +52,7 @@ def train(options):
 
 
 def report(options):
-    """Print a section of tables for each data set, and write the numbers and the pictures."""
+    """Print tables for each data set, and write the numbers and the pictures."""
     found = {}
     for name, recipe in RECIPES.items():
         members, labels = members_of(options.folder / "runs" / recipe)
@@ -66,7 +66,7 @@ def report(options):
 
 
 def members_of(folder):
-    """The members, each of five folds, below a folder of runs, and the labels of all rows."""
+    """Return the members of a folder of runs, each with five folds, and the labels of all rows."""
     from kcomp.ensemble.members import build_members, read_labels
     from kcomp.runs.folder import folder as runs
 
@@ -80,7 +80,7 @@ def members_of(folder):
 
 
 def study_of(trained, labels):
-    """All numbers of one data set; differences are paired over the same rows."""
+    """Return all numbers of one data set. Differences are paired over the same rows."""
     from kcomp.ensemble.scoring.framework_gain import framework_gain
 
     gains = {metric: framework_gain(trained, labels, metric) for metric in ("accuracy", "log_loss")}
@@ -107,7 +107,7 @@ def measures(labels, probabilities):
 
 
 def pair(labels, first, second, members):
-    """How far two members are from each other, and what averaging the two brings over the mean of their scores."""
+    """Return how much two members differ, and what their average gains over the mean of their scores."""
     from kcomp.metrics.significance import mcnemar, paired_interval, row_values
 
     one, other = members[first], members[second]
@@ -131,7 +131,7 @@ def pair(labels, first, second, members):
 
 
 def budget(labels, members, seeds, count):
-    """Scores of all means of `count` members of one framework, and of all of two frameworks (as even as can be)."""
+    """Return the scores of all means of `count` members of one framework, and of members of both frameworks."""
     found = {"members": count}
     for backend in BACKENDS:
         choices = [[(backend, seed) for seed in chosen] for chosen in itertools.combinations(seeds, count)]
@@ -201,7 +201,7 @@ def print_budgets(found):
 
 
 def print_gains(gains):
-    """Ensembles of the same seeds, half of them on each framework, against all of them on one."""
+    """Print the scores of ensembles with half of their seeds on each framework, and with all seeds on one."""
     print("\n| metric | members | both frameworks | JAX alone | PyTorch alone | sets of seeds | gain of both |")
     print("|---|---|---|---|---|---|---|")
     for metric, records in gains.items():
@@ -213,14 +213,14 @@ def print_gains(gains):
 
 
 def summary(values, form=".4f"):
-    """Mean and standard deviation; the mean alone of one value."""
+    """Return the mean and the standard deviation, or the single value."""
     if len(values) < 2:
         return ", ".join(f"{value:{form}}" for value in values)
     return f"{np.mean(values):{form}} +- {np.std(values, ddof=1):.4f}"
 
 
 def draw(found, title, path):
-    """Log loss against the number of members averaged, one dot a choice; and disagreement by kind of pair."""
+    """Draw log loss against the number of members, one dot for each choice, and the disagreement of pairs."""
     import matplotlib
 
     matplotlib.use("Agg")

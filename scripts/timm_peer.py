@@ -1,4 +1,4 @@
-"""timm, the peer of the benchmarks, without torchvision's compiled operators: PyPI builds them for CUDA only."""
+"""Import timm without torchvision's compiled operators, which PyPI builds only for CUDA."""
 
 import torch
 
