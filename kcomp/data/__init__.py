@@ -9,7 +9,7 @@ from kcomp.data.images import Images
 from kcomp.data.items import average_items
 from kcomp.data.pseudo import with_pseudo
 from kcomp.data.readers import read_csv, read_test
-from kcomp.data.splits import folds, holdout, split, stratified_folds
+from kcomp.data.splits import folds, folds_from, holdout, split, stratified_folds, time_folds, time_holdout
 from kcomp.data.tables import Table
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Table",
     "average_items",
     "folds",
+    "folds_from",
     "holdout",
     "read_csv",
     "read_folders",
@@ -28,5 +29,7 @@ __all__ = [
     "sklearn_digits",
     "split",
     "stratified_folds",
+    "time_folds",
+    "time_holdout",
     "with_pseudo",
 ]

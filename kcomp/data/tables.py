@@ -1,6 +1,7 @@
 """Tables of labelled or unlabelled images."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ class Table:
         frame: One row per image, with the columns `image_id` (unique strings) and `image` (a path, encoded bytes, a
             uint8 array, or a function that returns bytes or an array). Labelled rows have the label columns of the
             target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
+            Repeated folds have further columns `fold_1`, `fold_2`, and so on, with other numbers. The columns `group`
+            and `item` name rows that must share a fold.
         target: What the competition asks for, such as `targets.OneOf(classes)`; None for unlabelled rows.
         pattern: Where the images of another CSV of the competition are, as in `images` of `read_csv`; empty for its
             default.
@@ -30,6 +33,7 @@ class Table:
             `with_pseudo`. None for no such rows.
         value_range: The values of images with more than eight bits a channel that become 0 and 255; see `Images`. None
             if there are no such images.
+        folds_in_order: Whether a fold is trained on the rows of earlier folds only; see `time_folds`.
 
     Raises:
         ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels
@@ -54,6 +58,7 @@ class Table:
     id_column: str = "image_id"
     pseudo: pd.DataFrame | None = None
     value_range: tuple[float, float] | None = None
+    folds_in_order: bool = False
 
     def __post_init__(self) -> None:
         check_ids(self.frame["image_id"])
@@ -108,7 +113,7 @@ class Table:
         It does not depend on the order of the rows. Image files are not read. Pseudo-labels are left out, because they
         do not change which rows are held out.
         """
-        columns = ["image_id", *self.columns, *(["fold"] if "fold" in self.frame else [])]
+        columns = ["image_id", *self.columns, *fold_columns(self.frame)]
         return digest(self.frame[columns])
 
     def pseudo_of(self, fold: int) -> pd.DataFrame | None:
@@ -141,6 +146,12 @@ class Table:
         if rows is not None and not all(own.startswith(start) for start in rows["teachers_table"].unique()):
             raise ValueError("rows, labels or folds were changed after data.with_pseudo(...), which must come last")
         return None if rows is None else {"rows": len(rows), "sha256": digest(rows[["image_id", *self.columns]])}
+
+
+def fold_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that hold folds: `fold`, and `fold_1`, `fold_2`, ... of repeated folds."""
+    names = itertools.chain(["fold"], (f"fold_{repeat}" for repeat in itertools.count(1)))
+    return list(itertools.takewhile(frame.columns.__contains__, names))
 
 
 def digest(rows: pd.DataFrame) -> str:

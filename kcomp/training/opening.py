@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kcomp.data.splits import fold_numbers
-from kcomp.data.tables import Table
+from kcomp.data.tables import Table, fold_columns
 from kcomp.targets.arrays import list_names
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def print_opening(session: "Session", table: Table, manifest: Mapping[str, Any])
 
 def describe_rows(table: Table, training: Table, held_out: Table, *, seed: int, fold: int) -> str:
     folds = fold_numbers(table)
-    sizes = [int((table.frame["fold"] == number).sum()) for number in folds]
-    pseudo = len(training) + len(held_out) - len(table)
-    extra = f", {pseudo} of them pseudo-labelled" if pseudo else ""
+    numbers = table.frame[fold_columns(table.frame)].to_numpy()
+    sizes = [int((numbers == number).sum()) for number in folds]
+    pseudo = table.pseudo_of(fold)
+    extra = "" if pseudo is None else f", {len(pseudo)} of them pseudo-labelled"
     others = f", one of {len(folds)} folds of {span(sizes)} rows" if len(folds) > 1 else ""
     return f"seed {seed}: trains on {len(training)} rows{extra}; fold {fold} is held out, {len(held_out)} rows{others}"
 

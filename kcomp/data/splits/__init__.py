@@ -1,0 +1,17 @@
+"""Cut rows into folds, and split them by fold."""
+
+from kcomp.data.splits.by_column import folds_from, time_folds, time_holdout
+from kcomp.data.splits.cut import folds, holdout, stratified_folds
+from kcomp.data.splits.split import check_fold, fold_numbers, split
+
+__all__ = [
+    "check_fold",
+    "fold_numbers",
+    "folds",
+    "folds_from",
+    "holdout",
+    "split",
+    "stratified_folds",
+    "time_folds",
+    "time_holdout",
+]

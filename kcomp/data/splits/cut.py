@@ -1,0 +1,178 @@
+"""Cut rows into folds at random, with equal shares of the labels, with groups, and repeatedly.
+
+The same rows get the same folds on every machine, in any row order.
+"""
+
+import numpy as np
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
+
+from kcomp.data.splits import rows
+from kcomp.data.splits.assign import assign
+from kcomp.data.tables import Table
+
+
+def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_crossing: bool = False) -> Table:
+    """Cut the rows into folds of equal size at random.
+
+    Rows with the same value of `group` or `item` share a fold. Without these columns this is scikit-learn's KFold.
+
+    Args:
+        table: The rows, without pseudo-labels.
+        count: Number of folds, from 2 to the number of rows or groups.
+        seed: Seed of the shuffle. Row order does not matter.
+        repeats: How often all rows are cut. Repeat r has the seed `seed + r`, the folds r * count to
+            (r + 1) * count - 1, and the column `fold_r`, or `fold` for the first.
+        allow_crossing: Whether rows of one group or item may be in several folds.
+
+    Returns:
+        The table with the column `fold`, 0 to count - 1, and one more for each further repeat.
+
+    Raises:
+        ValueError: If `count` or `repeats` is out of range, or a row has no group.
+
+    Examples:
+        >>> from kcomp import data
+        >>> table = data.folds(data.sklearn_digits(), 3, seed=0)
+        >>> table.frame["fold"].value_counts().tolist()
+        [599, 599, 599]
+        >>> training, held_out = data.split(data.folds(table, 3, repeats=2), fold=5)
+        >>> len(training), len(held_out)
+        (1198, 599)
+    """
+    groups = None if allow_crossing else rows.group_of_rows(rows.sorted_by_id(table))
+    equal = np.zeros(len(table), int)
+    return repeated(table, equal, groups, equal > 0, KFold, count=count, repeats=repeats, seed=seed)
+
+
+def stratified_folds(
+    table: Table,
+    count: int,
+    *,
+    seed: int = 0,
+    repeats: int = 1,
+    rare: str = "train",
+    allow_crossing: bool = False,
+) -> Table:
+    """Cut the rows into folds with equal shares of each class, label, grade or range of numbers.
+
+    Rows with the same value of `group` or `item` share a fold; see `stratify_groups`. Without these columns, several
+    labels are cut by iterative stratification, everything else by scikit-learn's StratifiedKFold. A soft label counts
+    as its most likely class.
+
+    Args:
+        table: Labelled rows, without pseudo-labels.
+        count: Number of folds, from 2 to the number of rows or groups.
+        seed: Seed of the shuffle. Row order does not matter.
+        repeats: How often all rows are cut; see `folds`.
+        rare: What to do with a class of fewer rows than folds. "train" puts its rows, and those of their groups, into
+            fold -1, which is trained on in every fold and never held out, and warns. "error" raises.
+        allow_crossing: Whether rows of one group or item may be in several folds.
+
+    Returns:
+        The table with the column `fold`, -1 to count - 1, and one more for each further repeat.
+
+    Raises:
+        ValueError: If `count` or `repeats` is out of range, the rows have no labels, a row has no group, or a class is
+            too rare for `rare="error"`.
+
+    References:
+        Sechidis, Tsoumakas and Vlahavas 2011, On the stratification of multi-label data.
+
+    Examples:
+        >>> from kcomp import data
+        >>> table = data.stratified_folds(data.sklearn_digits(), 5, seed=0)
+        >>> training, held_out = data.split(table, fold=0)
+        >>> len(training), len(held_out)
+        (1437, 360)
+    """
+    ordered = rows.sorted_by_id(table)
+    groups = None if allow_crossing else rows.group_of_rows(ordered)
+    strata = rows.strata_of(ordered)
+    rows.check_count(count, len(table))
+    trained = whole_groups(rows.rows_of_rare_classes(ordered, strata, count, rare), groups)
+    return repeated(table, strata, groups, trained, StratifiedKFold, count=count, repeats=repeats, seed=seed)
+
+
+def holdout(
+    table: Table,
+    fraction: float,
+    *,
+    seed: int = 0,
+    stratified: bool = True,
+    rare: str = "train",
+    allow_crossing: bool = False,
+) -> Table:
+    """Hold out a share of the rows as fold 0. The other rows get fold -1 and are always trained on.
+
+    Args:
+        table: The rows, without pseudo-labels; labelled, if stratified.
+        fraction: Share of rows to hold out, between 0 and 1, both excluded.
+        seed: Seed of the shuffle. Row order does not matter.
+        stratified: Whether to hold out the same share of each class, label, grade or range of numbers, as
+            `stratified_folds` does.
+        rare: What to do with a class of one row: "train" trains on it and warns, "error" raises.
+        allow_crossing: Whether rows of one group or item may be both held out and trained on.
+
+    Returns:
+        The table with the column `fold`, 0 or -1.
+
+    Raises:
+        ValueError: If `fraction` is out of range, a row has no group, or a class is too rare for `rare="error"`.
+
+    Examples:
+        >>> from kcomp import data
+        >>> table = data.holdout(data.sklearn_digits(), 0.2, seed=0)
+        >>> training, held_out = data.split(table, fold=0)
+        >>> len(held_out)
+        360
+    """
+    rows.check_fraction(fraction)
+    ordered = rows.sorted_by_id(table)
+    groups = None if allow_crossing else rows.group_of_rows(ordered)
+    strata, trained = np.zeros(len(table), int), np.zeros(len(table), bool)
+    if stratified:
+        strata = rows.strata_of(ordered)
+        trained = whole_groups(rows.rows_of_rare_classes(ordered, strata, 2, rare), groups)
+    splitter = (StratifiedShuffleSplit if stratified else ShuffleSplit)(1, test_size=fraction, random_state=seed)
+    shares = np.array([fraction, 1 - fraction])
+    numbers = np.full(len(table), -1)
+    numbers[~trained] = -assign(strata[~trained], select(groups, ~trained), shares, splitter=splitter, seed=seed)
+    return rows.with_folds(table, [numbers])
+
+
+def whole_groups(chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Return the chosen rows and all rows of their groups, bool of shape (rows,)."""
+    return chosen if groups is None else np.isin(groups, groups[chosen])
+
+
+def select(values: np.ndarray | None, chosen: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[chosen]
+
+
+def repeated(
+    table: Table,
+    strata: np.ndarray,
+    groups: np.ndarray | None,
+    trained: np.ndarray,
+    splitter_class: type,
+    *,
+    count: int,
+    repeats: int,
+    seed: int,
+) -> Table:
+    """Cut the rows outside `trained` into `count` folds, `repeats` times. Arrays are in the order of the sorted ids."""
+    if repeats < 1:
+        raise ValueError(f"the number of repeats must be at least 1; received {repeats}")
+    free_groups = select(groups, ~trained)
+    if free_groups is None:
+        rows.check_count(count, int((~trained).sum()), "rows")
+    else:
+        rows.check_count(count, len(np.unique(free_groups)), "groups")
+    shares, columns = np.full(count, 1 / count), []
+    for repeat in range(repeats):
+        splitter = splitter_class(count, shuffle=True, random_state=seed + repeat)
+        numbers = np.full(len(table), -1)
+        positions = assign(strata[~trained], free_groups, shares, splitter=splitter, seed=seed + repeat)
+        numbers[~trained] = positions + repeat * count
+        columns.append(numbers)
+    return rows.with_folds(table, columns)

@@ -1,0 +1,56 @@
+"""Split a table into the rows to train on and the rows of one fold."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from kcomp.data.tables import Table, fold_columns
+
+
+def split(table: Table, fold: int) -> tuple[Table, Table]:
+    """Split the rows into those to train on and those of one fold.
+
+    After `time_folds`, only rows of earlier folds are trained on. With `repeats`, the fold's number also says which
+    repeat it belongs to; each repeat splits all rows.
+
+    Args:
+        table: Rows with folds.
+        fold: Number of the fold to hold out.
+
+    Returns:
+        The training rows, followed by the pseudo-labelled rows of this fold, and the held-out rows.
+
+    Raises:
+        ValueError: If the table has no folds, or no such fold.
+
+    Examples:
+        >>> from kcomp import data
+        >>> training, held_out = data.split(data.folds(data.sklearn_digits(), 3), fold=2)
+        >>> len(training), len(held_out)
+        (1198, 599)
+    """
+    check_fold(table, fold)
+    columns = [table.frame[name].to_numpy() for name in fold_columns(table.frame)]
+    numbers = next(column for column in columns if fold in column)
+    held_out = numbers == fold
+    labelled, pseudo = replace(table, pseudo=None), table.pseudo_of(fold)
+    training = labelled.rows(numbers < fold if table.folds_in_order else ~held_out)
+    if pseudo is not None:
+        joined = pd.concat([training.frame, pseudo.drop(columns="teachers_table").assign(fold=-1)], ignore_index=True)
+        training = replace(training, frame=joined)
+    return training, labelled.rows(held_out)
+
+
+def check_fold(table: Table, fold: int) -> None:
+    """Raise ValueError unless `fold` is a fold of the table."""
+    if "fold" not in table.frame:
+        raise ValueError("the table has no folds; end the recipe's table function with data.stratified_folds(...)")
+    allowed = fold_numbers(table)
+    if fold not in allowed:
+        raise ValueError(f"the folds of this table are {allowed}; received {fold}")
+
+
+def fold_numbers(table: Table) -> list[int]:
+    """Return the folds that can be held out, ascending."""
+    values = table.frame[fold_columns(table.frame)].to_numpy()
+    return sorted(int(number) for number in set(values.ravel().tolist()) if number >= 0)
