@@ -313,7 +313,19 @@ def draw(rows, path):
     figure.savefig(path, dpi=120)
 
 
-def main():
+def report_of(rows):
+    """Return the rows, the machine, and the median ratios of kcomp at the first size and batch size."""
+    first = [row for row in rows if (row["size"], row["batch"]) == (rows[0]["size"], rows[0]["batch"])]
+    ratios = {
+        row["name"]: {kind: float(np.median(row[f"{kind}_ratio"])) for kind in ("train", "predict")}
+        for row in first
+        if row["name"] in ("torch", "jax")
+    }
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return ratios | {"rows": rows, "machine": machine}
+
+
+def read_options():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="three contestants, 128 px, batch 16, five rounds")
     options.add_argument("--stock", action="store_true", help="plain Keras too (slow on JAX)")
@@ -332,8 +344,12 @@ def main():
     options.add_argument("--json", type=Path)
     options.add_argument("--picture", type=Path)
     options.add_argument("--serve", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    sizes, batches = ([int(text) for text in given.split(",")] for given in (chosen.sizes, chosen.batches))
+    return options.parse_args()
+
+
+def main():
+    chosen = read_options()
+    sizes, batches = ([int(text) for text in numbers.split(",")] for numbers in (chosen.sizes, chosen.batches))
     if chosen.serve:
         return serve(chosen.serve, sizes[0], batches[0], chosen.precision)
     if chosen.quick:
@@ -347,18 +363,9 @@ def main():
             for batch in batches:
                 print(f"{size} px, batch {batch}", file=sys.stderr)
                 rows += compare(names, size, batch, chosen.rounds, chosen.precision)
-    found = {name: {} for name in ("torch", "jax")}
-    for row in rows[: len(names)]:
-        for kind in ("train", "predict"):
-            if row["name"] in found:
-                found[row["name"]][kind] = float(np.median(row[f"{kind}_ratio"]))
-    found |= {
-        "rows": rows,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-    }
     print(markdown(rows))
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
+        chosen.json.write_text(json.dumps(report_of(rows), indent=1))
     if chosen.picture:
         draw(rows, chosen.picture)
     return None
