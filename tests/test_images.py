@@ -32,9 +32,9 @@ def decodings(monkeypatch):
     """What was decoded, a list that grows."""
     made = []
 
-    def counting(image, size=None):
+    def counting(image, *options):
         made.append(image)
-        return decode(image, size)
+        return decode(image, *options)
 
     monkeypatch.setattr(images_module, "decode", counting)
     return made

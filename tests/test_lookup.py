@@ -156,6 +156,6 @@ def test_a_million_rows_within_a_minute(monkeypatch):
     monkeypatch.setattr(lookup, "existing_folder", lambda folder, images: images)
     frame = pd.DataFrame({"image_id": [f"{row:07d}" for row in range(count)], "label": ["x", "y"] * (count // 2)})
     start = time.perf_counter()
-    table = data.read_csv(frame, "images", label="label")
+    table = data.read_csv(frame, "images", label="label", on_bad="ignore")
     assert len(table) == count and table.images[-1] == f"images/x/{count - 1:07d}.PNG"
     assert time.perf_counter() - start < 6

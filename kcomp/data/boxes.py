@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -107,12 +107,14 @@ class Crop:
         return cut
 
 
-def crop_images(images: Sequence[Image], source: pd.DataFrame, box: Box, ids: pd.Series) -> list[Crop]:
-    """Return the images cut at the boxes in the rows of `source`.
+def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
+    """Return the images cut at the boxes in the rows of `source`; the images themselves without a box.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.
     """
+    if box is None:
+        return list(images)
     values = source[list(box.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     shares = box.unit == "shares" or (box.unit is None and not np.nanmax(values, initial=0) > 1)
     edges = values.copy()

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 ZEROS = bytes(64)
+PNG = b"\x89PNG"
 PADDING = 8  # extraneous bytes before the end that cameras write
 EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid SOS parameters")
@@ -38,10 +39,11 @@ def check_file(path: str) -> dict[str, Any]:
         return {"problem": "the file is empty"}
     if content.startswith(b"\xff\xd8"):
         return {"problem": jpeg_problem(content)}
-    problem = pillow_problem(content)
-    if problem is None and is_deep(content):
-        return deep_range(content)
-    return {"problem": problem}
+    pixels = deep_pixels(content) if is_deep(content) else None
+    if pixels is None:
+        return {"problem": pillow_problem(content)}
+    problem = pillow_problem(content) if content.startswith(PNG) else None  # OpenCV reads TIFFs that Pillow does not
+    return {"problem": problem} if problem else range_of(pixels)
 
 
 def jpeg_problem(content: bytes) -> str | None:
@@ -128,7 +130,7 @@ def pillow_problem(content: bytes) -> str | None:
 
 def is_deep(content: bytes) -> bool:
     """Return whether an image may have more than eight bits a channel."""
-    if content.startswith(b"\x89PNG"):
+    if content.startswith(PNG):
         return content[24] == 16
     return content[:4] in (b"II*\0", b"MM\0*")
 
@@ -143,10 +145,7 @@ def deep_pixels(content: bytes) -> np.ndarray | None:
     return None if pixels is None or pixels.dtype == np.uint8 else pixels
 
 
-def deep_range(content: bytes) -> dict[str, Any]:
-    pixels = deep_pixels(content)
-    if pixels is None:
-        return {"problem": None}
+def range_of(pixels: np.ndarray) -> dict[str, Any]:
     if not np.isfinite(pixels).all():
         return {"problem": "some pixels are not finite numbers"}
     return {"problem": None, "kind": str(pixels.dtype), "low": float(pixels.min()), "high": float(pixels.max())}

@@ -75,7 +75,7 @@ class StoredChecks:
         self.path = path
         self.results: dict[str, FileCheck] = {}
         try:
-            lines = path.read_text().splitlines()
+            lines = path.read_text(errors="replace").splitlines()
         except OSError:
             return
         good = FileCheck()

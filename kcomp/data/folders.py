@@ -1,16 +1,18 @@
 """Read tables from folders of images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from kcomp.data.bad_images import OnBad, usable_rows
 from kcomp.data.listing import list_images
 from kcomp.data.lookup import without_ending
 from kcomp.data.spelling import join_spellings
 from kcomp.data.tables import Table, with_class_names
 
 
-def read_folders(path: str | Path) -> Table:
+def read_folders(path: str | Path, *, on_bad: OnBad = "error") -> Table:
     """Read one folder per class: `path/<class>/<anything>.jpg`.
 
     Hidden files and folders, and what archives and file managers leave behind, are skipped with a notice. Names that
@@ -18,6 +20,7 @@ def read_folders(path: str | Path) -> Table:
 
     Args:
         path: The folder that holds the class folders.
+        on_bad: What to do with damaged images; see `read_csv`.
 
     Returns:
         The rows, sorted by path. An image's id is its path relative to `path`, without the file ending. The classes
@@ -25,7 +28,8 @@ def read_folders(path: str | Path) -> Table:
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no class folder with an image.
-        ValueError: If two images of a class differ only in their ending, so that their ids are equal.
+        ValueError: If two images of a class differ only in their ending, so that their ids are equal, or an image is
+            damaged.
 
     Examples:
         >>> import tempfile
@@ -44,21 +48,25 @@ def read_folders(path: str | Path) -> Table:
     files = [file for file in list_images(path) if "/" in file]
     if not files:
         raise FileNotFoundError(f"no image in the folders of {path}; expected {path}/<class>/<image>.jpg")
-    names = pd.Series([file.split("/", 1)[0] for file in files], dtype=object)
-    return with_class_names(unlabelled_frame(files, path), join_spellings(names, str(path)).tolist())
+    table = unlabelled_table(files, path, on_bad)
+    folders = pd.Series([image_id.split("/", 1)[0] for image_id in table.ids], dtype=object)
+    labelled = with_class_names(table.frame, join_spellings(folders, str(path)).tolist())
+    return replace(labelled, value_range=table.value_range)
 
 
-def read_images(path: str | Path) -> Table:
+def read_images(path: str | Path, *, on_bad: OnBad = "error") -> Table:
     """Read every image in a folder and its subfolders as unlabelled rows.
 
     Args:
         path: The folder.
+        on_bad: What to do with damaged images; see `read_csv`.
 
     Returns:
         The rows, sorted by path. An image's id is its path relative to `path`, without the file ending.
 
     Raises:
         FileNotFoundError: If there is no image.
+        ValueError: If an image is damaged.
 
     Examples:
         >>> import tempfile
@@ -75,10 +83,13 @@ def read_images(path: str | Path) -> Table:
     files = list_images(path)
     if not files:
         raise FileNotFoundError(f"no image in {path} or its subfolders")
-    return Table(unlabelled_frame(files, path))
+    return unlabelled_table(files, path, on_bad)
 
 
-def unlabelled_frame(files: list[str], folder: Path) -> pd.DataFrame:
-    """Return the columns `image_id` and `image` of files, whose paths are relative to `folder`."""
+def unlabelled_table(files: list[str], folder: Path, on_bad: OnBad) -> Table:
+    """Return the rows of files, whose paths are relative to `folder`."""
+    keep, value_range = usable_rows([f"{folder}/{file}" for file in files], on_bad)
+    files = [file for file, is_usable in zip(files, keep, strict=True) if is_usable]
     frame = pd.DataFrame({"image_id": pd.Series([without_ending(file) for file in files], dtype=object)})
-    return frame.assign(image=pd.Series([f"{folder}/{file}" for file in files], dtype=object))
+    frame["image"] = pd.Series([f"{folder}/{file}" for file in files], dtype=object)
+    return Table(frame, value_range=value_range)

@@ -1,20 +1,25 @@
 """Read tables from CSV files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from kcomp.data.bad_images import OnBad, usable_rows
+from kcomp.data.boxes import Box, cut_images
 from kcomp.data.csv_file import read_texts, texts_of
 from kcomp.data.folders import read_images
+from kcomp.data.labels import LabelColumns
+from kcomp.data.long_tables import join_rows
 from kcomp.data.lookup import find_images
-from kcomp.data.spelling import join_spellings
-from kcomp.data.tables import Table, check_ids, with_class_names
-from kcomp.targets import OneOf
+from kcomp.data.tables import Table, check_ids
 
 ID_HINT = "; name the column of ids with `id=`"
+REPEATED_HINT = (
+    "if each row of an id has another label, use `labels=`; if an id has several images, name it with `item=` too"
+)
 
 
 def read_csv(
@@ -23,14 +28,24 @@ def read_csv(
     *,
     id: str = "image_id",
     label: str | None = None,
+    labels: str | None = None,
     one_hot: Sequence[str] | None = None,
+    multi_hot: Sequence[str] | None = None,
+    numbers: str | Sequence[str] | None = None,
+    grades: str | Mapping[str, Sequence[str]] | None = None,
+    group: str | None = None,
+    item: str | None = None,
+    box: Sequence[str] | Box | None = None,
+    separator: str | None = None,
     encoding: str | None = None,
+    on_bad: OnBad = "error",
 ) -> Table:
-    """Read a CSV file with one row per image.
+    """Read a CSV file with one row per image, or with one row per label of an image.
 
     Every cell is read as text, so that ids such as 007 and class names such as None keep their spelling. Class names
-    that differ only in case, spaces around them or Unicode form are one class. A notice says what was detected and
-    joined.
+    that differ only in case, spaces around them or Unicode form are one class. Notices say what was detected and
+    joined. At most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and `grades` is set; none for unlabelled
+    rows.
 
     Args:
         csv: The CSV file, or a DataFrame. Commas, semicolons, tabs or vertical bars stand between the cells.
@@ -40,10 +55,20 @@ def read_csv(
             `{image_id}` by its id. None looks beside the CSV: in a folder of its name, images, train, train_images,
             test, test_images, and in all folders below.
         id: The column of image ids.
-        label: A column of class names; the classes are its sorted values. None for one-hot or unlabelled rows.
-        one_hot: One column per class. Each row holds numbers from 0 to 1 that sum to 1; soft labels are allowed. None
-            for class names or unlabelled rows.
+        label: A column of class names, one a row; the classes are its sorted values. The target is `OneOf`.
+        labels: A column of class names, several in a cell or several rows with one id; `AnyOf`.
+        one_hot: One column per class. Each row holds numbers from 0 to 1 that sum to 1; `OneOf`.
+        multi_hot: One column per label, each from 0 to 1; an empty cell is a missing label; `AnyOf`.
+        numbers: One or several columns of numbers; an empty cell is a missing number; `Numbers`.
+        grades: A column of whole numbers in their order, or {column: levels} with the levels, lowest first; `Grades`.
+        group: A column, such as a patient, whose rows belong together in one fold. It becomes the column `group`.
+        item: A column that names what predictions are averaged over. It becomes the column `item`. It may be the id
+            column itself if an id has several rows: the image ids then get the endings #0, #1 and so on.
+        box: Four columns of a box at which the image is cut, or a `Box` that says what they mean.
+        separator: What stands between labels in a cell of `labels`; None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
+        on_bad: What to do with damaged images: "error", "drop" their rows, only "warn", or "ignore" without reading
+            them. Each file is read once; the result is cached.
 
     Returns:
         The rows in the order of the file.
@@ -51,7 +76,7 @@ def read_csv(
     Raises:
         FileNotFoundError: If the CSV or an image is missing.
         ValueError: If the file cannot be decoded, a column is missing, an id is repeated or matches several images, a
-            label is empty or invalid, or both `label` and `one_hot` are set.
+            label is empty or invalid, an image is damaged, or several arguments name labels.
 
     Examples:
         >>> import tempfile
@@ -68,33 +93,56 @@ def read_csv(
         >>> table.columns
         ('rust', 'scab')
     """
-    if label is not None and one_hot is not None:
-        raise ValueError(f"set `label` or `one_hot`, not both; received label={label!r} and one_hot={one_hot!r}")
-    columns = [id, *([label] if label else []), *(one_hot or [])]
+    label_columns = LabelColumns.of(
+        separator, label=label, labels=labels, one_hot=one_hot, multi_hot=multi_hot, numbers=numbers, grades=grades
+    )
+    cut = Box(box) if box is not None and not isinstance(box, Box) else box
+    names = [id, *label_columns.names, *(name for name in (group, item) if name), *(cut.columns if cut else [])]
+    path, source = read_source(csv, list(dict.fromkeys(names)), encoding)
+    if label_columns.kind == "labels" and item is None and cut is None and source[id].duplicated().any():
+        label_columns = replace(label_columns, separator=separator or "\n")
+        source = join_rows(source, id, label_columns, [group] if group else [], str(path))
+    ids = image_ids(source, id, item)
+    paths = find_images(source, source[id], path, images)
+    keep, value_range = usable_rows(paths, on_bad)
+    source, ids = source[keep].reset_index(drop=True), ids[keep].reset_index(drop=True)
+    whole = np.array(paths, dtype=object)[keep].tolist()
+    frame = pd.DataFrame({"image_id": ids, "image": pd.Series(cut_images(whole, source, cut, ids), dtype=object)})
+    for name, column in (("group", group), ("item", item)):
+        if column is not None:
+            frame[name] = source[column]
+    table = Table(frame, pattern="" if images is None else str(images), id_column=id, value_range=value_range)
+    return label_columns.add_labels(table, source, str(path))
+
+
+def read_source(
+    csv: str | Path | pd.DataFrame, columns: Sequence[str], encoding: str | None
+) -> tuple[Path, pd.DataFrame]:
+    """Return the path of a table, for messages and for the folder of its images, and its cells as texts."""
     if isinstance(csv, pd.DataFrame):
-        path, source = Path("DataFrame"), texts_of(csv, columns, hint=ID_HINT)
-    else:
-        path, source = Path(csv), read_texts(Path(csv), columns, encoding=encoding, hint=ID_HINT)
-    frame = pd.DataFrame({"image_id": source[id].astype(object)})
-    check_ids(frame["image_id"])
-    paths = find_images(source, frame["image_id"], path, images)
-    frame["image"] = pd.Series(paths, index=frame.index, dtype=object)
-    table = Table(frame, pattern="" if images is None else str(images), id_column=id)
-    if one_hot is not None:
-        frame[list(one_hot)] = source[list(one_hot)].apply(pd.to_numeric, errors="coerce").astype(np.float32)
-        return replace(table, frame=frame, target=OneOf(tuple(one_hot)))
-    if label is None:
-        return table
-    names = join_spellings(source[label], f"{path}, {label}")
-    if names.isna().any():
-        first = frame["image_id"][names.isna()].iloc[0]
-        raise ValueError(f"{path}: {names.isna().sum()} rows have no {label!r}, first {first!r}")
-    labelled = with_class_names(frame, names.tolist())
-    return replace(table, frame=labelled.frame, target=labelled.target)
+        return Path("DataFrame"), texts_of(csv, columns, hint=ID_HINT)
+    return Path(csv), read_texts(Path(csv), columns, encoding=encoding, hint=ID_HINT)
+
+
+def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Series:
+    """Return unique ids of the rows; rows of one item that is the id are numbered."""
+    ids = source[id_column].astype(object)
+    if item == id_column and ids.duplicated().any():
+        check_ids(ids.drop_duplicates())
+        return ids + "#" + source.groupby(id_column).cumcount().astype(str)
+    if ids.duplicated().any():
+        repeated = ids[ids.duplicated()]
+        raise ValueError(
+            f"image ids must be unique; {len(repeated)} are repeated, first {repeated.iloc[0]!r}; {REPEATED_HINT}"
+        )
+    check_ids(ids)
+    return ids
 
 
 def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "image_id") -> Table:
     """Read unlabelled rows from a folder of images or from a CSV file.
+
+    Rows with damaged images are kept, because a submission needs every row; a notice names them.
 
     Args:
         path: A folder, read by `read_images`, or a CSV file, read by `read_csv`.
@@ -120,4 +168,6 @@ def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "
         >>> test.ids, test.target
         (['leaf'], None)
     """
-    return read_images(path) if Path(path).is_dir() else read_csv(path, images, id=id)
+    if Path(path).is_dir():
+        return read_images(path, on_bad="warn")
+    return read_csv(path, images, id=id, on_bad="warn")

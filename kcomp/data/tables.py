@@ -96,7 +96,7 @@ class Table:
     def required_target(self) -> Target:
         """The target. ValueError for unlabelled rows."""
         if self.target is None:
-            raise ValueError("these rows have no labels; read them with `label` or `one_hot`")
+            raise ValueError("these rows have no labels; read them with `label=` or another argument of read_csv")
         return self.target
 
     def rows(self, keep: np.ndarray) -> "Table":

@@ -1,0 +1,59 @@
+"""Split the cells of a table that hold several labels."""
+
+import numpy as np
+import pandas as pd
+
+from kcomp.system.notices import notice
+
+SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # the first that occurs is taken
+
+
+def detect_separator(cells: pd.Series) -> str | None:
+    """Return the first of `SEPARATORS` that stands in a cell; None if there is none."""
+    text = "\n".join(cells.dropna().str.strip().unique())
+    return next((mark for mark in SEPARATORS if mark in text), None)
+
+
+def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[np.ndarray, list[str]]:
+    """Return the labels of all cells, and the row of each.
+
+    Args:
+        cells: Texts; a missing value is a row without labels.
+        separator: What stands between labels; None detects it, with a notice.
+        source: Where the cells come from, for the notice.
+
+    Returns:
+        The row numbers, int of shape (labels,), and the labels.
+    """
+    mark = detect_separator(cells) if separator is None else separator
+    texts = cells.fillna("").tolist()
+    if mark is None:
+        pieces = [[text] for text in texts]
+    elif mark == " ":
+        pieces = [text.split() for text in texts]
+    else:
+        pieces = [text.split(mark) for text in texts]
+    pieces = [[name.strip() for name in names if name.strip()] for names in pieces] if mark else pieces
+    if separator is None and mark is not None:
+        count = len({name for names in pieces for name in names})
+        notice(f"{source}: cells are split at {SEPARATORS[mark]}, into {count} labels")
+    rows = np.repeat(np.arange(len(texts)), [len(names) for names in pieces])
+    return rows, [name for names in pieces for name in names]
+
+
+def hint_at_several(names: pd.Series, source: str) -> None:
+    """Give a notice if class names look like several labels in a cell: their pieces are other cells' pieces too."""
+    cells = names.drop_duplicates()
+    mark = detect_separator(cells)
+    if mark is None:
+        return
+    pieces = [{piece.strip() for piece in cell.split(mark) if piece.strip()} for cell in cells]
+    compound = [names for names in pieces if len(names) > 1]
+    counts = pd.Series([piece for names in pieces for piece in names]).value_counts()
+    if compound and len(counts) <= len(pieces) and all(counts[piece] > 1 for names in compound for piece in names):
+        column = source.rpartition(", ")[2]
+        example = next(cell for cell in cells if mark in cell)
+        notice(
+            f"{source}: {len(cells)} classes such as {example!r} look like several labels in a cell; "
+            f"labels={column!r} reads {len(counts)} labels instead"
+        )

@@ -1,0 +1,190 @@
+"""Read the label columns of a table, and tell from them what the target is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.label_cells import hint_at_several, split_cells
+from kcomp.data.spelling import join_spellings
+from kcomp.data.tables import Table
+from kcomp.targets import AnyOf, Grades, Numbers, OneOf, Target
+
+DECIMAL_COMMA = r"[+-]?\d+,\d+"
+WORDS = {"true": "1", "false": "0"}
+KINDS = ("label", "labels", "one_hot", "multi_hot", "numbers", "grades")
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Which columns of a table hold labels; at most one argument of `read_csv` names them.
+
+    Attributes:
+        kind: The argument's name, one of `KINDS`; empty for unlabelled rows.
+        names: The columns.
+        levels: The levels of grades, in order; empty to order numbers.
+        separator: What stands between several labels in a cell; None detects it.
+    """
+
+    kind: str = ""
+    names: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    separator: str | None = None
+
+    @classmethod
+    def of(
+        cls, separator: str | None, **arguments: str | Sequence[str] | Mapping[str, Sequence[str]] | None
+    ) -> "LabelColumns":
+        """Return the columns that the arguments of `read_csv` name; ValueError if several arguments do."""
+        chosen = {kind: value for kind, value in arguments.items() if value is not None}
+        if len(chosen) > 1:
+            raise ValueError(
+                f"set one of {', '.join(KINDS)}; received {', '.join(f'{k}={v!r}' for k, v in chosen.items())}"
+            )
+        if separator is not None and "labels" not in chosen:
+            raise ValueError(
+                f"`separator` stands between the labels of a cell, so it needs `labels`; received {separator!r}"
+            )
+        for kind, value in chosen.items():
+            if isinstance(value, Mapping):
+                if kind != "grades" or len(value) != 1:
+                    raise ValueError(
+                        f"`{kind}` does not take the mapping {value!r}; only grades={{column: levels}} does"
+                    )
+                [(name, levels)] = value.items()
+                return cls(kind, (name,), tuple(map(str, levels)))
+            return cls(kind, (value,) if isinstance(value, str) else tuple(value), separator=separator)
+        return cls()
+
+    def add_labels(self, table: Table, source: pd.DataFrame, path: str) -> Table:
+        """Return a table with labels and their target, read from the cells of its rows; the table itself for no labels.
+
+        Raises:
+            ValueError: If a label is missing where the target needs one, or is not what the target takes.
+        """
+        if not self.kind:
+            return table
+        readers = {
+            "label": read_names,
+            "labels": read_several,
+            "one_hot": read_one_hot,
+            "multi_hot": read_multi_hot,
+            "numbers": read_numbers,
+            "grades": read_grades,
+        }
+        labels, target = readers[self.kind](self, source, table.frame["image_id"], path)
+        reserved = sorted(set(map(str, table.frame)) & set(target.columns))
+        if reserved:
+            raise ValueError(f"a label may not be called like another column of a table; received {reserved}")
+        return replace(table, frame=pd.concat([table.frame, labels], axis=1), target=target)
+
+
+Labels = tuple[pd.DataFrame, Target]
+
+
+def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
+    """Read one class name a row."""
+    [column] = columns.names
+    names = join_spellings(source[column], f"{path}, {column}")
+    refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
+    hint_at_several(names, f"{path}, {column}")
+    numbers, classes = pd.factorize(names.to_numpy(object), sort=True)
+    return hot(numbers[:, None] == np.arange(len(classes)), classes, source.index), OneOf(tuple(classes))
+
+
+def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
+    """Read several class names a row; a row without any has none of the classes."""
+    [column] = columns.names
+    rows, names = split_cells(source[column], columns.separator, f"{path}, {column}")
+    joined = join_spellings(pd.Series(names, dtype=object), f"{path}, {column}").to_numpy(object)
+    present = np.array([name is not None for name in joined], dtype=bool)
+    numbers, classes = pd.factorize(joined[present], sort=True)
+    labels = np.zeros((len(source), len(classes)), bool)
+    labels[rows[present], numbers] = True
+    return hot(labels, classes, source.index), AnyOf(tuple(classes))
+
+
+def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
+    """Read a column a class, which sum to 1."""
+    labels = to_numbers(source[list(columns.names)], ids, path)
+    several = (labels.isin([0, 1]).all(axis=1) & (labels.sum(axis=1) > 1)).to_numpy()
+    if several.any():
+        raise ValueError(
+            f"{path}: `one_hot` allows one class a row; {int(several.sum())} rows have several, first "
+            f"{ids[several].iloc[0]!r} with {labels[several].iloc[0].tolist()}; `multi_hot` allows several"
+        )
+    return labels, OneOf(columns.names)
+
+
+def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
+    """Read a column a label, each 0 to 1; an empty cell is a missing label."""
+    return to_numbers(source[list(columns.names)], ids, path), AnyOf(columns.names)
+
+
+def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
+    """Read one or several numbers a row; an empty cell is a missing number."""
+    return to_numbers(source[list(columns.names)], ids, path), Numbers(columns.names)
+
+
+def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
+    """Read one of several ordered levels a row, as its position."""
+    [column] = columns.names
+    names = join_spellings(source[column], f"{path}, {column}")
+    refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
+    levels = columns.levels or ordered_numbers(names, path, column)
+    positions = names.map({level: position for position, level in enumerate(levels)})
+    if positions.isna().any() and not columns.levels:  # numbers in other spellings, such as 1.0
+        positions = pd.to_numeric(names).map({float(level): position for position, level in enumerate(levels)})
+    unknown = names[positions.isna()]
+    if len(unknown):
+        raise ValueError(
+            f"{path}: {column!r} must be one of {list(levels)}; {len(unknown)} rows are not, first "
+            f"{ids[unknown.index[0]]!r} with {unknown.iloc[0]!r}"
+        )
+    return pd.DataFrame({"grade": positions.astype(np.float64)}, index=source.index), Grades(levels)
+
+
+def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
+    """Return all whole numbers from the lowest to the highest grade; if not all are whole, each value that occurs."""
+    values = pd.to_numeric(names, errors="coerce")
+    if values.isna().any():
+        example = names[values.isna()].iloc[0]
+        raise ValueError(
+            f"{path}: {column!r} holds {example!r}, which is not a number; give the order of the grades, lowest first: "
+            f"grades={{{column!r}: [...]}}"
+        )
+    if (values == values.round()).all() and values.max() - values.min() < 1000:
+        return tuple(str(level) for level in range(int(values.min()), int(values.max()) + 1))
+    return tuple(f"{level:g}" for level in sorted(set(values)))
+
+
+def to_numbers(cells: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
+    """Return texts as float64 numbers; empty cells are NaN. Decimal commas, true and false are understood."""
+    return cells.apply(lambda column: to_number(column, ids, path))
+
+
+def to_number(cells: pd.Series, ids: pd.Series, path: str) -> pd.Series:
+    values = pd.to_numeric(cells, errors="coerce")
+    texts = cells[values.isna() & cells.notna()].str.strip()
+    if len(texts):
+        with_comma = texts.str.fullmatch(DECIMAL_COMMA)
+        plain = texts.where(~with_comma, texts.str.replace(",", "."))
+        values[texts.index] = pd.to_numeric(plain.str.lower().replace(WORDS), errors="coerce")
+        wrong = texts[values[texts.index].isna() & ~texts.str.lower().isin(["", "nan"])]
+        if len(wrong):
+            raise ValueError(
+                f"{path}: {cells.name!r} must hold numbers; {len(wrong)} rows do not, first {ids[wrong.index[0]]!r} "
+                f"with {wrong.iloc[0]!r}"
+            )
+    return values.astype(np.float64)
+
+
+def hot(labels: np.ndarray, classes: Sequence[str] | np.ndarray, index: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame(labels.astype(np.float32), index, list(classes))
+
+
+def refuse_missing(names: pd.Series, ids: pd.Series, message: str) -> None:
+    missing = ids[names.isna()]
+    if len(missing):
+        raise ValueError(f"{message.format(len(missing))}, first {missing.iloc[0]!r}")

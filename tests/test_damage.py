@@ -1,0 +1,179 @@
+"""Damaged images are named before training; good ones never are."""
+
+import io
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kcomp import data
+from kcomp.data import damage
+from kcomp.data.damage import check_files
+from kcomp.system.notices import Notice
+
+DRAWS = np.random.default_rng(0)
+SCENE = cv2.GaussianBlur(DRAWS.integers(0, 255, (240, 320, 3), np.uint8), (0, 0), 3)
+FLAT = np.zeros((240, 320, 3), np.uint8)
+CIRCLE = cv2.circle(np.full((240, 320, 3), 255, np.uint8), (160, 120), 60, (200, 30, 30), -1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path / "cache"))
+
+
+def encoded(format="JPEG", pixels=SCENE, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, **options)
+    return file.getvalue()
+
+
+def problems(tmp_path, contents):
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(len(contents))]
+    for path, content in zip(paths, contents):
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(content)
+    return [check.problem for check in check_files(paths)]
+
+
+def replaced(content, start, length, byte=b"\0"):
+    return content[:start] + byte * length + content[start + length :]
+
+
+def test_good_images_have_no_problem(tmp_path):
+    """Also flat ones, whose Huffman tables may code a whole block as zero bits."""
+    jpegs = [
+        encoded(pixels=pixels if mode == "RGB" else pixels[:, :, 0], **options)
+        for pixels in (SCENE, FLAT, 255 - FLAT, CIRCLE)
+        for mode in ("RGB", "L")
+        for options in (
+            {"quality": 10},
+            {"quality": 95, "subsampling": 0},
+            {"optimize": True},
+            {"progressive": True},
+            {"optimize": True, "quality": 1},
+            {"restart_marker_blocks": 4},
+        )
+    ]
+    others = [encoded(format) for format in ("PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")]
+    trailing = [encoded() + b"made by a camera" * 9, encoded() + bytes(500), encoded()[:-2] + bytes(100) + b"\xff\xd9"]
+    actual = problems(tmp_path, jpegs + others + trailing)
+    assert actual == [None] * len(actual)
+
+
+def test_zero_bytes_inside_a_jpeg_are_a_problem_wherever_they_are(tmp_path):
+    contents = []
+    for options in (
+        {"quality": 90},
+        {"quality": 60, "optimize": True},
+        {"quality": 90, "subsampling": 0},
+        {"quality": 95, "restart_marker_blocks": 8},
+    ):
+        good = encoded(**options)
+        scan = good.index(b"\xff\xda") + 14
+        contents += [replaced(good, start, 300) for start in range(scan, len(good) - 302, (len(good) - scan) // 6)]
+    assert len(contents) > 20 and None not in problems(tmp_path, contents)
+
+
+def test_other_damage_is_a_problem(tmp_path):
+    jpeg, png, bmp = encoded(), encoded("PNG"), encoded("BMP")
+    deep = (SCENE[:, :, 0].astype(np.uint16) << 4) + 1
+    deep_png, deep_tiff = encoded("PNG", deep), encoded("TIFF", deep, compression="tiff_lzw")
+    contents = [
+        b"",
+        b"not an image",
+        jpeg[: len(jpeg) // 2],
+        jpeg[:-2],
+        jpeg[:100],
+        replaced(jpeg, len(jpeg) // 2, 50, b"\xff"),
+        png[:-20],
+        png[: len(png) // 2],
+        replaced(png, len(png) // 2, 1),
+        replaced(png, len(png) // 2, 50),
+        bmp[: len(bmp) // 2],
+        encoded("WEBP")[:-100],
+        deep_png[: len(deep_png) // 2],
+        replaced(deep_png, len(deep_png) // 2, 1),
+        deep_tiff[: len(deep_tiff) // 2],
+    ]
+    assert None not in problems(tmp_path, contents)
+
+
+def test_files_are_checked_once_until_they_change(tmp_path, monkeypatch):
+    calls = []
+    original = damage.run_checks
+    monkeypatch.setattr(damage, "run_checks", lambda paths: calls.append(list(paths)) or original(paths))
+    assert problems(tmp_path, [encoded(), b"broken"])[0] is None
+    assert check_files([str(tmp_path / "1.jpg"), str(tmp_path / "0.jpg")])[0].problem is not None and len(calls) == 1
+    (tmp_path / "1.jpg").write_bytes(encoded())
+    assert [check.problem for check in check_files([str(tmp_path / "0.jpg"), str(tmp_path / "1.jpg")])] == [None, None]
+    assert calls[1:] == [[str(tmp_path / "1.jpg")]]
+
+
+def test_a_cache_that_cannot_be_written_or_read_changes_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path / "file"))
+    assert problems(tmp_path, [encoded()]) == [None]
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path))
+    (tmp_path / "checks.txt").write_bytes(b"\x00\xff\nabc {\n")
+    assert problems(tmp_path, [encoded()]) == [None]
+
+
+def test_a_decoder_that_ends_its_process_is_a_problem_of_the_file(tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys\n"
+        "for path in sys.stdin.buffer.read().split(b'\\0'):\n"
+        "    if path.endswith(b'1.jpg'): os.abort()\n"
+        "    print('{\"problem\": null}', flush=True)\n"
+    )
+    monkeypatch.setattr(damage, "PROGRAM", program)
+    assert problems(tmp_path, [encoded()] * 3) == [None, "decoding it ends the process", None]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in "abcd":
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(encoded())
+    good = encoded()
+    (tmp_path / "images" / "c.jpg").write_bytes(replaced(good, len(good) // 2, 300))
+    return tmp_path
+
+
+FRAME = pd.DataFrame({"image_id": list("abcd"), "label": list("xyxy")})
+
+
+def test_damaged_images_are_refused_dropped_or_named(folder):
+    def read(**options):
+        return data.read_csv(FRAME, folder / "images", label="label", **options)
+
+    with pytest.raises(
+        ValueError, match=r'1 of 4 images are damaged: .*c\.jpg \(.*\); replace the files, or .*on_bad="drop"'
+    ):
+        read()
+    with pytest.warns(Notice, match=r"1 of 4 images are damaged: .*c\.jpg .*; 1 of 4 rows are left out"):
+        table = read(on_bad="drop")
+    assert table.ids == ["a", "b", "d"] and table.labels.tolist() == [[1, 0], [0, 1], [0, 1]]
+    with pytest.warns(Notice, match="1 of 4 images are damaged"):
+        assert read(on_bad="warn").ids == list("abcd")
+    assert read(on_bad="ignore").ids == list("abcd")
+    with pytest.raises(ValueError, match="`on_bad` must be one of error, drop, warn, ignore; received 'skip'"):
+        read(on_bad="skip")
+
+
+def test_test_rows_are_never_dropped(folder):
+    for path in (folder / "images", folder / "test.csv"):
+        FRAME[["image_id"]].to_csv(folder / "test.csv", index=False)
+        with pytest.warns(Notice, match="1 of 4 images are damaged"):
+            assert data.read_test(path).ids == list("abcd")
+
+
+def test_folders_are_checked(folder):
+    (folder / "images").rename(folder / "x")
+    with pytest.raises(ValueError, match="1 of 4 images are damaged"):
+        data.read_folders(folder)
+    with pytest.warns(Notice, match="1 of 4 rows are left out"):
+        assert len(data.read_images(folder, on_bad="drop")) == 3
