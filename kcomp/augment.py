@@ -199,15 +199,19 @@ class RandomErasing(keras.layers.Layer):
 
 
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
-    """Apply a plan to `images` (N, H, W, C) and `labels` (N, classes)."""
+    """Apply a plan to `images` (N, H, W, C) and `labels` (N, columns).
+
+    A mixed label is NaN if the sample or its partner has NaN and a share above 0.
+    """
     images, labels = batch["images"], batch["labels"]
     check_soft(labels)
     partner = ops.cast(plan.partner, "int32")
     others = ops.take(images, partner, axis=0)
     blend = ops.cast(plan.blend, images.dtype)[:, None, None, None]
     images = ops.where(inside_box(plan.box, images.shape), others, images * blend + others * (1 - blend))
-    weight = ops.cast(plan.weight, labels.dtype)[:, None]
-    return {**batch, "images": images, "labels": labels * weight + ops.take(labels, partner, axis=0) * (1 - weight)}
+    weight, partners_labels = ops.cast(plan.weight, labels.dtype)[:, None], ops.take(labels, partner, axis=0)
+    own = ops.where(weight > 0, labels * weight, 0.0)  # 0 * NaN would be NaN
+    return {**batch, "images": images, "labels": own + ops.where(weight < 1, partners_labels * (1 - weight), 0.0)}
 
 
 def inside_box(box: Any, shape: Shape) -> Any:
@@ -229,10 +233,10 @@ def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> 
 
 
 def check_soft(labels: Any) -> None:
-    """Raise ValueError unless labels are floats (N, classes): class numbers would broadcast without an error."""
-    if len(labels.shape) != 2 or labels.shape[1] < 2 or not keras.backend.is_float_dtype(labels.dtype):
+    """Raise ValueError unless labels are floats (N, columns): class numbers would broadcast without an error."""
+    if len(labels.shape) != 2 or not keras.backend.is_float_dtype(labels.dtype):
         raise ValueError(
-            "mixing needs one-hot or soft labels, floats of shape (batch, classes); "
+            "mixing needs one-hot or soft labels or numbers, floats of shape (batch, columns); "
             f"received {keras.backend.standardize_dtype(labels.dtype)} of shape {tuple(labels.shape)}"
         )
 

@@ -33,11 +33,12 @@ class Stage:
         epochs: Number of epochs, from 1.
         trainable: A regular expression. Layers whose whole path matches are trained, all others are frozen. The frozen
             layers below the first trained one run in inference mode.
-        loss: A Keras loss of one-hot labels and logits.
         optimizer: A Keras optimizer that no other stage uses.
+        loss: A Keras loss of labels and logits. None for the loss of the table's target.
+        label_smoothing: Share of each label that the target's loss spreads evenly over the classes, from 0 to below 1.
         train_batch_norm: Whether to train batch normalisation in the trainable layers, statistics included.
-        class_weights: Weight of each class by name. A row's loss is multiplied by the sum of its (mixed) labels times
-            the weights. "balanced" computes rows / (classes * rows of the class), as in scikit-learn. None for 1.
+        class_weights: Weight of each class by name. A row's loss is multiplied by the mean weight of its mixed labels.
+            "balanced" computes rows / (classes * rows of the class), as in scikit-learn. None for 1.
         weight_decay_on_all: Whether weight decay also applies to biases and normalisation.
         patience: Epochs without a better score by the recipe's `monitor` until the stage ends, from 1. None for never.
         cache_views: Number of augmented views of each image whose frozen features are computed once and cached;
@@ -51,8 +52,7 @@ class Stage:
     Examples:
         >>> import keras
         >>> from kcomp.recipe import Stage
-        >>> loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        >>> stage = Stage("head", 2, "head", loss, keras.optimizers.AdamW(1e-3))
+        >>> stage = Stage("head", 2, "head", keras.optimizers.AdamW(1e-3))
         >>> stage.name, stage.epochs
         ('head', 2)
     """
@@ -60,9 +60,10 @@ class Stage:
     name: str
     epochs: int
     trainable: str
-    loss: Any
     optimizer: Any
+    loss: Any = None
     _: dataclasses.KW_ONLY
+    label_smoothing: float = 0.0
     train_batch_norm: bool = False
     class_weights: Mapping[str, float] | str | None = None
     weight_decay_on_all: bool = False
@@ -78,6 +79,12 @@ class Stage:
             check_type(f"stage {self.name!r}: {name}", plain, kind)
         if self.epochs < 1:
             raise ValueError(f"stage {self.name!r} must last at least one epoch; received {self.epochs}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"stage {self.name!r}: label_smoothing must be from 0 to below 1; received {self.label_smoothing}"
+            )
+        if self.label_smoothing and self.loss is not None:
+            raise ValueError(f"stage {self.name!r}: set label_smoothing in the loss, or leave out the loss")
         if self.patience is not None and self.patience < 1:
             raise ValueError(
                 f"stage {self.name!r}: patience must be at least 1 epoch, or None; received {self.patience}"
@@ -115,7 +122,7 @@ class Recipe:
         config: An instance of a frozen dataclass; `--set name=value` changes its fields.
         table: table(config) returns the labelled rows with their folds, a `data.Table`.
         batches: batches(config, rows, training, seed) returns the `data.Batches` of these rows.
-        model: model(config, classes) returns a Keras model of images that returns logits.
+        model: model(config, target) returns a Keras model of images that returns `target.outputs` logits.
         stages: stages(config, steps) returns the stages; `steps` is the number of batches per epoch.
         test: test(config) returns the rows that `kcomp predict` uses without --test. None for no such rows.
         callbacks: callbacks(config) returns Keras callbacks, new ones for each stage. None for no callbacks.
@@ -141,11 +148,10 @@ class Recipe:
         ...     return data.stratified_folds(data.sklearn_digits(), 5)
         >>> def batches(config, rows, training, seed):
         ...     return data.Batches(rows, 32, batch_size=32, training=training, seed=seed)
-        >>> def model(config, classes):
-        ...     return models.classifier(models.efficientnet_lite0(32, weights=None), classes)
+        >>> def model(config, target):
+        ...     return models.classifier(models.efficientnet_lite0(32, weights=None), target)
         >>> def stages(config, steps):
-        ...     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        ...     return [Stage("head", config.epochs, "head", loss, keras.optimizers.AdamW(1e-3))]
+        ...     return [Stage("head", config.epochs, "head", keras.optimizers.AdamW(1e-3))]
         >>> recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages)
         >>> recipe.stages(recipe.config, steps=45)[0].epochs
         2

@@ -26,7 +26,7 @@ class Config:
     peak_rate: float = 1e-5
     head_rate: float = 3e-4
     mixup: float = 0.2
-    views: int = 2  # augmented views of each image whose frozen features are cached; training uses them in turn
+    views: int = 2  # augmented views of each image whose frozen features are settings; training uses them in turn
 
 
 def table(config):
@@ -53,25 +53,23 @@ def batches(config, rows, training, seed):
     )
 
 
-def model(config, classes):
+def model(config, target):
     backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
     imagenet = {"ants": 310, "bees": 309}  # both are classes of ImageNet, so the head starts from the ImageNet head
-    return models.classifier(backbone, classes, imagenet_classes=[imagenet[name] for name in classes])
+    return models.classifier(backbone, target, imagenet_classes=[imagenet[name] for name in target.columns])
 
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05)
     rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
-    cached = {"cache_views": config.views, "mix_features": True}
+    settings = {"cache_views": config.views, "mix_features": True, "label_smoothing": 0.05}
     return [
-        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate), **cached),
+        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), **settings),
         Stage(
             "upper blocks",
             config.epochs,
             "head|top.*|block[67].*",
-            loss,
             keras.optimizers.AdamW(rate, weight_decay=0.01),
-            **cached,
+            **settings,
         ),
     ]
 

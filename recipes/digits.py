@@ -54,22 +54,21 @@ def batches(config, rows, training, seed):
     )
 
 
-def model(config, classes):
+def model(config, target):
     backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
-    return models.classifier(backbone, classes, dropout=0.2)
+    return models.classifier(backbone, target, dropout=0.2)
 
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05)
     fine = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps // 2)
     return [
-        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(1e-3)),
+        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(1e-3), label_smoothing=0.05),
         Stage(
             "upper blocks",
             config.epochs,
             "head|top.*|block[4-7].*",
-            loss,
             keras.optimizers.AdamW(fine, weight_decay=0.02),
+            label_smoothing=0.05,
         ),
     ]
 

@@ -52,26 +52,25 @@ def batches(config, rows, training, seed):
     )
 
 
-def model(config, classes):
+def model(config, target):
     backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
-    return models.classifier(backbone, classes, dropout=0.2)
+    return models.classifier(backbone, target, dropout=0.2)
 
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     updates = steps * config.epochs
     if config.snapshots:
         rate = schedules.CosineRestarts(config.peak_rate, updates, config.snapshots, warmup=steps // 2)
     else:
         rate = schedules.WarmupCosine(config.peak_rate, updates, warmup=steps)
     return [
-        Stage("head", config.head_epochs, "head", loss, keras.optimizers.AdamW(config.head_rate)),
+        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), label_smoothing=0.1),
         Stage(
             "upper blocks",
             config.epochs,
             "head|top.*|block[3-7].*",
-            loss,
             keras.optimizers.AdamW(rate, weight_decay=0.02),
+            label_smoothing=0.1,
             average=Snapshots() if config.snapshots else None,
         ),
     ]

@@ -116,16 +116,16 @@ def time_kcomp(options):
             rows, config.size, batch_size=16, training=training, seed=seed, transform=transform, images=images
         )
 
-    def model(config, classes):
+    def model(config, target):
         if options.network == "lite0":
-            return models.classifier(models.efficientnet_lite0(config.size, weights=None), classes)
+            return models.classifier(models.efficientnet_lite0(config.size, weights=None), target)
         return models.classifier(
-            models.application(keras.applications.EfficientNetB0, config.size, weights=None), classes
+            models.application(keras.applications.EfficientNetB0, config.size, weights=None), target
         )
 
     def stages(config, steps):
-        loss, optimizer = keras.losses.CategoricalCrossentropy(from_logits=True), keras.optimizers.AdamW(1e-3)
-        return [Stage("head", config.epochs, "head", loss, optimizer, cache_views=config.views)]
+        optimizer = keras.optimizers.AdamW(1e-3)
+        return [Stage("head", config.epochs, "head", optimizer, cache_views=config.views)]
 
     values = Config(options.csv, options.size, options.epochs, options.views)
     recipe = Recipe(

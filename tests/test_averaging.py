@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers
 from rich.console import Console
 from kcomp import data, schedules, targets
-from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.averaging import EMA, SWA
 from kcomp.recipe import Stage
 from kcomp.training.averages.ema_swa import StageEMA, StageSWA
@@ -36,7 +36,7 @@ STEPS = (
 import sys
 steps, accumulated, decay = map(float, sys.argv[1:])
 optimizer = keras.optimizers.Adam(0.3, gradient_accumulation_steps=int(accumulated) if accumulated > 1 else None)
-stage = Stage("all", 1, ".*", loss, optimizer, average=EMA(decay))
+stage = Stage("all", 1, ".*", optimizer, loss, average=EMA(decay))
 stage_average = StageEMA(SimpleNamespace(network=network), stage, decay)
 names = [source.path for source in stage_average.sources]
 model = Mixed(network, [], None, stage_average)
@@ -97,10 +97,10 @@ table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, 
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))
 forward = compile_forward(network)
 def outcome(average, log, epochs, name):
-    stage = Stage("all", 9, ".*", loss, keras.optimizers.SGD(0.1), train_batch_norm=True, average=average)
+    stage = Stage("all", 9, ".*", keras.optimizers.SGD(0.1), loss, train_batch_norm=True, average=average)
     progress = TrainingProgress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
     session = SimpleNamespace(network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(monitor=None), progress=progress,
-        validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_probabilities(forward, rows))
+        validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_rows(forward, rows, table.target))
     stage_average = StageSWA(session, stage, average)
     seen = []
     for number in range(1, epochs + 1):

@@ -51,7 +51,7 @@ def batches(config, rows, training, seed):
     mixing = augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0))
     return data.Batches(rows, 16, batch_size=16, training=training, seed=seed, layers=[mixing])
 
-def model(config, classes):
+def model(config, target):
     faults = config.faults if keras.backend.backend() == config.where else ()
     x = inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Rescaling(1 / 255)(x)
@@ -64,12 +64,11 @@ def model(config, classes):
     x = keras.Model(inner, layers.ReLU(name="relu1")(y), name="block")(x)
     x = layers.Dropout(0.3, name="drop")(layers.GlobalAveragePooling2D(name="pool")(x))
     x = (Coarse if "rounding" in faults else layers.Dense)(16, activation="silu", name="dense")(x)
-    return keras.Model(inputs, layers.Dense(len(classes), kernel_initializer="zeros", dtype="float32", name="head")(x))
+    return keras.Model(inputs, layers.Dense(target.outputs, kernel_initializer="zeros", dtype="float32", name="head")(x))
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(1e-2)),
-            Stage("all", 1, ".*", loss, keras.optimizers.AdamW(1e-2, beta_1=beta(config)), train_batch_norm=True)]
+    return [Stage("head", 1, "head", keras.optimizers.Adam(1e-2), label_smoothing=0.1),
+            Stage("all", 1, ".*", keras.optimizers.AdamW(1e-2, beta_1=beta(config)), label_smoothing=0.1, train_batch_norm=True)]
 
 def beta(config):
     if "collapse" in config.faults and keras.backend.backend() == config.where:
@@ -102,7 +101,7 @@ class Attention(layers.MultiHeadAttention):
         super().build(query_shape, value_shape, key_shape)
         self._inverse_sqrt_key_dim *= 1.0001
 
-def model(config, classes):
+def model(config, target):
     faults = config.faults if keras.backend.backend() == config.where else ()
     inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Conv2D(8, 4, 4, name="conv")(layers.Rescaling(1 / 255)(inputs))
@@ -112,7 +111,7 @@ def model(config, classes):
     x = layers.LayerNormalization(name="norm")(layers.Dense(8, name="dense")(x))
     x = Factor(name="factor")(Unused(8, activation="silu", name="unused")(x))
     x = layers.GlobalAveragePooling1D()(x)
-    return keras.Model(inputs, layers.Dense(len(classes), dtype="float32", name="head")(x))
+    return keras.Model(inputs, layers.Dense(target.outputs, dtype="float32", name="head")(x))
 
 '''
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

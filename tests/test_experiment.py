@@ -7,6 +7,7 @@ CODE = """
 import keras, numpy as np
 from keras import layers
 from kcomp.experiment.checks import check_output
+from kcomp.targets import OneOf
 
 def functional(end):
     inputs = keras.Input((16, 16, 3))
@@ -59,7 +60,7 @@ logits = {
 }
 def message(network):
     try:
-        return check_output(network, ("a", "b", "c"))
+        return check_output(network, OneOf(("a", "b", "c")))
     except ValueError as error:
         return str(error)
 give(refused={name: message(network) for name, network in networks.items()},

@@ -34,7 +34,7 @@ def table(config):
 def batches(config, rows, training, seed):
     return data.Batches(rows, 16, batch_size=16, training=training, seed=seed)
 
-def model(config, classes):
+def model(config, target):
     x = inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Rescaling(1 / 255)(x)
     x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(x)
@@ -42,11 +42,10 @@ def model(config, classes):
     x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
     x = layers.LayerNormalization()(layers.BatchNormalization(momentum=0.5)(x))
     x = layers.Rescaling(10.0)(layers.Conv2D(16, 1, activation="gelu")(x))
-    return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.1)
+    return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.1)
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    return [Stage("all", 3, ".*", loss, keras.optimizers.Adam(0.1), train_batch_norm=True)]
+    return [Stage("all", 3, ".*", keras.optimizers.Adam(0.1), train_batch_norm=True)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, precision="float32", monitor=None)
 '''

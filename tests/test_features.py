@@ -32,7 +32,7 @@ def batches(config, rows, training, seed):
     return data.Batches(rows, 16, batch_size=16, training=training, seed=seed, layers=mixing,
         transform=A.Compose([A.Affine(rotate=(-config.angle, config.angle), p=1.0)]) if training else None)
 
-def model(config, classes):
+def model(config, target):
     x = inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Rescaling(1 / 255)(x)
     for number, width in enumerate((8, 16, 16)):
@@ -40,17 +40,16 @@ def model(config, classes):
         x = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn")(x))
         if number == 0:
             x = layers.Dropout(0.3, noise_shape=(None, 1, 1, 1))(x)  # drop connect, off while what is around it is frozen
-    return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.3)
+    return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.3)
 
 class Pause(keras.callbacks.Callback):
     def __init__(self, seconds): super().__init__(); self.seconds = seconds
     def on_epoch_end(self, epoch, logs=None): import time; time.sleep(self.seconds)
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     cached = {"cache_views": config.views, "mix_features": config.mix}
-    return [Stage("head", config.first, "head", loss, keras.optimizers.AdamW(2e-2), **cached),
-            Stage("block", 2, "head|block2.*", loss, keras.optimizers.AdamW(1e-2), train_batch_norm=True, **cached)]
+    return [Stage("head", config.first, "head", keras.optimizers.AdamW(2e-2), **cached),
+            Stage("block", 2, "head|block2.*", keras.optimizers.AdamW(1e-2), train_batch_norm=True, **cached)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None,
                 callbacks=lambda config: [Pause(config.pause)])
@@ -131,11 +130,12 @@ def test_what_changes_a_feature_computes_it_anew(backend, recipe, tmp_path):
 import albumentations as A, cv2, os
 from dataclasses import replace
 from kcomp import data, models
+from kcomp.targets import OneOf
 from kcomp.training.frozen.cut import cut
 images = Path(sys.argv[2]) / "images"; images.mkdir()
 draws = np.random.default_rng(0)
 for number in range(5): cv2.imwrite(str(images / f"i{number}.png"), draws.integers(0, 255, (16, 16, 3)).astype("uint8"))
-network = loaded.recipe.model(None, ["a", "b"]); models.set_trainable(network, "head")
+network = loaded.recipe.model(None, OneOf(("a", "b"))); models.set_trainable(network, "head")
 def cache(seed=0, angle=9, recipe="r", transform="compose", **options):
     transform = A.Compose([A.Affine(rotate=(-angle, angle), p=1.0)]) if transform == "compose" else transform
     table = data.read_images(images)

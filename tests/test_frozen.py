@@ -11,7 +11,9 @@ from kcomp import augment, data, models
 from kcomp.fast.install import patched
 from kcomp.training.frozen.cut import split_frozen
 from kcomp.engine.initial_weights import draw_weights_on_host
+from kcomp.targets import OneOf
 from kcomp.training.frozen.forward import split_stage
+TEN = OneOf(tuple("0123456789"))
 from kcomp.training.mixed import Mixed
 
 mixing = [augment.MixUp(0.4), augment.RandomErasing(0.5)]
@@ -37,7 +39,7 @@ def trained(made, trainable, layers, ahead):
     with patched(ahead):
         weights = np.linspace(0.5, 2, 10, dtype="float32")
         parts = split_stage(made, layers)
-        model, prepare = (Mixed(parts.trained, parts.layers, weights), parts.prepare) if ahead else (Mixed(made, layers, weights), lambda batch: batch)
+        model, prepare = (Mixed(parts.trained, parts.layers, weights, target=TEN), parts.prepare) if ahead else (Mixed(made, layers, weights, target=TEN), lambda batch: batch)
         model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True),
                       metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
         losses = []

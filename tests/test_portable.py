@@ -46,25 +46,24 @@ def table(config):
 def batches(config, rows, training, seed):
     return data.Batches(rows, 16, batch_size=16, training=training, seed=seed, layers=[augment.MixUp(0.1)])
 
-def model(config, classes):
+def model(config, target):
     x = inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Rescaling(1 / 64, -2.0)(x)
     for number, width in enumerate((8, config.width)):
         x = layers.Conv2D(width, 3, 2, padding="same", use_bias=False, name=f"block{number}_conv")(x)
         x = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn")(x))
-    return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.0)
+    return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.0)
 
 class Pause(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None): time.sleep(float(os.environ.get("PAUSE", 0)))
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     rate = schedules.WarmupCosine(config.rate, 4 * steps, warmup=3)
     head = keras.optimizers.Adam(config.rate, use_ema=True, ema_momentum=0.9, epsilon=1e-3)
     fine = keras.optimizers.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, use_ema=True,
                                   gradient_accumulation_steps=2, ema_momentum=0.9, epsilon=1e-3)
-    return [Stage("head", 2, "head", loss, head, cache_views=1),
-            Stage("all", 4, ".*", loss, fine, train_batch_norm=True)]  # Keras takes the averages at a stage's end
+    return [Stage("head", 2, "head", head, label_smoothing=0.1, cache_views=1),
+            Stage("all", 4, ".*", fine, label_smoothing=0.1, train_batch_norm=True)]  # Keras takes the averages at a stage's end
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, callbacks=lambda config: [Pause()],
                 monitor=None)
@@ -255,6 +254,7 @@ import keras, numpy as np
 from kcomp import recipe as recipes
 from kcomp.models.transfer import take_weights
 from kcomp.runs.folder import Run
+from kcomp.targets import OneOf
 from kcomp.training.origin import check_unseen, find_origin, start_from
 donor, folder, found = Path(sys.argv[1]), Path(sys.argv[2]), {}
 loaded, origin = recipes.load(sys.argv[3]), find_origin(donor)
@@ -266,7 +266,7 @@ def unseen(fold, given=None, **values):
     return attempt(check_unseen, given or origin, changed.table(changed.config), fold)
 def network(classes=10, **values):
     changed = loaded.recipe.with_values(**values)
-    return changed.model(changed.config, [f"class {number}" for number in range(classes)])
+    return changed.model(changed.config, OneOf(tuple(f"class {number}" for number in range(classes))))
 def arrays(model): return [keras.ops.convert_to_numpy(w.value) for w in model.weights]
 same, other, twice = network(), network(4), network()
 found["said"] = [start_from(origin, model, tuple(f"class {n}" for n in range(count))) for model, count in ((same, 10), (other, 4))]

@@ -6,6 +6,7 @@ import pytest
 
 from kcomp import data, views
 from kcomp.system.backends import choose_backend, prepare_backend
+from kcomp.targets import OneOf
 
 TABLE = data.sklearn_digits().rows(np.arange(23))
 
@@ -23,6 +24,9 @@ def batches(**options):
     return data.Batches(TABLE, 8, batch_size=6, seed=1, **options)
 
 
+HALVES = OneOf(("left", "right"))
+
+
 def left_half(images):
     """Logits of two classes: the mean of the left half and of the right half, in tenths of a level."""
     assert images.dtype == np.float32 and images.shape[1:] == (8, 8, 3)
@@ -37,12 +41,12 @@ PIXELS = np.repeat(np.stack(TABLE.images)[..., None], 3, axis=3).astype(np.float
 
 
 def test_plain_predictions_in_the_tables_order(forward_module):
-    found = forward_module.predict_probabilities(left_half, batches())
+    found = forward_module.predict_rows(left_half, batches(), HALVES)
     np.testing.assert_allclose(found, softmax(left_half(PIXELS)), rtol=1e-5)
 
 
 def test_views_are_averaged_as_probabilities(forward_module):
-    found = forward_module.predict_probabilities(left_half, batches(), views=[views.plain, views.left_right])
+    found = forward_module.predict_rows(left_half, batches(), HALVES, views=[views.plain, views.left_right])
     plain, flipped = softmax(left_half(PIXELS)), softmax(left_half(PIXELS[:, :, ::-1]))
     np.testing.assert_allclose(found, (plain + flipped) / 2, rtol=1e-5)
     np.testing.assert_allclose(found, 0.5, atol=1e-6)  # the flip swaps the halves
@@ -61,14 +65,14 @@ def test_flips_by_hand(forward_module):
 def test_random_views_are_the_training_pipelines_and_repeatable(forward_module):
     augmented = batches(training=True, transform=A.Compose([A.Affine(rotate=(-40, 40), p=1.0)]))
     chosen = [views.plain, *views.random(3)]
-    first = forward_module.predict_probabilities(left_half, batches(), augmented=augmented, views=chosen)
+    first = forward_module.predict_rows(left_half, batches(), HALVES, augmented=augmented, views=chosen)
     parts = [
         softmax(left_half(np.stack([augmented.image(row, epoch=draw) for row in range(23)]).astype(np.float32)))
         for draw in range(3)
     ]
     np.testing.assert_allclose(first, (softmax(left_half(PIXELS)) + sum(parts)) / 4, rtol=1e-5)
     with pytest.raises(ValueError, match="training pipeline"):
-        forward_module.predict_probabilities(left_half, batches(), views=chosen)
+        forward_module.predict_rows(left_half, batches(), HALVES, views=chosen)
 
 
 def test_every_pass_has_one_shape(forward_module):
@@ -81,7 +85,7 @@ def test_every_pass_has_one_shape(forward_module):
             shapes.append(len(images))
             return left_half(images)
 
-        forward_module.predict_probabilities(forward, batches(), augmented=batches(training=True), views=chosen)
+        forward_module.predict_rows(forward, batches(), HALVES, augmented=batches(training=True), views=chosen)
         assert set(shapes) == {shape}
 
 

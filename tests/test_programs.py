@@ -19,6 +19,7 @@ HEAD = """
     from kcomp.jax_programs import network_key as description, store as programs
     from kcomp.engine import initial_weights as start
     from kcomp.jax_programs import step_key as step
+    from kcomp.targets import OneOf
     from kcomp.training.mixed import Mixed
     from kcomp.jax_programs.step_key import cache_key_of_step
 
@@ -35,7 +36,7 @@ HEAD = """
         made = network(seed, **rest)
         for number in frozen:
             made.layers[number].trainable = False
-        found = Mixed(made, layers, weights)
+        found = Mixed(made, layers, weights, target=OneOf(("a", "b", "c")))
         loss = loss or keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
         optimizer = optimizer or keras.optimizers.AdamW(1e-2)
         if thin:

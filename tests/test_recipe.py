@@ -235,9 +235,11 @@ def test_stages_and_recipes_refuse():
         ({"cache_views": True}, "received True"),
         ({"mix_features": "yes"}, "mix_features must be bool; received 'yes'"),
         ({"trainable": None}, "trainable must be str; received None"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be from 0 to below 1; received 1.0"),
+        ({"label_smoothing": 0.1, "loss": print}, "set label_smoothing in the loss, or leave out the loss"),
         ({"average": "ema"}, "average must be Snapshots | EMA | SWA | None; received 'ema'"),
     ):
-        options = {"name": "s", "epochs": 1, "trainable": "head", "loss": None, "optimizer": None} | changes
+        options = {"name": "s", "epochs": 1, "trainable": "head", "optimizer": None} | changes
         with pytest.raises(ValueError, match=message):
             Stage(**options)
     assert Stage("s", np.int64(2), "head", None, None, mix_features=np.bool_(False)).epochs == 2

@@ -39,26 +39,25 @@ def test(config):
 def batches(config, rows, training, seed):
     return data.Batches(rows, 16, batch_size=16, training=training, seed=seed, layers=[augment.MixUp(0.1)])
 
-def model(config, classes):
+def model(config, target):
     x = inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Rescaling(1 / 64, -2.0)(x)
     for number, width in enumerate((8, 12)):
         x = layers.Conv2D(width, 3, 2, padding="same", use_bias=False, name=f"block{number}_conv")(x)
         x = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn")(x))
-    return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.2)
+    return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.2)
 
 class Pause(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None): time.sleep(float(os.environ.get("PAUSE", 0)))
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     rates = {"restarts": schedules.CosineRestarts(config.rate, steps * config.epochs, config.cycles),
              "cosine": schedules.WarmupCosine(config.rate, steps * config.epochs),
              "tail": schedules.Tail(schedules.Constant(config.rate), steps * 2, config.rate / 2)}
     averages = {"snapshots": Snapshots(config.last), "swa": SWA(2), "ema": EMA(0.8), "none": None}
     rate, average = rates[config.schedule], averages[config.average]
-    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(config.rate)),
-            Stage("all", config.epochs, ".*", loss, keras.optimizers.Adam(rate, epsilon=1e-3), train_batch_norm=config.norm, average=average)]
+    return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate), label_smoothing=0.1),
+            Stage("all", config.epochs, ".*", keras.optimizers.Adam(rate, epsilon=1e-3), label_smoothing=0.1, train_batch_norm=config.norm, average=average)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, test=test,
                 callbacks=lambda config: [Pause()], monitor=None)
@@ -121,7 +120,7 @@ run = Run(Path(sys.argv[1]))
 recipe = run.recipe().recipe
 found = {}
 for name, table in (("oof", data.split(recipe.table(recipe.config), 0)[1]), ("test", recipe.test(recipe.config))):
-    network = recipe.model(recipe.config, table.columns)
+    network = recipe.model(recipe.config, table.target)
     rows = recipe.batches(recipe.config, table, training=False, seed=3)
     each = []
     for number in sys.argv[2:]:
@@ -203,7 +202,7 @@ def arrays_of(path):
 @pytest.mark.parametrize("backend", conftest.backends()[1:])  # none of it is the backend's doing
 def test_what_does_not_go_together_is_refused(backend, tmp_path):
     write(tmp_path)
-    head = '"head", loss, keras.optimizers.Adam(config.rate)'
+    head = '"head", keras.optimizers.Adam(config.rate), label_smoothing=0.1'
     sources = {"monitored": MONITORED, "early": RECIPE.replace(head + ")", head + ", average=EMA())")}
     sources["two"] = RECIPE.replace("epsilon=1e-3)", "use_ema=True)")
     for name, source in sources.items():

@@ -18,7 +18,7 @@ MAKE = """
 import shutil, sys
 import numpy as np
 from pathlib import Path
-from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.metrics import scores
 from kcomp.data import split
 from kcomp.system.files import write_json, read_json
@@ -44,7 +44,7 @@ def make(name, share, seed):
     write_json(run / "manifest.json", {**trained.manifest, "seed": seed})
     network.set_weights([array + share * one for array, one in zip(weights, noise)])
     network.save_weights(run / "best.weights.h5")
-    found = predict_probabilities(forward, rows)
+    found = predict_rows(forward, rows, trained.target)
     write_probabilities(run / "oof.csv", held_out.ids, held_out.columns, found)
     write_probabilities(run / "labels.csv", held_out.ids, held_out.columns, held_out.labels)
     score = scores.score(held_out.labels, found)

@@ -13,6 +13,7 @@ from kcomp.training import fit
 from kcomp.training.optimizer import exclude_from_decay
 from kcomp.training.mixed import Mixed
 from kcomp.data import Table, sklearn_digits
+from kcomp.targets import OneOf
 inputs = keras.Input((2, 2, 1), name="images")
 x = layers.Flatten()(layers.BatchNormalization(name="norm")(inputs))
 network = keras.Model(inputs, layers.Dense(2, kernel_initializer="zeros", name="head")(x))
@@ -21,14 +22,14 @@ labels = np.array([[1, 0], [0, 1], [0.25, 0.75], [0, 1]], "float32")
 trainers = []
 def numpy(value): return keras.ops.convert_to_numpy(value).astype("float64")
 def step(optimizer, weights=None, epochs=1, batch=4, trainer_layers=(), extra=None):
-    trainer = Mixed(network, trainer_layers, weights)
+    trainer = Mixed(network, trainer_layers, weights, target=OneOf(("a", "b")))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     trainer.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="train_accuracy")])
     trainers.append(trainer)
     parts = [({"images": images[s:s+batch], "labels": labels[s:s+batch], **(extra or {})},) for s in range(0, 4, batch)]
     return trainer.fit((part for _ in range(epochs) for part in parts), steps_per_epoch=len(parts), epochs=epochs, verbose=0, shuffle=False)
 def stage(optimizer, **options):
-    return Stage("s", 1, "head", keras.losses.CategoricalCrossentropy(from_logits=True), optimizer, **options)
+    return Stage("s", 1, "head", optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), **options)
 """
 
 

@@ -28,15 +28,14 @@ def table(config):
 def batches(config, rows, training, seed):
     return data.Batches(rows, 8, batch_size=16, training=training, seed=seed)
 
-def model(config, classes):
+def model(config, target):
     inputs = keras.Input((8, 8, 3), name="images")
     x = layers.Dense(config.sizes[0], activation="relu", name="dense")(layers.Flatten()(inputs))
-    return keras.Model(inputs, layers.Dense(len(classes), name="head")(x))
+    return keras.Model(inputs, layers.Dense(target.outputs, name="head")(x))
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(config.rate)),
-            Stage("all", config.epochs, ".*", loss, keras.optimizers.Adam(config.rate))]
+    return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate)),
+            Stage("all", config.epochs, ".*", keras.optimizers.Adam(config.rate))]
 
 class Killed(keras.callbacks.Callback):
     '''Ends the process after the trackers have had an epoch, before it is recorded.'''

@@ -34,13 +34,13 @@ def batches(config, rows, training, seed):
         transform=A.Compose([A.Affine(rotate=(-10, 10), p=1.0)]) if training else None,
         layers=[augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0)), augment.RandomErasing(0.2)])
 
-def model(config, classes):
+def model(config, target):
     x = inputs = keras.Input((16, 16, 3), name="images")
     x = layers.Rescaling(1 / 255)(x)
     for number, width in enumerate((8, 16)):
         x = layers.Conv2D(width, 3, 2, padding="same", use_bias=False, name=f"block{number}_conv")(x)
         x = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn")(x))
-    return models.classifier(keras.Model(inputs, x, name="tiny"), classes, dropout=0.3)
+    return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.3)
 
 class Pause(keras.callbacks.Callback):
     def __init__(self, seconds): super().__init__(); self.seconds = seconds
@@ -50,8 +50,8 @@ def stages(config, steps):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     rate = schedules.WarmupCosine(config.rate, steps * config.epochs, warmup=2)
     fine = keras.optimizers.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, gradient_accumulation_steps=config.accumulate)
-    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(config.rate)),
-            Stage("all", config.epochs, config.trainable, loss, fine, train_batch_norm=True, class_weights="balanced")]
+    return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate), loss),
+            Stage("all", config.epochs, config.trainable, fine, loss, train_batch_norm=True, class_weights="balanced")]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages,
                 callbacks=lambda config: [Pause(config.pause)], views=lambda config: [views.left_right, *views.random(2)],

@@ -398,14 +398,13 @@ def table(config):
 def batches(config, rows, training, seed):
     return data.Batches(rows, 8, batch_size=16, training=training, seed=seed)
 
-def model(config, classes):
+def model(config, target):
     inputs = keras.Input((8, 8, 3), name="images")
     x = layers.Dense(config.units, activation="relu", name="dense")(layers.Flatten()(inputs))
-    return keras.Model(inputs, layers.Dense(len(classes), name="head")(x))
+    return keras.Model(inputs, layers.Dense(target.outputs, name="head")(x))
 
 def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    return [Stage("all", config.epochs, ".*", loss, keras.optimizers.Adam(config.rate))]
+    return [Stage("all", config.epochs, ".*", keras.optimizers.Adam(config.rate))]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages)
 """

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -15,6 +15,7 @@ from kcomp.engine.precision import use_precision
 from kcomp.experiment.checks import check_output
 from kcomp.models import pretrained
 from kcomp.recipe import Recipe, Stage
+from kcomp.targets import Target
 from kcomp.values import expect_type
 
 
@@ -23,12 +24,14 @@ class Experiment:
     """The network, batches and stages of a recipe for one fold and one seed.
 
     Attributes:
-        network: The classifier, which returns logits (batch, classes).
+        target: The target, with what it measures on the training rows.
+        network: The network, which returns logits (batch, target.outputs).
         training: Batches of the rows outside the fold, with augmentation and mixing.
         validation: Batches of the held-out rows. `validation.table` has their labels.
         stages: The stages in training order, at least one.
     """
 
+    target: Target
     network: keras.Model
     training: Batches
     validation: Batches
@@ -47,30 +50,44 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
 
     Raises:
         ValueError: If a function of the recipe returns another type, the network does not return the logits of the
-            table's classes, or the fold does not exist.
+            target, or the fold does not exist.
     """
     rows, held_out = split(table, fold)
     clear_session()  # layer names count up within a process
     keras.utils.set_random_seed(seed)  # for dropout; everything else is drawn on the host
-    network = build_network(recipe, table.columns, seed=seed, load_pretrained=load_pretrained)
-    check_output(network, table.columns)
+    target = fit_target(table, fold)
+    network = build_network(recipe, target, seed=seed, load_pretrained=load_pretrained)
+    check_output(network, target)
     training = build_batches(recipe, rows, training=True, seed=seed)
     check_batch(training.batch_size)
     validation = build_batches(recipe, held_out, training=False, seed=seed)
     stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config, steps=len(training))))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
-    return Experiment(network, training, validation, stages)
+    return Experiment(target, network, training, validation, [with_loss(stage, target) for stage in stages])
+
+
+def fit_target(table: Table, fold: int) -> Target:
+    """Return the target with what it measures on the training rows of a fold."""
+    rows, _ = split(table, fold)
+    return rows.required_target.fitted(rows.labels)
+
+
+def with_loss(stage: Stage, target: Target) -> Stage:
+    """Return the stage with the target's loss, unless it has a loss of its own."""
+    if stage.loss is not None:
+        return stage
+    return replace(stage, loss=target.loss(stage.label_smoothing), label_smoothing=0.0)
 
 
 def build_network(
-    recipe: Recipe, classes: Sequence[str], *, seed: int = 0, load_pretrained: bool = True, precision: str | None = None
+    recipe: Recipe, target: Target, *, seed: int = 0, load_pretrained: bool = True, precision: str | None = None
 ) -> keras.Model:
-    """Build the recipe's classifier, with initial weights that are equal on both backends.
+    """Build the recipe's network, with initial weights that are equal on both backends.
 
     Args:
         recipe: The recipe, with its final config.
-        classes: The names of the classes.
+        target: The target of the run.
         seed: Seeds the initial weights.
         load_pretrained: False leaves pretrained weights out, because other weights are loaded next.
         precision: One of `kcomp.recipe.PRECISIONS`; None takes the recipe's.
@@ -78,7 +95,7 @@ def build_network(
     use_precision(precision or recipe.precision)
     loading = contextlib.nullcontext() if load_pretrained else pretrained.skipped()
     with draw_weights_on_host(seed), loading:
-        return expect_type(keras.Model, "model", recipe.model(recipe.config, tuple(classes)))
+        return expect_type(keras.Model, "model", recipe.model(recipe.config, target))
 
 
 def build_batches(recipe: Recipe, rows: Table, *, training: bool, seed: int) -> Batches:

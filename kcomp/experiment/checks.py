@@ -6,13 +6,14 @@ import keras
 import numpy as np
 
 from kcomp.engine.graph import is_one
+from kcomp.targets import Target
 
 PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}  # names of activations and of layers
 PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 
 
-def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
-    """Raise ValueError unless a model takes one tensor and returns the logits of the classes."""
+def check_output(network: keras.Model, target: Target) -> None:
+    """Raise ValueError unless a model takes one tensor and returns the logits of the target."""
     inputs = getattr(network, "inputs", None) or []
     if len(inputs) != 1:
         raise ValueError(
@@ -22,15 +23,15 @@ def check_output(network: keras.Model, classes: tuple[str, ...]) -> None:
         )
     outputs = network.compute_output_spec(inputs[0])
     shapes = keras.tree.map_structure(lambda output: output.shape, outputs)
-    if not is_one(outputs) or keras.tree.flatten(outputs)[0].shape != (None, len(classes)):
+    if not is_one(outputs) or keras.tree.flatten(outputs)[0].shape != (None, target.outputs):
         raise ValueError(
-            f"the recipe's model must give logits of shape (batch, {len(classes)}), one for each of "
-            f"{list(classes)}; it gives {shapes}"
+            f"the recipe's model must give logits of shape (batch, {target.outputs}) for a target of {target.name}, "
+            f"{list(target.columns)}; it gives {shapes}"
         )
     if ending := probability_layer(network):
         raise ValueError(
-            f"the recipe's model must end in logits, but it ends in {ending}; kcomp applies the softmax itself, so "
-            "leave that activation out"
+            f"the recipe's model must end in logits, but it ends in {ending}; kcomp turns logits into predictions "
+            "itself, so leave that activation out"
         )
 
 

@@ -47,7 +47,7 @@ def cache_key_of_step(model: Any) -> str | None:
             loss,
             [bool(decays(variable)) for variable in model.trainable_variables],
             [kind.__qualname__ for kind in mixing],
-            None if model.class_weights is None else model.class_weights.tolist(),
+            None if model.class_weights is None else [model.class_weights.tolist(), model.target.to_json()],
         ],
         default=network_key.as_list,
     )

@@ -10,11 +10,12 @@ from keras import layers
 
 from kcomp.fast.install import install
 from kcomp.models import pretrained
+from kcomp.targets import Target
 
 
 def classifier(
     backbone: keras.Model,
-    classes: int | Sequence[str],
+    target: Target | int,
     *,
     dropout: float = 0.2,
     imagenet_classes: Sequence[int] | None = None,
@@ -26,31 +27,30 @@ def classifier(
 
     Args:
         backbone: A model whose output is one feature map (batch, height, width, channels).
-        classes: Number of classes, or their names; at least two.
+        target: What the competition asks for, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
         dropout: Share of dropped features, from 0 to below 1.
         imagenet_classes: If the classes are ImageNet classes, the number (0 to 999) of each. The head then starts as
             these columns of the ImageNet head of an EfficientNet-Lite. None starts at zero.
 
     Returns:
-        A model that returns float32 logits (batch, classes) under any precision.
+        A model that returns float32 logits (batch, target.outputs) under any precision.
 
     Raises:
-        ValueError: If there are fewer than two classes, the backbone has another output, or `imagenet_classes` does
-            not fit.
+        ValueError: If there is no output, the backbone has another output, or `imagenet_classes` does not fit.
 
     References:
         Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero.
 
     Examples:
-        >>> from kcomp import models
+        >>> from kcomp import models, targets
         >>> backbone = models.efficientnet_lite0(64, weights=None)
-        >>> network = models.classifier(backbone, ["rust", "scab", "healthy"])
+        >>> network = models.classifier(backbone, targets.OneOf(("rust", "scab", "healthy")))
         >>> network.output_shape
         (None, 3)
     """
-    count = classes if isinstance(classes, int) else len(classes)
-    if count < 2:
-        raise ValueError(f"a classifier needs at least two classes; received {count}")
+    count = target if isinstance(target, int) else target.outputs
+    if count < 1:
+        raise ValueError(f"a classifier needs at least one output; received {count}")
     if len(backbone.outputs) != 1 or len(backbone.outputs[0].shape) != 4:
         raise ValueError(
             "a backbone must end in one feature map (batch, height, width, channels); "

@@ -1,4 +1,4 @@
-"""Compute class probabilities of a table's rows, averaged over views, on the current backend."""
+"""Predict a table's rows, averaged over views, on the current backend."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,20 +9,27 @@ import numpy as np
 from kcomp.data.batches import Batches, ahead
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.network_key import cache_key_of_inference
+from kcomp.targets import Target
 from kcomp.views import View, plain
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-def predict_probabilities(
-    forward: Forward, batches: Batches, *, augmented: Batches | None = None, views: Sequence[View] = (plain,)
+def predict_rows(
+    forward: Forward,
+    batches: Batches,
+    target: Target,
+    *,
+    augmented: Batches | None = None,
+    views: Sequence[View] = (plain,),
 ) -> np.ndarray:
-    """Return the softmax of the logits, averaged over views: float32 (rows, classes), in the order of the rows.
+    """Return the target's predictions, averaged over views: float32 (rows, columns), in the order of the rows.
 
     Args:
         forward: Function from images to logits.
         batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if those are
             more.
+        target: Turns logits into predictions.
         augmented: The same rows with the training transform, for views with a random draw.
         views: Views to average.
 
@@ -38,14 +45,11 @@ def predict_probabilities(
         )  # repeat the last row, so that all passes have one shape
         return np.concatenate([look(view, chosen, batches, augmented) for view in views])
 
-    probabilities = np.empty((0, 0), np.float32)
+    predictions = np.empty((count, len(target.prediction_columns)), np.float32)
     for start, images in zip(starts, ahead(load, ((start,) for start in starts), batches.workers), strict=True):
-        logits = forward(images)
-        if not probabilities.size:
-            probabilities = np.empty((count, logits.shape[1]), np.float32)
-        mean = softmax(logits).reshape(len(views), rows, -1).mean(0)
-        probabilities[start : start + rows] = mean[: count - start]
-    return probabilities
+        by_view = target.predict(forward(images)).reshape(len(views), rows, -1)
+        predictions[start : start + rows] = target.view_mean(by_view)[: count - start]
+    return predictions
 
 
 def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
@@ -59,14 +63,8 @@ def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | No
     return np.flip(images, tuple(axis + 1 for axis in view.flips)).astype(np.float32)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax over the last axis, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
-
-
 def compile_forward(network: keras.Model) -> Forward:
-    """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, classes).
+    """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
     The network may also be the lower or upper part of one. Its weights are read at each call. JAX compiles once for
     each shape, even if layers are frozen or unfrozen, while Keras's predict function would compile again at each

@@ -4,13 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from kcomp import data, views
 from kcomp.experiment.build import build_batches, build_network
 from kcomp.metrics import scores
 from kcomp.models.transfer import load_weights
-from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
@@ -18,13 +17,13 @@ from kcomp.runs.probabilities import write_probabilities
 
 
 def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path | None) -> str:
-    """Write the probabilities of the test rows, into the run's test.csv or a file of `output` that names the run's
+    """Write the predictions of the test rows, into the run's test.csv or a file of `output` that names the run's
     recipe, fingerprint, backend, seed and fold; say what was done.
 
     test:  a CSV of image ids, a folder of images, or None for the recipe's own test rows.
     count: how many random views join the plain one, "none" for the plain one alone, None for the recipe's views.
     """
-    recipe, classes, seed = run.recipe().recipe, tuple(run.manifest["classes"]), int(run.manifest["seed"])
+    recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
     table = test_rows(run, recipe, test)
     chosen = chosen_views(recipe, count)
     network = trained_network(run, recipe)
@@ -35,21 +34,21 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     augmented = build_batches(recipe, table, training=True, seed=seed) if drawn else None
     for weights in run.weights:
         load_weights(network, weights)
-        predictions.append(predict_probabilities(forward, plain, augmented=augmented, views=chosen))
-    probabilities = predictions[0] if len(predictions) == 1 else np.asarray(np.mean(predictions, 0, np.float64))
+        predictions.append(predict_rows(forward, plain, target, augmented=augmented, views=chosen))
+    mean = predictions[0] if len(predictions) == 1 else target.average(predictions)
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
-    write_probabilities(path, table.ids, classes, probabilities)
+    write_probabilities(path, table.ids, target.prediction_columns, mean)
     line = f"{path}: {len(table)} rows, {quantity(len(chosen), 'view')}"
     line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
-    if table.columns == classes:
-        values = scores.score(table.labels, probabilities)
+    if table.columns == target.columns:
+        values = scores.score(table.labels, mean)
         line += "  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
     return line
 
 
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
-    """Return the run's classifier with the weights of its best epoch."""
-    network = build_network(recipe, run.manifest["classes"], load_pretrained=False, precision=precision)
+    """Return the run's network with the weights of its best epoch."""
+    network = build_network(recipe, run.target, load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")
     return network
 

@@ -15,6 +15,7 @@ from kcomp.runs.probabilities import read_probabilities
 from kcomp.system.errors import BusyError
 from kcomp.system.files import DamagedError, read_json, remove_leftovers, write_atomically, write_json
 from kcomp.system.locks import try_lock
+from kcomp.targets import Target, target_from_json
 from kcomp.values import values_as_json, values_from_json
 
 ATTEMPTS = 5  # attempts to take a lock, because `Run.busy` holds it briefly
@@ -79,6 +80,11 @@ class Run:
         """Return the weights files: one, or several snapshots, whose mean probabilities the run predicts."""
         averaged = self.result.get("average") or {}
         return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
+
+    @property
+    def target(self) -> Target:
+        """Return the target, with what it measured on the training rows."""
+        return target_from_json(self.manifest["target"])
 
     def recipe(self) -> Loaded:
         """Load the recipe of this run from the source and the values in its folder."""

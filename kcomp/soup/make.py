@@ -11,7 +11,7 @@ from kcomp.experiment.build import build_experiment
 from kcomp.metrics import scores
 from kcomp.models import set_trainable
 from kcomp.models.transfer import take_weights
-from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.runs.folder import Run, locked, member_of, start
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.soup.choose import Candidate, SoupChoice, choose_soup
@@ -44,6 +44,7 @@ class SoupBuilder:
             raise ValueError(f"{base.folder} was trained on another table than its recipe reads now")
         built = build_experiment(self.recipe, self.table, fold=self.fold, seed=self.seed, load_pretrained=False)
         self.network, self.training, self.validation = built.network, built.training, built.validation
+        self.target = built.target
         self.held_out = self.validation.table
         last = built.stages[-1]  # statistics are estimated as in the last stage
         set_trainable(self.network, last.trainable, train_batch_norm=last.train_batch_norm)
@@ -53,8 +54,7 @@ class SoupBuilder:
         self.evaluated: dict[tuple[int, ...], list[Candidate]] = {}
 
     def weights_of(self, run: Run) -> list[np.ndarray]:
-        theirs = run.manifest["classes"]
-        order = [theirs.index(name) for name in self.table.columns]
+        order = self.target.head_order(run.target)
         if not take_weights(self.network, run / "best.weights.h5", order=order):
             raise ValueError(f"the head of {run.folder} has another number of outputs than {self.runs[0].folder}'s")
         return self.network.get_weights()
@@ -85,12 +85,12 @@ class SoupBuilder:
         return self.evaluated[members]
 
     def predicted(self) -> np.ndarray:
-        return predict_probabilities(self.forward, self.validation)
+        return predict_rows(self.forward, self.validation, self.target)
 
     def check_alike(self, run: Run, probabilities: np.ndarray) -> None:
         if len(run.weights) > 1:  # its predictions are the mean of several snapshots
             return
-        own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.table.columns)].to_numpy()
+        own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.target.prediction_columns)].to_numpy()
         difference = float(np.abs(own - probabilities).mean())
         if difference > ALIKE:
             raise ValueError(
@@ -148,7 +148,9 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
     (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
     start(output, builder.loaded, manifest, 0)
     save_weights(output, builder.network)
-    write_probabilities(output / "oof.csv", builder.held_out.ids, builder.table.columns, choice.soup.probabilities)
+    write_probabilities(
+        output / "oof.csv", builder.held_out.ids, builder.target.prediction_columns, choice.soup.probabilities
+    )
     write_probabilities(output / "labels.csv", builder.held_out.ids, builder.table.columns, builder.held_out.labels)
     record = settings | {
         "seconds": round(seconds, 1),
@@ -197,7 +199,7 @@ def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless at least two runs have the same table, fold, precision and classes."""
+    """Raise ValueError unless at least two runs have the same table, fold, precision and target."""
     if len(runs) < 2:
         raise ValueError(f"a soup takes two runs or more; received {len(runs)}")
     first = runs[0].manifest
@@ -209,5 +211,5 @@ def check(runs: Sequence[Run]) -> None:
                     f"runs of one soup must be of {hint}; {runs[0].folder} has {name} {first.get(name)!r}, "
                     f"{run.folder} {manifest.get(name)!r}"
                 )
-        if set(manifest["classes"]) != set(first["classes"]):
-            raise ValueError(f"runs of one soup must have the same classes; {run.folder} and {runs[0].folder} differ")
+        if runs[0].target.head_order(run.target) is None:
+            raise ValueError(f"runs of one soup must have the same target; {run.folder} and {runs[0].folder} differ")

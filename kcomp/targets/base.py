@@ -53,6 +53,12 @@ class Target(abc.ABC):
         """The names that class weights use; empty if the target has no classes."""
         return ()
 
+    def head_order(self, other: "Target") -> list[int] | None:
+        """Return the position of each output in the head of a network for `other`; None if the outputs differ."""
+        if type(other) is not type(self) or set(other.columns) != set(self.columns):
+            return None
+        return [other.columns.index(name) for name in self.columns]
+
     @abc.abstractmethod
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         """Raise ValueError unless labels, float64 (rows, columns), are valid. It names the first invalid row."""
@@ -83,6 +89,10 @@ class Target(abc.ABC):
             ValueError: If the target has no classes.
         """
         raise ValueError(f"this metric needs classes, which a target of {self.name} does not have")
+
+    def training_metrics(self) -> "list[keras.metrics.Metric]":
+        """Return new Keras metrics of labels and logits of training batches; `train_accuracy` is in the log."""
+        return []
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:

@@ -75,6 +75,9 @@ class Grades(Target):
         """The position of the last level."""
         return len(self.levels) - 1
 
+    def head_order(self, other: Target) -> list[int] | None:
+        return list(range(self.outputs)) if other == self else None
+
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         valid = arrays.in_range(labels, 0, self.top)
         if not valid.all():

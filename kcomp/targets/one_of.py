@@ -71,6 +71,11 @@ class OneOf(Target):
     def decide(self, values: np.ndarray) -> np.ndarray:
         return values.argmax(1)
 
+    def training_metrics(self) -> "list[keras.metrics.Metric]":
+        import keras
+
+        return [keras.metrics.CategoricalAccuracy(name="train_accuracy")]
+
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
         rules = [
             ("each probability must lie between 0 and 1", arrays.in_range(values, 0, 1)),

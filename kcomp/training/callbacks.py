@@ -68,7 +68,7 @@ class Score(keras.callbacks.Callback):
         check_finite(float(probabilities.sum()), self.stage, number, self.rate)
         values = scores.score(self.labels, probabilities)
         self.row = {"epoch": number, "stage": self.stage.name, "rate": self.rate}
-        self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy")} | values
+        self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy") if name in logs} | values
         self.row |= {"images_per_second": self.images / trained, "seconds": time.perf_counter() - self.started}
         logs.update({name: value for name, value in self.row.items() if name not in ("epoch", "stage")})
 

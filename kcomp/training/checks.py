@@ -10,7 +10,7 @@ from kcomp.schedules import CosineRestarts, schedules_of
 
 
 def check_stage(stage: Stage) -> None:
-    """Raise ValueError unless the stage has a Keras optimizer and a loss on logits and one-hot labels.
+    """Raise ValueError unless the stage has a Keras optimizer and a loss on labels and logits.
 
     Some losses on probabilities or class numbers would train without an error, but wrongly.
     """
@@ -22,7 +22,7 @@ def check_stage(stage: Stage) -> None:
     config = stage.loss.get_config() if isinstance(stage.loss, keras.losses.Loss) else {"from_logits": False}
     if config.get("from_logits") is False or isinstance(stage.loss, keras.losses.SparseCategoricalCrossentropy):
         raise ValueError(
-            f"stage {stage.name!r}: the loss must take logits and one-hot labels, such as "
+            f"stage {stage.name!r}: the loss must take labels and logits: leave it out, or use one such as "
             f"keras.losses.CategoricalCrossentropy(from_logits=True); received {type(stage.loss).__name__}"
         )
 

@@ -20,7 +20,7 @@ def finish(session: Session) -> dict[str, Any]:
     if probabilities is None:
         load_weights(session.network, run / "best.weights.h5")
         probabilities = session.validate()
-    write_probabilities(run / "oof.csv", table.ids, table.columns, probabilities)
+    write_probabilities(run / "oof.csv", table.ids, session.target.prediction_columns, probabilities)
     write_probabilities(run / "labels.csv", table.ids, table.columns, table.labels)
     result = {
         "scores": scores.score(table.labels, probabilities),

@@ -13,7 +13,7 @@ from kcomp.data.tables import Table
 from kcomp.experiment.build import build_experiment
 from kcomp.fast.install import install
 from kcomp.models import set_trainable
-from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Loaded, Stage
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run, check_same, continued, locked, start
@@ -98,7 +98,7 @@ def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | No
         if parts[-1].get("epoch") == epochs + 1 and parts[-2]["backend"] != manifest["backend"]:
             text = f"continues on {manifest['backend']} what {parts[-2]['backend']} trained, at epoch {epochs + 1}"
     elif origin is not None:
-        text = start_from(origin, session.network, session.validation.table.columns)
+        text = start_from(origin, session.network, session.target)
     if text:
         session.console.print(f"{run.folder} {text}", highlight=False, soft_wrap=True)
 
@@ -113,6 +113,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
         expect_type(Sequence, "callbacks", recipe.callbacks(recipe.config))
     network, training, stages = built.network, built.training, built.stages
     for stage in stages:  # check every stage before the first one is trained
+        class_weights(stage, training.table)
         set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
         check_stage(stage)
         mixing_layers(stage, training)
@@ -122,7 +123,9 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
             raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
         check_average(stage, stages, recipe.monitor, len(training))
     progress, fingerprint = state.load_progress(run), loaded.fingerprint()
-    return Session(recipe, run, network, training, built.validation, stages, progress, console, fingerprint)
+    return Session(
+        recipe, run, built.target, network, training, built.validation, stages, progress, console, fingerprint
+    )
 
 
 def train_stage(session: Session, number: int, display: Display) -> None:
@@ -137,7 +140,13 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     )
     session.stage_average = build_stage_average(stage, session)
     weights_of_classes = class_weights(stage, session.training.table)
-    model = Mixed(parts.trained, parts.layers, class_weights=weights_of_classes, stage_average=session.stage_average)
+    model = Mixed(
+        parts.trained,
+        parts.layers,
+        class_weights=weights_of_classes,
+        stage_average=session.stage_average,
+        target=session.target,
+    )
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     count = quantity(len(trained), "layer")
     line = f"stage {stage.name!r}: {count} trained, {weights:,} weights"
@@ -146,8 +155,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     if keras.backend.backend() == "jax" and (names := model.uncompiled()):
         line += f", uncompiled and much slower, for JAX cannot compile the layer {names[0]!r}: augment in batches()"
     session.console.print(line, highlight=False, soft_wrap=True)
-    metric = keras.metrics.CategoricalAccuracy(name="train_accuracy")
-    compile_for_stage(model, stage, session.network, seed=session.training.seed, metrics=[metric])
+    metrics = session.target.training_metrics()
+    compile_for_stage(model, stage, session.network, seed=session.training.seed, metrics=metrics)
     if session.continuing:
         restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:
@@ -197,7 +206,7 @@ def cached_batches(
     session.console.print(cache.line(stage, computed, seconds), highlight=False, soft_wrap=True)
     training, validation = cache.batches(stage, first)
     forward = compile_forward(trained)
-    return training, lambda: predict_probabilities(forward, validation)
+    return training, lambda: predict_rows(forward, validation, session.target)
 
 
 def fit_epochs(
@@ -246,22 +255,25 @@ def as_input(batch: Batch) -> tuple[Batch]:
 
 
 def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
-    """Return the stage's class weights (classes,) in the order of the table's classes, float32, or None.
+    """Return the stage's class weights (classes,) in the order of the target's classes, float32, or None.
 
     "balanced" gives a class the weight rows / (classes * rows of the class).
 
     Raises:
-        ValueError: If the weights do not name each class once.
+        ValueError: If the target has no classes, or the weights do not name each class once.
     """
     if stage.class_weights is None:
         return None
-    counts = table.labels.sum(0)
+    target = table.required_target
+    if not target.class_names:
+        raise ValueError(f"stage {stage.name!r}: class_weights need classes; the target is {target.name}")
     if isinstance(stage.class_weights, str):
+        counts = target.class_counts(table.labels)
         return (counts.sum() / (len(counts) * np.maximum(counts, 1e-9))).astype(np.float32)
-    if set(stage.class_weights) != set(table.columns):
+    names = set(target.class_names)
+    if set(stage.class_weights) != names:
         raise ValueError(
             f"stage {stage.name!r}: class_weights must name each class once; missing "
-            f"{sorted(set(table.columns) - set(stage.class_weights))}, "
-            f"unknown {sorted(set(stage.class_weights) - set(table.columns))}"
+            f"{sorted(names - set(stage.class_weights))}, unknown {sorted(set(stage.class_weights) - names)}"
         )
-    return np.array([stage.class_weights[name] for name in table.columns], np.float32)
+    return np.array([stage.class_weights[name] for name in target.class_names], np.float32)

@@ -12,6 +12,7 @@ import kcomp
 from kcomp.data.splits import check_fold, fold_numbers
 from kcomp.data.tables import Table
 from kcomp.engine.devices import device_count
+from kcomp.experiment.build import fit_target
 from kcomp.recipe import Loaded
 from kcomp.system.code_version import code_version
 from kcomp.training.origin import Origin
@@ -26,7 +27,7 @@ def build_manifest(
         ValueError: If the table has no such fold.
     """
     check_fold(table, fold)
-    backend = keras.backend.backend()
+    backend, target = keras.backend.backend(), fit_target(table, fold)
     packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
     return {
         "recipe": loaded.name,
@@ -35,7 +36,8 @@ def build_manifest(
         "device": device(),
         "seed": seed,
         "fold": fold,
-        "classes": list(table.columns),
+        "target": target.to_json(),
+        "classes": list(target.prediction_columns),
         "image_pattern": table.pattern,
         "id_column": table.id_column,
         "value_range": table.value_range,

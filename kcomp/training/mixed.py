@@ -9,6 +9,7 @@ from keras import ops
 
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.step_key import cache_key_within_fit
+from kcomp.targets import Target
 from kcomp.training.averages.stage_average import StageAverage
 
 # Keras marks the layers of COMPILED_ON_JAX as not compilable, which is true of TensorFlow only. It does not mark the
@@ -19,19 +20,23 @@ FIXED_ON_JAX = ("AugMix", "RandomElasticTransform")
 
 
 class Mixed(keras.Model):
-    """Apply the batch layers and the classifier in one training step.
+    """Apply the batch layers and the network in one training step.
 
     The input is a batch of data.Batches with `images`, `labels` and `plans`. A batch that is already mixed has its
     mixed labels under `mixed`. Each backend keeps Keras's own train step. The loss uses the mixed labels, and the
     metrics use the labels before mixing. Save the weights of `network`, not of this model.
 
     Args:
-        network: The classifier, which returns logits.
+        network: The network, which returns logits.
         layers: Batch layers. Only those with planned draws are applied.
-        class_weights: float32 (classes,), or None. A row's loss is multiplied by the sum of its mixed labels times
-            these weights.
+        class_weights: float32 (classes,), or None. `target` turns them and the mixed labels into the factor of each
+            row's loss.
         stage_average: Averages weights inside the step. The variables that it sets there belong to this model, so that
             Keras on JAX updates them in the compiled step, as it does the statistics of batch normalisation.
+        target: The target of the labels. None if there are no class weights.
+
+    Raises:
+        ValueError: If there are class weights without a target.
     """
 
     def __init__(
@@ -40,10 +45,13 @@ class Mixed(keras.Model):
         layers: Sequence[Any],
         class_weights: np.ndarray | None = None,
         stage_average: StageAverage | None = None,
+        target: Target | None = None,
     ) -> None:
+        if class_weights is not None and target is None:
+            raise ValueError("class weights need the target of the labels: Mixed(..., target=target)")
         install()
         super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
-        self.network, self.class_weights = network, class_weights
+        self.network, self.class_weights, self.target = network, class_weights, target
         self.stage_average, self.averages = stage_average, list(stage_average.compiled) if stage_average else []
         self.planned = planned_layers(layers)
 
@@ -97,9 +105,9 @@ class Mixed(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         labels = y_pred["labels"]
-        weights = (
-            None if self.class_weights is None else ops.sum(labels * ops.convert_to_tensor(self.class_weights), -1)
-        )
+        weights = None
+        if self.class_weights is not None and self.target is not None:
+            weights = self.target.row_weights(labels, ops.convert_to_tensor(self.class_weights))
         return super().compute_loss(x, labels, y_pred["logits"], weights, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

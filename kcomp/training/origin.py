@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.models.transfer import take_weights
 from kcomp.runs.folder import Run, find
+from kcomp.targets import Target
 
 # Entries of the other run's manifest that the new manifest repeats.
 ORIGIN_ENTRIES = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
@@ -110,18 +112,17 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
     shared = theirs.index.intersection(ours.index)
     if not len(shared) or set(theirs.columns) != set(table.columns):
         return set()
-    same = (theirs.loc[shared, list(table.columns)] - ours.loc[shared, list(table.columns)]).abs().to_numpy() < 1e-4
+    values, own = (frame.loc[shared, list(table.columns)].to_numpy(np.float64) for frame in (theirs, ours))
+    same = (np.abs(values - own) < 1e-4) | (np.isnan(values) & np.isnan(own))
     return set(theirs.index) if same.all(1).mean() >= SAME else set()
 
 
-def start_from(origin: Origin, network: keras.Model, classes: tuple[str, ...]) -> str:
+def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
     """Load these weights into the network, and return a line that describes them.
 
-    The outputs are matched by the names of the classes. If the classes differ, the head keeps the recipe's weights.
+    The outputs are matched by the names of the classes. If the target differs, the head keeps the recipe's weights.
     """
-    theirs = origin.run.manifest["classes"] if origin.run else list(classes)
-    same = set(theirs) == set(classes)
-    order = [theirs.index(name) for name in classes] if same else None
-    head = take_weights(network, origin.weights, order=order, head=same)
-    exception = "" if head else ", but for the head, which stays as the recipe makes it: the classes are others"
+    order = target.head_order(origin.run.target if origin.run else target)
+    head = take_weights(network, origin.weights, order=order, head=order is not None)
+    exception = "" if head else ", but for the head, which stays as the recipe makes it: the target differs"
     return f"starts from the weights of {origin.weights}{exception}"

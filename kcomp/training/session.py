@@ -7,9 +7,10 @@ import numpy as np
 from rich.console import Console
 
 from kcomp.data.batches import Batches
-from kcomp.prediction.forward import compile_forward, predict_probabilities
+from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
+from kcomp.targets import Target
 from kcomp.training import state
 from kcomp.training.averages.stage_average import StageAverage
 
@@ -20,6 +21,7 @@ class Session:
 
     recipe: Recipe
     run: Run
+    target: Target  # fitted on the training rows
     network: keras.Model
     training: Batches
     validation: Batches
@@ -34,5 +36,5 @@ class Session:
         self.continuing = self.progress.epochs > 0  # until the state is loaded into the current stage
 
     def validate(self) -> np.ndarray:
-        """Return the probabilities (rows, classes) of the held-out rows with the current weights."""
-        return predict_probabilities(self.forward, self.validation)
+        """Return the predictions (rows, columns) of the held-out rows with the current weights."""
+        return predict_rows(self.forward, self.validation, self.target)

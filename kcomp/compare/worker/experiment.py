@@ -70,7 +70,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
     set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
     layers = () if stage.cache_views and not stage.mix_features else session.training.layers
     silenced = remove_noise(network)
-    model = Mixed(network, layers, fit.class_weights(stage, session.training.table))
+    model = Mixed(network, layers, fit.class_weights(stage, session.training.table), target=session.target)
     compile_for_stage(model, stage, network, seed=job.seed)
     return ProbeStage(loaded, session, stage, model, tuple(layers), silenced, digests)
 

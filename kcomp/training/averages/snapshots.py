@@ -45,7 +45,7 @@ class StageSnapshots(StageAverage):
             name: scores.score(labels, probabilities) for name, probabilities in zip(chosen, predictions, strict=True)
         }
         epoch = session.progress.epochs - after
-        return np.mean(predictions, 0), {
+        return session.target.average(predictions), {
             "method": "snapshots",
             "epoch": epoch,
             "weights": chosen,
