@@ -9,7 +9,7 @@ __all__ = ["EMA", "SWA", "Snapshots"]
 class Snapshots:
     """Keep the weights at each minimum of `schedules.CosineRestarts`, and average their predicted probabilities.
 
-    The schedule's `cycles` sets the number of snapshots. The recipe's `monitor` must be None.
+    The schedule's `cycles` sets the number of snapshots. The recipe must have keep="last".
 
     Args:
         last: Number of snapshots to average, counted from the end, from 1. None for all.

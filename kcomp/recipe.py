@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kcomp import metrics
 from kcomp.averaging import EMA, SWA, Snapshots
-from kcomp.metrics import scores
+from kcomp.metrics import Metric
 from kcomp.system.code_version import code_version
+from kcomp.system.extras import extra_for
 from kcomp.system.shipped import find_recipe, hint_for
 from kcomp.values import check_type, expect_name, value_types, values_as_json, values_from_json
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16", "mixed_float16")
-EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets": "tfds", "array_record": "tfds"}
+KEEP = ("best", "last")
 
 __all__ = ["Recipe", "Stage"]
 
@@ -40,7 +42,7 @@ class Stage:
         class_weights: Weight of each class by name. A row's loss is multiplied by the mean weight of its mixed labels.
             "balanced" computes rows / (classes * rows of the class), as in scikit-learn. None for 1.
         weight_decay_on_all: Whether weight decay also applies to biases and normalisation.
-        patience: Epochs without a better score by the recipe's `monitor` until the stage ends, from 1. None for never.
+        patience: Epochs without a better score by the recipe's `metric` until the stage ends, from 1. None for never.
         cache_views: Number of augmented views of each image whose frozen features are computed once and cached;
             training uses them in turn. Mixing of images is then skipped. None trains on the images.
         mix_features: Whether to apply MixUp and CutMix to the cached features. Needs `cache_views`.
@@ -129,12 +131,15 @@ class Recipe:
         views: views(config) returns the views that `kcomp predict` averages; see `kcomp.views`. None for one view.
         sweep: sweep() returns one dict of values for each variant of `kcomp sweep`. None for no variants.
         precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".
-        monitor: The score whose best epoch is kept. None keeps the last epoch, so that the out-of-fold score is not
-            the best of several epochs.
+        metric: A `metrics.Metric`, a name such as "roc_auc", or function(labels, predictions) that returns a float;
+            see `metrics.get`. It chooses the best epoch, is printed first, and is the default of `kcomp ensemble`,
+            `tune`, `soup` and `compare`. None for the target's default.
+        keep: "best" keeps the weights of the epoch with the best metric. "last" keeps those of the last epoch, so that
+            the out-of-fold score is not the best of several epochs.
 
     Raises:
         TypeError: If `config` is not an instance of a dataclass.
-        ValueError: If `monitor` or `precision` is unknown.
+        ValueError: If `metric`, `keep` or `precision` is unknown.
 
     Examples:
         >>> import dataclasses
@@ -168,15 +173,22 @@ class Recipe:
     views: Callable[..., Sequence[Any]] | None = None
     sweep: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     precision: str = "float32"
-    monitor: str | None = "log_loss"
+    metric: Metric | str | Callable[..., float] | None = None
+    keep: str = "best"
 
     def __post_init__(self) -> None:
         if not dataclasses.is_dataclass(self.config) or isinstance(self.config, type):
             raise TypeError(f"a recipe's config must be an instance of a dataclass; received {self.config!r}")
-        if self.monitor is not None and self.monitor not in scores.NAMES:
-            raise ValueError(f"monitor must be one of {', '.join(scores.NAMES)}, or None; received {self.monitor!r}")
+        if self.metric is not None:
+            metrics.get(self.metric)
+        if self.keep not in KEEP:
+            raise ValueError(f"keep must be one of {', '.join(KEEP)}; received {self.keep!r}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
+
+    def metric_of(self, target: Any) -> Metric:
+        """Return the recipe's metric, or the target's default metric."""
+        return metrics.get(target.default_metric if self.metric is None else self.metric)
 
     def with_values(self, **changes: Any) -> "Recipe":
         """Return a variant with other values. Raise ValueError, with the nearest name, for a name that is no value."""
@@ -277,18 +289,6 @@ def run_file(path: Path) -> types.ModuleType:
     finally:
         sys.path.remove(folder)
     return module
-
-
-def extra_for(error: BaseException | None) -> str:
-    """Return a hint to install the extra with the package that failed to import, or an empty text if none has it."""
-    visited: set[int] = set()
-    while error is not None and id(error) not in visited:  # KerasCV wraps TensorFlow's import error
-        extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])
-        if isinstance(error, ImportError) and extra:
-            return f"; run: pip install 'kcomp[{extra}]'"
-        visited.add(id(error))
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def read_source(path: Path) -> str:

@@ -23,7 +23,6 @@ from typing import Any
 
 import keras
 
-from kcomp.metrics import scores
 from kcomp.runs.folder import Run
 from kcomp.system.backends import require_packages
 from kcomp.system.files import read_json, write_json
@@ -67,7 +66,7 @@ class TensorBoard(keras.callbacks.Callback):
         # a running TensorBoard then discards what it read from step 0 on
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
-        *start_summaries, self.ended = hparams(plain, {f"final/{name}": 0.0 for name in scores.NAMES})
+        *start_summaries, self.ended = hparams(plain, {f"final/{name}": 0.0 for name in Run(folder).manifest["scores"]})
         for summary in start_summaries:
             self.writer.file_writer.add_summary(summary)
         for row in log:

@@ -78,4 +78,4 @@ def tta(config):
     return [views.left_right, *views.random(4)]
 
 
-recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, views=tta, monitor=None)
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, views=tta, keep="last")

@@ -73,4 +73,4 @@ def stages(config, steps):
     ]
 
 
-recipe = Recipe(Config(), table=table, test=test, batches=batches, model=model, stages=stages, monitor=None)
+recipe = Recipe(Config(), table=table, test=test, batches=batches, model=model, stages=stages, keep="last")

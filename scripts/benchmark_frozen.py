@@ -129,7 +129,7 @@ def time_kcomp(options):
 
     values = Config(options.csv, options.size, options.epochs, options.views)
     recipe = Recipe(
-        values, table=lambda config: rows_of(options), batches=batches, model=model, stages=stages, monitor=None
+        values, table=lambda config: rows_of(options), batches=batches, model=model, stages=stages, keep="last"
     )
     seconds, train_stage = {}, fit.train_stage
 

@@ -140,10 +140,12 @@ def row_of(name, choices, aside):
 
 def score(runs, aside):
     """Return the scores of the mean of these runs' probabilities on the rows that were set aside."""
-    from kcomp.metrics import scores
+    from kcomp.metrics import log_loss
+    from kcomp.metrics.scores import Scorer
+    from kcomp.targets import OneOf
 
     mean = np.mean([run.probabilities("test").loc[aside.index, aside.columns].to_numpy() for run in runs], axis=0)
-    return scores.score(aside.to_numpy(np.float64), mean)
+    return Scorer(log_loss, OneOf(tuple(aside.columns))).all(aside.to_numpy(np.float64), mean)
 
 
 def summary(values, form=".4f"):

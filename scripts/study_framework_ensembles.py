@@ -83,7 +83,7 @@ def study_of(trained, labels):
     """Return all numbers of one data set. Differences are paired over the same rows."""
     from kcomp.ensemble.scoring.framework_gain import framework_gain
 
-    gains = {metric: framework_gain(trained, labels, metric) for metric in ("accuracy", "log_loss")}
+    gains = {name: framework_gain(trained, labels, scorer_for(labels, name)) for name in ("accuracy", "log_loss")}
     members = {(one.backend, one.seed): one.probabilities[labels.columns].to_numpy(np.float64) for one in trained}
     labels, seeds = (
         labels.to_numpy(),
@@ -100,15 +100,38 @@ def study_of(trained, labels):
 
 
 def measures(labels, probabilities):
-    from kcomp.metrics import scores
+    from kcomp import metrics
+    from kcomp.metrics.scores import score_each
 
-    found = scores.score(labels, probabilities)
-    return {name: found[name] for name in ("accuracy", "log_loss")}
+    return score_each([metrics.accuracy, metrics.log_loss], labels, probabilities, target_of(labels))
+
+
+def target_of(labels):
+    from kcomp.targets import OneOf
+
+    return OneOf(tuple(f"class {number}" for number in range(labels.shape[1])))
+
+
+def scorer_for(labels, name):
+    from kcomp import metrics
+    from kcomp.metrics.scores import Scorer
+
+    return Scorer(metrics.get(name), target_of(labels))
+
+
+def row_values(labels, probabilities):
+    """Accuracy and log loss of each row."""
+    from kcomp import metrics
+
+    return {
+        metric.name: metric.row_values(labels, probabilities, target_of(labels))
+        for metric in (metrics.accuracy, metrics.log_loss)
+    }
 
 
 def pair(labels, first, second, members):
     """Return how much two members differ, and what their average gains over the mean of their scores."""
-    from kcomp.metrics.significance import mcnemar, paired_interval, row_values
+    from kcomp.metrics.significance import mcnemar, paired_interval
 
     one, other = members[first], members[second]
     values, others = row_values(labels, one), row_values(labels, other)

@@ -89,17 +89,18 @@ OUTCOME = (
     + """
 import sys
 from pathlib import Path
-from kcomp.metrics import scores
+from kcomp.metrics import log_loss
+from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 from kcomp.training.state import TrainingProgress
 table = data.sklearn_digits().rows(np.arange(40))
 table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, b=[0.0, 1.0] * 20), targets.OneOf(("a", "b")))
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))
-forward = compile_forward(network)
+forward, scorer = compile_forward(network), Scorer(log_loss, table.target)
 def outcome(average, log, epochs, name):
     stage = Stage("all", 9, ".*", keras.optimizers.SGD(0.1), loss, train_batch_norm=True, average=average)
     progress = TrainingProgress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
-    session = SimpleNamespace(network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(monitor=None), progress=progress,
+    session = SimpleNamespace(scorer=scorer, scores=lambda predictions: scorer.all(table.labels, predictions), network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(keep="last"), progress=progress,
         validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_rows(forward, rows, table.target))
     stage_average = StageSWA(session, stage, average)
     seen = []
@@ -111,7 +112,7 @@ def outcome(average, log, epochs, name):
     found, told = stage_average.outcome()
     mean, (gamma, beta, *statistics, kernel) = kept, read(stage_average.sources)
     return dict(seen=seen, kept=kept, put=[gamma, beta, kernel], statistics=statistics, told=told, none=found is None,
-        score=None if found is None else scores.score(table.labels, found)["log_loss"], written=(session.run / "best.weights.h5").is_file())
+        score=None if found is None else scorer(table.labels, found), written=(session.run / "best.weights.h5").is_file())
 give(kept=outcome(SWA(2, every=2), [9.0] * 6, 5, "a"), refused=outcome(SWA(1), [9.0, 9.0, 1e-3, 9.0], 3, "b"),
      early=outcome(SWA(2), [9.0] * 3, 2, "c"), head=outcome(SWA(1), [1e-3, 9.0, 9.0], 2, "d"))
 """

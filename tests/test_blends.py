@@ -4,16 +4,21 @@ import itertools
 
 import numpy as np
 import pytest
-from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from kcomp.ensemble import METHODS, METRICS
+from kcomp import metrics
+from kcomp.ensemble import METHODS
 from kcomp.ensemble.cross_validation import stratified_parts
 from kcomp.ensemble.methods import averages, fitting, objectives, stacking, temperature, weights
 from kcomp.ensemble.scoring import diversity, gains
-from kcomp.metrics import scores
+from kcomp.metrics.scores import Scorer
+from kcomp.targets import OneOf
 
 DRAWS = np.random.default_rng(0)
+NAMES = ("accuracy", "log_loss", "macro_f1", "roc_auc")
+SCORERS = {name: Scorer(metrics.get(name), OneOf(("a", "b"))) for name in NAMES}
+LOG_LOSS, ACCURACY = SCORERS["log_loss"], SCORERS["accuracy"]
 
 
 def made_up(members, rows, classes, *, seed=0, noise=1.0):
@@ -56,28 +61,28 @@ def test_a_class_with_fewer_votes_never_wins():
 def test_every_method_gives_probabilities():
     values, labels = made_up(4, 60, 3)
     for method, calibrate in itertools.product(METHODS, (False, True)):
-        found = fitting.fit_method(method, values, labels, "log_loss", calibrate=calibrate)(values)
+        found = fitting.fit_method(method, values, labels, LOG_LOSS, calibrate=calibrate)(values)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
         assert (found >= 0).all() and found.shape == labels.shape
-    assert METHODS == fitting.METHODS and METRICS == scores.NAMES
+    assert METHODS == fitting.METHODS
     with pytest.raises(ValueError, match=r"the method must be one of mean, vote.*received 'median'"):
-        fitting.fit_method("median", values, labels, "log_loss")
+        fitting.fit_method("median", values, labels, LOG_LOSS)
 
 
 def test_ranks_of_two_classes_have_the_auc_of_the_mean_rank():
     """With two classes a row's ranks have one sum, so normalising does not change the order."""
     values, labels = made_up(3, 80, 2)
     ranks = sum(np.argsort(np.argsort(member[:, 1])) for member in values)
-    expected = metrics.roc_auc_score(labels[:, 1], ranks)
-    assert metrics.roc_auc_score(labels[:, 1], averages.rank(values)[:, 1]) == pytest.approx(expected)
+    expected = roc_auc_score(labels[:, 1], ranks)
+    assert roc_auc_score(labels[:, 1], averages.rank(values)[:, 1]) == pytest.approx(expected)
 
 
 # ------------------------------------------------------------------------------------------------------------ scores
 
 
-@pytest.mark.parametrize("metric", scores.NAMES)
+@pytest.mark.parametrize("metric", NAMES)
 @pytest.mark.parametrize("classes", [2, 4])
-def test_fast_scores_are_the_scores(metric, classes):
+def test_objectives_are_the_scores(metric, classes):
     values, labels = made_up(3, 50, classes)
     values = np.round(values, 1) + 1e-3  # ties, and rows that do not sum to 1
     values /= values.sum(2, keepdims=True)
@@ -85,9 +90,8 @@ def test_fast_scores_are_the_scores(metric, classes):
     labels[:, -1] = 0
     mixture = np.array([0.5, 0.2, 0.3])
     blended = averages.weighted(values, mixture)
-    expected = scores.score(labels, blended)
-    assert objectives.score(metric, labels, blended) == pytest.approx(expected[metric], nan_ok=True)
-    aim = objectives.objective(metric, values, labels)
+    expected = LOG_LOSS.all(labels, blended)
+    aim = objectives.objective(SCORERS[metric], values, labels)
     found = aim.loss(mixture @ aim.features)
     sign = 1 if metric == "log_loss" else -1
     assert found[0] == pytest.approx(sign * expected[metric], nan_ok=True)
@@ -104,10 +108,10 @@ def test_log_loss_weights_are_the_best_of_a_fine_grid(soft):
     values[1] = averages.softmax(np.log(values[1]) * 3)  # too sure of itself
     if soft:
         labels = 0.9 * labels + 0.1 / 3
-    found = weights.log_loss_weights(values, labels)
+    found = weights.log_loss_weights(values, labels, LOG_LOSS)
     grid = [np.array([a, b, 100 - a - b]) / 100 for a in range(101) for b in range(101 - a)]
-    losses = [scores.cross_entropy(labels, averages.weighted(values, one)) for one in grid]
-    assert scores.cross_entropy(labels, averages.weighted(values, found)) <= min(losses) + 1e-12
+    losses = [LOG_LOSS(labels, averages.weighted(values, one)) for one in grid]
+    assert LOG_LOSS(labels, averages.weighted(values, found)) <= min(losses) + 1e-12
     np.testing.assert_allclose(found, grid[int(np.argmin(losses))], atol=0.01)
     assert found.sum() == pytest.approx(1) and (found >= 0).all()
 
@@ -116,12 +120,12 @@ def test_log_loss_weights_are_the_best_of_a_fine_grid(soft):
 def test_the_local_search_is_no_worse_than_a_coarse_grid(metric):
     values, labels = made_up(2, 120, 3, seed=5)
     grid = [np.array([share, 20 - share]) / 20 for share in range(21)]
-    best = max(objectives.score(metric, labels, averages.weighted(values, one)) for one in grid)
-    found = weights.searched(values, labels, metric)
-    assert objectives.score(metric, labels, averages.weighted(values, found)) >= best - 0.01
-    start = weights.log_loss_weights(values, labels)
-    assert objectives.score(metric, labels, averages.weighted(values, found)) > objectives.score(
-        metric, labels, averages.weighted(values, start)
+    best = max(SCORERS[metric](labels, averages.weighted(values, one)) for one in grid)
+    found = weights.searched(values, labels, SCORERS[metric])
+    assert SCORERS[metric](labels, averages.weighted(values, found)) >= best - 0.01
+    start = weights.log_loss_weights(values, labels, LOG_LOSS)
+    assert SCORERS[metric](labels, averages.weighted(values, found)) > SCORERS[metric](
+        labels, averages.weighted(values, start)
     )
 
 
@@ -144,25 +148,25 @@ def test_greedy_selection_by_hand(monkeypatch, rounds, counts):
     true = np.array([[0.9, 0.3], [0.5, 0.6], [0.2, 0.9]])
     values, labels = np.stack([true, 1 - true], axis=2), np.array([[1.0, 0], [1, 0]])
     monkeypatch.setattr(weights, "ROUNDS", rounds)
-    np.testing.assert_allclose(weights.greedy(values, labels, "log_loss"), np.array(counts) / sum(counts))
+    np.testing.assert_allclose(weights.greedy(values, labels, LOG_LOSS), np.array(counts) / sum(counts))
 
 
 def test_many_greedy_rounds_come_close_to_the_optimum():
     values, labels = made_up(3, 200, 3, seed=2, noise=2.0)
     losses = [
-        scores.cross_entropy(labels, averages.weighted(values, found))
-        for found in (weights.greedy(values, labels, "log_loss"), weights.log_loss_weights(values, labels))
+        LOG_LOSS(labels, averages.weighted(values, found))
+        for found in (weights.greedy(values, labels, LOG_LOSS), weights.log_loss_weights(values, labels, LOG_LOSS))
     ]
     assert 0 <= losses[0] - losses[1] < 1e-4
-    even = scores.cross_entropy(labels, averages.mean(values))
+    even = LOG_LOSS(labels, averages.mean(values))
     assert even - losses[1] > 3e-4  # so that the bound says something
 
 
 def test_greedy_selection_leaves_bad_members_out():
     values, labels = made_up(3, 300, 3)
     bad = averages.softmax(DRAWS.normal(0, 3, (5, 300, 3)))
-    for metric in scores.NAMES:
-        found = weights.greedy(np.concatenate([bad, values]), labels, metric)
+    for scorer in SCORERS.values():
+        found = weights.greedy(np.concatenate([bad, values]), labels, scorer)
         assert found[:5].sum() < 0.25 and found.sum() == pytest.approx(1)
 
 
@@ -173,7 +177,7 @@ def test_the_temperature_is_the_best_of_a_fine_grid():
     values, labels = made_up(1, 300, 4)
     sure = temperature.apply(values[0], 0.4)
     grid = np.exp(np.linspace(np.log(0.2), np.log(10), 4000))
-    losses = [scores.cross_entropy(labels, temperature.apply(sure, one)) for one in grid]
+    losses = [LOG_LOSS(labels, temperature.apply(sure, one)) for one in grid]
     assert temperature.fit(sure, labels) == pytest.approx(grid[int(np.argmin(losses))], rel=2e-3)
     assert temperature.fit(sure, labels) == pytest.approx(0.4**-1 * temperature.fit(values[0], labels), rel=1e-3)
     np.testing.assert_allclose(temperature.apply(np.array([[0.8, 0.2]]), 0.5), [[0.64 / 0.68, 0.04 / 0.68]])
@@ -192,9 +196,9 @@ def test_stacking_learns_what_no_weight_can_say():
     """A member that swaps two classes is useless to an average, and as good as any to a stacker."""
     values, labels = made_up(1, 600, 3)
     swapped = values[:, :, [1, 0, 2]]
-    stacked = fitting.predict_unseen("stack", swapped, labels, "log_loss", stratified_parts(labels, 5))
-    assert scores.cross_entropy(labels, stacked) < scores.cross_entropy(labels, values[0]) + 0.03
-    assert scores.cross_entropy(labels, swapped[0]) > scores.cross_entropy(labels, values[0]) + 0.5
+    stacked = fitting.predict_unseen("stack", swapped, labels, LOG_LOSS, stratified_parts(labels, 5))
+    assert LOG_LOSS(labels, stacked) < LOG_LOSS(labels, values[0]) + 0.03
+    assert LOG_LOSS(labels, swapped[0]) > LOG_LOSS(labels, values[0]) + 0.5
 
 
 def test_a_stacker_under_a_great_penalty_is_the_geometric_mean():
@@ -212,9 +216,9 @@ def test_members_that_know_nothing_gain_nothing_out_of_their_fit(method):
     draws = np.random.default_rng(3)
     values = draws.dirichlet(np.ones(3), (12, 150))
     labels = np.eye(3)[np.arange(150) % 3]
-    fitted = fitting.fit_method(method, values, labels, "accuracy")(values)
-    nested = fitting.predict_unseen(method, values, labels, "accuracy", stratified_parts(labels, 5))
-    accuracy = [objectives.score("accuracy", labels, found) for found in (fitted, nested)]
+    fitted = fitting.fit_method(method, values, labels, ACCURACY)(values)
+    nested = fitting.predict_unseen(method, values, labels, ACCURACY, stratified_parts(labels, 5))
+    accuracy = [ACCURACY(labels, found) for found in (fitted, nested)]
     assert accuracy[0] > 0.42 and abs(accuracy[1] - 1 / 3) < 0.1
 
 
@@ -225,8 +229,7 @@ def test_a_part_is_judged_by_what_its_own_labels_cannot_reach(method):
     changed = labels.copy()
     changed[numbers == 1] = labels[numbers == 1][:, [1, 2, 0]]
     before, after = (
-        fitting.predict_unseen(method, values, given, "log_loss", numbers, calibrate=True)
-        for given in (labels, changed)
+        fitting.predict_unseen(method, values, given, LOG_LOSS, numbers, calibrate=True) for given in (labels, changed)
     )
     if method == "mean":  # temperatures of the other parts change, and with them their rows, but not these
         assert not np.allclose(before[numbers != 1], after[numbers != 1])
@@ -254,9 +257,9 @@ def test_likeness_by_hand():
 def test_a_gain_is_above_0_where_the_ensemble_is_better():
     values, labels = made_up(2, 200, 3, noise=2.0)
     better = 0.5 * values[0] + 0.5 * labels
-    found = gains.compute_gain("macro_f1", labels, better, values[0])
+    found = gains.compute_gain(SCORERS["macro_f1"], labels, better, values[0])
     for name, interval in found.intervals.items():
-        difference = scores.score(labels, better)[name] - scores.score(labels, values[0])[name]
+        difference = SCORERS[name](labels, better) - SCORERS[name](labels, values[0])
         assert interval.mean == pytest.approx(-difference if name == "log_loss" else difference)
         assert 0 < interval.low < interval.mean < interval.high
     assert found.rows_won > 20 and found.rows_lost == 0
@@ -264,14 +267,6 @@ def test_a_gain_is_above_0_where_the_ensemble_is_better():
 
 def test_the_best_member_is_the_one_with_the_lowest_log_loss_of_equals():
     found = [{"accuracy": a, "log_loss": loss} for a, loss in [(0.8, 0.1), (0.9, 0.4), (0.9, 0.3), (0.9, 0.3)]]
-    assert gains.find_best("accuracy", found) == 2 and gains.find_best("log_loss", found) == 0
+    assert gains.find_best(ACCURACY.first(2), found) == 2 and gains.find_best(LOG_LOSS.first(2), found) == 0
     undefined = [{"roc_auc": float("nan"), "log_loss": 0.5}, {"roc_auc": 0.6, "log_loss": 0.9}]
-    assert gains.find_best("roc_auc", undefined) == 1
-
-
-def test_resampling_agrees_with_the_interval_of_a_mean():
-    values, labels = made_up(2, 300, 3)
-    resampled = gains.resampled_interval("accuracy", labels, values[0], values[1])
-    direct = gains.compute_gain("accuracy", labels, values[0], values[1]).intervals["accuracy"]
-    assert resampled.mean == pytest.approx(direct.mean)
-    assert (resampled.low, resampled.high) == pytest.approx((direct.low, direct.high), abs=0.01)
+    assert gains.find_best([metrics.roc_auc, metrics.log_loss], undefined) == 1

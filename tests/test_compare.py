@@ -77,7 +77,7 @@ def beta(config):
             raise MemoryError("out of memory, on purpose")
     return 0.8 if "moments" in config.faults and keras.backend.backend() == config.where else 0.9
 
-recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last")
 '''
 
 # Weights whose true gradient is zero: the keys' bias, biases before normalization, an unused weight, a factor that
@@ -461,6 +461,9 @@ def hand_run(folder, right, rows=20):
     folder.mkdir(parents=True)
     write_probabilities(folder / "oof.csv", ids, ["a", "b"], given)
     write_probabilities(folder / "labels.csv", ids[::-1], ["a", "b"], truth[::-1])
+    manifest = {"recipe": "r", "fingerprint": "f", "backend": "jax", "seed": 0, "fold": 0, "table": "t"}
+    manifest |= {"classes": ["a", "b"], "metric": "accuracy", "scores": ["accuracy", "log_loss"]}
+    write_json(folder / "manifest.json", manifest)
     write_json(folder / "result.json", {"scores": {"accuracy": right / rows, "log_loss": 1.0, "macro_f1": 1.0, "roc_auc": None}, "seconds": 1.0})  # fmt: skip
     return Run(folder)
 
@@ -499,7 +502,7 @@ def test_small_differences_of_scores_read_well(tmp_path):
 def hand_report(**changes):
     trajectory = {"same_batches": True, "alike": True, "identical": False, "optimizer": {"alike": True}}
     row = {"mean": 0.01, "low": -0.01, "high": 0.03, "rows": 100}
-    outcome = {"labels": ["jax", "torch"], "identical": False, "noise": {"accuracy": None}}
+    outcome = {"labels": ["jax", "torch"], "identical": False, "noise": {"accuracy": None}, "metrics": ["accuracy"]}
     outcome["scores"] = [{"label": "jax", "accuracy": 0.96}, {"label": "torch", "accuracy": 0.95}]
     outcome["frameworks"] = {"accuracy": row | changes.get("interval", {})}
     return {

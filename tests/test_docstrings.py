@@ -6,7 +6,19 @@ import json
 import pytest
 from conftest import ROOT, backends, in_backend
 
-MODULES = ("data", "augment", "models", "schedules", "views", "averaging", "recipe", "space", "tracking", "targets")
+MODULES = (
+    "data",
+    "metrics",
+    "augment",
+    "models",
+    "schedules",
+    "views",
+    "averaging",
+    "recipe",
+    "space",
+    "tracking",
+    "targets",
+)
 NEEDS = {"read_tfds": "tensorflow_datasets", "TensorBoard": "tensorboardX", "WandB": "wandb"}  # optional packages
 
 RUN_EXAMPLES = """

@@ -9,20 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kcomp import metrics
 from kcomp.ensemble import METHODS
 from kcomp.ensemble.joins import join_held_out, join_test_predictions
 from kcomp.ensemble.members import build_members, check_same_table, shared_classes
 from kcomp.ensemble.methods import averages
 from kcomp.ensemble.printing import describe_gain, print_diversity, print_framework_gain
-from kcomp.ensemble.scoring import gains
 from kcomp.ensemble.scoring.ensemble import score_ensemble
 from kcomp.ensemble.submission import like_sample, read_predictions
-from kcomp.metrics import scores
+from kcomp.metrics import significance
+from kcomp.metrics.scores import Scorer
 from kcomp.metrics.significance import Interval
 from kcomp.runs.folder import Run, find
 from kcomp.runs.probabilities import write_probabilities
+from kcomp.targets import OneOf
 
 CLASSES = ["x", "y", "z"]
+NAMES = ("accuracy", "log_loss", "macro_f1", "roc_auc")
+SCORERS = {name: Scorer(metrics.get(name), OneOf(("x", "y", "z"))) for name in NAMES}
 
 
 def probabilities(rows, seed):
@@ -39,6 +43,8 @@ def make_run(folder, *, backend="jax", seed=0, fold=0, classes=CLASSES, table="t
         "fold": fold,
         "classes": classes,
         "table": table,
+        "metric": "log_loss",
+        "scores": ["log_loss", "accuracy"],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "result.json").write_text(json.dumps({"scores": {"accuracy": 0.5}, "seconds": 1.0}))
@@ -81,7 +87,7 @@ def test_mean_of_probabilities_by_hand(tmp_path):
     for order in (runs, runs[::-1]):
         assert [one.name for one in build_members(order)] == ["r f jax seed 0", "r f torch seed 0"]
     rows = join_held_out(members)
-    judged = score_ensemble(rows)
+    judged = score_ensemble(rows, SCORERS["log_loss"])
     both = (members[0].probabilities + members[1].probabilities) / 2
     guess = both.to_numpy().argmax(1)
     assert list(rows.ids) == sorted(IDS) and rows.own_folds and judged.parts == 0
@@ -100,7 +106,7 @@ def shuffled(run, folder, random):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.randoms(use_true_random=False), st.sampled_from(METHODS), st.sampled_from(scores.NAMES), st.booleans())
+@given(st.randoms(use_true_random=False), st.sampled_from(METHODS), st.sampled_from(NAMES), st.booleans())
 def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random, method, metric, calibrate):
     tmp_path = tmp_path_factory.mktemp("runs")
     plain = two_backends(tmp_path / "a")
@@ -110,8 +116,8 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random
     for runs in (plain, others):
         members = build_members(runs)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(gains, "RESAMPLES", 20)
-            judged.append(score_ensemble(join_held_out(members), method=method, metric=metric, calibrate=calibrate))
+            patch.setattr(significance, "METRIC_RESAMPLES", 20)
+            judged.append(score_ensemble(join_held_out(members), SCORERS[metric], method=method, calibrate=calibrate))
         frames = join_test_predictions(members, temperatures=judged[-1].fitted.temperatures)
         blended = judged[-1].fitted.blend([frame.to_numpy() for frame in frames])
         written.append(pd.DataFrame(blended, frames[0].index, frames[0].columns))

@@ -47,7 +47,7 @@ def model(config, target):
 def stages(config, steps):
     return [Stage("all", 3, ".*", keras.optimizers.Adam(0.1), train_batch_norm=True)]
 
-recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, precision="float32", monitor=None)
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, precision="float32", keep="last")
 '''
 
 needs_onnx = pytest.mark.skipif(

@@ -51,7 +51,7 @@ def stages(config, steps):
     return [Stage("head", config.first, "head", keras.optimizers.AdamW(2e-2), **cached),
             Stage("block", 2, "head|block2.*", keras.optimizers.AdamW(1e-2), train_batch_norm=True, **cached)]
 
-recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None,
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last",
                 callbacks=lambda config: [Pause(config.pause)])
 '''
 

@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kcomp import metrics
 from kcomp.ensemble.grouping import find_groups, single_groups
 from kcomp.ensemble.joins import join_held_out
 from kcomp.ensemble.members import build_members
 from kcomp.ensemble.scoring.ensemble import score_ensemble
 from kcomp.ensemble.scoring.groups import cost_of, score_by_size, score_groups
+from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
+from kcomp.targets import OneOf
 
+LOG_LOSS, ACCURACY = (Scorer(metrics.get(name), OneOf(("x", "y"))) for name in ("log_loss", "accuracy"))
 IDS = ["r0", "r1", "r2", "r3"]  # of classes x, y, x, y; r0 and r1 are fold 0
 EVEN, ODD, ALIKE = (0.9, 0.4, 0.9, 0.4), (0.4, 0.9, 0.4, 0.9), (0.8, 0.45, 0.8, 0.45)  # what the right class gets
 LOSS_EVEN = -(math.log(0.9) + math.log(0.4)) / 2
@@ -41,7 +45,9 @@ def make_member(folder, right, *, recipe="r", backend="jax", seed=0, network=(3,
         (run / "config.json").write_text(json.dumps(values))
         (run / "result.json").write_text(json.dumps({"scores": {}, "seconds": seconds}))
         kept = {"recipe": recipe, "fingerprint": fingerprint, "backend": backend, "seed": seed, "fold": fold}
-        (run / "manifest.json").write_text(json.dumps(kept | {"classes": ["x", "y"], "table": "t"}))
+        (run / "manifest.json").write_text(
+            json.dumps(kept | {"classes": ["x", "y"], "table": "t", "metric": "log_loss", "scores": ["log_loss"]})
+        )
         with h5py.File(run / "best.weights.h5", "w") as file:
             file["layers/dense/vars/0"] = np.zeros(network)
         rows = np.arange(2 * fold, 2 * fold + 2)
@@ -118,8 +124,8 @@ def test_members_of_other_recipes_and_networks(found, tmp_path):
 
 def test_scores_gains_and_costs_by_hand(found):
     rows = join_held_out(found)
-    options = {"method": "mean", "metric": "log_loss", "calibrate": False}
-    judged = score_groups([*find_groups(found, "seed"), *single_groups(found)], found, rows, **options)
+    options = {"method": "mean", "calibrate": False}
+    judged = score_groups([*find_groups(found, "seed"), *single_groups(found)], found, rows, LOG_LOSS, **options)
     assert [one.group.kind for one in judged] == ["seed", "seed"] + ["single"] * 7
     best, second = judged[:2]
     assert (best.group.name, best.models, best.seconds) == ("r r-0.1-8 jax", 4, 60.0)
@@ -129,14 +135,14 @@ def test_scores_gains_and_costs_by_hand(found):
     assert (second.group.name, second.models, second.seconds) == ("r r-0.1-8 torch", 4, 40.0)
     assert second.score == pytest.approx(mixed)
     assert second.scores.gain.intervals["log_loss"].mean == pytest.approx(min(LOSS_EVEN, LOSS_ALIKE) - mixed)
-    accuracy = score_groups(find_groups(found, "seed"), found, rows, **options | {"metric": "accuracy"})
+    accuracy = score_groups(find_groups(found, "seed"), found, rows, ACCURACY, **options)
     assert [one.score for one in accuracy] == [1.0, 0.5] and best.scores.parts == 0
 
 
 def test_ensembles_of_one_size_over_all_choices_by_hand(found):
     """Of the values 0.1 (EVEN), 0.2 (ALIKE), 0.3 (ODD): three pairs, two of them with ODD."""
     rows = join_held_out(found)
-    lines = score_by_size(find_groups(found, "value"), found, rows, "mean", "accuracy")
+    lines = score_by_size(find_groups(found, "value"), found, rows, ACCURACY, "mean")
     assert [(one.members, one.ensembles, one.models, one.seconds) for one in lines] == [
         (1, 3, 2.0, 20.0),
         (2, 3, 4.0, 40.0),
@@ -151,13 +157,13 @@ def test_ensembles_of_one_size_over_all_choices_by_hand(found):
 def test_what_is_fitted_is_judged_as_the_plain_command_does(found):
     rows = join_held_out(found)
     group = find_groups(found, "seed")[0]
-    options = {"method": "search", "metric": "log_loss", "calibrate": True}
-    [judged] = score_groups([group], found, rows, **options)
+    options = {"method": "search", "calibrate": True}
+    [judged] = score_groups([group], found, rows, LOG_LOSS, **options)
     alone = [found[place] for place in group.members]
-    expected = score_ensemble(join_held_out(alone), **options)
+    expected = score_ensemble(join_held_out(alone), LOG_LOSS, **options)
     assert judged.scores.parts == 2 and judged.scores.ensemble == expected.ensemble
     assert judged.scores.gain == expected.gain
-    singles = score_groups(single_groups(alone), alone, join_held_out(alone), **options)
+    singles = score_groups(single_groups(alone), alone, join_held_out(alone), LOG_LOSS, **options)
     assert {single.score for single in singles} == {member["log_loss"] for member in expected.members}
 
 

@@ -17,7 +17,7 @@ class OneClass:
 
 class SeveralLabels:
     def decide(self, values):
-        return (np.asarray(values) >= 0.5).astype(int)
+        return (np.asarray(values) > 0.5).astype(int)
 
 
 class Graded:
@@ -141,7 +141,7 @@ def test_soft_labels():
     assert metrics.log_loss(soft, soft, ONE) == pytest.approx((entropy + np.log(2)) / 2)
     assert metrics.log_loss(soft, soft, ANY) == pytest.approx((entropy + np.log(2)) / 2)
     assert metrics.accuracy(soft, [[0.1, 0.9], [0.6, 0.4]], ONE) == 1.0  # the most likely class, the first of two
-    assert metrics.accuracy(soft, [[0.1, 0.9], [0.6, 0.4]], ANY) == 0.5  # 0.5 counts as present
+    assert metrics.accuracy(soft, [[0.1, 0.9], [0.6, 0.4]], ANY) == 0.5  # 0.5 counts as absent
 
 
 def test_certain_and_wrong_is_finite():
@@ -206,7 +206,8 @@ def test_values_of_rows_have_the_metric_as_their_mean():
         metric = metrics.get(name)
         assert np.nanmean(metric.row_values(ONE_HOT, SHARES, ONE)) == metric(ONE_HOT, SHARES, ONE)
         assert np.nanmean(metric.row_values(MATRIX, CHANCES, ANY)) == metric(MATRIX, CHANCES, ANY)
-    assert metrics.roc_auc.row_values(ONE_HOT, SHARES, ONE) is None
+    with pytest.raises(ValueError, match="roc_auc is not a mean over rows"):
+        metrics.roc_auc.row_values(ONE_HOT, SHARES, ONE)
 
 
 def test_better_knows_the_direction():

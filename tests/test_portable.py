@@ -66,7 +66,7 @@ def stages(config, steps):
             Stage("all", 4, ".*", fine, label_smoothing=0.1, train_batch_norm=True)]  # Keras takes the averages at a stage's end
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, callbacks=lambda config: [Pause()],
-                monitor=None)
+                keep="last")
 '''
 TRAIN = ("train", "recipe.py", "--seed", "5")
 

@@ -40,7 +40,16 @@ def frame(rows):
 def make_run(folder, test, *, fold=0, backend="jax", seed=0, table=None, **changes):
     folder.mkdir(parents=True)
     table = table or labelled()
-    manifest = {"recipe": "r", "fingerprint": "f", "backend": backend, "seed": seed, "fold": fold, "classes": CLASSES}
+    manifest = {
+        "recipe": "r",
+        "fingerprint": "f",
+        "backend": backend,
+        "seed": seed,
+        "fold": fold,
+        "classes": CLASSES,
+        "metric": "log_loss",
+        "scores": ["log_loss"],
+    }
     manifest |= {"table": table.fingerprint(), "folds": [0, 1]} | changes
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "result.json").write_text(json.dumps({"scores": {}, "seconds": 1.0}))
@@ -313,7 +322,7 @@ def model(config, target):
 def stages(config, steps):
     return [Stage("all", config.epochs, ".*", keras.optimizers.Adam(2e-2))]
 
-recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last")
 """
 
 

@@ -108,7 +108,11 @@ def test_the_fingerprint_is_the_same_elsewhere_and_with_other_line_ends(path, tm
         ("import no_such_thing\n", "does not load: ModuleNotFoundError: No module named 'no_such_thing'"),
         (SOURCE.replace("table=nothing", "tabel=nothing"), "unexpected keyword argument 'tabel'"),
         (SOURCE.replace(", stages=nothing", ""), "missing 1 required keyword-only argument: 'stages'"),
-        (SOURCE.replace("stages=nothing", "stages=nothing, monitor='auc'"), "accuracy, log_loss.*received 'auc'"),
+        (SOURCE.replace("stages=nothing", "stages=nothing, metric='auc'"), "no metric 'auc'; did you mean 'roc_auc'"),
+        (
+            SOURCE.replace("stages=nothing", "stages=nothing, keep='first'"),
+            "keep must be one of best, last; received 'first'",
+        ),
     ],
 )
 def test_a_recipe_that_does_not_load(path, source, message):

@@ -28,7 +28,14 @@ RUNS = [  # backend, seed, log loss (None: unfinished), values
 def folder(tmp_path):
     for backend, seed, loss, values in RUNS:
         run = tmp_path / "runs" / "small" / f"{seed:03d}"
-        manifest = {"recipe": "small", "fingerprint": f"f{seed}", "table": "t", "classes": ["a", "b"]}
+        manifest = {
+            "recipe": "small",
+            "fingerprint": f"f{seed}",
+            "table": "t",
+            "classes": ["a", "b"],
+            "metric": "log_loss",
+            "scores": ["log_loss", "accuracy"],
+        }
         write_json(run / "manifest.json", {**manifest, "backend": backend, "seed": seed, "fold": 0})
         write_json(run / "config.json", values)
         if loss is not None:

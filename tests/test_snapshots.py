@@ -27,7 +27,6 @@ class Config:
     last: int | None = None
     average: str = "snapshots"
     schedule: str = "restarts"
-    monitor: str | None = None
     norm: bool = True
 
 def table(config):
@@ -60,9 +59,9 @@ def stages(config, steps):
             Stage("all", config.epochs, ".*", keras.optimizers.Adam(rate, epsilon=1e-3), label_smoothing=0.1, train_batch_norm=config.norm, average=average)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, test=test,
-                callbacks=lambda config: [Pause()], monitor=None)
+                callbacks=lambda config: [Pause()], keep="last")
 '''
-MONITORED = RECIPE.replace("monitor=None)", 'monitor="log_loss")')
+KEEPS_BEST = RECIPE.replace('keep="last")', 'keep="best")')
 
 
 def write(folder, source=RECIPE):
@@ -203,7 +202,7 @@ def arrays_of(path):
 def test_what_does_not_go_together_is_refused(backend, tmp_path):
     write(tmp_path)
     head = '"head", keras.optimizers.Adam(config.rate), label_smoothing=0.1'
-    sources = {"monitored": MONITORED, "early": RECIPE.replace(head + ")", head + ", average=EMA())")}
+    sources = {"best": KEEPS_BEST, "early": RECIPE.replace(head + ")", head + ", average=EMA())")}
     sources["two"] = RECIPE.replace("epsilon=1e-3)", "use_ema=True)")
     for name, source in sources.items():
         (tmp_path / f"{name}.py").write_text(source)
@@ -216,7 +215,7 @@ def test_what_does_not_go_together_is_refused(backend, tmp_path):
         ("recipe", "schedule=cosine", "need schedules.CosineRestarts(peak, steps * epochs, cycles)"),
         ("recipe", "last=0", "at least 1 snapshot, or None for all; received 0"),
         ("recipe", "last=3", "Snapshots(last=3) takes more snapshots than 2 cycles make"),
-        ("monitored", "rate=0.1", "monitor must be None"),
+        ("best", "rate=0.1", "the recipe must have keep='last'"),
         ("early", "rate=0.1", "only the last stage may have an average"),
         ("two", "average=ema", "EMA and the optimizer's use_ema are two averages"),
     )

@@ -19,7 +19,8 @@ import shutil, sys
 import numpy as np
 from pathlib import Path
 from kcomp.prediction.forward import compile_forward, predict_rows
-from kcomp.metrics import scores
+from kcomp.metrics import log_loss
+from kcomp.metrics.scores import Scorer
 from kcomp.data import split
 from kcomp.system.files import write_json, read_json
 from kcomp.prediction.runs import trained_network
@@ -47,8 +48,8 @@ def make(name, share, seed):
     found = predict_rows(forward, rows, trained.target)
     write_probabilities(run / "oof.csv", held_out.ids, held_out.columns, found)
     write_probabilities(run / "labels.csv", held_out.ids, held_out.columns, held_out.labels)
-    score = scores.score(held_out.labels, found)
-    write_json(run / "result.json", {"scores": score, "monitor": None, "epoch": 1, "rows": len(held_out), "seconds": 1.0})
+    score = Scorer(log_loss, trained.target).all(held_out.labels, found)
+    write_json(run / "result.json", {"scores": score, "metric": "log_loss", "keep": "last", "epoch": 1, "rows": len(held_out), "seconds": 1.0})
     return score["log_loss"]
 made = [make(f"run{number}", float(share), number) for number, share in enumerate(sys.argv[3].split(","))]
 give(made=made)

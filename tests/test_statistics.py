@@ -6,19 +6,35 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kcomp.metrics import scores
-from kcomp.metrics.significance import mcnemar, paired_interval, row_values
+from kcomp import metrics as ours
+from kcomp.metrics.significance import mcnemar, paired_interval, paired_metric
+from kcomp.targets import OneOf
 
 DRAWS = np.random.default_rng(0)
 
 
-def test_means_of_row_values_are_the_scores():
-    labels = np.eye(4)[DRAWS.integers(0, 4, 50)]
-    probabilities = DRAWS.dirichlet(np.ones(4), 50)
-    found, wanted = row_values(labels, probabilities), scores.score(labels, probabilities)
-    for name in found:
-        assert found[name].mean() == pytest.approx(wanted[name], abs=1e-12)
-    assert found["log_loss"].mean() == pytest.approx(metrics.log_loss(labels.argmax(1), probabilities, labels=range(4)))
+def test_a_mean_over_rows_has_the_interval_of_its_row_values():
+    labels, target = np.eye(4)[DRAWS.integers(0, 4, 50)], OneOf(("a", "b", "c", "d"))
+    first, second = DRAWS.dirichlet(np.ones(4), (2, 50))
+    interval = paired_metric(ours.log_loss, labels, first, second, target=target)
+    rows = [-np.log((labels * predictions).sum(1)) for predictions in (first, second)]
+    by_hand = paired_interval(*rows)
+    assert (interval.low, interval.high, interval.rows) == pytest.approx((by_hand.low, by_hand.high, 50))
+    losses = [metrics.log_loss(labels.argmax(1), predictions, labels=range(4)) for predictions in (first, second)]
+    assert interval.mean == pytest.approx(losses[0] - losses[1])
+    assert interval.negative().low == -interval.high and interval.negative().mean == -interval.mean
+
+
+def test_the_bootstrap_of_any_metric_agrees_with_that_of_row_values():
+    """The micro F1 of one class a row is the accuracy, but is no mean over rows to the bootstrap."""
+    labels, target = np.eye(3)[DRAWS.integers(0, 3, 200)], OneOf(("a", "b", "c"))
+    first, second = 0.4 * labels + DRAWS.dirichlet(np.ones(3), (2, 200)), DRAWS.dirichlet(np.ones(3), (2, 200))
+    by_rows = paired_metric(ours.accuracy, labels, first, second, target=target)
+    resampled = paired_metric(ours.micro_f1, labels, first, second, target=target)
+    assert resampled.mean == pytest.approx(by_rows.mean) and resampled.rows == 200
+    width = by_rows.high - by_rows.low
+    assert resampled.low == pytest.approx(by_rows.low, abs=0.1 * width)
+    assert resampled.high == pytest.approx(by_rows.high, abs=0.1 * width)
 
 
 def test_mcnemar_is_the_binomial_tail():

@@ -160,7 +160,17 @@ def job_at(folder, seed=0):
     return jobs.TrainingJob("r.py", "torch", seed, 0, {"size": "1"}, str(folder / f"run{seed}"), "f", "t", "log_loss")
 
 
-MANIFEST = {"recipe": "r", "fingerprint": "f", "backend": "torch", "seed": 0, "fold": 0, "table": "t", "classes": []}
+MANIFEST = {
+    "recipe": "r",
+    "fingerprint": "f",
+    "backend": "torch",
+    "seed": 0,
+    "fold": 0,
+    "table": "t",
+    "classes": [],
+    "metric": "log_loss",
+    "scores": ["log_loss"],
+}
 RESULT = {"scores": {"log_loss": 0.25}, "seconds": 1, "epochs": 2}
 STAND_IN = """
 import json, os, sys, time
@@ -184,7 +194,7 @@ def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
     from rich.console import Console
 
     from kcomp.report.table import print_table
-    from kcomp.runs.table import run_row
+    from kcomp.runs.table import run_rows
 
     progress = SweepProgress(job_at(tmp_path))
     progress.start()
@@ -197,7 +207,7 @@ def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
     shown = board.Board(console, [progress], 1)
     console.print(shown.table())
     (progress.job.run / "manifest.json").write_text(json.dumps(MANIFEST))
-    print_table(Console(), [run_row(progress.job.run)])
+    print_table(Console(), run_rows([progress.job.run]))
     assert "log_loss nan" in shown.line(progress) and "log_loss nan" in console.export_text()
     assert capsys.readouterr().out.count(" nan ") == 2  # the board's and the one of `kcomp runs`
 
@@ -275,7 +285,7 @@ def test_a_run_that_another_process_trains_has_its_own_exit_code(tmp_path):
 def test_lines_tell_how_far_a_job_is(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    progress = SweepProgress(replace(job_at(tmp_path), monitor="roc_auc"))
+    progress = SweepProgress(replace(job_at(tmp_path), metric="roc_auc"))
     progress.start()
     line = "epoch  {}/10  upper blocks   rate 1.0e-03  loss 1.2  accuracy 0.5  log_loss 0.75  macro_f1 0.4  roc_auc 0.{}  9 images/s"
     progress.line(line.format(" 3", 81))

@@ -165,7 +165,7 @@ def stages(config, steps):
     return [Stage("all", 1, ".*", keras.optimizers.SGD(0.01))]
 
 
-recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, monitor=None)
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last")
 """
 
 

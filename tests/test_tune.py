@@ -17,7 +17,10 @@ import pytest
 
 from kcomp import recipe as recipes
 from kcomp import space
+from kcomp.metrics import log_loss
+from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
+from kcomp.targets import OneOf
 from kcomp.values import as_text, parse_values
 
 optuna = pytest.importorskip("optuna")
@@ -148,7 +151,7 @@ manifest = dict(zip(("fingerprint", "backend", "seed", "fold", "table"), json.lo
 if kind != "sound":
     sys.exit("kcomp: " + kind)
 folder.mkdir(parents=True, exist_ok=True)
-(folder / "manifest.json").write_text(json.dumps({"recipe": "made_up", "classes": [], **manifest}))
+(folder / "manifest.json").write_text(json.dumps({"recipe": "made_up", "classes": [], "metric": "log_loss", "scores": [], **manifest}))
 log = folder / "log.csv"
 done = log.read_text().splitlines() if log.exists() else ["epoch,log_loss,accuracy"]
 for epoch in range(len(done), len(scores) + 1):
@@ -165,7 +168,9 @@ def made_up(folder, monkeypatch, *, folds=(0,), kind="sound", epochs=3):
     monkeypatch.chdir(folder)
     Path("made_up.py").write_text(RECIPE)
     loaded = recipes.load("made_up.py").with_values(kind=kind)
-    search = Search(Path("made_up.py"), loaded, {"kind": kind}, "jax", folds, 0, "log_loss")
+    search = Search(
+        Path("made_up.py"), loaded, {"kind": kind}, "jax", folds, 0, "log_loss", Scorer(log_loss, OneOf(("a", "b")))
+    )
     started = []
 
     def start(arguments, environ, output):
@@ -360,7 +365,16 @@ def test_storage_and_space_are_checked(tmp_path, monkeypatch):
         storage.open_study(search, "study.sql")
     bare = search.loaded.with_values(kind="other")
     with pytest.raises(ValueError, match="declares no range to search"):
-        _ = Search(search.recipe, bare, {"x": 0.5, "pair": (3,)}, "jax", (0,), 0, "log_loss").ranges
+        _ = Search(
+            search.recipe,
+            bare,
+            {"x": 0.5, "pair": (3,)},
+            "jax",
+            (0,),
+            0,
+            "log_loss",
+            Scorer(log_loss, OneOf(("a", "b"))),
+        ).ranges
     (tmp_path / "said.txt").write_text("epoch 1\nkcomp: what was wrong\nlater\n")
     assert last_line(tmp_path / "said.txt") == "what was wrong"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
-from kcomp.ensemble import METHODS, METRICS
+from kcomp.ensemble import METHODS
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kcomp.ensemble.members import Member
     from kcomp.ensemble.methods.fitting import FittedMethod
     from kcomp.ensemble.scoring.groups import GroupScores
+    from kcomp.metrics.scores import Scorer
 
 GROUP_BY = (
     "Compare ensembles of members that differ in one thing: seed, fold, value, model or backend. Separate several by "
@@ -27,18 +28,21 @@ WORK = 6_000_000  # limit on the numbers that the framework gain reads, so that 
 @click.command(short_help="Average the predictions of runs, and score the result.")
 @runs_argument
 @click.option("--method", type=click.Choice(METHODS), default="mean", show_default=True, help="How to join members.")
-@click.option("--metric", type=click.Choice(METRICS), default="log_loss", show_default=True, help="Score to optimise.")
+@click.option("--metric", help="Metric to optimise, such as roc_auc or f2; default: the metric of the runs.")
 @click.option("--allow-partial", is_flag=True, help="Use the rows that all members have, if some miss rows.")
 @click.option("--calibrate", is_flag=True, help="Fit a temperature to each member first.")
 @click.option("--group-by", "kinds", help=GROUP_BY)
 @output_option("Write the test predictions to this file, such as submission.csv; with --group-by, to this folder.")
 @readable_errors
-def ensemble(runs: tuple[Path, ...], kinds: str | None, output: Path | None, **options: Any) -> None:
+def ensemble(
+    runs: tuple[Path, ...], kinds: str | None, output: Path | None, metric: str | None, **options: Any
+) -> None:
     """Average the predictions of runs, trained on any backend, and score the result on held-out rows.
 
     RUNS are run folders, or folders that contain them. Runs that differ only in their fold are one member.
     """
     from kcomp.ensemble import members as loading
+    from kcomp.runs.scorer import scorer_of
 
     if output is not None:
         check_output(output, folder=kinds is not None)
@@ -48,11 +52,12 @@ def ensemble(runs: tuple[Path, ...], kinds: str | None, output: Path | None, **o
     loading.check_same_table(run_list)
     if output is not None:
         loading.check_test_predictions(run_list)
+    scorer = scorer_of(run_list, metric)
     members = loading.build_members(run_list)
     if chosen_kinds is None:
-        ensemble_all(members, output, **options)
+        ensemble_all(members, output, scorer, **options)
     else:
-        ensemble_groups(members, chosen_kinds, output, **options)
+        ensemble_groups(members, chosen_kinds, output, scorer, **options)
 
 
 def parse_kinds(text: str) -> list[str]:
@@ -65,13 +70,19 @@ def parse_kinds(text: str) -> list[str]:
 
 
 def ensemble_all(
-    members: "list[Member]", output: Path | None, *, method: str, metric: str, calibrate: bool, allow_partial: bool
+    members: "list[Member]",
+    output: Path | None,
+    scorer: "Scorer",
+    *,
+    method: str,
+    calibrate: bool,
+    allow_partial: bool,
 ) -> None:
     """Score one ensemble of all members, and write its test predictions to the file `output` if it is not None."""
     from kcomp.ensemble.joins import count_most_test_rows
     from kcomp.ensemble.methods import fitting
 
-    fitted = print_ensemble(members, method, metric, calibrate=calibrate, partial=allow_partial)
+    fitted = print_ensemble(members, method, scorer, calibrate=calibrate, partial=allow_partial)
     if fitted is None and fitting.is_fitted(method, calibrate=calibrate):
         raise ValueError(f"{NO_COMMON_ROW}; {method if method != 'mean' else '--calibrate'} is fitted on such rows")
     if output is None:
@@ -87,7 +98,7 @@ def ensemble_all(
 
 
 def print_ensemble(
-    members: "list[Member]", method: str, metric: str, *, calibrate: bool, partial: bool
+    members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
     """Print the scores on held-out rows, and return the fitted method, or None if the members share no rows."""
     from kcomp.ensemble import printing
@@ -99,10 +110,9 @@ def print_ensemble(
     if rows is None:
         click.echo(f"{NO_COMMON_ROW}, so the ensemble cannot be scored")
         return None
-    scores = score_ensemble(rows, method=method, metric=metric, calibrate=calibrate)
+    scores = score_ensemble(rows, scorer, method=method, calibrate=calibrate)
     printing.print_scores(members, rows, scores, method)
-    size = rows.values[:, :, 0].size if metric == "log_loss" else rows.values.size  # log loss reads one class a row
-    gains = framework_gain(members, rows.label_frame, metric, limit=min(100, max(6, WORK // size)))
+    gains = framework_gain(members, rows.label_frame, scorer, limit=min(100, max(6, WORK // rows.values.size)))
     printing.print_framework_gain(gains)
     return scores.fitted
 
@@ -111,9 +121,9 @@ def ensemble_groups(
     members: "list[Member]",
     kinds: list[str],
     output: Path | None,
+    scorer: "Scorer",
     *,
     method: str,
-    metric: str,
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
@@ -138,11 +148,12 @@ def ensemble_groups(
     folds = {group.members for group in by_kind.get("fold", [])}
     singles = [group for group in grouping.single_groups(members) if group.members not in folds]
     every = [*groups, *singles]
-    results = scoring.score_groups(every, members, rows, method=method, metric=metric, calibrate=calibrate)
+    results = scoring.score_groups(every, members, rows, scorer, method=method, calibrate=calibrate)
     group_printing.print_groups(results, rows, method)
     several = [group for group in groups if len(group.members) > 1]
     if several and not fitting.is_fitted(method, calibrate=calibrate):
-        group_printing.print_sizes(scoring.score_by_size(several, members, rows, method, metric), metric)
+        sizes = scoring.score_by_size(several, members, rows, scorer, method)
+        group_printing.print_sizes(sizes, scorer.metric.name)
     if output is not None:
         write_groups(output, members, results, partial=allow_partial)
 

@@ -25,9 +25,9 @@ def runs(folder: Path, sort: str | None, page: Path | None) -> None:
 
     from kcomp.report.table import print_table, sorted_rows
     from kcomp.runs.html import write_page
-    from kcomp.runs.table import run_row
+    from kcomp.runs.table import run_rows
 
-    rows = [run_row(run) for run in find_runs([folder], complete=False)]
+    rows = run_rows(find_runs([folder], complete=False))
     if sort is not None:
         try:
             rows = [dict(row) for row in sorted_rows(rows, sort)]

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
-from kcomp.ensemble import METRICS
 from kcomp.system.backends import is_installed
 from kcomp.system.errors import readable_errors
 
@@ -19,11 +18,11 @@ from kcomp.system.errors import readable_errors
     show_default=True,
     help="Keep the runs that help, or all.",
 )
-@click.option("--metric", type=click.Choice(METRICS), default="log_loss", show_default=True, help="What is to gain.")
+@click.option("--metric", help="What is to gain; default: the metric of the runs.")
 @click.option("--backend", envvar="KERAS_BACKEND", help="Default: that of the runs, where they share one.")
 @output_option("The run folder of the soup.", required=True)
 @readable_errors
-def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, output: Path) -> None:
+def soup(runs: tuple[Path, ...], method: str, metric: str | None, backend: str | None, output: Path) -> None:
     """Average the WEIGHTS of runs of one fold, of any backend, into one network, if that scores better out of fold.
 
     The outcome is a run like any other, of the cost of one model; where there is no gain, nothing is written.
@@ -34,15 +33,18 @@ def soup(runs: tuple[Path, ...], method: str, metric: str, backend: str | None, 
     own = next(iter(shared)) if len(shared) == 1 else None
     use_backend(backend or (own if own and is_installed(own) else None))
     from kcomp.runs.folder import Run
+    from kcomp.runs.scorer import scorer_of
     from kcomp.soup.make import make_soup
 
-    choice, ordered = make_soup(run_list, Run(output), method=method, metric=metric)
+    scorer = scorer_of(run_list, metric)
+    choice, ordered = make_soup(run_list, Run(output), method=method, scorer=scorer)
     for number, run in enumerate(ordered):
         click.echo(f"{'kept    ' if number in choice.soup.members else 'left out'}  {run.folder}")
     estimated = ", batch normalisation's statistics estimated anew" if choice.soup.statistics is not None else ""
     click.echo(
-        f"{output}: {method} soup of {len(choice.soup.members)} of {len(ordered)} runs{estimated}, {metric} "
-        f"{choice.score:.4f} out of fold, the best ingredient {choice.best_score:.4f}; both chosen on these rows. "
+        f"{output}: {method} soup of {len(choice.soup.members)} of {len(ordered)} runs{estimated}, "
+        f"{scorer.metric.name} {choice.score:.4f} out of fold, the best ingredient {choice.best_score:.4f}; "
+        "both chosen on these rows. "
         f"On rows that the choice did not see: {choice.unseen_score:.4f}, "
         f"the best ingredient {choice.unseen_best_score:.4f}"
     )

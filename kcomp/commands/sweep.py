@@ -125,9 +125,9 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 def table(console: Any, jobs: Sequence[Any]) -> None:
     """Print the runs as `kcomp runs` does, and the values of each fingerprint if there are several."""
     from kcomp.report.table import print_table
-    from kcomp.runs.table import run_row
+    from kcomp.runs.table import run_rows
 
-    rows = [run_row(job.run) for job in jobs if (job.run / "manifest.json").is_file()]
+    rows = run_rows([job.run for job in jobs if (job.run / "manifest.json").is_file()])
     if rows:
         print_table(console, rows)
     texts = {job.fingerprint: " ".join(f"{name}={value}" for name, value in job.values.items()) for job in jobs}

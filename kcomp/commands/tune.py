@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcomp.commands.common import RecipePath, backend_option, use_backend
-from kcomp.ensemble import METRICS
 from kcomp.system.backends import require_packages
 from kcomp.system.errors import UsageError, readable_errors
 from kcomp.system.processes import child_environment, start_kcomp
 
 if TYPE_CHECKING:
+    from kcomp.data.tables import Table
+    from kcomp.metrics.scores import Scorer
+    from kcomp.recipe import Recipe
     from kcomp.tune.search import Search
 
 STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
@@ -28,7 +30,7 @@ BEST = "Train nothing; print the run folders of the K best trials, for kcomp ens
 @click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the runs and of the search.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Fix a value; it is not searched.")
-@click.option("--metric", type=click.Choice(METRICS), help="What is sought; default: the recipe's monitor or log_loss.")
+@click.option("--metric", help="What is sought: a metric that the runs log; default: the recipe's.")
 @click.option("--pruner", type=click.Choice(["median", "none"]), default="median", show_default=True,
               help="End trials that are worse than the median at the same epoch.")  # fmt: skip
 @click.option(
@@ -88,12 +90,28 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
         loaded = loaded.with_values(**fixed)
     except ValueError as error:
         raise UsageError(error) from error
-    metric = chosen["metric"] or loaded.recipe.monitor or "log_loss"
-    folds = tuple(parse_folds(read_table(loaded), chosen["folds"]))
-    search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric)
+    table = read_table(loaded)
+    scorer = scorer_of(loaded.recipe, table, chosen["metric"])
+    folds = tuple(parse_folds(table, chosen["folds"]))
+    metric = chosen["metric"] or scorer.metric.name
+    search = Search(recipe, loaded, fixed, backend, folds, chosen["seed"], metric, scorer)
     if search.ranges and chosen["best"] is None:  # raises for wrong ranges before anything is written
         write_json(search.folder / SEARCH, {"options": options_of(search)})
     return search
+
+
+def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
+    """Return the scorer of the recipe's runs. UsageError unless they log `metric`; None is the recipe's metric."""
+    from kcomp.metrics.scores import Scorer
+
+    scorer = Scorer(recipe.metric_of(table.required_target), table.required_target)
+    names = [each.name for each in scorer.shown]
+    if metric is not None and metric not in names:
+        raise UsageError(
+            f"--metric takes a metric that the runs log, one of {', '.join(names)}; received {metric!r}. "
+            "To search by another, give it to Recipe(metric=...)"
+        )
+    return scorer
 
 
 def options_of(search: "Search") -> str:

@@ -103,7 +103,10 @@ def print_gain(title: str, gain: Gain, other: str) -> None:
     print(f"{title}, with the 95 % interval over rows:")
     for name, interval in gain.intervals.items():
         print(f"  {name:<9} {describe_gain(interval)}")
-    print(f"  right on {gain.rows_won} rows that {other} has wrong, wrong on {gain.rows_lost} rows that it has right")
+    if gain.rows_won is not None:
+        print(
+            f"  right on {gain.rows_won} rows that {other} has wrong, wrong on {gain.rows_lost} rows that it has right"
+        )
 
 
 def describe_gain(interval: Interval) -> str:

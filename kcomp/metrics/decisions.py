@@ -45,7 +45,7 @@ class Thresholds:
         without a positive row keeps 0.5. Of equal scores, the threshold nearest to 0.5 is taken.
 
         Args:
-            labels: Shape (rows, labels). A label of at least 0.5 is present; NaN is a missing label.
+            labels: Shape (rows, labels). A label above 0.5 is present; NaN is a missing label.
             predictions: Shape (rows, labels).
             metric: A metric of decisions, such as `metrics.macro_f1`.
 
@@ -54,7 +54,7 @@ class Thresholds:
         """
         labels, predictions = as_arrays(labels, predictions)
         check_metric(metric)
-        true = np.where(np.isnan(labels), np.nan, labels >= 0.5)
+        true = np.where(np.isnan(labels), np.nan, labels > 0.5)
         score = metric.function if isinstance(metric.function, FScore) else FScore(1.0, "macro")
         start = [best_threshold(*known(true, predictions, label), score) for label in range(labels.shape[1])]
         if isinstance(metric.function, FScore) and metric.function.average in ("macro", "weighted"):

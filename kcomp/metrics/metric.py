@@ -84,10 +84,10 @@ class Metric:
         """
         return float(self.function(*self.inputs(labels, predictions, target, decisions)))
 
-    def row_values(self, labels: Any, predictions: Any, target: Decides | None = None) -> np.ndarray | None:
-        """Return the value of each row, shape (rows,), or None for a metric that is not a mean over rows."""
+    def row_values(self, labels: Any, predictions: Any, target: Decides | None = None) -> np.ndarray:
+        """Return the value of each row, shape (rows,). Raise ValueError for a metric that is not a mean over rows."""
         if self.rows is None:
-            return None
+            raise ValueError(f"{self.name} is not a mean over rows, so a row has no value")
         return np.asarray(self.rows(*self.inputs(labels, predictions, target)), np.float64)
 
     def is_better(self, new: float, old: float | None) -> bool:

@@ -9,14 +9,16 @@ from kcomp.metrics.metric import Metric, column_mean, from_rows
 
 
 def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
-    from sklearn import metrics  # imported here because the import takes about 2 s
-
-    return float(metrics.roc_auc_score(true, predicted))
+    """Return the ROC AUC of one column by ranks (Mann and Whitney 1947), without scikit-learn's checks of each call."""
+    ordered, positive = np.sort(predicted), predicted[true == 1]
+    ranks = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right") + 1
+    pairs = len(positive) * (len(predicted) - len(positive))
+    return float((ranks.sum() / 2 - len(positive) * (len(positive) + 1) / 2) / pairs)
 
 
 def column_precision(true: np.ndarray, predicted: np.ndarray) -> float:
     """Return the average precision of one column; NaN without a positive label."""
-    from sklearn import metrics
+    from sklearn import metrics  # imported here because the import takes about 2 s
 
     return float(metrics.average_precision_score(true, predicted)) if true.any() else float("nan")
 

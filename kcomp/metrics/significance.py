@@ -1,15 +1,18 @@
 """Test whether two models' predictions of the same rows differ by more than chance."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-from kcomp.metrics import scores
+from kcomp.metrics.metric import Decides, Metric
 
 MAX_RESAMPLES = 10_000  # with few rows
 MIN_RESAMPLES = 2_000  # with many rows
 MAX_DRAWS = 2 * 10**7  # rows drawn over all resamples; MIN_RESAMPLES takes precedence
+METRIC_RESAMPLES = 1_000  # for metrics that are not means over rows
+LARGE = 500_000  # rows times columns from which a fifth of these is drawn
 LEVEL = 0.95
 
 
@@ -22,25 +25,52 @@ class Interval:
     high: float
     rows: int
 
+    def negative(self) -> "Interval":
+        """Return the interval of the opposite difference."""
+        return Interval(-self.mean, -self.high, -self.low, self.rows)
+
     @property
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
 
-def row_values(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the accuracy (0 or 1) and the log loss (nats) of each row.
+def paired_metric(
+    metric: Metric, labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, target: Decides | None, seed: int = 0
+) -> Interval:
+    """Estimate the difference of a metric, first - second, with a percentile bootstrap over rows.
 
-    Their means are the scores of the same names in `kcomp.metrics.scores`.
+    Resamples in which the metric is undefined are left out.
 
     Args:
-        labels: Shape (rows, classes).
-        probabilities: Shape (rows, classes).
+        metric: Any metric.
+        labels: Shape (rows, columns).
+        first: Predictions of the first model, shape (rows, columns), or (models, rows, columns) to average the metric
+            over several models.
+        second: Predictions of the second model, or of several, for the same rows.
+        target: The target of the labels.
+        seed: Seed of the resampling.
 
     Returns:
-        Arrays of shape (rows,) named "accuracy" and "log_loss".
+        The difference and its interval at level 0.95.
+
+    References:
+        Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13.
     """
-    correct = labels.argmax(1) == probabilities.argmax(1)
-    return {"accuracy": correct.astype(np.float64), "log_loss": scores.row_entropies(labels, probabilities)}
+    sides = [predictions[None] if predictions.ndim == 2 else predictions for predictions in (first, second)]
+    if metric.rows is not None:
+        values = np.stack([np.mean([metric.row_values(labels, each, target) for each in side], 0) for side in sides])
+        known = ~np.isnan(values).any(0)
+        return paired_interval(values[0][known], values[1][known], seed=seed)
+
+    def difference(rows: Any) -> float:
+        means = [np.mean([metric(labels[rows], each[rows], target) for each in side]) for side in sides]
+        return float(means[0] - means[1])
+
+    random, count = np.random.default_rng(seed), len(labels)
+    resamples = METRIC_RESAMPLES if labels.size < LARGE else METRIC_RESAMPLES // 5
+    differences = [difference(random.integers(0, count, count)) for _ in range(resamples)]
+    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(difference(slice(None)), float(low), float(high), count)
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:

@@ -7,7 +7,7 @@ import keras
 
 from kcomp import data, views
 from kcomp.experiment.build import build_batches, build_network
-from kcomp.metrics import scores
+from kcomp.metrics.scores import Scorer
 from kcomp.models.transfer import load_weights
 from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe
@@ -41,7 +41,7 @@ def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path 
     line = f"{path}: {len(table)} rows, {quantity(len(chosen), 'view')}"
     line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
     if table.columns == target.columns:
-        values = scores.score(table.labels, mean)
+        values = Scorer(recipe.metric_of(target), target).all(table.labels, mean)
         line += "  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
     return line
 

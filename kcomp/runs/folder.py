@@ -20,7 +20,17 @@ from kcomp.values import values_as_json, values_from_json
 
 ATTEMPTS = 5  # attempts to take a lock, because `Run.busy` holds it briefly
 STATE = "state/epoch.npz"  # written when an epoch is recorded
-NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes")  # names that every manifest has
+NEEDED = (
+    "recipe",
+    "fingerprint",
+    "backend",
+    "seed",
+    "fold",
+    "table",
+    "classes",
+    "metric",
+    "scores",
+)  # names that every manifest has
 PARTS = ("backend", "device", "versions")  # names in a manifest whose values may change when a run is continued
 
 

@@ -14,7 +14,7 @@ from kcomp.runs.folder import Run
 from kcomp.system.files import read_json, write_atomically
 from kcomp.values import as_text
 
-Row = Mapping[str, Any]  # from kcomp.runs.table.run_row
+Row = Mapping[str, Any]  # from kcomp.runs.table.run_rows
 
 
 def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:

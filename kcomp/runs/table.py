@@ -1,24 +1,33 @@
 """The rows of the table that `kcomp runs` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcomp.metrics import scores
 from kcomp.runs.folder import Run, made_by
+
+BEFORE = ("recipe", "fingerprint", "backend", "fold", "seed", "average")  # columns before the scores
+
+
+def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return a row by column for each run. All rows have the same columns, with the scores that any run logs.
+
+    `seconds` of an incomplete run is "unfinished", of a damaged run "damaged". What a run lacks is "-".
+    """
+    rows = [run_row(run) for run in runs]
+    scores = dict.fromkeys(name for row in rows for name in row if name not in (*BEFORE, "seconds", "folder"))
+    columns = (*BEFORE, *scores, "seconds", "folder")
+    return [{name: row.get(name, "-") for name in columns} for row in rows]
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return a run's row by column. `seconds` of an incomplete run is "unfinished", of a damaged run "damaged"."""
+    """Return what is known of a run, by column."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):
-        names = ("recipe", "fingerprint", "backend", "fold", "seed", "average", *scores.NAMES)
-        return dict.fromkeys(names, "-") | {"seconds": "damaged", "folder": str(run.folder)}
-    row = {name: manifest[name] for name in ("recipe", "fingerprint")}
-    row |= {"backend": made_by(manifest), "fold": manifest["fold"], "seed": manifest["seed"]}
+        return {"seconds": "damaged", "folder": str(run.folder)}
+    row = {name: manifest[name] for name in ("recipe", "fingerprint", "fold", "seed")} | {"backend": made_by(manifest)}
     if result is None:
-        row |= dict.fromkeys(("average", *scores.NAMES), "-")
-        return row | {"seconds": "unfinished", "folder": str(run.folder)}
+        return row | dict.fromkeys(manifest["scores"], "-") | {"seconds": "unfinished", "folder": str(run.folder)}
     row |= {"average": describe_average(result.get("average") or {}), **result["scores"]}
     return row | {"seconds": round(result["seconds"]), "folder": str(run.folder)}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kcomp.ensemble.cross_validation import stratified_parts
-from kcomp.metrics import scores
+from kcomp.metrics.scores import Scorer
 
 SOUPS = ("uniform", "greedy")
 
@@ -43,23 +43,23 @@ class SoupChoice:
     best_score: float
     unseen_score: float
     unseen_best_score: float
-    metric: str
+    scorer: Scorer
 
     @property
     def gains(self) -> bool:
-        return len(self.soup.members) > 1 and scores.better(self.metric, self.score, self.best_score)
+        return len(self.soup.members) > 1 and self.scorer.metric.is_better(self.score, self.best_score)
 
 
-def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, metric: str) -> SoupChoice:
-    """Choose among `count` runs by a score on the held-out rows. The labels have shape (rows, classes)."""
+def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, scorer: Scorer) -> SoupChoice:
+    """Choose among `count` runs by a score on the held-out rows. The labels have shape (rows, columns)."""
 
     def value(probabilities: np.ndarray, rows: np.ndarray) -> float:
-        return scores.score(labels[rows], probabilities[rows])[metric]
+        return scorer(labels[rows], probabilities[rows])
 
     def chosen(rows: np.ndarray) -> tuple[Candidate, Candidate]:
 
         def cost(candidate: Candidate) -> float:
-            return ranked(metric, value(candidate.probabilities, rows))
+            return ranked(scorer, value(candidate.probabilities, rows))
 
         singles = [evaluate((number,))[0] for number in range(count)]
         ordered = sorted(singles, key=cost)
@@ -80,15 +80,15 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
         value(best.probabilities, everything),
         value(unseen[0], everything),
         value(unseen[1], everything),
-        metric,
+        scorer,
     )
 
 
-def ranked(metric: str, value: float) -> float:
+def ranked(scorer: Scorer, value: float) -> float:
     """Return a number that is smaller for a better score, and infinite for NaN."""
     if np.isnan(value):
         return np.inf
-    return value if metric in scores.LOWER_IS_BETTER else -value
+    return -value if scorer.metric.higher_is_better else value
 
 
 def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kcomp.experiment.build import build_experiment
-from kcomp.metrics import scores
+from kcomp.metrics.scores import Scorer
 from kcomp.models import set_trainable
 from kcomp.models.transfer import take_weights
 from kcomp.prediction.forward import compile_forward, predict_rows
@@ -105,7 +105,7 @@ class SoupBuilder:
             variable.assign(value)
 
 
-def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> tuple[SoupChoice, list[Run]]:
+def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) -> tuple[SoupChoice, list[Run]]:
     """Average the weights of runs, and write the average as a run if it scores better than the best of them.
 
     Returns the choice and the sorted runs that its numbers refer to. Raises RuntimeError with both scores, and writes
@@ -116,7 +116,7 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> 
         if (output / "manifest.json").is_file() and (output.complete or not output.manifest.get("soup")):
             raise ValueError(f"{output.folder} holds a run already; choose another folder with -o, or remove that one")
         builder = SoupBuilder(runs)
-        choice = choose_soup(builder.evaluate, len(builder.runs), builder.held_out.labels, method=method, metric=metric)
+        choice = choose_soup(builder.evaluate, len(builder.runs), builder.held_out.labels, method=method, scorer=scorer)
         if not choice.gains:
             raise RuntimeError(refusal(choice, builder, method))
         write(builder, output, choice, method=method, seconds=time.monotonic() - started)
@@ -124,13 +124,12 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, metric: str) -> 
 
 
 def refusal(choice: SoupChoice, builder: SoupBuilder, method: str) -> str:
-    best = (
-        f"{choice.metric} {choice.best_score:.4f} of the best ingredient, {builder.runs[choice.best.members[0]].folder}"
-    )
+    name, run = choice.scorer.metric.name, builder.runs[choice.best.members[0]]
+    best = f"{name} {choice.best_score:.4f} of the best ingredient, {run.folder}"
     if len(choice.soup.members) == 1:
         return f"the soup is refused, nothing was written: no other run could be added without a loss to {best}"
     return (
-        f"the {method} soup of {len(choice.soup.members)} runs is refused, nothing was written: {choice.metric} "
+        f"the {method} soup of {len(choice.soup.members)} runs is refused, nothing was written: {name} "
         f"{choice.score:.4f} out of fold is no gain over {best}"
     )
 
@@ -143,7 +142,7 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
         {"folder": str(run.folder), "kept": number in choice.soup.members, **find_origin(run.folder).record}
         for number, run in enumerate(builder.runs)
     ]
-    settings = {"method": method, "metric": choice.metric}
+    settings = {"method": method, "metric": choice.scorer.metric.name}
     manifest["soup"] = settings | {"key": key(builder.runs, **settings), "ingredients": ingredients}
     (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
     start(output, builder.loaded, manifest, 0)
@@ -164,8 +163,9 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
     write_json(
         output / "result.json",
         {
-            "scores": scores.score(builder.held_out.labels, choice.soup.probabilities),
-            "monitor": choice.metric,
+            "scores": choice.scorer.all(builder.held_out.labels, choice.soup.probabilities),
+            "metric": choice.scorer.metric.name,
+            "keep": None,
             "epoch": None,
             "epochs": None,
             "rows": len(builder.held_out),

@@ -50,7 +50,7 @@ class Board:
         if job.state == ELSEWHERE:
             return f"{start}: another process trains it; waiting for it"
         if job.state == COMPLETE:
-            return f"{start}, {job.job.monitor} {job.score:.4f}"
+            return f"{start}, {job.job.metric} {job.score:.4f}"
         return f"{start}: {job.last} ({job.job.log})" if job.state == FAILED else start
 
     def summary(self) -> str:
@@ -76,7 +76,7 @@ class Board:
             values = [job.job.values.get(name, "") for name in names]
             state = f"[{STYLES[job.state]}]{job.state}[/]" + (f" on {job.place}" if job.place else "")
             epoch = f"{job.epoch}/{job.epochs or '?'}" if job.epoch else ""
-            score = "" if job.score is None else f"{job.job.monitor} {job.score:.4f}"
+            score = "" if job.score is None else f"{job.job.metric} {job.score:.4f}"
             remaining = "" if job.seconds_left is None else clock(job.seconds_left)
             table.add_row(
                 job.job.backend, str(job.job.seed), str(job.job.fold), *values, state, epoch, score, remaining

@@ -14,7 +14,7 @@ class TrainingJob:
     values:  texts for `--set`, by name.
     folder:  the run folder, as `kcomp train` names it, below the sweep's root.
     table:   fingerprint of the recipe's current table.
-    monitor: the score that is shown during training.
+    metric:  name of the recipe's metric, which is shown during training.
     pseudo:  the current pseudo-labels of this fold, as in the manifest; None for none.
     """
 
@@ -26,7 +26,7 @@ class TrainingJob:
     folder: str
     fingerprint: str
     table: str
-    monitor: str
+    metric: str
     pseudo: dict[str, Any] | None = None
 
     @property

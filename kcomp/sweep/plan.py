@@ -90,7 +90,7 @@ def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[T
         "values": texts,
         "fingerprint": variant.fingerprint(),
         "table": table.fingerprint(),
-        "monitor": variant.recipe.monitor or "log_loss",
+        "metric": variant.recipe.metric_of(table.required_target).name,
     }
     root = Path(options.root)
     return [

@@ -42,7 +42,7 @@ class SweepProgress:
             if self.job.run.complete:
                 self.finish(0)
             elif row := self.job.logged():
-                self.epoch, self.score = int(row["epoch"]), float(row[self.job.monitor])
+                self.epoch, self.score = int(row["epoch"]), float(row[self.job.metric])
         except DamagedError as error:
             self.state, self.last = FAILED, str(error)
 
@@ -60,7 +60,7 @@ class SweepProgress:
         self.epoch, self.epochs, self.latest = int(match[1]), int(match[2]), time.monotonic()
         if not self.first:
             self.first, self.began = self.epoch, self.latest
-        score = re.search(rf" {self.job.monitor} (-?[\d.]+|nan)", text)
+        score = re.search(rf" {self.job.metric} (-?[\d.]+|nan)", text)
         self.score = float(score[1]) if score else self.score
 
     def finish(self, code: int) -> None:
@@ -73,7 +73,7 @@ class SweepProgress:
             self.last = describe_exit(code, self.last) if code else "the run was not finished"
             return
         result = self.job.run.result
-        self.state, self.score = COMPLETE, result["scores"].get(self.job.monitor)
+        self.state, self.score = COMPLETE, result["scores"].get(self.job.metric)
         self.epoch = self.epochs = result.get("epochs") or self.epoch
 
     @property

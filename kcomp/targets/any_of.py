@@ -38,6 +38,7 @@ class AnyOf(Target):
 
     name: ClassVar[str] = "several labels"
     default_metric: ClassVar[str] = "roc_auc"
+    shown_metrics: ClassVar[tuple[str, ...]] = ("roc_auc", "log_loss", "average_precision", "macro_f1")
     methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
 
     def __post_init__(self) -> None:

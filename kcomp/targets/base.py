@@ -21,6 +21,7 @@ class Target(abc.ABC):
     Attributes:
         name: Name of the kind of target, in files and messages.
         default_metric: Name of a metric in `kcomp.metrics`.
+        shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
         methods: Averages of several predictions that make sense for this target, by method name.
 
     Examples:
@@ -31,6 +32,7 @@ class Target(abc.ABC):
 
     name: ClassVar[str]
     default_metric: ClassVar[str]
+    shown_metrics: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ("mean", "median")
 
     @property

@@ -51,6 +51,7 @@ class Grades(Target):
 
     name: ClassVar[str] = "grades"
     default_metric: ClassVar[str] = "quadratic_kappa"
+    shown_metrics: ClassVar[tuple[str, ...]] = ("quadratic_kappa", "mae", "accuracy")
 
     def __post_init__(self) -> None:
         arrays.check_names(self.levels, 2, "two levels")

@@ -49,6 +49,7 @@ class Numbers(Target):
 
     name: ClassVar[str] = "numbers"
     default_metric: ClassVar[str] = "mae"
+    shown_metrics: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2")
 
     def __post_init__(self) -> None:
         arrays.check_names(self.names, 1, "one number")

@@ -41,6 +41,7 @@ class OneOf(Target):
 
     name: ClassVar[str] = "one class"
     default_metric: ClassVar[str] = "log_loss"
+    shown_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "log_loss", "macro_f1", "roc_auc")
     methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
 
     def __post_init__(self) -> None:

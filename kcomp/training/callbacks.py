@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,12 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kcomp import schedules
 from kcomp.data.draws import Purpose, generator
-from kcomp.metrics import scores
+from kcomp.metrics import Metric
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
 from kcomp.system.files import moved_into, write_csv
 from kcomp.training import state
-from kcomp.training.averages.stage_average import StageAverage
+from kcomp.training.session import Session
 
 UNSAVED = 5.0  # seconds of training that may stay unsaved, for each second that the last save took
 
@@ -33,8 +33,8 @@ class Score(keras.callbacks.Callback):
     Args:
         stage: The stage that is trained.
         progress: The progress of the run.
-        predict: Returns the probabilities (rows, classes) of the held-out rows.
-        labels: Labels (rows, classes) of the held-out rows.
+        predict: Returns the predictions (rows, columns) of the held-out rows.
+        scores: Returns the scores by name of these predictions.
         images: Number of training images in an epoch.
 
     Raises:
@@ -47,12 +47,12 @@ class Score(keras.callbacks.Callback):
         progress: state.TrainingProgress,
         *,
         predict: Callable[[], np.ndarray],
-        labels: np.ndarray,
+        scores: Callable[[np.ndarray], dict[str, float]],
         images: int,
     ) -> None:
         super().__init__()
         self.stage, self.progress = stage, progress
-        self.predict, self.labels, self.images = predict, labels, images
+        self.predict, self.scores, self.images = predict, scores, images
         self.started, self.rate, self.first = time.perf_counter(), 0.0, True
         self.row: dict[str, Any] = {}
 
@@ -64,9 +64,9 @@ class Score(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         trained, number = time.perf_counter() - self.started, self.progress.epochs + 1
         check_finite(float(logs["loss"]), self.stage, number, self.rate)
-        probabilities = self.predict()
-        check_finite(float(probabilities.sum()), self.stage, number, self.rate)
-        values = scores.score(self.labels, probabilities)
+        predictions = self.predict()
+        check_finite(float(predictions.sum()), self.stage, number, self.rate)
+        values = self.scores(predictions)
         self.row = {"epoch": number, "stage": self.stage.name, "rate": self.rate}
         self.row |= {name: float(logs[name]) for name in ("loss", "train_accuracy") if name in logs} | values
         self.row |= {"images_per_second": self.images / trained, "seconds": time.perf_counter() - self.started}
@@ -83,17 +83,10 @@ class Record(keras.callbacks.Callback):
     duration of the last save is saved with a later epoch. The last epoch of a stage is always saved at once.
     """
 
-    def __init__(
-        self, run: Run, network: keras.Model, score: Score, *, monitor: str | None, stage_average: StageAverage
-    ) -> None:
+    def __init__(self, session: Session, score: Score) -> None:
         super().__init__()
-        self.run, self.network, self.score, self.monitor, self.stage_average = (
-            run,
-            network,
-            score,
-            monitor,
-            stage_average,
-        )
+        self.run, self.network, self.stage_average = session.run, session.network, session.stage_average
+        self.score, self.metric, self.keeps_best = score, session.scorer.metric, session.recipe.keep == "best"
         self.due = -math.inf
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -103,11 +96,12 @@ class Record(keras.callbacks.Callback):
         progress.epochs += 1
         progress.stage_epochs += 1
         progress.seconds += row["seconds"]
-        if self.monitor is None or best is None or scores.better(self.monitor, row[self.monitor], best[self.monitor]):
+        name = self.metric.name
+        if not self.keeps_best or best is None or self.metric.is_better(row[name], best[name]):
             progress.best_epoch = progress.epochs
-            if self.monitor is not None:  # otherwise saved once, at the end of the stage, because it is slow
+            if self.keeps_best:  # the last epoch is saved once, at the end of the stage, because it is slow
                 save_weights(self.run, self.network)
-        progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.monitor)
+        progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.metric)
         self.model.stop_training = progress.stage_over
         self.stage_average.epoch_ended(progress.stage_epochs)
         over = progress.stage_over or progress.stage_epochs == stage.epochs
@@ -141,15 +135,15 @@ def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") 
         network.save_weights(path)
 
 
-def out_of_patience(progress: state.TrainingProgress, stage: Stage, monitor: str | None) -> bool:
+def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metric) -> bool:
     """Return whether none of the stage's last `patience` epochs scored better than the stage's earlier epochs."""
-    if stage.patience is None or monitor is None or progress.stage_epochs <= stage.patience:
+    if stage.patience is None or progress.stage_epochs <= stage.patience:
         return False
-    values = [row[monitor] for row in progress.log[-progress.stage_epochs :]]
+    values = [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
     best = values[0]
     epochs_without_gain = 0
     for value in values[1:]:
-        epochs_without_gain = 0 if scores.better(monitor, value, best) else epochs_without_gain + 1
+        epochs_without_gain = 0 if metric.is_better(value, best) else epochs_without_gain + 1
         best = value if epochs_without_gain == 0 else best
     return epochs_without_gain >= stage.patience
 
@@ -224,10 +218,10 @@ class Display(keras.callbacks.Callback):
         speed = (batch + 1) * self.batch_size / (now - self.epoch_start)
         self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
-    def epoch_line(self, row: dict[str, Any], epochs: int, monitor: str | None) -> None:
-        """Print the loss on training rows and the scores on held-out rows of a finished epoch."""
-        self.score = f"{monitor or 'log_loss'} {row[monitor or 'log_loss']:.3f} "
-        held_out = "  ".join(f"{name} {row[name]:.4f}" for name in scores.NAMES)
+    def epoch_line(self, row: dict[str, Any], epochs: int, names: Sequence[str]) -> None:
+        """Print the loss on training rows and the scores on held-out rows of a finished epoch, in order of `names`."""
+        self.score = f"{names[0]} {row[names[0]]:.3f} "
+        held_out = "  ".join(f"{name} {row[name]:.4f}" for name in names)
         self.bar.console.print(
             f"epoch {row['epoch']:>3}/{epochs}  {row['stage']:<14} rate {row['rate']:.1e}  "
             f"training: loss {row['loss']:.4f}  held out: {held_out}  {row['images_per_second']:.0f} images/s",

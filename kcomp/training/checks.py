@@ -27,13 +27,13 @@ def check_stage(stage: Stage) -> None:
         )
 
 
-def check_average(stage: Stage, stages: Sequence[Stage], monitor: str | None, steps: int) -> None:
+def check_average(stage: Stage, stages: Sequence[Stage], keep: str, steps: int) -> None:
     """Raise ValueError if a stage's `average` contradicts the rest of the recipe.
 
     Args:
         stage: The stage to check.
         stages: All stages of the recipe.
-        monitor: The recipe's monitor, or None.
+        keep: The recipe's `keep`.
         steps: Updates in an epoch.
     """
     if stage.average is None:
@@ -45,10 +45,10 @@ def check_average(stage: Stage, stages: Sequence[Stage], monitor: str | None, st
         raise ValueError(f"stage {stage.name!r}: {name} and the optimizer's use_ema are two averages; leave out one")
     if not isinstance(stage.average, Snapshots):
         return
-    if monitor is not None or stage.patience is not None:
+    if keep != "last" or stage.patience is not None:
         raise ValueError(
-            f"stage {stage.name!r}: with Snapshots no epoch is chosen by its score; the recipe's monitor must be None "
-            f"and the stage without patience; received monitor={monitor!r}, patience={stage.patience}"
+            f"stage {stage.name!r}: with Snapshots no epoch is chosen by its score; the recipe must have keep='last' "
+            f"and the stage no patience; received keep={keep!r}, patience={stage.patience}"
         )
     cycles = stage.epochs // cycle_epochs(stage, steps)
     if (stage.average.last or 1) > cycles:

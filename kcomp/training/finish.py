@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from kcomp.metrics import scores
 from kcomp.models.transfer import load_weights
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.system.files import write_json
@@ -23,8 +22,9 @@ def finish(session: Session) -> dict[str, Any]:
     write_probabilities(run / "oof.csv", table.ids, session.target.prediction_columns, probabilities)
     write_probabilities(run / "labels.csv", table.ids, table.columns, table.labels)
     result = {
-        "scores": scores.score(table.labels, probabilities),
-        "monitor": session.recipe.monitor,
+        "scores": session.scores(probabilities),
+        "metric": session.scorer.metric.name,
+        "keep": session.recipe.keep,
         "epoch": progress.epochs if average.get("accepted") else average.get("epoch", progress.best_epoch),
         "epochs": progress.epochs,
         "rows": len(table),

@@ -119,9 +119,11 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
         mixing_layers(stage, training)
         if stage.cache_views is not None:
             cut(network, spatial=stage.mix_features)
-        if stage.patience and recipe.monitor is None:
-            raise ValueError(f"stage {stage.name!r} has a patience, but the recipe's monitor is None: name a score")
-        check_average(stage, stages, recipe.monitor, len(training))
+        if stage.patience and recipe.keep == "last":
+            raise ValueError(
+                f"stage {stage.name!r} has a patience, which needs keep='best'; the recipe has keep='last'"
+            )
+        check_average(stage, stages, recipe.keep, len(training))
     progress, fingerprint = state.load_progress(run), loaded.fingerprint()
     return Session(
         recipe, run, built.target, network, training, built.validation, stages, progress, console, fingerprint
@@ -166,7 +168,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         if stage.cache_views is not None and parts.frozen is not None:
             training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
         fit_epochs(session, model, stage, display, training, parts.prepare, validate)
-    if session.recipe.monitor is None:  # also if a kill came after the last epoch was saved, but before this
+    if session.recipe.keep == "last":  # also if a kill came after the last epoch was saved, but before this
         save_weights(session.run, session.network)
 
 
@@ -224,13 +226,14 @@ def fit_epochs(
         stage,
         progress,
         predict=validate,
-        labels=session.validation.table.labels,
+        scores=session.scores,
         images=steps * training.batch_size,
     )
-    record = Record(session.run, session.network, score, monitor=recipe.monitor, stage_average=session.stage_average)
+    record = Record(session, score)
+    names = [metric.name for metric in session.scorer.shown]
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, recipe.monitor)
+        on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, names)
     )
     display.batch_size = training.batch_size
     own = own_callbacks(recipe, session.run, progress.log)

@@ -13,6 +13,7 @@ from kcomp.data.splits import check_fold, fold_numbers
 from kcomp.data.tables import Table
 from kcomp.engine.devices import device_count
 from kcomp.experiment.build import fit_target
+from kcomp.metrics.scores import Scorer
 from kcomp.recipe import Loaded
 from kcomp.system.code_version import code_version
 from kcomp.training.origin import Origin
@@ -28,6 +29,7 @@ def build_manifest(
     """
     check_fold(table, fold)
     backend, target = keras.backend.backend(), fit_target(table, fold)
+    scorer = Scorer(loaded.recipe.metric_of(target), target)
     packages = ("keras", backend, "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
     return {
         "recipe": loaded.name,
@@ -36,6 +38,8 @@ def build_manifest(
         "device": device(),
         "seed": seed,
         "fold": fold,
+        "metric": scorer.metric.name,
+        "scores": [metric.name for metric in scorer.shown],
         "target": target.to_json(),
         "classes": list(target.prediction_columns),
         "image_pattern": table.pattern,

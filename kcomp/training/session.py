@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from kcomp.data.batches import Batches
+from kcomp.metrics.scores import Scorer
 from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
@@ -33,8 +34,13 @@ class Session:
 
     def __post_init__(self) -> None:
         self.forward = compile_forward(self.network)
+        self.scorer = Scorer(self.recipe.metric_of(self.target), self.target)
         self.continuing = self.progress.epochs > 0  # until the state is loaded into the current stage
 
     def validate(self) -> np.ndarray:
         """Return the predictions (rows, columns) of the held-out rows with the current weights."""
         return predict_rows(self.forward, self.validation, self.target)
+
+    def scores(self, predictions: np.ndarray) -> dict[str, float]:
+        """Return the scores by name of predictions (rows, columns) of the held-out rows, the recipe's metric first."""
+        return self.scorer.all(self.validation.table.labels, predictions)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kcomp import space
-from kcomp.metrics import scores
+from kcomp.metrics.scores import Scorer
 from kcomp.recipe import Loaded
 from kcomp.runs.folder import Run, check_own, default_folder
 from kcomp.values import as_text
@@ -24,7 +24,8 @@ class Search:
     recipe: path of the recipe.
     loaded: that recipe, with the values of `fixed`.
     fixed:  values that are not searched, by name.
-    metric: one of `kcomp.metrics.scores.NAMES`.
+    metric: name of a metric that the runs log.
+    scorer: the scorer of the runs, whose metric chooses their epoch.
     """
 
     recipe: Path
@@ -34,6 +35,7 @@ class Search:
     folds: tuple[int, ...]
     seed: int
     metric: str
+    scorer: Scorer
 
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
@@ -60,7 +62,7 @@ class Search:
 
     @property
     def lower(self) -> bool:
-        return self.metric in scores.LOWER_IS_BETTER
+        return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
         """Return the fingerprints of table and pseudo-labels of these values, as in a manifest."""
@@ -101,11 +103,11 @@ class Search:
 
     def now(self, log: list[dict[str, Any]]) -> float:
         """Return the score of the epoch that a run would keep if it ended with this log."""
-        monitor, best = self.loaded.recipe.monitor, log[-1]
-        if monitor is not None:
-            best = log[0]
-            for row in log[1:]:
-                best = row if scores.better(monitor, row[monitor], best[monitor]) else best
+        if self.loaded.recipe.keep == "last":
+            return float(log[-1][self.metric])
+        metric, best = self.scorer.metric, log[0]
+        for row in log[1:]:
+            best = row if metric.is_better(row[metric.name], best[metric.name]) else best
         return float(best[self.metric])
 
 

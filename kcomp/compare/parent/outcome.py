@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,39 @@ from scipy import stats
 
 from kcomp.compare.parent.trained_runs import RunKey
 from kcomp.compare.parent.verdict import display_name, exceeds_noise
-from kcomp.metrics.significance import mcnemar, paired_interval, row_values
+from kcomp.metrics import Metric, accuracy
+from kcomp.metrics.scores import Scorer
+from kcomp.metrics.significance import mcnemar, paired_metric
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
+from kcomp.runs.scorer import scorer_of
 
-METRICS = ("accuracy", "log_loss")
-RowValues = Mapping[tuple[str, int], pd.DataFrame]  # by label and seed: accuracy and log_loss of each held-out row
+SHOWN = 2  # metrics that are compared: the recipe's and the first others of the target
+
+
+@dataclass(frozen=True)
+class HeldOutPredictions:
+    """Predictions of the same rows by each label and seed.
+
+    labels:      the labels (rows, columns).
+    predictions: arrays (rows, columns) by label and seed.
+    """
+
+    labels: np.ndarray
+    predictions: Mapping[tuple[str, int], np.ndarray]
+    scorer: Scorer
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return self.scorer.first(SHOWN)[:SHOWN]
+
+    def of_label(self, label: str, seeds: Sequence[int]) -> np.ndarray:
+        """Return the predictions (seeds, rows, columns) of a label."""
+        return np.stack([self.predictions[label, seed] for seed in seeds])
+
+    def difference(self, metric: Metric, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+        """Return the difference first - second with its interval over rows, as a dictionary."""
+        return asdict(paired_metric(metric, self.labels, first, second, target=self.scorer.target))
 
 
 def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
@@ -25,93 +52,94 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
     labels = list(dict.fromkeys(label for label, _, _ in runs))
     seeds = list(dict.fromkeys(seed for _, seed, _ in runs))
     folds = list(dict.fromkeys(fold for _, _, fold in runs))
-    values = {
-        (label, seed): row_frame([runs[label, seed, fold] for fold in folds]) for label in labels for seed in seeds
-    }
-    check_rows(values)
+    held_out = read_held_out(runs, folds)
     scores = [
         {"label": label, "seed": seed, "fold": fold, "folder": str(run.folder), **run.result["scores"]}
         for (label, seed, fold), run in runs.items()
     ]
+    first, second = (held_out.of_label(label, seeds) for label in labels[:2])
     outcome = {
         "labels": labels,
         "seeds": seeds,
         "folds": folds,
         "scores": scores,
-        "rows": len(values[labels[0], seeds[0]]),
-        "frameworks": {name: backend_difference(values, labels, seeds, name) for name in METRICS},
-        "mcnemar": [mcnemar_row(values, labels, seed) for seed in seeds],
-        "seeds_apart": seed_differences(values, labels, seeds),
-        "noise": {name: noise(values, labels, seeds, name) for name in METRICS},
-        "identical": all(identical(values, labels, seed) for seed in seeds),
+        "shown": list(next(iter(runs.values())).result["scores"]),
+        "metrics": [metric.name for metric in held_out.metrics],
+        "rows": len(held_out.labels),
+        "frameworks": {metric.name: held_out.difference(metric, first, second) for metric in held_out.metrics},
+        "mcnemar": mcnemar_rows(held_out, labels, seeds),
+        "seeds_apart": seed_differences(held_out, labels, seeds),
+        "noise": {metric.name: noise(held_out, labels, seeds, metric) for metric in held_out.metrics},
+        "identical": bool(np.array_equal(first, second)),
     }
     return outcome | {"sentence": sentence(outcome)}
 
 
-def row_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return accuracy and log_loss of each held-out row, by image id."""
-    frames = []
-    for run in runs:
-        probabilities, labels = run.probabilities("oof"), run.probabilities("labels")
-        truth = labels.loc[probabilities.index, probabilities.columns].to_numpy()
-        frames.append(pd.DataFrame(row_values(truth, probabilities.to_numpy()), index=probabilities.index))
-    return pd.concat(frames)
-
-
-def check_rows(values: RowValues) -> None:
-    """Raise ValueError where the runs were scored on different rows."""
-    expected = set(next(iter(values.values())).index)
-    for (label, seed), frame in values.items():
-        if set(frame.index) != expected:
+def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPredictions:
+    """Read the held-out predictions of all folds. Raise ValueError if the runs were scored on different rows."""
+    frames: dict[tuple[str, int], pd.DataFrame] = {}
+    for label, seed in dict.fromkeys((label, seed) for label, seed, _ in runs):
+        frame = pd.concat([runs[label, seed, fold].probabilities("oof") for fold in folds])
+        first = next(iter(frames.values()), frame)
+        if set(frame.index) != set(first.index):
             raise ValueError(
                 f"the runs of {label}, seed {seed}, were scored on other rows than the first; train them again"
             )
+        frames[label, seed] = frame.loc[first.index, first.columns]
+    first = next(iter(frames.values()))
+    label, seed, _ = next(iter(runs))
+    truth = pd.concat([runs[label, seed, fold].probabilities("labels") for fold in folds])
+    predictions = {key: frame.to_numpy(np.float64) for key, frame in frames.items()}
+    scorer = scorer_of([runs[label, seed, folds[0]]])
+    return HeldOutPredictions(truth.loc[first.index, first.columns].to_numpy(np.float64), predictions, scorer)
 
 
-def column(values: RowValues, label: str, seed: int, name: str) -> np.ndarray:
-    order = next(iter(values.values())).index
-    return values[label, seed].loc[order, name].to_numpy(np.float64)
+def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Return McNemar's test of the first two labels for each seed; empty if rows are not right or wrong."""
+    target = held_out.scorer.target
+    if accuracy.name not in target.shown_metrics:
+        return []
+    rows = []
+    for seed in seeds:
+        right = [
+            accuracy.row_values(held_out.labels, held_out.predictions[label, seed], target) > 0.5
+            for label in labels[:2]
+        ]
+        only_first, only_second, p = mcnemar(*right)
+        rows.append({"seed": seed, "only_first": only_first, "only_second": only_second, "p": p})
+    return rows
 
 
-def backend_difference(values: RowValues, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any]:
-    """Return the first label's mean over the rows minus the second's; each row's value is a mean over the seeds."""
-    first, second = (np.mean([column(values, label, seed, name) for seed in seeds], axis=0) for label in labels[:2])
-    return asdict(paired_interval(first, second))
-
-
-def mcnemar_row(values: RowValues, labels: Sequence[str], seed: int) -> dict[str, Any]:
-    only_first, only_second, p = mcnemar(*(column(values, label, seed, "accuracy") > 0.5 for label in labels[:2]))
-    return {"seed": seed, "only_first": only_first, "only_second": only_second, "p": p}
-
-
-def seed_differences(values: RowValues, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
+def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Return the difference of every two seeds on one label, with its interval over rows."""
     return [
-        {"label": label, "seeds": [first, second], "metric": name}
-        | asdict(paired_interval(column(values, label, first, name), column(values, label, second, name)))
-        for label, (first, second), name in itertools.product(labels, itertools.combinations(seeds, 2), METRICS)
+        {"label": label, "seeds": [first, second], "metric": metric.name}
+        | held_out.difference(metric, held_out.predictions[label, first], held_out.predictions[label, second])
+        for label, (first, second), metric in itertools.product(
+            labels, itertools.combinations(seeds, 2), held_out.metrics
+        )
     ]
 
 
-def noise(values: RowValues, labels: Sequence[str], seeds: Sequence[int], name: str) -> dict[str, Any] | None:
+def noise(
+    held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int], metric: Metric
+) -> dict[str, Any] | None:
     """Return Student's t test of the two labels' scores, paired by seed, and their spread; None for a single seed.
 
     Scores of one seed are a pair because they share starting weights, the order of batches, and random draws.
     """
     if len(seeds) < 2:
         return None
-    samples = [[float(column(values, label, seed, name).mean()) for seed in seeds] for label in labels[:2]]
+    samples = [
+        [metric(held_out.labels, held_out.predictions[label, seed], held_out.scorer.target) for seed in seeds]
+        for label in labels[:2]
+    ]
     spread = math.sqrt(float(np.mean([np.var(sample, ddof=1) for sample in samples])))
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))
     paired = np.subtract(samples[0], samples[1])
     p_without_spread = 1.0 if difference == 0 else 0.0  # where the difference is the same for every seed
     p = float(stats.ttest_1samp(paired, 0.0).pvalue) if np.ptp(paired) else p_without_spread
     return {"difference": difference, "spread": spread, "p": p, "seeds": len(seeds)}
-
-
-def identical(values: RowValues, labels: Sequence[str], seed: int) -> bool:
-    first, second = (column(values, label, seed, "log_loss") for label in labels[:2])
-    return bool((first == second).all())
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
@@ -121,7 +149,7 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     size = ", ".join(quantity(count, noun) for noun, count in counts.items())
     if outcome["identical"]:
         return f"{first} and {second} predict the same for every row, to the last digit (n = {size})."
-    sentences = [score_sentence(outcome, name, first, second) for name in METRICS]
+    sentences = [score_sentence(outcome, name, first, second) for name in outcome["metrics"]]
     if len(outcome["seeds"]) < 2:
         sentences.append(
             "With one seed this says nothing about the frameworks: seeds may differ as much. Try --seed 0,1,2."

@@ -87,7 +87,7 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
     for (label, first_seed, second_seed), row in pairs.items():
         rows.append((f"{display_name(label)}: seed {first_seed} minus {second_seed}", row, GREY))
     figure, axes = canvas(2, 1.8 + 0.5 * len(rows) * 2)
-    for axis, name in zip(axes[:, 0], ("accuracy", "log_loss"), strict=True):
+    for axis, name in zip(axes[:, 0], outcome["metrics"], strict=True):
         for number, (_, row, colour) in enumerate(rows):
             low, mean, high = (row[name][key] for key in ("low", "mean", "high"))
             axis.plot([low, high], [number, number], color=colour, linewidth=3)

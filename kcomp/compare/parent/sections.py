@@ -10,7 +10,6 @@ from kcomp.compare.parent.arithmetic_section import arithmetic_section
 from kcomp.compare.parent.outcome import signed
 from kcomp.compare.parent.updates_section import updates_section
 from kcomp.compare.parent.verdict import Verdict, display_name
-from kcomp.metrics import scores
 from kcomp.report.page import PageTable, Section
 
 
@@ -36,7 +35,7 @@ def glance_table(report: Mapping[str, Any]) -> PageTable:
     labels, costs, outcome = report["labels"], report["cost"], report["outcome"]
     rows = []
     if "failed" not in outcome:
-        for name in ("accuracy", "log_loss"):
+        for name in outcome["metrics"]:
             own = {label: [row[name] for row in outcome["scores"] if row["label"] == label] for label in labels}
             rows.append([name.replace("_", " "), *(f"{np.mean(own[label]):.4f}" for label in labels)])
     rows.append(["training, images/s", *(f"{median(costs[label]['train']):.0f}" for label in labels)])
@@ -64,15 +63,16 @@ def outcome_section(outcome: Mapping[str, Any]) -> Section:
         for row in outcome["mcnemar"]
     ]
     header = ["seed", f"only {first} right", f"only {second} right", "p", "rows"]
-    section.tables.append(("McNemar's exact test", PageTable(header, rows)))
+    if rows:
+        section.tables.append(("McNemar's exact test", PageTable(header, rows)))
     return section
 
 
 def score_table(outcome: Mapping[str, Any]) -> PageTable:
-    header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in scores.NAMES), "run"]
+    header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in outcome["shown"]), "run"]
     rows = []
     for row in outcome["scores"]:
-        values = ["–" if np.isnan(row[name]) else f"{row[name]:.4f}" for name in scores.NAMES]
+        values = ["–" if np.isnan(row[name]) else f"{row[name]:.4f}" for name in outcome["shown"]]
         rows.append([display_name(row["label"]), str(row["seed"]), str(row["fold"]), *values, row["folder"]])
     return PageTable(header, rows)
 

@@ -85,18 +85,19 @@ def speed_words(faster: str | None, speedup: float) -> str:
 
 
 def score_words(outcome: Mapping[str, Any]) -> str:
-    """Return the accuracies and whether their difference is more than noise."""
+    """Return the scores by the recipe's metric and whether their difference is more than noise."""
     if "failed" in outcome:
         return "There are no scores, because a training failed."
     if outcome["identical"]:
         return "They predict the same for every row."
+    name = outcome["metrics"][0]
     means = {
-        label: float(np.mean([row["accuracy"] for row in outcome["scores"] if row["label"] == label]))
+        label: float(np.mean([row[name] for row in outcome["scores"] if row["label"] == label]))
         for label in outcome["labels"][:2]
     }
     values = ", ".join(f"{display_name(label)} {mean:.4f}" for label, mean in means.items())
-    chance = "is more than chance explains" if exceeds_noise(outcome, "accuracy") else "may be chance"
-    return f"Accuracy: {values}; the difference {chance}."
+    chance = "is more than chance explains" if exceeds_noise(outcome, name) else "may be chance"
+    return f"{name.replace('_', ' ').capitalize()}: {values}; the difference {chance}."
 
 
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:

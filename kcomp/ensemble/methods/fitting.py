@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.ensemble.methods import averages, stacking, temperature, weights
+from kcomp.metrics.scores import Scorer
 
 AVERAGES = {"mean": averages.mean, "vote": averages.vote, "gmean": averages.gmean, "rank": averages.rank}
 WEIGHTS = {"search": weights.searched, "greedy": weights.greedy}
@@ -39,9 +40,9 @@ def is_fitted(method: str, *, calibrate: bool) -> bool:
 
 
 def fit_method(
-    method: str, values: np.ndarray, labels: np.ndarray, metric: str, *, calibrate: bool = False
+    method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
 ) -> FittedMethod:
-    """Fit `method` to `metric` on values (members, rows, classes) and labels (rows, classes)."""
+    """Fit `method` to the metric on values (members, rows, classes) and labels (rows, classes)."""
     if method not in METHODS:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; received {method!r}")
     temperatures = temperature.fit_each(values, labels) if calibrate else None
@@ -52,14 +53,14 @@ def fit_method(
     if method == "stack":
         stacker = stacking.fit(values, labels)
         return FittedMethod(stacker, temperatures=temperatures, penalty=stacker.penalty)
-    member_weights = WEIGHTS[method](list(values), labels, metric)
+    member_weights = WEIGHTS[method](list(values), labels, scorer)
     return FittedMethod(
         lambda member_values: averages.weighted(member_values, member_weights), member_weights, temperatures
     )
 
 
 def predict_unseen(
-    method: str, values: np.ndarray, labels: np.ndarray, metric: str, parts: np.ndarray, *, calibrate: bool = False
+    method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, parts: np.ndarray, *, calibrate: bool = False
 ) -> np.ndarray:
     """Return the ensemble's probabilities (rows, classes), those of each part from a fit on all other parts.
 
@@ -81,6 +82,6 @@ def predict_unseen(
     probabilities = np.empty(labels.shape)
     for part in numbers:
         mask = parts == part
-        fitted = fit_method(method, values[:, ~mask], labels[~mask], metric, calibrate=calibrate)
+        fitted = fit_method(method, values[:, ~mask], labels[~mask], scorer, calibrate=calibrate)
         probabilities[mask] = fitted(values[:, mask])
     return probabilities

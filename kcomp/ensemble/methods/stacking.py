@@ -6,7 +6,7 @@ import numpy as np
 
 from kcomp.ensemble.cross_validation import stratified_parts
 from kcomp.ensemble.methods.averages import Values, mean_log, softmax
-from kcomp.metrics import scores
+from kcomp.metrics.classification import row_entropies
 
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 INNER_PARTS = 3
@@ -42,7 +42,7 @@ def fit(values: np.ndarray, labels: np.ndarray) -> Stacker:
         path = regressions(features[train], offset[train], labels[train])
         for number, (weights, bias) in enumerate(path):
             guess = softmax(offset[held_out] + features[held_out] @ weights + bias)
-            losses[number] += scores.cross_entropy(labels[held_out], guess) * held_out.sum()
+            losses[number] += row_entropies(labels[held_out], guess).sum()
     chosen = int(losses.argmin())
     weights, bias = regressions(features, offset, labels, PENALTIES[: chosen + 1])[-1]
     return Stacker(weights, bias, PENALTIES[chosen])

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.ensemble.methods.objectives import SMALLEST, Objective, improves, labelled_entries, objective
+from kcomp.ensemble.methods.objectives import (
+    SMALLEST,
+    Objective,
+    has_probabilities,
+    improves,
+    labelled_entries,
+    objective,
+)
+from kcomp.metrics import log_loss
+from kcomp.metrics.scores import Scorer
 
 STEPS = (0.3, 0.1, 0.03)  # shares of weight that the local search moves
 PASSES = 5  # passes of the local search over all members, for each step
@@ -12,23 +21,26 @@ ROUNDS = 50  # of greedy selection
 PATIENCE = 5  # rounds of greedy selection without improvement
 
 
-def searched(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> np.ndarray:
-    """Return weights (members,) that optimise `metric`.
+def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
+    """Return weights (members,) that optimise the metric.
 
-    Log loss is convex in the weights, so its optimum is found with its gradient. Accuracy, F1 and AUC have no gradient:
-    a local search starts from the optimum of log loss and may stop at a local optimum.
+    Log loss is convex in the weights, so its optimum is found with its gradient. For other metrics, a local search
+    starts from the optimum of log loss, or from equal weights if the target has no probabilities. It may stop at a
+    local optimum.
     """
-    start = log_loss_weights(values, labels)
-    if metric == "log_loss":
+    if not has_probabilities(scorer):
+        return local_search(objective(scorer, values, labels), np.full(len(values), 1 / len(values)))
+    start = log_loss_weights(values, labels, scorer)
+    if scorer.metric == log_loss:
         return start
-    return local_search(objective(metric, values, labels), start)
+    return local_search(objective(scorer, values, labels), start)
 
 
-def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return the weights with the smallest log loss, by sequential quadratic programming (SciPy's SLSQP)."""
     from scipy import optimize
 
-    entries, shares = labelled_entries(values, labels)
+    entries, shares = labelled_entries(values, labels, scorer)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         mixed = np.maximum(weights @ entries, SMALLEST)
@@ -86,14 +98,14 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
     return moved / moved.sum()
 
 
-def greedy(values: Sequence[np.ndarray], labels: np.ndarray, metric: str) -> np.ndarray:
+def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return weights (members,) by forward selection with replacement (Caruana et al. 2004).
 
     The selection starts with the best n members for the best n, then repeatedly adds the member that improves it
     most. Weights count how often each member was selected, at the best round. It ends after 50 rounds, or 5 without
     improvement.
     """
-    goal = objective(metric, values, labels)
+    goal = objective(scorer, values, labels)
     features = goal.features
     order = sorted(range(len(features)), key=lambda member: (goal.loss(features[member]), member))
     prefixes, total = [], np.zeros(features.shape[1])

@@ -1,14 +1,13 @@
 """Score members and their ensemble on held-out rows. Imports no Keras."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kcomp.ensemble.joins import HeldOut
 from kcomp.ensemble.methods import averages, fitting
-from kcomp.ensemble.methods.objectives import score
-from kcomp.ensemble.scoring.gains import Gain, compute_gain, find_best
+from kcomp.ensemble.scoring.gains import SHOWN, Gain, compute_gain, find_best
+from kcomp.metrics.scores import Scorer, score_each
 
 
 @dataclass(frozen=True)
@@ -38,36 +37,28 @@ class EnsembleScores:
     optimistic: float
 
 
-def score_ensemble(
-    rows: HeldOut, *, method: str = "mean", metric: str = "log_loss", calibrate: bool = False
-) -> EnsembleScores:
+def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
     """Fit the ensemble on all rows, and score it by nested cross-validation on rows that it was not fitted on."""
-    names = shown_metrics(metric)
-    members = [score_all(names, rows.labels, member) for member in rows.values]
-    best = find_best(metric, members)
-    unseen = fitting.predict_unseen(method, rows.values, rows.labels, metric, rows.parts, calibrate=calibrate)
+
+    def scores_of(predictions: np.ndarray) -> dict[str, float]:
+        return score_each(scorer.first(SHOWN), rows.labels, predictions, scorer.target)
+
+    members = [scores_of(member) for member in rows.values]
+    best = find_best(scorer.first(SHOWN), members)
+    unseen = fitting.predict_unseen(method, rows.values, rows.labels, scorer, rows.parts, calibrate=calibrate)
     plain = averages.mean(rows.values)
-    fitted = fitting.fit_method(method, rows.values, rows.labels, metric, calibrate=calibrate)
+    fitted = fitting.fit_method(method, rows.values, rows.labels, scorer, calibrate=calibrate)
     is_fitted = fitting.is_fitted(method, calibrate=calibrate)
-    ensemble = score_all(names, rows.labels, unseen)
+    ensemble = scores_of(unseen)
     return EnsembleScores(
-        metric=metric,
+        metric=scorer.metric.name,
         members=members,
         ensemble=ensemble,
-        mean=score_all(names, rows.labels, plain),
+        mean=scores_of(plain),
         best=best,
-        gain=compute_gain(metric, rows.labels, unseen, rows.values[best]),
-        gain_over_mean=compute_gain(metric, rows.labels, unseen, plain) if is_fitted or method != "mean" else None,
+        gain=compute_gain(scorer, rows.labels, unseen, rows.values[best]),
+        gain_over_mean=compute_gain(scorer, rows.labels, unseen, plain) if is_fitted or method != "mean" else None,
         fitted=fitted,
         parts=len(np.unique(rows.parts)) if is_fitted else 0,
-        optimistic=score(metric, rows.labels, fitted(rows.values)) if is_fitted else ensemble[metric],
+        optimistic=scorer(rows.labels, fitted(rows.values)) if is_fitted else ensemble[scorer.metric.name],
     )
-
-
-def shown_metrics(metric: str) -> list[str]:
-    """Return the scores that are shown: the chosen one, accuracy and log loss."""
-    return list(dict.fromkeys((metric, "accuracy", "log_loss")))
-
-
-def score_all(names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    return {name: score(name, labels, probabilities) for name in names}

@@ -11,7 +11,8 @@ import pandas as pd
 from kcomp.ensemble.joins import common_ids, select_rows
 from kcomp.ensemble.members import Member
 from kcomp.ensemble.methods.objectives import Objective, objective
-from kcomp.metrics import scores
+from kcomp.metrics import Metric
+from kcomp.metrics.scores import Scorer
 from kcomp.system.backends import BACKENDS
 
 HALVES = 20  # halves of a set of seeds; up to 6 seeds that is all of them
@@ -60,7 +61,7 @@ class FrameworkGain:
 
 
 def framework_gain(
-    members: Sequence[Member], labels: pd.DataFrame, metric: str, *, limit: int = 100
+    members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, *, limit: int = 100
 ) -> list[FrameworkGain]:
     """Return a record for each recipe and fingerprint, pair of backends, and k from 2 to the number of shared seeds.
 
@@ -78,7 +79,7 @@ def framework_gain(
             named_ids = [("", labels.index.sort_values()), *(("", member.probabilities.index) for member in chosen)]
             ids = common_ids(named_ids, "", partial=True)
             if len(ids):
-                ensembles = SeedEnsembles(join_objective(chosen, labels, metric, ids), metric, len(seeds))
+                ensembles = SeedEnsembles(join_objective(chosen, labels, scorer, ids), scorer.metric, len(seeds))
                 counts = range(2, len(seeds) + 1)
                 records += [
                     compute_record(ensembles, key, pair, seeds, k=k, rows=len(ids), limit=limit) for k in counts
@@ -96,11 +97,11 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
     return dict(sorted(groups.items()))
 
 
-def join_objective(members: Sequence[Member], labels: pd.DataFrame, metric: str, ids: pd.Index) -> Objective:
+def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
     """Return the objective of these rows of the members, joined by class name."""
     classes = members[0].probabilities.columns
     values = [select_rows(member.probabilities[classes], ids) for member in members]
-    return objective(metric, values, select_rows(labels[classes], ids))
+    return objective(scorer, values, select_rows(labels[classes], ids))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class SeedEnsembles:
     """The members of two frameworks, as parts of ensembles: `count` seeds of the first, then of the second."""
 
     objective: Objective
-    metric: str
+    metric: Metric
     count: int
 
     def scores(self, ensembles: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
@@ -121,7 +122,7 @@ class SeedEnsembles:
         size = max(1, CHUNK // max(1, self.objective.features.shape[1]))
         parts = (weights[start : start + size] @ self.objective.features for start in range(0, len(weights), size))
         losses = np.array([self.objective.loss(mixed)[0] for part in parts for mixed in part])
-        return losses if self.metric in scores.LOWER_IS_BETTER else -losses
+        return -losses if self.metric.higher_is_better else losses
 
 
 def compute_record(
@@ -144,11 +145,11 @@ def compute_record(
         mixed.append(values.mean())
         count += len(values)
     doubled = [] if k % 2 else choose_subsets(range(len(seeds)), k // 2, limit, draws)
-    sign = -1 if ensembles.metric in scores.LOWER_IS_BETTER else 1
+    sign = 1 if ensembles.metric.higher_is_better else -1
     differences = [tuple((sign * (np.array(mixed) - values)).tolist()) for values in single]
     return FrameworkGain(
         *key,
-        metric=ensembles.metric,
+        metric=ensembles.metric.name,
         k=k,
         rows=rows,
         seeds=seeds,

@@ -5,60 +5,46 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensemble.methods.objectives import score
-from kcomp.metrics import scores
-from kcomp.metrics.significance import LEVEL, Interval, paired_interval, row_values
+from kcomp.metrics import Metric, accuracy
+from kcomp.metrics.scores import Scorer
+from kcomp.metrics.significance import Interval, mcnemar, paired_metric
 
-RESAMPLES = 1000  # bootstrap resamples for scores that are no mean over rows
-LARGE = 500_000  # rows times classes from which on a fifth of the resamples is drawn
+SHOWN = 2  # metrics of the target that are shown besides the one that is optimised
 
 
 @dataclass(frozen=True)
 class Gain:
     """The gain in each score, by name, and the number of rows that only one of the two models classifies right.
 
-    `rows_won` are right in the ensemble alone, `rows_lost` in the other model alone.
+    `rows_won` are right in the ensemble alone, `rows_lost` in the other model alone; None for a target whose rows are
+    not right or wrong.
     """
 
     intervals: dict[str, Interval]
-    rows_won: int
-    rows_lost: int
+    rows_won: int | None
+    rows_lost: int | None
 
 
-def compute_gain(metric: str, labels: np.ndarray, ensemble: np.ndarray, other: np.ndarray) -> Gain:
-    """Compare probabilities (rows, classes) in `metric`, accuracy and log loss."""
-    own, others = row_values(labels, ensemble), row_values(labels, other)
-    intervals = {}
-    for name in dict.fromkeys((metric, "accuracy", "log_loss")):
-        if name == "log_loss":
-            intervals[name] = paired_interval(others[name], own[name])
-        elif name == "accuracy":
-            intervals[name] = paired_interval(own[name], others[name])
-        else:
-            intervals[name] = resampled_interval(name, labels, ensemble, other)
-    difference = own["accuracy"] - others["accuracy"]
-    return Gain(intervals, rows_won=int((difference > 0).sum()), rows_lost=int((difference < 0).sum()))
+def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other: np.ndarray) -> Gain:
+    """Compare predictions (rows, columns) by the metric and the first ones of the target."""
+    target, intervals = scorer.target, {}
+    for metric in scorer.first(SHOWN):
+        interval = paired_metric(metric, labels, ensemble, other, target=target)
+        intervals[metric.name] = interval if metric.higher_is_better else interval.negative()
+    if accuracy.name not in target.shown_metrics:
+        return Gain(intervals, None, None)
+    own, others = (accuracy.row_values(labels, each, target) > 0.5 for each in (ensemble, other))
+    won, lost, _ = mcnemar(own, others)
+    return Gain(intervals, won, lost)
 
 
-def resampled_interval(metric: str, labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Interval:
-    """Return the difference first - second of a score that is no mean over rows, with a paired bootstrap over rows.
-
-    A resample that lacks a class, so that the score is undefined, is left out.
-    """
-    draws, differences = np.random.default_rng(0), []
-    for _ in range(RESAMPLES if labels.size < LARGE else RESAMPLES // 5):
-        rows = draws.integers(0, len(labels), len(labels))
-        differences.append(score(metric, labels[rows], first[rows]) - score(metric, labels[rows], second[rows]))
-    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    difference = score(metric, labels, first) - score(metric, labels, second)
-    return Interval(difference, float(low), float(high), len(labels))
-
-
-def find_best(metric: str, members: Sequence[Mapping[str, float]]) -> int:
-    """Return the position of the best score; of equal ones that with the lowest log loss, then the first."""
+def find_best(metrics: Sequence[Metric], members: Sequence[Mapping[str, float]]) -> int:
+    """Return the position of the best scores by the first metric; of equal ones by the next, then the first member."""
     best = 0
     for number, values in enumerate(members):
-        name = "log_loss" if values[metric] == members[best][metric] else metric
-        if scores.better(name, values[name], members[best][name]):
-            best = number
+        pairs = [(metric, values[metric.name], members[best][metric.name]) for metric in metrics]
+        differing = [pair for pair in pairs if not np.array_equal(pair[1], pair[2], equal_nan=True)]
+        if differing:
+            metric, new, old = differing[0]
+            best = number if metric.is_better(new, old) else best
     return best

@@ -10,10 +10,9 @@ from kcomp.ensemble.grouping import Group
 from kcomp.ensemble.joins import HeldOut
 from kcomp.ensemble.members import Member
 from kcomp.ensemble.methods import fitting
-from kcomp.ensemble.methods.objectives import score
 from kcomp.ensemble.scoring.ensemble import EnsembleScores, score_ensemble
 from kcomp.ensemble.scoring.framework_gain import choose_subsets
-from kcomp.metrics import scores
+from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 
 LIMIT = 50  # subsets of one size of a group; more than that are sampled
@@ -34,7 +33,7 @@ class GroupScores:
 
 
 def score_groups(
-    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, *, method: str, metric: str, calibrate: bool
+    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
 ) -> list[GroupScores]:
     """Score each group as `kcomp ensemble` scores its members; the best score first, then by name.
 
@@ -45,11 +44,11 @@ def score_groups(
         own = replace(rows, values=rows.values[list(group.members)])
         runs = [run for place in group.members for run in members[place].runs]
         if group.kind == "single":
-            group_scores = score_ensemble(own, metric=metric)
+            group_scores = score_ensemble(own, scorer)
         else:
-            group_scores = score_ensemble(own, method=method, metric=metric, calibrate=calibrate)
+            group_scores = score_ensemble(own, scorer, method=method, calibrate=calibrate)
         results.append(GroupScores(group, group_scores, *cost_of(runs)))
-    sign = 1 if metric in scores.LOWER_IS_BETTER else -1
+    sign = -1 if scorer.metric.higher_is_better else 1
 
     def order(result: GroupScores) -> tuple[bool, float, str, str]:
         return bool(np.isnan(result.score)), sign * result.score, result.group.kind, result.group.name
@@ -81,7 +80,7 @@ class SizeScores:
 
 
 def score_by_size(
-    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, method: str, metric: str
+    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, method: str
 ) -> list[SizeScores]:
     """Score the subsets of each size of each group, so that kinds are compared at equal numbers of members.
 
@@ -96,7 +95,7 @@ def score_by_size(
         places = list(dict.fromkeys(places))
         for subset in places:
             if subset not in score_of:
-                score_of[subset] = score(metric, rows.labels, blend([rows.values[place] for place in subset]))
+                score_of[subset] = scorer(rows.labels, blend([rows.values[place] for place in subset]))
         values = np.array([score_of[subset] for subset in places])
         cost = np.mean([np.sum([costs[place] for place in subset], axis=0) for subset in places], axis=0)
         spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")

@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from kcomp.averaging import SWA
-from kcomp.metrics import scores
 from kcomp.models.classifier import leaves
 from kcomp.recipe import Stage
 from kcomp.training.averages.batch_norm import estimate, normalisations
@@ -61,9 +60,9 @@ class WeightAverage(StageAverage, ABC):
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Keep the average as the run's weights if it scores better than every epoch that it is compared with."""
-        session, metric = self.session, self.session.recipe.monitor or "log_loss"
+        session, metric = self.session, self.session.scorer.metric
         progress, epochs = session.progress, self.epochs_to_beat()
-        record: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric, "accepted": False}
+        record: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric.name, "accepted": False}
         if isinstance(self.stage.average, SWA):
             record["epochs"] = epochs
             if len(epochs) < 2:
@@ -72,15 +71,15 @@ class WeightAverage(StageAverage, ABC):
                 )
         self.complete()
         probabilities = session.validate()
-        score = scores.score(session.validation.table.labels, probabilities)[metric]
+        score = session.scores(probabilities)[metric.name]
         compared = {*epochs, progress.best_epoch}
         rows = [row for row in progress.log if row["epoch"] in compared]
         best = rows[0]
         for row in rows:
-            best = row if scores.better(metric, row[metric], best[metric]) else best
-        record |= {"score": score, "best_epoch": best["epoch"], "best_score": best[metric]}
-        if not scores.better(metric, score, best[metric]):
-            against = f"{metric} {score:.4f} is no gain over {best[metric]:.4f} of epoch {best['epoch']}"
+            best = row if metric.is_better(row[metric.name], best[metric.name]) else best
+        record |= {"score": score, "best_epoch": best["epoch"], "best_score": best[metric.name]}
+        if not metric.is_better(score, best[metric.name]):
+            against = f"{metric.name} {score:.4f} is no gain over {best[metric.name]:.4f} of epoch {best['epoch']}"
             return self.print_outcome(None, record | {"reason": against})
         save_weights(session.run, session.network)
         return self.print_outcome(probabilities, record | {"accepted": True})

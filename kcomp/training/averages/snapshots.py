@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.metrics import scores
 from kcomp.models.transfer import load_weights
 from kcomp.training.averages.stage_average import StageAverage
 from kcomp.training.callbacks import save_weights
@@ -40,9 +39,8 @@ class StageSnapshots(StageAverage):
         after = session.progress.stage_epochs % self.cycle
         if after:  # exports and runs that start from this one then use the last snapshot, now in the network
             save_weights(session.run, session.network)
-        labels = session.validation.table.labels
         snapshot_scores = {
-            name: scores.score(labels, probabilities) for name, probabilities in zip(chosen, predictions, strict=True)
+            name: session.scores(probabilities) for name, probabilities in zip(chosen, predictions, strict=True)
         }
         epoch = session.progress.epochs - after
         return session.target.average(predictions), {

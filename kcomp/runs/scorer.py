@@ -1,0 +1,30 @@
+"""The metric and target of finished runs."""
+
+from collections.abc import Sequence
+
+from kcomp import metrics
+from kcomp.metrics.scores import Scorer
+from kcomp.runs.folder import Run
+
+
+def scorer_of(runs: Sequence[Run], metric: str | None = None) -> Scorer:
+    """Return the scorer of runs of one target.
+
+    Args:
+        runs: At least one run.
+        metric: Name of a metric; None for the metric of the runs' recipes.
+
+    Raises:
+        ValueError: If the name is unknown, the runs have different metrics, or their metric is a recipe's function.
+    """
+    names = list(dict.fromkeys(run.manifest["metric"] for run in runs))
+    if metric is None and len(names) > 1:
+        raise ValueError(f"the runs were trained with different metrics, {', '.join(names)}; choose one with --metric")
+    try:
+        return Scorer(metrics.get(metric or names[0]), runs[0].target)
+    except ValueError as error:
+        if metric is not None:
+            raise
+        raise ValueError(
+            f"the runs' metric {names[0]!r} is a function of their recipe; choose with --metric"
+        ) from error
