@@ -132,6 +132,24 @@ def test_mixing_by_hand(backend):
 
 
 @pytest.mark.parametrize("backend", conftest.backends())
+def test_a_missing_label_stays_missing_only_in_the_samples_that_it_is_mixed_into(backend):
+    """Rows: unmixed, mixed with the missing label, the row with it mixed away, and half of two known labels."""
+    found = conftest.in_backend(
+        backend,
+        """
+        import numpy as np, keras
+        from kcomp import augment
+        batch = {"images": np.zeros((4, 2, 2, 1), "float32"), "labels": np.array([[8], [2], [np.nan], [4]], "float32")}
+        weight = np.array([1, 0.5, 0, 0.5], "float32")
+        plan = augment.MixPlan(np.array([2, 2, 3, 1], "int32"), weight, np.zeros((4, 4), "int32"), weight)
+        mixed = keras.ops.convert_to_numpy(augment.MixUp(1.0)(batch, plan=plan)["labels"])
+        give(labels=np.where(np.isnan(mixed), -1, mixed).tolist())
+        """,
+    )
+    assert found["labels"] == [[8], [-1], [4], [3]]
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
 def test_class_numbers_are_refused_and_the_caller_keeps_its_images(backend):
     found = conftest.in_backend(
         backend,

@@ -104,8 +104,11 @@ class Run:
         return loaded.with_values(**values_from_json(loaded.recipe.config, stored))
 
     def probabilities(self, name: str) -> pd.DataFrame:
-        """Read `oof`, `labels` or `test`. Rows are image ids (the index), and columns are classes (float)."""
-        return read_probabilities(self.file(name))
+        """Read `oof`, `labels` or `test`: one row per image id (the index), float columns.
+
+        A missing label is NaN.
+        """
+        return read_probabilities(self.file(name), missing=name == "labels")
 
     def file(self, name: str) -> Path:
         """Return the path of the CSV with this name. Raise FileNotFoundError, with a hint, if it is missing."""

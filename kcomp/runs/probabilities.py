@@ -1,4 +1,4 @@
-"""Probabilities as a CSV with the column `image_id` and one column per class."""
+"""Predictions or labels as a CSV with the column `image_id` and one column per class or number."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,11 @@ def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], 
     write_csv(path, frame)
 
 
-def read_probabilities(path: Path) -> pd.DataFrame:
+def read_probabilities(path: Path, *, missing: bool = False) -> pd.DataFrame:
     """Return a frame with one row per image id (the index) and one float64 column per class.
 
-    Raise ValueError if the file is not such a CSV, has no rows, repeats an id, or has a value that is not finite.
+    Raise ValueError if the file is not such a CSV, has no rows, repeats an id, or has a value that is not finite. With
+    `missing`, empty cells are NaN instead of an error.
     """
     try:
         frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""], low_memory=False)
@@ -40,7 +41,7 @@ def read_probabilities(path: Path) -> pd.DataFrame:
                 f"{path}: the column {name!r} must hold numbers; row {invalid.index[0]!r} has {invalid.iloc[0]!r}"
             )
     values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's values are contiguous
-    empty = indexed.index[~np.isfinite(values).all(1)]
+    empty = indexed.index[~(np.isfinite(values) | (missing & np.isnan(values))).all(1)]
     if len(empty):
         raise ValueError(f"{path}: {len(empty)} rows hold NaN or infinity, first {empty[0]!r}")
     return pd.DataFrame(values, indexed.index, indexed.columns, copy=False)  # one block, which to_numpy need not copy
