@@ -9,7 +9,7 @@ import numpy as np, keras, os, sys
 from kcomp import models
 from kcomp.engine.initial_weights import draw_weights_on_host
 images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-def logits(model): return keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")
+def logits(model): return model.predict_on_batch(images).astype("float64")  # compiled on JAX, which is faster
 def perturb(model):
     draws = np.random.default_rng(1)
     for layer in model.layers:  # batch normalisation with statistics of no special value, the rest slightly off

@@ -390,12 +390,16 @@ def killed_at(epochs, arguments, cwd, number=signal.SIGKILL):
 EXACT = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accuracy"]
 
 
-def killed_three_times(cwd, arguments, kills):
-    """The sweep left alone, and killed at so many epochs: the same files, and no complete run is trained again."""
+def check_killed_sweep(cwd, options, kills):
+    """Train the runs alone, and in a sweep of both backends that is killed at these numbers of epochs and continued.
+
+    The files are the same, and no complete run is trained again. Returns the paths of the runs.
+    """
     write(cwd)
-    subprocess.run(
-        sweep_command("alone", *arguments), cwd=cwd, env=conftest.environment(""), check=True, capture_output=True
-    )
+    for backend in INSTALLED:
+        conftest.kcomp("train", "tiny.py", *options, backend=backend, cwd=cwd)
+    (cwd / "runs").rename(cwd / "alone")
+    arguments = ["--backends", ",".join(INSTALLED), "--jobs", 2, *options]
     finished = {}
     for epochs in kills:
         killed_at(epochs, arguments, cwd)
@@ -420,17 +424,16 @@ def killed_three_times(cwd, arguments, kills):
     return alone
 
 
-def test_a_sweep_killed_three_times_ends_as_one_left_alone(tmp_path):
-    """Both backends at once, two epochs each and more in the head's stage."""
-    arguments = ["--backends", ",".join(INSTALLED), "--set", "epochs=3", "--set", "pause=0.7", "--jobs", 2]
-    assert len(killed_three_times(tmp_path, arguments, (1, 3, 5))) == len(INSTALLED)
+def test_a_sweep_that_is_killed_ends_as_runs_left_alone(tmp_path):
+    """Both backends at once, killed when most of the eight epochs are done."""
+    options = ["--set", "epochs=3", "--set", "pause=0.7"]
+    assert len(check_killed_sweep(tmp_path, options, (5,))) == len(INSTALLED)
 
 
 @pytest.mark.slow
 def test_twelve_runs_killed_three_times(tmp_path):
-    arguments = ["--backends", ",".join(INSTALLED), "--seed", "0,1,2", "--fold", "0,2"]
-    found = killed_three_times(tmp_path, [*arguments, "--set", "pause=0.4", "--jobs", 2], (6, 17, 30))
-    assert len(found) == 6 * len(INSTALLED)
+    options = ["--seed", "0,1,2", "--fold", "0,2", "--set", "pause=0.4"]
+    assert len(check_killed_sweep(tmp_path, options, (6, 17, 30))) == 6 * len(INSTALLED)
 
 
 def test_ctrl_c_ends_what_was_started(tmp_path):
