@@ -462,7 +462,12 @@ def hand_run(folder, right, rows=20):
     write_probabilities(folder / "oof.csv", ids, ["a", "b"], given)
     write_probabilities(folder / "labels.csv", ids[::-1], ["a", "b"], truth[::-1])
     manifest = {"recipe": "r", "fingerprint": "f", "backend": "jax", "seed": 0, "fold": 0, "table": "t"}
-    manifest |= {"classes": ["a", "b"], "metric": "accuracy", "scores": ["accuracy", "log_loss"]}
+    manifest |= {
+        "target": {"target": "one class", "classes": ["a", "b"]},
+        "classes": ["a", "b"],
+        "metric": "accuracy",
+        "scores": ["accuracy", "log_loss"],
+    }
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "result.json", {"scores": {"accuracy": right / rows, "log_loss": 1.0, "macro_f1": 1.0, "roc_auc": None}, "seconds": 1.0})  # fmt: skip
     return Run(folder)

@@ -43,6 +43,7 @@ def make_run(folder, *, backend="jax", seed=0, fold=0, classes=CLASSES, table="t
         "fold": fold,
         "classes": classes,
         "table": table,
+        "target": {"target": "one class", "classes": classes},
         "metric": "log_loss",
         "scores": ["log_loss", "accuracy"],
     }

@@ -46,7 +46,16 @@ def make_member(folder, right, *, recipe="r", backend="jax", seed=0, network=(3,
         (run / "result.json").write_text(json.dumps({"scores": {}, "seconds": seconds}))
         kept = {"recipe": recipe, "fingerprint": fingerprint, "backend": backend, "seed": seed, "fold": fold}
         (run / "manifest.json").write_text(
-            json.dumps(kept | {"classes": ["x", "y"], "table": "t", "metric": "log_loss", "scores": ["log_loss"]})
+            json.dumps(
+                kept
+                | {
+                    "classes": ["x", "y"],
+                    "table": "t",
+                    "target": {"target": "one class", "classes": ["x", "y"]},
+                    "metric": "log_loss",
+                    "scores": ["log_loss"],
+                }
+            )
         )
         with h5py.File(run / "best.weights.h5", "w") as file:
             file["layers/dense/vars/0"] = np.zeros(network)

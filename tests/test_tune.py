@@ -151,7 +151,7 @@ manifest = dict(zip(("fingerprint", "backend", "seed", "fold", "table"), json.lo
 if kind != "sound":
     sys.exit("kcomp: " + kind)
 folder.mkdir(parents=True, exist_ok=True)
-(folder / "manifest.json").write_text(json.dumps({"recipe": "made_up", "classes": [], "metric": "log_loss", "scores": [], **manifest}))
+(folder / "manifest.json").write_text(json.dumps({"recipe": "made_up", "target": {}, "classes": [], "metric": "log_loss", "scores": [], **manifest}))
 log = folder / "log.csv"
 done = log.read_text().splitlines() if log.exists() else ["epoch,log_loss,accuracy"]
 for epoch in range(len(done), len(scores) + 1):
