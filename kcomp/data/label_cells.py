@@ -42,18 +42,23 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
 
 def hint_at_several(names: pd.Series, source: str) -> None:
-    """Give a notice if class names look like several labels in a cell: their pieces are other cells' pieces too."""
+    """Give a notice if class names look like several labels in a cell.
+
+    They do if cells have no more pieces than there are different cells, and each cell of several pieces has one that is
+    a cell of its own.
+    """
     cells = names.drop_duplicates()
     mark = detect_separator(cells)
     if mark is None:
         return
     pieces = [{piece.strip() for piece in cell.split(mark) if piece.strip()} for cell in cells]
     compound = [names for names in pieces if len(names) > 1]
-    counts = pd.Series([piece for names in pieces for piece in names]).value_counts()
-    if compound and len(counts) <= len(pieces) and all(counts[piece] > 1 for names in compound for piece in names):
+    single = {piece for names in pieces if len(names) == 1 for piece in names}
+    count = len(set().union(*pieces))
+    if compound and count <= len(pieces) and all(names & single for names in compound):
         column = source.rpartition(", ")[2]
         example = next(cell for cell in cells if mark in cell)
         notice(
             f"{source}: {len(cells)} classes such as {example!r} look like several labels in a cell; "
-            f"labels={column!r} reads {len(counts)} labels instead"
+            f"labels={column!r} reads {count} labels instead"
         )
