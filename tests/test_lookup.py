@@ -150,12 +150,12 @@ def test_a_link_to_a_parent_folder_ends(tmp_path):
 
 
 def test_a_million_rows_within_a_minute(monkeypatch):
-    """Measured with a tenth, in a tenth of the time; the listing itself is replaced."""
+    """Read a tenth, in a tenth of the processor time; the listing itself is replaced."""
     count = 100_000
     monkeypatch.setattr(lookup, "list_images", lambda folder: [f"x/{row:07d}.PNG" for row in range(count)])
     monkeypatch.setattr(lookup, "existing_folder", lambda folder, images: images)
     frame = pd.DataFrame({"image_id": [f"{row:07d}" for row in range(count)], "label": ["x", "y"] * (count // 2)})
-    start = time.perf_counter()
+    start = time.process_time()
     table = data.read_csv(frame, "images", label="label", on_bad="ignore")
     assert len(table) == count and table.images[-1] == f"images/x/{count - 1:07d}.PNG"
-    assert time.perf_counter() - start < 6
+    assert time.process_time() - start < 6

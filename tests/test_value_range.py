@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import in_backend
 from PIL import Image
 
 from kcomp import data
@@ -117,3 +118,23 @@ def test_pixels_that_are_not_numbers_are_a_problem(tmp_path):
     write(tmp_path / "images" / "a.tif", np.where(RAMP > 0.5, np.nan, RAMP).astype(np.float32))
     with pytest.raises(ValueError, match=r"1 of 1 images are damaged: .*some pixels are not finite numbers"):
         read(tmp_path / "images", ["a"])
+
+
+def test_test_rows_get_the_range_of_the_labelled_rows(tmp_path):
+    """Their own range differs: they are darker."""
+    for name, high in (("a", 4095), ("b", 100)):
+        write(tmp_path / name / f"{name}.png", (RAMP * high).astype(np.uint16))
+    code = """
+    import sys, warnings
+    from pathlib import Path
+    from types import SimpleNamespace
+    from kcomp import data
+    from kcomp.prediction.runs import test_rows
+
+    warnings.simplefilter("ignore")
+    manifest = {"value_range": [0, 4095], "image_pattern": "", "id_column": "image_id"}
+    table = test_rows(SimpleNamespace(manifest=manifest), None, Path(sys.argv[1]))
+    batches = data.Batches(table, 48, batch_size=1, images=data.Images(48, cache_bytes=0))
+    give(own=data.read_images(sys.argv[1]).value_range, range=table.value_range, brightest=int(batches.image(0).max()))
+    """
+    assert in_backend("jax", code, tmp_path / "b") == {"own": [0, 127], "range": [0, 4095], "brightest": 6}
