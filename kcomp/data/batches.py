@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from kcomp.data.draws import Purpose, generator, item_of
+from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.data.images import Images
 from kcomp.data.tables import Table
 
@@ -33,13 +34,13 @@ class Batches:
 
     Args:
         table: The rows; at least one.
-        image_size: Height and width of every image of a batch, in pixels.
+        image_size: The size of every image in pixels: one number for a square, or (height, width).
         batch_size: Rows per batch, from 1. Training drops the rows left over at the end of an epoch; each epoch draws
             a new order. Otherwise the last batch repeats its last row, so that every batch has one shape.
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of every draw.
-        transform: An albumentations.Compose that turns one uint8 image into image_size x image_size pixels, or None.
+        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None.
             It is seeded for each image, so it must not hold state.
         layers: Layers that change whole batches in training. Layers of `kcomp.augment` are planned here and applied
             on the device; they come last. Other Keras layers that take a dict of `images` and `labels`, such as
@@ -65,7 +66,7 @@ class Batches:
     def __init__(
         self,
         table: Table,
-        image_size: int,
+        image_size: ImageSize,
         *,
         batch_size: int,
         training: bool = False,
@@ -81,7 +82,7 @@ class Batches:
         check_transform(transform)
         check_layer_order(layers)
         self.table, self.image_size, self.training, self.seed = table, image_size, training, seed
-        self.shape: tuple[int, ...] = (image_size, image_size, 3)
+        self.shape: tuple[int, ...] = (*height_and_width(image_size), 3)
         self.batch_size = min(batch_size, len(table)) if training else batch_size
         self.transform, self.layers = transform, tuple(layers) if training else ()
         self.images = (images or Images(image_size)).with_range(table.value_range)
@@ -115,7 +116,7 @@ class Batches:
         return np.minimum(rows, len(self.table) - 1)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Return the augmented image of one row, uint8 of shape (image_size, image_size, 3).
+        """Return the augmented image of one row, uint8 of shape (height, width, 3).
 
         Args:
             row: Position of the row in the table.
@@ -136,7 +137,7 @@ class Batches:
     def load(self, epoch: int, index: int) -> Batch:
         """Return batch number `index` of `epoch`.
 
-        The batch has `images` float32 (batch_size, image_size, image_size, 3) in 0..255, `labels` float32
+        The batch has `images` float32 (batch_size, height, width, 3) in 0..255, `labels` float32
         (batch_size, classes) if the table is labelled, and `plans`, a tuple with the plan of each layer that draws
         one.
         """

@@ -14,6 +14,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from kcomp.data.check_process import deep_pixels, is_deep
 from kcomp.data.decoded import decoded_images
+from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange, check_range, to_eight_bits
 from kcomp.system.cache import cache_folder
@@ -28,13 +29,15 @@ class Images:
     """Decode and resize images, and cache the result on disk for all runs.
 
     Args:
-        size: The target size in pixels, from 1; None keeps the size of each image.
-        fit: "stretch" resizes to size x size. "shorter" resizes the shorter side to `size` and keeps the proportions.
-            "crop" does the same, then cuts out the centre size x size.
+        size: The target size in pixels, from 1: one number for a square, or (height, width). None keeps the size of
+            each image.
+        fit: "stretch" resizes to the target size. "shorter" keeps the proportions and resizes to the smallest image
+            that covers the target size; for a square, its shorter side has that size. "crop" does the same, then cuts
+            out the centre.
         resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
             (with antialiasing, as in Pillow).
-        reduced: Whether to decode a JPEG whose shorter side is at least 4, 8 or 16 times `size` at a half, a quarter
-            or an eighth of its sides. Faster, with slightly different pixels.
+        reduced: Whether to decode a JPEG whose shorter side is at least 4, 8 or 16 times the longer side of `size` at a
+            half, a quarter or an eighth of its sides. Faster, with slightly different pixels.
         value_range: The lowest and highest value of images with more than eight bits a channel, such as (0, 4095);
             they become 0 and 255. None takes the range that was measured when the table was read. Images of eight bits
             are not scaled.
@@ -55,7 +58,7 @@ class Images:
 
     def __init__(
         self,
-        size: int | None,
+        size: ImageSize | None,
         *,
         fit: str = "stretch",
         resampling: str = "area",
@@ -63,8 +66,9 @@ class Images:
         value_range: ValueRange | None = None,
         cache_bytes: int = 8 << 30,
     ) -> None:
-        if size is not None and size < 1:
-            raise ValueError(f"the image size must be at least 1 pixel, or None; received {size}")
+        if size is not None:
+            height, width = height_and_width(size)
+            size = height if height == width else (height, width)
         if fit not in FITS:
             raise ValueError(f"`fit` must be one of {', '.join(FITS)}; received {fit!r}")
         if resampling not in RESAMPLING:
@@ -120,22 +124,25 @@ class Images:
             raise ValueError(f"the image of row {image_id!r} cannot be read{where}: {error}") from error
 
     def _decode(self, image: Image) -> np.ndarray:
-        return decode(image, self.size if self.reduced else None, self.value_range)
+        least = max(height_and_width(self.size)) if self.reduced and self.size is not None else None
+        return decode(image, least, self.value_range)
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
         """Resize RGB pixels, uint8 of shape (height, width, 3), to `size` with `fit` and `resampling`."""
         if self.size is None:
             return np.ascontiguousarray(pixels)
-        height, width = pixels.shape[:2]
-        if self.fit == "stretch":
-            new_height = new_width = self.size
-        else:
-            ratio = self.size / min(height, width)
-            new_height, new_width = max(round(height * ratio), self.size), max(round(width * ratio), self.size)
+        height, width = height_and_width(self.size)
+        new_height, new_width = height, width
+        if self.fit != "stretch":
+            ratio = max(height / pixels.shape[0], width / pixels.shape[1])
+            new_height, new_width = (
+                max(round(pixels.shape[0] * ratio), height),
+                max(round(pixels.shape[1] * ratio), width),
+            )
         pixels = resample(pixels, new_height, new_width, self.resampling)
         if self.fit == "crop":
-            top, left = (new_height - self.size) // 2, (new_width - self.size) // 2
-            pixels = pixels[top : top + self.size, left : left + self.size]
+            top, left = (new_height - height) // 2, (new_width - width) // 2
+            pixels = pixels[top : top + height, left : left + width]
         return np.ascontiguousarray(pixels)
 
 

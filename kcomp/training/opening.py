@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kcomp.data.image_size import height_and_width
 from kcomp.data.splits import fold_numbers
 from kcomp.data.tables import Table, fold_columns
 from kcomp.targets.arrays import list_names
@@ -38,8 +39,7 @@ def describe_rows(table: Table, training: Table, held_out: Table, *, seed: int, 
 
 
 def describe_images(session: "Session") -> str:
-    size = session.training.image_size
-    height, width = (size, size) if isinstance(size, int) else tuple(size)
+    height, width = height_and_width(session.training.image_size)
     return f"images of {height} x {width} pixels, {session.training.batch_size} a batch"
 
 
