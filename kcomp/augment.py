@@ -193,9 +193,15 @@ class RandomErasing(keras.layers.Layer):
 
     def call(self, batch: dict[str, Any], plan: ErasePlan | None = None, seed: int | None = None) -> dict[str, Any]:
         plan = plan_for(self, batch, plan, seed)
-        inside = inside_box(plan.box, batch["images"].shape)
-        images = ops.where(inside, ops.cast(plan.colour, batch["images"].dtype)[:, None, None, :], batch["images"])
-        return {**batch, "images": images}
+        images = float_images(batch)
+        colour = ops.cast(plan.colour, images.dtype)[:, None, None, :]
+        return {**batch, "images": ops.where(inside_box(plan.box, images.shape), colour, images)}
+
+
+def float_images(batch: dict[str, Any]) -> Any:
+    """Return the images of a batch as floats: uint8 becomes float32, because a mixed pixel is not a whole number."""
+    images = ops.convert_to_tensor(batch["images"])
+    return images if keras.backend.is_float_dtype(images.dtype) else ops.cast(images, "float32")
 
 
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
@@ -203,7 +209,7 @@ def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
 
     A mixed label is NaN if the sample or its partner has NaN and a share above 0.
     """
-    images, labels = batch["images"], batch["labels"]
+    images, labels = float_images(batch), batch["labels"]
     check_soft(labels)
     partner = ops.cast(plan.partner, "int32")
     others = ops.take(images, partner, axis=0)

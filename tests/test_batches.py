@@ -132,7 +132,7 @@ def test_a_batch_can_be_looked_at():
 
 def test_range_and_type():
     images = batches().load(0, 0)["images"]
-    assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 255 and images.max() > 100
+    assert images.dtype == np.uint8 and images.min() >= 0 and images.max() <= 255 and images.max() > 100
 
 
 def test_a_transform_that_leaves_the_wrong_shape_is_named():

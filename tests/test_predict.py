@@ -29,7 +29,8 @@ HALVES = OneOf(("left", "right"))
 
 def left_half(images):
     """Logits of two classes: the mean of the left half and of the right half, in tenths of a level."""
-    assert images.dtype == np.float32 and images.shape[1:] == (8, 8, 3)
+    assert images.dtype == np.uint8 and images.shape[1:] == (8, 8, 3)
+    images = images.astype(np.float32)
     return np.stack([images[:, :, :4].mean((1, 2, 3)), images[:, :, 4:].mean((1, 2, 3))], 1) / 25
 
 
@@ -37,7 +38,7 @@ def softmax(logits):
     return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
 
 
-PIXELS = np.repeat(np.stack(TABLE.images)[..., None], 3, axis=3).astype(np.float32)
+PIXELS = np.repeat(np.stack(TABLE.images)[..., None], 3, axis=3)
 
 
 def test_plain_predictions_in_the_tables_order(forward_module):
@@ -66,10 +67,7 @@ def test_random_views_are_the_training_pipelines_and_repeatable(forward_module):
     augmented = batches(training=True, transform=A.Compose([A.Affine(rotate=(-40, 40), p=1.0)]))
     chosen = [views.plain, *views.random(3)]
     first = forward_module.predict_rows(left_half, batches(), HALVES, augmented=augmented, views=chosen)
-    parts = [
-        softmax(left_half(np.stack([augmented.image(row, epoch=draw) for row in range(23)]).astype(np.float32)))
-        for draw in range(3)
-    ]
+    parts = [softmax(left_half(np.stack([augmented.image(row, epoch=draw) for row in range(23)]))) for draw in range(3)]
     np.testing.assert_allclose(first, (softmax(left_half(PIXELS)) + sum(parts)) / 4, rtol=1e-5)
     with pytest.raises(ValueError, match="training pipeline"):
         forward_module.predict_rows(left_half, batches(), HALVES, views=chosen)

@@ -1,4 +1,4 @@
-"""Batches of float32 images in 0..255, loaded in advance by threads.
+"""Batches of uint8 images, loaded in advance by threads.
 
 Every random draw is keyed by seed, epoch and image id.
 """
@@ -137,17 +137,16 @@ class Batches:
     def load(self, epoch: int, index: int) -> Batch:
         """Return batch number `index` of `epoch`.
 
-        The batch has `images` float32 (batch_size, height, width, 3) in 0..255, `labels` float32
-        (batch_size, classes) if the table is labelled, and `plans`, a tuple with the plan of each layer that draws
-        one.
+        The batch has `images` (batch_size, height, width, 3) in 0..255, `labels` float32 (batch_size, classes) if the
+        table is labelled, and `plans`, a tuple with the plan of each layer that draws one. Images are uint8, a quarter
+        of the bytes of float32, and become float32 in the compiled step. They are float32 if the transform returns
+        floats, or if a layer is applied here.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
         """Return the batch of the rows at these positions, drawn as batch number `index` of `epoch`."""
-        images = np.empty((len(rows), *self.shape), np.float32)
-        for place, row in enumerate(rows):
-            images[place] = self.image(int(row), epoch)
+        images = stack([self.image(int(row), epoch) for row in rows])
         batch: Batch = {"images": images}
         if self._labels is not None:
             batch["labels"] = self._labels[rows]
@@ -178,6 +177,12 @@ class Batches:
         draws = generator(self.seed, Purpose.IMAGE, epoch if self.training else 0, self._items[row])
         transform.set_random_seed(int(draws.integers(2**32)))
         return transform(image=pixels)["image"]
+
+
+def stack(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return images of one shape as a batch: uint8 if all of them are, float32 otherwise."""
+    batch = np.stack(images)
+    return batch if batch.dtype == np.uint8 else batch.astype(np.float32, copy=False)
 
 
 def check_transform(transform: Any) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from kcomp.data.batches import Batches, ahead
+from kcomp.data.batches import Batches, ahead, stack
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.network_key import cache_key_of_inference
 from kcomp.targets import Target
@@ -53,22 +54,29 @@ def predict_rows(
 
 
 def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
-    """Return the images of these rows in one view: float32 (rows, height, width, 3) in 0..255."""
+    """Return the images of these rows in one view: (rows, height, width, 3) in 0..255, uint8 or float32."""
     if view.draw is None:
-        images = np.stack([batches.image(int(row)) for row in rows])
+        images = stack([batches.image(int(row)) for row in rows])
     elif augmented is None:
         raise ValueError("random views need the training pipeline; pass `augmented`")
     else:
-        images = np.stack([augmented.image(int(row), epoch=view.draw) for row in rows])
-    return np.flip(images, tuple(axis + 1 for axis in view.flips)).astype(np.float32)
+        images = stack([augmented.image(int(row), epoch=view.draw) for row in rows])
+    return np.ascontiguousarray(np.flip(images, tuple(axis + 1 for axis in view.flips)))
+
+
+def as_float(images: Any) -> Any:
+    """Return uint8 images as float32, and others unchanged."""
+    is_bytes = keras.backend.standardize_dtype(images.dtype) == "uint8"
+    return ops.cast(images, "float32") if is_bytes else images
 
 
 def compile_forward(network: keras.Model) -> Forward:
     """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
-    The network may also be the lower or upper part of one. Its weights are read at each call. JAX compiles once for
-    each shape, even if layers are frozen or unfrozen, while Keras's predict function would compile again at each
-    stage. Equal networks share one program (jax_programs). On PyTorch batch normalisation is folded into convolutions.
+    Images are uint8 or float32, and become float32 on the device. The network may also be the lower or upper part of
+    one. Its weights are read at each call. JAX compiles once for each shape, even if layers are frozen or unfrozen,
+    while Keras's predict function would compile again at each stage. Equal networks share one program (jax_programs).
+    On PyTorch batch normalisation is folded into convolutions.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -91,7 +99,8 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             run_torch = inference_of(network)
         else:
             run_torch = torch.inference_mode()(lambda images: network(images, training=False))
-        return lambda images: run_torch(images).to(torch.float32, copy=True)  # a normal tensor, which gradients may use
+        # the copy is a normal tensor, which gradients may use
+        return lambda images: run_torch(as_float(ops.convert_to_tensor(images))).to(torch.float32, copy=True)
     import jax
 
     from kcomp.jax_programs.store import cached_jit
@@ -100,7 +109,7 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
 
     def compute(values: list[Any], images: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return network(images, training=False)
+            return network(as_float(images), training=False)
 
     on_one_device = keras.distribution.distribution() is None
     run = cached_jit(compute, lambda _: cache_key_of_inference(network)) if on_one_device else jax.jit(compute)

@@ -9,6 +9,7 @@ from keras import ops
 
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.step_key import cache_key_within_fit
+from kcomp.prediction.forward import as_float
 from kcomp.targets import Target
 from kcomp.training.averages.stage_average import StageAverage
 
@@ -120,11 +121,11 @@ def planned_layers(layers: Sequence[Any]) -> list[Any]:
 
 
 def apply_plans(layers: Sequence[Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return `images` and `labels` of a batch, mixed by these layers according to the batch's `plans`.
+    """Return `images` (float) and `labels` of a batch, mixed by these layers according to the batch's `plans`.
 
     Labels that are already mixed are read from `mixed`.
     """
-    batch = {"images": inputs["images"], "labels": inputs.get("mixed", inputs["labels"])}
+    batch = {"images": as_float(inputs["images"]), "labels": inputs.get("mixed", inputs["labels"])}
     for layer, plan in zip(layers, inputs.get("plans", ()) if layers else (), strict=True):
         batch = layer(batch, plan=plan)
     return batch

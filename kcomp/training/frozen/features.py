@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kcomp.data.batches import Batches, ahead
+from kcomp.data.batches import Batches, ahead, stack
 from kcomp.prediction.forward import Forward
 from kcomp.system.cache import cache_folder
 from kcomp.system.files import replacing
@@ -45,7 +45,7 @@ class Features:
         """Compute the missing features of these draws of every row, and return their number.
 
         Args:
-            forward: Function of images, float32 (count, height, width, 3) in 0..255, that returns (count, *shape).
+            forward: Function of images, (count, height, width, 3) in 0..255, that returns (count, *shape).
             numbers: Draws to compute.
             count: Images in one call of `forward`.
         """
@@ -79,7 +79,7 @@ class Features:
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
         """Return the images of these places. The last is repeated up to `count`, so that all calls have one shape."""
         pixels = [self.batches.image(row, draw) for row, draw in places]
-        return np.stack([*pixels, *[pixels[-1]] * (count - len(pixels))]).astype(np.float32)
+        return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])
 
     def find(self, row: int, draw: int) -> bool:
         """Return whether the disk has these features, and cache them in memory if they fit."""
