@@ -40,7 +40,9 @@ def one_slow():
 
 def environment(backend):
     threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
-    return {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
+    policy = "passive"  # else it would depend on the load of the machine
+    own = {"KERAS_BACKEND": backend, "OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": policy, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **own}
 
 
 class ForkServer:

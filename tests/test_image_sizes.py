@@ -72,6 +72,7 @@ def test_trains_predicts_and_exports(folder, backend):
     assert session.get_inputs()[0].shape[1:] == [40, 56, 3]
 
 
+@pytest.mark.slow
 def test_compares(folder):
     done = conftest.kcomp("compare", "wide.py", "-o", "page.html", cwd=folder, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

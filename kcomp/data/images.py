@@ -86,6 +86,11 @@ class Images:
         versions = f"{cv2.__version__} {PIL.__version__}"
         return f"{versions} {self.size} {self.fit} {self.resampling} {self.reduced} {self.value_range}"
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether decoded images are cached on disk."""
+        return self._cache is not None
+
     def with_range(self, value_range: ValueRange | None) -> "Images":
         """Return a copy that scales images by this range, unless a range was declared."""
         if self.value_range is not None or value_range is None:

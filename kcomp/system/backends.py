@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kcomp.system.cache import cache_folder
 from kcomp.system.import_hook import WithoutPyTorch
 from kcomp.system.memory import keep_freed_memory
+from kcomp.system.wait_policy import set_wait_policy
 
 BACKENDS = ("jax", "torch")
 
@@ -57,3 +58,5 @@ def prepare_backend(backend: str) -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    else:
+        set_wait_policy()

@@ -21,6 +21,7 @@ from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
 from kcomp.training.checks import check_average, check_stage
+from kcomp.training.data_wait import DataWait
 from kcomp.training.finish import finish
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
@@ -238,13 +239,15 @@ def fit_epochs(
     display.batch_size = training.batch_size
     own = own_callbacks(recipe, session.run, progress.log)
     batches = training.epochs(progress.epochs, remaining)
+    wait = DataWait(session.console, training)
+    wait.done |= progress.epochs > 0 or training is not session.training  # features are not images
     try:
         model.fit(
-            (as_input(prepare_batch(batch)) for batch in batches),
+            (as_input(prepare_batch(batch)) for batch in wait.watch(batches)),
             initial_epoch=progress.epochs,
             epochs=progress.epochs + remaining,
             steps_per_epoch=steps,
-            callbacks=[SeedNoise(training.seed, progress.epochs), display, score, *own, record, line],
+            callbacks=[SeedNoise(training.seed, progress.epochs), wait, display, score, *own, record, line],
             verbose=0,
             shuffle=False,
         )

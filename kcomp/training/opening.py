@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kcomp.data.image_size import height_and_width
 from kcomp.data.splits import fold_numbers
 from kcomp.data.tables import Table, fold_columns
+from kcomp.system.wait_policy import wait_policy_lines
 from kcomp.targets.arrays import list_names
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def print_opening(session: "Session", table: Table, manifest: Mapping[str, Any])
         target.describe(table.labels),
         f"{describe_images(session)}; {manifest['backend']} on {manifest['device']}",
     ]
-    warnings = [*warn_untrained(training, held_out, fold), *target.warnings()]
+    warnings = [*warn_untrained(training, held_out, fold), *target.warnings(), *wait_policy_lines()]
     for line in [*lines, *warnings][:LINES]:
         session.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
