@@ -125,7 +125,7 @@ class Recipe:
         table: table(config) returns the labelled rows with their folds, a `data.Table`.
         batches: batches(config, rows, training, seed) returns the `data.Batches` of these rows.
         model: model(config, target) returns a Keras model of images that returns `target.outputs` logits.
-        stages: stages(config, steps) returns the stages; `steps` is the number of batches per epoch.
+        stages: stages(config) returns the stages, in training order.
         test: test(config) returns the rows that `kcomp predict` uses without --test. None for no such rows.
         callbacks: callbacks(config) returns Keras callbacks, new ones for each stage. None for no callbacks.
         views: views(config) returns the views that `kcomp predict` averages; see `kcomp.views`. None for one view.
@@ -155,10 +155,10 @@ class Recipe:
         ...     return data.Batches(rows, 32, batch_size=32, training=training, seed=seed)
         >>> def model(config, target):
         ...     return models.classifier(models.efficientnet_lite0(32, weights=None), target)
-        >>> def stages(config, steps):
+        >>> def stages(config):
         ...     return [Stage("head", config.epochs, "head", keras.optimizers.AdamW(1e-3))]
         >>> recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages)
-        >>> recipe.stages(recipe.config, steps=45)[0].epochs
+        >>> recipe.stages(recipe.config)[0].epochs
         2
     """
 

@@ -1,4 +1,8 @@
-"""Learning rate schedules: functions of the optimizer's update number, counted from 0."""
+"""Learning rate schedules that count epochs.
+
+A recipe's stage binds its schedules to the number of steps (batches) in an epoch when it is compiled. In a notebook, pass
+`steps_per_epoch`. Keras's own schedules (`keras.optimizers.schedules`) work in a recipe too; they count steps.
+"""
 
 import math
 from typing import Any
@@ -7,21 +11,53 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-__all__ = ["Constant", "CosineRestarts", "Step", "Tail", "WarmupCosine"]
+__all__ = ["Constant", "CosineRestarts", "EpochSchedule", "Step", "Tail", "WarmupCosine", "bind"]
 
 
-class WarmupCosine(LearningRateSchedule):
+class EpochSchedule(LearningRateSchedule):
+    """A schedule whose arguments count epochs. The base class of all schedules here.
+
+    Args:
+        steps_per_epoch: Steps (batches) in an epoch, from 1. None until the schedule is bound.
+
+    Raises:
+        ValueError: If `steps_per_epoch` is below 1.
+    """
+
+    def __init__(self, steps_per_epoch: int | None) -> None:
+        self.steps_per_epoch: int | None = None
+        if steps_per_epoch is not None:
+            self.bind(steps_per_epoch)
+
+    def bind(self, steps_per_epoch: int) -> None:
+        """Set the number of steps in an epoch. Raise ValueError if it is below 1."""
+        if steps_per_epoch < 1:
+            raise ValueError(f"an epoch has at least 1 step; received {steps_per_epoch}")
+        self.steps_per_epoch = steps_per_epoch
+
+    def steps(self, epochs: float) -> int:
+        """Return a number of epochs in steps, rounded. Raise ValueError if the schedule is not bound."""
+        if self.steps_per_epoch is None:
+            raise ValueError(
+                f"{type(self).__name__} counts epochs; outside of a recipe's stage it needs steps_per_epoch=..., the "
+                "number of batches in an epoch"
+            )
+        return round(epochs * self.steps_per_epoch)
+
+
+class WarmupCosine(EpochSchedule):
     """Rise linearly to `peak`, then fall to `final` along half a cosine.
 
-    The rate of update t is peak * (t + 1) / (warmup + 1) for t < warmup, so the first update has a rate above 0. After
-    that it is final + (peak - final) / 2 * (1 + cos(pi * (t - warmup) / (steps - warmup))), and `final` from update
-    `steps` on.
+    The rate of step t, counted from 0, is peak * (t + 1) / (w + 1) for t < w, so the first step has a rate above 0.
+    After that it is final + (peak - final) / 2 * (1 + cos(pi * (t - w) / (n - w))), and `final` from step n on. Here w
+    and n are `warmup` and `epochs` in steps.
 
     Args:
         peak: Highest rate, above 0.
-        steps: Updates until the rate reaches `final`, warm-up included.
-        warmup: Updates of the linear rise, from 0 to below `steps`. 0 starts at `peak`.
+        epochs: Epochs until the rate reaches `final`, warm-up included.
+        warmup: Epochs of the linear rise, such as 0.5, from 0 to below `epochs`. 0 starts at `peak`.
         final: Last rate, from 0.
+        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -31,42 +67,54 @@ class WarmupCosine(LearningRateSchedule):
 
     Examples:
         >>> from kcomp import schedules
-        >>> rate = schedules.WarmupCosine(0.01, steps=100, warmup=9)
+        >>> rate = schedules.WarmupCosine(0.01, epochs=10, warmup=0.9, steps_per_epoch=10)
         >>> [round(float(rate(step)), 4) for step in (0, 9, 100)]
         [0.001, 0.01, 0.0]
     """
 
-    def __init__(self, peak: float, steps: int, warmup: int = 0, final: float = 0.0) -> None:
-        if not 0 <= warmup < steps:
-            raise ValueError(f"warm-up must be shorter than the {steps} updates of the schedule; received {warmup}")
+    def __init__(
+        self,
+        peak: float,
+        epochs: float,
+        warmup: float = 0.0,
+        final: float = 0.0,
+        *,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        if not 0 <= warmup < epochs:
+            raise ValueError(f"warm-up must be shorter than the {epochs} epochs of the schedule; received {warmup}")
         check_rates(peak, final)
-        self.peak, self.steps, self.warmup, self.final = peak, steps, warmup, final
+        super().__init__(steps_per_epoch)
+        self.peak, self.epochs, self.warmup, self.final = peak, epochs, warmup, final
 
     def __call__(self, step: Any) -> Any:
+        warmup, last = self.steps(self.warmup), self.steps(self.epochs)
         step = ops.cast(step, "float32")
-        rising = self.peak * (step + 1.0) / (self.warmup + 1.0)
-        share = ops.clip((step - self.warmup) / (self.steps - self.warmup), 0.0, 1.0)
+        rising = self.peak * (step + 1.0) / (warmup + 1.0)
+        share = ops.clip((step - warmup) / max(last - warmup, 1), 0.0, 1.0)
         falling = self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share))
-        return ops.where(step < self.warmup, rising, falling)
+        return ops.where(step < warmup, rising, falling)
 
     def get_config(self) -> dict[str, Any]:
-        return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup, "final": self.final}
+        config = {"peak": self.peak, "epochs": self.epochs, "warmup": self.warmup, "final": self.final}
+        return {**config, "steps_per_epoch": self.steps_per_epoch}
 
 
-class CosineRestarts(LearningRateSchedule):
+class CosineRestarts(EpochSchedule):
     """Fall from `peak` to `final` along half a cosine, several times.
 
-    The rate of update t, counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with a
-    cycle of c = ceil(steps / cycles) updates. A stage with `averaging.Snapshots` keeps the weights at the end of each
-    cycle.
+    The rate of step t, counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with a cycle
+    of c = ceil(n / cycles) steps, where n is `epochs` in steps. A stage with `averaging.Snapshots` keeps the weights at
+    the end of each cycle.
 
     Args:
         peak: Highest rate, above 0.
-        steps: Updates of all cycles together.
-        cycles: Number of cycles, from 1 to `steps`.
+        epochs: Epochs of all cycles together.
+        cycles: Number of cycles, from 1.
         final: Lowest rate, from 0.
-        warmup: Updates, shorter than a cycle, whose rate is multiplied by t / (warmup + 1). Protects pretrained
-            weights from a high first rate. 0 for none.
+        warmup: Epochs, fewer than a cycle has, whose rate is multiplied by t / (w + 1), with w the warm-up in steps.
+            Protects pretrained weights from a high first rate. 0 for none.
+        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -76,42 +124,53 @@ class CosineRestarts(LearningRateSchedule):
 
     Examples:
         >>> from kcomp import schedules
-        >>> rate = schedules.CosineRestarts(0.1, steps=100, cycles=2)
+        >>> rate = schedules.CosineRestarts(0.1, epochs=4, cycles=2, steps_per_epoch=25)
         >>> [round(float(rate(step)), 4) for step in (0, 25, 50, 75)]
         [0.1, 0.05, 0.1, 0.05]
     """
 
-    def __init__(self, peak: float, steps: int, cycles: int, final: float = 0.0, warmup: int = 0) -> None:
-        if not 1 <= cycles <= steps:
-            raise ValueError(f"cycles must lie between 1 and the {steps} updates of the schedule; received {cycles}")
-        if not 0 <= warmup < math.ceil(steps / cycles):
-            raise ValueError(f"warm-up must be shorter than a cycle; received {warmup} of {math.ceil(steps / cycles)}")
+    def __init__(
+        self,
+        peak: float,
+        epochs: float,
+        cycles: int,
+        final: float = 0.0,
+        warmup: float = 0.0,
+        *,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        if not (cycles >= 1 and epochs > 0):
+            raise ValueError(f"need at least 1 cycle and epochs above 0; received {cycles} cycles, {epochs} epochs")
+        if not 0 <= warmup < epochs / cycles:
+            raise ValueError(f"warm-up must be shorter than a cycle of {epochs / cycles:g} epochs; received {warmup}")
         check_rates(peak, final)
-        self.peak, self.steps, self.cycles, self.final, self.warmup = peak, steps, cycles, final, warmup
+        super().__init__(steps_per_epoch)
+        self.peak, self.epochs, self.cycles, self.final, self.warmup = peak, epochs, cycles, final, warmup
 
     def __call__(self, step: Any) -> Any:
-        length = math.ceil(self.steps / self.cycles)
+        length = max(math.ceil(self.steps(self.epochs) / self.cycles), 1)
         share = ops.cast(ops.mod(step, length), "float32") / length
-        rising = ops.minimum((ops.cast(step, "float32") + 1.0) / (self.warmup + 1.0), 1.0)
+        rising = ops.minimum((ops.cast(step, "float32") + 1.0) / (self.steps(self.warmup) + 1.0), 1.0)
         return rising * (self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share)))
 
     def get_config(self) -> dict[str, Any]:
-        config = {"peak": self.peak, "steps": self.steps, "cycles": self.cycles}
-        return {**config, "final": self.final, "warmup": self.warmup}
+        config = {"peak": self.peak, "epochs": self.epochs, "cycles": self.cycles, "final": self.final}
+        return {**config, "warmup": self.warmup, "steps_per_epoch": self.steps_per_epoch}
 
 
-class Tail(LearningRateSchedule):
+class Tail(EpochSchedule):
     """Follow another schedule, then a constant or cyclic rate for stochastic weight averaging (`averaging.SWA`).
 
-    With cycles, the rate of the tail's update i, counted from 1, is (1 - s) * rate + s * low with s = (mod(i - 1,
-    every) + 1) / every. The weights to average are those at the end of a cycle.
+    With cycles, the rate of the tail's step i, counted from 1, is (1 - s) * rate + s * low with s = (mod(i - 1, c) + 1)
+    / c and c = `every` in steps. The weights to average are those at the end of a cycle.
 
     Args:
-        first: The schedule until update `start`.
-        start: First update of the tail, from 0.
+        first: The schedule until epoch `start`.
+        start: Epochs before the tail, from 0.
         rate: Rate of the tail, or the highest rate of a cycle, above 0.
         low: Lowest rate of a cycle, from 0; None for a constant rate.
-        every: Updates per cycle, from 1; None for a constant rate.
+        every: Epochs per cycle, above 0; None for a constant rate.
+        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
         ValueError: If an argument is out of range, or only one of `low` and `every` is set.
@@ -121,32 +180,48 @@ class Tail(LearningRateSchedule):
 
     Examples:
         >>> from kcomp import schedules
-        >>> rate = schedules.Tail(schedules.WarmupCosine(0.1, steps=100), start=50, rate=0.02)
+        >>> rate = schedules.Tail(schedules.WarmupCosine(0.1, epochs=10), start=5, rate=0.02, steps_per_epoch=10)
         >>> [round(float(rate(step)), 4) for step in (0, 50, 99)]
         [0.1, 0.02, 0.02]
     """
 
     def __init__(
-        self, first: LearningRateSchedule, start: int, rate: float, low: float | None = None, every: int | None = None
+        self,
+        first: LearningRateSchedule,
+        start: float,
+        rate: float,
+        low: float | None = None,
+        every: float | None = None,
+        *,
+        steps_per_epoch: int | None = None,
     ) -> None:
         check_rates(rate, rate if low is None else low)
-        if (low is None) != (every is None) or start < 0 or (every is not None and every < 1):
+        if (low is None) != (every is None) or start < 0 or (every is not None and every <= 0):
             raise ValueError(
-                "start must be at least 0; set both low and every (at least 1) for cycles, or neither; "
+                "start must be at least 0; set both low and every (above 0) for cycles, or neither; "
                 f"received start={start}, low={low}, every={every}"
             )
         self.first, self.start, self.rate, self.low, self.every = first, start, rate, low, every
+        super().__init__(steps_per_epoch)
+
+    def bind(self, steps_per_epoch: int) -> None:
+        """Set the number of steps in an epoch, also of `first`. Raise ValueError if it is below 1."""
+        super().bind(steps_per_epoch)
+        if isinstance(self.first, EpochSchedule):
+            self.first.bind(steps_per_epoch)
 
     def __call__(self, step: Any) -> Any:
-        share = 0.0
+        start, share = self.steps(self.start), 0.0
         if self.every is not None:
-            share = (ops.cast(ops.mod(step - self.start, self.every), "float32") + 1.0) / self.every
+            every = max(self.steps(self.every), 1)
+            share = (ops.cast(ops.mod(step - start, every), "float32") + 1.0) / every
         tail = (1.0 - share) * self.rate + share * (self.low or 0.0)
-        return ops.where(step < self.start, self.first(step), tail)
+        return ops.where(step < start, self.first(step), tail)
 
     def get_config(self) -> dict[str, Any]:
         first = keras.optimizers.schedules.serialize(self.first)
-        return {"first": first, "start": self.start, "rate": self.rate, "low": self.low, "every": self.every}
+        config = {"first": first, "start": self.start, "rate": self.rate, "low": self.low, "every": self.every}
+        return {**config, "steps_per_epoch": self.steps_per_epoch}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tail":
@@ -155,63 +230,73 @@ class Tail(LearningRateSchedule):
         return cls(**{**config, "first": first})
 
 
-class Constant(LearningRateSchedule):
+class Constant(EpochSchedule):
     """Keep the same rate after a linear warm-up.
 
     Args:
         rate: The rate, above 0.
-        warmup: Updates of the linear rise. 0 for none.
+        warmup: Epochs of the linear rise. 0 for none.
+        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
-        ValueError: If `rate` is not above 0.
+        ValueError: If `rate` is not above 0, or `warmup` is negative.
 
     Examples:
         >>> from kcomp import schedules
-        >>> rate = schedules.Constant(0.01, warmup=1)
+        >>> rate = schedules.Constant(0.01, warmup=0.5, steps_per_epoch=2)
         >>> [round(float(rate(step)), 4) for step in (0, 1, 2)]
         [0.005, 0.01, 0.01]
     """
 
-    def __init__(self, rate: float, warmup: int = 0) -> None:
+    def __init__(self, rate: float, warmup: float = 0.0, *, steps_per_epoch: int | None = None) -> None:
         check_rates(rate, 0.0)
+        if warmup < 0:
+            raise ValueError(f"warmup must be at least 0 epochs; received {warmup}")
+        super().__init__(steps_per_epoch)
         self.rate, self.warmup = rate, warmup
 
     def __call__(self, step: Any) -> Any:
-        return self.rate * ops.minimum((ops.cast(step, "float32") + 1.0) / (self.warmup + 1.0), 1.0)
+        return self.rate * ops.minimum((ops.cast(step, "float32") + 1.0) / (self.steps(self.warmup) + 1.0), 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {"rate": self.rate, "warmup": self.warmup}
+        return {"rate": self.rate, "warmup": self.warmup, "steps_per_epoch": self.steps_per_epoch}
 
 
-class Step(LearningRateSchedule):
+class Step(EpochSchedule):
     """Multiply the rate by a factor at regular intervals.
 
     Args:
         rate: First rate, above 0.
-        every: Updates between two changes, from 1.
+        every: Epochs between two changes, above 0.
         factor: What the rate is multiplied by.
+        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
         ValueError: If `rate` or `every` is out of range.
 
     Examples:
         >>> from kcomp import schedules
-        >>> rate = schedules.Step(0.1, every=10)
+        >>> rate = schedules.Step(0.1, every=1, steps_per_epoch=10)
         >>> [round(float(rate(step)), 4) for step in (0, 9, 10, 20)]
         [0.1, 0.1, 0.01, 0.001]
     """
 
-    def __init__(self, rate: float, every: int, factor: float = 0.1) -> None:
+    def __init__(
+        self, rate: float, every: float, factor: float = 0.1, *, steps_per_epoch: int | None = None
+    ) -> None:
         check_rates(rate, 0.0)
-        if every < 1:
-            raise ValueError(f"every must be at least 1 update; received {every}")
+        if every <= 0:
+            raise ValueError(f"every must be above 0 epochs; received {every}")
+        super().__init__(steps_per_epoch)
         self.rate, self.every, self.factor = rate, every, factor
 
     def __call__(self, step: Any) -> Any:
-        return self.rate * ops.power(self.factor, ops.floor(ops.cast(step, "float32") / self.every))
+        changes = ops.floor(ops.cast(step, "float32") / max(self.steps(self.every), 1))
+        return self.rate * ops.power(self.factor, changes)
 
     def get_config(self) -> dict[str, Any]:
-        return {"rate": self.rate, "every": self.every, "factor": self.factor}
+        config = {"rate": self.rate, "every": self.every, "factor": self.factor}
+        return {**config, "steps_per_epoch": self.steps_per_epoch}
 
 
 def check_rates(peak: float, final: float) -> None:
@@ -225,6 +310,26 @@ def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
     if optimizers:
         return [schedule for inner in optimizers for schedule in schedules_of(inner)]
     return [optimizer._learning_rate]  # the public property is the rate of the next update
+
+
+def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
+    """Set the number of steps in an epoch in every schedule of an optimizer that counts epochs.
+
+    Args:
+        optimizer: An optimizer, or one that combines several.
+        steps_per_epoch: Steps (batches) in an epoch, from 1.
+
+    Examples:
+        >>> import keras
+        >>> from kcomp import schedules
+        >>> optimizer = keras.optimizers.SGD(schedules.Step(0.1, every=2))
+        >>> schedules.bind(optimizer, 30)
+        >>> round(schedules.rate_of(optimizer), 4)
+        0.1
+    """
+    for schedule in schedules_of(optimizer):
+        if isinstance(schedule, EpochSchedule):
+            schedule.bind(steps_per_epoch)
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:

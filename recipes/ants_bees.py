@@ -59,8 +59,8 @@ def model(config, target):
     return models.classifier(backbone, target, imagenet_classes=[imagenet[name] for name in target.columns])
 
 
-def stages(config, steps):
-    rate = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps)
+def stages(config):
+    rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1)
     settings = {"cache_views": config.views, "mix_features": True, "label_smoothing": 0.05}
     return [
         Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), **settings),

@@ -59,8 +59,8 @@ def model(config, target):
     return models.classifier(backbone, target, dropout=0.2)
 
 
-def stages(config, steps):
-    fine = schedules.WarmupCosine(config.peak_rate, steps * config.epochs, warmup=steps // 2)
+def stages(config):
+    fine = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=0.5)
     return [
         Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(1e-3), label_smoothing=0.05),
         Stage(

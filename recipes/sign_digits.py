@@ -57,12 +57,11 @@ def model(config, target):
     return models.classifier(backbone, target, dropout=0.2)
 
 
-def stages(config, steps):
-    updates = steps * config.epochs
+def stages(config):
     if config.snapshots:
-        rate = schedules.CosineRestarts(config.peak_rate, updates, config.snapshots, warmup=steps // 2)
+        rate = schedules.CosineRestarts(config.peak_rate, config.epochs, config.snapshots, warmup=0.5)
     else:
-        rate = schedules.WarmupCosine(config.peak_rate, updates, warmup=steps)
+        rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1)
     return [
         Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), label_smoothing=0.1),
         Stage(

@@ -123,7 +123,7 @@ def time_kcomp(options):
             models.application(keras.applications.EfficientNetB0, config.size, weights=None), target
         )
 
-    def stages(config, steps):
+    def stages(config):
         optimizer = keras.optimizers.AdamW(1e-3)
         return [Stage("head", config.epochs, "head", optimizer, cache_views=config.views)]
 

@@ -179,13 +179,13 @@ def test_the_tail_of_rates_is_the_papers(backend):
         """
 import keras
 from kcomp import schedules
-cyclic = schedules.Tail(schedules.WarmupCosine(0.8, 4), 4, 0.3, low=0.1, every=3)
+cyclic = schedules.Tail(schedules.WarmupCosine(0.8, 2), 2, 0.3, low=0.1, every=1.5, steps_per_epoch=2)
 again = schedules.Tail.from_config(cyclic.get_config())
 rates = lambda schedule: [float(schedule(step)) for step in range(12)]
 message = ""
 try: schedules.Tail(schedules.Constant(0.1), 4, 0.3, low=0.1)
 except ValueError as error: message = str(error)
-give(cyclic=rates(cyclic), again=rates(again), constant=rates(schedules.Tail(schedules.Constant(0.8), 4, 0.3)), message=message)
+give(cyclic=rates(cyclic), again=rates(again), constant=rates(schedules.Tail(schedules.Constant(0.8), 2, 0.3, steps_per_epoch=2)), message=message)
 """,
     )
     share = [((i - 1) % 3 + 1) / 3 for i in range(1, 9)]

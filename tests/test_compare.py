@@ -66,7 +66,7 @@ def model(config, target):
     x = (Coarse if "rounding" in faults else layers.Dense)(16, activation="silu", name="dense")(x)
     return keras.Model(inputs, layers.Dense(target.outputs, kernel_initializer="zeros", dtype="float32", name="head")(x))
 
-def stages(config, steps):
+def stages(config):
     return [Stage("head", 1, "head", keras.optimizers.Adam(1e-2), label_smoothing=0.1),
             Stage("all", 1, ".*", keras.optimizers.AdamW(1e-2, beta_1=beta(config)), label_smoothing=0.1, train_batch_norm=True)]
 

@@ -44,7 +44,7 @@ def model(config, target):
     x = layers.Rescaling(10.0)(layers.Conv2D(16, 1, activation="gelu")(x))
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.1)
 
-def stages(config, steps):
+def stages(config):
     return [Stage("all", 3, ".*", keras.optimizers.Adam(0.1), train_batch_norm=True)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, precision="float32", keep="last")

@@ -46,7 +46,7 @@ class Pause(keras.callbacks.Callback):
     def __init__(self, seconds): super().__init__(); self.seconds = seconds
     def on_epoch_end(self, epoch, logs=None): import time; time.sleep(self.seconds)
 
-def stages(config, steps):
+def stages(config):
     cached = {"cache_views": config.views, "mix_features": config.mix}
     return [Stage("head", config.first, "head", keras.optimizers.AdamW(2e-2), **cached),
             Stage("block", 2, "head|block2.*", keras.optimizers.AdamW(1e-2), train_batch_norm=True, **cached)]
@@ -167,7 +167,7 @@ layer = network.get_layer("block0_bn"); layer.set_weights([w + 0.5 for w in laye
 small = cache(); small.trained.memory_bytes = 100; small.fill([0, 1])  # one of 64 bytes fits
 whole = cache(); whole.fill([0, 1])
 counts["read from the disk"] = all(np.array_equal(small.trained.get(row, draw), whole.trained.get(row, draw)) for row in range(5) for draw in (0, 1))
-batches = small.batches(loaded.recipe.stages(loaded.recipe.config, 1)[0], 0)[0]
+batches = small.batches(loaded.recipe.stages(loaded.recipe.config)[0], 0)[0]
 direct = compile_forward(small.frozen)
 counts["features"] = float(max(np.abs(whole.trained.get(row, draw) - direct(whole.training.image(row, draw)[None].astype("f4"))[0]).max() for row in range(5) for draw in (0, 1)))
 for file in small.trained.folder.glob("*/*.f32"): file.unlink()
@@ -175,7 +175,7 @@ try: [small.trained.get(row, 0) for row in range(5)]
 except ValueError as error: counts["removed"] = str(error)
 os.environ["KCOMP_CACHE"] = str(images / "i1.png")  # a file, so no folder can be made in it
 lost = cache(); counts["unwritable"] = lost.fill([0, 1]); counts["kept"] = np.array_equal(lost.trained.get(1, 1), whole.trained.get(1, 1))
-counts["line"] = lost.line(loaded.recipe.stages(loaded.recipe.config, 1)[0], 15, 1.0)
+counts["line"] = lost.line(loaded.recipe.stages(loaded.recipe.config)[0], 15, 1.0)
 give(**counts)
 """,
         recipe,

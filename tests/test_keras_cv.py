@@ -134,7 +134,7 @@ def model(config, target):
     return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), *layers])
 
 
-def stages(config, steps):
+def stages(config):
     return [Stage("all", 1, ".*", keras.optimizers.SGD(0.01))]
 
 

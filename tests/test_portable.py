@@ -57,8 +57,8 @@ def model(config, target):
 class Pause(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None): time.sleep(float(os.environ.get("PAUSE", 0)))
 
-def stages(config, steps):
-    rate = schedules.WarmupCosine(config.rate, 4 * steps, warmup=3)
+def stages(config):
+    rate = schedules.WarmupCosine(config.rate, 4, warmup=0.3)
     head = keras.optimizers.Adam(config.rate, use_ema=True, ema_momentum=0.9, epsilon=1e-3)
     fine = keras.optimizers.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, use_ema=True,
                                   gradient_accumulation_steps=2, ema_momentum=0.9, epsilon=1e-3)

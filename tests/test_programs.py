@@ -122,7 +122,7 @@ def test_what_changes_a_step_changes_its_description_and_nothing_else_does():
         "jax",
         HEAD
         + """
-    cosine = lambda steps: keras.optimizers.AdamW(schedules.WarmupCosine(1e-2, steps))
+    cosine = lambda steps: keras.optimizers.AdamW(schedules.WarmupCosine(1e-2, 1, steps_per_epoch=steps))
     adam = keras.optimizers.AdamW
     base = cache_key_of_step(model())
     same = [model(seed=5), model(name="other"), model(optimizer=adam(3e-4))]

@@ -319,7 +319,7 @@ def model(config, target):
     x = layers.Conv2D(16, 3, 2, activation="relu", name="block0_conv")(layers.Rescaling(1 / 128, -1.0)(x))
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.0)
 
-def stages(config, steps):
+def stages(config):
     return [Stage("all", config.epochs, ".*", keras.optimizers.Adam(2e-2))]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last")

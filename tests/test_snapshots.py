@@ -49,10 +49,10 @@ def model(config, target):
 class Pause(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None): time.sleep(float(os.environ.get("PAUSE", 0)))
 
-def stages(config, steps):
-    rates = {"restarts": schedules.CosineRestarts(config.rate, steps * config.epochs, config.cycles),
-             "cosine": schedules.WarmupCosine(config.rate, steps * config.epochs),
-             "tail": schedules.Tail(schedules.Constant(config.rate), steps * 2, config.rate / 2)}
+def stages(config):
+    rates = {"restarts": schedules.CosineRestarts(config.rate, config.epochs, config.cycles),
+             "cosine": schedules.WarmupCosine(config.rate, config.epochs),
+             "tail": schedules.Tail(schedules.Constant(config.rate), 2, config.rate / 2)}
     averages = {"snapshots": Snapshots(config.last), "swa": SWA(2), "ema": EMA(0.8), "none": None}
     rate, average = rates[config.schedule], averages[config.average]
     return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate), label_smoothing=0.1),
@@ -76,10 +76,10 @@ def test_rates_are_the_papers(backend):
         """
 import keras
 from kcomp import schedules
-cosine = schedules.CosineRestarts(0.4, 10, 3)
+cosine = schedules.CosineRestarts(0.4, 5, 3, steps_per_epoch=2)
 again = type(cosine).from_config(cosine.get_config())
-floor = schedules.CosineRestarts(0.4, 4, 2, final=0.1)
-warm = schedules.CosineRestarts(0.4, 4, 2, warmup=1)
+floor = schedules.CosineRestarts(0.4, 2, 2, final=0.1, steps_per_epoch=2)
+warm = schedules.CosineRestarts(0.4, 1, 2, warmup=0.25, steps_per_epoch=4)
 optimizer = keras.optimizers.SGD(cosine)
 rates = []
 variable = keras.Variable(1.0)
@@ -88,8 +88,8 @@ for _ in range(10):
     rates.append(schedules.rate_of(optimizer))
     optimizer.apply([keras.ops.ones(())], [variable])
 messages = []
-for wrong in (0, 11):
-    try: schedules.CosineRestarts(1.0, 10, wrong)
+for wrong in ({"cycles": 0}, {"cycles": 5, "warmup": 2}):
+    try: schedules.CosineRestarts(1.0, 10, **wrong)
     except ValueError as error: messages.append(str(error))
 give(rates=rates, again=[float(again(step)) for step in range(10)], floor=[float(floor(step)) for step in range(4)], warm=[float(warm(step)) for step in range(4)],
      value=float(variable.value), messages=messages)
@@ -104,7 +104,7 @@ give(rates=rates, again=[float(again(step)) for step in range(10)], floor=[float
         found["warm"], [0.2, 0.2, 0.4, 0.2], rtol=1e-5
     )  # half of 0.4, then 0.4 and 0.2 as they are
     assert found["value"] == pytest.approx(1 - sum(expected), rel=1e-5)
-    assert len(found["messages"]) == 2 and "between 1 and the 10 updates" in found["messages"][0]
+    assert len(found["messages"]) == 2 and "shorter than a cycle of 2 epochs" in found["messages"][1]
 
 
 TRAIN = ("train", "recipe.py", "--seed", "3")
@@ -210,9 +210,9 @@ def test_what_does_not_go_together_is_refused(backend, tmp_path):
         (
             "recipe",
             "cycles=3",
-            "4 epochs of 7 updates, 28, in cycles of whole epochs: [1, 2, 4]; received 28 updates in 3 cycles",
+            "4 epochs in cycles of whole epochs: [1, 2, 4]; received 4 epochs in 3 cycles",
         ),
-        ("recipe", "schedule=cosine", "need schedules.CosineRestarts(peak, steps * epochs, cycles)"),
+        ("recipe", "schedule=cosine", "need schedules.CosineRestarts(peak, epochs, cycles)"),
         ("recipe", "last=0", "at least 1 snapshot, or None for all; received 0"),
         ("recipe", "last=3", "Snapshots(last=3) takes more snapshots than 2 cycles make"),
         ("best", "rate=0.1", "the recipe must have keep='last'"),

@@ -33,7 +33,7 @@ def model(config, target):
     x = layers.Dense(config.sizes[0], activation="relu", name="dense")(layers.Flatten()(inputs))
     return keras.Model(inputs, layers.Dense(target.outputs, name="head")(x))
 
-def stages(config, steps):
+def stages(config):
     return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate)),
             Stage("all", config.epochs, ".*", keras.optimizers.Adam(config.rate))]
 

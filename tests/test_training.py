@@ -46,9 +46,9 @@ class Pause(keras.callbacks.Callback):
     def __init__(self, seconds): super().__init__(); self.seconds = seconds
     def on_epoch_end(self, epoch, logs=None): import time; time.sleep(self.seconds)
 
-def stages(config, steps):
+def stages(config):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    rate = schedules.WarmupCosine(config.rate, steps * config.epochs, warmup=2)
+    rate = schedules.WarmupCosine(config.rate, config.epochs, warmup=0.2)
     fine = keras.optimizers.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, gradient_accumulation_steps=config.accumulate)
     return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate), loss),
             Stage("all", config.epochs, config.trainable, fine, loss, train_batch_norm=True, class_weights="balanced")]

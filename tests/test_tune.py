@@ -417,7 +417,7 @@ def model(config, target):
     x = layers.Dense(config.units, activation="relu", name="dense")(layers.Flatten()(inputs))
     return keras.Model(inputs, layers.Dense(target.outputs, name="head")(x))
 
-def stages(config, steps):
+def stages(config):
     return [Stage("all", config.epochs, ".*", keras.optimizers.Adam(config.rate))]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages)

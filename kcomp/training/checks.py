@@ -27,14 +27,13 @@ def check_stage(stage: Stage) -> None:
         )
 
 
-def check_average(stage: Stage, stages: Sequence[Stage], keep: str, steps: int) -> None:
+def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
     """Raise ValueError if a stage's `average` contradicts the rest of the recipe.
 
     Args:
         stage: The stage to check.
         stages: All stages of the recipe.
         keep: The recipe's `keep`.
-        steps: Updates in an epoch.
     """
     if stage.average is None:
         return
@@ -50,15 +49,15 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str, steps: int) 
             f"stage {stage.name!r}: with Snapshots no epoch is chosen by its score; the recipe must have keep='last' "
             f"and the stage no patience; received keep={keep!r}, patience={stage.patience}"
         )
-    cycles = stage.epochs // cycle_epochs(stage, steps)
+    cycles = stage.epochs // cycle_epochs(stage)
     if (stage.average.last or 1) > cycles:
         raise ValueError(
             f"stage {stage.name!r}: Snapshots(last={stage.average.last}) takes more snapshots than {cycles} cycles make"
         )
 
 
-def cycle_epochs(stage: Stage, steps: int) -> int:
-    """Return the number of epochs, of `steps` updates each, in a cycle of the stage's schedule.
+def cycle_epochs(stage: Stage) -> int:
+    """Return the number of epochs in a cycle of the stage's schedule.
 
     Raises:
         ValueError: If a schedule is not CosineRestarts, does not last the whole stage, or restarts within an epoch, or
@@ -69,16 +68,15 @@ def cycle_epochs(stage: Stage, steps: int) -> int:
     if len(cosines) < len(all_schedules):
         others = sorted({type(schedule).__name__ for schedule in all_schedules} - {CosineRestarts.__name__})
         raise ValueError(
-            f"stage {stage.name!r}: Snapshots need schedules.CosineRestarts(peak, steps * epochs, cycles) as the "
+            f"stage {stage.name!r}: Snapshots need schedules.CosineRestarts(peak, epochs, cycles) as the "
             f"optimizer's rate; received {', '.join(others)}"
         )
     allowed = [count for count in range(1, stage.epochs + 1) if stage.epochs % count == 0]
     for schedule in cosines:
-        if schedule.steps != stage.epochs * steps or schedule.cycles not in allowed:
+        if schedule.epochs != stage.epochs or schedule.cycles not in allowed:
             raise ValueError(
-                f"stage {stage.name!r}: with Snapshots, CosineRestarts lasts the stage's {stage.epochs} epochs of "
-                f"{steps} updates, {stage.epochs * steps}, in cycles of whole epochs: {allowed}; received "
-                f"{schedule.steps} updates in {schedule.cycles} cycles"
+                f"stage {stage.name!r}: with Snapshots, CosineRestarts lasts the stage's {stage.epochs} epochs in "
+                f"cycles of whole epochs: {allowed}; received {schedule.epochs} epochs in {schedule.cycles} cycles"
             )
     counts = {schedule.cycles for schedule in cosines}
     if len(counts) > 1:

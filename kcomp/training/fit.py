@@ -124,7 +124,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
             raise ValueError(
                 f"stage {stage.name!r} has a patience, which needs keep='best'; the recipe has keep='last'"
             )
-        check_average(stage, stages, recipe.keep, len(training))
+        check_average(stage, stages, recipe.keep)
     progress, fingerprint = state.load_progress(run), loaded.fingerprint()
     return Session(
         recipe, run, built.target, network, training, built.validation, stages, progress, console, fingerprint
@@ -159,7 +159,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         line += f", uncompiled and much slower, for JAX cannot compile the layer {names[0]!r}: augment in batches()"
     session.console.print(line, highlight=False, soft_wrap=True)
     metrics = session.target.training_metrics()
-    compile_for_stage(model, stage, session.network, seed=session.training.seed, metrics=metrics)
+    compile_for_stage(model, stage, session.network, steps=len(session.training), seed=session.training.seed, metrics=metrics)
     if session.continuing:
         restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:

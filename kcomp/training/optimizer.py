@@ -1,4 +1,4 @@
-"""The optimizer of a stage, and the two changes that kcomp makes to it."""
+"""The optimizer of a stage, and the three changes that kcomp makes to it."""
 
 from typing import Any
 
@@ -7,12 +7,14 @@ import keras
 from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.fast.install import is_enabled
 from kcomp.recipe import Stage
+from kcomp.schedules import bind
 
 
-def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *, seed: int, **options: Any) -> None:
+def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *, steps: int, seed: int, **options: Any) -> None:
     """Compile a training model with its stage's optimizer and loss, and create the optimizer's variables.
 
-    The recipe's optimizer is changed in two ways. Weights of one dimension (biases, normalisation) are left out of
+    The recipe's optimizer is changed in three ways. Schedules of `kcomp.schedules` count epochs and are bound to `steps`
+    here; schedules of Keras count steps. Weights of one dimension (biases, normalisation) are left out of
     weight decay, unless the stage sets `weight_decay_on_all=True`. On PyTorch on a CPU, Adam and AdamW update all
     weights in one pass, with the same result up to rounding. `KCOMP_FAST=0` turns that off.
 
@@ -20,9 +22,11 @@ def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *,
         model: The model to compile: `network`, or a model that wraps it.
         stage: The stage, with a new optimizer.
         network: The network whose weights the stage trains.
+        steps: Steps (batches) in an epoch, from 1.
         seed: Seeds the optimizer's initial values.
         options: Other arguments of `keras.Model.compile`, such as `metrics`.
     """
+    bind(stage.optimizer, steps)
     exclude_from_decay(stage, network)
     model.compile(stage.optimizer, stage.loss, **options)
     if is_enabled("torch-adam"):

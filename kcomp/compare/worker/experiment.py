@@ -71,7 +71,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
     layers = () if stage.cache_views and not stage.mix_features else session.training.layers
     silenced = remove_noise(network)
     model = Mixed(network, layers, fit.class_weights(stage, session.training.table), target=session.target)
-    compile_for_stage(model, stage, network, seed=job.seed)
+    compile_for_stage(model, stage, network, steps=len(session.training), seed=job.seed)
     return ProbeStage(loaded, session, stage, model, tuple(layers), silenced, digests)
 
 

@@ -15,7 +15,7 @@ def build_stage_average(stage: Stage, session: Session) -> StageAverage:
     if average is None:
         return StageAverage()
     if isinstance(average, Snapshots):
-        return StageSnapshots(session, average.last, cycle_epochs(stage, len(session.training)))
+        return StageSnapshots(session, average.last, cycle_epochs(stage))
     if isinstance(average, EMA):
         return StageEMA(session, stage, average.decay)
     return StageSWA(session, stage, average)
