@@ -1,7 +1,7 @@
 """Learning rate schedules that count epochs.
 
-A recipe's stage binds its schedules to the number of steps (batches) in an epoch when it is compiled. In a notebook, pass
-`steps_per_epoch`. Keras's own schedules (`keras.optimizers.schedules`) work in a recipe too; they count steps.
+A recipe's stage sets the number of steps (batches) in an epoch. In a notebook, pass `steps_per_epoch`. Keras's own
+schedules work in a recipe too; they count steps.
 """
 
 import math
@@ -11,11 +11,11 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-__all__ = ["Constant", "CosineRestarts", "EpochSchedule", "Step", "Tail", "WarmupCosine", "bind"]
+__all__ = ["Constant", "CosineRestarts", "EpochSchedule", "Step", "Tail", "WarmupCosine"]
 
 
 class EpochSchedule(LearningRateSchedule):
-    """A schedule whose arguments count epochs. The base class of all schedules here.
+    """A schedule whose arguments count epochs.
 
     Args:
         steps_per_epoch: Steps (batches) in an epoch, from 1. None until the schedule is bound.
@@ -39,8 +39,7 @@ class EpochSchedule(LearningRateSchedule):
         """Return a number of epochs in steps, rounded. Raise ValueError if the schedule is not bound."""
         if self.steps_per_epoch is None:
             raise ValueError(
-                f"{type(self).__name__} counts epochs; outside of a recipe's stage it needs steps_per_epoch=..., the "
-                "number of batches in an epoch"
+                f"{type(self).__name__} counts epochs; outside of a recipe, give it steps_per_epoch, the batches of one"
             )
         return round(epochs * self.steps_per_epoch)
 
@@ -112,8 +111,7 @@ class CosineRestarts(EpochSchedule):
         epochs: Epochs of all cycles together.
         cycles: Number of cycles, from 1.
         final: Lowest rate, from 0.
-        warmup: Epochs, fewer than a cycle has, whose rate is multiplied by t / (w + 1), with w the warm-up in steps.
-            Protects pretrained weights from a high first rate. 0 for none.
+        warmup: Epochs, fewer than a cycle has, whose rate is multiplied by t / (w + 1), with w in steps. 0 for none.
         steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
@@ -281,9 +279,7 @@ class Step(EpochSchedule):
         [0.1, 0.1, 0.01, 0.001]
     """
 
-    def __init__(
-        self, rate: float, every: float, factor: float = 0.1, *, steps_per_epoch: int | None = None
-    ) -> None:
+    def __init__(self, rate: float, every: float, factor: float = 0.1, *, steps_per_epoch: int | None = None) -> None:
         check_rates(rate, 0.0)
         if every <= 0:
             raise ValueError(f"every must be above 0 epochs; received {every}")
@@ -302,39 +298,3 @@ class Step(EpochSchedule):
 def check_rates(peak: float, final: float) -> None:
     if not (peak > 0 and final >= 0):
         raise ValueError(f"rates must be above 0, the final one at least 0; received {peak} and {final}")
-
-
-def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """Return the schedule or rate variable of an optimizer, or of each optimizer that it combines."""
-    optimizers = getattr(optimizer, "optimizers", None)
-    if optimizers:
-        return [schedule for inner in optimizers for schedule in schedules_of(inner)]
-    return [optimizer._learning_rate]  # the public property is the rate of the next update
-
-
-def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
-    """Set the number of steps in an epoch in every schedule of an optimizer that counts epochs.
-
-    Args:
-        optimizer: An optimizer, or one that combines several.
-        steps_per_epoch: Steps (batches) in an epoch, from 1.
-
-    Examples:
-        >>> import keras
-        >>> from kcomp import schedules
-        >>> optimizer = keras.optimizers.SGD(schedules.Step(0.1, every=2))
-        >>> schedules.bind(optimizer, 30)
-        >>> round(schedules.rate_of(optimizer), 4)
-        0.1
-    """
-    for schedule in schedules_of(optimizer):
-        if isinstance(schedule, EpochSchedule):
-            schedule.bind(steps_per_epoch)
-
-
-def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
-    """Return an optimizer's learning rate at its next update; the largest if it combines several optimizers."""
-    optimizers = getattr(optimizer, "optimizers", None)
-    if optimizers:
-        return max(rate_of(inner) for inner in optimizers)
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))

@@ -12,6 +12,7 @@ def test_rates(backend):
         """
 import keras
 from kcomp import schedules
+from kcomp.training.rates import rate_of
 def rates(schedule, count): return [float(schedule(step)) for step in range(count)]
 cosine = schedules.WarmupCosine(1.0, 7, warmup=2, final=0.1, steps_per_epoch=2)
 again = type(cosine).from_config(cosine.get_config())
@@ -22,7 +23,7 @@ for wrong in (lambda: schedules.WarmupCosine(1.0, 4, warmup=4), lambda: schedule
     try: wrong()
     except ValueError as error: messages.append(str(error))
 give(cosine=rates(cosine, 20), again=rates(again, 20), constant=rates(schedules.Constant(0.5, warmup=0.1, steps_per_epoch=10), 4),
-     step=rates(schedules.Step(0.8, 1.5, 0.5, steps_per_epoch=2), 7), now=schedules.rate_of(optimizer), both=schedules.rate_of(both), messages=messages)
+     step=rates(schedules.Step(0.8, 1.5, 0.5, steps_per_epoch=2), 7), now=rate_of(optimizer), both=rate_of(both), messages=messages)
 """,
     )
     falling = [0.1 + 0.45 * (1 + np.cos(np.pi * t / 10)) for t in range(11)]

@@ -76,6 +76,7 @@ def test_rates_are_the_papers(backend):
         """
 import keras
 from kcomp import schedules
+from kcomp.training.rates import rate_of
 cosine = schedules.CosineRestarts(0.4, 5, 3, steps_per_epoch=2)
 again = type(cosine).from_config(cosine.get_config())
 floor = schedules.CosineRestarts(0.4, 2, 2, final=0.1, steps_per_epoch=2)
@@ -85,7 +86,7 @@ rates = []
 variable = keras.Variable(1.0)
 optimizer.build([variable])
 for _ in range(10):
-    rates.append(schedules.rate_of(optimizer))
+    rates.append(rate_of(optimizer))
     optimizer.apply([keras.ops.ones(())], [variable])
 messages = []
 for wrong in ({"cycles": 0}, {"cycles": 5, "warmup": 2}):

@@ -12,13 +12,13 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kcomp import schedules
 from kcomp.data.draws import Purpose, generator
 from kcomp.metrics import Metric
 from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
 from kcomp.system.files import moved_into, write_csv
 from kcomp.training import state
+from kcomp.training.rates import rate_of
 from kcomp.training.session import Session
 
 UNSAVED = 5.0  # seconds of training that may stay unsaved, for each second that the last save took
@@ -58,7 +58,7 @@ class Score(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = self.started if self.first else time.perf_counter()
-        self.first, self.rate = False, schedules.rate_of(self.model.optimizer)
+        self.first, self.rate = False, rate_of(self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
@@ -204,7 +204,7 @@ class Display(keras.callbacks.Callback):
         self.rate = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch_start, self.rate = time.perf_counter(), schedules.rate_of(self.model.optimizer)
+        self.epoch_start, self.rate = time.perf_counter(), rate_of(self.model.optimizer)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.advance(self.task)

@@ -6,7 +6,8 @@ import keras
 
 from kcomp.averaging import Snapshots
 from kcomp.recipe import Stage
-from kcomp.schedules import CosineRestarts, schedules_of
+from kcomp.schedules import CosineRestarts
+from kcomp.training.rates import schedules_of
 
 
 def check_stage(stage: Stage) -> None:

@@ -158,8 +158,8 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     if keras.backend.backend() == "jax" and (names := model.uncompiled()):
         line += f", uncompiled and much slower, for JAX cannot compile the layer {names[0]!r}: augment in batches()"
     session.console.print(line, highlight=False, soft_wrap=True)
-    metrics = session.target.training_metrics()
-    compile_for_stage(model, stage, session.network, steps=len(session.training), seed=session.training.seed, metrics=metrics)
+    seed, metrics = session.training.seed, session.target.training_metrics()
+    compile_for_stage(model, stage, session.network, steps=len(session.training), seed=seed, metrics=metrics)
     if session.continuing:
         restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:

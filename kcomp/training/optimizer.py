@@ -7,14 +7,16 @@ import keras
 from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.fast.install import is_enabled
 from kcomp.recipe import Stage
-from kcomp.schedules import bind
+from kcomp.training.rates import bind
 
 
-def compile_for_stage(model: keras.Model, stage: Stage, network: keras.Model, *, steps: int, seed: int, **options: Any) -> None:
+def compile_for_stage(
+    model: keras.Model, stage: Stage, network: keras.Model, *, steps: int, seed: int, **options: Any
+) -> None:
     """Compile a training model with its stage's optimizer and loss, and create the optimizer's variables.
 
-    The recipe's optimizer is changed in three ways. Schedules of `kcomp.schedules` count epochs and are bound to `steps`
-    here; schedules of Keras count steps. Weights of one dimension (biases, normalisation) are left out of
+    The recipe's optimizer is changed in three ways. Schedules of `kcomp.schedules` count epochs and are bound to
+    `steps` here; schedules of Keras count steps. Weights of one dimension (biases, normalisation) are left out of
     weight decay, unless the stage sets `weight_decay_on_all=True`. On PyTorch on a CPU, Adam and AdamW update all
     weights in one pass, with the same result up to rounding. `KCOMP_FAST=0` turns that off.
 
