@@ -6,6 +6,7 @@ from kcomp import __version__
 from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
+from kcomp.commands.layers import layers
 from kcomp.commands.predict import predict
 from kcomp.commands.pseudo import pseudo
 from kcomp.commands.runs import runs
@@ -28,7 +29,7 @@ def main(debug: bool) -> None:
 
 COMMANDS = {
     "Train": (train, sweep, tune),
-    "Look at runs": (runs, compare),
+    "Look at recipes and runs": (layers, runs, compare),
     "Predict and join": (predict, ensemble, soup, pseudo),
     "Submit and export": (submit, export),
 }

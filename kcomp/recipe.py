@@ -33,8 +33,9 @@ class Stage:
     Args:
         name: Name of the stage, for the log.
         epochs: Number of epochs, from 1.
-        trainable: A regular expression. Layers whose whole path matches are trained, all others are frozen. The frozen
-            layers below the first trained one run in inference mode.
+        train: The layers to train; all others are frozen. "all" or "head"; a list of whole names; or a regular
+            expression that must match a layer's whole name. `kcomp layers RECIPE` prints the names. The frozen layers
+            below the first trained one run in inference mode.
         optimizer: A Keras optimizer that no other stage uses.
         loss: A Keras loss of labels and logits. None for the loss of the table's target.
         label_smoothing: Share of each label that the target's loss spreads evenly over the classes, from 0 to below 1.
@@ -61,7 +62,7 @@ class Stage:
 
     name: str
     epochs: int
-    trainable: str
+    train: str | Sequence[str]
     optimizer: Any
     loss: Any = None
     _: dataclasses.KW_ONLY
@@ -103,17 +104,24 @@ class Stage:
             raise ValueError(
                 f"stage {self.name!r}: {self.average} must take at least two of the stage's {self.epochs} epochs"
             )
-        try:
-            re.compile(self.trainable)
-        except re.error as error:
-            raise ValueError(
-                f"stage {self.name!r}: trainable={self.trainable!r} is not a regular expression: {error}"
-            ) from error
+        check_train(self.name, self.train)
         if isinstance(self.class_weights, str) and self.class_weights != "balanced":
             raise ValueError(
                 f"stage {self.name!r}: class_weights must be 'balanced', a weight by class name, or None; "
                 f"received {self.class_weights!r}"
             )
+
+
+def check_train(stage: str, train: str | Sequence[str]) -> None:
+    """Raise ValueError unless `train` is a regular expression, or a list of names that is not empty."""
+    if not isinstance(train, str):
+        if not train or not all(isinstance(name, str) for name in train):
+            raise ValueError(f"stage {stage!r}: a list in train holds at least one name of a layer; received {train!r}")
+        return
+    try:
+        re.compile(train)
+    except re.error as error:
+        raise ValueError(f"stage {stage!r}: train={train!r} is not a regular expression: {error}") from error
 
 
 @dataclass(frozen=True)

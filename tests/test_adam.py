@@ -81,7 +81,7 @@ def test_a_prediction_follows_weights_that_adam_changed():
     network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(inputs)))
     model = Mixed(network, (), None)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    compile_for_stage(model, Stage("all", 1, ".*", keras.optimizers.Adam(0.1), loss), network, steps=1, seed=0, metrics=[])
+    compile_for_stage(model, Stage("all", 1, "all", keras.optimizers.Adam(0.1), loss), network, steps=1, seed=0, metrics=[])
     fused = model.optimizer._parallel_update_step
     batch = {"images": np.ones((4, 8, 8, 3), "float32"), "labels": np.eye(3, dtype="float32")[[0, 0, 0, 1]]}
     with patched(True):

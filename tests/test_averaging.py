@@ -36,7 +36,7 @@ STEPS = (
 import sys
 steps, accumulated, decay = map(float, sys.argv[1:])
 optimizer = keras.optimizers.Adam(0.3, gradient_accumulation_steps=int(accumulated) if accumulated > 1 else None)
-stage = Stage("all", 1, ".*", optimizer, loss, average=EMA(decay))
+stage = Stage("all", 1, "all", optimizer, loss, average=EMA(decay))
 stage_average = StageEMA(SimpleNamespace(network=network), stage, decay)
 names = [source.path for source in stage_average.sources]
 model = Mixed(network, [], None, stage_average)
@@ -98,7 +98,7 @@ table = data.Table(table.frame[["image_id", "image"]].assign(a=[1.0, 0.0] * 20, 
 rows, training = (data.Batches(table, 2, batch_size=8, training=training, seed=0) for training in (False, True))
 forward, scorer = compile_forward(network), Scorer(log_loss, table.target)
 def outcome(average, log, epochs, name):
-    stage = Stage("all", 9, ".*", keras.optimizers.SGD(0.1), loss, train_batch_norm=True, average=average)
+    stage = Stage("all", 9, "all", keras.optimizers.SGD(0.1), loss, train_batch_norm=True, average=average)
     progress = TrainingProgress(stage_epochs=epochs, epochs=epochs + 1, best_epoch=epochs + 1, log=[{"epoch": n, "log_loss": x} for n, x in enumerate(log, 1)])
     session = SimpleNamespace(scorer=scorer, scores=lambda predictions: scorer.all(table.labels, predictions), network=network, run=Run(Path(sys.argv[1]) / name), recipe=SimpleNamespace(keep="last"), progress=progress,
         validation=SimpleNamespace(table=table), training=training, console=Console(), validate=lambda: predict_rows(forward, rows, table.target))

@@ -69,7 +69,9 @@ def test_ctrl_c_is_one_line(training, tmp_path):
 
 def test_help_shows_whole_descriptions_by_purpose():
     text = CliRunner().invoke(main, ["--help"], terminal_width=100).output
-    assert all(f"{title}:" in text for title in ("Train", "Look at runs", "Predict and join", "Submit and export"))
+    assert all(
+        f"{title}:" in text for title in ("Train", "Look at recipes and runs", "Predict and join", "Submit and export")
+    )
     assert "..." not in text.partition("Train:")[2]
     shown = [line.split()[0] for line in text.splitlines() if line.startswith("  ") and "  " in line.strip()]
     assert set(main.commands) <= set(shown)

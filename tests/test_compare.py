@@ -68,7 +68,7 @@ def model(config, target):
 
 def stages(config):
     return [Stage("head", 1, "head", keras.optimizers.Adam(1e-2), label_smoothing=0.1),
-            Stage("all", 1, ".*", keras.optimizers.AdamW(1e-2, beta_1=beta(config)), label_smoothing=0.1, train_batch_norm=True)]
+            Stage("all", 1, "all", keras.optimizers.AdamW(1e-2, beta_1=beta(config)), label_smoothing=0.1, train_batch_norm=True)]
 
 def beta(config):
     if "collapse" in config.faults and keras.backend.backend() == config.where:

@@ -45,7 +45,7 @@ def model(config, target):
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.1)
 
 def stages(config):
-    return [Stage("all", 3, ".*", keras.optimizers.Adam(0.1), train_batch_norm=True)]
+    return [Stage("all", 3, "all", keras.optimizers.Adam(0.1), train_batch_norm=True)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, precision="float32", keep="last")
 '''

@@ -135,7 +135,7 @@ def model(config, target):
 
 
 def stages(config):
-    return [Stage("all", 1, ".*", keras.optimizers.SGD(0.01))]
+    return [Stage("all", 1, "all", keras.optimizers.SGD(0.01))]
 
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last")

@@ -268,18 +268,21 @@ with_norm = models.set_trainable(model, "head|block7.*", train_batch_norm=True)
 again = models.set_trainable(model, "head")
 inner = keras.Sequential([keras.Input((64, 64, 3)), models.efficientnet_lite0(64, weights=None), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, name="out")])
 nested = models.set_trainable(inner, "efficientnet_lite0/block7.*_conv")
+whole = models.set_trainable(inner, "all")
+named = [models.set_trainable(inner, ["efficientnet_lite0", "out"]) == whole, models.set_trainable(model, ["stem_conv", "head"])]
 messages = []
-for pattern in ("heed", "block9.*", "head_pool", "rescaling|stem_bn"):
+for pattern in ("heed", "block9.*", "head_pool", "rescaling|stem_bn", ["head", "top_con"]):
     try: models.set_trainable(model, pattern)
     except ValueError as error: messages.append(str(error))
-give(upper=upper, with_norm=with_norm, again=[again, len(model.trainable_weights)], nested=nested, messages=messages)
+give(upper=upper, with_norm=with_norm, again=[again, len(model.trainable_weights)], nested=nested, named=named, messages=messages)
 """,
     )
     assert found["upper"] == ["block7a_expand_conv", "block7a_dwconv", "block7a_project_conv", "head"]
     assert len(found["with_norm"]) == 7 and found["again"] == [["head"], 2]
     assert found["nested"] == ["efficientnet_lite0/block7a_expand_conv", "efficientnet_lite0/block7a_project_conv"]
     assert "did you mean 'head'" in found["messages"][0] and "matches no layer" in found["messages"][1]
-    assert all("matches only layers" in message for message in found["messages"][2:])
+    assert all("matches only layers" in message for message in found["messages"][2:4])
+    assert found["named"] == [True, ["stem_conv", "head"]] and "did you mean 'top_conv'" in found["messages"][4]
 
 
 @pytest.mark.parametrize(

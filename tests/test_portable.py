@@ -63,7 +63,7 @@ def stages(config):
     fine = keras.optimizers.AdamW(rate, weight_decay=0.1, global_clipnorm=1.0, use_ema=True,
                                   gradient_accumulation_steps=2, ema_momentum=0.9, epsilon=1e-3)
     return [Stage("head", 2, "head", head, label_smoothing=0.1, cache_views=1),
-            Stage("all", 4, ".*", fine, label_smoothing=0.1, train_batch_norm=True)]  # Keras takes the averages at a stage's end
+            Stage("all", 4, "all", fine, label_smoothing=0.1, train_batch_norm=True)]  # Keras takes the averages at a stage's end
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, callbacks=lambda config: [Pause()],
                 keep="last")

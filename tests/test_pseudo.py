@@ -320,7 +320,7 @@ def model(config, target):
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.0)
 
 def stages(config):
-    return [Stage("all", config.epochs, ".*", keras.optimizers.Adam(2e-2))]
+    return [Stage("all", config.epochs, "all", keras.optimizers.Adam(2e-2))]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last")
 """

@@ -231,19 +231,20 @@ class Empty:
 def test_stages_and_recipes_refuse():
     for changes, message in (
         ({"epochs": 0}, "at least one epoch; received 0"),
-        ({"trainable": "block["}, "not a regular expression"),
+        ({"train": "block["}, "not a regular expression"),
+        ({"train": []}, "at least one name of a layer"),
         ({"patience": 0}, "patience"),
         ({"class_weights": "equal"}, "'balanced'"),
         ({"epochs": "2"}, "stage 's': epochs must be int; received '2'"),
         ({"cache_views": 2.5}, r"stage 's': cache_views must be int \| None; received 2.5"),
         ({"cache_views": True}, "received True"),
         ({"mix_features": "yes"}, "mix_features must be bool; received 'yes'"),
-        ({"trainable": None}, "trainable must be str; received None"),
+        ({"train": None}, r"train must be str \| Sequence\[str\]; received None"),
         ({"label_smoothing": 1.0}, "label_smoothing must be from 0 to below 1; received 1.0"),
         ({"label_smoothing": 0.1, "loss": print}, "set label_smoothing in the loss, or leave out the loss"),
         ({"average": "ema"}, "average must be Snapshots | EMA | SWA | None; received 'ema'"),
     ):
-        options = {"name": "s", "epochs": 1, "trainable": "head", "optimizer": None} | changes
+        options = {"name": "s", "epochs": 1, "train": "head", "optimizer": None} | changes
         with pytest.raises(ValueError, match=message):
             Stage(**options)
     assert Stage("s", np.int64(2), "head", None, None, mix_features=np.bool_(False)).epochs == 2

@@ -56,7 +56,7 @@ def stages(config):
     averages = {"snapshots": Snapshots(config.last), "swa": SWA(2), "ema": EMA(0.8), "none": None}
     rate, average = rates[config.schedule], averages[config.average]
     return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate), label_smoothing=0.1),
-            Stage("all", config.epochs, ".*", keras.optimizers.Adam(rate, epsilon=1e-3), label_smoothing=0.1, train_batch_norm=config.norm, average=average)]
+            Stage("all", config.epochs, "all", keras.optimizers.Adam(rate, epsilon=1e-3), label_smoothing=0.1, train_batch_norm=config.norm, average=average)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, test=test,
                 callbacks=lambda config: [Pause()], keep="last")

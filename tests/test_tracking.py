@@ -35,7 +35,7 @@ def model(config, target):
 
 def stages(config):
     return [Stage("head", 1, "head", keras.optimizers.Adam(config.rate)),
-            Stage("all", config.epochs, ".*", keras.optimizers.Adam(config.rate))]
+            Stage("all", config.epochs, "all", keras.optimizers.Adam(config.rate))]
 
 class Killed(keras.callbacks.Callback):
     '''Ends the process after the trackers have had an epoch, before it is recorded.'''

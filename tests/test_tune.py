@@ -418,7 +418,7 @@ def model(config, target):
     return keras.Model(inputs, layers.Dense(target.outputs, name="head")(x))
 
 def stages(config):
-    return [Stage("all", config.epochs, ".*", keras.optimizers.Adam(config.rate))]
+    return [Stage("all", config.epochs, "all", keras.optimizers.Adam(config.rate))]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages)
 """

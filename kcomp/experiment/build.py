@@ -61,10 +61,15 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
     training = build_batches(recipe, rows, training=True, seed=seed)
     check_batch(training.batch_size)
     validation = build_batches(recipe, held_out, training=False, seed=seed)
+    return Experiment(target, network, training, validation, build_stages(recipe, target))
+
+
+def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
+    """Return the recipe's stages, each with a loss. Raise ValueError if there is none."""
     stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config)))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
-    return Experiment(target, network, training, validation, [with_loss(stage, target) for stage in stages])
+    return [with_loss(stage, target) for stage in stages]
 
 
 def fit_target(table: Table, fold: int) -> Target:

@@ -1,7 +1,8 @@
 """Build pretrained backbones and classifiers. Works without the rest of kcomp, in a notebook too."""
 
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
-from kcomp.models.classifier import classifier, set_trainable
+from kcomp.models.classifier import classifier
+from kcomp.models.trainable import set_trainable
 
 __all__ = [
     "application",

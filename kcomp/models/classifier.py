@@ -1,8 +1,6 @@
-"""Build a classifier on a backbone, and choose its trainable layers."""
+"""Build a classifier on a backbone."""
 
-import difflib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -74,61 +72,3 @@ def imagenet_columns(backbone: keras.Model, count: int, numbers: Sequence[int]) 
     if len(numbers) != count or not all(0 <= number < head[1].size for number in numbers):
         raise ValueError(f"imagenet_classes takes one number from 0 to {head[1].size - 1} a class; received {numbers}")
     return [array[..., list(numbers)] for array in head]
-
-
-def set_trainable(model: keras.Model, pattern: str, *, train_batch_norm: bool = False) -> list[str]:
-    """Train the layers whose path matches a pattern, and freeze the others.
-
-    Compile the model afterwards with a new optimizer, because Keras fixes the trainable weights at that point.
-
-    Args:
-        model: The model to change.
-        pattern: A regular expression that must match the whole path of a layer. The path of a layer in an inner model
-            is "inner/layer".
-        train_batch_norm: Whether to train matching batch normalisation layers and update their statistics. If False,
-            they stay frozen.
-
-    Returns:
-        The paths of the trained layers that have weights.
-
-    Raises:
-        ValueError: If the pattern matches no layer with weights.
-
-    Examples:
-        >>> from kcomp import models
-        >>> network = models.classifier(models.efficientnet_lite0(64, weights=None), 2)
-        >>> models.set_trainable(network, "head|top.*")
-        ['top_conv', 'head']
-    """
-    paths = list(leaves(model))
-    matched = [path for path, _ in paths if re.fullmatch(pattern, path)]
-    frozen = [path for path, layer in paths if isinstance(layer, layers.BatchNormalization) and not train_batch_norm]
-    trained = [path for path, layer in paths if path in matched and path not in frozen and layer.weights]
-    if not trained:
-        raise ValueError(no_match(pattern, matched, [path for path, layer in paths if layer.weights]))
-    model.trainable = True
-    for path, layer in paths:
-        layer.trainable = path in matched and path not in frozen
-    return trained
-
-
-def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield the path and the layer of every layer that is not a model."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer, f"{prefix}{layer.name}/")
-        else:
-            yield prefix + layer.name, layer
-
-
-def no_match(pattern: str, matched: list[str], paths: list[str]) -> str:
-    if matched:
-        return f"trainable={pattern!r} matches only layers without weights of their own to train: {matched[:5]}"
-    words = re.findall(r"[A-Za-z_][A-Za-z0-9_]+", pattern)
-    close = [name for word in words for name in difflib.get_close_matches(word, paths, 1)]
-    hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"paths are such as {paths[0]!r}, {paths[len(paths) // 2]!r}, {paths[-1]!r}"
-    )
-    return f"trainable={pattern!r} matches no layer; {hint}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from kcomp.models.classifier import leaves
+from kcomp.models.trainable import leaves
 
 Shapes = list[tuple[int, ...]]
 

@@ -47,7 +47,7 @@ class SoupBuilder:
         self.target = built.target
         self.held_out = self.validation.table
         last = built.stages[-1]  # statistics are estimated as in the last stage
-        set_trainable(self.network, last.trainable, train_batch_norm=last.train_batch_norm)
+        set_trainable(self.network, last.train, train_batch_norm=last.train_batch_norm)
         self.forward = compile_forward(self.network)
         self.weights = [self.weights_of(run) for run in self.runs]
         self.norms = self.trained_normalisations()

@@ -115,7 +115,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     network, training, stages = built.network, built.training, built.stages
     for stage in stages:  # check every stage before the first one is trained
         class_weights(stage, training.table)
-        set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+        set_trainable(network, stage.train, train_batch_norm=stage.train_batch_norm)
         check_stage(stage)
         mixing_layers(stage, training)
         if stage.cache_views is not None:
@@ -134,7 +134,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
 def train_stage(session: Session, number: int, display: Display) -> None:
     """Train the remaining epochs of stage `number`, counted from 0."""
     stage, progress = session.stages[number], session.progress
-    trained = set_trainable(session.network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+    trained = set_trainable(session.network, stage.train, train_batch_norm=stage.train_batch_norm)
     parts = split_stage(
         session.network,
         mixing_layers(stage, session.training),

@@ -67,7 +67,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
     if weights is not None:
         load_weights(network, weights)
     stage = largest(session.stages, network)
-    set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+    set_trainable(network, stage.train, train_batch_norm=stage.train_batch_norm)
     layers = () if stage.cache_views and not stage.mix_features else session.training.layers
     silenced = remove_noise(network)
     model = Mixed(network, layers, fit.class_weights(stage, session.training.table), target=session.target)
@@ -78,7 +78,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
 def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
     counts = []
     for stage in stages:
-        set_trainable(network, stage.trainable, train_batch_norm=stage.train_batch_norm)
+        set_trainable(network, stage.train, train_batch_norm=stage.train_batch_norm)
         counts.append(sum(math.prod(weight.shape) for weight in network.trainable_weights))
     return [stage for stage, count in zip(stages, counts, strict=True) if count == max(counts)][-1]
 

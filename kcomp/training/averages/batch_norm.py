@@ -8,7 +8,7 @@ import numpy as np
 
 from kcomp.data.batches import Batch, Batches
 from kcomp.data.draws import Purpose, generator
-from kcomp.models.classifier import leaves
+from kcomp.models.trainable import leaves
 from kcomp.training.frozen.forward import split_stage
 from kcomp.training.mixed import Mixed
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kcomp.averaging import SWA
-from kcomp.models.classifier import leaves
+from kcomp.models.trainable import leaves
 from kcomp.recipe import Stage
 from kcomp.training.averages.batch_norm import estimate, normalisations
 from kcomp.training.averages.stage_average import StageAverage

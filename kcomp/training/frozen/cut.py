@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kcomp.engine.graph import is_plain_functional, nodes_of
-from kcomp.models.classifier import leaves
+from kcomp.models.trainable import leaves
 
 
 class NotCutError(ValueError):

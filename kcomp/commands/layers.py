@@ -1,0 +1,49 @@
+"""`kcomp layers`."""
+
+from pathlib import Path
+
+import click
+
+from kcomp.commands.common import RecipePath, backend_option, use_backend
+from kcomp.system.errors import readable_errors
+
+
+@click.command(short_help="Print the layers that a recipe's stages can train.")
+@click.argument("recipe", type=RecipePath())
+@backend_option
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
+@readable_errors
+def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> None:
+    """Print path, output shape and weights of each layer, and how many weights each stage trains.
+
+    A path is what `Stage(train=...)` names. Only layers with weights are printed. No pretrained weights are loaded.
+    """
+    use_backend(backend)
+    from rich.console import Console
+
+    from kcomp.commands.train import load_recipe, read_table
+    from kcomp.data.splits import fold_numbers
+    from kcomp.experiment.build import build_network, build_stages, fit_target
+    from kcomp.experiment.layers import layer_rows
+    from kcomp.report.table import print_table
+
+    loaded = load_recipe(recipe, assignments)
+    table = read_table(loaded)
+    target = fit_target(table, fold_numbers(table)[0])
+    network = build_network(loaded.recipe, target, load_pretrained=False)
+    stages = build_stages(loaded.recipe, target)
+    rows = [row for row in layer_rows(network, stages) if row.weights]
+    total = {"layer": "total", "type": "", "output": "", "weights": f"{sum(row.weights for row in rows):,}"}
+    lines = [
+        {
+            "layer": row.path,
+            "type": row.kind,
+            "output": " x ".join(map(str, row.shape)),
+            "weights": f"{row.weights:,}",
+            **{stage.name: f"{number:,}" for stage, number in zip(stages, row.trained, strict=True)},
+        }
+        for row in rows
+    ]
+    for number, stage in enumerate(stages):
+        total[stage.name] = f"{sum(row.trained[number] for row in rows):,}"
+    print_table(Console(), [*lines, total], title=f"{recipe}: weights of each layer, and those that each stage trains")

@@ -1,0 +1,84 @@
+"""Choose the layers of a network that are trained."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+
+import keras
+from keras import layers
+
+KEYWORDS = {"all": r".*", "head": r"head(/.*)?"}
+
+
+def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch_norm: bool = False) -> list[str]:
+    """Train the chosen layers, and freeze the others.
+
+    The path of a layer is its name, or "inner/layer" for a layer in an inner model. Compile the model afterwards with a
+    new optimizer, because Keras fixes the trainable weights at that point.
+
+    Args:
+        model: The model to change.
+        train: "all" for all layers; "head" for the layer or inner model named head. A list holds whole paths of layers
+            or inner models. Any other text is a regular expression that must match the whole path of a layer.
+        train_batch_norm: Whether to train matching batch normalisation layers and update their statistics. If False,
+            they stay frozen.
+
+    Returns:
+        The paths of the trained layers that have weights.
+
+    Raises:
+        ValueError: If no layer with weights is chosen, or a name of a list is not in the model.
+
+    Examples:
+        >>> from kcomp import models
+        >>> network = models.classifier(models.efficientnet_lite0(64, weights=None), 2)
+        >>> models.set_trainable(network, "head|top.*")
+        ['top_conv', 'head']
+        >>> models.set_trainable(network, ["head"])
+        ['head']
+    """
+    paths = list(leaves(model))
+    pattern = pattern_of(train, [path for path, _ in paths])
+    matched = [path for path, _ in paths if re.fullmatch(pattern, path)]
+    frozen = [path for path, layer in paths if isinstance(layer, layers.BatchNormalization) and not train_batch_norm]
+    trained = [path for path, layer in paths if path in matched and path not in frozen and layer.weights]
+    if not trained:
+        raise ValueError(no_match(train, matched, [path for path, layer in paths if layer.weights]))
+    model.trainable = True
+    for path, layer in paths:
+        layer.trainable = path in matched and path not in frozen
+    return trained
+
+
+def pattern_of(train: str | Sequence[str], paths: Sequence[str]) -> str:
+    """Return the regular expression of the paths to train. Raise ValueError for a name of a list that is no path."""
+    if isinstance(train, str):
+        return KEYWORDS.get(train, train)
+    for name in train:
+        if not any(path == name or path.startswith(f"{name}/") for path in paths):
+            raise ValueError(f"train={list(train)!r}: the network has no layer {name!r}; {nearest([name], paths)}")
+    return "|".join(f"{re.escape(name)}(/.*)?" for name in train)
+
+
+def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the path and the layer of every layer that is not a model."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def no_match(train: str | Sequence[str], matched: Sequence[str], paths: Sequence[str]) -> str:
+    if matched:
+        return f"train={train!r} matches only layers without weights of their own to train: {matched[:5]}"
+    words = re.findall(r"[A-Za-z_][A-Za-z0-9_]+", train if isinstance(train, str) else " ".join(train))
+    return f"train={train!r} matches no layer; {nearest(words, paths)}"
+
+
+def nearest(words: Sequence[str], paths: Sequence[str]) -> str:
+    """Return a hint: the path nearest to one of the words, or some paths."""
+    close = [name for word in words for name in difflib.get_close_matches(word, paths, 1)]
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"names are such as {paths[0]!r} and {paths[-1]!r}; `kcomp layers RECIPE` prints all"
