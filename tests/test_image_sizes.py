@@ -37,11 +37,10 @@ def model(config, target):
     x = layers.BatchNormalization(name="norm")(layers.Conv2D(8, 3, 2, padding="same", name="high")(layers.ReLU()(x)))
     return models.classifier(keras.Model(inputs, layers.ReLU()(x), name="tiny"), target)
 
-def stages(config, steps):
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    return [Stage("head", 1, "head", loss, keras.optimizers.Adam(1e-2)),
-            Stage("high", 1, "high|norm|head.*", loss, keras.optimizers.Adam(1e-2), cache_views=1, mix_features=True),
-            Stage("all", 1, ".*", loss, keras.optimizers.Adam(1e-2), train_batch_norm=True)]
+def stages(config):
+    return [Stage("head", 1, "head", keras.optimizers.Adam(1e-2)),
+            Stage("high", 1, "high|norm|head.*", keras.optimizers.Adam(1e-2), cache_views=1, mix_features=True),
+            Stage("all", 1, "all", keras.optimizers.Adam(1e-2), train_batch_norm=True)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages,
                 views=lambda config: [views.left_right, views.upside_down, *views.random(1)],

@@ -53,10 +53,10 @@ def model(config, target):
     x = layers.Conv2D(8, 3, activation="relu", name="conv")(layers.Rescaling(1 / 255)(inputs))
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.0)
 
-def stages(config, steps):
+def stages(config):
     weights = None if config.kind == "numbers" else "balanced"
     smoothing = 0.0 if config.kind == "numbers" else 0.1
-    return [Stage("all", 2, ".*", keras.optimizers.Adam(3e-2), class_weights=weights, label_smoothing=smoothing)]
+    return [Stage("all", 2, "all", keras.optimizers.Adam(3e-2), class_weights=weights, label_smoothing=smoothing)]
 
 recipe = Recipe(Config(), table=table, test=test, batches=batches, model=model, stages=stages)
 '''
