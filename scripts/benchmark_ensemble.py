@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from kcomp.ensemble import METHODS  # noqa: E402  (from this working copy)
 from kcomp.runs.probabilities import write_probabilities  # noqa: E402
+from kcomp.targets import OneOf  # noqa: E402
 
 
 def make_runs(folder, members, rows, classes, folds):
@@ -41,7 +42,9 @@ def make_runs(folder, members, rows, classes, folds):
             run = folder / f"{backend}-seed{seed}-fold{fold}"
             run.mkdir(parents=True)
             kept = {"recipe": "made_up", "fingerprint": "0", "backend": backend, "seed": seed, "fold": fold}
-            (run / "manifest.json").write_text(json.dumps(kept | {"classes": names, "table": "t"}))
+            kept |= {"classes": names, "table": "t", "metric": "log_loss", "scores": ["log_loss", "accuracy"]}
+            kept["target"] = OneOf(tuple(names)).to_json()
+            (run / "manifest.json").write_text(json.dumps(kept))
             (run / "result.json").write_text(json.dumps({"scores": {}, "seconds": 0.0}))
             held = np.arange(rows) % folds == fold
             write_probabilities(run / "oof.csv", ids[held], names, values[held])

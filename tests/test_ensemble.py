@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kcomp import metrics
 from kcomp.ensemble import METHODS
 from kcomp.ensemble.joins import join_held_out, join_test_predictions
-from kcomp.ensemble.members import build_members, check_same_table, shared_classes
+from kcomp.ensemble.members import build_members, check_same_table, read_labels, shared_classes
 from kcomp.ensemble.methods import averages
 from kcomp.ensemble.printing import describe_gain, print_diversity, print_framework_gain
 from kcomp.ensemble.scoring.ensemble import score_ensemble
@@ -154,8 +154,26 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
     with pytest.raises(ValueError, match="1 rows hold NaN or infinity, first 't1'"):
         join_test_predictions(build_members([one]))
     (tmp_path / "ids" / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,0.5,0.5\n")
-    with pytest.raises(ValueError, match=r"ids/oof.csv must hold probabilities: 1 rows do not sum to 1, first 'r0'"):
+    with pytest.raises(ValueError, match=r"ids/oof.csv has invalid predictions: .*sum to 1; 1 row is not, first 'r0'"):
         build_members([one, ids])
+
+
+def test_missing_labels_of_several_labels_are_read(tmp_path):
+    run = make_run(tmp_path / "several", oof=frame(["r0", "r1"], 0))
+    run = with_target(run, {"target": "several labels", "classes": CLASSES})
+    (run / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,0.9,0.5\nr1,0.1,0.2,0.3\n")
+    (run / "labels.csv").write_text("image_id,x,y,z\nr0,1.0,,0.0\nr1,0.0,1.0,1.0\n")
+    assert build_members([run])[0].probabilities.loc["r0"].tolist() == [0.5, 0.9, 0.5]
+    assert read_labels([run]).loc["r0"].isna().tolist() == [False, True, False]
+    (run / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,1.5,0.5\nr1,0.1,0.2,0.3\n")
+    with pytest.raises(ValueError, match=r"oof.csv has invalid predictions: each probability .* first 'r0'"):
+        build_members([run])
+
+
+def with_target(run, target):
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"target": target}))
+    return run
 
 
 def test_a_row_has_one_label(tmp_path):

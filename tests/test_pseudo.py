@@ -47,6 +47,7 @@ def make_run(folder, test, *, fold=0, backend="jax", seed=0, table=None, **chang
         "seed": seed,
         "fold": fold,
         "classes": CLASSES,
+        "target": {"target": "one class", "classes": changes.get("classes", CLASSES)},
         "metric": "log_loss",
         "scores": ["log_loss"],
     }

@@ -116,7 +116,8 @@ def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
     joined = pd.concat(list(tables.values()))
     joined = joined[~joined.index.duplicated()]
     for run, table in tables.items():
-        contradicting = table.index[(table != joined.loc[table.index]).any(axis=1)]
+        first = joined.loc[table.index]
+        contradicting = table.index[((table != first) & ~(table.isna() & first.isna())).any(axis=1)]
         if len(contradicting):
             raise ValueError(
                 f"runs of one ensemble must give each row the same label; {run.folder}/labels.csv differs from the "

@@ -1,4 +1,4 @@
-"""Read the probabilities of many runs with threads, and check them. Imports no Keras."""
+"""Read the predictions of many runs with threads, and check them. Imports no Keras."""
 
 import hashlib
 import os
@@ -8,26 +8,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from kcomp.ensemble.submission import find_value_problems
 from kcomp.runs.folder import Run
 
 BATCH = 8  # tables read at once, which bounds memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read the run's `oof`, `labels` or `test`, with classes sorted by name.
+    """Read the run's `oof`, `labels` or `test`, with columns sorted by name.
 
-    Raises ValueError unless the file holds probabilities of the run's classes.
+    Raises ValueError unless the file holds valid labels or predictions of the run's target.
     """
-    frame, classes = run.probabilities(name), sorted(run.manifest["classes"])
-    if sorted(frame.columns) != classes:
+    frame, target = run.probabilities(name), run.target
+    columns = list(target.columns if name == "labels" else target.prediction_columns)
+    if sorted(frame.columns) != sorted(columns):
         raise ValueError(
-            f"{run.folder}/{name}.csv must have the run's classes {classes} as columns; it has {list(frame.columns)}"
+            f"{run.folder}/{name}.csv must have the columns {sorted(columns)} of the run's target; it has "
+            f"{list(frame.columns)}"
         )
-    problems = find_value_problems(frame)
-    if problems:
-        raise ValueError(f"{run.folder}/{name}.csv must hold probabilities: {'; '.join(problems)}")
-    return frame if list(frame.columns) == classes else frame[classes]
+    values, ids = frame[columns].to_numpy(), frame.index.to_list()
+    if name == "labels":
+        target.check_labels(values, ids)
+    elif problems := target.prediction_problems(values, ids):
+        raise ValueError(f"{run.folder}/{name}.csv has invalid predictions: {'; '.join(problems)}")
+    return frame if list(frame.columns) == sorted(columns) else frame[sorted(columns)]
 
 
 def hash_file(path: Path) -> bytes:
