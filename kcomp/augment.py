@@ -194,7 +194,8 @@ class RandomErasing(keras.layers.Layer):
     def call(self, batch: dict[str, Any], plan: ErasePlan | None = None, seed: int | None = None) -> dict[str, Any]:
         plan = plan_for(self, batch, plan, seed)
         images = float_images(batch)
-        colour = ops.cast(plan.colour, images.dtype)[:, None, None, :]
+        colour = plan.colour if images.shape[-1] == 3 else plan.colour[:, :1]
+        colour = ops.cast(colour, images.dtype)[:, None, None, :]
         return {**batch, "images": ops.where(inside_box(plan.box, images.shape), colour, images)}
 
 

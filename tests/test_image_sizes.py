@@ -3,6 +3,7 @@
 import importlib.util
 
 import conftest
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,6 +109,45 @@ def test_sizes_of_one_number_and_two():
             height_and_width(size)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 8])
+@pytest.mark.parametrize("resampling", ["area", "linear", "bicubic"])
+def test_channels_are_resized_one_by_one(channels, resampling):
+    """Each channel is what the grey image of it becomes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, channels), np.uint8)
+    resized = data.Images((8, 12), resampling=resampling, channels=channels, cache_bytes=0).load("a", pixels)
+    grey = data.Images((8, 12), resampling=resampling, cache_bytes=0)
+    assert resized.shape == (8, 12, channels)
+    for channel in range(channels):
+        np.testing.assert_array_equal(resized[:, :, channel], grey.load("a", pixels[:, :, channel])[:, :, 0])
+
+
+def test_grey_and_transparent_images():
+    colours = np.zeros((2, 2, 4), np.uint8)
+    colours[..., :3] = [100, 200, 50]
+    colours[..., 3] = 7
+    encoded = cv2.imencode(".png", colours[..., [2, 1, 0, 3]])[1].tobytes()
+
+    def load(channels, image=encoded):
+        return data.Images(None, channels=channels, cache_bytes=0).load("a", image)
+
+    assert load(4)[0, 0].tolist() == [100, 200, 50, 7] and load(3)[0, 0].tolist() == [100, 200, 50]
+    assert load(1)[0, 0].tolist() == [153]  # 0.299 * 100 + 0.587 * 200 + 0.114 * 50
+    assert load(3, np.full((2, 2), 9, np.uint8))[0, 0].tolist() == [9, 9, 9]
+    with pytest.raises(ValueError, match=r"must have 2 channels; received shape \(2, 2, 4\)"):
+        load(2)
+    with pytest.raises(ValueError, match="from 1 to 8; received 9"):
+        data.Images(None, channels=9)
+
+
+def test_batches_have_the_channels_of_their_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path))
+    encoded = cv2.imencode(".png", np.full((60, 60, 4), 5, np.uint8))[1].tobytes()
+    rows = data.Table(pd.DataFrame({"image_id": ["a", "b"], "image": [encoded] * 2}))
+    for _ in range(2):  # the second time from the cache
+        batches = data.Batches(rows, (6, 8), batch_size=2, images=data.Images((6, 8), channels=4))
+        assert batches[0]["images"].shape == (2, 6, 8, 4) and (batches[0]["images"] == 5).all()
+
+
 BACKBONES = """
 import keras
 from kcomp import models
@@ -115,15 +155,21 @@ shapes = [
     models.efficientnet_lite0((64, 96), weights=None).output_shape,
     models.application(keras.applications.MobileNetV2, (64, 96), weights=None, alpha=0.35).output_shape,
 ]
-try:
-    models.efficientnet_lite0((64, 31), weights=None)
-except ValueError as error:
-    give(shapes=shapes, error=str(error))
+shapes.append(models.efficientnet_lite0(64, weights=None, channels=5).input_shape)
+errors = []
+for size, options in (((64, 31), {"weights": None}), (64, {"channels": 1})):
+    try:
+        models.efficientnet_lite0(size, **options)
+    except ValueError as error:
+        errors.append(str(error))
+give(shapes=shapes, errors=errors)
 """
 
 
 @pytest.mark.parametrize("backend", conftest.backends()[:1])
 def test_backbones_take_height_and_width(backend):
     outcome = conftest.in_backend(backend, BACKBONES)
-    assert [shape[1:3] for shape in outcome["shapes"]] == [[2, 3], [2, 3]]
-    assert "at least 32 px; received (64, 31)" in outcome["error"]
+    assert [shape[1:3] for shape in outcome["shapes"][:2]] == [[2, 3], [2, 3]]
+    assert outcome["shapes"][2] == [None, 64, 64, 5]
+    assert "at least 32 px; received 64 x 31" in outcome["errors"][0]
+    assert "ImageNet weights take 3 channels; received channels=1" in outcome["errors"][1]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kcomp import data
 from kcomp.data import images as images_module
-from kcomp.data.images import decode, jpeg_sides
+from kcomp.data.decoding import decode, jpeg_sides
 
 DRAWS = np.random.default_rng(0)
 PICTURE = cv2.GaussianBlur(DRAWS.integers(0, 255, (60, 80, 3), np.uint8), (0, 0), 4)

@@ -67,7 +67,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import cv2, numpy as np, toy_signs
 from kcomp import data
-from kcomp.data.images import decode
+from kcomp.data.decoding import decode
 
 store = sys.argv[1] + "/store"
 def read(split="train", **options):

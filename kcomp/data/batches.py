@@ -82,10 +82,10 @@ class Batches:
         check_transform(transform)
         check_layer_order(layers)
         self.table, self.image_size, self.training, self.seed = table, image_size, training, seed
-        self.shape: tuple[int, ...] = (*height_and_width(image_size), 3)
         self.batch_size = min(batch_size, len(table)) if training else batch_size
         self.transform, self.layers = transform, tuple(layers) if training else ()
         self.images = (images or Images(image_size)).with_range(table.value_range)
+        self.shape: tuple[int, ...] = (*height_and_width(image_size), self.images.channels)
         self._ids, self._sources = table.ids, table.images
         self._items = [item_of(image_id) for image_id in self._ids]
         self._by_id = np.array(sorted(range(len(table)), key=self._ids.__getitem__))
@@ -116,7 +116,7 @@ class Batches:
         return np.minimum(rows, len(self.table) - 1)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Return the augmented image of one row, uint8 of shape (height, width, 3).
+        """Return the augmented image of one row, uint8 of shape (height, width, channels).
 
         Args:
             row: Position of the row in the table.
@@ -137,10 +137,10 @@ class Batches:
     def load(self, epoch: int, index: int) -> Batch:
         """Return batch number `index` of `epoch`.
 
-        The batch has `images` (batch_size, height, width, 3) in 0..255, `labels` float32 (batch_size, classes) if the
-        table is labelled, and `plans`, a tuple with the plan of each layer that draws one. Images are uint8, a quarter
-        of the bytes of float32, and become float32 in the compiled step. They are float32 if the transform returns
-        floats, or if a layer is applied here.
+        The batch has `images` (batch_size, height, width, channels) in 0..255, `labels` float32 (batch_size, classes)
+        if the table is labelled, and `plans`, a tuple with the plan of each layer that draws one. Images are uint8, a
+        quarter of the bytes of float32, and become float32 in the compiled step. They are float32 if the transform
+        returns floats, or if a layer is applied here.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 

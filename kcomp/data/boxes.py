@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from kcomp.data.images import identity_of, read_pixels
+from kcomp.data.decoding import read_pixels
+from kcomp.data.images import identity_of
 from kcomp.data.tables import Image
 
 CORNER_NAMES = ("xmax", "x_max", "x2", "x1", "right")

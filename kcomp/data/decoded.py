@@ -46,8 +46,8 @@ class DecodedImages:
         self._counted = False
         self._writing = True
 
-    def get(self, key: str) -> np.ndarray | None:
-        """Return the pixels of shape (height, width, 3), read-only; None if the file is absent or damaged."""
+    def get(self, key: str, channels: int = 3) -> np.ndarray | None:
+        """Return the pixels of shape (height, width, channels), read-only; None if the file is absent or damaged."""
         path = f"{self.folder}/{key}"
         try:
             with io.FileIO(path) as file:
@@ -58,10 +58,10 @@ class DecodedImages:
         if used < time.time() - RECENT:
             with contextlib.suppress(OSError):
                 os.utime(path)
-        return unpack(content)
+        return unpack(content, channels)
 
     def put(self, key: str, pixels: np.ndarray) -> None:
-        """Store contiguous uint8 pixels of shape (height, width, 3), if they fit."""
+        """Store contiguous uint8 pixels of shape (height, width, channels), if they fit."""
         if not self._writing:
             return
         content = pack(pixels)
@@ -138,17 +138,17 @@ def pack(pixels: np.ndarray) -> bytes:
     return HEADER.pack(MAGIC, *pixels.shape[:2], checksum(content)) + content
 
 
-def unpack(content: bytes) -> np.ndarray | None:
+def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
     """Return the pixels that `pack` packed, without a copy; None for other content."""
     if len(content) < HEADER.size:
         return None
     magic, height, width, expected = HEADER.unpack_from(content)
-    size = height * width * 3
+    size = height * width * channels
     if magic != MAGIC or len(content) != HEADER.size + size + -size % 8:
         return None
     if checksum(content, HEADER.size) != expected:
         return None
-    return np.frombuffer(content, np.uint8, size, HEADER.size).reshape(height, width, 3)
+    return np.frombuffer(content, np.uint8, size, HEADER.size).reshape(height, width, channels)
 
 
 def checksum(content: bytes, start: int = 0) -> int:

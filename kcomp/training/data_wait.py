@@ -20,22 +20,23 @@ class DataWait(keras.callbacks.Callback):
     Args:
         console: Where to print.
         batches: The batches of the epoch.
+        silent: Whether to print nothing.
     """
 
-    def __init__(self, console: Console, batches: Batches) -> None:
+    def __init__(self, console: Console, batches: Batches, *, silent: bool = False) -> None:
         super().__init__()
         self.console, self.batches = console, batches
         self.waited, self.started = 0.0, 0.0
-        self.done = len(batches) < 2
+        self.done = silent or len(batches) < 2
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the batches, and add up the time until each is there."""
         while True:
-            asked = time.perf_counter()
+            before = time.perf_counter()
             batch = next(batches, None)
             if batch is None:
                 return
-            self.waited += time.perf_counter() - asked
+            self.waited += time.perf_counter() - before
             yield batch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -239,8 +239,7 @@ def fit_epochs(
     display.batch_size = training.batch_size
     own = own_callbacks(recipe, session.run, progress.log)
     batches = training.epochs(progress.epochs, remaining)
-    wait = DataWait(session.console, training)
-    wait.done |= progress.epochs > 0 or training is not session.training  # features are not images
+    wait = DataWait(session.console, training, silent=progress.epochs > 0 or training is not session.training)
     try:
         model.fit(
             (as_input(prepare_batch(batch)) for batch in wait.watch(batches)),

@@ -1,0 +1,132 @@
+"""Decode an image, and bring it to the number of channels that the network takes."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from kcomp.data.check_process import deep_pixels, is_deep
+from kcomp.data.tables import Image
+from kcomp.data.value_range import ValueRange, to_eight_bits
+
+REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+RGB_OF_BGR = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
+
+
+def decode(
+    image: Image, size: int | None = None, value_range: ValueRange | None = None, channels: int = 3
+) -> np.ndarray:
+    """Decode an image and turn it upright, as its EXIF orientation says.
+
+    OpenCV decodes. Pillow decodes what OpenCV cannot, and reports what is wrong with a file.
+
+    Args:
+        image: A path, encoded bytes, an array, or a function that returns bytes or an array.
+        size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its sides (rounded up). Its shorter
+            side stays at least twice `size`, because resizing from a smaller image would blur.
+        value_range: The values of images with more than eight bits that become 0 and 255.
+        channels: Channels of the result; see `with_channels`.
+
+    Returns:
+        Pixels, uint8 of shape (height, width, channels): RGB for 3, RGBA for 4, grey for 1.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the content is not an image, or has more than eight bits and there is no range.
+    """
+    return to_eight_bits(read_pixels(image, size, channels), value_range)
+
+
+def read_pixels(image: Image, size: int | None = None, channels: int = 3) -> np.ndarray:
+    """Decode an image as `decode` does; return pixels (height, width, channels) in the type that the image has."""
+    if callable(image):
+        image = image()
+    if isinstance(image, np.ndarray):
+        return with_channels(image, channels)
+    encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
+    if not encoded:
+        raise ValueError("the file is empty")
+    if is_deep(encoded):
+        pixels = deep_pixels(encoded)
+        if pixels is not None:
+            return with_channels(as_read(pixels), channels)
+    if channels not in (1, 3):
+        return with_channels(read_all_channels(encoded), channels)
+    flag = reduction(encoded, size) if size is not None else None
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB if flag is None else flag)
+    if pixels is None:
+        pixels = decode_with_pillow(encoded)
+    elif flag is not None:  # OpenCV decodes reduced images as BGR only
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return with_channels(pixels, channels)
+
+
+def read_all_channels(encoded: bytes) -> np.ndarray:
+    """Decode an image with all channels that its file has."""
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV cannot read it; return an array from a function instead, as in Table's `image`")
+    return as_read(pixels)
+
+
+def as_read(pixels: np.ndarray) -> np.ndarray:
+    """Return OpenCV's pixels with their channels in the order of the file."""
+    order = RGB_OF_BGR.get(pixels.shape[2]) if pixels.ndim == 3 else None
+    return pixels if order is None else pixels[:, :, order]
+
+
+def reduction(encoded: bytes, size: int) -> int | None:
+    """Return OpenCV's flag for the smallest decoding whose shorter side is at least twice `size`, or None."""
+    sides = jpeg_sides(encoded)
+    return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)
+
+
+def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
+    """Return height and width from a JPEG's frame header (ITU-T T.81, B.2.2); None if there is none."""
+    if encoded[:2] != b"\xff\xd8":
+        return None
+    place = 2
+    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
+        marker = encoded[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; the three are tables
+            return int.from_bytes(encoded[place + 5 : place + 7]), int.from_bytes(encoded[place + 7 : place + 9])
+        else:
+            place += 2 + int.from_bytes(encoded[place + 2 : place + 4])
+    return None
+
+
+def decode_with_pillow(encoded: bytes) -> np.ndarray:
+    try:
+        with PillowImage.open(io.BytesIO(encoded)) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except UnidentifiedImageError:
+        raise ValueError("not an image in a known format") from None
+    except SyntaxError as error:  # Pillow raises SyntaxError for broken PNG chunks
+        raise ValueError(str(error)) from error
+
+
+def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Return pixels (height, width, channels) of an image (height, width) or (height, width, its channels).
+
+    Three channels are made of grey by repetition, and of RGBA by leaving out the last. One channel is made of RGB and
+    RGBA by their luminance (ITU-R BT.601). Any other number must be what the image has.
+    """
+    if pixels.dtype.kind not in "uif" or pixels.ndim not in (2, 3):
+        raise ValueError(f"pixels must be numbers of 2 or 3 dimensions; received {pixels.dtype} of {pixels.shape}")
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    count = pixels.shape[2]
+    if count == channels:
+        return pixels
+    if channels == 3 and count in (1, 4):
+        return np.repeat(pixels, 3, axis=2) if count == 1 else pixels[:, :, :3]
+    if channels == 1 and count in (3, 4):
+        grey = pixels[:, :, :3] @ np.array([0.299, 0.587, 0.114])
+        return (grey if pixels.dtype.kind == "f" else np.rint(grey)).astype(pixels.dtype)[:, :, None]
+    allowed = {1: "1, 3 or 4", 3: "1, 3 or 4"}.get(channels, str(channels))
+    raise ValueError(f"pixels must have {allowed} channels; received shape {pixels.shape}")
