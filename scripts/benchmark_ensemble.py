@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from kcomp.ensemble import METHODS  # noqa: E402  (from this working copy)
+from kcomp.ensembles import METHODS  # noqa: E402  (from this working copy)
 from kcomp.runs.probabilities import write_probabilities  # noqa: E402
 from kcomp.targets import OneOf  # noqa: E402
 

@@ -67,7 +67,7 @@ def report(options):
 
 def members_of(folder):
     """Return the members of a folder of runs, each with five folds, and the labels of all rows."""
-    from kcomp.ensemble.members import build_members, read_labels
+    from kcomp.ensembles.members import build_members, read_labels
     from kcomp.runs.folder import folder as runs
 
     complete = [run for run in runs.find(folder) if run.complete] if folder.is_dir() else []
@@ -81,7 +81,7 @@ def members_of(folder):
 
 def study_of(trained, labels):
     """Return all numbers of one data set. Differences are paired over the same rows."""
-    from kcomp.ensemble.scoring.framework_gain import framework_gain
+    from kcomp.ensembles.scoring.framework_gain import framework_gain
 
     gains = {name: framework_gain(trained, labels, scorer_for(labels, name)) for name in ("accuracy", "log_loss")}
     members = {(one.backend, one.seed): one.probabilities[labels.columns].to_numpy(np.float64) for one in trained}

@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from kcomp import metrics
-from kcomp.ensemble import METHODS
-from kcomp.ensemble.cross_validation import stratified_parts
-from kcomp.ensemble.methods import averages, fitting, objectives, stacking, temperature, weights
-from kcomp.ensemble.scoring import diversity, gains
+from kcomp.ensembles import METHODS
+from kcomp.ensembles.cross_validation import stratified_parts
+from kcomp.ensembles.methods import averages, fitting, objectives, stacking, temperature, weights
+from kcomp.ensembles.scoring import diversity, gains
 from kcomp.metrics.scores import Scorer
 from kcomp.targets import OneOf
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcomp import metrics
-from kcomp.ensemble import METHODS
-from kcomp.ensemble.joins import join_held_out, join_test_predictions
-from kcomp.ensemble.members import build_members, check_same_table, read_labels, shared_classes
-from kcomp.ensemble.methods import averages
-from kcomp.ensemble.printing import describe_gain, print_diversity, print_framework_gain
-from kcomp.ensemble.scoring.ensemble import score_ensemble
-from kcomp.ensemble.submission import like_sample, read_predictions
+from kcomp.ensembles import METHODS
+from kcomp.ensembles.joins import join_held_out, join_test_predictions
+from kcomp.ensembles.members import build_members, check_same_table, read_labels, shared_classes
+from kcomp.ensembles.methods import averages
+from kcomp.ensembles.printing import describe_gain, print_diversity, print_framework_gain
+from kcomp.ensembles.scoring.ensemble import score_ensemble
+from kcomp.ensembles.submission import like_sample, read_predictions
 from kcomp.metrics import significance
 from kcomp.metrics.scores import Scorer
 from kcomp.metrics.significance import Interval

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from kcomp import metrics
-from kcomp.ensemble.members import Member
-from kcomp.ensemble.scoring.framework_gain import framework_gain
+from kcomp.ensembles.members import Member
+from kcomp.ensembles.scoring.framework_gain import framework_gain
 from kcomp.metrics.scores import Scorer
 from kcomp.targets import OneOf
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from kcomp import metrics
-from kcomp.ensemble.grouping import find_groups, single_groups
-from kcomp.ensemble.joins import join_held_out
-from kcomp.ensemble.members import build_members
-from kcomp.ensemble.scoring.ensemble import score_ensemble
-from kcomp.ensemble.scoring.groups import cost_of, score_by_size, score_groups
+from kcomp.ensembles.grouping import find_groups, single_groups
+from kcomp.ensembles.joins import join_held_out
+from kcomp.ensembles.members import build_members
+from kcomp.ensembles.scoring.ensemble import score_ensemble
+from kcomp.ensembles.scoring.groups import cost_of, score_by_size, score_groups
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities

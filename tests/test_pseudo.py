@@ -12,7 +12,7 @@ import pytest
 
 from kcomp import data
 from kcomp.data.pseudo import write_pseudo
-from kcomp.ensemble.pseudo_labels import count_by_class, group_teachers, join_rows, label_fold, summarize_fold
+from kcomp.ensembles.pseudo_labels import count_by_class, group_teachers, join_rows, label_fold, summarize_fold
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.targets import OneOf

@@ -213,7 +213,7 @@ def test_statistics_are_the_mean_over_training_batches(backend):
 
 def test_greedy_and_its_honest_score_by_hand():
     """Three runs on four rows; averaging the first two helps, the third harms; each half is judged by the other."""
-    from kcomp.ensemble.cross_validation import stratified_parts
+    from kcomp.ensembles.cross_validation import stratified_parts
     from kcomp.soup.choose import Candidate, choose_soup
 
     labels = np.eye(2)[[0, 1, 0, 1] * 4]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import backends, in_backend
 
-from kcomp.ensemble.methods import averages
+from kcomp.ensembles.methods import averages
 from kcomp.targets import AnyOf, Grades, Numbers, OneOf, Target, target_from_json
 
 NAN = np.nan

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
-from kcomp.ensemble import METHODS
+from kcomp.ensembles import METHODS
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
 if TYPE_CHECKING:
-    from kcomp.ensemble.members import Member
-    from kcomp.ensemble.methods.fitting import FittedMethod
-    from kcomp.ensemble.scoring.groups import GroupScores
+    from kcomp.ensembles.members import Member
+    from kcomp.ensembles.methods.fitting import FittedMethod
+    from kcomp.ensembles.scoring.groups import GroupScores
     from kcomp.metrics.scores import Scorer
 
 GROUP_BY = (
@@ -41,7 +41,7 @@ def ensemble(
 
     RUNS are run folders, or folders that contain them. Runs that differ only in their fold are one member.
     """
-    from kcomp.ensemble import members as loading
+    from kcomp.ensembles import members as loading
     from kcomp.runs.scorer import scorer_of
 
     if output is not None:
@@ -61,7 +61,7 @@ def ensemble(
 
 
 def parse_kinds(text: str) -> list[str]:
-    from kcomp.ensemble.grouping import KINDS
+    from kcomp.ensembles.grouping import KINDS
 
     kinds = list(dict.fromkeys(text.split(",")))
     if set(kinds) - set(KINDS):
@@ -79,8 +79,8 @@ def ensemble_all(
     allow_partial: bool,
 ) -> None:
     """Score one ensemble of all members, and write its test predictions to the file `output` if it is not None."""
-    from kcomp.ensemble.joins import count_most_test_rows
-    from kcomp.ensemble.methods import fitting
+    from kcomp.ensembles.joins import count_most_test_rows
+    from kcomp.ensembles.methods import fitting
 
     fitted = print_ensemble(members, method, scorer, calibrate=calibrate, partial=allow_partial)
     if fitted is None and fitting.is_fitted(method, calibrate=calibrate):
@@ -101,10 +101,10 @@ def print_ensemble(
     members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
     """Print the scores on held-out rows, and return the fitted method, or None if the members share no rows."""
-    from kcomp.ensemble import printing
-    from kcomp.ensemble.joins import join_held_out
-    from kcomp.ensemble.scoring.ensemble import score_ensemble
-    from kcomp.ensemble.scoring.framework_gain import framework_gain
+    from kcomp.ensembles import printing
+    from kcomp.ensembles.joins import join_held_out
+    from kcomp.ensembles.scoring.ensemble import score_ensemble
+    from kcomp.ensembles.scoring.framework_gain import framework_gain
 
     rows = join_held_out(members, partial=partial)
     if rows is None:
@@ -128,10 +128,10 @@ def ensemble_groups(
     allow_partial: bool,
 ) -> None:
     """Score and print the ensemble of each group, and write its test predictions to the folder `output`, if any."""
-    from kcomp.ensemble import group_printing, grouping
-    from kcomp.ensemble.joins import join_held_out
-    from kcomp.ensemble.methods import fitting
-    from kcomp.ensemble.scoring import groups as scoring
+    from kcomp.ensembles import group_printing, grouping
+    from kcomp.ensembles.joins import join_held_out
+    from kcomp.ensembles.methods import fitting
+    from kcomp.ensembles.scoring import groups as scoring
 
     by_kind = {kind: grouping.find_groups(members, kind) for kind in kinds}
     for kind in (kind for kind in kinds if not by_kind[kind]):
@@ -175,7 +175,7 @@ def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod
     import numpy as np
     import pandas as pd
 
-    from kcomp.ensemble.joins import join_test_predictions
+    from kcomp.ensembles.joins import join_test_predictions
     from kcomp.runs.probabilities import write_probabilities
 
     frames = join_test_predictions(members, temperatures=fitted.temperatures, partial=partial)

@@ -33,7 +33,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
     from rich.console import Console
 
     from kcomp.data.pseudo import write_pseudo
-    from kcomp.ensemble import pseudo_labels as labelling
+    from kcomp.ensembles import pseudo_labels as labelling
     from kcomp.report.table import print_table
 
     check_output(output)

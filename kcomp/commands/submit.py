@@ -18,7 +18,7 @@ from kcomp.system.errors import UsageError, readable_errors
 @readable_errors
 def submit(source: Path, sample: Path, output: Path) -> None:
     """Write a submission in the shape of the sample, from a run or a CSV of probabilities, and check it."""
-    from kcomp.ensemble.submission import like_sample, read_predictions
+    from kcomp.ensembles.submission import like_sample, read_predictions
     from kcomp.system.files import write_csv
 
     check_output(output)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.ensemble.cross_validation import stratified_parts
+from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.metrics.scores import Scorer
 
 SOUPS = ("uniform", "greedy")

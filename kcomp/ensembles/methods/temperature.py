@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kcomp.ensemble.methods.averages import softmax
-from kcomp.ensemble.methods.objectives import SMALLEST
+from kcomp.ensembles.methods.averages import softmax
+from kcomp.ensembles.methods.objectives import SMALLEST
 
 LOWEST, HIGHEST = 0.05, 20.0
 

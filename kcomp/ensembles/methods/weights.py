@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.ensemble.methods.objectives import (
+from kcomp.ensembles.methods.objectives import (
     SMALLEST,
     Objective,
     has_probabilities,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kcomp.ensemble.reading import hash_file, read_all, read_checked
+from kcomp.ensembles.reading import hash_file, read_all, read_checked
 from kcomp.runs.folder import Run, member_of
 
 MemberKey = tuple[str, str, str, int]  # recipe, fingerprint, backend, seed

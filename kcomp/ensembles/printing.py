@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from kcomp.ensemble.joins import HeldOut
-from kcomp.ensemble.members import Member
-from kcomp.ensemble.scoring.diversity import correlations, disagreements, equal_members
-from kcomp.ensemble.scoring.ensemble import EnsembleScores
-from kcomp.ensemble.scoring.framework_gain import FrameworkGain
-from kcomp.ensemble.scoring.gains import Gain
+from kcomp.ensembles.joins import HeldOut
+from kcomp.ensembles.members import Member
+from kcomp.ensembles.scoring.diversity import correlations, disagreements, equal_members
+from kcomp.ensembles.scoring.ensemble import EnsembleScores
+from kcomp.ensembles.scoring.framework_gain import FrameworkGain
+from kcomp.ensembles.scoring.gains import Gain
 from kcomp.metrics.significance import Interval
 from kcomp.report.table import print_table
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kcomp.ensemble.members import Member
+from kcomp.ensembles.members import Member
 from kcomp.runs.folder import Run
 from kcomp.system.backends import BACKENDS
 from kcomp.system.files import read_json

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensemble.joins import HeldOut
-from kcomp.ensemble.methods import averages, fitting
-from kcomp.ensemble.scoring.gains import SHOWN, Gain, compute_gain, find_best
+from kcomp.ensembles.joins import HeldOut
+from kcomp.ensembles.methods import averages, fitting
+from kcomp.ensembles.scoring.gains import SHOWN, Gain, compute_gain, find_best
 from kcomp.metrics.scores import Scorer, score_each
 
 

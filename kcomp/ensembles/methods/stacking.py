@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensemble.cross_validation import stratified_parts
-from kcomp.ensemble.methods.averages import Values, mean_log, softmax
+from kcomp.ensembles.cross_validation import stratified_parts
+from kcomp.ensembles.methods.averages import Values, mean_log, softmax
 from kcomp.metrics.classification import row_entropies
 
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kcomp.ensemble.cross_validation import stratified_parts
-from kcomp.ensemble.members import Member, describe_member, read_labels
-from kcomp.ensemble.methods import temperature
-from kcomp.ensemble.methods.averages import mean
-from kcomp.ensemble.reading import read_all
+from kcomp.ensembles.cross_validation import stratified_parts
+from kcomp.ensembles.members import Member, describe_member, read_labels
+from kcomp.ensembles.methods import temperature
+from kcomp.ensembles.methods.averages import mean
+from kcomp.ensembles.reading import read_all
 from kcomp.runs.folder import Run
 
 HINT = " (--allow-partial uses the rows that all have)"

@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from kcomp.ensemble.joins import common_ids, select_rows
-from kcomp.ensemble.members import Member
-from kcomp.ensemble.methods.objectives import Objective, objective
+from kcomp.ensembles.joins import common_ids, select_rows
+from kcomp.ensembles.members import Member
+from kcomp.ensembles.methods.objectives import Objective, objective
 from kcomp.metrics import Metric
 from kcomp.metrics.scores import Scorer
 from kcomp.system.backends import BACKENDS

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.tables import Table
-from kcomp.ensemble.joins import common_ids, select_rows
-from kcomp.ensemble.members import check_same_table, shared_classes
-from kcomp.ensemble.methods.averages import mean
-from kcomp.ensemble.reading import read_all
+from kcomp.ensembles.joins import common_ids, select_rows
+from kcomp.ensembles.members import check_same_table, shared_classes
+from kcomp.ensembles.methods.averages import mean
+from kcomp.ensembles.reading import read_all
 from kcomp.runs.folder import Run, member_of
 
 

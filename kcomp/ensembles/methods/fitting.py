@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensemble.methods import averages, stacking, temperature, weights
+from kcomp.ensembles.methods import averages, stacking, temperature, weights
 from kcomp.metrics.scores import Scorer
 
 AVERAGES = {"mean": averages.mean, "vote": averages.vote, "gmean": averages.gmean, "rank": averages.rank}

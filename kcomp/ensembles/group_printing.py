@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
-from kcomp.ensemble.joins import HeldOut
-from kcomp.ensemble.printing import signed
-from kcomp.ensemble.scoring.groups import GroupScores, SizeScores
+from kcomp.ensembles.joins import HeldOut
+from kcomp.ensembles.printing import signed
+from kcomp.ensembles.scoring.groups import GroupScores, SizeScores
 from kcomp.report.table import print_table
 
 FOLDS = (

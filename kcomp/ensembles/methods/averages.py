@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.ensemble.methods.objectives import SMALLEST
+from kcomp.ensembles.methods.objectives import SMALLEST
 
 Values = np.ndarray | Sequence[np.ndarray]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcomp.ensemble.grouping import Group
-from kcomp.ensemble.joins import HeldOut
-from kcomp.ensemble.members import Member
-from kcomp.ensemble.methods import fitting
-from kcomp.ensemble.scoring.ensemble import EnsembleScores, score_ensemble
-from kcomp.ensemble.scoring.framework_gain import choose_subsets
+from kcomp.ensembles.grouping import Group
+from kcomp.ensembles.joins import HeldOut
+from kcomp.ensembles.members import Member
+from kcomp.ensembles.methods import fitting
+from kcomp.ensembles.scoring.ensemble import EnsembleScores, score_ensemble
+from kcomp.ensembles.scoring.framework_gain import choose_subsets
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 
