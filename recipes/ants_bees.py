@@ -18,15 +18,11 @@ from kcomp.recipe import Recipe, Stage
 @dataclass(frozen=True)
 class Config:
     csv: str = "data/ants-bees/train.csv"  # or a folder that holds one folder per class
-    folds: int = 5
     image_size: int = 224
     batch_size: int = 16
     head_epochs: int = 2
     epochs: int = 4
     peak_rate: float = 1e-5
-    head_rate: float = 3e-4
-    mixup: float = 0.2
-    views: int = 2  # augmented views of each image whose frozen features are settings; training uses them in turn
 
 
 def table(config):
@@ -34,23 +30,17 @@ def table(config):
         rows = data.read_folders(config.csv)
     else:
         rows = data.read_csv(config.csv, images="images", label="label")
-    return data.stratified_folds(rows, config.folds, seed=0)
+    return data.stratified_folds(rows, 5, seed=0)
 
 
 def batches(config, rows, training, seed):
     size = config.image_size
-    crop = A.RandomResizedCrop((size, size), scale=(0.5, 1.0), strict=True)
-    flip = A.HorizontalFlip(p=0.5, strict=True)
-    return data.Batches(
-        rows,
-        size,
-        batch_size=config.batch_size,
-        training=training,
-        seed=seed,
-        transform=A.Compose([crop, flip] if training else [A.CenterCrop(size, size, strict=True)]),
-        layers=[augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0, probability=0.5))],
-        images=data.Images(size * 8 // 7, fit="shorter"),
-    )
+    crop, flip = A.RandomResizedCrop((size, size), scale=(0.5, 1.0), strict=True), A.HorizontalFlip(p=0.5, strict=True)
+    transform = A.Compose([crop, flip] if training else [A.CenterCrop(size, size, strict=True)])
+    mixing = [augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0, probability=0.5))]
+    options = {"training": training, "seed": seed, "transform": transform, "layers": mixing}
+    images = data.Images(size * 8 // 7, fit="shorter")
+    return data.Batches(rows, size, batch_size=config.batch_size, images=images, **options)
 
 
 def model(config, target):
@@ -61,16 +51,11 @@ def model(config, target):
 
 def stages(config):
     rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1)
-    settings = {"cache_views": config.views, "mix_features": True, "label_smoothing": 0.05}
+    fine = keras.optimizers.AdamW(rate, weight_decay=0.01)
+    options = {"cache_views": 2, "mix_features": True, "label_smoothing": 0.05}  # two augmented views, used in turn
     return [
-        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), **settings),
-        Stage(
-            "upper blocks",
-            config.epochs,
-            "head|top.*|block[67].*",
-            keras.optimizers.AdamW(rate, weight_decay=0.01),
-            **settings,
-        ),
+        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(3e-4), **options),
+        Stage("upper blocks", config.epochs, "head|top.*|block[67].*", fine, **options),
     ]
 
 

@@ -60,16 +60,11 @@ def model(config, target):
 
 
 def stages(config):
-    fine = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=0.5)
+    rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=0.5)
+    fine = keras.optimizers.AdamW(rate, weight_decay=0.02)
     return [
         Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(1e-3), label_smoothing=0.05),
-        Stage(
-            "upper blocks",
-            config.epochs,
-            "head|top.*|block[4-7].*",
-            keras.optimizers.AdamW(fine, weight_decay=0.02),
-            label_smoothing=0.05,
-        ),
+        Stage("upper blocks", config.epochs, "head|top.*|block[4-7].*", fine, label_smoothing=0.05),
     ]
 
 

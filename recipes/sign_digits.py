@@ -17,14 +17,10 @@ from kcomp.recipe import Recipe, Stage
 @dataclass(frozen=True)
 class Config:
     csv: str = "data/sign-digits/train.csv"  # or a folder that holds one folder per class
-    folds: int = 5
     image_size: int = 96
     batch_size: int = 32
-    head_epochs: int = 1
     epochs: int = 7
     peak_rate: float = 1e-3
-    head_rate: float = 1e-3
-    mixup: float = 0.2
     snapshots: int = 0  # cycles of the upper blocks' rate, whose predictions are averaged; 0 for none
     pseudo: str = ""  # a file of `kcomp pseudo`: test rows to train on as well
 
@@ -34,44 +30,32 @@ def table(config):
         rows = data.read_folders(config.csv)
     else:
         rows = data.read_csv(config.csv, images="images", one_hot=[f"digit_{digit}" for digit in range(10)])
-    rows = data.stratified_folds(rows, config.folds, seed=0)
+    rows = data.stratified_folds(rows, 5, seed=0)
     return data.with_pseudo(rows, config.pseudo) if config.pseudo else rows
 
 
 def batches(config, rows, training, seed):
     turn = A.Affine(scale=(0.85, 1.15), translate_percent=(-0.08, 0.08), rotate=(-12, 12), p=0.9, strict=True)
-    colour = A.RandomBrightnessContrast(0.2, 0.2, p=0.5, strict=True)
-    return data.Batches(
-        rows,
-        config.image_size,
-        batch_size=config.batch_size,
-        training=training,
-        seed=seed,
-        transform=A.Compose([turn, colour]) if training else None,
-        layers=[augment.Switch(augment.MixUp(config.mixup), augment.CutMix(1.0))],
-    )
+    transform = A.Compose([turn, A.RandomBrightnessContrast(0.2, 0.2, p=0.5, strict=True)]) if training else None
+    mixing = [augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0))]
+    options = {"training": training, "seed": seed, "transform": transform, "layers": mixing}
+    return data.Batches(rows, config.image_size, batch_size=config.batch_size, **options)
 
 
 def model(config, target):
-    backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
-    return models.classifier(backbone, target, dropout=0.2)
+    return models.classifier(models.efficientnet_lite0(config.image_size), target)
 
 
 def stages(config):
+    rate, average = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1), None
     if config.snapshots:
         rate = schedules.CosineRestarts(config.peak_rate, config.epochs, config.snapshots, warmup=0.5)
-    else:
-        rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1)
+        average = Snapshots()
+    fine = keras.optimizers.AdamW(rate, weight_decay=0.02)
+    options = {"label_smoothing": 0.1, "average": average}
     return [
-        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), label_smoothing=0.1),
-        Stage(
-            "upper blocks",
-            config.epochs,
-            "head|top.*|block[3-7].*",
-            keras.optimizers.AdamW(rate, weight_decay=0.02),
-            label_smoothing=0.1,
-            average=Snapshots() if config.snapshots else None,
-        ),
+        Stage("head", 1, "head", keras.optimizers.AdamW(1e-3), label_smoothing=0.1),
+        Stage("upper blocks", config.epochs, "head|top.*|block[3-7].*", fine, **options),
     ]
 
 

@@ -12,14 +12,14 @@ from kcomp.system.shipped import find_recipe, shipped_recipes
 
 def test_a_name_is_a_shipped_recipe_and_a_path_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert {"digits", "sign_digits", "ants_bees"} <= shipped_recipes().keys()
+    assert {"digits", "sign_digits", "ants_bees", "cards"} <= shipped_recipes().keys()
     assert find_recipe(Path("digits")).name == "digits.py" and find_recipe(Path("digits")).is_file()
     (tmp_path / "digits").touch()
     assert find_recipe(Path("digits")) == Path("digits")
 
 
 def test_an_unknown_name_gives_the_nearest_and_the_list():
-    with pytest.raises(FileNotFoundError, match=r"did you mean 'digits'.*ants_bees, digits, sign_digits"):
+    with pytest.raises(FileNotFoundError, match=r"did you mean 'digits'.*ants_bees, cards, digits, sign_digits"):
         recipes.load("digit")
 
 
