@@ -273,7 +273,7 @@ def test_a_header_that_is_cut_off_has_no_sides():
 def test_wrong_settings():
     with pytest.raises(ValueError, match="stretch, shorter, crop; received 'pad'"):
         data.Images(10, fit="pad")
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="from 1, or"):
         data.Images(0)
     with pytest.raises(ValueError, match="at least 0; received -1"):
         data.Images(10, cache_bytes=-1)

@@ -1,7 +1,7 @@
 """PyTorch's threads sleep while they wait, where other programs keep the cores busy.
 
 OpenMP's threads spin by default until the last of them has finished. On busy cores they keep each other from running.
-See scripts/measure_wait_policy.py.
+See docs/results/speed.md.
 """
 
 import os
