@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 from test_snapshots import RECIPE, arrays_of
 
+from kcomp import metrics
+from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run, made_by, member_of
+from kcomp.targets import OneOf
 
 TRAIN = ("train", "recipe.py", "--set", "average=none", "--set", "epochs=3", "--set", "schedule=cosine")
 
@@ -216,6 +219,7 @@ def test_greedy_and_its_honest_score_by_hand():
     from kcomp.ensembles.cross_validation import stratified_parts
     from kcomp.soup.choose import Candidate, choose_soup
 
+    scorers = {name: Scorer(metrics.get(name), OneOf(("a", "b"))) for name in ("log_loss", "accuracy")}
     labels = np.eye(2)[[0, 1, 0, 1] * 4]
     right = np.tile([0.8, 0.6, 0.8, 0.6], 4)
     wrong = np.full(16, 0.3)
@@ -233,14 +237,14 @@ def test_greedy_and_its_honest_score_by_hand():
         share = table[members][:, None]
         return [Candidate(members, labels * share + (1 - labels) * (1 - share))]
 
-    found = choose_soup(evaluate, 3, labels, method="greedy", metric="log_loss")
+    found = choose_soup(evaluate, 3, labels, method="greedy", scorer=scorers["log_loss"])
     assert found.soup.members == (0, 1) and found.best.members == (0,) and found.gains
     assert found.score == pytest.approx(-np.mean(np.log(right + 0.1))) == pytest.approx(found.unseen_score)
     assert found.unseen_best_score == pytest.approx(found.best_score) == pytest.approx(-np.mean(np.log(right)))
-    harmful = choose_soup(evaluate, 3, labels, method="uniform", metric="log_loss")
+    harmful = choose_soup(evaluate, 3, labels, method="uniform", scorer=scorers["log_loss"])
     assert harmful.soup.members == (0, 1, 2) and not harmful.gains
     assert not choose_soup(
-        evaluate, 3, labels, method="greedy", metric="accuracy"
+        evaluate, 3, labels, method="greedy", scorer=scorers["accuracy"]
     ).gains  # all right with the best alone
     halves = stratified_parts(labels, 2)
     ours = np.where(halves == 0, 0.9, 0.5)  # one run is good on one half, the other on the other: each choice is wrong
@@ -249,5 +253,5 @@ def test_greedy_and_its_honest_score_by_hand():
         share = np.mean([ours, 1.4 - ours], 0, where=[[n in members] * 16 for n in (0, 1)])[:, None] * 1.0
         return [Candidate(members, labels * share + (1 - labels) * (1 - share))]
 
-    unlucky = choose_soup(evaluate_halves, 2, labels, method="greedy", metric="log_loss")
+    unlucky = choose_soup(evaluate_halves, 2, labels, method="greedy", scorer=scorers["log_loss"])
     assert unlucky.unseen_best_score == pytest.approx(-np.log(0.5)) and unlucky.best_score < 0.4
