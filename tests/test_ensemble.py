@@ -1,4 +1,4 @@
-"""Joining predictions by id and class name, and submissions against the sample."""
+"""Joining predictions by id and class name."""
 
 import json
 
@@ -16,12 +16,11 @@ from kcomp.ensembles.members import build_members, check_same_table, read_labels
 from kcomp.ensembles.methods import averages
 from kcomp.ensembles.printing import describe_gain, print_diversity, print_framework_gain
 from kcomp.ensembles.scoring.ensemble import score_ensemble
-from kcomp.ensembles.submission import like_sample, read_predictions
 from kcomp.metrics import significance
 from kcomp.metrics.scores import Scorer
 from kcomp.metrics.significance import Interval
 from kcomp.runs.folder import Run, find
-from kcomp.runs.probabilities import write_probabilities
+from kcomp.runs.probabilities import read_probabilities, write_probabilities
 from kcomp.targets import OneOf
 
 CLASSES = ["x", "y", "z"]
@@ -130,7 +129,7 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random
 def test_probabilities_survive_the_file(tmp_path):
     values = probabilities(50, 1).astype(np.float32)
     write_probabilities(tmp_path / "test.csv", [str(i) for i in range(50)], CLASSES, values)
-    assert (read_predictions(tmp_path / "test.csv").to_numpy().astype(np.float32) == values).all()
+    assert (read_probabilities(tmp_path / "test.csv").to_numpy().astype(np.float32) == values).all()
 
 
 def test_disagreements_name_the_run_and_what_differs(tmp_path):
@@ -198,7 +197,7 @@ def test_a_row_has_one_label(tmp_path):
 def test_tables_that_are_no_predictions(tmp_path, text, message):
     (tmp_path / "test.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_predictions(tmp_path / "test.csv")
+        read_probabilities(tmp_path / "test.csv")
 
 
 def test_one_damaged_run_is_listed_as_such_and_named_by_an_ensemble(tmp_path):
@@ -338,25 +337,6 @@ def test_find(tmp_path):
     assert len(find(tmp_path / "deep" / "er" / "jax-0")) == 1 and find(tmp_path / "none") == []
 
 
-# ------------------------------------------------------------------------------------------------------- submissions
-
-
-def sample(tmp_path, text):
-    (tmp_path / "sample.csv").write_text(text)
-    return tmp_path / "sample.csv"
-
-
-def test_a_submission_takes_the_samples_ids_order_and_columns(tmp_path):
-    found = like_sample(frame(["b", "a"], 0), sample(tmp_path, "id,z,x,y\na,0,0,1\nb,0,0,1\n"))
-    assert list(found.columns) == ["id", "z", "x", "y"] and found["id"].tolist() == ["a", "b"]
-    np.testing.assert_allclose(found[CLASSES].to_numpy(), probabilities(2, 0)[::-1])
-
-
-def test_a_sample_with_a_label_column_gets_names(tmp_path):
-    found = like_sample(frame(["a", "b", "c"], 0), sample(tmp_path, "image_id,label\na,x\nb,x\nc,x\n"))
-    assert found["label"].tolist() == [CLASSES[c] for c in probabilities(3, 0).argmax(1)]
-
-
 def test_the_ensemble_that_is_written_is_the_one_that_is_judged(tmp_path):
     """Members count alike, however many folds each has."""
     runs = [
@@ -369,23 +349,3 @@ def test_the_ensemble_that_is_written_is_the_one_that_is_judged(tmp_path):
     parts = [run.probabilities("test").to_numpy() for run in runs]
     expected = ((parts[0] + parts[1]) / 2 + parts[2]) / 2
     np.testing.assert_allclose(mean_of_tests(build_members(runs)), expected)
-
-
-@pytest.mark.parametrize(
-    ("text", "change", "message"),
-    [
-        ("id,label\na,0.5\nb,0.5\n", lambda p: p, r"column 'label' holds \['0.5'\], which are not among the classes"),
-        ("id,x,y,z\na,0,0,1\nq,0,0,1\n", lambda p: p, r"1 missing ids, first \['q'\]; 1 surplus ids, first \['b'\]"),
-        (
-            "id,x,y,w\na,0,0,1\nb,0,0,1\n",
-            lambda p: p,
-            r"columns are \['x', 'y', 'w'\], the predictions' classes \['x', 'y', 'z'\]",
-        ),
-        ("id,x,y,z\na,0,0,1\nb,0,0,1\n", lambda p: p * 2, "do not sum to 1, first"),
-        ("id,x,y,z\na,0,0,1\nb,0,0,1\n", lambda p: p - 1, "outside 0..1"),
-        ("id,x,y,z\na,0,0,1\na,0,0,1\n", lambda p: p, "'a' twice"),
-    ],
-)
-def test_a_submission_that_does_not_fit(tmp_path, text, change, message):
-    with pytest.raises(ValueError, match=message):
-        like_sample(change(frame(["a", "b"], 0)), sample(tmp_path, text))

@@ -1,6 +1,7 @@
 """`kcomp predict`."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from kcomp.system.processes import run_kcomp
     help="CSV of image ids, or a folder of images; default: the recipe's test rows.",
 )
 @click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of the images of a CSV of --test; default: where the images of the training rows are.",
+)
+@click.option(
     "--views",
     default=None,
     help="Random views of the training pipeline to average beside the plain one, or none; default: the recipe's.",
@@ -29,20 +35,24 @@ from kcomp.system.processes import run_kcomp
 @output_option("Write <run>.csv files into this folder instead of into the runs.")
 @readable_errors
 def predict(
-    runs: tuple[Path, ...], test: Path | None, views: str | None, backend: str | None, output: Path | None
+    runs: tuple[Path, ...],
+    test: Path | None,
+    images: Path | None,
+    views: str | None,
+    backend: str | None,
+    output: Path | None,
 ) -> None:
     """Predict test rows with each run: probabilities, the mean over test-time augmentations."""
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
+    if images is not None and (test is None or test.is_dir()):
+        raise UsageError("--images is the folder of the images of a CSV; name the CSV with --test")
     if output is not None:
         check_output(output, folder=True)
     run_list = find_runs(runs)
-    by_backend: dict[str, list[Any]] = {}
-    for run in run_list:
-        own = run.manifest["backend"]
-        by_backend.setdefault(backend or (own if is_installed(own) else choose_backend(None)), []).append(run)
+    by_backend = group_by_backend(run_list, backend)
     if len(by_backend) > 1:
-        predict_in_processes(by_backend, test, views, output)
+        predict_in_processes(by_backend, {"--test": test, "--images": images, "--views": views, "-o": output})
         return
     [(chosen, _)] = by_backend.items()
     use_backend(chosen)
@@ -51,23 +61,30 @@ def predict(
     from kcomp.prediction.runs import predict_run
 
     for run in run_list:
-        written = predict_run(run, test, count=views, output=output)
+        written = predict_run(run, test, images=images, count=views, output=output)
         Console().print(f"{written}", highlight=False, soft_wrap=True)
 
 
-def predict_in_processes(
-    by_backend: dict[str, list[Any]], test: Path | None, views: str | None, output: Path | None
-) -> None:
-    """Run one `kcomp predict` process per backend, because a process cannot change its backend."""
-    options = [
-        *(["--test", str(test)] if test else []),
-        *(["--views", views] if views else []),
-        *(["-o", str(output)] if output else []),
-    ]
-    debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
+def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
+    """Return the runs that each backend predicts: `backend`, or the run's own if it is installed."""
+    groups: dict[str, list[Any]] = {}
+    for run in runs:
+        own = run.manifest["backend"]
+        groups.setdefault(backend or (own if is_installed(own) else choose_backend(None)), []).append(run)
+    return groups
+
+
+def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> None:
+    """Run one `kcomp predict` process per backend, because a process cannot change its backend.
+
+    If a process fails, this process ends with its exit code.
+
+    options: Values of the options of `kcomp predict`; None leaves an option out.
+    """
+    arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))]
+    debug = ["--debug"] if click.get_current_context().find_root().params.get("debug") else []
     for backend, group in by_backend.items():
-        code = run_kcomp(
-            [*debug, "predict", *(str(run.folder) for run in group), *options, "--backend", backend], backend
-        )
+        folders = [str(run.folder) for run in group]
+        code = run_kcomp([*debug, "predict", *folders, *arguments, "--backend", backend], backend)
         if code:
             sys.exit(code)

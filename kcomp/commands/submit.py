@@ -1,41 +1,130 @@
 """`kcomp submit`."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcomp.commands.common import check_output, find_runs, output_option
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
+from kcomp.commands.predict import group_by_backend, predict_in_processes
+from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
+if TYPE_CHECKING:
+    from kcomp.ensembles.submission.sample import Sample
 
-@click.command(short_help="Write a submission in the shape of the sample.")
-@click.argument("source", type=click.Path(path_type=Path))
+WRITE = "Write classes or probabilities; default: what the sample and the metric of the runs show."
+POSITIVE = "The class whose probability is written, where the sample has one probability for two classes."
+IMAGES = "Folder of the test images, if the runs have not predicted the sample's rows and the recipe has no test rows."
+
+
+@click.command(short_help="Predict what is missing, and write a submission in the shape of the sample.")
+@runs_argument
 @click.option(
-    "--sample", required=True, type=click.Path(path_type=Path), help="The competition's sample_submission.csv."
+    "--sample",
+    "sample_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The competition's sample_submission.csv.",
 )
+@click.option("--images", type=click.Path(path_type=Path), help=IMAGES)
+@click.option("--write", type=click.Choice(["classes", "probabilities"]), help=WRITE)
+@click.option("--positive", metavar="CLASS", help=POSITIVE)
 @output_option("The submission to write.", required=True)
 @readable_errors
-def submit(source: Path, sample: Path, output: Path) -> None:
-    """Write a submission in the shape of the sample, from a run or a CSV of probabilities, and check it."""
-    from kcomp.ensembles.submission import like_sample, read_predictions
+def submit(
+    runs: tuple[Path, ...],
+    sample_path: Path,
+    images: Path | None,
+    write: str | None,
+    positive: str | None,
+    output: Path,
+) -> None:
+    """Write a submission in the shape of the sample, and check its ids, columns and values.
+
+    RUNS are run folders, or folders that contain them, whose predictions are averaged; or a CSV of predictions. Test
+    rows that the runs have not predicted are predicted first.
+    """
+    from kcomp.ensembles.submission import build
+    from kcomp.ensembles.submission.cells import Choices
+    from kcomp.ensembles.submission.sample import read_sample
+    from kcomp.system.files import write_atomically
+
+    check_paths(runs, sample_path, images, output)
+    choices, line = Choices(write=write, positive=positive), ""
+    if runs[0].is_file():
+        predictions, target = build.read_predictions(runs[0])
+        sample = read_sample(sample_path, target.prediction_columns)
+        source = f"{runs[0]}, taken for predictions of {target.name}"
+    else:
+        run_list, target = readable_runs(runs)
+        sample = read_sample(sample_path, target.prediction_columns)
+        predict_missing(run_list, sample, images)
+        predictions = build.average_runs(run_list, sample.ids)
+        choices, line = build.with_decisions(choices, run_list)
+        source = f"the mean of {quantity(len(run_list), 'run')}" if len(run_list) > 1 else str(run_list[0].folder)
+    submission = build.like_sample(predictions, target, sample, choices)
+    if line:
+        click.echo(line)
+    text = submission.frame.to_csv(index=False, sep=sample.delimiter, lineterminator="\n")
+    write_atomically(output, text.encode())
+    columns = ", ".join(map(str, submission.frame.columns[:8])) + (", ..." if len(submission.frame.columns) > 8 else "")
+    click.echo(f"{output}: {quantity(len(submission.frame), 'row')} of {source}; columns {columns}; {submission.note}")
+
+
+def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path) -> None:
+    """Raise UsageError if the paths do not go together, before long work."""
+    if any(path.is_file() for path in runs) and len(runs) > 1:
+        raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images takes a folder of images; there is no folder {images}")
+    if not runs[0].exists() and runs[0].suffix == ".csv":
+        raise FileNotFoundError(f"no file of predictions at {runs[0]}")
+    check_output(output)
+    if output.exists() and any(path.exists() and output.samefile(path) for path in (*runs, sample)):
+        raise UsageError(f"-o {output} names a file that is read; name another")
+
+
+def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
+    """Return the runs and their target. Raise ValueError unless their predictions can be averaged."""
+    from kcomp.ensembles.members import check_same_table, shared_classes
+
+    runs = find_runs(paths)
+    shared_classes(runs)
+    check_same_table(runs)
+    return runs, runs[0].target
+
+
+def predict_missing(runs: Sequence[Any], sample: "Sample", images: Path | None) -> None:
+    """Predict the sample's rows with each run that has not predicted all of them."""
+    from kcomp.ensembles.submission.match import find_rows, id_problems
+
+    lacking = []
+    for run in runs:
+        predicted = list(run.probabilities("test").index) if (run / "test.csv").is_file() else []
+        if not predicted or (find_rows(sample.ids, predicted) < 0).any():
+            lacking.append(run)
+            if predicted:
+                click.echo(f"{run / 'test.csv'}: {'; '.join(id_problems(sample.ids, predicted))}", err=True)
+    if not lacking:
+        return
+    click.echo(f"predicting test rows with {quantity(len(lacking), 'run')}", err=True)
+    if images is None:
+        predict_in_processes(group_by_backend(lacking), {})
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in {run.manifest["id_column"] for run in lacking}:
+            ids = Path(folder) / f"{len(list(Path(folder).iterdir()))}.csv"
+            write_ids(ids, name, sample.ids)
+            same = [run for run in lacking if run.manifest["id_column"] == name]
+            predict_in_processes(group_by_backend(same), {"--test": ids, "--images": images})
+
+
+def write_ids(path: Path, column: str, ids: Sequence[str]) -> None:
+    import pandas as pd
+
     from kcomp.system.files import write_csv
 
-    check_output(output)
-    if output.exists() and any(path.exists() and output.samefile(path) for path in (source, sample)):
-        raise UsageError(f"-o {output} names a file that is read; name another")
-    predictions = read_predictions(the_run(source).file("test") if source.is_dir() else source)
-    submission = like_sample(predictions, sample)
-    write_csv(output, submission)
-    click.echo(f"{output}: {len(submission)} rows, columns {', '.join(submission.columns)}; fits {sample}")
-
-
-def the_run(folder: Path) -> Any:
-    """Return the only run in a folder. Raise UsageError if it has several, and RuntimeError if it is not complete."""
-    runs = find_runs([folder], complete=False)
-    if len(runs) > 1:
-        raise UsageError(
-            f"{folder} has {len(runs)} runs, and a submission is made of one; join them first: "
-            f"kcomp ensemble {folder} -o ensemble.csv, or name one run"
-        )
-    return find_runs([folder])[0]
+    write_csv(path, pd.DataFrame({column: ids}))

@@ -16,15 +16,18 @@ from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 
 
-def predict_run(run: Run, test: Path | None, *, count: str | None, output: Path | None) -> str:
+def predict_run(
+    run: Run, test: Path | None, *, images: Path | None = None, count: str | None, output: Path | None
+) -> str:
     """Write the predictions of the test rows, into the run's test.csv or a file of `output` that names the run's
     recipe, fingerprint, backend, seed and fold; say what was done.
 
     test:  a CSV of image ids, a folder of images, or None for the recipe's own test rows.
+    images: the folder of the images of such a CSV, or None for where the images of the training rows are.
     count: how many random views join the plain one, "none" for the plain one alone, None for the recipe's views.
     """
     recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
-    table = test_rows(run, recipe, test)
+    table = test_rows(run, recipe, test, images)
     chosen = chosen_views(recipe, count)
     network = trained_network(run, recipe)
     forward = compile_forward(network)
@@ -53,13 +56,17 @@ def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -
     return network
 
 
-def test_rows(run: Run, recipe: Recipe, test: Path | None) -> data.Table:
+def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None = None) -> data.Table:
     if test is None:
         if recipe.test is None:
-            raise ValueError("the recipe has no test rows of its own; name them with --test CSV or --test FOLDER")
+            raise ValueError(
+                "the recipe has no test rows of its own; name them with --test CSV or --test FOLDER, or with "
+                "`kcomp submit ... --images FOLDER`"
+            )
         table = recipe.test(recipe.config)
     else:
-        table = data.read_test(test, run.manifest["image_pattern"] or None, id=run.manifest["id_column"])
+        place = run.manifest["image_pattern"] or None if images is None else images.absolute()
+        table = data.read_test(test, place, id=run.manifest["id_column"])
     value_range = run.manifest["value_range"]  # measured on the labelled rows, so that test rows are scaled alike
     return replace(table, value_range=tuple(value_range) if value_range else None)
 

@@ -1,0 +1,1 @@
+"""Write predictions in the shape of a competition's sample submission. Imports no Keras."""

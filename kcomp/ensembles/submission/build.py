@@ -1,0 +1,118 @@
+"""Make a submission of runs, or of a CSV of predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kcomp import metrics
+from kcomp.ensembles.joins import join_held_out, select_rows
+from kcomp.ensembles.members import build_members
+from kcomp.ensembles.reading import read_checked
+from kcomp.ensembles.submission.cells import Choices, fill
+from kcomp.ensembles.submission.match import find_rows, id_problems
+from kcomp.ensembles.submission.sample import Sample
+from kcomp.metrics.decisions import fit_decisions, nested_score
+from kcomp.runs.folder import Run
+from kcomp.runs.probabilities import read_probabilities
+from kcomp.targets import Target, guess_target
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The cells of a submission, and one line about them."""
+
+    frame: pd.DataFrame
+    note: str
+
+
+def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choices: Choices) -> Submission:
+    """Return predictions with the ids, order and columns of the sample, in the form that it shows.
+
+    Args:
+        predictions: One row an image id (the index), with the prediction columns of the target.
+        target: What the predictions mean.
+        sample: The sample submission.
+        choices: Thresholds, and what the command line chose.
+
+    Raises:
+        ValueError: If ids, columns or values do not fit. The message has the counts and examples of all of them.
+    """
+    ids, names = list(predictions.index), list(target.prediction_columns)
+    problems = id_problems(sample.ids, ids)
+    problems += target.prediction_problems(predictions[names].to_numpy(np.float64), ids)
+    positions = np.maximum(find_rows(sample.ids, ids), 0)  # a missing id is a problem above
+    cells = None
+    try:
+        cells = fill(sample, predictions[names].to_numpy(np.float64)[positions], target, choices)
+    except ValueError as error:
+        problems.append(str(error))
+    if problems or cells is None:
+        raise ValueError(f"the predictions do not fit {sample.path}: {'; '.join(problems)}")
+    return Submission(sample.frame.assign(**cells.columns), cells.note)
+
+
+def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
+    """Read a CSV of predictions with `image_id`, and tell from the values what they are."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of predictions at {path}; name a CSV of predictions, or run folders")
+    frame = read_probabilities(path)
+    return frame, guess_target([str(name) for name in frame.columns], frame.to_numpy())
+
+
+def average_runs(runs: Sequence[Run], ids: Sequence[str]) -> pd.DataFrame:
+    """Return the mean of the test predictions: of the runs of each member, then of the members.
+
+    Args:
+        runs: Complete runs of one target, which all have a test.csv.
+        ids: The ids of the sample. Other rows are kept if every run has them.
+
+    Raises:
+        ValueError: If a run does not predict all of `ids`.
+    """
+    target, index = runs[0].target, None
+    averages = []
+    for member in build_members(runs):
+        frames = []
+        for run in member.runs:
+            frame = read_checked(run, "test")[list(target.prediction_columns)]
+            if index is None or not index.isin(frame.index).all():
+                index = frame.index if index is None else index[index.isin(frame.index)]
+            frames.append(frame)
+        averages.append(frames)
+    assert index is not None
+    means = [target.average([select_rows(frame, index) for frame in frames]) for frames in averages]
+    return pd.DataFrame(target.average(means), index, list(target.prediction_columns))
+
+
+def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
+    """Fit thresholds or cut points to the mean of the runs' held-out predictions.
+
+    Returns:
+        The choices with them, and a line with the score that nested folds report; both unchanged if the runs' metric
+        does not depend on them.
+    """
+    target, name = runs[0].target, runs[0].manifest["metric"]
+    try:
+        metric = metrics.get(name)
+    except ValueError:  # a function of the recipe
+        return choices, ""
+    choices = replace(choices, metric_on=metric.on)
+    rows = join_held_out(build_members(runs), partial=True) if metric.on == "decisions" else None
+    if rows is None:
+        return choices, ""
+    order = [rows.classes.index(column) for column in target.prediction_columns]
+    predictions = target.average(list(rows.values))[:, order]
+    decisions = fit_decisions(rows.labels[:, order], predictions, metric, target)
+    if decisions is None:
+        return choices, ""
+    score = nested_score(rows.labels[:, order], predictions, rows.parts, metric, target)
+    plain = metric(rows.labels[:, order], predictions, target)
+    numbers = ", ".join(f"{value:.3g}" for value in decisions.values[:8])
+    line = (
+        f"fitted on {len(rows.ids)} held-out rows: {decisions.to_json()['kind']} {numbers}; "
+        f"{name} {score:.4f} by nested folds, {plain:.4f} without them"
+    )
+    return replace(choices, decisions=decisions), line

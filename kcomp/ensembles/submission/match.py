@@ -1,0 +1,30 @@
+"""Match the ids of a sample submission with the predicted ids."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.lookup import matches
+from kcomp.report.text import quantity
+
+
+def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray:
+    """Return the position of each sample id among the predicted ids, -1 for none.
+
+    Ids match with or without file ending and folder, and without regard to case and Unicode form.
+    """
+    return matches(pd.Series(list(sample_ids), dtype=object), list(predicted))
+
+
+def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str]:
+    """Return what differs between the ids of the sample and those of the predictions; empty if nothing does."""
+    positions = find_rows(sample_ids, predicted)
+    missing = [name for name, position in zip(sample_ids, positions, strict=True) if position < 0]
+    used = set(positions.tolist())
+    surplus = [name for position, name in enumerate(predicted) if position not in used]
+    texts = []
+    for text, ids in (("not predicted", missing), ("predicted but not in the sample", surplus)):
+        if ids:
+            texts.append(f"{quantity(len(ids), 'id')} {text}, first {ids[:3]}")
+    return texts

@@ -1,0 +1,108 @@
+"""Read a competition's sample submission."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kcomp.data.csv_file import decode_text, detect_delimiter, parse
+
+JOINTS = ("__", "_", "-", ":", "/", "|", ".", " ")  # what may stand between an id and a class, as in im1_cat
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample submission.
+
+    Attributes:
+        path: The file.
+        frame: Its cells as texts; an empty cell is missing.
+        delimiter: What stands between its cells.
+        row_ids: The image id of each row.
+        columns: The columns to fill.
+        row_names: The prediction column that each row asks for, in a table with a row for each id and class; else
+            None.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    delimiter: str
+    row_ids: pd.Series
+    columns: tuple[str, ...]
+    row_names: pd.Series | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """The image ids, each once, in order."""
+        return list(dict.fromkeys(self.row_ids))
+
+    @property
+    def values(self) -> list[str]:
+        """The different texts in the first column to fill; empty cells are left out."""
+        return list(dict.fromkeys(self.frame[self.columns[0]].dropna()))
+
+    @property
+    def has_whole_numbers(self) -> bool:
+        """Whether all cells to fill hold whole numbers, written without a decimal point."""
+        cells = self.frame[list(self.columns)]
+        return bool(cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d+").eq(True)).to_numpy().all())
+
+
+def read_sample(path: Path, names: Sequence[str]) -> Sample:
+    """Read a sample submission. Its first column holds ids, or ids with a name of `names` at their end.
+
+    Args:
+        path: The CSV file.
+        names: The prediction columns, by which a table with a row for each id and class is recognized.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a CSV with an id column and a column to fill, or an id is empty or repeated.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no sample submission at {path}")
+    text, _ = decode_text(path, None)
+    delimiter = detect_delimiter(text, ())
+    frame = parse(path, text, delimiter)
+    if not len(frame) or len(frame.columns) < 2:
+        raise ValueError(
+            f"{path} must have rows, a column of ids and a column to fill; it has {len(frame)} rows and the columns "
+            f"{list(frame.columns)}"
+        )
+    key, *columns = frame.columns
+    if frame[key].isna().any():
+        raise ValueError(f"{path} has {int(frame[key].isna().sum())} rows without {key!r}")
+    sample = Sample(path, frame, delimiter, frame[key], tuple(columns))
+    long = read_long(sample, list(names)) if len(names) > 1 else None
+    if long is None and frame[key].duplicated().any():
+        repeated = frame[key][frame[key].duplicated()]
+        raise ValueError(f"{path} has the id {repeated.iloc[0]!r} twice; {len(repeated)} ids are repeated")
+    return long or sample
+
+
+def read_long(sample: Sample, names: list[str]) -> Sample | None:
+    """Return the sample as a table with a row for each id and class; None if it is not one."""
+    if len(sample.columns) == 2:
+        for column, other in (sample.columns, sample.columns[::-1]):
+            if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():
+                return complete(sample, sample.row_ids, sample.frame[column], other, names)
+    if len(sample.columns) > 1:
+        return None
+    for joint in JOINTS:
+        row_names = pd.Series(None, sample.row_ids.index, dtype=object)
+        for name in sorted(names, key=len, reverse=True):
+            row_names[row_names.isna() & sample.row_ids.str.endswith(joint + name)] = name
+        if not row_names.isna().any():
+            pairs = zip(sample.row_ids, row_names, strict=True)
+            ids = pd.Series([text[: -len(joint + name)] for text, name in pairs], dtype=object)
+            return complete(sample, ids, row_names, sample.columns[0], names)
+    return None
+
+
+def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
+    """Return the sample with these ids and names if each id has each name once, else None."""
+    pairs = pd.DataFrame({"id": ids, "name": row_names})
+    if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):
+        return None
+    return Sample(sample.path, sample.frame, sample.delimiter, ids, (column,), row_names)
