@@ -1,3 +1,24 @@
 """kcomp: image competitions in Keras 3, one recipe on JAX and on PyTorch."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kcomp.notebook.functions import predict, train
+    from kcomp.runs.folder import Run
+
 __version__ = "0.2.0"
+__all__ = ["Run", "predict", "train"]
+
+MODULES = {"Run": "kcomp.runs.folder", "predict": "kcomp.notebook.functions", "train": "kcomp.notebook.functions"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function at its first use, so that `import kcomp` is quick."""
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from kcomp.runs.folder import Run, locked
+from kcomp.runs.folder import Run
+from kcomp.runs.locking import locked
 from kcomp.system.files import DamagedError, moved_into, read_json, replacing, write_atomically
 from kcomp.system.locks import try_lock
 
@@ -44,7 +45,8 @@ except OSError as error: print("refused", error.errno)
 def test_one_process_trains_a_run(tmp_path):
     code = f"""
 from pathlib import Path
-from kcomp.runs.folder import Run, locked
+from kcomp.runs.folder import Run
+from kcomp.runs.locking import locked
 try:
     with locked(Run(Path({str(tmp_path)!r}))): print("free")
 except RuntimeError as error: print(error)

@@ -12,11 +12,15 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 # From docs/internals/layout.md, lowest first. A name is a package or a module at the root of kcomp.
 ORDER = """
 system report values space averaging targets metrics recipe data runs ensembles sweep tune
-augment schedules views tracking engine fast jax_programs models experiment prediction training soup compare commands cli
+augment schedules views tracking engine fast jax_programs models experiment prediction training soup compare notebook commands cli
 """.split()
 # These import neither Keras nor a backend at their top.
 WITHOUT_KERAS = {*ORDER[: ORDER.index("augment")], "commands", "cli"}
-IMPORTED_LATE = {"data.foreign_layers", "targets.losses"}  # import Keras; imported where they are used
+IMPORTED_LATE = {
+    "data.foreign_layers",
+    "data.keras_dataset",
+    "targets.losses",
+}  # import Keras; imported where they are used
 WITHOUT_KERAS_IN_PART = ("compare.jobs", "compare.sketch", "compare.parent")
 ON_THEIR_OWN = {"targets", "data", "augment", "schedules", "views", "metrics", "models", "fast"}  # work in a notebook
 AT_THE_ROOT = {"__init__", "cli", "values", "space", "averaging", "recipe", "augment", "schedules", "views", "tracking"}

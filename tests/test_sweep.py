@@ -15,7 +15,8 @@ import pytest
 from test_training import TINY, write
 
 from kcomp.recipe import Loaded, Recipe
-from kcomp.runs.folder import Run, locked
+from kcomp.runs.folder import Run
+from kcomp.runs.locking import locked
 from kcomp.sweep import board, jobs, machine, pool
 from kcomp.sweep.machine import Share
 from kcomp.sweep.progress import COMPLETE, FAILED, SweepProgress

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -18,6 +18,9 @@ from kcomp.data.draws import Purpose, generator, item_of
 from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.data.images import Images
 from kcomp.data.tables import Table
+
+if TYPE_CHECKING:
+    from kcomp.data.keras_dataset import BatchDataset
 
 Batch = dict[str, Any]  # arrays by name, and the plans of the layers that draw one
 
@@ -169,6 +172,38 @@ class Batches:
         """
         numbers = ((epoch, index) for epoch in range(first, first + count) for index in range(len(self)))
         yield from ahead(self.load, numbers, self.workers)
+
+    def as_dataset(self, workers: int | None = None) -> "BatchDataset":
+        """Return the batches as a keras.utils.PyDataset, for `fit`, `evaluate` and `predict` of any Keras model.
+
+        A batch is a tuple of images, float32 (rows, height, width, 3) in 0..255, and of labels, float32
+        (rows, columns), if the table is labelled. `layers` are applied to it. Each epoch of `fit` has its own order and
+        draws. Pass `shuffle=False` to `fit`: the order of the rows changes each epoch anyway, and batches can only be
+        loaded in advance if they are read in order.
+
+        Args:
+            workers: Number of threads that load batches in advance, from 1. None for one per core, at most 8.
+
+        Raises:
+            ValueError: If `workers` is below 1.
+
+        Examples:
+            >>> import keras
+            >>> from kcomp import data
+            >>> rows = data.sklearn_digits()
+            >>> batches = data.Batches(rows, 8, batch_size=64, training=True)
+            >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
+            >>> network.compile("adam", rows.target.loss())
+            >>> history = network.fit(batches.as_dataset(), epochs=1, shuffle=False, verbose=0)
+            >>> len(history.history["loss"])
+            1
+        """
+        threads = self.workers if workers is None else workers
+        if threads < 1:
+            raise ValueError(f"workers must be at least 1; received {workers}")
+        from kcomp.data.keras_dataset import BatchDataset
+
+        return BatchDataset(self, threads)
 
     def _augment(self, pixels: np.ndarray, row: int, epoch: int) -> np.ndarray:
         if not hasattr(self._local, "transform"):  # a Compose holds its generator, so threads cannot share one

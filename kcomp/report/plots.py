@@ -5,6 +5,15 @@ from typing import Any
 
 COLOURS = ("#3b6fb6", "#d1603d", "#4a9d6f", "#8a6bb8")
 GREY = "#8a8f98"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e8eb",
+    "legend.frameon": False,
+}
 
 
 def canvas(rows: int, height: float) -> tuple[Any, Any]:
@@ -14,14 +23,7 @@ def canvas(rows: int, height: float) -> tuple[Any, Any]:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    style: dict[Any, Any] = {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-    }
-    pyplot.rcParams.update(style | {"grid.color": "#e6e8eb", "legend.frameon": False})
+    pyplot.rcParams.update(STYLE)
     figure, axes = pyplot.subplots(rows, 1, figsize=(9, height), squeeze=False)
     figure.set_layout_engine("constrained", hspace=0.06)
     return figure, axes

@@ -2,21 +2,22 @@
 
 import contextlib
 import math
-import shutil
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from kcomp.recipe import Loaded, load
 from kcomp.runs.probabilities import read_probabilities
-from kcomp.system.errors import BusyError
-from kcomp.system.files import DamagedError, read_json, remove_leftovers, write_atomically, write_json
+from kcomp.system.files import DamagedError, read_json, write_atomically, write_json
 from kcomp.system.locks import try_lock
 from kcomp.targets import Target, target_from_json
 from kcomp.values import values_as_json, values_from_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ATTEMPTS = 5  # attempts to take a lock, because `Run.busy` holds it briefly
 STATE = "state/epoch.npz"  # written when an epoch is recorded
@@ -36,9 +37,21 @@ PARTS = ("backend", "device", "versions")  # names in a manifest whose values ma
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. The run is complete when `result.json` exists; docs/internals/run-folders.md lists all files."""
+    """A run folder. The run is complete when `result.json` exists; docs/internals/run-folders.md lists all files.
+
+    Args:
+        folder: The path of the folder, which need not exist yet.
+
+    Examples:
+        >>> import kcomp
+        >>> kcomp.Run("runs/digits/0123456789abcdef/jax-seed0-fold0").complete
+        False
+    """
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # also takes a text
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -63,13 +76,46 @@ class Run:
             lock.close()
         return False
 
-    def log(self) -> list[dict[str, Any]]:
-        """Return the rows of log.csv, one per epoch, or an empty list if the file is missing or cannot be read."""
+    @property
+    def log(self) -> pd.DataFrame:
+        """Return log.csv, one row per epoch; empty if the file is missing or cannot be read."""
         try:
-            rows = pd.read_csv(self / "log.csv")
+            return pd.read_csv(self / "log.csv")
         except (OSError, ValueError):
-            return []
-        return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+            return pd.DataFrame()
+
+    def log_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of `log` as dictionaries."""
+        return [{str(name): value for name, value in row.items()} for row in self.log.to_dict("records")]
+
+    @property
+    def oof(self) -> pd.DataFrame:
+        """Return the predictions of the held-out rows, by image id."""
+        return self.probabilities("oof")
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """Return the labels of the held-out rows, by image id. A missing label is NaN."""
+        return self.probabilities("labels")
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """Return the predictions of the test rows, by image id. `kcomp predict` makes them."""
+        return self.probabilities("test")
+
+    def plot(self) -> "Figure":
+        """Return a matplotlib figure of the log: the loss, the scores and the learning rate by epoch.
+
+        Raises:
+            ValueError: If the run has no finished epoch.
+        """
+        from kcomp.runs.log_plot import plot_log
+
+        log = self.log
+        if log.empty:
+            raise ValueError(f"a plot needs at least one finished epoch; {self.folder}/log.csv has none")
+        best = self.result.get("epoch") if self.complete else None
+        return plot_log(log, self.manifest["scores"], best=best, title=str(self.folder))
 
     @property
     def name(self) -> str:
@@ -252,51 +298,3 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
             parts.append({"epoch": part["epoch"], **entry})
     unchanged = {name: value for name, value in before.items() if name != "history"}
     return unchanged | {name: now[name] for name in PARTS} | ({"history": parts} if len(parts) > 1 else {})
-
-
-@contextlib.contextmanager
-def locked(run: Run) -> Iterator[None]:
-    """Hold the run's lock, which the system releases when the process ends, even if it is killed.
-
-    If an error ends the block of a new run before its first epoch is recorded, the run's files are removed. Raises
-    ValueError if the folder has files but is not a run, and BusyError if another process holds the lock.
-    """
-    check_run_folder(run)
-    begun = (run / "manifest.json").is_file()
-    new_folders = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
-    run.folder.mkdir(parents=True, exist_ok=True)
-    before = set(run.folder.iterdir())
-    lock = try_lock(run / "lock", attempts=ATTEMPTS)
-    if lock is None:
-        raise BusyError(f"another process is training {run.folder}; wait for it, or end it")
-    with lock:
-        remove_leftovers(run.folder)
-        try:
-            yield
-        except BaseException:
-            if not begun and not (run / STATE).is_file():
-                discard(run, before, new_folders)
-            raise
-
-
-def check_run_folder(run: Run) -> None:
-    """Raise ValueError if the folder has files but is not a run, because kcomp removes leftover files of a run."""
-    if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
-        names = sorted(path.name for path in run.folder.iterdir())
-        if names:
-            raise ValueError(
-                f"a run needs a folder of its own; {run.folder} is no run and holds {len(names)} files or folders, "
-                f"first {names[0]!r}. Choose another one with -o"
-            )
-
-
-def discard(run: Run, before: Set[Path], new_folders: Sequence[Path]) -> None:
-    """Remove all paths in the run folder except `before`, then `new_folders`, innermost first."""
-    for path in set(run.folder.iterdir()) - before:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    for folder in new_folders:
-        with contextlib.suppress(OSError):  # the folder holds another run
-            folder.rmdir()

@@ -12,7 +12,8 @@ from kcomp.metrics.scores import Scorer
 from kcomp.models import set_trainable
 from kcomp.models.transfer import take_weights
 from kcomp.prediction.forward import compile_forward, predict_rows
-from kcomp.runs.folder import Run, locked, member_of, start
+from kcomp.runs.folder import Run, member_of, start
+from kcomp.runs.locking import locked
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.soup.choose import Candidate, SoupChoice, choose_soup
 from kcomp.system.files import write_json

@@ -58,4 +58,4 @@ class TrainingJob:
 
     def logged(self) -> dict[str, Any] | None:
         """Return the last epoch in the run folder's log.csv; None before the first."""
-        return next(iter(self.run.log()[-1:]), None)
+        return next(iter(self.run.log_rows()[-1:]), None)

@@ -54,10 +54,11 @@ class SweepProgress:
         """Update the progress from a line of the job's output."""
         if text.strip():
             self.last = text.strip()
-        match = EPOCH.match(text)
-        if match is None:
+        epochs = parse_epoch(text)
+        if epochs is None:
             return
-        self.epoch, self.epochs, self.latest = int(match[1]), int(match[2]), time.monotonic()
+        self.epoch, self.epochs = epochs
+        self.latest = time.monotonic()
         if not self.first:
             self.first, self.began = self.epoch, self.latest
         score = re.search(rf" {self.job.metric} (-?[\d.]+|nan)", text)
@@ -83,6 +84,12 @@ class SweepProgress:
             return None
         pace = (self.latest - self.began) / (self.epoch - self.first)
         return max(0.0, (self.epochs - self.epoch) * pace - (time.monotonic() - self.latest))
+
+
+def parse_epoch(text: str) -> tuple[int, int] | None:
+    """Return the finished epochs and all epochs from a line of `kcomp train`; None for another line."""
+    match = EPOCH.match(text)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def count(all_jobs: Sequence[SweepProgress], state: str) -> int:

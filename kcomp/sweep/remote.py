@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kcomp.recipe import read_source
-from kcomp.runs.folder import Run, locked
+from kcomp.runs.folder import Run
+from kcomp.runs.locking import locked
 from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.process import Process
 from kcomp.system.errors import BUSY

@@ -84,17 +84,27 @@ def fail(error: Exception, code: int) -> None:
     """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
-    text = " ".join(str(error).split())
-    frames = list(traceback.walk_tb(error.__traceback__))
-    shown = [frame for frame in frames if str(frame[0].f_globals.get("__name__", "")).startswith("recipe_")]
+    text, place = " ".join(str(error).split()), recipe_line(error)
     if not isinstance(error, (*READABLE, UsageError)) or not text:
         text = f"{type(error).__name__}: {text}"
-        shown = shown or frames
-    if shown:
-        frame, line = shown[-1]
-        text += f" ({frame.f_code.co_filename}, line {line}; kcomp --debug ... shows the traceback)"
+        place = place or raising_line(error)
+    if place:
+        text += f" ({place}; kcomp --debug ... shows the traceback)"
     click.echo(f"kcomp: {text}", err=True)
     sys.exit(code)
+
+
+def recipe_line(error: Exception) -> str:
+    """Return the file and line of the recipe that the error passed through, or an empty text."""
+    frames = traceback.walk_tb(error.__traceback__)
+    shown = [place for place in frames if str(place[0].f_globals.get("__name__", "")).startswith("recipe_")]
+    return f"{shown[-1][0].f_code.co_filename}, line {shown[-1][1]}" if shown else ""
+
+
+def raising_line(error: Exception) -> str:
+    """Return the file and line that raised the error, or an empty text."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return f"{frames[-1][0].f_code.co_filename}, line {frames[-1][1]}" if frames else ""
 
 
 def parse_numbers(text: str, option: str) -> list[int]:

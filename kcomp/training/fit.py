@@ -16,7 +16,8 @@ from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Loaded, Stage
 from kcomp.report.text import quantity
-from kcomp.runs.folder import Run, check_same, continued, locked, start
+from kcomp.runs.folder import Run, check_same, continued, start
+from kcomp.runs.locking import locked
 from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights

@@ -46,7 +46,7 @@ class Training:
         while True:
             busy, code = self.run.busy, None if self.process is None else self.process.poll()
             complete = self.run.complete
-            log = self.run.log()
+            log = self.run.log_rows()
             for count in range(reported + 1, len(log) + 1):
                 yield log[:count]
             reported = max(reported, len(log))

@@ -1,0 +1,68 @@
+"""Run a request of a notebook in this process: python -m kcomp.notebook.child REQUEST ANSWER.
+
+REQUEST is a JSON file with `function`, `backend` and `arguments`. ANSWER gets `result`, or the type and the message of
+an error.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kcomp.system.backends import prepare_backend
+from kcomp.system.errors import recipe_line
+from kcomp.system.files import read_json, write_json
+from kcomp.system.import_hook import lazy_keras
+from kcomp.system.notices import print_plainly
+
+
+def main(request_file: Path, answer_file: Path) -> None:
+    request = read_json(request_file)
+    print_plainly()
+    prepare_backend(request["backend"])
+    try:
+        answer = {"result": FUNCTIONS[request["function"]](**request["arguments"])}
+    except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
+        place = recipe_line(error)
+        message = " ".join(str(error).split()) + (f" ({place})" if place else "")
+        answer = {"type": type(error).__name__, "message": message}
+    write_json(answer_file, answer)
+    sys.exit("result" not in answer)
+
+
+def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, output: str | None) -> str:
+    """Train one run, or continue it, and return its folder."""
+    from rich.console import Console
+
+    from kcomp import recipe as recipes
+    from kcomp.runs.folder import Run, default_folder
+    from kcomp.values import values_from_json
+
+    with lazy_keras():
+        loaded = recipes.load(recipe)
+        loaded = loaded.with_values(**values_from_json(loaded.recipe.config, values))
+    import keras
+
+    from kcomp.training.fit import train as fit
+
+    backend = keras.backend.backend()
+    run = Run(Path(output) if output else default_folder(loaded, backend, seed=seed, fold=fold, root=Path("runs")))
+    fit(loaded, run, seed=seed, fold=fold, console=Console())
+    return str(run.folder)
+
+
+def predict(run: str, *, test: str | None, views: int | None) -> str:
+    """Predict test rows with a run, write its test.csv, and return a line that describes the file."""
+    from kcomp.prediction.runs import predict_run
+    from kcomp.runs.folder import Run
+
+    count = None if views is None else str(views)
+    line = predict_run(Run(Path(run)), Path(test) if test else None, count=count, output=None)
+    print(line)
+    return line
+
+
+FUNCTIONS: Mapping[str, Callable[..., str]] = {"train": train, "predict": predict}
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

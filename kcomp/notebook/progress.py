@@ -1,0 +1,38 @@
+"""Show the output of a training, with a bar of its epochs in a terminal and in a notebook."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kcomp.sweep.progress import parse_epoch
+from kcomp.system.backends import is_installed
+
+
+class ProgressDisplay:
+    """Print each line, and advance the bar when a line reports a finished epoch. A context manager.
+
+    A notebook shows the bar if ipywidgets is installed, and the lines in any case.
+    """
+
+    def __init__(self) -> None:
+        console = Console()
+        visible = is_installed("ipywidgets") if console.is_jupyter else console.is_terminal
+        columns = TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self.bar = Progress(*columns, console=console, transient=True, disable=not visible)
+        self.task = self.bar.add_task("epoch", total=None, visible=False)
+
+    def __enter__(self) -> "ProgressDisplay":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def line(self, text: str) -> None:
+        """Show a line of the training's output."""
+        if epochs := parse_epoch(text):
+            self.bar.update(self.task, completed=epochs[0], total=epochs[1], visible=True)
+        self.bar.console.print(text, highlight=False, soft_wrap=True, markup=False)

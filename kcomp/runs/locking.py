@@ -1,0 +1,59 @@
+"""The lock of a run folder: one process trains a run at a time."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+
+from kcomp.runs.folder import ATTEMPTS, STATE, Run
+from kcomp.system.errors import BusyError
+from kcomp.system.files import remove_leftovers
+from kcomp.system.locks import try_lock
+
+
+@contextlib.contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Hold the run's lock, which the system releases when the process ends, even if it is killed.
+
+    If an error ends the block of a new run before its first epoch is recorded, the run's files are removed. Raises
+    ValueError if the folder has files but is not a run, and BusyError if another process holds the lock.
+    """
+    check_run_folder(run)
+    begun = (run / "manifest.json").is_file()
+    new_folders = [folder for folder in (run.folder, *run.folder.parents) if not folder.exists()]
+    run.folder.mkdir(parents=True, exist_ok=True)
+    before = set(run.folder.iterdir())
+    lock = try_lock(run / "lock", attempts=ATTEMPTS)
+    if lock is None:
+        raise BusyError(f"another process is training {run.folder}; wait for it, or end it")
+    with lock:
+        remove_leftovers(run.folder)
+        try:
+            yield
+        except BaseException:
+            if not begun and not (run / STATE).is_file():
+                discard(run, before, new_folders)
+            raise
+
+
+def check_run_folder(run: Run) -> None:
+    """Raise ValueError if the folder has files but is not a run, because kcomp removes leftover files of a run."""
+    if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
+        names = sorted(path.name for path in run.folder.iterdir())
+        if names:
+            raise ValueError(
+                f"a run needs a folder of its own; {run.folder} is no run and holds {len(names)} files or folders, "
+                f"first {names[0]!r}. Choose another one with -o"
+            )
+
+
+def discard(run: Run, before: Set[Path], new_folders: Sequence[Path]) -> None:
+    """Remove all paths in the run folder except `before`, then `new_folders`, innermost first."""
+    for path in set(run.folder.iterdir()) - before:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for folder in new_folders:
+        with contextlib.suppress(OSError):  # the folder holds another run
+            folder.rmdir()

@@ -1,0 +1,57 @@
+"""Draw the log of a run. Needs matplotlib."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kcomp.report.plots import COLOURS, GREY, STYLE
+from kcomp.system.backends import require_packages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCORES = 3  # scores that are drawn: the recipe's metric and the first others
+
+
+def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, title: str) -> "Figure":
+    """Return a figure with the training loss, the scores of the held-out rows and the learning rate by epoch.
+
+    A dotted line marks the first epoch of each stage, and a dot the epoch `best`.
+
+    Args:
+        log: The content of log.csv, at least one row.
+        scores: Names of the scores; the first three in the log are drawn.
+        best: The epoch whose weights the run predicts with. None while it is unknown.
+        title: The title.
+
+    Raises:
+        ModuleNotFoundError: If matplotlib is not installed.
+    """
+    require_packages(["matplotlib"], "report")
+    from matplotlib import pyplot
+
+    shown = [name for name in scores if name in log][:SCORES]
+    panels = ["loss", *shown, "rate"]
+    marked = log[log["epoch"] == best]
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(len(panels), 1, figsize=(8, 1.6 * len(panels)), sharex=True, squeeze=False)
+        figure.set_layout_engine("constrained")
+        for axis, name in zip(axes[:, 0], panels, strict=True):
+            axis.plot(log["epoch"], log[name], ".-", color=GREY if name == "rate" else COLOURS[name != "loss"])
+            axis.set_ylabel("learning rate" if name == "rate" else name.replace("_", " "))
+            if name in shown:
+                axis.plot(marked["epoch"], marked[name], "o", color=COLOURS[2])
+            for start in stage_starts(log)[1:]:
+                axis.axvline(start - 0.5, color=GREY, linestyle=":")
+        if log["rate"].gt(0).all():
+            axes[-1, 0].set_yscale("log")
+        axes[-1, 0].set_xlabel("epoch")
+        axes[0, 0].set_title(title, loc="left")
+        pyplot.close(figure)  # else a notebook shows it twice
+    return figure
+
+
+def stage_starts(log: pd.DataFrame) -> list[int]:
+    """Return the first epoch of each stage."""
+    return [int(epoch) for epoch in log["epoch"][log["stage"] != log["stage"].shift()]]
