@@ -4,13 +4,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kcomp.notebook.ensemble import ensemble
     from kcomp.notebook.functions import predict, train
     from kcomp.runs.folder import Run
 
 __version__ = "0.2.0"
-__all__ = ["Run", "predict", "train"]
+__all__ = ["Run", "ensemble", "predict", "train"]
 
-MODULES = {"Run": "kcomp.runs.folder", "predict": "kcomp.notebook.functions", "train": "kcomp.notebook.functions"}
+MODULES = {
+    "Run": "kcomp.runs.folder",
+    "ensemble": "kcomp.notebook.ensemble",
+    "predict": "kcomp.notebook.functions",
+    "train": "kcomp.notebook.functions",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -85,7 +85,7 @@ def forward_of(contestant, network, size, folder, threads):
 
     hints = {"INFERENCE_PRECISION_HINT": contestant.split()[1], "INFERENCE_NUM_THREADS": threads}
     compiled = openvino.Core().compile_model(folder / "model.onnx", "CPU", hints)
-    return lambda images: compiled(images)["probabilities"]
+    return lambda images: compiled(images)["predictions"]
 
 
 def compete(contestant, network, size, folder, threads, seconds):

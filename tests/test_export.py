@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from kcomp.cli import main
+from kcomp.runs.folder import Run
 from kcomp.system import backends
 
 RECIPE = '''
@@ -85,16 +86,30 @@ def own_probabilities(run, backend):
         sys.path.insert(0, {str(conftest.ROOT / "tests")!r})
         import test_export
         from pathlib import Path
-        from kcomp.prediction import runs as inference; from kcomp.prediction.forward import softmax
+        from kcomp.prediction import runs as inference
         from kcomp.prediction.forward import compile_forward
         from kcomp.fast.install import patched
         from kcomp.runs.folder import Run
         run = Run(Path(sys.argv[1]))
         with patched(True):
             forward = compile_forward(inference.trained_network(run, run.recipe().recipe))
-            give(**{{str(n): softmax(forward(test_export.images(n))).tolist() for n in test_export.SIZES}})
+            give(**{{str(n): run.target.predict(forward(test_export.images(n))).tolist() for n in test_export.SIZES}})
     """
     return {int(size): np.array(found) for size, found in conftest.in_backend(backend, code, run).items()}
+
+
+OWN_NUMBERS = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(conftest.ROOT / "tests")!r})
+import test_export
+from kcomp.prediction.forward import compile_forward
+from kcomp.prediction.runs import trained_network
+from kcomp.runs.folder import Run
+run = Run(Path(sys.argv[1]))
+network = trained_network(run, run.recipe().recipe)
+give(predictions=[run.target.predict(compile_forward(network)(test_export.images(3))).tolist()])
+"""
 
 
 @needs_onnx
@@ -105,17 +120,17 @@ def test_onnx_runtime_gives_the_probabilities_of_kcomp(exported, backend):
 
     run, said = exported(backend)
     assert said.startswith(f"{run / 'model.onnx'}: ") and said.count("\n") == 1
-    assert "images (batch, 16, 16, 3) in 0..255 -> probabilities (batch, 10), at most" in said
+    assert "images (batch, 16, 16, 3) in 0..255 -> predictions (batch, 10), at most" in said
     session = onnxruntime.InferenceSession(run / "model.onnx")
     own = own_probabilities(run, backend)
     assert np.ptp(own[16], axis=0).max() > 0.05  # the network tells images apart
     for size in SIZES:
-        [found] = session.run(["probabilities"], {"images": images(size)})
+        [found] = session.run(["predictions"], {"images": images(size)})
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, own[size], atol=1e-5)
     manifest = json.loads((run / "manifest.json").read_text())
     kept = session.get_modelmeta().custom_metadata_map
-    assert json.loads(kept["classes"]) == manifest["classes"]
+    assert json.loads(kept["columns"]) == manifest["classes"] and kept["target"] == "one of"
     assert (kept["backend"], kept["seed"], kept["fold"], kept["recipe"]) == (backend, "3", "0", "tiny")
     assert kept["fingerprint"] == manifest["fingerprint"] and kept["kcomp"] == manifest["versions"]["kcomp"]
     model = onnx.load(run / "model.onnx")
@@ -131,7 +146,67 @@ def test_openvino_reads_the_file(exported):
     network = openvino.Core().compile_model(run / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     own = own_probabilities(run, "torch")
     for size in SIZES:
-        np.testing.assert_allclose(network(images(size))["probabilities"], own[size], atol=1e-5)
+        np.testing.assert_allclose(network(images(size))["predictions"], own[size], atol=1e-5)
+
+
+OTHERS = """
+import json
+import keras, numpy as np, onnxruntime
+from kcomp import targets
+from kcomp.prediction.onnx import onnx_model
+
+for target in (targets.AnyOf(("a", "b")), targets.Grades(("x", "y", "z"), loss_name="softmax"), targets.Grades(("x", "y"))):
+    inputs = keras.Input((4, 6, 3))
+    network = keras.Model(inputs, keras.layers.Dense(target.outputs)(keras.layers.Flatten()(inputs / 255)))
+    session = onnxruntime.InferenceSession(onnx_model(network, target).SerializeToString())
+    images = np.random.default_rng(0).uniform(0, 255, (3, 4, 6, 3)).astype("float32")
+    predictions = session.run(["predictions"], {"images": images})[0]
+    np.testing.assert_allclose(predictions, target.predict(network.predict(images, verbose=0)), atol=1e-5)
+    assert np.ptp(predictions, 0).min() > 1e-3
+give(done=True)
+"""
+
+
+@needs_onnx
+def test_the_network_of_any_target_returns_its_predictions():
+    assert conftest.in_backend("torch", OTHERS)["done"]
+
+
+@needs_onnx
+def test_numbers_are_exported_in_their_own_units(tmp_path):
+    import onnxruntime
+
+    recipe = RECIPE.replace("from kcomp import data, models", "from kcomp import data, models, targets")
+    table = recipe[recipe.index("def table") : recipe.index("def batches")]
+    numbers = """def table(config):
+    digits = data.sklearn_digits().rows(np.arange(60))
+    frame = digits.frame[["image_id", "image"]].reset_index(drop=True)
+    frame["grams"] = (1000 + 50 * digits.labels.argmax(1)).astype("float32")
+    return data.folds(data.Table(frame, targets.Numbers(("grams",))), 3, seed=0)
+
+def far(labels, predictions):
+    return float(np.abs(labels - predictions).max())
+
+"""
+    recipe = recipe.replace(table, numbers).replace(
+        'keep="last"', 'keep="last", metric=metrics.Metric("far", far, higher_is_better=False)'
+    )
+    recipe = recipe.replace("from kcomp import data", "from kcomp import metrics, data").replace(
+        '"all", 3, "all"', '"all", 1, "all"'
+    )
+    (tmp_path / "grams.py").write_text(recipe)
+    conftest.kcomp("train", "grams.py", "-o", "run", backend="torch", cwd=tmp_path)
+    said = conftest.kcomp("export", "run", cwd=tmp_path).stdout
+    assert "-> predictions (batch, 1), at most" in said
+    run = Run(tmp_path / "run")
+    session = onnxruntime.InferenceSession(run / "model.onnx")
+    [own] = conftest.in_backend("torch", OWN_NUMBERS, run.folder)["predictions"]
+    [found] = session.run(None, {"images": images(3)})
+    np.testing.assert_allclose(found, own, rtol=1e-5)
+    assert 500 < found.mean() < 2000
+    labels, oof = (run.probabilities(name).to_numpy() for name in ("labels", "oof"))
+    assert run.result["scores"]["far"] == pytest.approx(np.abs(labels - oof).max(), rel=1e-6)
+    assert session.get_modelmeta().custom_metadata_map["target"] == "numbers"
 
 
 def hiding(*modules):

@@ -67,7 +67,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_import_is_light():
     heavy = {"keras", "jax", "torch", "numpy", "pandas", "rich"}
-    code = f"import sys, kcomp; print(sorted({heavy} & set(sys.modules))); kcomp.train, kcomp.predict, kcomp.Run; "
+    code = f"import sys, kcomp; print(sorted({heavy} & set(sys.modules))); kcomp.train, kcomp.predict, kcomp.ensemble, kcomp.Run; "
     code += "print({'keras', 'jax', 'torch'} & set(sys.modules), set(kcomp.__all__) <= set(dir(kcomp)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\nset() True\n"
@@ -92,6 +92,21 @@ def test_both_backends_serve_one_process(folder, capsys):
     predicted = kcomp.predict(runs["torch"].folder)
     assert predicted.shape == (5, 10) and predicted.equals(runs["torch"].test)
     assert "test.csv: 5 rows" in capsys.readouterr().out
+    check_ensemble(runs)
+
+
+def check_ensemble(runs):
+    with pytest.raises(ValueError, match="no run at or below nothing"):
+        kcomp.ensemble([*runs.values(), "nothing"])
+    with pytest.raises(ValueError, match=r"method must be one of mean, .*received 'maen'"):
+        kcomp.ensemble(["runs"], method="maen")
+    joined = kcomp.ensemble([runs["jax"], "runs"])
+    assert joined.test is None and list(joined.scores.index)[-1] == "mean" and len(joined.scores) == 3
+    mean = (runs["jax"].oof + runs["torch"].oof) / 2
+    accuracy = (mean.to_numpy().argmax(1) == runs["jax"].labels.to_numpy().argmax(1)).mean()
+    assert joined.scores.loc["mean", "accuracy"] == pytest.approx(accuracy)
+    single = kcomp.ensemble([runs["torch"]])
+    assert (single.test - runs["torch"].test).abs().to_numpy().max() < 1e-6
 
 
 def test_the_plot_shows_the_log(tmp_path):

@@ -289,6 +289,26 @@ def test_losses_equal_published_formulas(backend):
     np.testing.assert_allclose(outcome["weights"], expected, rtol=1e-5)
 
 
+TENSORS = """
+from kcomp.targets import target_from_json
+values = []
+for number, content in enumerate(json.loads(sys.argv[1])):
+    target = target_from_json(content)
+    logits = np.random.default_rng(number).normal(0, 3, (6, target.outputs)).astype("float32")
+    values.append([ops.convert_to_numpy(target.predict_tensor(ops.convert_to_tensor(logits))).tolist(), target.predict(logits).tolist()])
+give(values=values)
+"""
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_predictions_as_tensors(backend):
+    sent = json.dumps([target.to_json() for target in TARGETS])
+    for tensor, expected in in_backend(backend, "import numpy as np\nfrom keras import ops\n" + TENSORS, sent)[
+        "values"
+    ]:
+        np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_target_of_ones_own_must_have_every_method():
     class Half(Target):
         name = "half"

@@ -46,22 +46,12 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
 
     Raise UsageError if a path has no run, and RuntimeError if `complete` is True and a run is not complete.
     """
-    from kcomp.runs.folder import find
+    from kcomp.runs.collect import collect_runs
 
-    run_list: list[Any] = []
-    for path in paths:
-        runs_below = find(path)
-        if not runs_below:
-            raise UsageError(f"no run at or below {path}; runs are folders with a manifest.json")
-        run_list += [run for run in runs_below if run.folder not in {other.folder for other in run_list}]
-    unfinished = [str(run.folder) for run in run_list if not run.complete]
-    if complete and unfinished:
-        verb = "is" if len(unfinished) == 1 else "are"
-        raise RuntimeError(
-            f"{len(unfinished)} of {len(run_list)} runs {verb} not complete, first {unfinished[0]}; run the same "
-            "`kcomp train` again to finish, or name complete runs alone (`kcomp runs` shows which)"
-        )
-    return run_list
+    try:
+        return collect_runs(paths, complete=complete)
+    except ValueError as error:
+        raise UsageError(error) from error
 
 
 class RecipePath(click.ParamType):

@@ -14,7 +14,7 @@ from kcomp.system.errors import UsageError, readable_errors
 @output_option("The FILE.onnx for one run, or a folder for <run>.onnx of each; default: model.onnx in each run.")
 @readable_errors
 def export(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Write each run's classifier as ONNX: images in 0..255 to probabilities.
+    """Write each run's network as ONNX: images in 0..255 to predictions, such as probabilities or numbers.
 
     ONNX Runtime, OpenVINO and others read the file. The export runs on PyTorch, whichever backend trained the run.
     """
@@ -27,7 +27,7 @@ def export(runs: tuple[Path, ...], output: Path | None) -> None:
     for run in run_list:
         if len(run.weights) > 1:
             raise ValueError(
-                f"{run.folder} predicts the mean of {len(run.weights)} snapshots, which is no single classifier; "
+                f"{run.folder} predicts the mean of {len(run.weights)} snapshots, which is no single network; "
                 "export takes runs of one network. To export a last snapshot, train with Snapshots(last=1)"
             )
     choose_backend("torch")  # the error names the extra to install

@@ -20,34 +20,36 @@ from kcomp.prediction.runs import trained_network
 from kcomp.runs.folder import Run
 from kcomp.system.backends import is_installed
 from kcomp.system.files import write_atomically
+from kcomp.targets import Target
 
 TOLERANCE = 1e-3  # far above rounding: a larger difference means a wrong export
 
 
-class Probabilities(torch.nn.Module):
-    """The network in inference mode, followed by softmax."""
+class Predictor(torch.nn.Module):
+    """The network in inference mode, followed by the target's way from logits to predictions."""
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, network: keras.Model, target: Target) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.target = network, target
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(self.network(images, training=False), -1)
+        return self.target.predict_tensor(self.network(images, training=False))
 
 
 def export_run(run: Run, path: Path) -> str:
-    """Write the classifier of a finished run as ONNX, and return a line that describes the file.
+    """Write the network of a finished run as ONNX, and return a line that describes the file.
 
-    Input "images": float32 (batch, height, width, 3) in 0..255, any batch size. Output "probabilities": float32
-    (batch, classes). The arithmetic is float32 for every recipe precision. The file's metadata has classes (a JSON
-    list in the order of the columns), recipe, fingerprint, backend, seed, fold, kcomp and opset.
+    Input "images": float32 (batch, height, width, 3) in 0..255, any batch size. Output "predictions": float32
+    (batch, columns), as in oof.csv: softmax for one of several classes, a sigmoid for each of several labels, numbers
+    in the units of the labels, and the expected grade. The arithmetic is float32 for every recipe precision. The file's
+    metadata has columns (a JSON list), target, recipe, fingerprint, backend, seed, fold, kcomp and opset.
 
     Raises:
-        RuntimeError: If probabilities of ONNX Runtime differ from those of Keras. No file is written.
+        RuntimeError: If predictions of ONNX Runtime differ from those of Keras. No file is written.
     """
     keras.config.set_dtype_policy("float32")
     network = trained_network(run, run.recipe().recipe, precision="float32")
-    model = onnx_model(network)
+    model = onnx_model(network, run.target)
     describe(model, run)
     content = model.SerializeToString()
     compared = check(content, network, run) if is_installed("onnxruntime") else "not checked: no onnxruntime"
@@ -55,12 +57,12 @@ def export_run(run: Run, path: Path) -> str:
     height, width = network.input_shape[1:3]
     return (
         f"{path}: {len(content) / 1e6:.1f} MB, images (batch, {height}, {width}, 3) in 0..255 -> "
-        f"probabilities (batch, {network.output_shape[-1]}), {compared}"
+        f"predictions (batch, {len(run.target.prediction_columns)}), {compared}"
     )
 
 
-def onnx_model(network: keras.Model) -> onnx.ModelProto:
-    """Return the network with its softmax as an ONNX model, for any batch size.
+def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
+    """Return the network and its predictions as an ONNX model, for any batch size.
 
     The network is exported as trainable, so batch normalisation stays one operation. ONNX Runtime and OpenVINO fold
     that operation into the convolution before it.
@@ -70,10 +72,10 @@ def onnx_model(network: keras.Model) -> onnx.ModelProto:
     install()
     with torch.enable_grad():
         program = torch.onnx.export(
-            Probabilities(network).eval(),
+            Predictor(network, target).eval(),
             (example,),
             input_names=["images"],
-            output_names=["probabilities"],
+            output_names=["predictions"],
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             dynamo=True,
             verbose=False,
@@ -85,24 +87,29 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
     """Write values of the run's manifest into the model's metadata."""
     manifest = run.manifest
     metadata: dict[str, Any] = {name: manifest[name] for name in ("recipe", "fingerprint", "backend", "seed", "fold")}
-    metadata |= {"classes": json.dumps(manifest["classes"], ensure_ascii=False), "kcomp": kcomp.__version__}
+    columns = json.dumps(run.target.prediction_columns, ensure_ascii=False)
+    metadata |= {"columns": columns, "target": run.target.name, "kcomp": kcomp.__version__}
     metadata["opset"] = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     onnx.helper.set_model_props(model, {name: str(value) for name, value in metadata.items()})
 
 
 def check(content: bytes, network: keras.Model, run: Run) -> str:
-    """Compare probabilities of ONNX Runtime and Keras on three random images. Raises RuntimeError if they differ."""
+    """Compare predictions of ONNX Runtime and Keras on three random images. Raises RuntimeError if they differ.
+
+    The difference is relative to the largest prediction of a column if that is above 1, as numbers may be.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     draws = np.random.default_rng(0)
     tints = draws.uniform(0, 255, (3, 1, 1, network.input_shape[-1]))  # plain noise images all have the same mean
     images = (tints * draws.uniform(0, 1, (3, *network.input_shape[1:]))).astype(np.float32)
-    [probabilities] = session.run(None, {"images": images})
-    difference = float(np.abs(probabilities - run.target.predict(compile_forward(network)(images))).max())
+    [predictions] = session.run(None, {"images": images})
+    expected = run.target.predict(compile_forward(network)(images))
+    difference = float((np.abs(predictions - expected) / np.maximum(1, np.abs(expected).max(0))).max())
     if not difference <= TOLERANCE:
         raise RuntimeError(
-            f"{run.folder}: ONNX Runtime's probabilities must differ from Keras's by {TOLERANCE} at most; they differ "
+            f"{run.folder}: ONNX Runtime's predictions must differ from Keras's by {TOLERANCE} at most; they differ "
             f"by {difference:.1e}, so nothing was written"
         )
     return f"at most {difference:.0e} from Keras"

@@ -61,6 +61,11 @@ class AnyOf(Target):
     def predict(self, logits: np.ndarray) -> np.ndarray:
         return arrays.sigmoid(logits)
 
+    def predict_tensor(self, logits: Any) -> Any:
+        from keras import ops
+
+        return ops.sigmoid(logits)
+
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         from kcomp.targets.losses import BinaryLoss
 

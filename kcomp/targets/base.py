@@ -74,6 +74,10 @@ class Target(abc.ABC):
         """Return the predictions, float64 (rows, prediction columns), of logits (rows, outputs)."""
 
     @abc.abstractmethod
+    def predict_tensor(self, logits: Any) -> Any:
+        """Return what `predict` returns as a tensor of Keras's backend, for an exported network."""
+
+    @abc.abstractmethod
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         """Return the default loss, a Keras loss of labels (rows, columns) and logits (rows, outputs).
 

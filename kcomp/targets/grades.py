@@ -92,6 +92,16 @@ class Grades(Target):
             return arrays.sigmoid(logits).sum(1, keepdims=True)
         return (arrays.softmax(logits) * np.arange(len(self.levels))).sum(1, keepdims=True)
 
+    def predict_tensor(self, logits: Any) -> Any:
+        from keras import ops
+
+        if self.loss_name == "regression":
+            return ops.clip(logits + self.top / 2, 0.0, float(self.top))
+        if self.loss_name == "ordinal":
+            return ops.sum(ops.sigmoid(logits), 1, keepdims=True)
+        levels = ops.arange(len(self.levels), dtype=logits.dtype)
+        return ops.sum(ops.softmax(logits) * levels, 1, keepdims=True)
+
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         if self.loss_name == "regression" and label_smoothing:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +86,13 @@ class Numbers(Target):
     def predict(self, logits: np.ndarray) -> np.ndarray:
         self._check_fitted()
         return logits.astype(np.float64) * np.array(self.scale) + np.array(self.mean)
+
+    def predict_tensor(self, logits: Any) -> Any:
+        self._check_fitted()
+        from keras import ops
+
+        mean, scale = (ops.convert_to_tensor(values, dtype=logits.dtype) for values in (self.mean, self.scale))
+        return logits * scale + mean
 
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         if label_smoothing:

@@ -64,6 +64,11 @@ class OneOf(Target):
     def predict(self, logits: np.ndarray) -> np.ndarray:
         return arrays.softmax(logits)
 
+    def predict_tensor(self, logits: Any) -> Any:
+        from keras import ops
+
+        return ops.softmax(logits)
+
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         import keras
 

@@ -58,8 +58,10 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
         for (label, seed, fold), run in runs.items()
     ]
     first, second = (held_out.of_label(label, seeds) for label in labels[:2])
+    recipe_metric, compared = next(iter(runs.values())).manifest["metric"], held_out.metrics[0].name
     outcome = {
         "labels": labels,
+        "function": recipe_metric if recipe_metric != compared else None,
         "seeds": seeds,
         "folds": folds,
         "scores": scores,
@@ -90,8 +92,19 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
     label, seed, _ = next(iter(runs))
     truth = pd.concat([runs[label, seed, fold].probabilities("labels") for fold in folds])
     predictions = {key: frame.to_numpy(np.float64) for key, frame in frames.items()}
-    scorer = scorer_of([runs[label, seed, folds[0]]])
+    scorer = known_scorer(runs[label, seed, folds[0]])
     return HeldOutPredictions(truth.loc[first.index, first.columns].to_numpy(np.float64), predictions, scorer)
+
+
+def known_scorer(run: Run) -> Scorer:
+    """Return the scorer of the run's metric, or of its target's default metric if the metric is a recipe's function.
+
+    This process imports no Keras, so it cannot load the recipe.
+    """
+    try:
+        return scorer_of([run])
+    except ValueError:
+        return scorer_of([run], run.target.default_metric)
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -150,6 +163,9 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     if outcome["identical"]:
         return f"{first} and {second} predict the same for every row, to the last digit (n = {size})."
     sentences = [score_sentence(outcome, name, first, second) for name in outcome["metrics"]]
+    if outcome["function"] is not None:
+        named = f"The recipe's metric {outcome['function']} is a function of the recipe"
+        sentences.insert(0, f"{named}, so differences are measured by {outcome['metrics'][0]}.")
     if len(outcome["seeds"]) < 2:
         sentences.append(
             "With one seed this says nothing about the frameworks: seeds may differ as much. Try --seed 0,1,2."

@@ -56,7 +56,6 @@ def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
         "fingerprint": loaded.fingerprint(),
         "table": table.fingerprint(),
         "pseudo": {str(fold): table.pseudo_record(fold) for fold in labelled_for},
-        "classes": list(built.session.training.table.columns),
         "stage": built.stage.name,
         "precision": loaded.recipe.precision,
         "device": device(),

@@ -1,0 +1,70 @@
+"""Join the predictions of runs from Python: `kcomp.ensemble`. Imports no Keras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kcomp.ensembles import METHODS
+from kcomp.ensembles.joins import join_held_out, join_test_predictions
+from kcomp.ensembles.members import build_members, check_same_table, describe_member
+from kcomp.ensembles.scoring.ensemble import score_ensemble
+from kcomp.runs.collect import collect_runs
+from kcomp.runs.folder import Run
+from kcomp.runs.scorer import scorer_of
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """The scores and the test predictions of an ensemble.
+
+    Args:
+        scores: One row for each member and one for the ensemble, one column per score, on held-out rows. A fitted
+            ensemble is scored by nested cross-validation.
+        test: The predictions of the test rows by image id. None if not every run predicts test rows.
+    """
+
+    scores: pd.DataFrame
+    test: pd.DataFrame | None
+
+
+def ensemble(
+    runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: bool = False
+) -> EnsembleResult:
+    """Join the predictions of runs, as `kcomp ensemble` does. Runs that differ only in their fold are one member.
+
+    Args:
+        runs: Complete runs, their folders, or folders that contain runs.
+        method: How to join members, a method of `kcomp ensemble`.
+        metric: Name of the metric to optimise. None for the metric of the runs.
+        calibrate: Whether to fit a temperature to each member first.
+
+    Raises:
+        ValueError: If the method is unknown, a path has no run, or the runs have no held-out row in common.
+        RuntimeError: If a run is not complete.
+
+    Examples:
+        >>> import kcomp
+        >>> joined = kcomp.ensemble(["runs/digits"])  # doctest: +SKIP
+        >>> joined.test.to_csv("predictions.csv")  # doctest: +SKIP
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; received {method!r}")
+    run_list = collect_runs([run.folder if isinstance(run, Run) else Path(run) for run in runs])
+    if not run_list:
+        raise ValueError("an ensemble needs at least one run; received none")
+    check_same_table(run_list)
+    members = build_members(run_list)
+    rows = join_held_out(members)
+    if rows is None:
+        raise ValueError("no row was held out by every member, so the ensemble cannot be scored")
+    scores = score_ensemble(rows, scorer_of(run_list, metric), method=method, calibrate=calibrate)
+    names = [*map(describe_member, members), method]
+    frame = pd.DataFrame([*scores.members, scores.ensemble], pd.Index(names, name="member"))
+    if not all((run / "test.csv").is_file() for run in run_list):
+        return EnsembleResult(frame, None)
+    frames = join_test_predictions(members, temperatures=scores.fitted.temperatures)
+    blended = scores.fitted.blend([frame.to_numpy() for frame in frames])
+    return EnsembleResult(frame, pd.DataFrame(np.asarray(blended), frames[0].index, frames[0].columns))
