@@ -130,7 +130,7 @@ def test_onnx_runtime_gives_the_probabilities_of_kcomp(exported, backend):
         np.testing.assert_allclose(found, own[size], atol=1e-5)
     manifest = json.loads((run / "manifest.json").read_text())
     kept = session.get_modelmeta().custom_metadata_map
-    assert json.loads(kept["columns"]) == manifest["classes"] and kept["target"] == "one of"
+    assert json.loads(kept["columns"]) == manifest["classes"] and kept["target"] == "one class"
     assert (kept["backend"], kept["seed"], kept["fold"], kept["recipe"]) == (backend, "3", "0", "tiny")
     assert kept["fingerprint"] == manifest["fingerprint"] and kept["kcomp"] == manifest["versions"]["kcomp"]
     model = onnx.load(run / "model.onnx")
