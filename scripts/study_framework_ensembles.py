@@ -76,7 +76,7 @@ def members_of(folder):
         raise SystemExit(f"{folder} holds runs of {len(fingerprints)} recipes ({sorted(fingerprints)}); keep one")
     labels = read_labels(complete).sort_index() if complete else None
     members = build_members(complete) if complete else []
-    return [member for member in members if len(member.probabilities) == len(labels)], labels
+    return [member for member in members if len(member.predictions) == len(labels)], labels
 
 
 def study_of(trained, labels):
@@ -84,7 +84,7 @@ def study_of(trained, labels):
     from kcomp.ensembles.scoring.framework_gain import framework_gain
 
     gains = {name: framework_gain(trained, labels, scorer_for(labels, name)) for name in ("accuracy", "log_loss")}
-    members = {(one.backend, one.seed): one.probabilities[labels.columns].to_numpy(np.float64) for one in trained}
+    members = {(one.backend, one.seed): one.predictions[labels.columns].to_numpy(np.float64) for one in trained}
     labels, seeds = (
         labels.to_numpy(),
         sorted({seed for _, seed in members if all((b, seed) in members for b in BACKENDS)}),

@@ -10,14 +10,17 @@ from sklearn.metrics import roc_auc_score
 from kcomp import metrics
 from kcomp.ensembles import METHODS
 from kcomp.ensembles.cross_validation import stratified_parts
-from kcomp.ensembles.methods import averages, fitting, objectives, stacking, temperature, weights
+from kcomp.ensembles.methods import averages, fitting, multinomial, objectives, temperature, weights
 from kcomp.ensembles.scoring import diversity, gains
 from kcomp.metrics.scores import Scorer
 from kcomp.targets import OneOf
+from kcomp.targets.arrays import softmax
 
 DRAWS = np.random.default_rng(0)
 NAMES = ("accuracy", "log_loss", "macro_f1", "roc_auc")
 SCORERS = {name: Scorer(metrics.get(name), OneOf(("a", "b"))) for name in NAMES}
+THREE_CLASSES, FOUR = OneOf(("x", "y", "z")), OneOf(("a", "b", "c", "d"))
+THREE_SCORER = Scorer(metrics.log_loss, THREE_CLASSES)
 LOG_LOSS, ACCURACY = SCORERS["log_loss"], SCORERS["accuracy"]
 
 
@@ -26,7 +29,7 @@ def made_up(members, rows, classes, *, seed=0, noise=1.0):
     draws = np.random.default_rng(seed)
     truth = draws.integers(0, classes, rows)
     signal = draws.normal(0, 1, (rows, classes)) + 1.5 * np.eye(classes)[truth]
-    values = np.stack([averages.softmax(signal + noise * draws.normal(0, 1, signal.shape)) for _ in range(members)])
+    values = np.stack([softmax(signal + noise * draws.normal(0, 1, signal.shape)) for _ in range(members)])
     return values, np.eye(classes)[truth]
 
 
@@ -42,31 +45,33 @@ THREE = np.array(
 
 
 def test_averages_by_hand():
-    np.testing.assert_allclose(averages.mean(THREE), [[1.1 / 3, 1.2 / 3, 0.7 / 3], [0.8 / 3, 1.6 / 3, 0.6 / 3]])
+    np.testing.assert_allclose(THREE_CLASSES.average(THREE), [[1.1 / 3, 1.2 / 3, 0.7 / 3], [0.8 / 3, 1.6 / 3, 0.6 / 3]])
     # Row 0 has one vote for each class, row 1 one for the first and two for the second; the mean is a fourth vote.
-    np.testing.assert_allclose(averages.vote(THREE), [[4.1 / 12, 4.2 / 12, 3.7 / 12], [3.8 / 12, 7.6 / 12, 0.6 / 12]])
+    np.testing.assert_allclose(
+        THREE_CLASSES.vote(THREE), [[4.1 / 12, 4.2 / 12, 3.7 / 12], [3.8 / 12, 7.6 / 12, 0.6 / 12]]
+    )
     roots = np.array([(0.5 * 0.2 * 0.1) ** (1 / 3), (0.3 * 0.5 * 0.8) ** (1 / 3), (0.2 * 0.3 * 0.1) ** (1 / 3)])
-    np.testing.assert_allclose(averages.gmean(THREE)[1], roots / roots.sum())
+    np.testing.assert_allclose(THREE_CLASSES.gmean(THREE)[1], roots / roots.sum())
     # Class 0: the members' ranks of row 0 are 2, 2, 1.5; class 1: 2, 1.5, 1; class 2: 1, 1, 2.
     values = THREE.copy()
     values[2, :, 0], values[1, :, 1] = 0.1, 0.5
-    np.testing.assert_allclose(averages.rank(values)[0], np.array([5.5, 4.5, 4]) / 14)
+    np.testing.assert_allclose(THREE_CLASSES.rank(values)[0], np.array([5.5, 4.5, 4]) / 14)
 
 
 def test_a_class_with_fewer_votes_never_wins():
     values = np.array([[[0.51, 0.49]], [[0.51, 0.49]], [[0.0, 1.0]]])  # the mean prefers the second class
-    assert averages.mean(values).argmax() == 1 and averages.vote(values).argmax() == 0
+    assert LOG_LOSS.target.average(values).argmax() == 1 and LOG_LOSS.target.vote(values).argmax() == 0
 
 
 def test_every_method_gives_probabilities():
     values, labels = made_up(4, 60, 3)
     for method, calibrate in itertools.product(METHODS, (False, True)):
-        found = fitting.fit_method(method, values, labels, LOG_LOSS, calibrate=calibrate)(values)
+        found = fitting.fit_method(method, values, labels, THREE_SCORER, calibrate=calibrate)(values)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
         assert (found >= 0).all() and found.shape == labels.shape
     assert METHODS == fitting.METHODS
-    with pytest.raises(ValueError, match=r"the method must be one of mean, vote.*received 'median'"):
-        fitting.fit_method("median", values, labels, LOG_LOSS)
+    with pytest.raises(ValueError, match=r"the method must be one of mean, median, vote.*received 'medial'"):
+        fitting.fit_method("medial", values, labels, LOG_LOSS)
 
 
 def test_ranks_of_two_classes_have_the_auc_of_the_mean_rank():
@@ -74,7 +79,7 @@ def test_ranks_of_two_classes_have_the_auc_of_the_mean_rank():
     values, labels = made_up(3, 80, 2)
     ranks = sum(np.argsort(np.argsort(member[:, 1])) for member in values)
     expected = roc_auc_score(labels[:, 1], ranks)
-    assert roc_auc_score(labels[:, 1], averages.rank(values)[:, 1]) == pytest.approx(expected)
+    assert roc_auc_score(labels[:, 1], LOG_LOSS.target.rank(values)[:, 1]) == pytest.approx(expected)
 
 
 # ------------------------------------------------------------------------------------------------------------ scores
@@ -105,7 +110,7 @@ def test_objectives_are_the_scores(metric, classes):
 @pytest.mark.parametrize("soft", [False, True])
 def test_log_loss_weights_are_the_best_of_a_fine_grid(soft):
     values, labels = made_up(3, 200, 3, seed=2)
-    values[1] = averages.softmax(np.log(values[1]) * 3)  # too sure of itself
+    values[1] = softmax(np.log(values[1]) * 3)  # too sure of itself
     if soft:
         labels = 0.9 * labels + 0.1 / 3
     found = weights.log_loss_weights(values, labels, LOG_LOSS)
@@ -158,13 +163,13 @@ def test_many_greedy_rounds_come_close_to_the_optimum():
         for found in (weights.greedy(values, labels, LOG_LOSS), weights.log_loss_weights(values, labels, LOG_LOSS))
     ]
     assert 0 <= losses[0] - losses[1] < 1e-4
-    even = LOG_LOSS(labels, averages.mean(values))
+    even = LOG_LOSS(labels, LOG_LOSS.target.average(values))
     assert even - losses[1] > 3e-4  # so that the bound says something
 
 
 def test_greedy_selection_leaves_bad_members_out():
     values, labels = made_up(3, 300, 3)
-    bad = averages.softmax(DRAWS.normal(0, 3, (5, 300, 3)))
+    bad = softmax(DRAWS.normal(0, 3, (5, 300, 3)))
     for scorer in SCORERS.values():
         found = weights.greedy(np.concatenate([bad, values]), labels, scorer)
         assert found[:5].sum() < 0.25 and found.sum() == pytest.approx(1)
@@ -175,20 +180,22 @@ def test_greedy_selection_leaves_bad_members_out():
 
 def test_the_temperature_is_the_best_of_a_fine_grid():
     values, labels = made_up(1, 300, 4)
-    sure = temperature.apply(values[0], 0.4)
+    sure = FOUR.tempered(values[0], 0.4)
     grid = np.exp(np.linspace(np.log(0.2), np.log(10), 4000))
-    losses = [LOG_LOSS(labels, temperature.apply(sure, one)) for one in grid]
-    assert temperature.fit(sure, labels) == pytest.approx(grid[int(np.argmin(losses))], rel=2e-3)
-    assert temperature.fit(sure, labels) == pytest.approx(0.4**-1 * temperature.fit(values[0], labels), rel=1e-3)
-    np.testing.assert_allclose(temperature.apply(np.array([[0.8, 0.2]]), 0.5), [[0.64 / 0.68, 0.04 / 0.68]])
+    losses = [LOG_LOSS(labels, FOUR.tempered(sure, one)) for one in grid]
+    assert temperature.fit(sure, labels, FOUR) == pytest.approx(grid[int(np.argmin(losses))], rel=2e-3)
+    assert temperature.fit(sure, labels, FOUR) == pytest.approx(
+        0.4**-1 * temperature.fit(values[0], labels, FOUR), rel=1e-3
+    )
+    np.testing.assert_allclose(LOG_LOSS.target.tempered(np.array([[0.8, 0.2]]), 0.5), [[0.64 / 0.68, 0.04 / 0.68]])
 
 
 def test_the_regression_is_scikit_learns():
     values, labels = made_up(2, 150, 3)
-    features = stacking.features_of(values)
-    found, bias = stacking.regression(features, np.zeros((150, 3)), labels, 0.01)
+    features = multinomial.features_of(values)
+    found, bias = multinomial.regression(features, np.zeros((150, 3)), labels, 0.01)
     peer = LogisticRegression(C=1 / (0.01 * 150), tol=1e-8, max_iter=10_000).fit(features, labels.argmax(1))
-    guess = averages.softmax(features @ found + bias)
+    guess = softmax(features @ found + bias)
     np.testing.assert_allclose(guess, peer.predict_proba(features), atol=1e-4)
 
 
@@ -196,15 +203,17 @@ def test_stacking_learns_what_no_weight_can_say():
     """A member that swaps two classes is useless to an average, and as good as any to a stacker."""
     values, labels = made_up(1, 600, 3)
     swapped = values[:, :, [1, 0, 2]]
-    stacked = fitting.predict_unseen("stack", swapped, labels, LOG_LOSS, stratified_parts(labels, 5))
+    stacked = fitting.predict_unseen("stack", swapped, labels, LOG_LOSS, stratified_parts(labels.argmax(1), 5))
     assert LOG_LOSS(labels, stacked) < LOG_LOSS(labels, values[0]) + 0.03
     assert LOG_LOSS(labels, swapped[0]) > LOG_LOSS(labels, values[0]) + 0.5
 
 
 def test_a_stacker_under_a_great_penalty_is_the_geometric_mean():
     values, labels = made_up(3, 90, 3)
-    flat, _ = stacking.regression(stacking.features_of(values), averages.mean_log(values), labels, 1e9)
-    np.testing.assert_allclose(stacking.Stacker(flat, np.zeros(3), 1e9)(values), averages.gmean(values), atol=1e-6)
+    flat, _ = multinomial.regression(multinomial.features_of(values), multinomial.mean_log(values), labels, 1e9)
+    np.testing.assert_allclose(
+        multinomial.MultinomialStacker(flat, np.zeros(3), 1e9)(values), THREE_CLASSES.gmean(values), atol=1e-6
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- judged fairly
@@ -217,7 +226,7 @@ def test_members_that_know_nothing_gain_nothing_out_of_their_fit(method):
     values = draws.dirichlet(np.ones(3), (12, 150))
     labels = np.eye(3)[np.arange(150) % 3]
     fitted = fitting.fit_method(method, values, labels, ACCURACY)(values)
-    nested = fitting.predict_unseen(method, values, labels, ACCURACY, stratified_parts(labels, 5))
+    nested = fitting.predict_unseen(method, values, labels, ACCURACY, stratified_parts(labels.argmax(1), 5))
     accuracy = [ACCURACY(labels, found) for found in (fitted, nested)]
     assert accuracy[0] > 0.42 and abs(accuracy[1] - 1 / 3) < 0.1
 
@@ -238,20 +247,20 @@ def test_a_part_is_judged_by_what_its_own_labels_cannot_reach(method):
 
 def test_stratified_parts_share_the_classes_out():
     labels = np.eye(3)[[0] * 10 + [1] * 5 + [2] * 2]
-    found = stratified_parts(labels, 5)
+    found = stratified_parts(labels.argmax(1), 5)
     counts = np.array([[((found == part) & (labels[:, c] == 1)).sum() for part in range(5)] for c in range(3)])
     assert (counts[0] == 2).all() and (counts[1] == 1).all() and counts[2].max() == 1
-    assert sorted(stratified_parts(np.eye(2), 5)) == [0, 1]
+    assert sorted(stratified_parts(np.arange(2), 5)) == [0, 1]
 
 
 # ------------------------------------------------------------------------------------------------- likeness and gains
 
 
 def test_likeness_by_hand():
-    np.testing.assert_allclose(diversity.correlations(THREE), np.corrcoef(THREE.reshape(3, -1)))
+    np.testing.assert_allclose(diversity.correlations(THREE, THREE_CLASSES), np.corrcoef(THREE.reshape(3, -1)))
     expected = np.array([[0, 2, 2], [2, 0, 1], [2, 1, 0]]) / 2
-    np.testing.assert_allclose(diversity.disagreements(THREE), expected)
-    assert np.isnan(diversity.correlations(np.full((1, 2, 2), 0.5))).all()
+    np.testing.assert_allclose(diversity.disagreements(THREE, THREE_CLASSES), expected)
+    assert np.isnan(diversity.correlations(np.full((1, 2, 2), 0.5), THREE_CLASSES)).all()
 
 
 def test_a_gain_is_above_0_where_the_ensemble_is_better():

@@ -1,5 +1,6 @@
 """Joining predictions by id and class name."""
 
+import dataclasses
 import json
 
 import conftest
@@ -12,8 +13,7 @@ from hypothesis import strategies as st
 from kcomp import metrics
 from kcomp.ensembles import METHODS
 from kcomp.ensembles.joins import join_held_out, join_test_predictions
-from kcomp.ensembles.members import build_members, check_same_table, read_labels, shared_classes
-from kcomp.ensembles.methods import averages
+from kcomp.ensembles.members import build_members, check_same_table, read_labels, shared_target
 from kcomp.ensembles.printing import describe_gain, print_diversity, print_framework_gain
 from kcomp.ensembles.scoring.ensemble import score_ensemble
 from kcomp.metrics import significance
@@ -66,7 +66,7 @@ IDS = [f"r{number}" for number in range(12)]
 
 def mean_of_tests(members):
     frames = join_test_predictions(members)
-    return averages.mean([frame.to_numpy() for frame in frames])
+    return np.mean([frame.to_numpy() for frame in frames], 0)
 
 
 def two_backends(tmp_path):
@@ -88,7 +88,7 @@ def test_mean_of_probabilities_by_hand(tmp_path):
         assert [one.name for one in build_members(order)] == ["r f jax seed 0", "r f torch seed 0"]
     rows = join_held_out(members)
     judged = score_ensemble(rows, SCORERS["log_loss"])
-    both = (members[0].probabilities + members[1].probabilities) / 2
+    both = (members[0].predictions + members[1].predictions) / 2
     guess = both.to_numpy().argmax(1)
     assert list(rows.ids) == sorted(IDS) and rows.own_folds and judged.parts == 0
     assert rows.parts.tolist() == [0 if int(i[1:]) < 6 else 1 for i in rows.ids]
@@ -96,13 +96,15 @@ def test_mean_of_probabilities_by_hand(tmp_path):
 
 
 def shuffled(run, folder, random):
-    """The same run with other orders of rows and classes in its files."""
+    """The same run with other orders of rows and columns in its files."""
     columns, frames = random.sample(CLASSES, 3), {}
     for name in ("oof", "test"):
         found = run.probabilities(name)
         frames[name] = found.loc[random.sample(list(found.index), len(found)), columns]
     kept = run.manifest
-    return make_run(folder, backend=kept["backend"], fold=kept["fold"], seed=kept["seed"], classes=columns, **frames)
+    return make_run(
+        folder, backend=kept["backend"], fold=kept["fold"], seed=kept["seed"], classes=kept["classes"], **frames
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -123,7 +125,9 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random
         written.append(pd.DataFrame(blended, frames[0].index, frames[0].columns))
     np.testing.assert_allclose(written[1].loc[written[0].index, written[0].columns], written[0], rtol=1e-12)
     assert judged[0].ensemble == pytest.approx(judged[1].ensemble, rel=1e-12, nan_ok=True)
-    assert judged[0].gain == judged[1].gain
+    for name, interval in judged[0].gain.intervals.items():
+        other = judged[1].gain.intervals[name]
+        assert dataclasses.astuple(interval) == pytest.approx(dataclasses.astuple(other), abs=1e-12, nan_ok=True)
 
 
 def test_probabilities_survive_the_file(tmp_path):
@@ -136,7 +140,7 @@ def test_disagreements_name_the_run_and_what_differs(tmp_path):
     one = make_run(tmp_path / "one", oof=frame(IDS, 0), test=frame(["t1"], 0))
     other = make_run(tmp_path / "other", classes=["x", "y", "w"], oof=frame(IDS, 1), test=frame(["t2"], 0))
     with pytest.raises(ValueError, match=r"other lacks \['z'\] and has \['w'\]"):
-        shared_classes([one, other])
+        shared_target([one, other])
     ids = make_run(tmp_path / "ids", seed=1, oof=frame(IDS, 1), test=frame(["t2"], 0))
     with pytest.raises(
         ValueError,
@@ -162,7 +166,7 @@ def test_missing_labels_of_several_labels_are_read(tmp_path):
     run = with_target(run, {"target": "several labels", "classes": CLASSES})
     (run / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,0.9,0.5\nr1,0.1,0.2,0.3\n")
     (run / "labels.csv").write_text("image_id,x,y,z\nr0,1.0,,0.0\nr1,0.0,1.0,1.0\n")
-    assert build_members([run])[0].probabilities.loc["r0"].tolist() == [0.5, 0.9, 0.5]
+    assert build_members([run])[0].predictions.loc["r0"].tolist() == [0.5, 0.9, 0.5]
     assert read_labels([run]).loc["r0"].isna().tolist() == [False, True, False]
     (run / "oof.csv").write_text("image_id,x,y,z\nr0,0.5,1.5,0.5\nr1,0.1,0.2,0.3\n")
     with pytest.raises(ValueError, match=r"oof.csv has invalid predictions: each probability .* first 'r0'"):
@@ -236,8 +240,8 @@ def test_members_that_miss_rows_are_refused_or_judged_on_the_common_rows(tmp_pat
         join_test_predictions(members)
     rows = join_held_out(members, partial=True)
     assert list(rows.ids) == ["r10", "r11", "r6", "r7", "r8", "r9"] and not rows.own_folds
-    np.testing.assert_array_equal(rows.values[1], members[1].probabilities)
-    np.testing.assert_array_equal(rows.values[0], members[0].probabilities.loc[rows.ids])
+    np.testing.assert_array_equal(rows.values[1], members[1].predictions)
+    np.testing.assert_array_equal(rows.values[0], members[0].predictions.loc[rows.ids])
     found = join_test_predictions(members, partial=True)
     assert [list(one.index) for one in found] == [["t", "v"]] * 2
     np.testing.assert_allclose(found[0], members[0].runs[0].probabilities("test").loc[["t", "v"]])
@@ -298,7 +302,7 @@ def test_the_command(tmp_path):
         "Scores on 6 held-out rows",
         "greedy of 2",
         "5 parts (stratified)",
-        "The members name different classes for",
+        "The members decide differently in",
         "greedy of 2 against the best member (",
         "greedy of 2 against the plain mean, with the 95 % interval over rows:",
         "that the plain mean has wrong",
@@ -324,7 +328,7 @@ def test_gains_read_well():
 
 def test_members_that_are_equal_or_cannot_be_compared_are_named(tmp_path, capsys):
     values = np.stack([probabilities(4, seed) for seed in (0, 1, 0)])
-    print_diversity(values)
+    print_diversity(values, OneOf(("x", "y", "z")))
     printed = capsys.readouterr().out
     assert "How much the members differ. Below the diagonal" in printed and "Members 1 and 3 predict exactly" in printed
     print_framework_gain([])

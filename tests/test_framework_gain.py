@@ -49,15 +49,16 @@ def test_two_seeds_by_hand():
 @pytest.mark.parametrize("metric", NAMES)
 def test_all_choices_of_three_and_four_seeds(metric):
     """Every ensemble written out, and scored by kcomp.metrics."""
+    scorer = Scorer(metrics.get(metric), OneOf(("c0", "c1", "c2")))
     made = {(b, s): member(b, s, DRAWS.dirichlet(np.ones(3), 40)) for b in ("jax", "torch") for s in range(4)}
     labels = labels_for(np.empty((40, 3)))
     sign = -1 if metric == "log_loss" else 1
 
     def value(keys):
-        mean = sum(made[key].probabilities.to_numpy() for key in keys) / len(keys)
-        return SCORERS[metric](labels.to_numpy(), mean)
+        mean = sum(made[key].predictions.to_numpy() for key in keys) / len(keys)
+        return scorer(labels.to_numpy(), mean)
 
-    for found, k in zip(framework_gain(list(made.values()), labels, SCORERS[metric]), (2, 3, 4), strict=True):
+    for found, k in zip(framework_gain(list(made.values()), labels, scorer), (2, 3, 4), strict=True):
         differences, all_mixed = [], []
         for group in combinations(range(4), k):
             mixed = [
@@ -72,7 +73,7 @@ def test_all_choices_of_three_and_four_seeds(metric):
         assert (found.same_seeds is None) == (k == 3)
         assert found.mixed == pytest.approx(np.mean(all_mixed))
         np.testing.assert_allclose(found.difference, differences, atol=1e-12)
-    assert framework_gain(list(made.values()), labels, SCORERS[metric])[0].spread > 0
+    assert framework_gain(list(made.values()), labels, scorer)[0].spread > 0
 
 
 def test_members_without_a_partner_are_left_out():

@@ -180,12 +180,10 @@ def test_what_is_printed_by_hand(tmp_path):
         (1, 1, "0.9200"),
         (1, 0, "-"),
     ]
-    line = summarize_fold(
-        found, 0.9
-    )  # of the held-out r0, r2, r4 only r0 is x, which the teachers say of all, with 0.92
+    line = summarize_fold(found)  # of the held-out r0, r2, r4 only r0 is x, which the teachers say of all, with 0.92
     assert (line["runs"], line["taken"], line["held-out rows as confident"]) == (2, 3, "3 of 3")
     assert line["of them right"] == "0.3333" and line["mean confidence"] == pytest.approx((0.94 + 0.94 + 0.92) / 3)
-    assert summarize_fold(found, 0.93)["of them right"] == "-"
+    assert summarize_fold(label_fold(0, found.runs, threshold=0.93))["of them right"] == "-"
 
 
 # ------------------------------------------------------------------------------------------------- tables with them

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from conftest import backends, in_backend
 
-from kcomp.ensembles.methods import averages
 from kcomp.targets import AnyOf, Grades, Numbers, OneOf, Target, target_from_json
 
 NAN = np.nan
@@ -124,19 +123,6 @@ def test_prediction_problems_name_the_first_row(target, values, count):
     problems = target.prediction_problems(np.array(values), ["a", "b"])
     assert len(problems) == count
     assert all("first 'a'" in line for line in problems)
-
-
-def test_averages_of_one_class_equal_those_of_ensembles():
-    members = np.random.default_rng(0).dirichlet(np.ones(3), (4, 20))
-    pairs = {
-        "average": averages.mean,
-        "vote": averages.vote,
-        "gmean": averages.gmean,
-        "rank": averages.rank,
-    }
-    for method, function in pairs.items():
-        np.testing.assert_allclose(getattr(ONE_OF, method)(members), function(members), rtol=1e-12)
-    np.testing.assert_array_equal(ONE_OF.average(members), averages.mean(members))
 
 
 def test_averages_by_hand():

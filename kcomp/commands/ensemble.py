@@ -48,12 +48,12 @@ def ensemble(
         check_output(output, folder=kinds is not None)
     chosen_kinds = None if kinds is None else parse_kinds(kinds)
     run_list = find_runs(runs)
-    loading.shared_classes(run_list)
+    loading.shared_target(run_list)
     loading.check_same_table(run_list)
     if output is not None:
         loading.check_test_predictions(run_list)
-    scorer = scorer_of(run_list, metric)
     members = loading.build_members(run_list)
+    scorer = scorer_of([run for member in members for run in member.runs], metric)
     if chosen_kinds is None:
         ensemble_all(members, output, scorer, **options)
     else:
@@ -81,13 +81,14 @@ def ensemble_all(
     """Score one ensemble of all members, and write its test predictions to the file `output` if it is not None."""
     from kcomp.ensembles.joins import count_most_test_rows
     from kcomp.ensembles.methods import fitting
+    from kcomp.ensembles.methods.averages import average_of
 
     fitted = print_ensemble(members, method, scorer, calibrate=calibrate, partial=allow_partial)
     if fitted is None and fitting.is_fitted(method, calibrate=calibrate):
         raise ValueError(f"{NO_COMMON_ROW}; {method if method != 'mean' else '--calibrate'} is fitted on such rows")
     if output is None:
         return
-    fitted = fitted or fitting.FittedMethod(fitting.AVERAGES[method])
+    fitted = fitted or fitting.FittedMethod(scorer.target, average_of(method, scorer.target))
     rows = write_predictions(output, members, fitted, partial=allow_partial)
     runs = [run for member in members for run in member.runs]
     click.echo(
@@ -171,16 +172,13 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
 
 
 def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
-    """Write the ensemble's test predictions in the class order of the first run, and return the number of rows."""
+    """Write the ensemble's test predictions in the column order of the first run, and return the number of rows."""
     import numpy as np
-    import pandas as pd
 
     from kcomp.ensembles.joins import join_test_predictions
     from kcomp.runs.probabilities import write_probabilities
 
     frames = join_test_predictions(members, temperatures=fitted.temperatures, partial=partial)
     blended = fitted.blend([frame.to_numpy() for frame in frames])
-    classes = members[0].runs[0].manifest["classes"]
-    joined = pd.DataFrame(blended, frames[0].index, frames[0].columns)[classes]
-    write_probabilities(path, list(joined.index), classes, joined.to_numpy(np.float32))
-    return len(joined)
+    write_probabilities(path, list(frames[0].index), list(frames[0].columns), blended.astype(np.float32))
+    return len(blended)

@@ -47,9 +47,9 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
     ]
     manifest = run_list[0].manifest
     rows = labelling.join_rows(fold_labels, read_test_rows(run_list[0], test), hard=options["hard"])
-    write_pseudo(output, rows, manifest["classes"], manifest["table"])
+    write_pseudo(output, rows, run_list[0].target.columns, manifest["table"])
     print_table(Console(), [line for labels in fold_labels for line in labelling.count_by_class(labels)])
-    print_table(Console(), [labelling.summarize_fold(labels, threshold) for labels in fold_labels])
+    print_table(Console(), [labelling.summarize_fold(labels) for labels in fold_labels])
     kind = "hard" if options["hard"] else "soft"
     click.echo(f"{output}: {len(rows)} rows with {kind} labels; each is for the fold in its column `fold`")
 

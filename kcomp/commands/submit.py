@@ -89,10 +89,10 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
 
 def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
     """Return the runs and their target. Raise ValueError unless their predictions can be averaged."""
-    from kcomp.ensembles.members import check_same_table, shared_classes
+    from kcomp.ensembles.members import check_same_table, shared_target
 
     runs = find_runs(paths)
-    shared_classes(runs)
+    shared_target(runs)
     check_same_table(runs)
     return runs, runs[0].target
 

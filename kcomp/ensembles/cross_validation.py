@@ -2,15 +2,20 @@
 
 import numpy as np
 
+from kcomp.data.splits.stratify import stratify
 
-def stratified_parts(labels: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return a part number from 0 to count - 1 for each row (rows,) of `labels` (rows, classes).
 
-    Parts have equal sizes and equal shares of each class. The rows of a class with fewer than `count` rows go to
-    different parts. With fewer rows than `count`, there are as many parts as rows.
+def stratified_parts(strata: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Return a part number from 0 to count - 1 for each row (rows,).
+
+    `strata` is what `Target.strata` returns: numbers (rows,), or a boolean matrix (rows, labels). Parts have equal
+    sizes and equal shares of each stratum or label. The rows of a stratum with fewer than `count` rows go to different
+    parts. With fewer rows than `count`, there are as many parts as rows.
     """
-    truth = labels.argmax(1)
-    order = np.lexsort((np.random.default_rng(seed).permutation(len(truth)), truth))
-    numbers = np.empty(len(truth), np.int64)
-    numbers[order] = np.arange(len(truth)) % count
+    count = min(count, len(strata))
+    if strata.ndim == 2:
+        return stratify(strata, np.full(count, 1 / count), seed=seed)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(strata)), strata))
+    numbers = np.empty(len(strata), np.int64)
+    numbers[order] = np.arange(len(strata)) % count
     return numbers

@@ -1,4 +1,4 @@
-"""Join the predictions of members by image id and class name. Imports no Keras."""
+"""Join the predictions of members by image id and column name. Imports no Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ import pandas as pd
 
 from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.ensembles.members import Member, describe_member, read_labels
-from kcomp.ensembles.methods import temperature
-from kcomp.ensembles.methods.averages import mean
 from kcomp.ensembles.reading import read_all
 from kcomp.runs.folder import Run
+from kcomp.targets import Target
 
 HINT = " (--allow-partial uses the rows that all have)"
 PARTS = 5  # parts for nested cross-validation when the members do not share their folds
@@ -21,14 +20,15 @@ PARTS = 5  # parts for nested cross-validation when the members do not share the
 class HeldOut:
     """The rows that every member held out, sorted by image id.
 
-    values:     probabilities (members, rows, classes).
-    labels:     (rows, classes).
+    target:     the target of the first run, which gives the order of the columns.
+    values:     predictions (members, rows, columns).
+    labels:     (rows, columns), in which NaN is a missing label.
     parts:      a part number for each row (rows,), for nested cross-validation.
     own_folds:  whether the parts are the folds of the runs.
     """
 
     ids: pd.Index
-    classes: list[str]
+    target: Target
     values: np.ndarray
     labels: np.ndarray
     parts: np.ndarray
@@ -36,7 +36,7 @@ class HeldOut:
 
     @property
     def label_frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self.labels, self.ids, self.classes)
+        return pd.DataFrame(self.labels, self.ids, list(self.target.columns))
 
 
 def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool, hint: str = "") -> pd.Index:
@@ -61,7 +61,7 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 
 
 def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
-    """Return the rows of these ids (rows, classes), without a copy when the frame has exactly these ids."""
+    """Return the rows of these ids (rows, columns), without a copy when the frame has exactly these ids."""
     selected = frame if frame.index.equals(ids) else frame.loc[ids]
     return selected.to_numpy(np.float64)
 
@@ -71,7 +71,7 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
 
     Raises ValueError when the members held out different rows, unless `partial`.
     """
-    named_ids = [(describe_member(member), member.probabilities.index) for member in members]
+    named_ids = [(describe_member(member), member.predictions.index) for member in members]
     rule = "members of one ensemble must hold out the same rows"
     ids = common_ids(named_ids, rule, partial=partial, hint=HINT)
     if not len(ids):
@@ -81,46 +81,49 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
     if len(unlabelled):
         folder = members[0].folder_of(unlabelled[0])
         raise ValueError(f"{folder}/labels.csv lacks {len(unlabelled)} ids of its oof.csv, first {unlabelled[0]!r}")
-    classes = list(members[0].probabilities.columns)
-    labels = label_frame.loc[ids, classes].to_numpy(np.float64)
-    values = np.stack([select_rows(member.probabilities, ids) for member in members])
+    target = members[0].runs[0].target
+    labels = label_frame.loc[ids, list(target.columns)].to_numpy(np.float64)
+    columns = list(target.prediction_columns)
+    values = np.stack([select_rows(member.predictions[columns], ids) for member in members])
     folds = [member.folds[ids].to_numpy() for member in members]
     own = len(set(folds[0])) > 1 and all((other == folds[0]).all() for other in folds)
-    return HeldOut(ids, classes, values, labels, folds[0] if own else stratified_parts(labels, PARTS), own)
+    parts = folds[0] if own else stratified_parts(target.strata(labels), PARTS)
+    return HeldOut(ids, target, values, labels, parts, own)
 
 
 def join_test_predictions(
     members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
 ) -> list[pd.DataFrame]:
-    """Return each member's test predictions, the mean over its runs, all with the same ids and classes.
+    """Return each member's test predictions, the mean over its runs, all with the same ids and columns.
 
     `temperatures` (members,) are applied to each run before that mean, because they were fitted on single runs.
     """
     rule = "runs of one ensemble must predict the same rows"
-    frames: list[pd.DataFrame] = []
+    target, frames = members[0].runs[0].target, list[pd.DataFrame]()
+    columns = list(target.prediction_columns)
     common: tuple[str, pd.Index] | None = None
     tables = read_all([run for member in members for run in member.runs], "test")
     for number, member in enumerate(members):
         parts = []
         for run in member.runs:
-            part = next(tables)
+            part = next(tables)[columns]
             name = f"{run.folder}/test.csv"
             common = common or (name, part.index)
             ids = common_ids([common, (name, part.index)], rule, partial=partial, hint=HINT)
             values = select_rows(part, ids)
             if temperatures is not None:
-                values = temperature.apply(values, temperatures[number])
+                values = target.tempered(values, temperatures[number])
             parts.append(pd.DataFrame(values, ids, part.columns))
             common = (common[0], ids)
-        frames.append(parts[0] if len(parts) == 1 else average_frames(parts, parts[-1].index))
+        frames.append(parts[0] if len(parts) == 1 else average_frames(parts, parts[-1].index, target))
     ids = frames[-1].index  # ids only become fewer from run to run
     if not len(ids):
         raise ValueError(f"{rule}; these have no id in common")
     return [frame if frame.index.equals(ids) else frame.loc[ids] for frame in frames]
 
 
-def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:
-    values = mean([select_rows(frame, ids) for frame in frames])
+def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index, target: Target) -> pd.DataFrame:
+    values = target.average([select_rows(frame, ids) for frame in frames])
     return pd.DataFrame(values, ids, frames[0].columns)
 
 

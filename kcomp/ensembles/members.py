@@ -9,6 +9,7 @@ import pandas as pd
 
 from kcomp.ensembles.reading import hash_file, read_all, read_checked
 from kcomp.runs.folder import Run, member_of
+from kcomp.targets import Target
 
 MemberKey = tuple[str, str, str, int]  # recipe, fingerprint, backend, seed
 
@@ -18,7 +19,7 @@ class Member:
     """One model of the ensemble: the runs that differ only in their fold.
 
     backend:        `jax`, `torch`, or the name that kcomp.runs.folder.member_of gives to a mixture.
-    probabilities:  the held-out rows of all runs, sorted by image id, with the classes sorted by name.
+    predictions:    the held-out rows of all runs, sorted by image id, with the columns sorted by name.
     folds:          the fold of each of these rows.
     """
 
@@ -27,7 +28,7 @@ class Member:
     backend: str
     seed: int
     runs: tuple[Run, ...]
-    probabilities: pd.DataFrame
+    predictions: pd.DataFrame
     folds: pd.Series
 
     @property
@@ -43,7 +44,7 @@ class Member:
 def build_members(runs: Sequence[Run]) -> list[Member]:
     """Group runs into members, sorted by recipe, fingerprint, backend and seed.
 
-    Raises ValueError when two runs of a member held out the same rows, or a file holds no probabilities.
+    Raises ValueError when two runs of a member held out the same rows, or a file holds no valid predictions.
     """
     groups: dict[MemberKey, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.manifest["fold"]):
@@ -70,18 +71,24 @@ def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFr
     return Member(*key, tuple(runs), joined, folds)
 
 
-def shared_classes(runs: Sequence[Run]) -> list[str]:
-    """Return the classes of all runs, in the order of the first run; ValueError names a run that has others."""
-    classes = runs[0].manifest["classes"]
+def shared_target(runs: Sequence[Run]) -> Target:
+    """Return the target of the first run; ValueError names a run whose labels mean something else."""
+    target = runs[0].target
     for run in runs[1:]:
-        run_classes = run.manifest["classes"]
-        if set(run_classes) != set(classes):
+        other = run.target
+        if target.has_labels_of(other):
+            continue
+        if other.name != target.name:
             raise ValueError(
-                f"runs of one ensemble must have the same classes; {run.folder} lacks "
-                f"{sorted(set(classes) - set(run_classes))[:5]} and has {sorted(set(run_classes) - set(classes))[:5]} "
-                f"that {runs[0].folder} lacks"
+                f"runs of one ensemble must have the same target; {runs[0].folder} has {target.name}, {run.folder} "
+                f"{other.name}"
             )
-    return classes
+        names, others = set(target.class_names or target.columns), set(other.class_names or other.columns)
+        raise ValueError(
+            f"runs of one ensemble must have the same classes or numbers; {run.folder} lacks "
+            f"{sorted(names - others)[:5]} and has {sorted(others - names)[:5]} that {runs[0].folder} lacks"
+        )
+    return target
 
 
 def check_same_table(runs: Sequence[Run]) -> None:
@@ -104,15 +111,15 @@ def check_test_predictions(runs: Sequence[Run]) -> None:
 
 
 def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the labels of every row that the runs held out: one row an image id, one column a class sorted by name.
+    """Return the labels of every row that the runs held out: one row an image id, with the columns sorted by name.
 
     Identical files are read once. Raises ValueError when two runs give a row different labels.
     """
-    classes = sorted(shared_classes(runs))
+    columns = sorted(shared_target(runs).columns)
     different: dict[bytes, Run] = {}
     for run in runs:
         different.setdefault(hash_file(run / "labels.csv"), run)
-    tables = {run: read_checked(run, "labels")[classes] for run in different.values()}
+    tables = {run: read_checked(run, "labels")[columns] for run in different.values()}
     joined = pd.concat(list(tables.values()))
     joined = joined[~joined.index.duplicated()]
     for run, table in tables.items():

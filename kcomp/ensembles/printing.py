@@ -14,6 +14,7 @@ from kcomp.ensembles.scoring.framework_gain import FrameworkGain
 from kcomp.ensembles.scoring.gains import Gain
 from kcomp.metrics.significance import Interval
 from kcomp.report.table import print_table
+from kcomp.targets import Target
 
 FRAMEWORK_GAIN = (
     "Two frameworks or one: {metric} of ensembles of equal size, on {rows} rows. `mixed` has half of its seeds on each "
@@ -36,7 +37,7 @@ def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScore
     if count == 1 and not scores.parts:
         return
     if count > 1:
-        print_diversity(rows.values)
+        print_diversity(rows.values, rows.target)
     print_fit(rows, scores)
     best = f"the best member ({scores.best + 1}, chosen by {scores.metric} on these rows)"
     print_gain(f"{name} against {best}", scores.gain, f"member {scores.best + 1}")
@@ -47,7 +48,7 @@ def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScore
 def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str, Any]:
     row: dict[str, Any] = {"": number + 1, "member": f"{member.recipe} {member.fingerprint}", "backend": member.backend}
     row |= {"seed": member.seed, "folds": ",".join(str(fold) for fold in sorted(set(member.folds)))}
-    row |= {"rows": len(member.probabilities)} | scores.members[number]
+    row |= {"rows": len(member.predictions)} | scores.members[number]
     if scores.fitted.temperatures is not None:
         row["temperature"] = float(scores.fitted.temperatures[number])
     if scores.fitted.weights is not None:
@@ -55,33 +56,39 @@ def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str,
     return row
 
 
-def print_diversity(values: np.ndarray) -> None:
+def print_diversity(values: np.ndarray, target: Target) -> None:
     """Print how much members differ: a sentence for two, a matrix for more; and name identical members."""
-    correlation, disagreement = correlations(values), disagreements(values)
+    correlation = correlations(values, target)
+    disagreement = disagreements(values, target) if target.class_names else None
     if len(values) == 2:
-        share = f"{disagreement[0, 1]:.1%}".replace("%", " %")
-        print(
-            f"The members name different classes for {share} of the rows; "
-            f"their probabilities have a correlation of {correlation[0, 1]:.3f}."
-        )
+        share = "" if disagreement is None else f"The members decide differently in {disagreement[0, 1]:.1%} of cases. "
+        print(f"{share.replace('%', ' %')}Their predictions have a correlation of {correlation[0, 1]:.3f}.")
     else:
-        lines = []
-        for row in range(len(values)):
-            line = {"member": str(row + 1)}
-            for column in range(len(values)):
-                number = correlation[row, column] if row < column else disagreement[row, column]
-                line[str(column + 1)] = "-" if row == column else f"{number:.3f}"
-            lines.append(line)
-        print(
-            "How much the members differ. Below the diagonal: share of rows for which they name different classes. "
-            "Above it: correlation of their probabilities."
-        )
-        print_table(Console(), lines)
+        print_differences(correlation, disagreement)
     for first, second in equal_members(values):
         print(
             f"Members {first + 1} and {second + 1} predict exactly the same, so this model counts twice; "
             "leave one of them out."
         )
+
+
+def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
+    """Print a table with a row and a column a member."""
+    lines = []
+    for row in range(len(correlation)):
+        line = {"member": str(row + 1)}
+        for column in range(len(correlation)):
+            matrix = correlation if row < column or disagreement is None else disagreement
+            line[str(column + 1)] = "-" if row == column else f"{matrix[row, column]:.3f}"
+        lines.append(line)
+    if disagreement is None:
+        print("How much the members differ: correlation of their predictions.")
+    else:
+        print(
+            "How much the members differ. Below the diagonal: share of cases in which they decide differently. "
+            "Above it: correlation of their predictions."
+        )
+    print_table(Console(), lines)
 
 
 def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
@@ -94,15 +101,17 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
         f"{scores.ensemble[scores.metric]:.4f}. Scored on the rows of its own fit it would be {scores.optimistic:.4f}. "
         "The fit shown above, which test predictions use, is on all rows."
     )
-    if scores.fitted.penalty is not None:
-        print(f"stacking: L2 penalty {scores.fitted.penalty:g}")
+    if scores.fitted.penalties:
+        several = "of each column " if len(scores.fitted.penalties) > 1 else ""
+        print(f"stacking: L2 penalty {several}{', '.join(f'{penalty:g}' for penalty in scores.fitted.penalties)}")
 
 
 def print_gain(title: str, gain: Gain, other: str) -> None:
     """Print the gain in each score with its 95 % bootstrap interval over rows, and the rows won and lost."""
     print(f"{title}, with the 95 % interval over rows:")
+    width = max(map(len, gain.intervals))
     for name, interval in gain.intervals.items():
-        print(f"  {name:<9} {describe_gain(interval)}")
+        print(f"  {name:<{width}} {describe_gain(interval)}")
     if gain.rows_won is not None:
         print(
             f"  right on {gain.rows_won} rows that {other} has wrong, wrong on {gain.rows_lost} rows that it has right"

@@ -9,36 +9,59 @@ import pandas as pd
 
 from kcomp.data.tables import Table
 from kcomp.ensembles.joins import common_ids, select_rows
-from kcomp.ensembles.members import check_same_table, shared_classes
-from kcomp.ensembles.methods.averages import mean
+from kcomp.ensembles.members import check_same_table, shared_target
 from kcomp.ensembles.reading import read_all
 from kcomp.runs.folder import Run, member_of
+from kcomp.targets import Target
 
 
 @dataclass(frozen=True)
 class FoldLabels:
     """The pseudo-labels of a fold, from the runs that held it out (its teachers).
 
-    test, held_out:  the teachers' mean probabilities, one row an image id, one column a class.
+    test, held_out:  the teachers' mean predictions, one row an image id, one column a class.
     labels:          the true labels of the held-out rows.
+    threshold:       the lowest confidence of a pseudo-label.
     chosen_ids:      the ids of the test rows that get a pseudo-label.
     """
 
     fold: int
+    target: Target
     runs: tuple[Run, ...]
     test: pd.DataFrame
     held_out: pd.DataFrame
     labels: pd.DataFrame
+    threshold: float
     chosen_ids: pd.Index
+
+    def pseudo_labels(self, *, hard: bool) -> pd.DataFrame:
+        """Return the labels of the chosen rows, sorted by id: 0 or 1 if `hard`, else probabilities.
+
+        Of several labels, those that are not confident are NaN.
+        """
+        ids = self.chosen_ids.sort_values()
+        values = self.test.loc[ids].to_numpy()
+        labels = self.target.hardened(values) if hard else values
+        sure = self.target.confidence(values) >= self.threshold
+        return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
+
+    def right_decisions(self) -> tuple[np.ndarray, int]:
+        """Return whether each decision on held-out rows that reaches the threshold is right, and the number of all."""
+        values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
+        sure = self.target.confidence(values) >= self.threshold
+        right, known = self.target.hardened(values) == self.target.hardened(labels), ~np.isnan(labels)
+        if sure.shape[1] == 1:  # one class a row
+            right, known = right.all(1, keepdims=True), known.all(1, keepdims=True)
+        return right[sure & known], int(known.sum())
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
     """Return the runs that held out each fold; None for `folds` means every fold.
 
     Only these runs may label the test rows that the fold's runs train on. The result does not depend on the order of
-    `runs`. Raises ValueError when tables or classes differ, a run is named twice, or a fold has no run.
+    `runs`. Raises ValueError when tables or targets differ, a run is named twice, or a fold has no run.
     """
-    shared_classes(runs)
+    shared_target(runs)
     check_same_table(runs)
     manifests = {run: run.manifest for run in runs}
     names = {run: (m["fold"], m["recipe"], m["fingerprint"], member_of(m), m["seed"]) for run, m in manifests.items()}
@@ -65,14 +88,16 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 
 
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
-    """Choose the test rows whose highest mean probability over these runs is at least `threshold` (0 to 1).
+    """Choose the test rows with a mean prediction over these runs whose confidence is at least `threshold` (0 to 1).
+
+    The confidence of one class a row is the highest probability; of a label, its probability or that of its absence.
 
     per_class: at most so many rows of each likeliest class, the most confident first, then by id.
-    Raises ValueError when no row reaches the threshold.
+    Raises ValueError when no row reaches the threshold, or the target has no confidence.
     """
-    rule = "the runs that label one fold must predict the same rows"
+    rule, target = "the runs that label one fold must predict the same rows", runs[0].target
     test, held_out = mean_of_runs(runs, "test", rule), mean_of_runs(runs, "oof", rule)
-    top = test.max(axis=1)
+    top = pd.Series(target.confidence(test.to_numpy()).max(1), test.index)
     chosen = top[top >= threshold]
     if chosen.empty:
         raise ValueError(
@@ -82,23 +107,28 @@ def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: i
     order = np.lexsort((chosen.index.to_numpy(str), -chosen.to_numpy()))
     chosen = chosen.iloc[order]
     if per_class is not None:
-        chosen = chosen.groupby(test.loc[chosen.index].idxmax(axis=1), sort=False).head(per_class)
-    labels = next(read_all(runs[:1], "labels")).loc[held_out.index]
-    return FoldLabels(fold, tuple(runs), test, held_out, labels, chosen.index)
+        decisions = target.decide(test.loc[chosen.index].to_numpy())
+        if decisions.ndim == 2:
+            raise ValueError("--per-class counts rows of one class; with several labels a row, leave it out")
+        chosen = chosen.groupby(decisions, sort=False).head(per_class)
+    labels = next(read_all(runs[:1], "labels")).loc[held_out.index, list(target.columns)]
+    return FoldLabels(fold, target, tuple(runs), test, held_out, labels, threshold, chosen.index)
 
 
 def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
     """Return the mean of the runs' `test` or `oof`, sorted by id; ValueError when their rows differ."""
-    frames = [frame.sort_index() for frame in read_all(runs, name)]
+    target = runs[0].target
+    columns = list(target.prediction_columns)
+    frames = [frame[columns].sort_index() for frame in read_all(runs, name)]
     named_ids = [(f"{run.folder}/{name}.csv", frame.index) for run, frame in zip(runs, frames, strict=True)]
     ids = common_ids(named_ids, rule, partial=False)
-    return pd.DataFrame(mean([select_rows(frame, ids) for frame in frames]), ids, frames[0].columns)
+    return pd.DataFrame(target.average([select_rows(frame, ids) for frame in frames]), ids, columns)
 
 
 def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.DataFrame:
     """Return the chosen rows of all folds, by fold and id, with image_id, image, fold and one column a class.
 
-    `test` has their images; ValueError when it lacks a row. Labels are 0 or 1 if `hard`, else probabilities.
+    `test` has their images; ValueError when it lacks a row. See `FoldLabels.pseudo_labels`.
     """
     images, parts = dict(zip(test.ids, test.images, strict=True)), []
     for fold in folds:
@@ -109,45 +139,43 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
                 f"{fold.runs[0].folder}/test.csv has {len(missing)} chosen ids that the test rows lack, first "
                 f"{missing[:3]}; name the rows that were predicted with --test"
             )
-        labels = fold.test.loc[ids]
-        if hard:
-            values = np.eye(len(labels.columns))[labels.to_numpy().argmax(1)]
-            labels = pd.DataFrame(values, ids, labels.columns)
-        part = labels.assign(image_id=ids, fold=fold.fold)
+        part = fold.pseudo_labels(hard=hard).assign(image_id=ids, fold=fold.fold)
         part["image"] = pd.Series([images[image_id] for image_id in ids], ids, dtype=object)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
-    """Return a table row for each class: test rows of that likeliest class, rows taken, and their mean confidence."""
-    tops, confidence = labels.test.idxmax(axis=1), labels.test.max(axis=1)
+    """Return a table row for each class: test rows decided as it, rows taken, and their mean confidence."""
+    values = labels.test.to_numpy()
+    decided = labels.target.hardened(values) > 0
+    confidence = np.broadcast_to(labels.target.confidence(values), values.shape)
+    taken = decided & (confidence >= labels.threshold) & labels.test.index.isin(labels.chosen_ids)[:, None]
     lines = []
-    for name in labels.runs[0].manifest["classes"]:
-        chosen = labels.chosen_ids[tops[labels.chosen_ids] == name]
-        confident = f"{confidence[chosen].mean():.4f}" if len(chosen) else "-"
+    for column, name in enumerate(labels.target.columns):
+        confident = confidence[taken[:, column], column]
         lines.append(
             {
                 "fold": labels.fold,
                 "class": name,
-                "of": int((tops == name).sum()),
-                "taken": len(chosen),
-                "mean confidence": confident,
+                "of": int(decided[:, column].sum()),
+                "taken": len(confident),
+                "mean confidence": f"{confident.mean():.4f}" if len(confident) else "-",
             }
         )
     return lines
 
 
-def summarize_fold(labels: FoldLabels, threshold: float) -> dict[str, Any]:
+def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
     """Return a table row for a fold, with the teachers' accuracy on held-out rows at the same confidence."""
-    sure = labels.held_out.max(axis=1) >= threshold
-    right = labels.held_out[sure].to_numpy().argmax(1) == labels.labels[sure].to_numpy().argmax(1)
+    right, count = labels.right_decisions()
+    confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())
     return {
         "fold": labels.fold,
         "runs": len(labels.runs),
         "test rows": len(labels.test),
         "taken": len(labels.chosen_ids),
-        "mean confidence": float(labels.test.max(axis=1)[labels.chosen_ids].mean()),
-        "held-out rows as confident": f"{int(sure.sum())} of {len(sure)}",
+        "mean confidence": float(confidence[confidence >= labels.threshold].mean()),
+        f"held-out {'rows' if confidence.shape[1] == 1 else 'labels'} as confident": f"{len(right)} of {count}",
         "of them right": f"{right.mean():.4f}" if len(right) else "-",
     }

@@ -2,21 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.names import get
-
-
-class Scored(Protocol):
-    """What scoring needs of a target: its decisions, and the metrics that are shown for it."""
-
-    @property
-    def shown_metrics(self) -> Sequence[str]: ...
-
-    def decide(self, values: np.ndarray) -> np.ndarray: ...
+from kcomp.targets import Target
 
 
 @dataclass(frozen=True)
@@ -29,7 +20,7 @@ class Scorer:
     """
 
     metric: Metric
-    target: Scored
+    target: Target
 
     def __call__(self, labels: np.ndarray, predictions: np.ndarray) -> float:
         """Return the metric of predictions (rows, columns)."""
@@ -50,7 +41,7 @@ class Scorer:
 
 
 def score_each(
-    metrics: Sequence[Metric], labels: np.ndarray, predictions: np.ndarray, target: Scored
+    metrics: Sequence[Metric], labels: np.ndarray, predictions: np.ndarray, target: Target
 ) -> dict[str, float]:
     """Return the scores by name of predictions (rows, columns)."""
     return {metric.name: metric(labels, predictions, target) for metric in metrics}

@@ -68,7 +68,7 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
 
     everything = np.ones(len(labels), bool)
     soup, best = chosen(everything)
-    halves = stratified_parts(labels, 2)
+    halves = stratified_parts(scorer.target.strata(labels), 2)
     unseen = np.empty((2, *soup.probabilities.shape))
     for half in (0, 1):
         for place, candidate in enumerate(chosen(halves != half)):

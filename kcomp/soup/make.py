@@ -22,7 +22,7 @@ from kcomp.training.callbacks import save_weights
 from kcomp.training.manifest import build_manifest
 from kcomp.training.origin import find_origin
 
-ALIKE = 0.02  # largest mean difference of probabilities; backends differ by 1e-5, bfloat16 by 1e-3
+ALIKE = 0.02  # largest mean difference of predictions, in `Target.unit`; backends differ by 1e-5, bfloat16 by 1e-3
 
 
 class SoupBuilder:
@@ -92,7 +92,7 @@ class SoupBuilder:
         if len(run.weights) > 1:  # its predictions are the mean of several snapshots
             return
         own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.target.prediction_columns)].to_numpy()
-        difference = float(np.abs(own - probabilities).mean())
+        difference = float((np.abs(own - probabilities) / self.target.unit).mean())
         if difference > ALIKE:
             raise ValueError(
                 f"{run.folder} predicts otherwise under the recipe of {self.runs[0].folder} than it did under its own "

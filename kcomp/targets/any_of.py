@@ -40,6 +40,7 @@ class AnyOf(Target):
     default_metric: ClassVar[str] = "roc_auc"
     shown_metrics: ClassVar[tuple[str, ...]] = ("roc_auc", "log_loss", "average_precision", "macro_f1")
     methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
+    stacker: ClassVar[str] = "binary"
 
     def __post_init__(self) -> None:
         arrays.check_names(self.classes, 1, "one label")
@@ -114,9 +115,14 @@ class AnyOf(Target):
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the geometric mean of each probability p, divided by the sum of those of p and 1 - p."""
-        low = arrays.SMALLEST
-        odds = [np.log(np.clip(values, low, 1)) - np.log(np.clip(1 - values, low, 1)) for values in predictions]
-        return arrays.sigmoid(arrays.mean(odds))
+        return arrays.sigmoid(arrays.mean([arrays.log_odds(values) for values in predictions]))
+
+    def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
+        """Return probabilities whose log odds are divided by the temperature."""
+        return arrays.sigmoid(arrays.log_odds(predictions) / temperature)
+
+    def confidence(self, predictions: np.ndarray) -> np.ndarray:
+        return np.maximum(predictions, 1 - predictions)
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the mean of the ranks among all rows of a class, divided by the number of rows: above 0, at most 1."""

@@ -23,6 +23,11 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.where(logits >= 0, 1.0, small) / (1.0 + small)
 
 
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Return log(p / (1 - p)), with p and 1 - p clipped to `SMALLEST`."""
+    return np.log(np.clip(probabilities, SMALLEST, 1)) - np.log(np.clip(1 - probabilities, SMALLEST, 1))
+
+
 def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
     """Return the arithmetic mean of several arrays, in float64."""
     total = np.zeros(predictions[0].shape, np.float64)

@@ -23,6 +23,7 @@ class Target(abc.ABC):
         default_metric: Name of a metric in `kcomp.metrics`.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
         methods: Averages of several predictions that make sense for this target, by method name.
+        stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one a label) or "ridge".
 
     Examples:
         >>> from kcomp.targets import OneOf, Target
@@ -34,6 +35,7 @@ class Target(abc.ABC):
     default_metric: ClassVar[str]
     shown_metrics: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ("mean", "median")
+    stacker: ClassVar[str]
 
     @property
     @abc.abstractmethod
@@ -54,6 +56,15 @@ class Target(abc.ABC):
     def class_names(self) -> tuple[str, ...]:
         """The names that class weights use; empty if the target has no classes."""
         return ()
+
+    @property
+    def unit(self) -> np.ndarray:
+        """The size of a large difference between predictions of each column (prediction columns,): 1, or the scale."""
+        return np.ones(len(self.prediction_columns))
+
+    def has_labels_of(self, other: "Target") -> bool:
+        """Return whether labels and predictions of both mean the same, whatever the order of the columns."""
+        return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
         """Return the position of each output in the head of a network for `other`; None if the outputs differ."""
@@ -151,6 +162,30 @@ class Target(abc.ABC):
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the mean of ranks. Raise ValueError if predictions have units, which ranks lose."""
         raise self._refuses("rank")
+
+    def normalized(self, predictions: np.ndarray) -> np.ndarray:
+        """Return arithmetic results, such as a maximum, as valid predictions (rows, prediction columns)."""
+        return predictions
+
+    def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
+        """Return probabilities at a temperature: above 1 they are softer, below 1 sharper.
+
+        Raises:
+            ValueError: If predictions are not probabilities.
+        """
+        raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
+
+    def confidence(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the probability of what is decided, of shape (rows, 1), or (rows, labels) for several labels.
+
+        Raises:
+            ValueError: If predictions are not probabilities.
+        """
+        raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
+
+    def hardened(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the labels (rows, columns), 0 or 1, that are decided from probabilities (rows, columns)."""
+        return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:
         """Return the mean over views: (views, rows, columns) to (rows, columns)."""

@@ -52,6 +52,7 @@ class Grades(Target):
     name: ClassVar[str] = "grades"
     default_metric: ClassVar[str] = "quadratic_kappa"
     shown_metrics: ClassVar[tuple[str, ...]] = ("quadratic_kappa", "mae", "accuracy")
+    stacker: ClassVar[str] = "ridge"
 
     def __post_init__(self) -> None:
         arrays.check_names(self.levels, 2, "two levels")
@@ -75,6 +76,13 @@ class Grades(Target):
     def top(self) -> int:
         """The position of the last level."""
         return len(self.levels) - 1
+
+    def has_labels_of(self, other: Target) -> bool:
+        return super().has_labels_of(other) and other.class_names == self.levels
+
+    def normalized(self, predictions: np.ndarray) -> np.ndarray:
+        """Return grades below the lowest level or above the highest as these levels."""
+        return np.clip(predictions, 0, self.top)
 
     def head_order(self, other: Target) -> list[int] | None:
         return list(range(self.outputs)) if other == self else None

@@ -50,6 +50,7 @@ class Numbers(Target):
     name: ClassVar[str] = "numbers"
     default_metric: ClassVar[str] = "mae"
     shown_metrics: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2")
+    stacker: ClassVar[str] = "ridge"
 
     def __post_init__(self) -> None:
         arrays.check_names(self.names, 1, "one number")
@@ -61,6 +62,11 @@ class Numbers(Target):
     @property
     def columns(self) -> tuple[str, ...]:
         return self.names
+
+    @property
+    def unit(self) -> np.ndarray:
+        self._check_fitted()
+        return np.array(self.scale)
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         valid = ~np.isinf(labels).any(1)

@@ -43,6 +43,7 @@ class OneOf(Target):
     default_metric: ClassVar[str] = "log_loss"
     shown_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "log_loss", "macro_f1", "roc_auc")
     methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
+    stacker: ClassVar[str] = "multinomial"
 
     def __post_init__(self) -> None:
         arrays.check_names(self.classes, 2, "two classes")
@@ -113,8 +114,22 @@ class OneOf(Target):
     def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the median of each class; each row is then divided by its sum."""
         values = super().median(predictions)
-        totals = values.sum(1, keepdims=True)
-        return np.where(totals > 0, values / np.where(totals > 0, totals, 1.0), self.average(predictions))
+        return np.where(values.any(1, keepdims=True), self.normalized(values), self.average(predictions))
+
+    def normalized(self, predictions: np.ndarray) -> np.ndarray:
+        """Return each row divided by its sum; a row of zeros is unchanged."""
+        totals = predictions.sum(1, keepdims=True)
+        return predictions / np.where(totals > 0, totals, 1.0)
+
+    def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
+        """Return probabilities to the power of 1 / temperature; each row is then divided by its sum."""
+        return arrays.softmax(np.log(np.maximum(predictions, arrays.SMALLEST)) / temperature)
+
+    def confidence(self, predictions: np.ndarray) -> np.ndarray:
+        return predictions.max(1, keepdims=True)
+
+    def hardened(self, predictions: np.ndarray) -> np.ndarray:
+        return np.eye(len(self.classes))[self.decide(predictions)]
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the share of votes of each class; the mean counts as one more member.

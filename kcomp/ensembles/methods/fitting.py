@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.ensembles.methods import averages, stacking, temperature, weights
+from kcomp.ensembles.methods.averages import AVERAGES, average_of
 from kcomp.metrics.scores import Scorer
+from kcomp.targets import Target
 
-AVERAGES = {"mean": averages.mean, "vote": averages.vote, "gmean": averages.gmean, "rank": averages.rank}
 WEIGHTS = {"search": weights.searched, "greedy": weights.greedy}
 METHODS = (*AVERAGES, *WEIGHTS, "stack")
 
@@ -17,21 +18,23 @@ METHODS = (*AVERAGES, *WEIGHTS, "stack")
 class FittedMethod:
     """A method of joining members with its fitted numbers.
 
-    blend:         takes values (members, rows, classes), calibrated first when there are `temperatures`.
+    target:        the target of the predictions.
+    blend:         takes values (members, rows, columns), calibrated first when there are `temperatures`.
     weights, temperatures:  of shape (members,), or None.
-    penalty:       the L2 penalty of stacking, or None.
+    penalties:     the L2 penalties of stacking, one, or one a column; empty without stacking.
     """
 
+    target: Target
     blend: Callable[[averages.Values], np.ndarray]
     weights: np.ndarray | None = None
     temperatures: np.ndarray | None = None
-    penalty: float | None = None
+    penalties: tuple[float, ...] = ()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return probabilities (rows, classes) from those of the members (members, rows, classes)."""
+        """Return predictions (rows, columns) from those of the members (members, rows, columns)."""
         if self.temperatures is not None:
-            values = temperature.apply_each(values, self.temperatures)
-        return self.blend(values)
+            values = temperature.apply_each(values, self.temperatures, self.target)
+        return self.blend(list(values))
 
 
 def is_fitted(method: str, *, calibrate: bool) -> bool:
@@ -42,33 +45,37 @@ def is_fitted(method: str, *, calibrate: bool) -> bool:
 def fit_method(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
 ) -> FittedMethod:
-    """Fit `method` to the metric on values (members, rows, classes) and labels (rows, classes)."""
+    """Fit `method` to the metric on values (members, rows, columns) and labels (rows, columns).
+
+    Raises ValueError if the target does not support the method, or has no temperatures and `calibrate` is true.
+    """
     if method not in METHODS:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; received {method!r}")
-    temperatures = temperature.fit_each(values, labels) if calibrate else None
+    target = scorer.target
+    temperatures = temperature.fit_each(values, labels, target) if calibrate else None
     if method in AVERAGES:
-        return FittedMethod(AVERAGES[method], temperatures=temperatures)
+        return FittedMethod(target, average_of(method, target), temperatures=temperatures)
     if temperatures is not None:
-        values = temperature.apply_each(values, temperatures)
+        values = temperature.apply_each(values, temperatures, target)
     if method == "stack":
-        stacker = stacking.fit(values, labels)
-        return FittedMethod(stacker, temperatures=temperatures, penalty=stacker.penalty)
+        stacker = stacking.fit(values, labels, target)
+        return FittedMethod(target, stacker, temperatures=temperatures, penalties=stacker.penalties)
     member_weights = WEIGHTS[method](list(values), labels, scorer)
     return FittedMethod(
-        lambda member_values: averages.weighted(member_values, member_weights), member_weights, temperatures
+        target, lambda member_values: averages.weighted(member_values, member_weights), member_weights, temperatures
     )
 
 
 def predict_unseen(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, parts: np.ndarray, *, calibrate: bool = False
 ) -> np.ndarray:
-    """Return the ensemble's probabilities (rows, classes), those of each part from a fit on all other parts.
+    """Return the ensemble's predictions (rows, columns), those of each part from a fit on all other parts.
 
     Averages only fit temperatures: each part is calibrated with those of the other parts, then all rows are averaged.
     Raises ValueError when there is only one part.
     """
     if not is_fitted(method, calibrate=calibrate):
-        return AVERAGES[method](values)
+        return average_of(method, scorer.target)(list(values))
     numbers = np.unique(parts)
     if len(numbers) < 2:
         raise ValueError(f"nested cross-validation needs at least 2 held-out rows; received {len(parts)}")
@@ -76,12 +83,12 @@ def predict_unseen(
         calibrated = np.empty_like(values)
         for part in numbers:
             mask = parts == part
-            temperatures = temperature.fit_each(values[:, ~mask], labels[~mask])
-            calibrated[:, mask] = temperature.apply_each(values[:, mask], temperatures)
-        return AVERAGES[method](calibrated)
-    probabilities = np.empty(labels.shape)
+            temperatures = temperature.fit_each(values[:, ~mask], labels[~mask], scorer.target)
+            calibrated[:, mask] = temperature.apply_each(values[:, mask], temperatures, scorer.target)
+        return average_of(method, scorer.target)(list(calibrated))
+    predictions = np.empty(values.shape[1:])
     for part in numbers:
         mask = parts == part
         fitted = fit_method(method, values[:, ~mask], labels[~mask], scorer, calibrate=calibrate)
-        probabilities[mask] = fitted(values[:, mask])
-    return probabilities
+        predictions[mask] = fitted(values[:, mask])
+    return predictions

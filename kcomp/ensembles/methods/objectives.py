@@ -7,8 +7,7 @@ import numpy as np
 
 from kcomp.metrics import log_loss
 from kcomp.metrics.scores import Scorer
-
-SMALLEST = np.finfo(np.float64).eps  # the clipping of kcomp.metrics.log_loss
+from kcomp.targets.arrays import SMALLEST
 
 
 @dataclass(frozen=True)

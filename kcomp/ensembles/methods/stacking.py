@@ -1,100 +1,119 @@
-"""Stacking: a multinomial logistic regression on the log probabilities of the members."""
+"""Stacking: a regression of the labels on the members' predictions, of the kind that the target names."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from kcomp.ensembles.cross_validation import stratified_parts
-from kcomp.ensembles.methods.averages import Values, mean_log, softmax
-from kcomp.metrics.classification import row_entropies
+from kcomp.ensembles.methods import multinomial
+from kcomp.ensembles.methods.averages import Values
+from kcomp.targets import Target
 
-PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
-INNER_PARTS = 3
-SMALLEST = 1e-7  # smaller probabilities are rounding in float32, and their logarithms would be outliers
+ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties of ridge regression, for standardized columns
+
+
+class Stacker(Protocol):
+    """Return predictions (rows, columns) from those of the members (members, rows, columns)."""
+
+    @property
+    def penalties(self) -> tuple[float, ...]: ...
+
+    def __call__(self, values: Values) -> np.ndarray: ...
+
+
+def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
+    """Fit on `values` (members, rows, columns) and `labels` (rows, columns), in which NaN is a missing label."""
+    return STACKERS[target.stacker](values, labels, target)
 
 
 @dataclass(frozen=True)
-class Stacker:
-    """Logits are the mean log probability of the members, plus their log probabilities times `weights`, plus `bias`.
+class BinaryStackers:
+    """A logistic regression for each label, on the members' predictions of this label.
 
-    `weights` has shape (members * classes, classes), `bias` (classes,); `penalty` is the L2 penalty of the fit.
+    None in the place of a label without both a row that has it and a row that lacks it: there, the geometric mean
+    remains.
+    """
+
+    columns: tuple[multinomial.MultinomialStacker | None, ...]
+    target: Target
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        return tuple(stacker.penalty for stacker in self.columns if stacker is not None)
+
+    def __call__(self, values: Values) -> np.ndarray:
+        predictions = self.target.gmean(values)
+        for column, stacker in enumerate(self.columns):
+            if stacker is not None:
+                predictions[:, column] = stacker([two_classes(member[:, column]) for member in values])[:, 1]
+        return predictions
+
+
+def fit_binary(values: np.ndarray, labels: np.ndarray, target: Target) -> BinaryStackers:
+    stackers: list[multinomial.MultinomialStacker | None] = []
+    for column, true in enumerate(labels.T):
+        known = ~np.isnan(true)
+        has_both = len(np.unique(true[known] > 0.5)) == 2
+        members = np.stack([two_classes(member[known, column]) for member in values])
+        stackers.append(multinomial.fit(members, two_classes(true[known])) if has_both else None)
+    return BinaryStackers(tuple(stackers), target)
+
+
+def two_classes(probabilities: np.ndarray) -> np.ndarray:
+    return np.stack([1 - probabilities, probabilities], axis=-1)
+
+
+@dataclass(frozen=True)
+class RidgeStackers:
+    """A ridge regression for each column: its mean over the members, plus their predictions times `weights`, plus
+    `bias`.
+
+    `weights` has shape (members, columns), `bias` (columns,). `penalties` are those of standardized predictions.
     """
 
     weights: np.ndarray
     bias: np.ndarray
-    penalty: float
+    penalties: tuple[float, ...]
+    target: Target
 
     def __call__(self, values: Values) -> np.ndarray:
-        return softmax(mean_log(values) + features_of(values) @ self.weights + self.bias)
+        corrections = [member * weights for member, weights in zip(values, self.weights, strict=True)]
+        return self.target.normalized(self.target.average(values) + np.sum(corrections, axis=0) + self.bias)
 
 
-def fit(values: np.ndarray, labels: np.ndarray) -> Stacker:
-    """Fit on `values` (members, rows, classes) and `labels` (rows, classes).
+def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeStackers:
+    """Fit what the mean of the members lacks, with scikit-learn's RidgeCV: an infinite penalty leaves the mean.
 
-    There are members * classes * classes weights. With an infinite penalty the result is the geometric mean. The
-    penalty is chosen by log loss in a cross-validation on these rows (3 stratified parts).
+    The penalty of each column is chosen by leave-one-out cross-validation on these rows.
     """
-    features, offset = features_of(values), mean_log(values)
-    parts = stratified_parts(labels, INNER_PARTS)
-    losses = np.zeros(len(PENALTIES))
-    for part in np.unique(parts):
-        train, held_out = parts != part, parts == part
-        path = regressions(features[train], offset[train], labels[train])
-        for number, (weights, bias) in enumerate(path):
-            guess = softmax(offset[held_out] + features[held_out] @ weights + bias)
-            losses[number] += row_entropies(labels[held_out], guess).sum()
-    chosen = int(losses.argmin())
-    weights, bias = regressions(features, offset, labels, PENALTIES[: chosen + 1])[-1]
-    return Stacker(weights, bias, PENALTIES[chosen])
+    weights, bias = np.zeros((len(values), labels.shape[1])), np.zeros(labels.shape[1])
+    penalties = []
+    for column, true in enumerate(labels.T):
+        known = ~np.isnan(true)
+        if known.sum() > 1:
+            weights[:, column], bias[column], penalty = ridge(values[:, known, column].T, true[known])
+            penalties.append(penalty)
+    return RidgeStackers(weights, bias, tuple(penalties), target)
 
 
-def features_of(values: Values) -> np.ndarray:
-    """Return log probabilities (rows, members * classes); those of each member have a mean of 0 in every row."""
-    logs = [np.log(np.maximum(member, SMALLEST)) for member in values]
-    return np.concatenate([member - member.mean(1, keepdims=True) for member in logs], axis=1)
+def ridge(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return the weights (members,), bias and penalty for predictions (rows, members) of one column."""
+    from sklearn.linear_model import RidgeCV
+
+    center, scale = predictions.mean(0), predictions.std(0)
+    scale = np.where(scale > 0, scale, 1.0)
+    model = RidgeCV(alphas=ALPHAS).fit((predictions - center) / scale, labels - predictions.mean(1))
+    weights = model.coef_ / scale
+    return weights, float(model.intercept_ - center @ weights), float(model.alpha_)
 
 
-def regressions(
-    features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return weights and bias for each of the falling penalties; each fit starts from the one before."""
-    fits = []
-    weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
-    for penalty in penalties:
-        weights, bias = regression(features, offset, labels, penalty, start=(weights, bias))
-        fits.append((weights, bias))
-    return fits
+def fit_multinomial(values: np.ndarray, labels: np.ndarray, target: Target) -> multinomial.MultinomialStacker:
+    return multinomial.fit(values, labels)
 
 
-def regression(
-    features: np.ndarray,
-    offset: np.ndarray,
-    labels: np.ndarray,
-    penalty: float,
-    *,
-    start: tuple[np.ndarray, np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise the mean cross entropy of softmax(offset + features @ weights + bias) + penalty / 2 * |weights|^2.
-
-    Unlike in scikit-learn, labels may be soft, and a class may have no row.
-    """
-    from scipy import optimize
-
-    classes = labels.shape[1]
-    weights, bias = start or (np.zeros((features.shape[1], classes)), np.zeros(classes))
-
-    def loss(packed: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, bias = packed[:-classes].reshape(-1, classes), packed[-classes:]
-        logits = offset + features @ weights + bias
-        logits -= logits.max(1, keepdims=True)
-        exponentials = np.exp(logits)
-        sums = exponentials.sum(1, keepdims=True)
-        value = float((np.log(sums[:, 0]) - (labels * logits).sum(1)).mean()) + penalty / 2 * float((weights**2).sum())
-        slope = (exponentials / sums - labels) / len(labels)
-        gradient = features.T @ slope + penalty * weights
-        return value, np.concatenate([gradient.ravel(), slope.sum(0)])
-
-    packed = np.concatenate([weights.ravel(), bias])
-    options = {"maxiter": 200, "ftol": 1e-10, "gtol": 1e-6}
-    solution = optimize.minimize(loss, packed, jac=True, method="L-BFGS-B", options=options).x
-    return solution[:-classes].reshape(-1, classes), solution[-classes:]
+STACKERS: dict[str, Callable[[np.ndarray, np.ndarray, Target], Stacker]] = {
+    "multinomial": fit_multinomial,
+    "binary": fit_binary,
+    "ridge": fit_ridge,
+}

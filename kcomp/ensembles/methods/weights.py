@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from kcomp.ensembles.methods.objectives import (
-    SMALLEST,
     Objective,
     has_probabilities,
     improves,
@@ -14,6 +13,7 @@ from kcomp.ensembles.methods.objectives import (
 )
 from kcomp.metrics import log_loss
 from kcomp.metrics.scores import Scorer
+from kcomp.targets.arrays import SMALLEST
 
 STEPS = (0.3, 0.1, 0.03)  # shares of weight that the local search moves
 PASSES = 5  # passes of the local search over all members, for each step

@@ -2,27 +2,35 @@
 
 import numpy as np
 
+from kcomp.targets import Target
 
-def correlations(values: np.ndarray) -> np.ndarray:
-    """Return Pearson's correlation (members, members) over all probabilities of `values` (members, rows, classes).
 
-    A member with constant probabilities has NaN.
+def correlations(values: np.ndarray, target: Target) -> np.ndarray:
+    """Return Pearson's correlation (members, members) over all predictions of `values` (members, rows, columns).
+
+    Predictions that are no probabilities are standardized first, because columns have different units. A member with
+    constant predictions has NaN.
     """
+    if not target.class_names:
+        values = (values - values.mean((0, 1))) / np.maximum(values.std((0, 1)), 1e-15)
     flat = values.reshape(len(values), -1)
-    means = flat.mean(1)
-    covariance = flat @ flat.T / flat.shape[1] - np.outer(means, means)
+    flat = flat - flat.mean(1, keepdims=True)
+    covariance = flat @ flat.T / flat.shape[1]
     spread = np.sqrt(np.where(covariance.diagonal() > 1e-15, covariance.diagonal(), np.nan))
     return covariance / np.outer(spread, spread)
 
 
-def disagreements(values: np.ndarray) -> np.ndarray:
-    """Return the share of rows (members, members) in which the likeliest classes differ."""
-    tops = values.argmax(2)
-    return np.stack([(tops != own).mean(1) for own in tops])
+def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
+    """Return the share of decisions (members, members) that differ: of classes, of labels, or of grades.
+
+    The target needs classes.
+    """
+    decisions = np.stack([target.decide(member) for member in values]).reshape(len(values), -1)
+    return np.stack([(decisions != own).mean(1) for own in decisions])
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of positions of members with identical probabilities, each later one with its first double."""
+    """Return the pairs of positions of members with identical predictions, each later one with its first double."""
     pairs = []
     first_with: dict[bytes, int] = {}
     for place, member in enumerate(values):

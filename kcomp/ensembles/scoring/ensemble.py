@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.ensembles.joins import HeldOut
-from kcomp.ensembles.methods import averages, fitting
+from kcomp.ensembles.methods import fitting
 from kcomp.ensembles.scoring.gains import SHOWN, Gain, compute_gain, find_best
 from kcomp.metrics.scores import Scorer, score_each
 
@@ -46,7 +46,7 @@ def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calib
     members = [scores_of(member) for member in rows.values]
     best = find_best(scorer.first(SHOWN), members)
     unseen = fitting.predict_unseen(method, rows.values, rows.labels, scorer, rows.parts, calibrate=calibrate)
-    plain = averages.mean(rows.values)
+    plain = rows.target.average(list(rows.values))
     fitted = fitting.fit_method(method, rows.values, rows.labels, scorer, calibrate=calibrate)
     is_fitted = fitting.is_fitted(method, calibrate=calibrate)
     ensemble = scores_of(unseen)

@@ -21,7 +21,7 @@ CHUNK = 2**24  # numbers mixed at once, which bounds memory
 
 @dataclass(frozen=True)
 class FrameworkGain:
-    """Scores of ensembles of `k` members, by the mean of probabilities: half of each of two frameworks, or k of one.
+    """Scores of ensembles of `k` members, by the mean of predictions: half of each of two frameworks, or k of one.
 
     Ensembles are paired by seeds, so that both have the same starting weights and batches. For each set of k seeds that
     both frameworks have, a single ensemble takes all k on one framework. The mixed ensembles give half of the seeds to
@@ -76,7 +76,7 @@ def framework_gain(
             if len(seeds) < 2:
                 continue
             chosen = [side[seed] for side in (first, second) for seed in seeds]
-            named_ids = [("", labels.index.sort_values()), *(("", member.probabilities.index) for member in chosen)]
+            named_ids = [("", labels.index.sort_values()), *(("", member.predictions.index) for member in chosen)]
             ids = common_ids(named_ids, "", partial=True)
             if len(ids):
                 ensembles = SeedEnsembles(join_objective(chosen, labels, scorer, ids), scorer.metric, len(seeds))
@@ -98,10 +98,10 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return the objective of these rows of the members, joined by class name."""
-    classes = members[0].probabilities.columns
-    values = [select_rows(member.probabilities[classes], ids) for member in members]
-    return objective(scorer, values, select_rows(labels[classes], ids))
+    """Return the objective of these rows of the members, joined by column name."""
+    columns = list(scorer.target.prediction_columns)
+    values = [select_rows(member.predictions[columns], ids) for member in members]
+    return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))
 
 
 @dataclass(frozen=True)

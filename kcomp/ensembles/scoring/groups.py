@@ -9,7 +9,7 @@ import numpy as np
 from kcomp.ensembles.grouping import Group
 from kcomp.ensembles.joins import HeldOut
 from kcomp.ensembles.members import Member
-from kcomp.ensembles.methods import fitting
+from kcomp.ensembles.methods.averages import average_of
 from kcomp.ensembles.scoring.ensemble import EnsembleScores, score_ensemble
 from kcomp.ensembles.scoring.framework_gain import choose_subsets
 from kcomp.metrics.scores import Scorer
@@ -88,7 +88,7 @@ def score_by_size(
     """
     subsets, sampled = subsets_by_size(groups)
     costs = [cost_of(member.runs) for member in members]
-    blend = fitting.AVERAGES[method]
+    blend = average_of(method, scorer.target)
     score_of: dict[tuple[int, ...], float] = {}
     results = []
     for (kind, size), places in subsets.items():

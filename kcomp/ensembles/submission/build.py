@@ -103,7 +103,7 @@ def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]
     rows = join_held_out(build_members(runs), partial=True) if metric.on == "decisions" else None
     if rows is None:
         return choices, ""
-    order = [rows.classes.index(column) for column in target.prediction_columns]
+    order = [list(rows.target.columns).index(column) for column in target.prediction_columns]
     predictions = target.average(list(rows.values))[:, order]
     decisions = fit_decisions(rows.labels[:, order], predictions, metric, target)
     if decisions is None:
