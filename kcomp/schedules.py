@@ -11,7 +11,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-__all__ = ["Constant", "CosineRestarts", "EpochSchedule", "Step", "Tail", "WarmupCosine"]
+__all__ = ["Constant", "CosineRestarts", "Step", "Tail", "WarmupCosine"]
 
 
 class EpochSchedule(LearningRateSchedule):

@@ -180,7 +180,7 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
         (["--fold", "0,1"], "2 runs are requested", 2),
     ]
     sources = [
-        ("from_logits=True, ", "", "must take logits and one-hot labels"),
+        ("from_logits=True, ", "", "must take labels and logits"),
         ("keras.optimizers.Adam(config.rate)", "'adam'", "the optimizer must be one of Keras's"),
         (
             "if training else None,",
