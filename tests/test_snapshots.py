@@ -114,7 +114,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from kcomp import data
-from kcomp.prediction.forward import softmax
+from scipy.special import softmax
 from kcomp.runs.folder import Run
 run = Run(Path(sys.argv[1]))
 recipe = run.recipe().recipe
@@ -125,7 +125,7 @@ for name, table in (("oof", data.split(recipe.table(recipe.config), 0)[1]), ("te
     each = []
     for number in sys.argv[2:]:
         network.load_weights(run / f"snapshots/{number}.weights.h5")
-        each.append(softmax(network.predict(np.stack([rows.image(row) for row in range(len(table))]), verbose=0)))
+        each.append(softmax(network.predict(np.stack([rows.image(row) for row in range(len(table))]), verbose=0), axis=-1))
     found[name] = [one.tolist() for one in each]
 give(**found)
 """
