@@ -7,6 +7,7 @@ from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
 from kcomp.commands.layers import layers
+from kcomp.commands.new import new
 from kcomp.commands.predict import predict
 from kcomp.commands.pseudo import pseudo
 from kcomp.commands.runs import runs
@@ -28,6 +29,7 @@ def main(debug: bool) -> None:
 
 
 COMMANDS = {
+    "Start": (new,),
     "Train": (train, sweep, tune),
     "Look at recipes and runs": (layers, runs, compare),
     "Predict and join": (predict, ensemble, soup, pseudo),

@@ -41,24 +41,33 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
     return rows, [name for names in pieces for name in names]
 
 
-def hint_at_several(names: pd.Series, source: str) -> None:
-    """Give a notice if class names look like several labels in a cell.
+def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
+    """Return what stands between labels and the number of labels if cells look like several labels, else None.
 
     They do if cells have no more pieces than there are different cells, and each cell of several pieces has one that is
     a cell of its own.
     """
-    cells = names.drop_duplicates()
+    cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)
     if mark is None:
-        return
+        return None
     pieces = [{piece.strip() for piece in cell.split(mark) if piece.strip()} for cell in cells]
     compound = [names for names in pieces if len(names) > 1]
     single = {piece for names in pieces if len(names) == 1 for piece in names}
     count = len(set().union(*pieces))
     if compound and count <= len(pieces) and all(names & single for names in compound):
+        return mark, count
+    return None
+
+
+def hint_at_several(names: pd.Series, source: str) -> None:
+    """Give a notice if class names look like several labels in a cell; see `several_in_cells`."""
+    several = several_in_cells(names)
+    if several is not None:
+        mark, count = several
         column = source.rpartition(", ")[2]
-        example = next(cell for cell in cells if mark in cell)
+        example = next(cell for cell in names if mark in cell)
         notice(
-            f"{source}: {len(cells)} classes such as {example!r} look like several labels in a cell; "
+            f"{source}: {names.nunique()} classes such as {example!r} look like several labels in a cell; "
             f"labels={column!r} reads {count} labels instead"
         )

@@ -1,0 +1,69 @@
+"""Measure images, and choose the size to train on."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE = 200  # images that are measured
+STEP = 32  # pixels: networks halve the size five times
+LARGEST = {"CPU": 224, "GPU": 384}  # pixels of a side
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size to train on: one side of a square, or (height, width), and why."""
+
+    size: int | tuple[int, int]
+    reason: str
+
+
+def choose_size(paths: Sequence[Path], device: str | None = None) -> Size:
+    """Return the median size of the images, in multiples of 32 pixels, at most as large as the device trains well.
+
+    Images that nearly all have the same shape, wider or higher than 5:4, keep it; others become squares.
+
+    Args:
+        paths: The images; at most 200 of them are read.
+        device: "CPU" or "GPU"; None for what this machine has.
+    """
+    shapes = measure(paths)
+    device = device or ("GPU" if has_gpu() else "CPU")
+    limit = LARGEST[device]
+    if not len(shapes):
+        return Size(limit, "no image could be measured")
+    height, width = np.median(shapes, 0)
+    ratios = shapes[:, 1] / shapes[:, 0]
+    is_uniform = bool(np.mean(np.abs(ratios / (width / height) - 1) < 0.05) > 0.9)
+    side = min(np.sqrt(height * width), limit)
+    text = f"the median image is {height:.0f} x {width:.0f} pixels; at most {limit} on a {device}"
+    if is_uniform and not 0.8 <= width / height <= 1.25:
+        scale = side / np.sqrt(height * width)
+        return Size((rounded(height * scale), rounded(width * scale)), text)
+    return Size(rounded(side), text)
+
+
+def rounded(side: float) -> int:
+    return max(STEP, int(side / STEP + 0.5) * STEP)
+
+
+def measure(paths: Sequence[Path]) -> np.ndarray:
+    """Return height and width of some images, float (images, 2). Files that cannot be read are left out."""
+    from PIL import Image
+
+    positions = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)
+    shapes = []
+    for path in (paths[position] for position in positions):
+        try:
+            with Image.open(path) as image:
+                shapes.append((image.height, image.width))
+        except OSError:
+            continue
+    return np.array(shapes, np.float64).reshape(-1, 2)
+
+
+def has_gpu() -> bool:
+    """Return whether this machine has an NVIDIA GPU and its driver."""
+    return shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()

@@ -1,0 +1,210 @@
+"""`kcomp new`: what files are taken for, and the recipes that are written."""
+
+import re
+
+import conftest
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from kcomp.cli import main
+from kcomp.new.sizes import choose_size
+
+CASES = conftest.SHARED.parent / "cases"
+IDS = [f"im{number}" for number in range(12)]
+SHAPES = ["circle", "square", "star"]
+
+
+def write_images(folder, names, size=(48, 40)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        cv2.imwrite(str(folder / f"{name}.png"), np.random.default_rng(number).integers(0, 255, (*size, 3)))
+
+
+def competition(folder, columns, *, images="images", ids=None, **files):
+    """Write train.csv with these columns beside the ids, further tables, and the images."""
+    table = pd.DataFrame({"image_id": IDS} if ids is None else ids)
+    folder.mkdir(exist_ok=True)
+    pd.concat([table, pd.DataFrame(columns)], axis=1).to_csv(folder / "train.csv", index=False)
+    for name, frame in files.items():
+        pd.DataFrame(frame).to_csv(folder / f"{name}.csv", index=False)
+    write_images(folder / images, IDS)
+    return folder
+
+
+def new(data, *options, code=0):
+    """Run the command; return its output and the source of the recipe."""
+    path = data.parent / "mine.py"
+    path.unlink(missing_ok=True)
+    done = CliRunner().invoke(main, ["new", str(data), "-o", str(path), *options])
+    assert done.exit_code == code, done.output
+    return done.output, path.read_text() if path.exists() else ""
+
+
+LEVELS = [0, 1, 2, 3] * 3
+HOT = np.eye(3, dtype=int)[[0, 1, 2] * 4]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "expected"),
+    [
+        ({"label": SHAPES * 4}, [], 'label="label"'),
+        ({"label": ["a b", "a", "b", "c"] * 3}, [], 'labels="label"'),
+        ({"species": ["a|b", "a", "b", "c"] * 3}, [], 'labels="species"'),
+        ({"circle": HOT[:, 0], "square": HOT[:, 1], "star": HOT[:, 2]}, [], 'one_hot=["circle", "square", "star"]'),
+        ({"circle": HOT[:, 0], "square": HOT[:, 1], "star": 1}, [], 'multi_hot=["circle", "square", "star"]'),
+        ({f"digit_{number}": HOT[:, number] for number in range(3)}, ["--target", "labels"], "multi_hot="),
+        ({"diagnosis": LEVELS}, [], 'grades="diagnosis"'),
+        ({"diagnosis": LEVELS}, ["--target", "classes"], 'label="diagnosis"'),
+        ({"diagnosis": LEVELS}, ["--target", "numbers"], 'numbers="diagnosis"'),
+        ({"kind": LEVELS}, [], 'label="kind"'),
+        ({"grams": np.linspace(0.5, 9.5, 12)}, [], 'numbers="grams"'),
+        ({"dry": np.linspace(0.5, 9.5, 12), "green": 2.5}, ["--label", "dry,green"], 'numbers=["dry", "green"]'),
+        ({"patient_id": [1, 2, 3, 4, 5, 6] * 2, "label": SHAPES * 4}, [], 'group="patient_id"'),
+        ({"x_min": 1, "y_min": 1, "x_max": 20, "y_max": 30, "label": SHAPES * 4}, [],
+         'box=["x_min", "y_min", "x_max", "y_max"]'),
+        ({"label": SHAPES * 4, "taken": "2024-05-05"}, [], 'label="label"'),
+    ],
+)  # fmt: skip
+def test_targets(columns, options, expected, tmp_path):
+    _, source = new(competition(tmp_path / "data", columns), *options)
+    assert expected in re.sub(r"\s+", " ", source)
+
+
+def test_an_id_in_several_rows_has_several_labels(tmp_path):
+    folder = competition(tmp_path / "data", {"label": SHAPES * 8}, ids={"image_id": sorted(IDS * 2)})
+    output, source = new(folder)
+    assert 'labels="label"' in source and "an id occurs in several rows" in output
+
+
+def test_the_sample_chooses_the_label(tmp_path):
+    sample = {"image_id": ["t1"], "b": [0], "a": [0]}
+    columns = {"kind": ["a", "b"] * 6, "label": SHAPES * 4}
+    folder = competition(tmp_path / "data", columns, sample_submission=sample)
+    output, source = new(folder)
+    assert 'label="kind"' in source and "columns of the sample submission" in output
+    assert "--sample" in output and "sample_submission.csv --images FOLDER -o submission.csv" in output
+
+
+def test_ids_images_and_test_rows(tmp_path):
+    """The id column has another name and an ending, and test images lie in their own folder, without a table."""
+    ids = {"row": range(12), "file": [f"{name}.png" for name in IDS]}
+    sample = {"file": ["t1.png", "t2.png"], "label": ["star", "star"]}
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4}, ids=ids, images="train_images", sample=sample)
+    write_images(folder / "test_images", ["t1", "t2"])
+    output, source = new(folder)
+    assert 'images="train_images", id="file"' in re.sub(r",\s+", ", ", source)
+    assert 'data.read_test(f"{config.folder}/sample.csv", images="test_images", id="file")' in source
+    assert 'metric="accuracy"' in source and "2 rows of" in output
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"first": SHAPES * 4, "second": SHAPES * 4}, [], "which column is the label: first, second? Choose with --label"),
+        ({"label": SHAPES * 4}, ["--label", "lable"], "--label takes columns of the table"),
+        ({"label": SHAPES * 4}, ["--id", "label"], "choose with --id one of image_id, label, and with --images one of"),
+        ({"label": SHAPES * 4}, ["--images", "pictures"], "--images takes a folder"),
+        ({"label": SHAPES * 4}, ["--metric", "roc_au"], "did you mean 'roc_auc'"),
+        ({"label": SHAPES * 4}, ["--network", "lite9"], "--network takes efficientnet_lite0"),
+    ],
+)  # fmt: skip
+def test_questions(columns, options, message, tmp_path):
+    output, source = new(competition(tmp_path / "data", columns), *options, code=2)
+    assert message in output and output.count("\n") == 1 and not source
+
+
+def test_nothing_is_overwritten(tmp_path):
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4})
+    (tmp_path / "mine.py").write_text("mine")
+    done = CliRunner().invoke(main, ["new", str(folder), "-o", str(tmp_path / "mine.py")])
+    assert done.exit_code == 2 and "overwrites nothing" in done.output and (tmp_path / "mine.py").read_text() == "mine"
+
+
+def test_class_folders(tmp_path):
+    for name in SHAPES:
+        write_images(tmp_path / "data" / "train" / name, IDS[:4])
+    write_images(tmp_path / "data" / "test", ["t1"])
+    output, source = new(tmp_path / "data")
+    assert 'read_folders(f"{config.folder}/train")' in source and 'read_test(f"{config.folder}/test")' in source
+    assert "circle, square, star" in output
+    _, source = new(tmp_path / "data" / "train")
+    assert "data.read_folders(config.folder)" in source
+    output, _ = new(tmp_path / "data" / "test", code=2)
+    assert "neither a table nor a folder of images" in output
+
+
+def test_options_overrule(tmp_path):
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4, "kind": ["a", "b"] * 6})
+    options = ["--label", "kind", "--metric", "macro_f1", "--size", "96", "--network", "EfficientNetV2B0"]
+    _, source = new(folder / "train.csv", *options)
+    assert 'label="kind"' in source and 'metric="macro_f1"' in source and "image_size: int = 96" in source
+    assert "models.application(keras.applications.EfficientNetV2B0, config.image_size)" in source
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "expected"),
+    [
+        ((100, 100), "CPU", 96),
+        ((500, 500), "CPU", 224),
+        ((500, 500), "GPU", 384),
+        ((48, 48), "CPU", 64),
+        ((20, 20), "CPU", 32),
+        ((200, 400), "CPU", (160, 320)),
+    ],
+)
+def test_sizes(shape, device, expected, tmp_path):
+    write_images(tmp_path, ["a", "b"], shape)
+    assert choose_size(sorted(tmp_path.iterdir()), device).size == expected
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_from_files_to_a_submission(backend, tmp_path):
+    """The recipe trains as it is, except for fewer epochs; the sample asks for test images without a table."""
+    sample = {"image_id": ["t2", "t1"], "diagnosis": [0, 0]}
+    folder = competition(tmp_path / "data", {"diagnosis": [0, 1, 2] * 4}, sample_submission=sample)
+    write_images(tmp_path / "unseen", ["t1", "t2"])
+    conftest.kcomp("new", "data", "-o", "mine.py", "--size", "32", cwd=tmp_path)
+    conftest.kcomp("train", "mine.py", "--set", "epochs=2", "--backend", backend, cwd=tmp_path)
+    arguments = ["submit", "runs/mine", "--sample", folder / "sample_submission.csv", "-o", "submission.csv"]
+    done = conftest.kcomp(*arguments, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "--images FOLDER" in done.stderr and not (tmp_path / "submission.csv").exists()
+    done = conftest.kcomp(*arguments, "--images", "unseen", cwd=tmp_path)
+    written = pd.read_csv(tmp_path / "submission.csv")
+    assert written["image_id"].tolist() == ["t2", "t1"] and set(written["diagnosis"]) <= {0, 1, 2}
+    assert "quadratic_kappa" in done.stdout
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared folder is missing")
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("cases/grades", 'grades="diagnosis"'),
+        ("cases/hidden-folders", "read_folders"),
+        ("cases/cp949-csv", 'label="label"'),
+        ("cases/semicolon-csv", 'label="label"'),
+        ("cases/ids-with-ending", 'label="label"'),
+        ("cases/mixed-endings", 'label="label"'),
+        ("cases/several-labels-in-a-cell", 'labels="labels"'),
+        ("cases/several-one-columns", "multi_hot="),
+        ("cases/one-row-for-each-label", 'labels="label"'),
+        ("cases/test-ids-not-in-sample", 'label="label"'),
+        ("data/ants-bees", 'label="label"'),
+        ("data/sign-digits", 'one_hot=[f"digit_{number}" for number in range(10)]'),
+        ("data/cards", 'labels="ranks"'),
+    ],
+)
+def test_shared_folders(folder, expected, tmp_path):
+    path = CASES.parent / folder
+    done = CliRunner().invoke(main, ["new", str(path), "-o", str(tmp_path / "mine.py")])
+    assert done.exit_code == 0 and expected in (tmp_path / "mine.py").read_text()
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared folder is missing")
+def test_a_number_beside_labels(tmp_path):
+    path = conftest.SHARED / "cards"
+    options = ["--label", "cards", "--target", "numbers", "-o", str(tmp_path / "mine.py")]
+    done = CliRunner().invoke(main, ["new", str(path), *options])
+    assert 'numbers="cards"' in (tmp_path / "mine.py").read_text() and "sample_submission_count.csv" in done.output
