@@ -10,15 +10,17 @@ import conftest
 import numpy as np
 import pytest
 
+from kcomp import targets
 from kcomp.compare import jobs
 from kcomp.compare.parent.arithmetic import check_arithmetic
 from kcomp.compare.parent.arithmetic_section import arithmetic_summary
 from kcomp.compare.parent.divergence import measure_divergence
 from kcomp.compare.parent.outcome import compare_scores, signed
+from kcomp.compare.parent.sections import outcome_section
 from kcomp.compare.parent.tolerances import Probe, unit_of
 from kcomp.compare.parent.trained_runs import trained_runs
 from kcomp.compare.parent.updates_section import updates_summary
-from kcomp.compare.parent.verdict import give_verdict
+from kcomp.compare.parent.verdict import give_verdict, score_words
 from kcomp.compare.sketch import BUCKETS, distance, relative, sketch
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
@@ -492,6 +494,36 @@ def test_the_outcome_by_hand(tmp_path):
     )
     same = compare_scores({("a", 0, 0): runs["jax", 0, 0], ("b", 0, 0): runs["jax", 0, 0]})
     assert same["identical"] and "the same for every row" in same["sentence"]
+
+
+def numbers_run(folder, errors):
+    """A run of one number whose predictions are off by `errors`, with a recipe's own metric."""
+    ids, labels = [f"r{row}" for row in range(len(errors))], np.arange(len(errors), dtype=float)[:, None]
+    folder.mkdir(parents=True)
+    write_probabilities(folder / "oof.csv", ids, ["grams"], labels + np.array(errors)[:, None])
+    write_probabilities(folder / "labels.csv", ids, ["grams"], labels)
+    manifest = {"recipe": "r", "fingerprint": "f", "backend": "jax", "seed": 0, "fold": 0, "table": "t"}
+    target = targets.Numbers(("grams",), (2.0,), (1.0,)).to_json()
+    manifest |= {"target": target, "classes": ["grams"], "metric": "far", "scores": ["far", "mae", "rmse", "r2"]}
+    write_json(folder / "manifest.json", manifest)
+    scores = {"far": max(errors), "mae": np.mean(errors), "rmse": np.sqrt(np.mean(np.square(errors))), "r2": 0.5}
+    write_json(folder / "result.json", {"scores": scores, "seconds": 1.0})
+    return Run(folder)
+
+
+def test_the_outcome_of_numbers_with_a_function_as_metric(tmp_path):
+    errors = {"jax": [1.0, 1.0, 1.0, 1.0], "torch": [1.0, 2.0, 1.0, 2.0]}
+    runs = {(label, 0, 0): numbers_run(tmp_path / label, values) for label, values in errors.items()}
+    outcome = compare_scores(runs)
+    assert outcome["shown"] == ["far", "mae", "rmse", "r2"] and outcome["metrics"] == ["mae", "rmse"]
+    assert outcome["frameworks"]["mae"]["mean"] == pytest.approx(-0.5)
+    assert outcome["mcnemar"] == []  # a number is not right or wrong
+    assert outcome["function"] == "far" and outcome["sentence"].startswith(
+        "The recipe's metric far is a function of the recipe, so differences are measured by mae. The mae of JAX is 0.5000 "
+    )
+    section = outcome_section(outcome)
+    assert [cell for cell in section.tables[0][1].header if cell in ("far", "mae")] == ["far", "mae"]
+    assert score_words(outcome) == "Mae: JAX 1.0000, PyTorch 1.5000; the difference may be chance."
 
 
 def test_small_differences_of_scores_read_well(tmp_path):
