@@ -63,7 +63,7 @@ def model(config, target):
 
 
 def stages(config):
-    rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1)
+    rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=0.5)
     return [Stage("all", config.epochs, "all", keras.optimizers.AdamW(rate, weight_decay=0.02))]
 
 
