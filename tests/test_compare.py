@@ -21,7 +21,7 @@ from kcomp.compare.parent.tolerances import Probe, unit_of
 from kcomp.compare.parent.trained_runs import trained_runs
 from kcomp.compare.parent.updates_section import updates_summary
 from kcomp.compare.parent.verdict import give_verdict, score_words
-from kcomp.compare.sketch import BUCKETS, distance, relative, sketch
+from kcomp.compare.sketch import BUCKETS, distance, relative, sketch, sketch_labels
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.system.files import write_json
@@ -346,6 +346,14 @@ def test_the_page_in_a_browser(clean, tmp_path):
 
 
 # ---------------------------------------------------------------- numbers worked out by hand
+
+
+def test_missing_labels_are_equal_to_themselves_alone():
+    labels = np.array([[0.25, np.nan], [1.0, 0.0]])
+    other, known = labels.copy(), np.nan_to_num(labels)
+    other[0, 0] = 0.75
+    sketches = [sketch_labels(array) for array in (labels, labels.copy(), other, known)]
+    assert [distance(sketches[0], array) for array in sketches] == pytest.approx([0.0, 0.0, 0.5, 1.0])
 
 
 def test_a_sketch_keeps_distances():

@@ -23,6 +23,12 @@ def sketch(array: np.ndarray) -> np.ndarray:
     return np.bincount(buckets, weights=flat * signs, minlength=BUCKETS)
 
 
+def sketch_labels(labels: np.ndarray) -> np.ndarray:
+    """Return the sketch of labels and of the places where they are missing (NaN), which count as 1."""
+    missing = np.isnan(labels)
+    return sketch(np.stack([np.where(missing, 0.0, labels), missing]))
+
+
 @functools.lru_cache(maxsize=32)
 def assignment(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a bucket and a sign for each position of an array of this size."""

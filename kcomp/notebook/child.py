@@ -47,7 +47,8 @@ def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, outpu
 
     backend = keras.backend.backend()
     run = Run(Path(output) if output else default_folder(loaded, backend, seed=seed, fold=fold, root=Path("runs")))
-    fit(loaded, run, seed=seed, fold=fold, console=Console())
+    plain = Console(force_terminal=False)  # a notebook sets FORCE_COLOR, but the output goes to a file
+    fit(loaded, run, seed=seed, fold=fold, console=plain)
     return str(run.folder)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kcomp.compare.jobs import ProbeJob, write_arrays
-from kcomp.compare.sketch import sketch
+from kcomp.compare.sketch import sketch, sketch_labels
 from kcomp.compare.worker import arithmetic
 from kcomp.compare.worker.arithmetic import Arrays, Canonical, WholeStep
 from kcomp.compare.worker.experiment import ProbeStage
@@ -69,7 +69,7 @@ def canonical_arrays(step: dict[str, Any], mixed: Arrays) -> Arrays:
 
 def mixing_signals(mixed: Arrays, reference: Canonical) -> Arrays:
     rows = len(reference.labels)
-    return {"mixing/0": sketch(mixed["images"][:rows]), "mixing/1": sketch(mixed["labels"][:rows])}
+    return {"mixing/0": sketch(mixed["images"][:rows]), "mixing/1": sketch_labels(mixed["labels"][:rows])}
 
 
 def as_single(array: np.ndarray) -> np.ndarray:
