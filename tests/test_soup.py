@@ -246,7 +246,7 @@ def test_greedy_and_its_honest_score_by_hand():
     assert not choose_soup(
         evaluate, 3, labels, method="greedy", scorer=scorers["accuracy"]
     ).gains  # all right with the best alone
-    halves = stratified_parts(labels, 2)
+    halves = stratified_parts(labels.argmax(1), 2)
     ours = np.where(halves == 0, 0.9, 0.5)  # one run is good on one half, the other on the other: each choice is wrong
 
     def evaluate_halves(members):

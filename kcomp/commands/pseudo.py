@@ -59,7 +59,9 @@ def read_test_rows(run: Any, test: Path | None) -> Any:
     if test is not None:
         from kcomp.data import read_test
 
-        return read_test(test, run.manifest["image_pattern"] or None, id=run.manifest["id_column"])
+        manifest = run.manifest
+        item = manifest.get("item_column") or None
+        return read_test(test, manifest["image_pattern"] or None, id=manifest["id_column"], item=item)
     use_backend(os.environ.get("KERAS_BACKEND"))
     from kcomp.prediction.runs import test_rows as own_rows
 

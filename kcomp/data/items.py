@@ -6,6 +6,24 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from kcomp.data.tables import Table
+from kcomp.targets import Target
+
+
+def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str], np.ndarray]:
+    """Return one id and one row of predictions or labels for each item; those of the images if there are no items.
+
+    Args:
+        table: The rows, with a column `item` if several images belong to one item.
+        values: Predictions or labels of the images, shape (images, columns).
+        target: The target, which makes maxima valid predictions.
+    """
+    if "item" not in table.frame:
+        return table.ids, values
+    items = [str(item) for item in table.frame["item"]]
+    names, averaged = average_items(table.ids, items, values, table.item_average)
+    return names, target.normalized(averaged).astype(values.dtype)
+
 
 def average_items(
     ids: Sequence[str], items: Sequence[str], predictions: np.ndarray, how: Literal["mean", "max"] = "mean"

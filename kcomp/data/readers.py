@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ def read_csv(
     grades: str | Mapping[str, Sequence[str]] | None = None,
     group: str | None = None,
     item: str | None = None,
+    item_average: Literal["mean", "max"] = "mean",
     box: Sequence[str] | Box | None = None,
     separator: str | None = None,
     encoding: str | None = None,
@@ -64,6 +66,7 @@ def read_csv(
         group: A column, such as a patient, whose rows belong together in one fold. It becomes the column `group`.
         item: A column that names what predictions are averaged over. It becomes the column `item`. It may be the id
             column itself if an id has several rows: the image ids then get the endings #0, #1 and so on.
+        item_average: How the predictions of an item's images become one: "mean", or "max" for the maximum.
         box: Four columns of a box at which the image is cut, or a `Box` that says what they mean.
         separator: What stands between labels in a cell of `labels`; None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
@@ -111,7 +114,14 @@ def read_csv(
     for name, column in (("group", group), ("item", item)):
         if column is not None:
             frame[name] = source[column]
-    table = Table(frame, pattern="" if images is None else str(images), id_column=id, value_range=value_range)
+    table = Table(
+        frame,
+        pattern="" if images is None else str(images),
+        id_column=id,
+        value_range=value_range,
+        item_column=item or "",
+        item_average=item_average,
+    )
     return label_columns.add_labels(table, source, str(path))
 
 
@@ -139,7 +149,9 @@ def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Seri
     return ids
 
 
-def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "image_id") -> Table:
+def read_test(
+    path: str | Path, images: str | Path | None = None, *, id: str = "image_id", item: str | None = None
+) -> Table:
     """Read unlabelled rows from a folder of images or from a CSV file.
 
     Rows with damaged images are kept, because a submission needs every row; a notice names them.
@@ -148,6 +160,7 @@ def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "
         path: A folder, read by `read_images`, or a CSV file, read by `read_csv`.
         images: The folder of the images, or a pattern; see `read_csv`. Not used for a folder.
         id: The CSV's column of image ids. Not used for a folder.
+        item: The CSV's column of items; see `read_csv`. Not used for a folder, or for a CSV without this column.
 
     Returns:
         The unlabelled rows.
@@ -170,4 +183,5 @@ def read_test(path: str | Path, images: str | Path | None = None, *, id: str = "
     """
     if Path(path).is_dir():
         return read_images(path, on_bad="warn")
-    return read_csv(path, images, id=id, on_bad="warn")
+    has_items = item is not None and item in read_texts(Path(path), [id], hint=ID_HINT)
+    return read_csv(path, images, id=id, item=item if has_items else None, on_bad="warn")

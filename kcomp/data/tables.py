@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Table:
             `with_pseudo`. None for no such rows.
         value_range: The values of images with more than eight bits a channel that become 0 and 255; see `Images`. None
             if there are no such images.
+        item_column: Which column of another CSV of the competition holds the items; empty for none.
+        item_average: How the predictions of an item's images become one: "mean", or "max" for the maximum.
         folds_in_order: Whether a fold is trained on the rows of earlier folds only; see `time_folds`.
 
     Raises:
@@ -58,6 +60,8 @@ class Table:
     id_column: str = "image_id"
     pseudo: pd.DataFrame | None = None
     value_range: tuple[float, float] | None = None
+    item_column: str = ""
+    item_average: Literal["mean", "max"] = "mean"
     folds_in_order: bool = False
 
     def __post_init__(self) -> None:

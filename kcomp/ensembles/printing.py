@@ -34,6 +34,8 @@ def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScore
         if scores.gain_over_mean is not None:
             lines.append(plain | {"member": name} | scores.ensemble)
     print_table(Console(), lines, title=f"Scores on {len(rows.ids)} held-out rows")
+    if scores.decisions is not None:
+        print(scores.decisions.describe())
     if count == 1 and not scores.parts:
         return
     if count > 1:

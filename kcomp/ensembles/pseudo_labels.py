@@ -130,17 +130,22 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
     `test` has their images; ValueError when it lacks a row. See `FoldLabels.pseudo_labels`.
     """
-    images, parts = dict(zip(test.ids, test.images, strict=True)), []
+    rows: dict[str, list[int]] = {}  # of each id, or of each item
+    for row, name in enumerate(test.frame.get("item", test.ids)):
+        rows.setdefault(str(name), []).append(row)
+    image_ids, images, parts = test.ids, test.images, []
     for fold in folds:
         ids = fold.chosen_ids.sort_values()
-        missing = [image_id for image_id in ids if image_id not in images]
+        missing = [image_id for image_id in ids if image_id not in rows]
         if missing:
             raise ValueError(
                 f"{fold.runs[0].folder}/test.csv has {len(missing)} chosen ids that the test rows lack, first "
                 f"{missing[:3]}; name the rows that were predicted with --test"
             )
-        part = fold.pseudo_labels(hard=hard).assign(image_id=ids, fold=fold.fold)
-        part["image"] = pd.Series([images[image_id] for image_id in ids], ids, dtype=object)
+        places = [row for image_id in ids for row in rows[image_id]]
+        part = fold.pseudo_labels(hard=hard).loc[np.repeat(ids, [len(rows[image_id]) for image_id in ids])]
+        part = part.reset_index(drop=True).assign(image_id=[image_ids[row] for row in places], fold=fold.fold)
+        part["image"] = pd.Series([images[row] for row in places], dtype=object)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 

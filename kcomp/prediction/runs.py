@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from kcomp import data, views
+from kcomp.data.items import per_item
 from kcomp.experiment.build import build_batches, build_network
 from kcomp.metrics.scores import Scorer
 from kcomp.models.transfer import load_weights
@@ -40,11 +41,12 @@ def predict_run(
         predictions.append(predict_rows(forward, plain, target, augmented=augmented, views=chosen))
     mean = predictions[0] if len(predictions) == 1 else target.average(predictions)
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
-    write_probabilities(path, table.ids, target.prediction_columns, mean)
-    line = f"{path}: {len(table)} rows, {quantity(len(chosen), 'view')}"
+    ids, mean = per_item(table, mean, target)
+    write_probabilities(path, ids, target.prediction_columns, mean)
+    line = f"{path}: {len(ids)} rows, {quantity(len(chosen), 'view')}"
     line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
     if table.columns == target.columns:
-        values = Scorer(recipe.metric_of(target), target).all(table.labels, mean)
+        values = Scorer(recipe.metric_of(target), target).all(per_item(table, table.labels, target)[1], mean)
         line += "  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
     return line
 
@@ -66,9 +68,11 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
         table = recipe.test(recipe.config)
     else:
         place = run.manifest["image_pattern"] or None if images is None else images.absolute()
-        table = data.read_test(test, place, id=run.manifest["id_column"])
+        item = run.manifest.get("item_column") or None
+        table = data.read_test(test, place, id=run.manifest["id_column"], item=item)
     value_range = run.manifest["value_range"]  # measured on the labelled rows, so that test rows are scaled alike
-    return replace(table, value_range=tuple(value_range) if value_range else None)
+    average = run.manifest.get("item_average", "mean")
+    return replace(table, value_range=tuple(value_range) if value_range else None, item_average=average)
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:

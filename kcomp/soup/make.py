@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from kcomp.data.items import per_item
 from kcomp.experiment.build import build_experiment
 from kcomp.metrics.scores import Scorer
 from kcomp.models import set_trainable
@@ -46,7 +47,8 @@ class SoupBuilder:
         built = build_experiment(self.recipe, self.table, fold=self.fold, seed=self.seed, load_pretrained=False)
         self.network, self.training, self.validation = built.network, built.training, built.validation
         self.target = built.target
-        self.held_out = self.validation.table
+        held_out = self.validation.table
+        self.ids, self.labels = per_item(held_out, held_out.labels, self.target)
         last = built.stages[-1]  # statistics are estimated as in the last stage
         set_trainable(self.network, last.train, train_batch_norm=last.train_batch_norm)
         self.forward = compile_forward(self.network)
@@ -86,12 +88,13 @@ class SoupBuilder:
         return self.evaluated[members]
 
     def predicted(self) -> np.ndarray:
-        return predict_rows(self.forward, self.validation, self.target)
+        predictions = predict_rows(self.forward, self.validation, self.target)
+        return per_item(self.validation.table, predictions, self.target)[1]
 
     def check_alike(self, run: Run, probabilities: np.ndarray) -> None:
         if len(run.weights) > 1:  # its predictions are the mean of several snapshots
             return
-        own = run.probabilities("oof").loc[list(self.held_out.ids), list(self.target.prediction_columns)].to_numpy()
+        own = run.probabilities("oof").loc[self.ids, list(self.target.prediction_columns)].to_numpy()
         difference = float((np.abs(own - probabilities) / self.target.unit).mean())
         if difference > ALIKE:
             raise ValueError(
@@ -117,7 +120,7 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) 
         if (output / "manifest.json").is_file() and (output.complete or not output.manifest.get("soup")):
             raise ValueError(f"{output.folder} holds a run already; choose another folder with -o, or remove that one")
         builder = SoupBuilder(runs)
-        choice = choose_soup(builder.evaluate, len(builder.runs), builder.held_out.labels, method=method, scorer=scorer)
+        choice = choose_soup(builder.evaluate, len(builder.runs), builder.labels, method=method, scorer=scorer)
         if not choice.gains:
             raise RuntimeError(refusal(choice, builder, method))
         write(builder, output, choice, method=method, seconds=time.monotonic() - started)
@@ -148,10 +151,8 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
     (output / "manifest.json").unlink(missing_ok=True)  # from an interrupted write of a soup
     start(output, builder.loaded, manifest, 0)
     save_weights(output, builder.network)
-    write_probabilities(
-        output / "oof.csv", builder.held_out.ids, builder.target.prediction_columns, choice.soup.probabilities
-    )
-    write_probabilities(output / "labels.csv", builder.held_out.ids, builder.table.columns, builder.held_out.labels)
+    write_probabilities(output / "oof.csv", builder.ids, builder.target.prediction_columns, choice.soup.probabilities)
+    write_probabilities(output / "labels.csv", builder.ids, builder.table.columns, builder.labels)
     record = settings | {
         "seconds": round(seconds, 1),
         "members": len(choice.soup.members),
@@ -164,12 +165,12 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
     write_json(
         output / "result.json",
         {
-            "scores": choice.scorer.all(builder.held_out.labels, choice.soup.probabilities),
+            "scores": choice.scorer.all(builder.labels, choice.soup.probabilities),
             "metric": choice.scorer.metric.name,
             "keep": None,
             "epoch": None,
             "epochs": None,
-            "rows": len(builder.held_out),
+            "rows": len(builder.ids),
             "seconds": round(seconds + sum(run.result["seconds"] for run in builder.runs), 1),
             "soup": record,
         },

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from kcomp.ensembles.cross_validation import stratified_parts
+from kcomp.ensembles.decisions import score_decisions
+from kcomp.ensembles.joins import PARTS
 from kcomp.models.transfer import load_weights
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.system.files import write_json
@@ -14,23 +17,28 @@ def finish(session: Session) -> dict[str, Any]:
 
     result.json is written after all other files of the run, because it marks the run as complete.
     """
-    run, table, progress = session.run, session.validation.table, session.progress
+    run, target, progress = session.run, session.target, session.progress
     probabilities, average = session.stage_average.outcome()
     if probabilities is None:
         load_weights(session.network, run / "best.weights.h5")
         probabilities = session.validate()
-    write_probabilities(run / "oof.csv", table.ids, session.target.prediction_columns, probabilities)
-    write_probabilities(run / "labels.csv", table.ids, table.columns, table.labels)
+    write_probabilities(run / "oof.csv", session.ids, target.prediction_columns, probabilities)
+    write_probabilities(run / "labels.csv", session.ids, target.columns, session.labels)
     result = {
         "scores": session.scores(probabilities),
         "metric": session.scorer.metric.name,
         "keep": session.recipe.keep,
         "epoch": progress.epochs if average.get("accepted") else average.get("epoch", progress.best_epoch),
         "epochs": progress.epochs,
-        "rows": len(table),
+        "rows": len(session.ids),
         "seconds": round(progress.seconds, 1),
     }
     result |= {"average": average} if average else {}
+    parts = stratified_parts(target.strata(session.labels), PARTS)
+    decisions = score_decisions(session.scorer, session.labels, probabilities, parts)
+    if decisions is not None:
+        result["decisions"] = decisions.to_json()
+        session.console.print(decisions.describe(), highlight=False, soft_wrap=True)
     write_json(run / "result.json", result)
     report_result(session.recipe, run, progress.log, result)
     return result

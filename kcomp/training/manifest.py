@@ -44,6 +44,8 @@ def build_manifest(
         "classes": list(target.prediction_columns),
         "image_pattern": table.pattern,
         "id_column": table.id_column,
+        "item_column": table.item_column,
+        "item_average": table.item_average,
         "value_range": table.value_range,
         "table": table.fingerprint(),
         "folds": fold_numbers(table),

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from kcomp.data.batches import Batches
+from kcomp.data.items import per_item
 from kcomp.metrics.scores import Scorer
 from kcomp.prediction.forward import compile_forward, predict_rows
 from kcomp.recipe import Recipe, Stage
@@ -35,12 +36,15 @@ class Session:
     def __post_init__(self) -> None:
         self.forward = compile_forward(self.network)
         self.scorer = Scorer(self.recipe.metric_of(self.target), self.target)
+        table = self.validation.table
+        self.ids, self.labels = per_item(table, table.labels, self.target)  # of the held-out images, or items
         self.continuing = self.progress.epochs > 0  # until the state is loaded into the current stage
 
     def validate(self) -> np.ndarray:
-        """Return the predictions (rows, columns) of the held-out rows with the current weights."""
-        return predict_rows(self.forward, self.validation, self.target)
+        """Return the predictions (rows, columns) of the held-out images, or items, with the current weights."""
+        predictions = predict_rows(self.forward, self.validation, self.target)
+        return per_item(self.validation.table, predictions, self.target)[1]
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
         """Return the scores by name of predictions (rows, columns) of the held-out rows, the recipe's metric first."""
-        return self.scorer.all(self.validation.table.labels, predictions)
+        return self.scorer.all(self.labels, predictions)

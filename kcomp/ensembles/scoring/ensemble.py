@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kcomp.ensembles.decisions import ScoredDecisions, score_decisions
 from kcomp.ensembles.joins import HeldOut
 from kcomp.ensembles.methods import fitting
 from kcomp.ensembles.scoring.gains import SHOWN, Gain, compute_gain, find_best
@@ -23,6 +24,7 @@ class EnsembleScores:
     fitted:          the method fitted on all rows, for test rows.
     parts:           the number of parts of nested cross-validation; 0 when nothing was fitted.
     optimistic:      the ensemble's `metric` on the rows that it was fitted on.
+    decisions:       fitted to the ensemble; None when the metric or the target has none.
     """
 
     metric: str
@@ -35,6 +37,7 @@ class EnsembleScores:
     fitted: fitting.FittedMethod
     parts: int
     optimistic: float
+    decisions: ScoredDecisions | None
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
@@ -61,4 +64,5 @@ def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calib
         fitted=fitted,
         parts=len(np.unique(rows.parts)) if is_fitted else 0,
         optimistic=scorer(rows.labels, fitted(rows.values)) if is_fitted else ensemble[scorer.metric.name],
+        decisions=score_decisions(scorer, rows.labels, unseen, rows.parts),
     )

@@ -1,0 +1,71 @@
+"""Fit thresholds or cut points to held-out predictions, and score them by nested folds. Imports no Keras."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.metrics.decisions import CutPoints, Thresholds, fit_decisions, nested_score
+from kcomp.metrics.scores import Scorer
+
+SHOWN = 8  # thresholds that are printed
+
+
+@dataclass(frozen=True)
+class ScoredDecisions:
+    """Thresholds or cut points, and the metric with and without them.
+
+    decisions:   fitted on all held-out rows, for test rows.
+    plain:       the metric of the target's own decisions: thresholds of 0.5, or the nearest grade.
+    nested:      the metric of each part's rows with decisions fitted on the other parts.
+    optimistic:  the metric on the rows that `decisions` were fitted on.
+    """
+
+    metric: str
+    decisions: Thresholds | CutPoints
+    plain: float
+    nested: float
+    optimistic: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry `decisions` of result.json; `kcomp.metrics.decisions.from_json` reads the decisions."""
+        scores = {"plain": self.plain, "nested": self.nested, "optimistic": self.optimistic}
+        return {**self.decisions.to_json(), "metric": self.metric, **scores}
+
+    def describe(self) -> str:
+        """Return one line about the fitted numbers and what they gain."""
+        values = self.decisions.values
+        numbers = ", ".join(f"{value:.3g}" for value in values[:SHOWN])
+        more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+        return (
+            f"Fitted {self.decisions.to_json()['kind']}: {numbers}{more}. By nested cross-validation {self.metric} is "
+            f"{self.nested:.4f}, without them {self.plain:.4f}; on the rows of their own fit it would be "
+            f"{self.optimistic:.4f}."
+        )
+
+
+def score_decisions(
+    scorer: Scorer, labels: np.ndarray, predictions: np.ndarray, parts: np.ndarray
+) -> ScoredDecisions | None:
+    """Fit the decisions of the scorer's metric and target.
+
+    Args:
+        scorer: The metric and the target.
+        labels: Shape (rows, columns).
+        predictions: Predictions of rows that the network was not trained on, shape (rows, columns).
+        parts: The part of each row in nested cross-validation, shape (rows,).
+
+    Returns:
+        None if the metric or the target has nothing to fit, or there are fewer than two parts.
+    """
+    metric, target = scorer.metric, scorer.target
+    decisions = fit_decisions(labels, predictions, metric, target) if len(np.unique(parts)) > 1 else None
+    if decisions is None:
+        return None
+    return ScoredDecisions(
+        metric.name,
+        decisions,
+        plain=scorer(labels, predictions),
+        nested=nested_score(labels, predictions, parts, metric, target),
+        optimistic=metric(labels, predictions, target, decisions),
+    )
