@@ -61,6 +61,7 @@ def folder(tmp_path, monkeypatch):
     for name, value in conftest.environment("").items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does
     (tmp_path / "tiny.py").write_text(RECIPE)
     return tmp_path
 
@@ -81,6 +82,7 @@ def test_both_backends_serve_one_process(folder, capsys):
     assert not {"keras", "jax", "torch"} & set(sys.modules)
     printed = capsys.readouterr().out
     assert printed.count("epoch   2/2 ") == 2 and "KERAS_BACKEND" not in printed
+    assert "img/s" not in printed  # the bar of `kcomp train` itself, which needs a terminal
     for name, run in runs.items():
         assert run.complete and run.folder.parts[-1] == f"{name}-seed3-fold0"
         assert json.loads((run / "config.json").read_text()) == {"epochs": 2, "sizes": [4, 6], "fault": ""}
