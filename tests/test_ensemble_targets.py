@@ -182,6 +182,34 @@ def test_a_run_writes_and_scores_a_row_an_item(backend, tmp_path):
     assert run.result["decisions"]["plain"] == pytest.approx(score) and "Fitted thresholds" in printed
 
 
+# ----------------------------------------------------------------------------------------- runs of numbers, as a whole
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_ensembles_soups_and_pseudo_labels_of_numbers(backend, tmp_path):
+    (tmp_path / "small.py").write_text(RECIPE)
+    for seed in (0, 1):
+        options = ("--set", "kind=numbers", "--seed", seed, "-o", f"runs/{seed}")
+        kcomp("train", "small.py", *options, backend=backend, cwd=tmp_path)
+    kcomp("predict", "runs", backend=backend, cwd=tmp_path)
+    printed = kcomp("ensemble", "runs", "--method", "median", "-o", "out.csv", cwd=tmp_path).stdout
+    runs = [Run(tmp_path / "runs" / str(seed)) for seed in (0, 1)]
+    expected = np.mean([run.probabilities("test").to_numpy() for run in runs], 0)  # the median of two
+    written = pd.read_csv(tmp_path / "out.csv", index_col="image_id")
+    assert list(written.columns) == ["grams", "cm"]
+    np.testing.assert_allclose(written.to_numpy(), expected, rtol=1e-6)
+    assert "mae" in printed and "right on" not in printed
+    refused = kcomp("ensemble", "runs", "--method", "vote", cwd=tmp_path, check=False)
+    assert refused.stderr.strip() == "kcomp: vote averages probabilities, not numbers; use one of mean, median"
+    refused = kcomp("pseudo", "runs", "--fold", "0", "-o", "pseudo.csv", cwd=tmp_path, check=False)
+    assert refused.stderr.strip().startswith(
+        "kcomp: pseudo-labels are chosen by probabilities, which a target of numbers"
+    )
+    best = min(run.result["scores"]["mae"] for run in runs)  # networks of other seeds have no common average
+    soup = kcomp("soup", "runs", "--method", "uniform", "-o", "soup", backend=backend, cwd=tmp_path, check=False)
+    assert f"is no gain over mae {best:.4f} of the best ingredient" in soup.stderr
+
+
 # ----------------------------------------------------------------------------------------------------- pseudo-labels
 
 
