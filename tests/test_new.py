@@ -160,7 +160,7 @@ def test_sizes(shape, device, expected, tmp_path):
     assert choose_size(sorted(tmp_path.iterdir()), device).size == expected
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow())
 def test_from_files_to_a_submission(backend, tmp_path):
     """The recipe trains as it is, except for fewer epochs; the sample asks for test images without a table."""
     sample = {"image_id": ["t2", "t1"], "diagnosis": [0, 0]}
