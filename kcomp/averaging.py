@@ -7,7 +7,7 @@ __all__ = ["EMA", "SWA", "Snapshots"]
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Keep the weights at each minimum of `schedules.CosineRestarts`, and average their predicted probabilities.
+    """Keep the weights at each minimum of `schedules.CosineRestarts`, and average their predictions.
 
     The schedule's `cycles` sets the number of snapshots. The recipe must have keep="last".
 

@@ -159,6 +159,8 @@ def test_predictions_of_items_by_hand():
         assert per_item(table, table.labels, target)[1].tolist() == [[0, 1], [1, 0]]
     plain = data.Table(table.frame.drop(columns="item"), target)
     assert per_item(plain, values, target)[1] is values
+    with pytest.raises(ValueError, match="item_average must be 'mean' or 'max'; received 'median'"):
+        table_of_items(target, "median")
 
 
 @pytest.mark.parametrize("backend", backends())

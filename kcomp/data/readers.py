@@ -111,16 +111,10 @@ def read_csv(
     source, ids = source[keep].reset_index(drop=True), ids[keep].reset_index(drop=True)
     whole = np.array(paths, dtype=object)[keep].tolist()
     frame = pd.DataFrame({"image_id": ids, "image": pd.Series(cut_images(whole, source, cut, ids), dtype=object)})
-    for name, column in (("group", group), ("item", item)):
-        if column is not None:
-            frame[name] = source[column]
+    frame = frame.assign(**{name: source[column] for name, column in (("group", group), ("item", item)) if column})
+    pattern = "" if images is None else str(images)
     table = Table(
-        frame,
-        pattern="" if images is None else str(images),
-        id_column=id,
-        value_range=value_range,
-        item_column=item or "",
-        item_average=item_average,
+        frame, pattern=pattern, id_column=id, value_range=value_range, item_column=item or "", item_average=item_average
     )
     return label_columns.add_labels(table, source, str(path))
 

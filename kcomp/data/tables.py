@@ -69,6 +69,8 @@ class Table:
         reserved = {"image_id", "image", "fold"} & set(self.columns)
         if reserved:
             raise ValueError(f"a label may not be called image_id, image or fold; received {sorted(reserved)}")
+        if self.item_average not in ("mean", "max"):
+            raise ValueError(f"item_average must be 'mean' or 'max'; received {self.item_average!r}")
         if self.target is not None:
             check_labels(self.frame, self.target)
 

@@ -155,10 +155,10 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
     confidence = np.broadcast_to(labels.target.confidence(values), values.shape)
-    taken = decided & (confidence >= labels.threshold) & labels.test.index.isin(labels.chosen_ids)[:, None]
+    is_chosen = decided & (confidence >= labels.threshold) & labels.test.index.isin(labels.chosen_ids)[:, None]
     lines = []
     for column, name in enumerate(labels.target.columns):
-        confident = confidence[taken[:, column], column]
+        confident = confidence[is_chosen[:, column], column]
         lines.append(
             {
                 "fold": labels.fold,
