@@ -2,11 +2,9 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import re
 import sys
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from kcomp import metrics
 from kcomp.averaging import EMA, SWA, Snapshots
 from kcomp.metrics import Metric
 from kcomp.system.code_version import code_version
-from kcomp.system.extras import extra_for
+from kcomp.system.python_files import read_source, run_file
 from kcomp.system.shipped import find_recipe, hint_for
 from kcomp.values import check_type, expect_name, value_types, values_as_json, values_from_json
 
@@ -277,27 +275,3 @@ def check_values(recipe: Recipe) -> None:
         raise ValueError(
             f"the value {lost[0]} cannot be kept in a file; use numbers, texts, booleans, None or tuples of them"
         )
-
-
-def run_file(path: Path) -> types.ModuleType:
-    """Import a file by path. The file can import modules from its own folder, as a script can."""
-    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file; a recipe's name ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses looks the module up
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except (ImportError, NameError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not load: {type(error).__name__}: {error}{extra_for(error)}") from error
-    finally:
-        sys.path.remove(folder)
-    return module
-
-
-def read_source(path: Path) -> str:
-    return path.read_text(encoding="utf-8").replace("\r\n", "\n")

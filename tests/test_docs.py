@@ -19,7 +19,7 @@ FENCE = re.compile(
 MODULES = ("data", "augment", "models", "schedules", "views", "averaging", "recipe", "space", "tracking", "targets")
 # Names at the top of these modules that other parts of kcomp use, and recipes do not.
 INTERNAL = {
-    "recipe": {"Loaded", "check_values", "run_file", "read_source"},
+    "recipe": {"Loaded", "check_values"},
     "schedules": {"check_rates", "schedules_of", "rate_of"},
     "space": {"check_bounds", "check_range", "declared_in"},
 }

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kcomp.recipe import read_source
 from kcomp.runs.folder import Run
 from kcomp.runs.locking import locked
 from kcomp.sweep.jobs import TrainingJob
@@ -18,6 +17,7 @@ from kcomp.sweep.process import Process
 from kcomp.system.errors import BUSY
 from kcomp.system.files import write_atomically
 from kcomp.system.processes import KCOMP, child_environment
+from kcomp.system.python_files import read_source
 
 PAUSE = 0.5  # seconds between two checks
 SKIPPED = ("lock",)  # of a run folder's files: it belongs to a machine

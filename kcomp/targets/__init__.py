@@ -3,9 +3,8 @@
 from kcomp.targets.any_of import AnyOf
 from kcomp.targets.base import Target
 from kcomp.targets.grades import Grades
-from kcomp.targets.guess import guess_target
 from kcomp.targets.numbers import Numbers
 from kcomp.targets.one_of import OneOf
 from kcomp.targets.stored import target_from_json
 
-__all__ = ["AnyOf", "Grades", "Numbers", "OneOf", "Target", "guess_target", "target_from_json"]
+__all__ = ["AnyOf", "Grades", "Numbers", "OneOf", "Target", "target_from_json"]

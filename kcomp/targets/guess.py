@@ -19,7 +19,7 @@ def guess_target(columns: Sequence[str], values: np.ndarray) -> Target:
 
     Examples:
         >>> import numpy as np
-        >>> from kcomp.targets import guess_target
+        >>> from kcomp.targets.guess import guess_target
         >>> guess_target(["cat", "dog"], np.array([[0.75, 0.25]])).name
         'one class'
         >>> guess_target(["cat", "dog"], np.array([[0.75, 0.75]])).name

@@ -17,7 +17,8 @@ from kcomp.ensembles.submission.sample import Sample
 from kcomp.metrics.decisions import fit_decisions, nested_score
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import read_probabilities
-from kcomp.targets import Target, guess_target
+from kcomp.targets import Target
+from kcomp.targets.guess import guess_target
 
 
 @dataclass(frozen=True)
