@@ -13,7 +13,8 @@ from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.sample import read_sample
 from kcomp.metrics.decisions import CutPoints, Thresholds
 from kcomp.runs.probabilities import write_probabilities
-from kcomp.targets import AnyOf, Grades, Numbers, OneOf, guess_target
+from kcomp.targets import AnyOf, Grades, Numbers, OneOf
+from kcomp.targets.guess import guess_target
 
 ONE = OneOf(("cat", "dog", "owl"))
 TWO = OneOf(("ants", "bees"))
