@@ -25,13 +25,13 @@ class Box:
     Args:
         columns: Four columns: the left and the upper edge, then the right and the lower edge ("corners"), or width and
             height ("size").
-        form: "corners" or "size"; None tells it from the name of the third column, such as xmax or width.
+        form: "corners" or "size"; None detects it from the name of the third column, such as xmax or width.
         unit: "pixels", or "shares" of the image's width and height; None takes shares if no value exceeds 1.
         margin: Share of the box's width and height that is added on each side, from 0.
 
     Raises:
         ValueError: If there are not four columns, an argument is not one of the allowed values, or `form` is None and
-            the third column's name does not tell it.
+            the third column has none of the known names.
 
     Examples:
         >>> from kcomp import data
@@ -109,7 +109,7 @@ class Crop:
 
 
 def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
-    """Return the images cut at the boxes in the rows of `source`; the images themselves without a box.
+    """Return the images, cut at the boxes in the rows of `source`. Without a box, return them unchanged.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.

@@ -15,7 +15,7 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bar
 
 
 def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = None, hint: str = "") -> pd.DataFrame:
-    """Read a CSV's cells as texts; only an empty cell is missing, so that 007, NA and None stay names.
+    """Read the cells of a CSV as texts. Only an empty cell is missing: 007, NA and None stay texts.
 
     Spaces after delimiters and around column names are removed. A notice says which encoding and delimiter were
     detected, unless they are UTF-8 and a comma.
@@ -23,7 +23,7 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
     Args:
         path: The CSV file.
         columns: Columns that the file must have.
-        encoding: The encoding, one of Python's; None detects UTF-8, UTF-16, CP949 and Latin-1.
+        encoding: A Python encoding; None detects UTF-8, UTF-16, CP949 and Latin-1.
         hint: Added to the message about an absent column.
 
     Raises:
@@ -61,7 +61,7 @@ def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def detect_delimiter(text: str, columns: Sequence[str]) -> str:
-    """Return the delimiter that splits the first line into these columns; else the one that makes most cells."""
+    """Return the delimiter that splits the first line into these columns, or else into the most cells."""
     first = text.lstrip("\r\n").split("\n", 1)[0]
     headers = {
         mark: [name.strip() for name in next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])]
@@ -72,7 +72,7 @@ def detect_delimiter(text: str, columns: Sequence[str]) -> str:
 
 
 def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
-    """Return the cells of a CSV's text; ValueError if rows have more cells than the first line."""
+    """Return the cells of a CSV's text. Raise ValueError if rows have more cells than the first line."""
     options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
     try:
         source = pd.read_csv(io.StringIO(text), sep=delimiter, skipinitialspace=True, **options)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Name damaged image files before they are used."""
+"""Find damaged image files before they are used."""
 
 import hashlib
 import json
@@ -19,13 +19,13 @@ from kcomp.system.notices import notice
 
 PROGRAM = Path(__file__).with_name("check_process.py")
 MANY = 2000  # files whose check takes long enough to be announced
-FILES = 64  # the fewest for which another process is started
+FILES = 64  # fewest files for each process
 LARGEST = 256 << 20  # bytes of stored results
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """What the check of an image file gave.
+    """The result of the check of an image file.
 
     Attributes:
         problem: Why the file cannot be used; None for a good file.
@@ -56,7 +56,7 @@ def check_files(paths: Sequence[str]) -> list[FileCheck]:
 
 
 def check_key(path: str) -> str:
-    """Return a text that changes with the file; a missing file has one too, and its check names it."""
+    """Return the cache key of a file. It changes with the size, the time of change and the path of the file."""
     try:
         status = os.stat(path)  # noqa: PTH116  # faster than Path
         content = f"{status.st_size} {status.st_mtime_ns} {os.path.abspath(path)}"  # noqa: PTH100
@@ -87,7 +87,7 @@ class StoredChecks:
                 continue  # a line that a full disk cut off
 
     def add(self, results: dict[str, FileCheck]) -> None:
-        """Remember results and append them to the file; a disk that is full or read-only changes nothing."""
+        """Store results and append them to the file. A full or read-only disk is ignored."""
         self.results |= results
         lines = [f"{key} {as_text(result)}".rstrip() for key, result in results.items()]
         try:
@@ -120,7 +120,7 @@ def run_checks(paths: Sequence[str]) -> list[FileCheck]:
 
 
 def run_process(paths: list[str]) -> list[FileCheck]:
-    """Check files in a process; a file that ends the process has a problem."""
+    """Check files in a child process. A file that crashes the process is reported as damaged."""
     results: list[FileCheck] = []
     while len(results) < len(paths):
         content = b"\0".join(os.fsencode(path) for path in paths[len(results) :])

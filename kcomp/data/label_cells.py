@@ -9,7 +9,7 @@ SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spac
 
 
 def detect_separator(cells: pd.Series) -> str | None:
-    """Return the first of `SEPARATORS` that stands in a cell; None if there is none."""
+    """Return the first of `SEPARATORS` that occurs in any cell; None if none does."""
     text = "\n".join(cells.dropna().str.strip().unique())
     return next((mark for mark in SEPARATORS if mark in text), None)
 
@@ -19,7 +19,7 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
     Args:
         cells: Texts; a missing value is a row without labels.
-        separator: What stands between labels; None detects it, with a notice.
+        separator: The text between two labels; None detects it, with a notice.
         source: Where the cells come from, for the notice.
 
     Returns:
@@ -42,10 +42,10 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
 
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
-    """Return what stands between labels and the number of labels if cells look like several labels, else None.
+    """Return the separator and the number of labels if the cells look like lists of labels, else None.
 
-    They do if cells have no more pieces than there are different cells, and each cell of several pieces has one that is
-    a cell of its own.
+    Cells look like lists if both rules hold: there are at most as many different labels as different cells, and every
+    cell of several labels contains one that also occurs alone in another cell.
     """
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)
@@ -61,7 +61,7 @@ def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
 
 
 def hint_at_several(names: pd.Series, source: str) -> None:
-    """Give a notice if class names look like several labels in a cell; see `several_in_cells`."""
+    """Give a notice if class names look like lists of labels; see `several_in_cells`."""
     several = several_in_cells(names)
     if several is not None:
         mark, count = several

@@ -1,4 +1,4 @@
-"""Read the label columns of a table, and tell from them what the target is."""
+"""Read the label columns of a table and choose the target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +23,8 @@ class LabelColumns:
     Attributes:
         kind: The argument's name, one of `KINDS`; empty for unlabelled rows.
         names: The columns.
-        levels: The levels of grades, in order; empty to order numbers.
-        separator: What stands between several labels in a cell; None detects it.
+        levels: The levels of grades, in order. If empty, the grades must be numbers, which are then sorted.
+        separator: The text between two labels in a cell; None detects it.
     """
 
     kind: str = ""
@@ -36,7 +36,7 @@ class LabelColumns:
     def of(
         cls, separator: str | None, **arguments: str | Sequence[str] | Mapping[str, Sequence[str]] | None
     ) -> "LabelColumns":
-        """Return the columns that the arguments of `read_csv` name; ValueError if several arguments do."""
+        """Return the columns that an argument of `read_csv` names. Raise ValueError if several arguments are set."""
         chosen = {kind: value for kind, value in arguments.items() if value is not None}
         if len(chosen) > 1:
             raise ValueError(
@@ -58,10 +58,10 @@ class LabelColumns:
         return cls()
 
     def add_labels(self, table: Table, source: pd.DataFrame, path: str) -> Table:
-        """Return a table with labels and their target, read from the cells of its rows; the table itself for no labels.
+        """Return the table with its labels and their target. Without label columns, return the table unchanged.
 
         Raises:
-            ValueError: If a label is missing where the target needs one, or is not what the target takes.
+            ValueError: If a label is missing and the target needs it, or a label is invalid for the target.
         """
         if not self.kind:
             return table
@@ -84,7 +84,7 @@ Labels = tuple[pd.DataFrame, Target]
 
 
 def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one class name a row."""
+    """Read one class name for each row."""
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -94,7 +94,7 @@ def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path
 
 
 def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read several class names a row; a row without any has none of the classes."""
+    """Read any number of class names for each row. An empty cell means that the row has no class."""
     [column] = columns.names
     rows, names = split_cells(source[column], columns.separator, f"{path}, {column}")
     joined = join_spellings(pd.Series(names, dtype=object), f"{path}, {column}").to_numpy(object)
@@ -106,7 +106,7 @@ def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read a column a class, which sum to 1."""
+    """Read one column for each class. The values of a row sum to 1."""
     labels = to_numbers(source[list(columns.names)], ids, path)
     several = (labels.isin([0, 1]).all(axis=1) & (labels.sum(axis=1) > 1)).to_numpy()
     if several.any():
@@ -118,17 +118,17 @@ def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read a column a label, each 0 to 1; an empty cell is a missing label."""
+    """Read one column for each label, with values from 0 to 1. An empty cell is a missing label."""
     return to_numbers(source[list(columns.names)], ids, path), AnyOf(columns.names)
 
 
 def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one or several numbers a row; an empty cell is a missing number."""
+    """Read one or several numbers for each row. An empty cell is a missing number."""
     return to_numbers(source[list(columns.names)], ids, path), Numbers(columns.names)
 
 
 def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one of several ordered levels a row, as its position."""
+    """Read one of several ordered levels for each row. The label is the position of the level."""
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -146,7 +146,10 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
 
 
 def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
-    """Return all whole numbers from the lowest to the highest grade; if not all are whole, each value that occurs."""
+    """Return all whole numbers from the lowest to the highest grade.
+
+    If the range is 1000 or more, or a grade is not whole, return the grades that occur, lowest first.
+    """
     values = pd.to_numeric(names, errors="coerce")
     if values.isna().any():
         example = names[values.isna()].iloc[0]
@@ -160,7 +163,7 @@ def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]
 
 
 def to_numbers(cells: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
-    """Return texts as float64 numbers; empty cells are NaN. Decimal commas, true and false are understood."""
+    """Return texts as float64 numbers; empty cells are NaN. Decimal commas are allowed; true is 1 and false is 0."""
     return cells.apply(lambda column: to_number(column, ids, path))
 
 

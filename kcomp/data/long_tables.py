@@ -1,4 +1,4 @@
-"""Join the rows of a table that repeats an id once for each of its labels."""
+"""Join the rows of a table that has one row for each id and label."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from kcomp.system.notices import notice
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Return one row for each id, whose cell of labels joins those of its rows by their separator.
+    """Return one row for each id. Its label cell joins the labels of all its rows with the separator.
 
     Args:
         source: The cells of the table.

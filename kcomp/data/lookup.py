@@ -22,9 +22,9 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
         source: The cells of a table, as texts.
         ids: The ids of its rows.
         csv: The path of the table.
-        images: A folder, or a pattern with `{column}`, in the folder of the CSV or else in the working directory. None
-            looks beside the CSV in a folder named like it and in `USUAL_FOLDERS`, and takes the first that has every
-            image.
+        images: A folder, or a pattern with `{column}`, relative to the folder of the CSV or else to the working
+            directory. None tries a folder named like the CSV, then `USUAL_FOLDERS`, all beside the CSV. The first
+            folder that has every image is used.
 
     Raises:
         FileNotFoundError: If images or the folder are missing.
@@ -51,7 +51,7 @@ def existing_folder(folder: Path, images: str) -> Path:
 
 
 def look_around(ids: pd.Series, csv: Path) -> list[str]:
-    """Return the images in the first of the usual folders that has them all; a notice names it unless it is images/."""
+    """Return the images in the first usual folder that has them all. A notice names any folder except images/."""
     best, folder = "", csv.parent
     for place in dict.fromkeys([csv.stem, f"{csv.stem}_images", *USUAL_FOLDERS]):
         if not (folder / place).is_dir():
@@ -68,7 +68,7 @@ def look_around(ids: pd.Series, csv: Path) -> list[str]:
 
 
 def match_files(ids: pd.Series, files: Sequence[str], place: str) -> list[str]:
-    """Return the file that belongs to each id; FileNotFoundError counts and names ids without one."""
+    """Return the file of each id. Raise FileNotFoundError with the number and first ids without a file."""
     positions = matches(ids, files)
     if (positions < 0).any():
         raise FileNotFoundError(describe_missing(ids, positions, files, place))
@@ -84,8 +84,8 @@ def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str]
 def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
     """Return the position of each id's file in `files`, -1 for none; shape (rows,).
 
-    An id matches a file's path or name, then both without ending, then both in the same Unicode form and without
-    regard to case, then the file with another ending than the id has.
+    Each id is compared with the path and the name of every file, first with and then without the file ending. The same
+    comparisons follow without regard to case and Unicode form. The last comparison also drops the ending of the id.
 
     Raises:
         ValueError: If an id matches several files.
@@ -115,7 +115,7 @@ def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
 
 
 def index_keys(keys: Iterable[str]) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """Return the position of each key, and all positions of keys that are repeated."""
+    """Return the first position of each key, and all positions of each repeated key."""
     places: dict[str, int] = {}
     repeated: dict[str, list[int]] = {}
     for position, key in enumerate(keys):
@@ -142,7 +142,7 @@ def unchanged(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name in one Unicode form and one case."""
+    """Return a name in Unicode form NFC with its case folded."""
     return (
         name.casefold()
         if name.isascii()
@@ -161,7 +161,7 @@ def without_ending(name: str) -> str:
 
 
 def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
-    """Return the paths that a pattern gives; FileNotFoundError names the first missing ones."""
+    """Return the path of each row by a pattern. Raise FileNotFoundError with the first missing files."""
     fixed = pattern.partition("{")[0].rpartition("/")[0]
     start = existing_folder(folder, fixed or ".")
     rest = pattern[len(fixed) :].lstrip("/")
@@ -185,7 +185,7 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
 
 
 def are_files(paths: pd.Series) -> np.ndarray:
-    """Return whether each path is a file; each folder is listed once."""
+    """Return whether each path is a file. List each folder only once."""
     parts = paths.str.rsplit("/", n=1)
     listed: dict[str, set[str]] = {}
     for folder in parts.str[0].unique():

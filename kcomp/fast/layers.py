@@ -42,7 +42,7 @@ def value_of(weight: Any) -> Any:
 
 
 def as_type(value: Any, dtype: str) -> Any:
-    """Return a tensor, or None, cast to a type."""
+    """Return the tensor cast to `dtype`; None stays None."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
         return value  # Keras's cast would take longer to find that out
     return keras.ops.cast(value, dtype)

@@ -14,7 +14,7 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return 1 for each row with its class, or all of its known labels, right, else 0; NaN without a known label."""
+    """Return 1 if the class of a row, or each of its known labels, is right, else 0; NaN without a known label."""
     if true.ndim == 1:
         return (true == decided).astype(np.float64)
     missing = np.isnan(true)
@@ -50,7 +50,7 @@ def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the Matthews correlation of class indices; 0 if all labels or all decisions are one class."""
+    """Return the Matthews correlation of class indices; 0 if all labels, or all decisions, are the same class."""
     confusion = confusion_matrix(true, decided).astype(np.float64)
     labels, decisions, total = confusion.sum(1), confusion.sum(0), confusion.sum()
     spread = (total**2 - labels @ labels) * (total**2 - decisions @ decisions)
@@ -58,7 +58,7 @@ def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return Cohen's kappa with squared distances of class indices as weights; NaN where chance always agrees."""
+    """Return Cohen's kappa with squared distances of class indices as weights; NaN if chance agreement is perfect."""
     confusion = confusion_matrix(true, decided)
     weights = np.square(np.arange(len(confusion))[:, None] - np.arange(len(confusion)))
     by_chance = (weights * np.outer(confusion.sum(1), confusion.sum(0))).sum() / confusion.sum()

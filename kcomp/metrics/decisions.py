@@ -10,7 +10,7 @@ from kcomp.metrics.classification import FScore
 from kcomp.metrics.metric import Decides, Metric, as_arrays
 
 CANDIDATES = 64  # positions at which a coordinate search evaluates the metric
-MAX_SWEEPS = 20  # of a coordinate search over all coordinates; it stops earlier when no coordinate gains
+MAX_SWEEPS = 20  # rounds of a coordinate search over all coordinates; it stops earlier when no coordinate gains
 MIN_GAIN = 1e-9
 
 
@@ -72,7 +72,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CutPoints:
-    """Decide that an image has as many grades below its own as there are cut points at or below its prediction.
+    """Decide the grade of an image: the number of cut points that are at most its prediction.
 
     Args:
         values: The cut points, in ascending order, one fewer than the grades.
@@ -136,7 +136,7 @@ def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
 
 
 def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides) -> Thresholds | CutPoints | None:
-    """Fit what the target's decisions can be fitted by.
+    """Fit the thresholds or cut points of a target's decisions.
 
     Returns:
         Thresholds for a target of several labels, cut points for one of grades. None for a target that takes the
@@ -206,7 +206,10 @@ def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> fl
 
 
 def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
-    """Return midpoints of neighbouring distinct values, one below all and one above all; at most `count`, evenly."""
+    """Return at most `count` candidate thresholds at even quantiles of the values.
+
+    Candidates are the midpoints of neighbouring distinct values, one point below all values and one above.
+    """
     distinct = np.unique(values)
     points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])
     if count is None or len(points) <= count:

@@ -18,7 +18,7 @@ class Decisions(Protocol):
 
 
 class Decides(Protocol):
-    """What a metric needs of a target: a class index a row, or a matrix of 0 and 1, from labels or predictions."""
+    """The interface of a target for metrics: `decide` returns class indices, or a matrix of 0 and 1."""
 
     def decide(self, values: np.ndarray) -> np.ndarray: ...
 

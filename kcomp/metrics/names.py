@@ -21,7 +21,7 @@ WITH_NUMBERS = ("f2", "micro_f0.5", "top_5", "map@5")  # examples of the names t
 
 
 def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
-    """Return a metric by name, or make one of a function.
+    """Return a metric by name, or make one from a function.
 
     Args:
         metric: A name in `NAMES`; a name with another number in it, such as "f2" (macro), "micro_f0.5", "top_5" or
@@ -59,7 +59,7 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
 
 
 def with_number(name: str) -> Metric:
-    """Return the metric of a name with a number in it, or raise ValueError that gives the nearest name."""
+    """Return the metric of a name that contains a number. Raise ValueError with the nearest name if there is none."""
     if match := re.fullmatch(rf"(?:({'|'.join(AVERAGES)})_)?f(\d+(?:\.\d+)?)", name):
         return f_beta(float(match[2]), match[1] or "macro")
     if match := re.fullmatch(r"(top_|map@)(\d+)", name):

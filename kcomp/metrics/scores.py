@@ -15,7 +15,7 @@ class Scorer:
     """Score predictions of a target.
 
     Args:
-        metric: The metric that chooses and comes first.
+        metric: The metric of the recipe; it comes first.
         target: The target of the labels.
     """
 

@@ -1,4 +1,4 @@
-"""Tell what the columns of a table are: ids, labels, groups, boxes, times."""
+"""Find the columns of a table that hold labels, groups, boxes and times."""
 
 import re
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ class Labels:
     Attributes:
         argument: label, labels, one_hot, multi_hot, numbers or grades.
         columns: The columns.
-        reason: Why they are taken for that.
-        others: What `--target` may choose instead.
+        reason: Why `argument` fits the columns.
+        others: Other values of `--target` that fit the columns.
     """
 
     argument: str
@@ -44,13 +44,13 @@ class Labels:
 
 
 def numbers_of(frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the cells as numbers, NaN for empty ones; None if a cell is no number."""
+    """Return the cells as numbers, NaN for empty cells. Return None if a cell is not a number."""
     numbers = frame.apply(lambda column: pd.to_numeric(column.str.strip(), errors="coerce"))
     return None if (numbers.isna() & frame.notna()).any(axis=None) else numbers
 
 
 def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the four columns of a box: left, top, right, bottom; empty if there are none."""
+    """Return the columns of the left, top, right and bottom edge of a box; empty if the table has no box."""
     plain = {re.sub(r"[^a-z0-9]", "", str(name).lower()): str(name) for name in frame}
     for names in BOXES:
         if all(name in plain for name in names):
@@ -59,7 +59,7 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
-    """Return a column whose name says that its rows belong together, and whose values are repeated."""
+    """Return the first column with a group's name, such as patient_id, and repeated values; None without one."""
     for name in frame:
         values = frame[name]
         if name not in used and GROUP.match(str(name)) and values.notna().all() and 5 <= values.nunique() < len(frame):
@@ -72,12 +72,12 @@ def find_time(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
 
 
 def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Return the label columns, and why.
+    """Return the label columns and the reason for the choice.
 
     Args:
         frame: The cells of the table of labelled rows.
         used: Columns that are ids, groups, boxes or times.
-        hints: The columns of the sample submission beside its ids; empty if there is none.
+        hints: The columns of the sample submission without its first; empty if there is no sample.
 
     Raises:
         UsageError: If several columns may be the label.
@@ -103,7 +103,7 @@ def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str
 
 
 def words_of(cells: pd.Series) -> set[str]:
-    """Return the different cells, and the pieces of cells that hold several labels."""
+    """Return the different labels in the cells. Cells that hold several labels are split."""
     several = several_in_cells(cells)
     texts = set(cells.dropna().str.strip().unique())
     return texts if several is None else {piece.strip() for text in texts for piece in text.split(several[0])}
@@ -116,7 +116,7 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
         frame: The cells of the table.
         columns: The label columns.
         ids: The ids of its rows.
-        kind: classes, labels, numbers or grades, chosen on the command line; None tells from the values.
+        kind: classes, labels, numbers or grades, as set by `--target`; None detects it from the values.
     """
     numbers = numbers_of(frame[list(columns)])
     if len(columns) > 1:
@@ -155,7 +155,7 @@ def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kin
 
 
 def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[str, str]:
-    """Return the kind of one label column, and why."""
+    """Return the kind of one label column and the reason."""
     different = cells.nunique()
     if numbers is None:
         return "classes", f"{different} different texts"
@@ -171,5 +171,5 @@ def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[
 
 
 def repeats(ids: pd.Series, cells: pd.Series) -> bool:
-    """Return whether ids are repeated with different labels."""
+    """Return whether an id occurs in several rows with different labels."""
     return bool(ids.duplicated().any() and cells.groupby(ids.loc[cells.index]).nunique().max() > 1)

@@ -20,7 +20,7 @@ class ImageFolder:
     """A folder of images.
 
     Attributes:
-        path: The folder, relative to the competition's folder; "." for that itself.
+        path: The folder, relative to the competition's folder; "." is the competition's folder.
         files: The paths of its images, relative to the folder.
     """
 
@@ -29,7 +29,7 @@ class ImageFolder:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names by which an id may call an image, in lower case: with and without folder and ending."""
+        """The ids that match an image, in lower case: its path or name, with and without the file ending."""
         names = set()
         for file in self.files:
             for text in (file, file.rsplit("/", 1)[-1]):
@@ -37,7 +37,7 @@ class ImageFolder:
         return frozenset(names)
 
     def share(self, ids: pd.Series) -> float:
-        """Return the share of ids that name an image of this folder."""
+        """Return the share of ids that match an image of this folder, from 0 to 1."""
         texts = ids.dropna().str.strip().str.casefold()
         named = texts.isin(self.names) | texts.map(without_ending).isin(self.names)
         return float(named.sum() / max(len(ids), 1))
@@ -50,9 +50,9 @@ class Files:
     Attributes:
         folder: The folder that holds them.
         train: The table of labelled rows; None for a folder of class folders.
-        test: The table of test rows, if any.
+        test: The table of test rows; None if there is none.
         samples: The sample submissions.
-        images: Folders of images, those with usual names first.
+        images: Folders of images in alphabetical order; the competition's folder is the last.
     """
 
     folder: Path
@@ -73,10 +73,10 @@ def find_files(data: Path, images: str | None) -> Files:
 
     Args:
         data: A folder with tables, a CSV file, or a folder with one folder of images for each class.
-        images: The folder of the training images, below the competition's folder; None looks for it.
+        images: The folder of the training images, relative to the competition's folder; None searches for it.
 
     Raises:
-        UsageError: If there is no such path, or the table of labelled rows cannot be told from others.
+        UsageError: If there is no such path, or several tables may have the labels.
     """
     if not data.exists():
         raise UsageError(f"no file or folder at {data}; name a folder or a CSV")
@@ -102,7 +102,7 @@ def choose_train(tables: Sequence[Path], folder: Path) -> Path | None:
 
 
 def find_image_folders(folder: Path, images: str | None) -> tuple[ImageFolder, ...]:
-    """Return the folders that hold images, at any depth below them; the competition's folder itself is the last."""
+    """Return the folders with images at any depth. The last is the competition's folder itself."""
     if images is not None:
         if not (folder / images).is_dir():
             raise UsageError(f"--images takes a folder in {folder}; there is no {folder / images}")

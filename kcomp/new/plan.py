@@ -1,4 +1,4 @@
-"""Decide what a recipe for a competition contains, and why."""
+"""Plan a recipe for a competition: its label columns, target, metric, image size and folds, with reasons."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Choices:
-    """What the command line chooses; None leaves the choice to the files."""
+    """The options of `kcomp new`. None chooses a value from the files."""
 
     label: str | None = None
     id: str | None = None
@@ -54,7 +54,7 @@ class Plan:
         rows: Number of labelled images.
         folds: Number of folds.
         sample: The sample submission that fits the labels.
-        lines: What was decided, and why: a name and a text each.
+        lines: The name of each decision, and a text with its value and reason.
     """
 
     folder: Path
@@ -75,13 +75,13 @@ def make_plan(files: Files, choices: Choices) -> Plan:
     """Return the plan for the files of a competition.
 
     Raises:
-        UsageError: If something cannot be decided; the message names the options.
+        UsageError: If the files leave a choice open. The message names the option that sets it.
     """
     return plan_folders(files, choices) if files.train is None else plan_table(files, files.train, choices)
 
 
 def plan_folders(files: Files, choices: Choices) -> Plan:
-    """Return the plan for a folder of class folders, which may be called train."""
+    """Return the plan for a folder of class folders, or for one with class folders in train/."""
     inner = next((folder for folder in files.images if folder.path == "train" and has_classes(folder)), None)
     top = next((folder for folder in files.images if folder.path == "."), None)
     chosen = inner or top
@@ -151,7 +151,7 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
 def label_columns(
     frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str], label: str | None
 ) -> tuple[tuple[str, ...], str]:
-    """Return the label columns, and why; see `kcomp.new.columns.choose_columns`."""
+    """Return the label columns and the reason; see `kcomp.new.columns.choose_columns`."""
     if label is None:
         return reading.choose_columns(frame, used, hints)
     names = tuple(name.strip() for name in label.split(","))
@@ -164,7 +164,7 @@ def label_columns(
 def choose_id(
     frame: pd.DataFrame, folders: Sequence[ImageFolder], name: str | None, path: Path
 ) -> tuple[str, ImageFolder]:
-    """Return the column whose values name most images, and their folder; the first of equal ones."""
+    """Return the id column and the image folder with the most matching ids; the first pair if several are equal."""
     if not folders:
         raise UsageError(f"no folder beside {path} holds images; name one with --images FOLDER")
     if name is not None and name not in frame:
@@ -185,7 +185,7 @@ def choose_id(
 
 
 def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
-    """Return the images of the folder that some id names; all of them if that cannot be told."""
+    """Return the images of the folder that match an id; all images if none matches."""
     texts = set(ids.dropna().str.strip().str.casefold())
     stems = {text.rsplit(".", 1)[0] for text in texts}
     named = [file for file in folder.files if file.casefold() in texts or file.casefold().rsplit(".", 1)[0] in stems]
@@ -193,7 +193,7 @@ def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
 
 
 def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: Labels) -> Path | None:
-    """Return the sample submission that asks for the labels; the first if none does."""
+    """Return the sample submission whose columns fit the labels; the first sample if none fits."""
     for sample, names in headers.items():
         if set(names) == set(labels.columns):
             return sample
@@ -204,7 +204,7 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 
 
 def choose_metric(labels: Labels, header: Sequence[str] | None, choices: Choices) -> tuple[str, str]:
-    """Return the metric, and why."""
+    """Return the name of the metric and the reason."""
     from kcomp import metrics
 
     if choices.metric is not None:
@@ -223,7 +223,7 @@ def choose_metric(labels: Labels, header: Sequence[str] | None, choices: Choices
 def read_options(
     frame: pd.DataFrame, id_column: str, group: str | None, box: tuple[str, ...], labels: Labels
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """Return further arguments of `data.read_csv`, and lines about them."""
+    """Return the arguments of `data.read_csv` for ids, groups, boxes and items, and lines about them."""
     options: dict[str, object] = {} if id_column == "image_id" else {"id": id_column}
     if group is not None:
         options["group"] = group
@@ -257,7 +257,7 @@ def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object],
 
 
 def choose_folds(frame: pd.DataFrame, labels: Labels, group: str | None) -> int:
-    """Return the number of folds: 5, or fewer if there are fewer groups, or rows of the most frequent class."""
+    """Return the number of folds, from 2 to 5. Few groups, few rows or a small largest class reduce it."""
     counts = [frame[group].nunique()] if group is not None else [len(frame) // 2]
     if labels.argument in ("label", "grades"):
         counts.append(int(frame[labels.columns[0]].str.strip().str.casefold().value_counts().max()))

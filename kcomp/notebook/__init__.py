@@ -1,1 +1,1 @@
-"""Train, predict and join from Python. Each training runs in a child process, so this one imports no Keras."""
+"""Train, predict and join from Python. Each training runs in a child process, so the notebook imports no Keras."""

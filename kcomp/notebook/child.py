@@ -1,7 +1,7 @@
 """Run a request of a notebook in this process: python -m kcomp.notebook.child REQUEST ANSWER.
 
-REQUEST is a JSON file with `function`, `backend` and `arguments`. ANSWER gets `result`, or the type and the message of
-an error.
+REQUEST is a JSON file with `function`, `backend` and `arguments`. The child writes `result`,
+or the type and message of an error, into ANSWER.
 """
 
 import sys

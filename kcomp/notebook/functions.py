@@ -29,7 +29,7 @@ def train(
 
     Args:
         recipe: The path of a recipe, or the name of a recipe that comes with kcomp.
-        backend: "jax" or "torch". None for $KERAS_BACKEND, else for what is installed, JAX first.
+        backend: "jax" or "torch". None takes $KERAS_BACKEND, or else the installed backend, JAX first.
         fold: The fold that is held out, from 0.
         seed: Seeds the initial weights, the batches and dropout.
         output: The run folder. None for runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>.
@@ -39,7 +39,7 @@ def train(
         The complete run.
 
     Raises:
-        TypeError: If `recipe` is no path, or a value cannot be stored as JSON.
+        TypeError: If `recipe` is not a path, or a value cannot be stored as JSON.
         ValueError: If the recipe has no such value, or a check of the recipe or of its data fails.
         BusyError: If another process is training the run.
         RuntimeError: If the child is killed, or raises an error of a type that this process does not know.
@@ -96,7 +96,7 @@ def predict(
 
 
 def check_json(name: str, value: Any) -> None:
-    """Raise TypeError if JSON cannot store the value, which a child process needs."""
+    """Raise TypeError if JSON cannot store the value. The child process receives values as JSON."""
     try:
         json.dumps(value)
     except TypeError:

@@ -27,8 +27,8 @@ def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
         backend: "jax" or "torch".
 
     Raises:
-        Exception: What the function raised, with its message. RuntimeError if this process does not know the type, or
-            if the child was killed.
+        Exception: The error that the function raised, with its message. RuntimeError if this process does not know
+            the type of the error, or if the child was killed.
     """
     with tempfile.TemporaryDirectory(prefix="kcomp-notebook-") as name:
         request, answer, log = (Path(name) / file for file in ("request.json", "answer.json", "log"))
@@ -56,7 +56,7 @@ def follow(process: Process) -> tuple[int, str]:
             time.sleep(PAUSE)
             code, lines = process.look()
             if header and lines:
-                lines, header = lines[1:], False  # the command line, which Process writes first
+                lines, header = lines[1:], False  # Process writes the command line first
             for line in lines:
                 display.line(line)
                 last = line.strip() or last

@@ -51,7 +51,7 @@ def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[st
 
     Args:
         rule: What every row must be.
-        valid: Whether each row keeps the rule, bool (rows,).
+        valid: Whether each row meets the rule, bool (rows,).
         values: (rows, columns).
         ids: The image ids.
     """
@@ -61,18 +61,18 @@ def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[st
 
 
 def problems(rules: Sequence[tuple[str, np.ndarray]], values: np.ndarray, ids: Sequence[str]) -> list[str]:
-    """Return `first_row` of each rule that some row breaks."""
+    """Return the line of `first_row` for each rule that a row breaks."""
     return [first_row(rule, valid, values, ids) for rule, valid in rules if not valid.all()]
 
 
 def in_range(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return whether all values of each row lie between `low` and `high`, bool (rows,). NaN does not."""
+    """Return whether all values of each row lie between `low` and `high`, bool (rows,). NaN is outside."""
     valid: np.ndarray = np.all((values >= low) & (values <= high), axis=1)
     return valid
 
 
 def check_names(names: Sequence[str], least: int, kind: str) -> None:
-    """Raise ValueError unless `names` are at least `least` texts without repetition; `kind` names what is needed."""
+    """Raise ValueError unless `names` are at least `least` different texts. `kind` describes them in the message."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"a target takes a tuple of names; received {names!r}")
     if len(names) < least:

@@ -59,11 +59,14 @@ class Target(abc.ABC):
 
     @property
     def unit(self) -> np.ndarray:
-        """The size of a large difference between predictions of each column (prediction columns,): 1, or the scale."""
+        """The size of a large difference between predictions of each column, shape (prediction columns,).
+
+        It is 1, or the scale of a number.
+        """
         return np.ones(len(self.prediction_columns))
 
     def has_labels_of(self, other: "Target") -> bool:
-        """Return whether labels and predictions of both mean the same, whatever the order of the columns."""
+        """Return whether the labels and predictions of both targets have the same meaning, in any column order."""
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
@@ -77,7 +80,7 @@ class Target(abc.ABC):
         """Raise ValueError unless labels, float64 (rows, columns), are valid. It names the first invalid row."""
 
     def fitted(self, labels: np.ndarray) -> Self:
-        """Return this target with the numbers that it measures on the labels (rows, columns) of training rows."""
+        """Return this target with statistics of the training labels (rows, columns), such as mean and scale."""
         return self
 
     @abc.abstractmethod
@@ -108,16 +111,19 @@ class Target(abc.ABC):
         raise ValueError(f"this metric needs classes, which a target of {self.name} does not have")
 
     def training_metrics(self) -> "list[keras.metrics.Metric]":
-        """Return new Keras metrics of labels and logits of training batches; `train_accuracy` is in the log."""
+        """Return new Keras metrics for training batches. They receive labels and logits.
+
+        The log of a run shows the metric named `train_accuracy`.
+        """
         return []
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
-        """Return what is wrong with predictions (rows, prediction columns): one line a rule, empty if valid."""
+        """Return what is wrong with predictions (rows, prediction columns): one line for each broken rule."""
 
     @abc.abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Return what folds balance: whole numbers (rows,), or a boolean matrix (rows, columns)."""
+        """Return the strata that folds balance: whole numbers (rows,), or a boolean matrix (rows, columns)."""
 
     @abc.abstractmethod
     def describe(self, labels: np.ndarray) -> str:
@@ -128,7 +134,7 @@ class Target(abc.ABC):
         return []
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
-        """Return the number of rows of each class, float64 (classes,). Soft labels count in parts."""
+        """Return the number of rows of each class, float64 (classes,). A soft label counts as a fraction."""
         return np.zeros(len(self.class_names))
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
@@ -176,7 +182,7 @@ class Target(abc.ABC):
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the probability of what is decided, of shape (rows, 1), or (rows, labels) for several labels.
+        """Return the probability of each decision, shape (rows, 1), or (rows, labels) for several labels.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -184,7 +190,7 @@ class Target(abc.ABC):
         raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
 
     def hardened(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the labels (rows, columns), 0 or 1, that are decided from probabilities (rows, columns)."""
+        """Return the decided labels, 0 or 1, of probabilities; both have the shape (rows, columns)."""
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:

@@ -24,10 +24,10 @@ class Grades(Target):
 
     Args:
         levels: Names of the levels in order, at least two.
-        loss_name: "regression" has one logit, the grade minus the middle of the scale, and squared error. "ordinal"
-            has a logit for each level but the first, for the probability that the grade is at least this level, and
-            sums their binary cross-entropies. "softmax" has a logit for each level, and categorical cross-entropy.
-            The last two predict the expected grade.
+        loss_name: "regression" has one logit, the grade minus the middle of the scale. Its loss is the squared error.
+            "ordinal" has a logit for each level except the first: the log odds that the grade is at least this
+            level. Its loss is the sum of their binary cross-entropies. "softmax" has a logit for each level, and
+            categorical cross-entropy. The last two predict the expected grade.
 
     Raises:
         ValueError: If there are fewer than two levels, a name is repeated, or `loss_name` is unknown.
@@ -81,7 +81,7 @@ class Grades(Target):
         return super().has_labels_of(other) and other.class_names == self.levels
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return grades below the lowest level or above the highest as these levels."""
+        """Return the grades clipped to the range from the lowest to the highest level."""
         return np.clip(predictions, 0, self.top)
 
     def head_order(self, other: Target) -> list[int] | None:
@@ -144,7 +144,7 @@ class Grades(Target):
         return arrays.warn_similar(self.levels)
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
-        """Return the rows of each level. A label between two levels is shared by them, in proportion."""
+        """Return the number of rows of each level. A label between two levels counts for both, in proportion."""
         return np.maximum(1 - np.abs(labels - np.arange(len(self.levels))), 0).sum(0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:

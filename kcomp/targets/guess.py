@@ -1,4 +1,4 @@
-"""Tell from predictions what they are, where no run says it."""
+"""Guess the target of predictions that come without a run."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from kcomp.targets.one_of import OneOf
 
 
 def guess_target(columns: Sequence[str], values: np.ndarray) -> Target:
-    """Return the first target for which the predictions are valid: one class, several labels, numbers.
+    """Return the first target for which the predictions are valid, in the order OneOf, AnyOf, Numbers.
 
     Args:
         columns: Names of the prediction columns.

@@ -1,6 +1,7 @@
-"""Losses of targets, as Keras losses of labels and logits. Imports Keras, so it is imported where it is used.
+"""The default losses of targets, as Keras losses. Imports Keras, so other modules import it inside functions.
 
-Every number of a loss is in its configuration, which is part of the cache key of a compiled training step.
+A loss lists all its numbers in its configuration. The configuration is part of the cache key of a compiled training
+step.
 """
 
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ class GradeLoss(keras.losses.Loss):
 
 
 class SquaredGradeLoss(GradeLoss):
-    """Squared error of one logit, which counts from the middle of the scale."""
+    """Squared error of the grade. The logit is the grade minus `top` / 2."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.mean(ops.square(y_pred + self.top / 2 - y_true), -1)
@@ -90,7 +91,7 @@ class OrdinalLoss(GradeLoss):
 
 
 class SoftmaxGradeLoss(GradeLoss):
-    """Categorical cross-entropy of the levels. A label between two levels is shared by them."""
+    """Categorical cross-entropy of the levels. A label between two levels counts for both, in proportion."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         shares = smooth(level_shares(y_true, self.top), self.label_smoothing, self.top + 1)
@@ -103,5 +104,5 @@ def level_shares(labels: Any, top: int) -> Any:
 
 
 def smooth(labels: Any, share: float, classes: int) -> Any:
-    """Return labels of which a share is spread evenly over the classes."""
+    """Return smoothed labels: a share of each is spread evenly over the classes."""
     return labels * (1.0 - share) + share / classes if share else labels

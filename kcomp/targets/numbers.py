@@ -112,7 +112,9 @@ class Numbers(Target):
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Return bins of similar numbers, of equal size: from 1 to 10 bins with at least ten rows each.
+        """Return the bin of each row, from 0. The rows of a bin have similar numbers.
+
+        There are as many bins as tens of rows, but at least 1 and at most 10.
 
         Rows with several numbers are ordered by the mean rank of their known numbers.
         """

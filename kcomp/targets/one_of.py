@@ -134,8 +134,8 @@ class OneOf(Target):
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the share of votes of each class; the mean counts as one more member.
 
-        A member votes for its most likely class. The mean adds less than one vote, so it only breaks ties, and keeps
-        a class without votes above 0.
+        A member votes for its most likely class. The mean adds less than one vote, so it only breaks ties. It also
+        keeps classes without votes above 0.
         """
         votes = self.average(predictions)
         rows = np.arange(len(votes))

@@ -1,4 +1,4 @@
-"""Make a submission of runs, or of a CSV of predictions."""
+"""Make a submission from runs, or from a CSV of predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,16 +30,16 @@ class Submission:
 
 
 def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choices: Choices) -> Submission:
-    """Return predictions with the ids, order and columns of the sample, in the form that it shows.
+    """Return predictions with the ids, row order, columns and cell format of the sample.
 
     Args:
-        predictions: One row an image id (the index), with the prediction columns of the target.
-        target: What the predictions mean.
+        predictions: One row for each image id (the index), with the prediction columns of the target.
+        target: The target of the predictions.
         sample: The sample submission.
-        choices: Thresholds, and what the command line chose.
+        choices: Thresholds, and the options of the command line.
 
     Raises:
-        ValueError: If ids, columns or values do not fit. The message has the counts and examples of all of them.
+        ValueError: If ids, columns or values do not fit. The message lists every problem, with counts and examples.
     """
     ids, names = list(predictions.index), list(target.prediction_columns)
     problems = id_problems(sample.ids, ids)
@@ -56,7 +56,7 @@ def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choic
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
-    """Read a CSV of predictions with `image_id`, and tell from the values what they are."""
+    """Read a CSV of predictions with the column `image_id`, and guess its target from the values."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of predictions at {path}; name a CSV of predictions, or run folders")
     frame = read_probabilities(path)
@@ -64,7 +64,7 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
 
 
 def average_runs(runs: Sequence[Run], ids: Sequence[str]) -> pd.DataFrame:
-    """Return the mean of the test predictions: of the runs of each member, then of the members.
+    """Average the test predictions of the runs of each member, then average the members.
 
     Args:
         runs: Complete runs of one target, which all have a test.csv.
@@ -92,8 +92,8 @@ def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]
     """Fit thresholds or cut points to the mean of the runs' held-out predictions.
 
     Returns:
-        The choices with them, and a line with the score that nested folds report; both unchanged if the runs' metric
-        does not depend on them.
+        The choices with the fitted decisions, and a line with their nested cross-validation score. If there
+        is nothing to fit, the decisions do not change and the line is empty.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]
     try:

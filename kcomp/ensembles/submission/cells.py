@@ -18,13 +18,13 @@ DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Choices:
-    """What decides about the cells besides the sample.
+    """The settings of the cells that do not come from the sample.
 
     Attributes:
         decisions: Fitted thresholds or cut points; None for the target's own decisions.
         metric_on: What the metric of the runs receives; see `kcomp.metrics.Metric`.
-        write: "classes" or "probabilities"; None takes what the sample shows.
-        positive: The class of a single probability; None takes the column's name, or the last class.
+        write: "classes" or "probabilities"; None follows the sample.
+        positive: The class of a single probability; None takes the class named like the column, or the last class.
     """
 
     decisions: Thresholds | CutPoints | None = None
@@ -51,10 +51,10 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
         sample: The sample.
         values: Predictions of `sample.ids`, shape (ids, prediction columns).
         target: The target of the predictions.
-        choices: Thresholds, and what the command line chose.
+        choices: Thresholds, and the options of the command line.
 
     Raises:
-        ValueError: If the sample asks for something else than the target predicts.
+        ValueError: If the columns or cells of the sample do not fit the predictions of the target.
     """
     names = list(target.prediction_columns)
     if sample.row_names is not None:
@@ -78,7 +78,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
 
 
 def is_graded(target: Target) -> bool:
-    """Return whether one predicted number becomes one of several levels."""
+    """Return whether the target predicts one number that stands for one of several levels."""
     return bool(target.class_names) and len(target.prediction_columns) == 1 < len(target.class_names)
 
 
@@ -100,7 +100,11 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 
 
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill one column a class or number; 0 or 1 a label if the sample has them and the metric is one of decisions."""
+    """Fill one column for each class or number.
+
+    Several labels become 0 or 1 if `write` is "classes", or if it is None, the sample has whole numbers and the metric
+    receives decisions.
+    """
     several = bool(target.class_names) and target.decide(values[:1]).ndim == 2
     whole = sample.has_whole_numbers and choices.metric_on == "decisions"
     if several and (choices.write == "classes" or (choices.write is None and whole)):
@@ -144,7 +148,7 @@ def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_class(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill the name or number of the most likely class, the most likely classes, or one probability."""
+    """Fill one column with the most likely class (its name or number), the most likely classes, or a probability."""
     [column] = sample.columns
     classes, texts = target.class_names, sample.values
     numbers = bool(texts) and all(DECIMAL.fullmatch(text.strip()) for text in texts)
@@ -182,7 +186,10 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
 
 
 def fill_several(sample: Sample, values: np.ndarray, classes: Sequence[str]) -> Cells | None:
-    """Fill as many of the most likely classes as a cell of the sample has, most likely first; None if it has others."""
+    """Fill each cell with the most likely classes, as many as the longest cell of the sample has.
+
+    Return None if the sample has no separator or an unknown class.
+    """
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), None)
     known = set(map(plain, classes))
     pieces = [[piece for piece in text.split(mark) if piece.strip()] for text in sample.values] if mark else []

@@ -8,7 +8,7 @@ import pandas as pd
 
 from kcomp.data.csv_file import decode_text, detect_delimiter, parse
 
-JOINTS = ("__", "_", "-", ":", "/", "|", ".", " ")  # what may stand between an id and a class, as in im1_cat
+JOINTS = ("__", "_", "-", ":", "/", "|", ".", " ")  # may separate an id and a class, as in im1_cat
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Sample:
     Attributes:
         path: The file.
         frame: Its cells as texts; an empty cell is missing.
-        delimiter: What stands between its cells.
+        delimiter: The delimiter of its cells.
         row_ids: The image id of each row.
         columns: The columns to fill.
         row_names: The prediction column that each row asks for, in a table with a row for each id and class; else

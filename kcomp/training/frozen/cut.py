@@ -124,7 +124,7 @@ def draws_noise(operation: Any) -> bool:
 
 
 def parts(operation: Any) -> list[keras.layers.Layer]:
-    """Return a layer, or the layers of an inner model. An operation that is no layer gives an empty list."""
+    """Return the layers in an operation: those of an inner model, or the layer itself, or none."""
     if isinstance(operation, keras.Model):
         return [layer for _, layer in leaves(operation)]
     return [operation] if isinstance(operation, keras.layers.Layer) else []
