@@ -72,7 +72,19 @@ def test_every_name_exists_and_no_package_is_forgotten():
     root = conftest.ROOT / "kcomp"
     named = set(code.DETERMINES_RESULTS)
     assert all((root / name).exists() for name in named)
-    others = {"system", "report", "runs", "ensembles", "sweep", "tune", "soup", "compare", "notebook", "commands"}
+    others = {
+        "system",
+        "report",
+        "runs",
+        "ensembles",
+        "sweep",
+        "tune",
+        "soup",
+        "compare",
+        "new",
+        "notebook",
+        "commands",
+    }
     others |= {"__init__.py", "cli.py", "values.py", "space.py", "tracking.py"}
     assert {path.name for path in root.iterdir()} - {"__pycache__"} == named | others
 

@@ -78,8 +78,9 @@ def test_import_is_light():
 
 @pytest.mark.skipif(any(param.marks[0].args[0] for param in conftest.backends()), reason="needs both backends")
 def test_both_backends_serve_one_process(folder, capsys):
+    before = set(sys.modules)
     runs = {name: kcomp.train("tiny.py", backend=name, epochs=2, sizes=(4, 6), seed=3) for name in ("jax", "torch")}
-    assert not {"keras", "jax", "torch"} & set(sys.modules)
+    assert not {"keras", "jax", "torch"} & (set(sys.modules) - before)
     printed = capsys.readouterr().out
     assert printed.count("epoch   2/2 ") == 2 and "KERAS_BACKEND" not in printed
     assert "img/s" not in printed  # the bar of `kcomp train` itself, which needs a terminal
@@ -165,5 +166,5 @@ def test_an_interrupt_ends_the_child(folder):
         time.sleep(0.05)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20)[0] == "stopped\n"
+    assert process.communicate(timeout=60)[0].endswith("stopped\n")  # after the bar
     assert time.monotonic() - begun < 9  # the child ends at once; after 10 s it would be killed

@@ -392,15 +392,15 @@ EXACT = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accura
 
 
 def check_killed_sweep(cwd, options, kills):
-    """Train the runs alone, and in a sweep of both backends that is killed at these numbers of epochs and continued.
+    """Train the runs in a sweep of both backends, and in one that is killed at these numbers of epochs and continued.
 
     The files are the same, and no complete run is trained again. Returns the paths of the runs.
     """
     write(cwd)
-    for backend in INSTALLED:
-        conftest.kcomp("train", "tiny.py", *options, backend=backend, cwd=cwd)
-    (cwd / "runs").rename(cwd / "alone")
     arguments = ["--backends", ",".join(INSTALLED), "--jobs", 2, *options]
+    subprocess.run(
+        sweep_command("alone", *arguments), cwd=cwd, env=conftest.environment(""), check=True, capture_output=True
+    )
     finished = {}
     for epochs in kills:
         killed_at(epochs, arguments, cwd)
@@ -425,7 +425,7 @@ def check_killed_sweep(cwd, options, kills):
     return alone
 
 
-def test_a_sweep_that_is_killed_ends_as_runs_left_alone(tmp_path):
+def test_a_sweep_that_is_killed_ends_as_one_left_alone(tmp_path):
     """Both backends at once, killed when most of the eight epochs are done."""
     options = ["--set", "epochs=3", "--set", "pause=0.7"]
     assert len(check_killed_sweep(tmp_path, options, (5,))) == len(INSTALLED)

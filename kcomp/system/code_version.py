@@ -10,15 +10,17 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 # The code that determines a weight, a prediction or the best epoch. Packages that only start, show, compare or
-# combine runs are left out: system, report, runs, ensemble, sweep, tune, soup, compare, commands, tracking.
+# combine runs are left out: system, report, runs, ensembles, sweep, tune, soup, compare, new, notebook, commands,
+# tracking.
 DETERMINES_RESULTS = (
     "averaging.py",
     "recipe.py",
     "augment.py",
     "schedules.py",
     "views.py",
-    "data",
+    "targets",
     "metrics",
+    "data",
     "engine",
     "fast",
     "jax_programs",
