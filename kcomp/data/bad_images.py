@@ -1,4 +1,4 @@
-"""What to do with damaged images when a table is read, and the range of images with more than eight bits."""
+"""Handle damaged images when a table is read, and measure the range of images with more than eight bits."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -13,15 +13,16 @@ OnBad = Literal["error", "drop", "warn", "ignore"]
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
-    """Check image files; return which rows to keep, a bool array, and the range of images of more than eight bits.
+    """Check image files. Return a bool array of the rows to keep, and the range of images with more than eight bits.
 
     Args:
         images: Paths of the images.
-        on_bad: "error" raises ValueError if an image is damaged; "drop" leaves its rows out and "warn" keeps them, both
-            with a notice. "ignore" reads no image, and measures no range.
+        on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged images and gives
+            a notice. "warn" keeps these rows and gives a notice. "ignore" reads no image and measures no range.
 
     Raises:
-        ValueError: If images are damaged and `on_bad` is "error", all are damaged, or `on_bad` is unknown.
+        ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or
+            `on_bad` is unknown.
     """
     if on_bad not in get_args(OnBad):
         raise ValueError(f"`on_bad` must be one of {', '.join(get_args(OnBad))}; received {on_bad!r}")
@@ -44,7 +45,7 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the range of images with more than eight bits; a notice says it."""
+    """Return the range of images with more than eight bits, and give a notice of it; None without such images."""
     value_range = measure_range(checks)
     deep = [check for check in checks if check.kind]
     if value_range is None or not deep:

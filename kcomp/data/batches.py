@@ -33,21 +33,21 @@ class Transform(Protocol):
 
 
 class Batches:
-    """Make the batches of a table: the same on every backend, for any number of threads.
+    """Make the batches of a table. They are the same on every backend and with any number of threads.
 
     Args:
         table: The rows; at least one.
         image_size: The size of every image in pixels: one number for a square, or (height, width).
-        batch_size: Rows per batch, from 1. Training drops the rows left over at the end of an epoch; each epoch draws
-            a new order. Otherwise the last batch repeats its last row, so that every batch has one shape.
+        batch_size: Rows per batch, from 1. Training drops the rows that do not fill a batch at the end of an epoch.
+            Outside of training, the last batch repeats its last row, so that every batch has one shape.
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of every draw.
         transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None.
             It is seeded for each image, so it must not hold state.
-        layers: Layers that change whole batches in training. Layers of `kcomp.augment` are planned here and applied
-            on the device; they come last. Other Keras layers that take a dict of `images` and `labels`, such as
-            KerasCV's, are applied here, to the assembled batch.
+        layers: Layers that change whole batches in training. Layers of `kcomp.augment` come last. Their random draws
+            are made on the host, and they are applied on the device. Other Keras layers that take a dict of `images`
+            and `labels`, such as KerasCV's, are applied on the host, to the assembled batch.
         images: How images are decoded and cached; None stretches them to `image_size`.
 
     Raises:
@@ -141,14 +141,14 @@ class Batches:
         """Return batch number `index` of `epoch`.
 
         The batch has `images` (batch_size, height, width, channels) in 0..255, `labels` float32 (batch_size, classes)
-        if the table is labelled, and `plans`, a tuple with the plan of each layer that draws one. Images are uint8, a
-        quarter of the bytes of float32, and become float32 in the compiled step. They are float32 if the transform
-        returns floats, or if a layer is applied here.
+        if the table is labelled, and `plans`, a tuple with the plan of each layer that draws one. Images are uint8,
+        which takes a quarter of the bytes of float32. The compiled step converts them to float32. Images are float32 if
+        the transform returns floats, or if a layer is applied on the host.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
-        """Return the batch of the rows at these positions, drawn as batch number `index` of `epoch`."""
+        """Return the batch of the rows at these positions, with the random draws of batch number `index` of `epoch`."""
         images = stack([self.image(int(row), epoch) for row in rows])
         batch: Batch = {"images": images}
         if self._labels is not None:
@@ -176,10 +176,10 @@ class Batches:
     def as_dataset(self, workers: int | None = None) -> "BatchDataset":
         """Return the batches as a keras.utils.PyDataset, for `fit`, `evaluate` and `predict` of any Keras model.
 
-        A batch is a tuple of images, float32 (rows, height, width, 3) in 0..255, and of labels, float32
-        (rows, columns), if the table is labelled. `layers` are applied to it. Each epoch of `fit` has its own order and
-        draws. Pass `shuffle=False` to `fit`: the order of the rows changes each epoch anyway, and batches can only be
-        loaded in advance if they are read in order.
+        A batch is a tuple of images, float32 (rows, height, width, 3) in 0..255, and of labels, float32 (rows,
+        columns), if the table is labelled. The batch is already changed by `layers`. Each epoch of `fit` has its own
+        order and draws. Pass `shuffle=False` to `fit`: the order of the rows changes each epoch anyway, and batches can
+        only be loaded in advance if they are read in order.
 
         Args:
             workers: Number of threads that load batches in advance, from 1. None for one per core, at most 8.

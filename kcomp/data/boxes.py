@@ -20,7 +20,7 @@ Unit = Literal["pixels", "shares"]
 
 @dataclass(frozen=True)
 class Box:
-    """Say which columns of a table hold a box, and what they mean.
+    """Name the columns of a table that hold a box, and their meaning.
 
     Args:
         columns: Four columns: the left and the upper edge, then the right and the lower edge ("corners"), or width and

@@ -1,11 +1,11 @@
-"""Check image files, in a process whose standard error tells what the decoders complain about.
+"""Check image files in a process, and read the complaints of the decoders from its standard error.
 
 Reads paths from standard input, separated by zero bytes. Writes a line of JSON for each: `problem` (a text, or null)
 and, for images of more than eight bits, `kind`, `low` and `high`.
 
 A decoder recovers from damage inside a JPEG: it prints a warning and returns an image that is partly grey. OpenCV has
-no other way to report it than standard error, which all threads of a process share. This file imports nothing of
-kcomp, so that the process starts fast.
+no other way to report it than standard error, which all threads of a process share. This file imports nothing from
+kcomp, so that the process starts quickly.
 """
 
 import io
@@ -47,7 +47,7 @@ def check_file(path: str) -> dict[str, Any]:
 
 
 def jpeg_problem(content: bytes) -> str | None:
-    """Return libjpeg's complaint about a JPEG, or that zero bytes replaced a part of it; None for a good file."""
+    """Return why a JPEG is damaged: libjpeg's complaint, or zero bytes in place of a part; None for a good file."""
     pixels, complaint = decode(content)
     if pixels is None:
         return pillow_problem(content)
@@ -57,7 +57,7 @@ def jpeg_problem(content: bytes) -> str | None:
 
 
 def decode(content: bytes) -> tuple[np.ndarray | None, str]:
-    """Decode at an eighth of the sides, for all data is read even so; return pixels and what was printed."""
+    """Decode at an eighth of the sides, which still reads all data. Return the pixels and the printed complaint."""
     start = os.lseek(2, 0, os.SEEK_END)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
@@ -81,8 +81,8 @@ def is_harmless(complaint: str, content: bytes) -> bool:
 def has_zeros(content: bytes) -> bool:
     """Return whether a baseline JPEG has a run of zero bytes that no encoder writes.
 
-    Zero bits code the most frequent symbol of each Huffman table (ITU-T T.81, C.2). Unless that is the end of a block
-    in each table, 64 zero bytes would be blocks in which every coefficient has the same value.
+    Zero bits code the most frequent symbol of each Huffman table (ITU-T T.81, C.2). Unless this symbol ends a block in
+    each table, 64 zero bytes would code blocks in which every coefficient has the same value.
     """
     if ZEROS not in content:
         return False

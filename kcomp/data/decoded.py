@@ -23,10 +23,10 @@ RECENT = 3600.0  # seconds; how often a use is recorded, and how long a used fil
 class DecodedImages:
     """Store uint8 RGB pixels by key in a folder of bounded size.
 
-    The folder never takes more than half of the disk space that would be free without it. A file's modification time
-    is the time of its last use, to the hour. When the folder is full, files that were unused for an hour when this
-    process began are removed, the oldest first. Files in use stay: in an epoch of random order, that gives more hits
-    than eviction.
+    The folder never takes more than half of the disk space that would be free without it. A file's modification time is
+    the time of its last use, to the hour. When the folder is full, files that were unused for an hour when this process
+    began are removed, the oldest first. Files in use stay. In an epoch of random order, keeping them gives more hits
+    than replacing them.
 
     Processes may share the folder. A file is complete or absent. Each process counts the folder again after it has
     written an eighth of the limit, so several processes may exceed the limit by an eighth each. Reading and writing
@@ -128,7 +128,7 @@ class DecodedImages:
 
 @functools.cache
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
-    """Return the cache of a folder; one per process, so that its files are counted once."""
+    """Return the cache of a folder. A process has one cache per folder, so that it counts the files once."""
     return DecodedImages(folder, limit)
 
 

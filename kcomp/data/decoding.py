@@ -93,7 +93,7 @@ def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
         marker = encoded[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; the three are tables
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; the 3 excluded are tables
             return int.from_bytes(encoded[place + 5 : place + 7]), int.from_bytes(encoded[place + 7 : place + 9])
         else:
             place += 2 + int.from_bytes(encoded[place + 2 : place + 4])
@@ -111,10 +111,10 @@ def decode_with_pillow(encoded: bytes) -> np.ndarray:
 
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Return pixels (height, width, channels) of an image (height, width) or (height, width, its channels).
+    """Convert an image of shape (height, width) or (height, width, its channels) to (height, width, channels).
 
-    Three channels are made of grey by repetition, and of RGBA by leaving out the last. One channel is made of RGB and
-    RGBA by their luminance (ITU-R BT.601). Any other number must be what the image has.
+    For three channels, grey is repeated, and RGBA loses its last channel. For one channel, RGB and RGBA become their
+    luminance (ITU-R BT.601). Any other number must equal the number of channels of the image.
     """
     if pixels.dtype.kind not in "uif" or pixels.ndim not in (2, 3):
         raise ValueError(f"pixels must be numbers of 2 or 3 dimensions; received {pixels.dtype} of {pixels.shape}")

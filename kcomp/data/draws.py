@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is used for.
+    """The use of a stream of random numbers.
 
     Two purposes never share numbers. Changing a value changes every run of the same seed.
     """

@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-OTHERS = ("shift_jis", "gb18030", "big5", "cp1252", "cp1251")  # suggested, because no rule tells them apart surely
+OTHERS = ("shift_jis", "gb18030", "big5", "cp1252", "cp1251")  # in the error message; no rule tells them apart
 
 
 def detect_encoding(content: bytes, path: Path) -> str:
@@ -44,7 +44,7 @@ def decodes(content: bytes, encoding: str) -> bool:
 
 
 def is_korean(content: bytes) -> bool:
-    """Return whether nine of ten letters outside ASCII are syllables of KS X 1001, which common words consist of."""
+    """Return whether nine of ten letters outside ASCII are syllables of KS X 1001, which common words use."""
     letters = [letter for letter in content.decode("cp949") if letter > "\x7f" and letter.isalpha()]
     common = [letter for letter in letters if "\uac00" <= letter <= "\ud7a3" and can_encode(letter, "euc_kr")]
     return bool(letters) and len(common) >= 0.9 * len(letters)

@@ -15,11 +15,11 @@ def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str
     """Apply a layer in training mode to a batch, with all its random draws fixed by `seed`.
 
     Seeds the generators of the layer and its sublayers, TensorFlow's, Python's and NumPy's. Python's and NumPy's are
-    restored afterwards. PyTorch's global generator is left alone, because training draws its dropout from it at the
-    same time: give a layer that would use it, such as keras.layers.Dropout, a seed.
+    restored afterwards. PyTorch's global generator is not seeded, because training draws dropout from it at the same
+    time. Give a seed to a layer that would use this generator, such as keras.layers.Dropout.
 
-    The layer computes in float32 under any dtype policy. Configure its value range where it takes one. KerasCV
-    computes with TensorFlow, so its pixels are the same on both backends; Keras's own layers draw other numbers on
+    The layer computes in float32 under any dtype policy. If the layer takes a value range, configure it. KerasCV
+    computes with TensorFlow, so its pixels are the same on both backends; Keras's own layers draw different numbers on
     each backend. Only one thread may call this function at a time.
 
     Args:

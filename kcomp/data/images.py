@@ -32,16 +32,16 @@ class Images:
             out the centre.
         resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
             (with antialiasing, as in Pillow).
-        reduced: Whether to decode a JPEG whose shorter side is at least 4, 8 or 16 times the longer side of `size` at a
-            half, a quarter or an eighth of its sides. Faster, with slightly different pixels.
+        reduced: Whether to decode a large JPEG at a half, a quarter or an eighth of its sides: one whose shorter side
+            is at least 4, 8 or 16 times the longer side of `size`. Decoding is faster, with slightly different pixels.
         value_range: The lowest and highest value of images with more than eight bits a channel, such as (0, 4095);
             they become 0 and 255. None takes the range that was measured when the table was read. Images of eight bits
             are not scaled.
-        channels: Channels of the result, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. Grey, RGB and RGBA images
-            become each of 1 and 3; any other number must be what the images have.
-        cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs
-            share. 0 turns the cache off. Cached are files, encoded bytes, and results of functions that have an
-            attribute `identity`: a text that is unique to the image and changes with it. Arrays are not cached.
+        channels: Channels of the result, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. 1 and 3 convert grey, RGB and
+            RGBA images. Any other number must equal the number of channels of the images.
+        cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs share.
+            0 turns the cache off. The cache holds files, encoded bytes, and results of functions with an attribute
+            `identity`, a text that is unique to the image and changes with it. Arrays are not cached.
 
     Raises:
         ValueError: If an argument is not one of the allowed values.
@@ -83,7 +83,7 @@ class Images:
 
     @property
     def settings(self) -> str:
-        """A text that describes all that pixels depend on, except the image."""
+        """A text with every setting that changes the pixels."""
         versions = f"{cv2.__version__} {PIL.__version__}"
         return f"{versions} {self.size} {self.fit} {self.resampling} {self.reduced} {self.value_range} {self.channels}"
 
@@ -93,7 +93,7 @@ class Images:
         return self._cache is not None
 
     def with_range(self, value_range: ValueRange | None) -> "Images":
-        """Return a copy that scales images by this range, unless a range was declared."""
+        """Return a copy that scales images by this range, unless `value_range` is already set."""
         if self.value_range is not None or value_range is None:
             return self
         ranged = copy.copy(self)

@@ -11,12 +11,12 @@ from kcomp.targets import Target
 
 
 def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str], np.ndarray]:
-    """Return one id and one row of predictions or labels for each item; those of the images if there are no items.
+    """Return one id and one row of predictions or labels for each item, or for each image if there are no items.
 
     Args:
         table: The rows, with a column `item` if several images belong to one item.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target, which makes maxima valid predictions.
+        target: The target, which turns means and maxima into valid predictions.
     """
     if "item" not in table.frame:
         return table.ids, values

@@ -1,4 +1,4 @@
-"""Batches as a keras.utils.PyDataset for plain `model.fit`. Imports Keras, so it is imported where it is used."""
+"""Batches as a keras.utils.PyDataset for plain `model.fit`. Imports Keras, so import it in functions."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,12 +26,12 @@ class Source(Protocol):
 class BatchDataset(keras.utils.PyDataset):
     """The batches of `source` as pairs of images and labels.
 
-    Batches are loaded in advance by threads of this class. Those of Keras carry batches over from one epoch to the
-    next, so `workers` of the base class stays 1.
+    Threads of this class load batches in advance. Keras's threads carry batches over from one epoch to the next, so
+    `workers` of the base class stays 1.
 
     Attributes:
-        epoch: The epoch whose batches are returned. It advances at the end of an epoch if each of its batches was
-            read: Keras also ends an epoch after the batch that it reads to build a model.
+        epoch: The epoch whose batches are returned. It advances at the end of an epoch only if every batch of the epoch
+            was read, because Keras also ends an epoch after the single batch that it reads to build a model.
     """
 
     def __init__(self, source: Source, threads: int) -> None:
@@ -45,7 +45,7 @@ class BatchDataset(keras.utils.PyDataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return images and labels of batch number `index` of the current epoch, or only images without labels."""
+        """Return images and labels of batch number `index` of the current epoch; only images if there are no labels."""
         if not 0 <= index < len(self):
             raise IndexError(f"the batches of an epoch are 0 to {len(self) - 1}; received {index}")
         for number in range(index, len(self)):
@@ -74,7 +74,7 @@ class BatchDataset(keras.utils.PyDataset):
 
 
 def apply_planned(source: Source, batch: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch after the layers of `source` whose plans it has, as NumPy arrays."""
+    """Apply the layers of `source` that have a plan in the batch; return NumPy arrays."""
     plans = batch.pop("plans", ())
     planned = [layer for layer in source.layers if hasattr(layer, "draw")]
     if not plans:

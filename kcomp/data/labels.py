@@ -18,7 +18,7 @@ KINDS = ("label", "labels", "one_hot", "multi_hot", "numbers", "grades")
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """Which columns of a table hold labels; at most one argument of `read_csv` names them.
+    """Name the columns of a table that hold labels, from at most one argument of `read_csv`.
 
     Attributes:
         kind: The argument's name, one of `KINDS`; empty for unlabelled rows.

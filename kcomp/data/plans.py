@@ -9,7 +9,7 @@ Shape = Sequence[int]
 
 
 class MixPlan(NamedTuple):
-    """What MixUp, CutMix and Switch do to a batch of N samples. Keras and JAX take it through a step as a tuple.
+    """What MixUp, CutMix and Switch do to a batch of N samples. Keras and JAX pass it to a step as a tuple.
 
     A blend and a weight of 1 with an empty box leave a sample unchanged.
 

@@ -28,7 +28,7 @@ def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: 
     Args:
         path: The CSV file to write.
         rows: The columns image_id, image, fold, and one per class. Image files are written relative to the folder of
-            `path`; other images are left empty.
+            `path`; the cells of other images are empty.
         classes: Names of the class columns.
         table: Fingerprint of the table that the teachers were trained on.
 

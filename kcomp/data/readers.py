@@ -46,8 +46,8 @@ def read_csv(
 
     Every cell is read as text, so that ids such as 007 and class names such as None keep their spelling. Class names
     that differ only in case, spaces around them or Unicode form are one class. Notices say what was detected and
-    joined. At most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and `grades` is set; none for unlabelled
-    rows.
+    joined. Set at most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and `grades`. Set none for
+    unlabelled rows.
 
     Args:
         csv: The CSV file, or a DataFrame. Commas, semicolons, tabs or vertical bars stand between the cells.
@@ -58,17 +58,19 @@ def read_csv(
             test, test_images, and in all folders below.
         id: The column of image ids.
         label: A column of class names, one a row; the classes are its sorted values. The target is `OneOf`.
-        labels: A column of class names, several in a cell or several rows with one id; `AnyOf`.
-        one_hot: One column per class. Each row holds numbers from 0 to 1 that sum to 1; `OneOf`.
-        multi_hot: One column per label, each from 0 to 1; an empty cell is a missing label; `AnyOf`.
-        numbers: One or several columns of numbers; an empty cell is a missing number; `Numbers`.
-        grades: A column of whole numbers in their order, or {column: levels} with the levels, lowest first; `Grades`.
+        labels: A column of class names, several in a cell or several rows with one id. The target is `AnyOf`.
+        one_hot: One column per class. Each row holds numbers from 0 to 1 that sum to 1. The target is `OneOf`.
+        multi_hot: One column per label, each from 0 to 1; an empty cell is a missing label. The target is `AnyOf`.
+        numbers: One or several columns of numbers; an empty cell is a missing number. The target is `Numbers`.
+        grades: A column of whole numbers in their order, or {column: levels} with the levels, lowest first. The target
+            is `Grades`.
         group: A column, such as a patient, whose rows belong together in one fold. It becomes the column `group`.
-        item: A column that names what predictions are averaged over. It becomes the column `item`. It may be the id
-            column itself if an id has several rows: the image ids then get the endings #0, #1 and so on.
-        item_average: How the predictions of an item's images become one: "mean", or "max" for the maximum.
-        box: Four columns of a box at which the image is cut, or a `Box` that says what they mean.
-        separator: What stands between labels in a cell of `labels`; None detects | ; , or a space.
+        item: A column that names the item of each image, such as a product. Predictions are averaged over the images of
+            an item. The column becomes `item`. It may be the id column itself if an id has several rows. The image ids
+            then get the endings #0, #1 and so on.
+        item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
+        box: Four columns of a box at which the image is cut, or a `Box`, which also sets their meaning.
+        separator: The text between two labels in a cell of `labels`; None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
         on_bad: What to do with damaged images: "error", "drop" their rows, only "warn", or "ignore" without reading
             them. Each file is read once; the result is cached.
@@ -122,14 +124,14 @@ def read_csv(
 def read_source(
     csv: str | Path | pd.DataFrame, columns: Sequence[str], encoding: str | None
 ) -> tuple[Path, pd.DataFrame]:
-    """Return the path of a table, for messages and for the folder of its images, and its cells as texts."""
+    """Return the path of a table and its cells as texts. The path is used in messages and to find the images."""
     if isinstance(csv, pd.DataFrame):
         return Path("DataFrame"), texts_of(csv, columns, hint=ID_HINT)
     return Path(csv), read_texts(Path(csv), columns, encoding=encoding, hint=ID_HINT)
 
 
 def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Series:
-    """Return unique ids of the rows; rows of one item that is the id are numbered."""
+    """Return unique ids of the rows. If the item column is also the id column, number the rows of each item."""
     ids = source[id_column].astype(object)
     if item == id_column and ids.duplicated().any():
         check_ids(ids.drop_duplicates())

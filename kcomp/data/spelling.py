@@ -11,9 +11,9 @@ from kcomp.system.notices import notice
 def join_spellings(names: pd.Series, source: str) -> pd.Series:
     """Return names without spaces around them, in Unicode form NFC, with one spelling for each name.
 
-    Names that differ only in case become the most frequent of their spellings; of equally frequent ones, the first in
-    alphabetical order. Names of one letter keep their case, because `a` and `A` are often two classes. A notice lists
-    the joined spellings.
+    Names that differ only in case get the most frequent spelling, or the alphabetically first of equally frequent
+    spellings. Names of one letter keep their case, because `a` and `A` are often two classes. A notice lists the joined
+    spellings.
 
     Args:
         names: Texts; missing values stay missing, and blank texts become missing.
@@ -52,5 +52,5 @@ def join_spellings(names: pd.Series, source: str) -> pd.Series:
 
 
 def key_of(name: str) -> str:
-    """Return what all spellings of a name share."""
+    """Return a key that all spellings of a name share."""
     return name if len(name) == 1 else unicodedata.normalize("NFC", name.casefold())

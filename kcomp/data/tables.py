@@ -25,17 +25,17 @@ class Table:
             target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
             Repeated folds have further columns `fold_1`, `fold_2`, and so on, with other numbers. The columns `group`
             and `item` name rows that must share a fold.
-        target: What the competition asks for, such as `targets.OneOf(classes)`; None for unlabelled rows.
-        pattern: Where the images of another CSV of the competition are, as in `images` of `read_csv`; empty for its
-            default.
-        id_column: Which column of another CSV of the competition holds the image ids.
-        pseudo: Pseudo-labelled rows with the same columns. A row is trained on only if its fold is held out; see
+        target: The target of the competition, such as `targets.OneOf(classes)`; None for unlabelled rows.
+        pattern: Location of the images of another CSV of the competition; see `images` of `read_csv`. Empty for the
+            default of `read_csv`.
+        id_column: The column of image ids in another CSV of the competition.
+        pseudo: Pseudo-labelled rows with the same columns. A row is trained on only while its fold is held out; see
             `with_pseudo`. None for no such rows.
         value_range: The values of images with more than eight bits a channel that become 0 and 255; see `Images`. None
             if there are no such images.
-        item_column: Which column of another CSV of the competition holds the items; empty for none.
-        item_average: How the predictions of an item's images become one: "mean", or "max" for the maximum.
-        folds_in_order: Whether a fold is trained on the rows of earlier folds only; see `time_folds`.
+        item_column: The column of items in another CSV of the competition; empty for none.
+        item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
+        folds_in_order: Whether training uses only rows of earlier folds than the held-out fold; see `time_folds`.
 
     Raises:
         ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels

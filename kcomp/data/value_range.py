@@ -1,4 +1,4 @@
-"""Bring pixels of more than eight bits to 0..255 by one range for all images of a table."""
+"""Scale pixels of more than eight bits to 0..255, with one range for all images of a table."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,9 @@ ValueRange = tuple[float, float]
 def measure_range(checks: Sequence[FileCheck]) -> ValueRange | None:
     """Return the range of the images that have more than eight bits a channel; None if there are none.
 
-    Whole numbers get the range 0 to 2**n - 1 of the fewest bits that hold them, as cameras and scanners write them.
-    Fractions within 0..1 or 0..255 get that range, others the range from their lowest to their highest value.
+    Whole numbers get the range 0 to 2**n - 1, where n is the smallest number of bits that holds all values. Cameras and
+    scanners use such ranges. Fractions within 0..1 or 0..255 get this range. Other fractions get the range from their
+    lowest to their highest value.
     """
     deep = [check for check in checks if check.kind]
     if not deep:

@@ -196,8 +196,8 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 def member_of(manifest: Mapping[str, Any]) -> str:
     """Return what the runs of one ensemble member share besides recipe and seed.
 
-    This is `made_by`, except for runs that started from another run's weights. There the digits come from the other
-    run's fingerprint, because the hash of the weights differs between folds.
+    This is `made_by`, except for runs that started from another run's weights. For these runs, the digits come from the
+    fingerprint of that other run, because the hash of the weights differs between folds.
     """
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
@@ -221,7 +221,7 @@ def find(path: Path) -> list[Run]:
 def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
     """Raise ValueError if the folder holds another experiment.
 
-    across: Whether an unfinished run of the other backend is the same experiment, so that it can be continued.
+    across: Whether an unfinished run of another backend counts as the same experiment, so that it can be continued.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
     if before.get("soup"):

@@ -65,7 +65,7 @@ def read_values(folder: Path) -> dict[str, Any]:
 
 
 def differing_values(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return, for each run, the values whose names have more than one value among the runs."""
+    """Return, for each run, the values that are not equal in all runs."""
     texts: dict[str, set[str]] = {}
     for row in values:
         for name, value in row.items():

@@ -11,7 +11,7 @@ from kcomp.system.backends import require_packages
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCORES = 3  # scores that are drawn: the recipe's metric and the first others
+SCORES = 3  # number of drawn scores: the recipe's metric first
 
 
 def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, title: str) -> "Figure":

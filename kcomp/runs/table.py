@@ -9,9 +9,10 @@ BEFORE = ("recipe", "fingerprint", "backend", "fold", "seed", "average")  # colu
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a row by column for each run. All rows have the same columns, with the scores that any run logs.
+    """Return a dict of values by column for each run.
 
-    `seconds` of an incomplete run is "unfinished", of a damaged run "damaged". What a run lacks is "-".
+    All rows have the same columns, with the scores that any run logs. `seconds` of an incomplete run is "unfinished",
+    of a damaged run "damaged". A missing value is "-".
     """
     rows = [run_row(run) for run in runs]
     scores = dict.fromkeys(name for row in rows for name in row if name not in (*BEFORE, "seconds", "folder"))
@@ -20,7 +21,7 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return what is known of a run, by column."""
+    """Return the known values of a run by column."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):

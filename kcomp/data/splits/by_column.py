@@ -1,4 +1,4 @@
-"""Cut rows into folds by a column of the table: by time, or as the column says."""
+"""Cut rows into folds by a column of the table: by time, or by the folds that the column holds."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Ta
 
 
 def time_folds(table: Table, column: str, count: int, *, allow_crossing: bool = False) -> Table:
-    """Cut the rows into folds of equal size by time. A fold is trained on all earlier rows, and on no later ones.
+    """Cut the rows into folds of equal size by time. While a fold is held out, only earlier rows are trained on.
 
     The rows are cut into `count` + 1 parts. The first part is fold -1, which is never held out. Rows of one time share
     a fold. `split` leaves out the later folds, so each further fold has more training rows.
@@ -94,7 +94,7 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
         The table with the column `fold`, 0 or -1.
 
     Raises:
-        ValueError: If `fraction` is out of range, and as `time_folds` does.
+        ValueError: If `fraction` is out of range, or for any reason that `time_folds` lists.
 
     Examples:
         >>> from dataclasses import replace
@@ -111,10 +111,10 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
 
 
 def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: bool) -> Table:
-    """Cut the rows at these shares of their number, in the order of the column. Rows before the first get fold -1."""
+    """Cut the rows, sorted by the column, at the shares `starts`. Rows before the first cut get fold -1."""
     ordered = rows.sorted_by_id(table)
     times = times_of(column_of(ordered, column), column)
-    middle = times.rank(method="average").to_numpy() - 0.5  # of the rows of the same time, from 0 to all rows
+    middle = times.rank(method="average").to_numpy() - 0.5  # centre of the rows with the same time, in rows
     folds = np.searchsorted(starts * len(times), middle) - 1
     lacking = sorted(set(range(-1, len(starts))) - set(folds.tolist()))
     if lacking:

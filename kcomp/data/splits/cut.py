@@ -1,4 +1,4 @@
-"""Cut rows into folds at random, with equal shares of the labels, with groups, and repeatedly.
+"""Cut rows into random folds: plain, stratified, grouped and repeated.
 
 The same rows get the same folds on every machine, in any row order.
 """
@@ -25,7 +25,7 @@ def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_cr
         allow_crossing: Whether rows of one group or item may be in several folds.
 
     Returns:
-        The table with the column `fold`, 0 to count - 1, and one more for each further repeat.
+        The table with the column `fold`, 0 to count - 1, and one more column for each further repeat.
 
     Raises:
         ValueError: If `count` or `repeats` is out of range, or a row has no group.
@@ -69,7 +69,7 @@ def stratified_folds(
         allow_crossing: Whether rows of one group or item may be in several folds.
 
     Returns:
-        The table with the column `fold`, -1 to count - 1, and one more for each further repeat.
+        The table with the column `fold`, -1 to count - 1, and one more column for each further repeat.
 
     Raises:
         ValueError: If `count` or `repeats` is out of range, the rows have no labels, a row has no group, or a class is

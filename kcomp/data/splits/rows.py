@@ -1,4 +1,4 @@
-"""What all ways of cutting folds share: rows sorted by id, groups, rare classes, and the fold columns."""
+"""Helpers of all functions that cut folds: rows sorted by id, groups, rare classes, and the fold columns."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def sorted_by_id(table: Table) -> Table:
 def group_of_rows(table: Table) -> np.ndarray | None:
     """Return the group of each row as a number; None for a table without groups.
 
-    Rows with one value of `group` or of `item` are in one group, also through other rows.
+    Rows with the same `group` or the same `item` are in one group. So are rows that a chain of such rows connects.
     """
     columns = [name for name in TOGETHER if name in table.frame]
     if not columns:
@@ -42,7 +42,7 @@ def group_of_rows(table: Table) -> np.ndarray | None:
 
 
 def strata_of(table: Table) -> np.ndarray:
-    """Return the stratum of each row (rows,), or which labels it has, bool (rows, labels)."""
+    """Return the stratum of each row (rows,), or a boolean matrix of the labels of each row (rows, labels)."""
     if table.target is None:
         raise ValueError("these rows have no labels to stratify by; cut them with data.folds(...)")
     return table.target.strata(table.labels)
@@ -81,7 +81,7 @@ def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str
 
 
 def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = False) -> Table:
-    """Return the table with fold columns, one a repeat.
+    """Return the table with fold columns, one per repeat.
 
     Args:
         table: The rows, without pseudo-labels.

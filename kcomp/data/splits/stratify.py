@@ -9,7 +9,7 @@ def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray
     """Assign rows to folds so that every fold gets its share of the rows of each label.
 
     The label with the fewest remaining rows is placed first. Each of its rows goes to the fold that lacks most rows of
-    that label, and among equals to the one that lacks most rows. Rows without a label come last.
+    that label, and among equal folds to the fold that lacks most rows in total. Rows without a label come last.
 
     Args:
         labels: Which labels a row has, bool of shape (rows, labels).
