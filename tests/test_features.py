@@ -281,3 +281,23 @@ def test_stages_that_cannot_be_cached_fail_before_training(backend, tmp_path):
     for (code, _, error), (*_, message) in zip(conftest.commands(backend, calls), cases, strict=True):
         assert code == 1 and message in error and error.count("\n") == 1, error
     assert not (tmp_path / "one").exists()
+
+
+PLAIN_TABLE = "    return data.stratified_folds(data.sklearn_digits().rows(np.arange(120)), 4, seed=0)\n"
+ITEM_TABLE = """    rows = data.sklearn_digits().rows(np.arange(120))
+    items = [f"item{row // 2}" for row in range(120)]
+    return data.folds(dataclasses.replace(rows, frame=rows.frame.assign(item=items)), 4, seed=0)
+"""
+
+
+@pytest.mark.parametrize("backend", conftest.one_slow())
+def test_a_cached_stage_scores_items(backend, tmp_path):
+    """60 items of two images in 4 folds: 15 held-out rows, from a cached stage as from an uncached one."""
+    assert PLAIN_TABLE in SMALL
+    source = SMALL.replace(PLAIN_TABLE, ITEM_TABLE).replace("import keras\n", "import dataclasses, keras\n", 1)
+    (tmp_path / "items.py").write_text(source)
+    runs = []
+    for name, values in (("plain", []), ("cached", ["--set", "views=1"])):
+        conftest.kcomp("train", "items.py", *values, "--backend", backend, "-o", name, cwd=tmp_path)
+        runs.append(pd.read_csv(tmp_path / name / "oof.csv", index_col=0))
+    assert len(runs[1]) == 15 and runs[1].index.equals(runs[0].index)

@@ -79,6 +79,19 @@ def test_an_id_in_several_rows_has_several_labels(tmp_path):
     assert 'labels="label"' in source and "an id occurs in several rows" in output
 
 
+def test_labels_of_boxes_are_joined_by_their_maximum(tmp_path):
+    """An image has each label that one of its boxes has; a mean would halve both of two labels."""
+    box = {"xmin": 1, "ymin": 1, "xmax": 20, "ymax": 30}
+    folder = competition(tmp_path / "data", {"label": SHAPES * 8, **box}, ids={"image_id": sorted(IDS * 2)})
+    source = re.sub(r"\s+", " ", new(folder)[1])
+    assert 'item="image_id", item_average="max", labels="label"' in source
+
+
+def test_the_reason_for_several_labels(tmp_path):
+    output, source = new(competition(tmp_path / "data", {"label": SHAPES * 4}), "--target", "labels")
+    assert 'labels="label"' in source and "labels: --target labels" in output and "several rows" not in output
+
+
 def test_the_sample_chooses_the_label(tmp_path):
     sample = {"image_id": ["t1"], "b": [0], "a": [0]}
     columns = {"kind": ["a", "b"] * 6, "label": SHAPES * 4}
@@ -109,6 +122,11 @@ def test_ids_images_and_test_rows(tmp_path):
         ({"label": SHAPES * 4}, ["--images", "pictures"], "--images takes a folder"),
         ({"label": SHAPES * 4}, ["--metric", "roc_au"], "did you mean 'roc_auc'"),
         ({"label": SHAPES * 4}, ["--network", "lite9"], "--network takes efficientnet_lite0"),
+        ({"label": ["circle"] * 12}, [], "a label column needs at least two different values; 'label' holds only 'circle'"),
+        ({"label": SHAPES * 4}, ["--label", "image_id"], "--label takes columns beside the ids; received 'image_id'"),
+        ({"label": SHAPES * 4}, ["--target", "numbers"], "--target numbers needs numbers; 'label' holds 'circle'"),
+        ({"label": SHAPES * 4}, ["--target", "grades"], "--target grades needs numbers; 'label' holds 'circle'"),
+        ({"grams": np.linspace(0.5, 9.5, 12)}, ["--metric", "accuracy"], "--metric accuracy needs classes; 'grams'"),
     ],
 )  # fmt: skip
 def test_questions(columns, options, message, tmp_path):
@@ -167,7 +185,7 @@ def test_from_files_to_a_submission(backend, tmp_path):
     folder = competition(tmp_path / "data", {"diagnosis": [0, 1, 2] * 4}, sample_submission=sample)
     write_images(tmp_path / "unseen", ["t1", "t2"])
     conftest.kcomp("new", "data", "-o", "mine.py", "--size", "32", cwd=tmp_path)
-    conftest.kcomp("train", "mine.py", "--set", "epochs=2", "--backend", backend, cwd=tmp_path)
+    conftest.kcomp("train", "mine.py", "--set", "epochs=1", "--backend", backend, cwd=tmp_path)
     arguments = ["submit", "runs/mine", "--sample", folder / "sample_submission.csv", "-o", "submission.csv"]
     done = conftest.kcomp(*arguments, cwd=tmp_path, check=False)
     assert done.returncode == 1 and "--images FOLDER" in done.stderr and not (tmp_path / "submission.csv").exists()

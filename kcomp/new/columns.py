@@ -117,18 +117,23 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
         columns: The label columns.
         ids: The ids of its rows.
         kind: classes, labels, numbers or grades, as set by `--target`; None detects it from the values.
+
+    Raises:
+        UsageError: If the columns do not hold what `kind` needs, or one column holds a single value.
     """
     numbers = numbers_of(frame[list(columns)])
     if len(columns) > 1:
         return classify_several(columns, numbers, kind)
     cells = frame[columns[0]].dropna().str.strip()
+    check_cells(columns[0], cells, kind, are_numbers=numbers is not None)
     several = several_in_cells(cells)
     if kind == "labels" or (kind is None and numbers is None and (several or repeats(ids, cells))):
         if several:
             return Labels(
                 "labels", columns, f"cells hold several of {several[1]} labels, {SEPARATORS[several[0]]} between"
             )
-        return Labels("labels", columns, "an id occurs in several rows, once for each label")
+        repeated = "an id occurs in several rows, once for each label"
+        return Labels("labels", columns, repeated if repeats(ids, cells) else "--target labels")
     if kind is None:
         kind, reason = kind_of(columns[0], cells, numbers)
     else:
@@ -136,6 +141,19 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
     arguments = {"classes": "label", "numbers": "numbers", "grades": "grades"}
     others = tuple(other for other in arguments if other != kind) if numbers is not None else ()
     return Labels(arguments[kind], columns, reason, others)
+
+
+def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: bool) -> None:
+    """Raise UsageError if the label column holds fewer than two values, or texts where numbers are needed."""
+    if cells.nunique() < 2:
+        values = f"holds only {cells.iloc[0]!r}" if len(cells) else "is empty"
+        raise UsageError(f"a label column needs at least two different values; {name!r} {values}")
+    if kind in ("numbers", "grades") and not are_numbers:
+        text = cells[pd.to_numeric(cells, errors="coerce").isna()].iloc[0]
+        order = (
+            f"; for named grades, write grades={{{name!r}: [lowest, ...]}} into the recipe" if kind == "grades" else ""
+        )
+        raise UsageError(f"--target {kind} needs numbers; {name!r} holds {text!r}{order}")
 
 
 def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kind: str | None) -> Labels:

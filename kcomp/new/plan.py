@@ -122,6 +122,8 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
     used += [name for name in (group, time) if name]
     headers = {sample: list(map(str, read_table(sample).columns[1:])) for sample in files.samples}
     names, reason = label_columns(frame, used, first(headers.values()) or [], choices.label)
+    if id_column in names:
+        raise UsageError(f"--label takes columns beside the ids; received {id_column!r}")
     group, time = (None if name in names else name for name in (group, time))
     labels = reading.classify(frame, names, ids, choices.target)
     sample = choose_sample(headers, frame, labels)
@@ -209,9 +211,12 @@ def choose_metric(labels: Labels, header: Sequence[str] | None, choices: Choices
 
     if choices.metric is not None:
         try:
-            return metrics.get(choices.metric).name, "--metric"
+            metric = metrics.get(choices.metric)
         except ValueError as error:
             raise UsageError(f"--metric: {error}") from error
+        if labels.argument == "numbers" and metric.on != "predictions":
+            raise UsageError(f"--metric {metric.name} needs classes; {labels.columns[0]!r} is read as numbers")
+        return metric.name, "--metric"
     in_one_cell = header is not None and len(header) == 1
     if labels.argument == "label" and in_one_cell:
         return "accuracy", "the sample submission has one column (--metric changes it)"
@@ -234,6 +239,8 @@ def read_options(
         lines.append(("boxes", f"images are cut at {', '.join(box)}"))
     if repeated and (box or labels.argument != "labels"):
         options["item"] = id_column
+        if labels.argument == "labels":  # an image has each label that one of its rows has
+            options["item_average"] = "max"
         lines.append(("items", f"{id_column} has several rows, whose predictions belong together"))
     return options, lines
 

@@ -63,7 +63,7 @@ def model(config, target):
 
 
 def stages(config):{stages_note}
-    rate = schedules.WarmupCosine(config.rate, config.epochs, warmup=1)
+    rate = schedules.WarmupCosine(config.rate, config.epochs, warmup=min(1, config.epochs / 4))
     fine = keras.optimizers.AdamW(rate, weight_decay=0.02)
 {options_note}    options = {{{options}}}
     return [

@@ -193,6 +193,7 @@ def cached_batches(
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
     """Return the training batches of a cached stage, and a function that predicts the held-out rows from features.
 
+    If there are items, the function returns one row of predictions for each item.
     Missing features are computed here with the current weights. In a continued run these are the weights of its state.
 
     Args:
@@ -210,7 +211,7 @@ def cached_batches(
     session.console.print(cache.line(stage, computed, seconds), highlight=False, soft_wrap=True)
     training, validation = cache.batches(stage, first)
     forward = compile_forward(trained)
-    return training, lambda: predict_rows(forward, validation, session.target)
+    return training, lambda: session.merge_items(predict_rows(forward, validation, session.target))
 
 
 def fit_epochs(

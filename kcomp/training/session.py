@@ -42,7 +42,10 @@ class Session:
 
     def validate(self) -> np.ndarray:
         """Return the predictions (rows, columns) of the held-out images, or items, with the current weights."""
-        predictions = predict_rows(self.forward, self.validation, self.target)
+        return self.merge_items(predict_rows(self.forward, self.validation, self.target))
+
+    def merge_items(self, predictions: np.ndarray) -> np.ndarray:
+        """Return predictions (rows, columns) of the held-out images as those of their items, if there are items."""
         return per_item(self.validation.table, predictions, self.target)[1]
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:

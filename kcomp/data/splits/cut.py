@@ -165,7 +165,7 @@ def repeated(
         raise ValueError(f"the number of repeats must be at least 1; received {repeats}")
     free_groups = select(groups, ~trained)
     if free_groups is None:
-        rows.check_count(count, int((~trained).sum()), "rows")
+        rows.check_count(count, int((~trained).sum()), "rows that can be held out" if trained.any() else "rows")
     else:
         rows.check_count(count, len(np.unique(free_groups)), "groups")
     shares, columns = np.full(count, 1 / count), []
