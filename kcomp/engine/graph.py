@@ -19,7 +19,7 @@ class Slot:
 class LayerCall:
     """One call of a layer: values[outputs] = operation(*arguments, **keywords). A Slot stands for a value.
 
-    direct: Whether `operation.call` may be called instead of the operation.
+    direct: Whether `operation.call` may be called instead of `operation.__call__`.
     training: Whether the operation takes the argument `training`.
     done: Slots of the values that no later call needs.
     """

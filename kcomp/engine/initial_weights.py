@@ -59,7 +59,7 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 
 
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw with variance scale / fan (Glorot and Bengio 2010, He et al. 2015). Convolution fans include the window."""
+    """Draw with variance scale / fan (Glorot and Bengio 2010, He et al. 2015). A kernel's fans include its size."""
     window = math.prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]
@@ -85,7 +85,7 @@ def truncated_normal(draws: np.random.Generator, initializer: Any, shape: tuple[
 
 
 def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw from a normal distribution truncated at two standard deviations. Values beyond are drawn again."""
+    """Draw from a normal distribution truncated at two standard deviations. Values outside are drawn again."""
     values = draws.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = draws.standard_normal(int(beyond.sum()))

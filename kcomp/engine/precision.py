@@ -6,12 +6,12 @@ import keras
 def use_precision(name: str) -> None:
     """Set Keras's dtype policy, and whether a GPU may round float32.
 
-    PyTorch rounds in convolutions but not in matrix products by default, and JAX rounds in both. Setting it here gives
-    a recipe the same arithmetic on both backends.
+    By default, PyTorch rounds in convolutions only, and JAX rounds in convolutions and matrix products. This function
+    gives a recipe the same arithmetic on both backends.
 
     Args:
         name: "float32" computes in float32 throughout. "tensorfloat32" lets an NVIDIA GPU round the inputs of matrix
-            products and convolutions to 10 bits of mantissa (TF32). A CPU computes in float32 under both.
+            products and convolutions to 10 bits of mantissa (TF32). A CPU computes in float32 with either name.
             "mixed_bfloat16" and "mixed_float16" are Keras's policies.
     """
     keras.config.set_dtype_policy("float32" if name == "tensorfloat32" else name)
@@ -24,7 +24,7 @@ def use_precision(name: str) -> None:
     else:
         import jax
 
-        if jax.default_backend() != "cpu":  # on a CPU it would only change the key of the compilation cache
+        if jax.default_backend() != "cpu":  # on a CPU this would only change the key of the compilation cache
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if rounded else "float32")
 
 

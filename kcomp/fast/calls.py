@@ -1,10 +1,10 @@
 """Faster `call` functions for Keras layers, built from the arithmetic of one backend.
 
 Each function takes the backend's arithmetic first (bound with functools.partial), then the arguments of the layer's own
-`call`. It returns the layer's output, or None for a layer or inputs that the arithmetic does not cover. It covers
-Keras's classes but not their subclasses, channels_last images, padding "same" and "valid", and any float type. It does
-not cover dilation, masks or renorm. Weights, results (to rounding) and reverse-mode gradients equal Keras's. On JAX
-there are no forward-mode gradients (`jax.jvp`).
+`call`. It returns the layer's output, or None if the arithmetic does not cover the layer or the inputs. The arithmetic
+covers Keras's own layer classes, channels_last images, padding "same" and "valid", and any float type. It does not
+cover subclasses, dilation, masks or renorm. Weights, results and reverse-mode gradients equal Keras's up to rounding.
+Forward-mode gradients (`jax.jvp`) are not available on JAX.
 """
 
 import functools
@@ -28,12 +28,13 @@ def activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
 def convolve(
     depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any, zeros: Any = ((0, 0), (0, 0))
 ) -> Any:
-    """Return the output of a convolution layer, or None where neither `depthwise` nor `dense` covers it.
+    """Return the output of a convolution layer, or None if neither `depthwise` nor `dense` covers the layer.
 
-    zeros: numbers of zero rows and columns to pad the images with first, ((top, bottom), (left, right)).
+    zeros: rows and columns of zeros to add around the images first, ((top, bottom), (left, right)).
 
-    Both functions take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in pixels, as
-    `zeros`. The kernel is (height, width, C) for `depthwise` and (height, width, C, F) for `dense`.
+    `depthwise` and `dense` take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in
+    pixels, in the form of `zeros`. `depthwise` takes a kernel (height, width, C), and `dense` one of
+    (height, width, C, F).
     """
     if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
         return None
@@ -104,7 +105,8 @@ def normalise_and_excite(
 ) -> Any:
     """Return the output of an Excitation, or None.
 
-    `arithmetic` is as for `normalise`, with one more, first argument: kernel, bias, kernel, bias of the convolutions.
+    `arithmetic` and `move` are as for `normalise`. `arithmetic` takes one more argument, before the others: a tuple of
+    the kernel and bias of the first convolution and the kernel and bias of the second.
     """
     if not block.usual:
         return None

@@ -44,7 +44,7 @@ def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
 
 
 def excited(steps: list[LayerCall]) -> list[LayerCall]:
-    """Return the steps, with the layers of each squeeze and excitation joined to one step."""
+    """Return the steps, with the layers of each squeeze and excitation joined into one step."""
     readers, joined, taken = readers_of(steps), [], set()
     for number, step in enumerate(steps):
         if number in taken:
@@ -62,7 +62,7 @@ def excited(steps: list[LayerCall]) -> list[LayerCall]:
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
     """Return the numbers of the steps from the pooling of a step's output to the product of that output and its gate.
 
-    Empty where another step reads the output, or where more than one step reads a value in between.
+    Return an empty list if another step reads that output, or if more than one step reads a value of the gate.
     """
     [values] = start.outputs
     reading = readers.get(values, [])

@@ -15,7 +15,7 @@ class Expected:
 
     path:       module and class, "keras.layers:Conv2D".
     parameters: names of the method's parameters, in order; None where the method is not used.
-    make:       function of the class that returns an object to look for `attributes` in; None to look in the class.
+    make:       function that takes the class and returns an object with `attributes`. None checks the class itself.
     """
 
     path: str
@@ -26,7 +26,7 @@ class Expected:
 
 
 def find_difference(expected: Expected) -> str | None:
-    """Return in a few words how this Keras differs from what is expected; None where it does not."""
+    """Describe how the installed Keras differs from `expected`; return None if it does not differ."""
     module, _, name = expected.path.partition(":")
     try:
         owner = getattr(importlib.import_module(module), name)

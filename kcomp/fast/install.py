@@ -21,7 +21,7 @@ from kcomp.system.fast_switch import fast_paths_are_on
 _installed: list[str] = []  # names of the patches that are in Keras's classes
 _undo = contextlib.ExitStack()
 _turned_off: set[str] = set()  # names of patches; scripts/ablate_fast.py adds to it
-_blocked: list[bool] = [False]  # whether the fast paths are off: by default, then in each `patched`
+_blocked: list[bool] = [False]  # whether the fast paths are off: the default, then one entry for each open `patched`
 
 
 def install() -> None:
@@ -44,9 +44,9 @@ def installed_names() -> list[str]:
 def patched(on: bool) -> Iterator[None]:
     """Turn the fast paths on or off inside the context, and restore the previous state at its end.
 
-    Tests use it, and `kcomp compare`, whose reference runs Keras's own layers. On JAX the context must surround the
-    first call of a compiled function, on PyTorch every call. Contexts may be nested, but threads must not interleave
-    them.
+    Tests use this context, and so does `kcomp compare` to run Keras's own layers. On JAX the context must surround the
+    first call of a compiled function, on PyTorch every call. Contexts may be nested, but only in one thread
+    at a time.
     """
     before = bool(_installed)
     _blocked.append(not on)

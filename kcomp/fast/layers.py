@@ -1,4 +1,4 @@
-"""Functions that read kind, padding and weights of a Keras layer."""
+"""Read the kind, the padding and the weights of a Keras layer."""
 
 import math
 from typing import Any
@@ -44,5 +44,5 @@ def value_of(weight: Any) -> Any:
 def as_type(value: Any, dtype: str) -> Any:
     """Return the tensor cast to `dtype`; None stays None."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
-        return value  # Keras's cast would take longer to find that out
+        return value  # Keras's cast takes longer to return the same tensor
     return keras.ops.cast(value, dtype)

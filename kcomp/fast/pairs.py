@@ -32,7 +32,7 @@ class PaddedConvolution(Pair):
 
 
 def paired(steps: list[LayerCall], result: int) -> list[LayerCall]:
-    """Return the steps, with each pair that has a class in this module joined to one step."""
+    """Return the steps, with each pair of layers that has a class in this module joined into one step."""
     reader_of, joined, taken = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
         if number in taken:

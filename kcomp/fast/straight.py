@@ -2,7 +2,7 @@
 
 Keras spends about half a millisecond on each call of a layer: it converts arguments, looks for masks and opens scopes.
 For 240 layers this takes longer than the arithmetic of a small batch. The plan of the calls is made once for a model.
-It runs `call` of layers that need no such check, and `__call__` of all other layers.
+The plan runs `call` of layers that need no such check, and `__call__` of all other layers.
 """
 
 import contextlib
@@ -152,8 +152,8 @@ def dtypes_in(arguments: Any) -> list[str]:
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
     """Return whether an operation's `call` and its `__call__` give the same result.
 
-    This holds for Keras's own operations without inner layers whose precision is that of their inputs and of the model.
-    They must not be quantized, rematerialised or have an activity regularizer.
+    This holds for Keras's own operations if they have no inner layers, and if their precision equals that of their
+    inputs and of the model. They must not be quantized or rematerialised, or have an activity regularizer.
     """
     if not type(operation).__module__.startswith("keras."):
         return False

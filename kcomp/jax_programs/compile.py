@@ -34,7 +34,7 @@ def read_program(path: Path) -> Any:
     """Return the exported program in a file, or None where the file is missing or damaged."""
     try:
         content = path.read_bytes()
-        with contextlib.suppress(OSError):  # the file of another user
+        with contextlib.suppress(OSError):  # another user owns the file
             path.touch()
         is_intact = hashlib.sha256(content[32:]).digest() == content[:32]
         return export.deserialize(bytearray(content[32:])) if is_intact else None
@@ -64,7 +64,7 @@ def compile_exported(exported: Any, donate: bool) -> Any:
 
 
 def jit(function: Any, donate: bool) -> Any:
-    """Return `jax.jit` of a training step, which may overwrite its first argument, or (`donate` False) a prediction."""
+    """Return `jax.jit` of a prediction or, with `donate`, a training step that may overwrite its first argument."""
     return jax.jit(function, donate_argnums=(0,) if donate else (), compiler_options=settings(donate))
 
 
@@ -90,7 +90,7 @@ def is_known(name: str, value: Any) -> bool:
 def compile_beside(path: Path, donate: bool) -> None:
     """Compile a large program in another process, which leaves the code in JAX's compilation cache.
 
-    XLA's compiler fragments the C library's heap. Every later step of the process then takes half as long again
+    XLA's compiler fragments the C library's heap. Every later step of the process then takes 1.5 times as long
     (docs/results/speed.md). Do nothing if this machine has already compiled the program, if the device is not a CPU, or
     if the cache has no folder. Errors are ignored: the process that needs the program compiles it.
     """

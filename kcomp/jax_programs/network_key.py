@@ -17,9 +17,9 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 def cache_key_of_network(model: keras.Model) -> str | None:
     """Return a text of the classes, configurations, connections and constants of a functional model.
 
-    The names of its layers and the values of its weights are left out. None where the model is not a plain
-    functional model, or where it holds a class or function from outside Keras and kcomp: its source may change
-    unnoticed.
+    The names of its layers and the values of its weights are left out. The result is None if the
+    model is not a plain functional model, or if it holds a class or function from outside Keras and kcomp, because the
+    source of such code may change unnoticed.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -59,7 +59,7 @@ def cache_key_of_inference(model: keras.Model) -> str | None:
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
     """Return place, shape, type, regularizer and constraint of each of these variables.
 
-    The place counts the model's variables in the order of `cache_key_of_network`; it is None for a variable that does
+    The place is the variable's position in the order of `cache_key_of_network`. It is None for a variable that does
     not belong to the model. The result is None where a regularizer or constraint is from outside Keras and kcomp.
     """
     places: dict[int, int] = {}
@@ -102,7 +102,7 @@ def is_known(operation: Any) -> bool:
 def is_own_function(function: Any) -> bool:
     """Return whether a function was written in Keras or kcomp.
 
-    `__module__` does not tell this, because `functools.wraps` copies it from another function.
+    `__module__` alone is not enough, because `functools.wraps` copies it from another function.
     """
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 

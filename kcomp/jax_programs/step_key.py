@@ -13,8 +13,8 @@ def cache_key_of_step(model: Any) -> str | None:
     """Return the cache key of the compiled step of a `training.mixed.Mixed`.
 
     The step's result depends on this key and on the values of weights, state and batch. None where any code is from
-    outside Keras and kcomp, or where no configuration describes it, as for an optimizer inside the optimizer or an
-    average of weights.
+    outside Keras and kcomp, or where no configuration describes it, as for a nested optimizer or an average of
+    weights.
     """
     network = network_key.cache_key_of_network(model.network)
     mixing = [type(layer) for layer in model.planned]
@@ -63,7 +63,7 @@ def cache_key_within_fit(model: Any, state: Any) -> str | None:
 def describe_loss(loss: Any) -> list[Any] | None:
     """Return a loss's type, arguments and attributes; None for a function or for arguments that are not plain.
 
-    Plain arguments are numbers, texts and None. Some losses of Keras leave arguments out of their configuration.
+    Plain arguments are numbers, texts and None. The configuration of some Keras losses leaves arguments out.
     """
     attributes = network_key.describe_attributes(loss) if isinstance(loss, keras.losses.Loss) else None
     options = getattr(loss, "_fn_kwargs", {})

@@ -33,10 +33,10 @@ def cached_jit(
 ) -> Callable[[Any, Any], Any]:
     """Return a function of two trees of arrays, (state, data), compiled for JAX's first device.
 
-    cache_key: takes the first `state` and returns a text. Apart from it, the result depends only on the values of both
-               arguments and on the shapes in `data`. The text therefore covers the shapes in `state`. Functions with
-               equal texts share one program. Where it returns None, and with KCOMP_FAST=0, `jax.jit` compiles
-               `function`.
+    cache_key: function that takes the first `state` and returns a text. The result of `function` must depend only on
+               this text, on the values of both arguments and on the shapes in `data`. The text therefore covers the
+               shapes in `state`. Functions with equal texts share one program. If the text is None or KCOMP_FAST is 0,
+               `jax.jit` compiles `function`.
     donate:    True for a training step, whose results may reuse the memory of `state`.
     """
     if not is_enabled("jax-program-store"):

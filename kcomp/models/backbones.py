@@ -48,7 +48,7 @@ def efficientnet_lite0(
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If a side of `image_size` is below 32, or ImageNet weights meet other than three channels.
+        ValueError: If a side of `image_size` is below 32, or `weights` is "imagenet" and `channels` is not 3.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -82,7 +82,7 @@ def efficientnet_lite1(
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If a side of `image_size` is below 32, or ImageNet weights meet other than three channels.
+        ValueError: If a side of `image_size` is below 32, or `weights` is "imagenet" and `channels` is not 3.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -116,7 +116,7 @@ def efficientnet_lite2(
         32, size / 32, 1280); the head's weights are kept for `classifier`.
 
     Raises:
-        ValueError: If a side of `image_size` is below 32, or ImageNet weights meet other than three channels.
+        ValueError: If a side of `image_size` is below 32, or `weights` is "imagenet" and `channels` is not 3.
         ModuleNotFoundError: If the package with the weights is not installed.
 
     References:
@@ -168,7 +168,7 @@ def lite(
 
 
 def check_channels(channels: int, weights: str | None) -> None:
-    """Raise ValueError if pretrained weights are asked for images that have not three channels."""
+    """Raise ValueError if pretrained weights are requested for images that do not have three channels."""
     if channels != 3 and weights == "imagenet":
         raise ValueError(f"ImageNet weights take 3 channels; received channels={channels}. Pass weights=None")
 
@@ -225,7 +225,7 @@ def application(
 
     Raises:
         TypeError: If `function` has no such option.
-        ValueError: If ImageNet weights meet other than three channels.
+        ValueError: If `weights` is "imagenet" and `channels` is not 3.
         ConnectionError: If the weights cannot be downloaded.
 
     Examples:

@@ -20,12 +20,12 @@ def classifier(
 ) -> keras.Model:
     """Put a classification head on a backbone: global average pooling, dropout, a dense layer named "head".
 
-    The backbone's layers become layers of the new model, so that their names are their paths. The dense layer starts
-    at zero, because the few updates of a small competition do not unlearn random weights.
+    The backbone's layers become layers of the new model, so the path of a layer is its name. The dense layer starts at
+    zero, because a small competition has too few updates to overcome random weights.
 
     Args:
         backbone: A model whose output is one feature map (batch, height, width, channels).
-        target: What the competition asks for, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
+        target: The target of the competition, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
         dropout: Share of dropped features, from 0 to below 1.
         imagenet_classes: If the classes are ImageNet classes, the number (0 to 999) of each. The head then starts as
             these columns of the ImageNet head of an EfficientNet-Lite. None starts at zero.
@@ -34,7 +34,8 @@ def classifier(
         A model that returns float32 logits (batch, target.outputs) under any precision.
 
     Raises:
-        ValueError: If there is no output, the backbone has another output, or `imagenet_classes` does not fit.
+        ValueError: If `target` has no output, the backbone does not return one feature map, or `imagenet_classes`
+            does not fit.
 
     References:
         Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero.

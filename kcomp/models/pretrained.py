@@ -59,7 +59,7 @@ def lite_weights(name: str, network: keras.Model) -> Path:
     path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
     if not path.is_file():
         convert(read_pytorch_file(pytorch_file(name)), network)
-        with moved_into(path) as temporary:  # two processes may convert at once
+        with moved_into(path) as temporary:  # two processes may convert at the same time
             network.save_weights(temporary)
     return path
 

@@ -1,11 +1,11 @@
-"""Depthwise convolutions and their gradients on a CPU: each channel of an image with its own filter.
+"""Depthwise convolutions, with one filter for each channel, and their gradients on a CPU.
 
-oneDNN 3.12 takes up to twenty times as long for the weight gradient of kernels wider than 3. Where the padding of two
-sides differs, PyTorch copies the images first.
+oneDNN 3.12 takes up to twenty times as long for the weight gradient of kernels wider than 3. If the padding of
+opposite sides differs, PyTorch copies the images first.
 
 A thread computes bands of an image's rows, one row after the other, because sequential reads are fastest. It copies
-each row and its padding into blocks of sixteen channels. They stay in the core's cache until the kernel has passed.
-Arrays are those of kcomp.fast.torch.depthwise.
+each row and its padding into blocks of sixteen channels. The blocks stay in the core's cache while the kernel is
+applied. Array shapes are those of kcomp.fast.torch.depthwise.
 """
 
 import functools
@@ -27,7 +27,7 @@ from kcomp.fast.cpu_loops.machine_code import inline, loop, run, share, thread
 
 __all__ = ["AT_ONCE", "LANES", "correlate", "run", "weight_gradient"]
 
-AT_ONCE = 4  # outputs side by side; their sums fill half of the registers of AVX2
+AT_ONCE = 4  # outputs computed together; their sums fill half of the registers of AVX2
 
 
 @inline
@@ -39,7 +39,7 @@ def fill(target, count):
 
 @inline
 def copy(source, apart, target, distance, count):
-    """Copy a block of each of `count` pixels; sources are `apart` bytes apart, targets `distance` bytes."""
+    """Copy one block from each of `count` pixels, `apart` bytes apart, to targets `distance` bytes apart."""
     for _ in range(count):
         store(load(source), target)
         source += apart
@@ -70,8 +70,8 @@ def correlate(arguments):
     written), work, float32 (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES); bands of an image; N;
     height; width; channels; high; wide; size; stride; distance; zeros above and to the left; pixels of a padded row.
 
-    Pixel (y, x) of an image is placed at (y * distance, x * distance), with zeros between. The gradient of a strided
-    convolution is therefore a correlation too.
+    Pixel (y, x) of an image is placed at (y * distance, x * distance), with zeros between pixels. The gradient of
+    a strided convolution is therefore a correlation too.
     """
     images, kernel, outputs, work, bands = arguments[0][:5]
     count, height, width, channels, high, wide, size, stride, distance, top, left, padded = arguments[0][5:]

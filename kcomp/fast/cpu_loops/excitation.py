@@ -1,8 +1,8 @@
-"""Passes of silu, then squeeze and excitation, for prediction; for training, with batch normalisation before both.
+"""Silu, then squeeze and excitation, for prediction. For training, batch normalisation comes first.
 
 A thread computes whole images, which stay in its core's cache from one pass to the next. Arguments are as in
-cpu_loops.silu. `count` is the number of images, `size` the numbers in an image. `inner`, float64 (threads, row), is
-memory for sums.
+cpu_loops.silu. `count` is the number of images. `size` is the number of values in an image. `inner`, float64
+(threads, row), is memory for sums.
 The first matrix is (channels, hidden), the second (hidden, channels). `backward` takes both transposed.
 """
 
@@ -51,7 +51,7 @@ def sigmoid(values):
 
 @inline
 def pixels_of_row(all_of, channels, scale, result):
-    """Write the sum over the pixels of a row for each channel, times `scale`, to `result`."""
+    """Sum each channel over the pixels of a row, multiply the sums by `scale`, and write them to `result`."""
     for j in range(channels):
         total = 0.0
         for k in range(j, len(all_of), channels):
@@ -61,7 +61,10 @@ def pixels_of_row(all_of, channels, scale, result):
 
 @inline
 def gate_of(mean, matrices, between, squeezed, gate):
-    """Compute the gate (channels,) from an image's means; `between` gets the input of silu, `squeezed` its output."""
+    """Compute the gate (channels,) from an image's means.
+
+    Write the input of the second silu to `between`, and its output to `squeezed`.
+    """
     first, first_bias, second, second_bias = matrices
     product(mean, first, floats(first_bias, 0, len(between)), between)
     for j in range(len(between)):
@@ -178,9 +181,10 @@ def times_silu_gradient(values, inputs):
 
 @inline
 def gate_gradients(matrices, gate, products, to_gate, to_products, by, plus):
-    """Compute the gradients of an image's gate and of its mean, which go to `plus`; `by` gets the gate.
+    """Compute the gradients of an image's gate and mean. Write the mean's gradient to `plus`, and the gate to `by`.
 
-    `to_gate` holds the sums of gradient times outputs.
+    At first, `to_gate` holds each channel's sum of gradient times outputs. At the end, it holds the gradient of the
+    sigmoid's input, and `to_products` holds the gradient of the input of the second silu.
     """
     first, second, zeros = matrices
     channels = len(gate)
@@ -195,7 +199,7 @@ def gate_gradients(matrices, gate, products, to_gate, to_products, by, plus):
 
 @inline
 def image_gradients(arrays, at, end, normalisation, gate, work, totals):
-    """Write an image's gradients of the first silu's input, and add up the sums of `silu_part`."""
+    """Write the gradient of the first silu's input for one image, and add to the sums as `silu_part` does."""
     (gradient, inputs, to_silu), (a, b, c), (by, plus) = arrays, normalisation, gate
     (part, some, more), (to_first, to_second) = work, totals
     row = len(by)

@@ -1,4 +1,4 @@
-"""A Numba type of sixteen float32 that stays in registers through a loop, where the compiler would use memory.
+"""A Numba type that keeps sixteen float32 in registers through a loop. The compiler would otherwise use memory.
 
 An address is an int64 in bytes and need not be aligned to a register. `each` is a tuple of values of this type.
 """
@@ -103,7 +103,7 @@ def store_each(typing, each, address, step):
 
 @intrinsic
 def add_products(typing, each, factor, address, step):
-    """Add to each number of the tuple the product of `factor` and the value at address + number * step."""
+    """Return the tuple with `factor` times the value at address + i * step added to value i."""
 
     def code(context, builder, signature, arguments):
         values, factor, address, step = arguments

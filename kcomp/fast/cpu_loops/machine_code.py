@@ -1,7 +1,7 @@
-"""Loops over tensors that Numba compiles and caches, and that run in PyTorch's threads.
+"""Compile and cache loops over tensors with Numba, and run them in PyTorch's threads.
 
 Numba's own threads would compete for cores with PyTorch's threads, which spin while they wait. Importing this module
-raises ImportError or OSError without Numba, and where PyTorch has no OpenMP with GNU's interface (outside Linux).
+raises ImportError or OSError if Numba is missing, or if PyTorch has no OpenMP with GNU's interface (outside Linux).
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from kcomp.system.cache import cache_folder
 
 _library = ctypes.CDLL(
     str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")
-)  # also looks in the libraries it depends on
+)  # finds functions in its dependencies too
 try:
     _in_parallel = _library.GOMP_parallel
     for _name in ("omp_get_thread_num", "omp_get_num_threads"):
@@ -36,12 +36,12 @@ threads: Any = types.ExternalFunction("omp_get_num_threads", types.int32())
 # Numba's cache detects a change in the file of a loop, but not in functions inlined from other files.
 _INLINED = [Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py", "silu.py")]
 VERSION = hashlib.sha256(b"".join(_INLINED)).hexdigest()[:16]
-# Excluded: reordering of sums, which would break the exponential's rounding, and the assumption of finite numbers.
+# MATHS leaves out two options: reordering sums would break the exponential's rounding, and numbers may be infinite.
 MATHS = {"contract", "nsz", "arcp"}
 
 
 def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
-    """Return a decorator that compiles a function of a pointer to `count` int64: addresses and numbers."""
+    """Return a decorator that compiles a function of one pointer to `count` int64 values: addresses and numbers."""
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 
     def compiled(function: Callable[[Any], None]) -> Any:

@@ -1,6 +1,6 @@
 """Passes over activations: silu in place, and batch normalisation with silu after it, forward and backward.
 
-PyTorch has no joint operation for the two. Its silu spends most of its time in the exponential.
+PyTorch has no joint operation for batch normalisation and silu. Its silu spends most of its time in the exponential.
 """
 
 import math
@@ -23,8 +23,8 @@ AREAS = 8
 FLUSH = 64  # rows that are summed in float32 before the sum is added in float64
 ONE, ZERO = np.float32(1), np.float32(0)
 
-# exp(-x) = 2^k e^r with |r| <= log(2) / 2. There the polynomial through the Chebyshev nodes is accurate to 1e-7.
-# Adding 1.5 * 2^23 to a float32 rounds it to an integer, which is then in the lowest bits.
+# exp(-x) = 2^k e^r with |r| <= log(2) / 2. Here the polynomial through the Chebyshev nodes is accurate to 1e-7.
+# Adding 1.5 * 2^23 to a float32 rounds it to an integer. The integer is then in the lowest bits.
 _REST = np.polynomial.Chebyshev.interpolate(np.exp, 5, domain=[-math.log(2) / 2, math.log(2) / 2])
 C0, C1, C2, C3, C4, C5 = map(np.float32, _REST.convert(kind=np.polynomial.Polynomial).coef * [1, -1, 1, -1, 1, -1])
 LOG_2, MINUS_LOG2_E = np.float32(math.log(2)), np.float32(-1 / math.log(2))
@@ -73,7 +73,7 @@ def repeat(values, channels):
 
 @inline
 def total(sums, number, channel, parts, row, channels):
-    """Return the sum of a channel over `parts` threads and the pixels of a row."""
+    """Return sum `number` (0 or 1) of a channel over `parts` threads and the pixels of a row."""
     result = 0.0
     for part in range(parts):
         values = doubles(sums, (2 * part + number) * row, row)
@@ -84,7 +84,7 @@ def total(sums, number, channel, parts, row, channels):
 
 @inline
 def flush(some, totals):
-    """Add sums in float32 to sums in float64, and set the former to zero."""
+    """Add the float32 sums `some` to the float64 sums `totals`, and set `some` to zero."""
     for j in range(len(some)):
         totals[j] += some[j]
         some[j] = ZERO
@@ -116,7 +116,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def recalled(gamma, beta, statistics, channels, a, b, c):
-    """Compute the same from the statistics, for the backward pass, and write the means to `c`."""
+    """Compute factors `a` and summands `b` from the statistics, for the backward pass, and write the means to `c`."""
     by, plus, saved = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
     for j in range(channels):
         a[j] = by[j] * saved[2 * channels + j]

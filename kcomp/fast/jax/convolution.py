@@ -30,7 +30,7 @@ def _dense_function() -> Any:
     def backward(saved, gradient):
         images, matrix = saved
         rows, others = images.reshape(-1, images.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-        # By default, XLA copies the larger of the two to another layout before it multiplies.
+        # By default, XLA copies the larger factor to another layout before it multiplies.
         return gradient @ matrix.T, rows.T @ others
 
     function = jax.custom_vjp(jnp.matmul)
@@ -102,7 +102,7 @@ def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> An
 
 
 def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any) -> Any:
-    """Return the gradient for the kernel: a loop over blocks of output rows adds up (row, width, C) for each column."""
+    """Return the kernel's gradient. A loop over blocks of output rows sums (row, width, C) for each kernel column."""
     # The plain sum over batch, rows and columns takes 5 to 16 times longer: XLA reduces slices without vectorising.
     batch, height, width, channels = gradient.shape
     blocks = math.ceil(height / BLOCK_ROWS)
@@ -126,7 +126,7 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
                 window = jax.lax.slice(seen, (top, column, 0), end, (1, strides[1], 1))
                 spread = jax.lax.broadcast_in_dim(gradients, window.shape, (1, 2))
                 sums[column] = jax.lax.add(total, jax.lax.mul(window, spread))
-        return sums, *fetch(index + 1)  # fetched inside the sums, XLA would compute their address for each number
+        return sums, *fetch(index + 1)  # if the sums fetched rows, XLA would compute an address for each number
 
     zeros = [jnp.zeros((kernel_shape[0], width, channels), gradient.dtype) for _ in range(kernel_shape[1])]
     sums, *_ = jax.lax.fori_loop(0, batch * blocks, add_block, (zeros, *fetch(0)))
@@ -147,7 +147,7 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:
-    """Normalise by the batch's statistics; None in inference, which XLA fuses by itself.
+    """Normalise by the batch's statistics. Return None in inference, because XLA fuses inference by itself.
 
     Arguments and result are those of kcomp.fast.calls.normalise.
     """
@@ -200,7 +200,7 @@ def _silu_function() -> Any:
     def backward(inputs, gradient):
         small = jnp.exp(
             -jnp.abs(inputs)
-        )  # differs from the forward expression; XLA would merge equal ones and save the result
+        )  # differs from the forward expression, because XLA would merge equal ones and save the result
         sigmoid = jnp.where(inputs >= 0, 1, small) / (1 + small)
         return (gradient * sigmoid * (1 + inputs * (1 - sigmoid)),)
 

@@ -25,7 +25,7 @@ def use_fused_update(optimizer: Any) -> None:
 
 
 def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
-    """Update as Kingma and Ba (2015), in the order at the end of their section 2.
+    """Update as Kingma and Ba (2015) do, in the order that ends their section 2.
 
     That order adds epsilon to the square root of the uncorrected second moment. PyTorch adds epsilon to the root of the
     corrected moment. Epsilon is therefore divided by sqrt(1 - beta_2 ** number).

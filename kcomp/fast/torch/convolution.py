@@ -18,7 +18,7 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
     if kernel.shape[:2] == (1, 1) and images.device.type == "cpu" and not any(map(any, padding)):
         matrix = kernel.reshape(kernel.shape[2:])  # the gradient of kernel[0, 0] would first be filled with zeros
         if bias is None:
-            return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster
+            return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster than the convolution
         if images.shape[1:3] == (1, 1):
             return times_matrix(images, matrix, bias)
         # with more pixels, adding a bias to the product takes another pass
@@ -61,7 +61,7 @@ def normalise(
     if torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in (gamma, beta)):
         outputs = functional.batch_norm(channels_first, moving_mean, moving_variance, gamma, beta, eps=epsilon)
         return outputs.movedim(1, -1), None, None
-    # Gamma and beta need no gradient: a multiply-add is faster, and its gradient needs no reductions.
+    # Here gamma and beta need no gradient. A multiply-add is faster, and its gradient needs no reductions.
     scale = torch.rsqrt(moving_variance + epsilon) * (1.0 if gamma is None else gamma)
     shift = -moving_mean * scale
     return torch.addcmul(shift if beta is None else shift + beta, inputs, scale), None, None

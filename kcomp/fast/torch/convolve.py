@@ -20,8 +20,8 @@ def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, gr
 def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
     """Return a kernel (F, C / groups, height, width) in oneDNN's memory order for images of this size.
 
-    oneDNN would otherwise reorder the kernel at every call. None where the padding of two sides differs, where images
-    and kernel are not float32 on a CPU, during export, and where PyTorch lacks the operations.
+    oneDNN would otherwise reorder the kernel at every call. The result is None if the padding of opposite sides
+    differs, if images and kernel are not float32 on a CPU, during export, or if PyTorch lacks oneDNN's operations.
     """
     (top, bottom), (left, right) = padding
     plain = (

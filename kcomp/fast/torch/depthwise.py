@@ -12,15 +12,15 @@ import torch
 from kcomp.fast.torch.convolve import convolve
 from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
 
-BLOCK = 16  # channels, kcomp.fast.cpu_loops.lanes.LANES
-BANDS = 4  # for each thread, at least
+BLOCK = 16  # channels in a block, as LANES in kcomp.fast.cpu_loops.lanes
+BANDS = 4  # smallest number of bands for each thread
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
     """Return whether the loops compute this convolution.
 
-    They need a square kernel, equal strides, padding smaller than the kernel, and whole blocks of channels. They are
-    used only where a gradient is needed or the padding of two sides differs.
+    They need a square kernel, equal strides, padding smaller than the kernel, and whole blocks of channels. The loops
+    are used only if a gradient is needed or the padding of opposite sides differs.
     """
     size, columns, channels = kernel.shape
     learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
@@ -30,7 +30,7 @@ def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
 
 
 def copied(padding: Any) -> bool:
-    """Return whether PyTorch would copy the images, because the padding of two sides differs."""
+    """Return whether PyTorch would copy the images, because the padding of opposite sides differs."""
     return any(before != after for before, after in padding)
 
 

@@ -52,7 +52,7 @@ def normalised_excited(
 
 
 class NormalisedExcitation(torch.autograd.Function):
-    """Saves only vectors of what lies between inputs and outputs; the backward pass computes silu again."""
+    """Batch normalisation, silu, and squeeze and excitation. The backward pass computes silu again to save memory."""
 
     @staticmethod
     def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float, *weights: Any) -> Any:

@@ -143,7 +143,7 @@ class Excited:
 
 
 class Overwriting:
-    """A layer that merges tensors and writes into the first of them where the result has its shape."""
+    """A layer that merges tensors. It overwrites the first tensor if the result has the same shape."""
 
     def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
         self.layer, self.change = layer, change
@@ -165,7 +165,7 @@ def together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 
 def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """Return a depthwise kernel (C, 1, height, width) and a padding changed so that the padding of two sides is equal.
+    """Return a larger depthwise kernel (C, 1, height, width), and a padding that is equal on opposite sides.
 
     The kernel gets zero rows above and zero columns to its left. PyTorch pads both sides equally, and would otherwise
     copy the images. With m zeros before the kernel and m more pixels of padding before the images, no output changes.

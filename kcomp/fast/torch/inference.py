@@ -1,6 +1,6 @@
 """A network's inference on PyTorch.
 
-Convolutions take in the layers around them, and layers overwrite values that no other layer reads.
+The layers around a convolution are folded into it. Layers overwrite values that no other layer reads.
 """
 
 import dataclasses
@@ -88,8 +88,8 @@ def joined(plan: Plan) -> Iterator[LayerCall]:
 def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None]) -> list[LayerCall]:
     """Return the steps that one folded convolution replaces, in order.
 
-    They are zero padding, convolution, normalisation, activation and dropout, as far as present. Empty where `first`
-    does not begin such a group.
+    A group has a convolution, and zero padding before it and normalisation, activation and dropout after it if present.
+    Return an empty list if `first` does not begin a group.
     """
     group, layer = [first], layers_of(first)[-1]
     if first.source is None or not first.direct or not covers_convolution(layer):
@@ -109,7 +109,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 
 
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
-    """Return the step, or a copy that overwrites its first value: for products and sums that alone read that value."""
+    """Return the step, or a copy that overwrites its first value: for a product or sum that is its only reader."""
     change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
     value = step.reads[0]
     plain = step.direct and len(step.arguments) == 1 and not step.keywords

@@ -1,4 +1,4 @@
-"""Which tensors kcomp's compiled loops cover, and how they are loaded."""
+"""Choose the tensors that kcomp's compiled loops cover, and load the loops."""
 
 import functools
 import importlib

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
 
-PIXELS = 16  # their mean is close enough to the overall mean for an accurate variance
+PIXELS = 16  # pixels whose mean is close enough to the overall mean for an accurate variance
 LONG_ROW = 512  # numbers; a row and its work areas fit into a core's first-level cache
 
 
@@ -32,7 +32,7 @@ def normalised_silu(
 class NormalisedSiluGradient(torch.autograd.Function):
     """Batch normalisation (Ioffe and Szegedy 2015) and silu in two passes forward and two backward.
 
-    Separate operations take three and four passes. The values between the two are not saved.
+    Separate operations take three and four passes. The outputs of batch normalisation are not saved.
     """
 
     @staticmethod
