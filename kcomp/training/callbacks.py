@@ -28,7 +28,7 @@ class Score(keras.callbacks.Callback):
     """Score the held-out rows at the end of each epoch, and add the scores to `logs` for later callbacks.
 
     `row` is the epoch's row of log.csv. The first epoch is timed from the construction of the callback, because `fit`
-    fetches batches before the epoch begins, and these already run the frozen layers.
+    fetches batches before the epoch begins, and fetching already runs the frozen layers.
 
     Args:
         stage: The stage that is trained.
@@ -114,7 +114,7 @@ class Record(keras.callbacks.Callback):
 
 
 def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
-    """Return new callbacks of the recipe, after calling `set_run` of each that has it. See kcomp.tracking."""
+    """Return new callbacks of the recipe, after calling the `set_run` of each one that has it. See kcomp.tracking."""
     callbacks = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
     for callback in callbacks:
         if hasattr(callback, "set_run"):
@@ -159,7 +159,7 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
 
 
 class SeedNoise(keras.callbacks.Callback):
-    """Seed PyTorch's global generator, which Keras's unseeded dropout draws from, by seed and epoch.
+    """Seed PyTorch's global generator by seed and epoch. Keras's unseeded dropout draws from this generator.
 
     A continued run therefore draws the same numbers as an uninterrupted one. The generator is seeded at the first
     update of an epoch, because the start of data loading also draws from it. On JAX, the state of dropout is a variable
@@ -183,7 +183,7 @@ class SeedNoise(keras.callbacks.Callback):
 class Display(keras.callbacks.Callback):
     """Show a progress bar over all stages, and print a line for each epoch.
 
-    The bar has the remaining time, the learning rate, the loss, the score and the images per second. Without a
+    The bar shows the remaining time, the learning rate, the loss, the score and the images per second. Without a
     terminal, only the lines are printed.
     """
 

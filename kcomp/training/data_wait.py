@@ -30,7 +30,7 @@ class DataWait(keras.callbacks.Callback):
         self.done = silent or len(batches) < 2
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the batches, and add up the time until each is there."""
+        """Yield the batches, and add up the time spent waiting for each batch."""
         while True:
             before = time.perf_counter()
             batch = next(batches, None)

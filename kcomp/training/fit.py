@@ -170,7 +170,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         if stage.cache_views is not None and parts.frozen is not None:
             training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
         fit_epochs(session, model, stage, display, training, parts.prepare, validate)
-    if session.recipe.keep == "last":  # also if a kill came after the last epoch was saved, but before this
+    if session.recipe.keep == "last":  # also if the run was killed between the last save of the state and this
         save_weights(session.run, session.network)
 
 
@@ -180,7 +180,7 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
     Args:
         session: The run.
         model: The compiled model of the stage.
-        over: Whether that was the last epoch of the stage.
+        over: Whether the saved epoch was the last epoch of the stage.
     """
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer, session.stage_average.variables)
@@ -194,7 +194,7 @@ def cached_batches(
     """Return the training batches of a cached stage, and a function that predicts the held-out rows from features.
 
     If there are items, the function returns one row of predictions for each item.
-    Missing features are computed here with the current weights. In a continued run these are the weights of its state.
+    Missing features are computed with the current weights. A continued run has loaded these from its state.
 
     Args:
         session: The run.

@@ -61,7 +61,7 @@ def build_manifest(
 
 
 def device() -> str:
-    """Return the backend's name of the training device. Several JAX devices are preceded by their number."""
+    """Return the backend's name of the training device. With several JAX devices, their number comes first."""
     if keras.backend.backend() == "jax":
         import jax
 

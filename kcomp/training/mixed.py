@@ -30,8 +30,8 @@ class Mixed(keras.Model):
     Args:
         network: The network, which returns logits.
         layers: Batch layers. Only those with planned draws are applied.
-        class_weights: float32 (classes,), or None. `target` turns them and the mixed labels into the factor of each
-            row's loss.
+        class_weights: float32 (classes,), or None. `target` computes the factor of each row's loss from these
+            weights and the mixed labels.
         stage_average: Averages weights inside the step. The variables that it sets there belong to this model, so that
             Keras on JAX updates them in the compiled step, as it does the statistics of batch normalisation.
         target: The target of the labels. None if there are no class weights.

@@ -12,7 +12,7 @@ from kcomp.targets.arrays import list_names
 if TYPE_CHECKING:
     from kcomp.training.session import Session
 
-LINES = 5  # at most, with warnings
+LINES = 5  # largest number of printed lines, with warnings
 
 
 def print_opening(session: "Session", table: Table, manifest: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Start a run from the weights of another run, and check that these were not trained on held-out rows."""
+"""Start a run from the weights of another run, and check that these weights were not trained on held-out rows."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -69,8 +69,8 @@ def find_origin(path: Path) -> Origin:
 def check_unseen(origin: Origin, table: Table, fold: int) -> None:
     """Raise ValueError if the weights are known to be trained on rows that this fold holds out.
 
-    There are two such cases. The other run, or a run among its own origins, held out another fold of this table. Or
-    the other run was trained on the same data set, and did not hold out all rows of this fold.
+    There are two such cases. In the first, the other run, or a run among its own origins, held out another fold of this
+    table. In the second, the other run was trained on the same data set and did not hold out all rows of this fold.
     """
     fingerprint = table.fingerprint()
     for number, record in enumerate(ancestors(origin.record)):
@@ -100,10 +100,10 @@ def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:
-    """Return the ids that the other run held out if both tables are one data set, otherwise an empty set.
+    """Return the ids that the other run held out if both runs use one data set, otherwise an empty set.
 
-    They are one data set if they have the same classes and common ids, and at least `SAME` of the common ids have equal
-    labels. The other labels may be corrections.
+    Two tables are one data set if they have the same classes and common ids, and at least `SAME` of the common ids have
+    equal labels. The other labels may be corrections.
     """
     if origin.run is None:
         return set()

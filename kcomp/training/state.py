@@ -1,4 +1,4 @@
-"""Save and load the state that a continued run needs. It is one file, which is replaced atomically."""
+"""Save and load the state that a continued run needs. The state is one file, which is replaced atomically."""
 
 import json
 import zipfile
@@ -69,8 +69,8 @@ def load_variables(
 ) -> None:
     """Load the variables of the network, the built optimizer and the average that `save` wrote.
 
-    A state of the other backend also loads, because Keras sets names and order. Random states are cast: their type is
-    uint32 on JAX and int32 on PyTorch.
+    A state from the other backend also loads, because the names and order of variables are equal on both backends.
+    Random states are cast: their type is uint32 on JAX and int32 on PyTorch.
 
     Raises:
         ValueError: If the file is damaged, or its variables have other names, shapes or order.

@@ -1,4 +1,4 @@
-"""Compute the statistics of batch normalisation again for changed weights, such as an average of weights."""
+"""Recompute the statistics of batch normalisation for changed weights, such as an average of weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -51,7 +51,7 @@ def estimate(
     every, chosen = normalisations(network), {id(layer) for layer in norms}
     before = [(layer.trainable, layer.momentum) for layer in every]
     for layer in every:
-        layer.trainable, layer.momentum = id(layer) in chosen, 0.0  # at 0, a pass sets the statistics of its batch
+        layer.trainable, layer.momentum = id(layer) in chosen, 0.0  # 0: a pass sets its batch's statistics
     variables = statistics_of(norms)
     totals = [np.zeros(variable.shape) for variable in variables]
     parts = split_stage(network, layers)

@@ -10,7 +10,7 @@ from kcomp.training.session import Session
 
 
 def build_stage_average(stage: Stage, session: Session) -> StageAverage:
-    """Return the object that computes the stage's `average`, or one that computes nothing for None."""
+    """Return the object that computes the stage's `average`. If `average` is None, the object computes nothing."""
     average = stage.average
     if average is None:
         return StageAverage()

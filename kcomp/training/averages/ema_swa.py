@@ -19,9 +19,9 @@ from kcomp.training.session import Session
 class WeightAverage(StageAverage, ABC):
     """Average the floating-point weights of the trainable layers, in separate variables.
 
-    The average includes the statistics of trainable batch normalisation. Frozen layers need none, because their weights
-    do not change. `count` counts the calls of `in_step` (EMA) or the averaged epochs (SWA). The state has the average
-    and the count.
+    The average includes the statistics of trainable batch normalisation. Frozen layers are left out, because their
+    weights do not change. `count` counts the calls of `in_step` (EMA) or the averaged epochs (SWA). The saved state
+    includes the average and the count.
     """
 
     def __init__(self, session: Session, stage: Stage) -> None:
@@ -51,7 +51,7 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return the epochs, counted from 1 over the run, that the average must beat besides the best epoch."""
+        """Return the epochs, counted from 1 over the run, that the average must beat in addition to the best epoch."""
 
     def complete(self) -> None:
         """Replace the network's weights by the average."""
@@ -87,7 +87,7 @@ class WeightAverage(StageAverage, ABC):
     def print_outcome(
         self, probabilities: np.ndarray | None, record: dict[str, Any]
     ) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Print whether the average is kept, and return both arguments."""
+        """Print whether the average is kept, and return the arguments unchanged."""
         text = f"stage {self.stage.name!r}: the {record['method']} is "
         if record["accepted"]:
             text += f"kept: {record['metric']} {record['score']:.4f} out of fold, "
@@ -113,7 +113,7 @@ class StageEMA(WeightAverage):
 
     def in_step(self) -> None:
         batches = self.count.value
-        update = ops.cast(batches // self.accumulated, "float32")  # at 0, average and weights are equal
+        update = ops.cast(batches // self.accumulated, "float32")  # at update 0, average and weights are equal
         decay = ops.minimum((1.0 + update) / (10.0 + update), self.decay)
         self.move(ops.where(batches % self.accumulated == 0, 1.0 - decay, 0.0))
         self.count.assign(batches + 1)

@@ -16,7 +16,7 @@ def snapshot(number: int) -> str:
 
 
 class StageSnapshots(StageAverage):
-    """Write a snapshot every `cycle` epochs, and average the probabilities of the `last` ones. None averages all."""
+    """Write a snapshot every `cycle` epochs, and average the probabilities of the last `last`. None averages all."""
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:
         self.session, self.last, self.cycle = session, last, cycle
@@ -37,7 +37,7 @@ class StageSnapshots(StageAverage):
             load_weights(session.network, session.run / name)
             predictions.append(session.validate().astype(np.float64))
         after = session.progress.stage_epochs % self.cycle
-        if after:  # exports and runs that start from this one then use the last snapshot, now in the network
+        if after:  # save the last snapshot, now in the network, for exports and runs that start from it
             save_weights(session.run, session.network)
         snapshot_scores = {
             name: session.scores(probabilities) for name, probabilities in zip(chosen, predictions, strict=True)

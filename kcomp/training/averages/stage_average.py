@@ -11,7 +11,7 @@ class StageAverage:
 
     Attributes:
         variables: Keras variables that are saved with the state, and loaded when a run continues.
-        compiled: The variables among them that `in_step` sets.
+        compiled: The subset of `variables` that `in_step` sets.
     """
 
     variables: Sequence[Any] = ()

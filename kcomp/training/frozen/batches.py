@@ -51,7 +51,7 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
     """Return the batch layers that a stage applies in its training step. A cached stage mixes features or nothing.
 
     Raises:
-        ValueError: If the stage is cached and a layer draws its own noise on images, because it would never run.
+        ValueError: If the stage is cached and a layer draws its own noise on images, because the layer would never run.
     """
     if stage.cache_views is None:
         return batches.layers

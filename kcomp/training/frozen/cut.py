@@ -17,8 +17,8 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     """Return (frozen, rest), two models that share the network's layers, with rest(frozen(images)) = network(images).
 
     `rest` has every layer that is trainable now, including batch normalisation that updates its statistics. The cut is
-    the last tensor before them that all paths pass through. Dropout after the last frozen weights stays in `rest`.
-    Run `frozen` in inference mode, which turns off noise inside it, such as drop connect between frozen blocks.
+    the last tensor before these layers that all paths pass through. Dropout after the last frozen weights stays in
+    `rest`. Run `frozen` in inference mode, which turns off noise inside it, such as drop connect between frozen blocks.
 
     Args:
         network: A Sequential, or a functional model with one input and one output.
@@ -77,7 +77,7 @@ def in_order(network: keras.Model) -> list[Any]:
 
 
 def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield each place in the order where all later layers depend on one tensor, and that tensor."""
+    """Yield each position after which all layers depend on one tensor, together with that tensor."""
     waiting: dict[int, int] = {}  # how often each tensor is still needed
     for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
         waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
@@ -93,7 +93,7 @@ def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int
 
 
 def noise_ends(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether noise lies between the last frozen weights and the last place, which is then too late a cut."""
+    """Return whether noise is drawn between the last frozen weights and the last place; then cut earlier."""
     last = places[-1][0]
     weighted = max((place for place in range(last + 1) if has_weights(nodes[place].operation)), default=-1)
     before = [place for place, _ in places[:-1] if place >= weighted]  # an earlier cut would lose a frozen block

@@ -63,7 +63,7 @@ class Features:
         return len(missing)
 
     def get(self, row: int, draw: int) -> np.ndarray:
-        """Return the features of a row and a draw. Raises ValueError if the file has gone since `fill`."""
+        """Return the features of a row and a draw. Raises ValueError if the file was deleted after `fill`."""
         draw = self.distinct([draw])[0]
         values = self._memory.get((row, draw))
         if values is None:

@@ -18,7 +18,7 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
     """Return a function that mixes a batch's images as planned and replaces them by their features.
 
     The batch it returns has the features under `images` and, with `layers`, the mixed labels under `mixed`. A cached
-    stage computes its features with the same function, so both are equal without mixing.
+    stage computes its features with the same function, so the features are equal if no images are mixed.
 
     Args:
         frozen: Network from images to features.
@@ -48,10 +48,10 @@ class StageParts:
     """How a stage's network is divided.
 
     Attributes:
-        frozen: The frozen layers below all that learns, or None where the whole network goes through the step.
-        trained: What goes through the training step: the rest of the network, or all of it.
-        layers: The batch layers that the step applies; none where `prepare` applies them.
-        prepare: A function of a batch that makes the batch for the step.
+        frozen: The frozen layers below the first trainable layer. None if the training step runs the whole network.
+        trained: The network that the training step runs: the layers above `frozen`, or all layers.
+        layers: The batch layers that the training step applies. Empty if `prepare` applies them.
+        prepare: A function that turns a batch into the input of the training step.
     """
 
     frozen: keras.Model | None
@@ -63,11 +63,11 @@ class StageParts:
 def split_stage(
     network: keras.Model, layers: Sequence[Any], *, cached: bool = False, spatial: bool = False
 ) -> StageParts:
-    """Divide a network for a stage, by its layers' `trainable` as it is now.
+    """Divide a network for a stage, by the current `trainable` of its layers.
 
-    A cached stage trains on stored features. Otherwise `prepare` runs the frozen layers before each step. The whole
-    network goes through the step where it cannot be cut, or where a batch layer of the recipe's own has variables, such
-    as a generator's state, which Keras takes through the step.
+    A cached stage trains on stored features. Otherwise `prepare` runs the frozen layers before each step. The training
+    step runs the whole network if the network cannot be cut, or if a batch layer defined by the recipe has variables,
+    such as a generator's state. Keras updates these variables in the step.
 
     Args:
         network: The classifier.

@@ -73,7 +73,7 @@ def pipeline(batches: Batches) -> str | None:
 
 
 def albumentations_only(described: Any) -> bool:
-    """Return whether all described classes are albumentations' own, which it writes without their module."""
+    """Return whether all classes are albumentations' own. Only their descriptions leave out the module."""
     if isinstance(described, dict):
         name = described.get("__class_fullname__", "")
         return "." not in name and name != "Lambda" and all(map(albumentations_only, described.values()))
