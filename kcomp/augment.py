@@ -1,8 +1,8 @@
 """MixUp, CutMix and random erasing as Keras layers, planned on the host and applied in the compiled step.
 
 A layer has two methods. `draw` takes a NumPy generator and returns a plan: small arrays with one row per sample.
-`call` applies a plan to a batch. It has neither weights nor randomness, so both backends compute the same images. In
-training, kcomp draws the plans and passes them with the images. In a notebook, call a layer with a seed:
+`call` applies a plan to a batch. `call` uses neither weights nor random numbers, so both backends compute the same
+images. In training, kcomp draws the plans and passes them with the images. In a notebook, call a layer with a seed:
 `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
 """
 
@@ -138,8 +138,8 @@ class Switch(keras.layers.Layer):
 class RandomErasing(keras.layers.Layer):
     """Fill one box of an image with one colour. Labels stay unchanged.
 
-    A box that does not fit into the image is drawn again, up to ten times; then the image stays unchanged (Zhong et
-    al. 2020, Random erasing data augmentation).
+    The layer draws up to ten boxes for an image, and fills the first that fits into it. If none fits, the image stays
+    unchanged (Zhong et al. 2020, Random erasing data augmentation).
 
     Args:
         probability: Probability that a box of an image is erased, 0 to 1.
@@ -208,7 +208,7 @@ def float_images(batch: dict[str, Any]) -> Any:
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
     """Apply a plan to `images` (N, H, W, C) and `labels` (N, columns).
 
-    A mixed label is NaN if the sample or its partner has NaN and a share above 0.
+    A mixed label is NaN if one of the two samples has a NaN label and a share above 0.
     """
     images, labels = float_images(batch), batch["labels"]
     check_soft(labels)

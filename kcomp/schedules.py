@@ -103,15 +103,15 @@ class CosineRestarts(EpochSchedule):
     """Fall from `peak` to `final` along half a cosine, several times.
 
     The rate of step t, counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with a cycle
-    of c = ceil(n / cycles) steps, where n is `epochs` in steps. A stage with `averaging.Snapshots` keeps the weights at
-    the end of each cycle.
+    of c = ceil(n / cycles) steps. Here n and w are `epochs` and `warmup` in steps. A stage with `averaging.Snapshots`
+    keeps the weights at the end of each cycle.
 
     Args:
         peak: Highest rate, above 0.
         epochs: Epochs of all cycles together.
         cycles: Number of cycles, from 1.
         final: Lowest rate, from 0.
-        warmup: Epochs, fewer than a cycle has, whose rate is multiplied by t / (w + 1), with w in steps. 0 for none.
+        warmup: Epochs of warm-up, fewer than in a cycle; 0 for none. For t <= w, the rate is multiplied by t / (w + 1).
         steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
@@ -266,7 +266,7 @@ class Step(EpochSchedule):
     Args:
         rate: First rate, above 0.
         every: Epochs between two changes, above 0.
-        factor: What the rate is multiplied by.
+        factor: Number that multiplies the rate at each change.
         steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:

@@ -15,8 +15,8 @@ class View:
     """Describe one way to look at an image.
 
     Args:
-        draw: Number of the random augmentation: the image goes through the training pipeline. None for the validation
-            pipeline.
+        draw: Number of the random draw, from 0, of the training pipeline. None for the validation pipeline, which draws
+            nothing.
         flips: Axes of (height, width) to flip afterwards: 0 turns the image upside down, 1 swaps left and right.
 
     Examples:
@@ -36,7 +36,7 @@ half_turn = View(flips=(0, 1))
 
 
 def random(count: int) -> list[View]:
-    """Return views of the training pipeline, without mixing; each is drawn once for each image.
+    """Return random views of the training pipeline, without mixing. Each view is drawn once for each image.
 
     Args:
         count: Number of views, from 0.

@@ -24,7 +24,7 @@ class Experiment:
     """The network, batches and stages of a recipe for one fold and one seed.
 
     Attributes:
-        target: The target, with what it measures on the training rows.
+        target: The target, fitted on the training rows.
         network: The network, which returns logits (batch, target.outputs).
         training: Batches of the rows outside the fold, with augmentation and mixing.
         validation: Batches of the held-out rows. `validation.table` has their labels.
@@ -46,7 +46,7 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
         table: All labelled rows, with their folds.
         fold: The fold that is held out.
         seed: Seeds the initial weights, the batches and dropout.
-        load_pretrained: False leaves pretrained weights out, because other weights are loaded next.
+        load_pretrained: False leaves pretrained weights out, because other weights are loaded afterwards.
 
     Raises:
         ValueError: If a function of the recipe returns another type, the network does not return the logits of the
@@ -73,13 +73,13 @@ def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
 
 
 def fit_target(table: Table, fold: int) -> Target:
-    """Return the target with what it measures on the training rows of a fold."""
+    """Return the target, fitted on the training rows of a fold."""
     rows, _ = split(table, fold)
     return rows.required_target.fitted(rows.labels)
 
 
 def with_loss(stage: Stage, target: Target) -> Stage:
-    """Return the stage with the target's loss, unless it has a loss of its own."""
+    """Return the stage. If it has no loss, give it the target's loss."""
     if stage.loss is not None:
         return stage
     return replace(stage, loss=target.loss(stage.label_smoothing), label_smoothing=0.0)
@@ -94,7 +94,7 @@ def build_network(
         recipe: The recipe, with its final config.
         target: The target of the run.
         seed: Seeds the initial weights.
-        load_pretrained: False leaves pretrained weights out, because other weights are loaded next.
+        load_pretrained: False leaves pretrained weights out, because other weights are loaded afterwards.
         precision: One of `kcomp.recipe.PRECISIONS`; None takes the recipe's.
     """
     use_precision(precision or recipe.precision)

@@ -31,10 +31,10 @@ class LayerRow:
 
 
 def layer_rows(network: keras.Model, stages: Sequence[Stage]) -> list[LayerRow]:
-    """Return the layers in the order of the network; the stages set what is trained.
+    """Return the layers in the order of the network, with the weights that each stage trains.
 
     Args:
-        network: The network. Its layers are left as in the last stage.
+        network: The network. Its layers stay trainable or frozen as in the last stage.
         stages: The stages of the recipe.
 
     Raises:

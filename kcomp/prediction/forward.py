@@ -28,7 +28,7 @@ def predict_rows(
 
     Args:
         forward: Function from images to logits.
-        batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if those are
+        batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if these are
             more.
         target: Turns logits into predictions.
         augmented: The same rows with the training transform, for views with a random draw.
@@ -73,10 +73,10 @@ def as_float(images: Any) -> Any:
 def compile_forward(network: keras.Model) -> Forward:
     """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
-    Images are uint8 or float32, and become float32 on the device. The network may also be the lower or upper part of
-    one. Its weights are read at each call. JAX compiles once for each shape, even if layers are frozen or unfrozen,
-    while Keras's predict function would compile again at each stage. Equal networks share one program (jax_programs).
-    On PyTorch batch normalisation is folded into convolutions.
+    Images are uint8 or float32, and become float32 on the device. The network may also be one part of a
+    divided network. The weights are read at each call. JAX compiles once for each shape, even if layers are frozen or
+    unfrozen. Keras's predict function would compile again at each stage. Equal networks share one program
+    (jax_programs). On PyTorch, batch normalisation is folded into convolutions.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -85,9 +85,9 @@ def compile_forward(network: keras.Model) -> Forward:
 
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
-    """Return the function of `compile_forward` whose results stay on the device.
+    """Return a function like that of `compile_forward`, but leave its results on the device.
 
-    Layers after the results may be trained. No gradient reaches the network.
+    The results may be the input of layers in training. No gradient reaches the network.
     """
     install()
     if keras.backend.backend() == "torch":
@@ -99,7 +99,7 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             run_torch = inference_of(network)
         else:
             run_torch = torch.inference_mode()(lambda images: network(images, training=False))
-        # the copy is a normal tensor, which gradients may use
+        # the copy is a normal tensor, so layers after it can be trained
         return lambda images: run_torch(as_float(ops.convert_to_tensor(images))).to(torch.float32, copy=True)
     import jax
 

@@ -1,7 +1,7 @@
 """Export a finished run as ONNX, for ONNX Runtime and OpenVINO.
 
-This module needs PyTorch, whose exporter is the only one without TensorFlow. It exports runs of both backends, because
-they share one format of weights files.
+This module needs PyTorch, because other exporters need TensorFlow. It exports runs of both backends, because both
+backends write the same format of weights files.
 """
 
 import json
@@ -26,7 +26,7 @@ TOLERANCE = 1e-3  # far above rounding: a larger difference means a wrong export
 
 
 class Predictor(torch.nn.Module):
-    """The network in inference mode, followed by the target's way from logits to predictions."""
+    """The network in inference mode, followed by the target's conversion of logits to predictions."""
 
     def __init__(self, network: keras.Model, target: Target) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 def check(content: bytes, network: keras.Model, run: Run) -> str:
     """Compare predictions of ONNX Runtime and Keras on three random images. Raises RuntimeError if they differ.
 
-    The difference is relative to the largest prediction of a column if that is above 1, as numbers may be.
+    The difference is relative to the largest prediction of a column if that prediction is above 1.
     """
     import onnxruntime
 

@@ -20,12 +20,13 @@ from kcomp.runs.probabilities import write_probabilities
 def predict_run(
     run: Run, test: Path | None, *, images: Path | None = None, count: str | None, output: Path | None
 ) -> str:
-    """Write the predictions of the test rows, into the run's test.csv or a file of `output` that names the run's
-    recipe, fingerprint, backend, seed and fold; say what was done.
+    """Write a run's predictions of the test rows, and return a line that describes the file.
 
-    test:  a CSV of image ids, a folder of images, or None for the recipe's own test rows.
-    images: the folder of the images of such a CSV, or None for where the images of the training rows are.
-    count: how many random views join the plain one, "none" for the plain one alone, None for the recipe's views.
+    test:   a CSV of image ids, or a folder of images. None for the test rows of the recipe.
+    images: the folder of the images that the CSV names. None for the folder of the training images.
+    count:  number of random views to average with the plain view. "none" for the plain view only, None for the views of
+            the recipe.
+    output: a folder for the file, which is named after the run. None for test.csv in the run folder.
     """
     recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
     table = test_rows(run, recipe, test, images)
@@ -52,7 +53,7 @@ def predict_run(
 
 
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
-    """Return the run's network with the weights of its best epoch."""
+    """Return the run's network with the weights of best.weights.h5."""
     network = build_network(recipe, run.target, load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")
     return network
@@ -70,7 +71,7 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
         place = run.manifest["image_pattern"] or None if images is None else images.absolute()
         item = run.manifest.get("item_column") or None
         table = data.read_test(test, place, id=run.manifest["id_column"], item=item)
-    value_range = run.manifest["value_range"]  # measured on the labelled rows, so that test rows are scaled alike
+    value_range = run.manifest["value_range"]  # measured on the labelled rows, so test rows are scaled alike
     average = run.manifest.get("item_average", "mean")
     return replace(table, value_range=tuple(value_range) if value_range else None, item_average=average)
 

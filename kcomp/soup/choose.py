@@ -1,4 +1,4 @@
-"""The choice of the runs whose weights are averaged: all runs, or greedily those that do not worsen the score."""
+"""Choose the runs whose weights are averaged: all runs, or, greedily, those that do not worsen the score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Ca
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Add the runs, the best first, and keep those that do not worsen the score (Wortsman et al. 2022)."""
+    """Try the runs one by one, the best first; keep each that does not worsen the score (Wortsman et al. 2022)."""
     soup = ordered[0]
     for run in ordered[1:]:
         larger = min(evaluate(tuple(sorted(soup.members + run.members))), key=cost)

@@ -30,8 +30,8 @@ class SoupBuilder:
     """Average the weights of runs and evaluate the averages on the held-out rows.
 
     The runs are sorted, so that their order does not matter. The first run's recipe builds the network and the batches.
-    Raises ValueError if another run's weights have other names or shapes, or if that run predicts differently under
-    this recipe than it did under its own.
+    Raises ValueError if another run's weights have other names or shapes, or if its predictions change under the
+    first run's recipe.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -75,7 +75,7 @@ class SoupBuilder:
         return [layer for layer in normalisations(self.network) if differs(layer)]
 
     def evaluate(self, members: tuple[int, ...]) -> list[Candidate]:
-        """Return the average of these runs and, if batch normalisation was trained, the same with new statistics."""
+        """Return the average of these runs and, if batch normalisation was trained, a copy with new statistics."""
         if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
             candidates = [Candidate(members, self.predicted())]
@@ -178,7 +178,7 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
 
 
 def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Return the mean of several networks' weights, array by array. Arrays that are not floats come from the first."""
+    """Return the mean of several networks' weights, array by array. Non-float arrays come from the first network."""
     if len(weights) == 1:
         return list(weights[0])
     floats = [np.issubdtype(array.dtype, np.floating) for array in weights[0]]

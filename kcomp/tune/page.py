@@ -30,7 +30,7 @@ def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
-    """Return the run folders of the `count` best trials; FileNotFoundError if one is on another machine."""
+    """Return the run folders of the `count` best trials. Raise FileNotFoundError if one is elsewhere."""
     trials = best_trials(search, study)[:count]
     if len(trials) < count:
         raise ValueError(f"--best {count} asks for more trials than are complete: {len(trials)}; run more")
@@ -61,7 +61,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def value_of(range_: space.Range, stored: Any) -> Any:
-    """Return the value that Optuna stored, possibly as a text."""
+    """Return a value from the form in which Optuna stores it, such as a text."""
     if not isinstance(range_, space.Choice):
         return stored
     return next(value for value in range_.values if label(range_, value) == stored)
@@ -130,9 +130,7 @@ def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[Fr
 def importance(study: optuna.Study) -> Section:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # with few trials it warns that all shares are equal, which the picture shows
+            warnings.simplefilter("ignore")  # Optuna warns if all shares are equal, as with few trials
             shares = optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         return Section("Importance", f"Cannot be computed from these trials: {error}.")

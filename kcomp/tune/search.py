@@ -1,4 +1,4 @@
-"""A search for values, and the command lines and run folders of its trials. Imports no Optuna."""
+"""A search for values, and the command lines and run folders of its trials. This module does not import Optuna."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """The Optuna study that workers share: it assigns trials to workers and proposes their values.
 
 A worker holds a lock on its trial. The system frees the lock when the worker ends for any reason. A running trial with
-a free lock was abandoned, and the next worker continues it under its number.
+a free lock was abandoned, and the next worker continues it under the same number.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from kcomp.tune.search import Search
 from kcomp.values import as_text
 
 LABELS = (str, int, float, bool, type(None))  # choices that Optuna stores unchanged; others are stored as texts
-UNCLAIMED = datetime.timedelta(minutes=1)  # a younger trial without a lock may still be locked; that takes milliseconds
+UNCLAIMED = datetime.timedelta(minutes=1)  # a younger trial may not be locked yet, which takes milliseconds
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Claimed:
 
 
 def open_study(search: Search, place: str) -> optuna.Study:
-    """Return the study of this search in the storage at `place`; make it if there is none.
+    """Return the study of this search in the storage at `place`; create it if there is none.
 
     The first trial of a new study uses the recipe's own values.
     """
@@ -67,7 +67,7 @@ def open_storage(place: str) -> Any:
     url = place if "://" in place else f"sqlite:///{place}"
     engine_options = (
         {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    )  # for other writers, in seconds
+    )  # seconds to wait for other writers
     return optuna.storages.RDBStorage(url, engine_kwargs=engine_options)
 
 
@@ -100,7 +100,7 @@ def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
 
 
 def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> HeldLock | None:
-    """Return the lock of a running trial whose worker has ended; None if it has not.
+    """Return the lock of a running trial whose worker has ended; None if the worker still runs.
 
     A worker that shares the storage but not this folder has no lock here; its trials are never taken over.
     """
@@ -116,7 +116,7 @@ def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> 
 
 
 def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-    """Return a TPE sampler keyed by seed and trial, so that a continued search tries the same values."""
+    """Return a TPE sampler seeded by seed and trial, so that a continued search tries the same values."""
     digest = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
     return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)
 

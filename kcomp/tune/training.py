@@ -40,7 +40,7 @@ class Training:
     def logs(self) -> Iterator[list[dict[str, Any]]]:
         """Yield the run's log after each epoch until the training ends.
 
-        Waits if another process trains the run, as with two trials of the same values.
+        Waits if another process trains the run, which happens when two trials have the same values.
         """
         reported = 0
         while True:

@@ -13,7 +13,7 @@ from kcomp.tune.search import Search, hopeless
 from kcomp.tune.training import Training
 from kcomp.values import as_text
 
-FOLD = 100_000  # steps a fold: an epoch's step is FOLD * position of the fold + epoch
+FOLD = 100_000  # steps per fold: an epoch's step is FOLD * position of the fold + epoch
 FAILURES = 3  # failed trials in a row that end the search, because the recipe must be wrong
 DIVERGED = "the loss became"  # start of kcomp train's error if the loss becomes NaN or infinite
 
@@ -91,7 +91,7 @@ class Attempt:
         """Train a fold; return None, an error text, or an empty text if the trial was pruned.
 
         Raises:
-            ValueError: If the run folder holds another run. The trial stays open, because its values are not wrong.
+            ValueError: If the run folder holds another run. The trial stays open, because its values are not the cause.
         """
         search, values, number = self.worker.search, self.claimed.values, self.claimed.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"
