@@ -19,8 +19,8 @@ class ProbeJob:
     """A measurement for one process.
 
     part:       setup, exact (float64), single (the recipe's precision) or cost.
-    label:      part of the answer's file names, <part>-<label>.json and .npz in `folder`.
-    reference:  whether this process, an exact one, writes the tensors that the others take as inputs.
+    label:      the backend's label; the answer's files in `folder` are <part>-<label>.json and .npz.
+    reference:  whether this exact process writes the tensors that all other processes take as inputs.
     unit:       the relative rounding unit that the reference simulates.
     """
 

@@ -10,11 +10,11 @@ BUCKETS = 1 << 14
 
 
 def sketch(array: np.ndarray) -> np.ndarray:
-    """Return the flat array, or a count sketch of `BUCKETS` numbers if it is longer; float64.
+    """Return the flat array as float64, or a count sketch of `BUCKETS` numbers if the array is longer.
 
     Each number is added with a random sign to a random bucket, equal for all arrays of one size (Charikar, Chen and
-    Farach-Colton 2002). The distance of two sketches is that of the arrays, with a relative standard deviation of
-    1 / sqrt(2 * BUCKETS) = 0.6 %. For equal arrays it is exactly 0.
+    Farach-Colton 2002). The distance of two sketches estimates the distance of the arrays, with a relative standard
+    deviation of 1 / sqrt(2 * BUCKETS) = 0.6 %. The distance of equal arrays is exactly 0.
     """
     flat = np.asarray(array, np.float64).ravel()
     if flat.size <= BUCKETS:

@@ -12,7 +12,7 @@ from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, 
 
 STYLES = {RUNNING: "bold", FAILED: "red", COMPLETE: "green", ELSEWHERE: "yellow", WAITING: "dim"}
 ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # in a small terminal, the first states are shown first
-FRAME = 5  # lines of a terminal that are not rows of the table
+FRAME = 5  # lines of the terminal around the rows of the table
 
 
 class Board:
@@ -42,7 +42,7 @@ class Board:
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
     def line(self, job: SweepProgress) -> str:
-        """Return one line: how many jobs are complete, and the state of this one."""
+        """Return one line with the number of complete jobs and the state of this job."""
         start = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
             resumed = f", from epoch {job.epoch + 1}" if job.epoch else ""

@@ -34,12 +34,12 @@ class SweepOptions:
 
 
 def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
-    """Return the jobs without repetitions and the recipe's files by name; SystemExit if the process fails."""
+    """Return the jobs, each once, and the recipe's files by name. Raise SystemExit if the process fails."""
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         places = Path(folder) / "options.json", Path(folder) / "plan.json"
         write_json(places[0], asdict(options))
         command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * options.debug]
-        # a new session, so that ctrl-C reaches this process only, which ends the other
+        # in a new session, ctrl-C reaches only this process, which then ends the child
         code = subprocess.run(die_with_parent(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)

@@ -34,7 +34,7 @@ def run(
 ) -> None:
     """Train the jobs that are not complete.
 
-    A failed job does not stop the others. A job that another process trains is waited for.
+    A failed job does not stop the others. If another process trains a job, wait for that process.
 
     Args:
         jobs: The jobs and their progress, which is updated.

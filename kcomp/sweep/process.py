@@ -32,7 +32,7 @@ class Process:
             begin = file.tell()  # where this process's part of the log begins
             file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shown}\n".encode())
             file.flush()
-            # a new session, so that ctrl-C reaches the sweep only, which then ends the job and its children
+            # in a new session, ctrl-C reaches only the sweep, which then ends the job and its children
             self.popen = subprocess.Popen(
                 die_with_parent(command),
                 env={**environ, "PYTHONUNBUFFERED": "1"},
@@ -74,7 +74,7 @@ class Process:
 
 
 def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM to a process and all that it started; Windows, which has no such signal, ends the process."""
+    """Send SIGTERM to a process and all that it started. Windows has no such signal, so there the process ends."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.terminate()
@@ -83,7 +83,7 @@ def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process at once, and all that it started; on Windows the process alone."""
+    """End a process and all that it started at once; on Windows, end only the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()

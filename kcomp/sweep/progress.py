@@ -21,7 +21,7 @@ class SweepProgress:
     epoch, epochs: finished epochs and all epochs; 0 while unknown.
     score:         score of the last epoch, or of the complete run.
     last:          last line of output, or the error.
-    began, latest: when the first and the latest epoch of this process ended; `first` is the number of the first.
+    began, latest: times at which the first and the latest epoch of this process ended; `first` numbers the first.
     starts:        how many processes were started for the job.
     """
 

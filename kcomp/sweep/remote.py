@@ -1,4 +1,4 @@
-"""Train a job on another machine, in the shared run folder, or in a local one that is sent back."""
+"""Train a job on another machine, in the shared run folder, or in a local folder that is sent back."""
 
 import io
 import os
@@ -20,12 +20,12 @@ from kcomp.system.processes import KCOMP, child_environment
 from kcomp.system.python_files import read_source
 
 PAUSE = 0.5  # seconds between two checks
-SKIPPED = ("lock",)  # of a run folder's files: it belongs to a machine
+SKIPPED = ("lock",)  # not packed: a lock is valid on one machine only
 
 
 @dataclass(frozen=True)
 class Order:
-    """What another machine needs to train a job.
+    """The data that another machine needs to train a job.
 
     job:     the job, with absolute paths.
     sources: the recipe's files by name, in case they are not on that machine.
@@ -44,7 +44,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """The exit code, and without shared storage also the run and its output."""
+    """The exit code of a job, and without shared storage also the packed run and its output."""
 
     code: int
     packed: bytes | None = None
@@ -68,7 +68,7 @@ def train(order: Order, report: Callable[[str], None]) -> Answer:
 
 
 def scratch() -> Path:
-    """Return this user's folder for runs; always the same, so that a lost worker's run is continued."""
+    """Return this user's folder for runs. It is always the same, so that a lost worker's run is continued."""
     return Path(tempfile.gettempdir()) / f"kcomp-sweep-{os.getuid()}"
 
 
@@ -100,7 +100,7 @@ def follow(process: Process, report: Callable[[str], None]) -> int:
 
 
 def recipe_at(order: Order, folder: Path) -> str:
-    """Return the recipe's path if its files are the same there, else a copy in `folder`."""
+    """Return the recipe's path if this machine has the same files there, else the path of a copy in `folder`."""
     place = Path(order.job.recipe)
     beside = {name: place.parent / name for name in order.sources}
     if all(path.is_file() and read_source(path) == order.sources[name] for name, path in beside.items()):

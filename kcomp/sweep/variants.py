@@ -12,7 +12,9 @@ COMMA = re.compile(r"(?<!\\),")
 
 
 def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]:
-    """Return each combination of values as texts by name; without lists of values, those of the recipe's `sweep()`.
+    """Return each combination of values as texts by name.
+
+    If no name has several values, combine the values with the recipe's `sweep()`.
 
     Raises:
         ValueError: If the recipe does not accept a name or a value, or `sweep()` returns something else than dicts.

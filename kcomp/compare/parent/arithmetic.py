@@ -1,4 +1,4 @@
-"""Find the layers that compute something else on one backend than on the other, from numbers alone. No Keras."""
+"""Find the layers that compute different results on two backends. No Keras."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -30,7 +30,7 @@ def check_arithmetic(
 
     reference:  the float64 process whose tensors are the inputs of every layer.
     exacts:     the other backends in float64.
-    singles:    one process a label, in the recipe's precision.
+    singles:    one process per label, in the recipe's precision.
     unit:       the relative rounding unit of that precision.
     """
     check_same_layers([reference, *exacts, *singles])
@@ -58,7 +58,7 @@ def check_arithmetic(
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    """Raise ValueError where the recipe builds other layers on one backend than on another."""
+    """Raise ValueError if the recipe builds different layers on two backends."""
     expected = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
         names = [call["name"] for call in probe.answer["calls"]]
@@ -80,7 +80,7 @@ def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[di
 
 
 def layer_findings(number: int, measurements: Sequence[Measurement], singles: Sequence[Probe]) -> list[dict[str, Any]]:
-    """Return at most one finding: the result of a layer that is furthest beyond its tolerance."""
+    """Return at most one finding: the layer's result that exceeds its tolerance most."""
     worst = worst_of(measurements)
     name = singles[0].answer["calls"][number]["name"]
     if worst is None or worst.used_tolerance <= 1:
@@ -109,7 +109,7 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
-    """Return the first setting of a layer that differs between the backends, as the end of a sentence."""
+    """Return the end of a sentence that names the first setting in which a layer differs between the backends."""
     calls = [(probe.label, probe.answer["calls"][number]) for probe in singles]
     (first_label, first), *others = [(label, {"kind": call["kind"], **call["config"]}) for label, call in calls]
     for label, config in others:
@@ -122,7 +122,7 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return the report's row of a layer: its differences in the whole step, and on its own."""
+    """Return the report's row of a layer: its differences in the whole step, and when it runs alone."""
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}
     output, gradient = f"out/{number}/0", f"gradient/{number}/0"
@@ -164,7 +164,7 @@ def step_difference(
 ) -> dict[str, float] | None:
     """Return the differences of one result of the whole step: between the labels, and of each label to float64.
 
-    They are relative to `size`, or to the norm of the reference's result.
+    The differences are relative to `size`, or without it to the norm of the reference's result.
     """
     key = f"step/{name}"
     if any(key not in probe.arrays for probe in (reference, *singles)):
@@ -177,7 +177,7 @@ def step_difference(
 
 
 def rounding_change(name: str, reference: Probe, *, size: float | None = None) -> float | None:
-    """Return how far simulated rounding of every layer's output moves a result of the float64 step, relative."""
+    """Return how far rounding every layer's output moves a result of the float64 step, relative to its size."""
     if f"step/{name}" not in reference.arrays:
         return None
     exact = reference.arrays[f"step/{name}"]

@@ -1,6 +1,6 @@
 """Measure how far the weights of two backends drift apart over the first updates. No Keras.
 
-The yardstick is a backend that differs from itself: the same updates with the rows of each batch in another order.
+The scale for a distance is the difference of a backend from itself, when the rows of each batch are reordered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ SMALLEST = 2 * SINGLE  # of the norm of the weights: what storing an update in f
 def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return losses, distances after each update, and whether the first update and the optimizer agree.
 
-    probes:  the two labels' processes. Distances are relative to the norm of the first one's weights; number 0 is the
-             start.
-    costs:   the answers of the second processes, which repeat the updates.
+    probes:  the processes of the two labels. Distances are relative to the norm of the first label's weights.
+             Distance 0 is before the first update.
+    costs:   the answers of the cost processes, which repeat the updates.
 
-    Only the first update that moves the weights of either is checked. Later, one number near zero (a ReLU's input, a
-    moment of Adam's) that crosses it moves two runs apart by orders of magnitude, in one reordering and not in the
-    next. What an optimizer remembers is checked by its updates on the same gradients.
+    Only the first update that moves the weights of a backend is checked. Later, a number near zero, such as a ReLU's
+    input or a moment of Adam, may change its sign in one reordering and not in another. Such a change moves two runs
+    apart by orders of magnitude. The optimizer's state is checked by its updates on the same gradients.
     """
     first, second = probes[0], probes[1]
     between = distances(first, "straight", second, "straight")
@@ -59,9 +59,9 @@ def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str,
 
 
 def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
-    """Return how far the optimizers alone end apart after the same gradients, relative to how far the weights moved.
+    """Return the distance between the optimizers' weights after equal gradients, relative to their movement.
 
-    The tolerance is `FACTOR` rounding units of what is stored: of the movement, and of the weights it is added to.
+    The tolerance is `FACTOR` rounding units of the movement and of the weights to which the movement is added.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (float(np.linalg.norm(array)) for array in (path[-1] - path[0], path[0]))
@@ -83,7 +83,7 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the first update after which a probe's weights have moved or are NaN; 0 where there is none."""
+    """Return the first update after which a probe's weights have moved or are NaN; 0 if no update moves them."""
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 
@@ -101,7 +101,7 @@ def repeat(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def other_starts(probes: Sequence[Probe]) -> list[str]:
-    """Return the weights that the recipe starts with other values on another backend than on the first."""
+    """Return the names of the weights whose starting values differ from those on the first backend."""
     first, *others = [probe.answer["starting_weights"] for probe in probes]
     return sorted({name for other in others for name in first if other.get(name) != first[name]})
 

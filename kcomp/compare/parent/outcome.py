@@ -1,4 +1,4 @@
-"""Compare the scores of the same folds and seeds on two backends with the noise of the seed. No Keras."""
+"""Compare the score difference of two backends with seed noise, on the same folds and seeds. No Keras."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.runs.scorer import scorer_of
 
-SHOWN = 2  # metrics that are compared: the recipe's and the first others of the target
+SHOWN = 2  # number of compared metrics: the recipe's, then the target's
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def known_scorer(run: Run) -> Scorer:
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return McNemar's test of the first two labels for each seed; empty if rows are not right or wrong."""
+    """Return McNemar's test of the first two labels for each seed; empty if the target has no right or wrong rows."""
     target = held_out.scorer.target
     if accuracy.name not in target.shown_metrics:
         return []
@@ -124,7 +124,7 @@ def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Seq
 
 
 def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the difference of every two seeds on one label, with its interval over rows."""
+    """Return the difference of each pair of seeds of one label, with its interval over rows."""
     return [
         {"label": label, "seeds": [first, second], "metric": metric.name}
         | held_out.difference(metric, held_out.predictions[label, first], held_out.predictions[label, second])
@@ -137,7 +137,7 @@ def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds:
 def noise(
     held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int], metric: Metric
 ) -> dict[str, Any] | None:
-    """Return Student's t test of the two labels' scores, paired by seed, and their spread; None for a single seed.
+    """Return Student's t test of the two labels' scores, paired by seed, and their spread; None for one seed.
 
     Scores of one seed are a pair because they share starting weights, the order of batches, and random draws.
     """
@@ -150,7 +150,7 @@ def noise(
     spread = math.sqrt(float(np.mean([np.var(sample, ddof=1) for sample in samples])))
     difference = float(np.mean(samples[0]) - np.mean(samples[1]))
     paired = np.subtract(samples[0], samples[1])
-    p_without_spread = 1.0 if difference == 0 else 0.0  # where the difference is the same for every seed
+    p_without_spread = 1.0 if difference == 0 else 0.0  # if the difference is the same for every seed
     p = float(stats.ttest_1samp(paired, 0.0).pvalue) if np.ptp(paired) else p_without_spread
     return {"difference": difference, "spread": spread, "p": p, "seeds": len(seeds)}
 
@@ -186,7 +186,7 @@ def score_sentence(outcome: Mapping[str, Any], name: str, first: str, second: st
 
 
 def difference_words(noun: str, difference: float, first: str, second: str) -> str:
-    """Say which score is higher; differences that four decimals do not show are called equal."""
+    """Describe which score is higher. Scores that are equal to four decimals are called the same."""
     if round(abs(difference), 4) == 0:
         return f"{first} and {second} have the same {noun} to four decimals"
     direction = "higher" if difference > 0 else "lower"
@@ -194,5 +194,5 @@ def difference_words(noun: str, difference: float, first: str, second: str) -> s
 
 
 def signed(value: float) -> str:
-    """Return a number with four decimals and its sign; what rounds to zero has none."""
+    """Return a number with four decimals and its sign; a number that rounds to zero has no sign."""
     return "0.0000" if round(abs(value), 4) == 0 else f"{value:+.4f}"

@@ -39,12 +39,12 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return the backend of each label; a backend that is there twice is "jax" and "jax again"."""
+        """Return the backend of each label. The labels of a repeated backend are "jax" and "jax again"."""
         return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 
 def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Path, list[Section], str | None]:
-    """Compare two backends; return the report's folder, its sections, and why the outcome is missing, else None.
+    """Compare two backends; return the report's folder, its sections, and the error that prevented training, or None.
 
     `folder` holds the files that the processes exchange. Raises SystemExit with the exit code of a process that fails.
     """
@@ -73,14 +73,14 @@ def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Pa
         "fold": options.folds[0],
         **measure_backends(options, base, setup, console),
     }
-    shutil.rmtree(folder, ignore_errors=True)  # large, and not needed while runs are trained
+    shutil.rmtree(folder, ignore_errors=True)  # large, and no longer needed
     announce(console, "scores of complete runs; train those that are missing")
     pairs = [(seed, fold) for seed in options.seeds for fold in options.folds]
     arguments = [part for text in options.assignments for part in ("--set", text)]
     try:
         runs = trained_runs(options.labels, options.recipe, setup, target, pairs, arguments)
         report["outcome"] = compare_scores(runs)
-    except RuntimeError as error:  # the report keeps what was measured before
+    except RuntimeError as error:  # the report keeps the measurements so far
         report["outcome"] = {"failed": str(error)}
     return target, write_report(target, report), report["outcome"].get("failed")
 
@@ -111,7 +111,7 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run each backend in float64. Return the other probes and the reference probe, which is PyTorch's."""
+    """Run each backend in float64. Return the probes of the other backends, and PyTorch's as the reference."""
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):
         announce(console, f"{display_name(backend)}: one step in float64")

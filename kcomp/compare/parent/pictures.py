@@ -16,7 +16,7 @@ def positive(values: Sequence[float | None]) -> np.ndarray:
 
 
 def layers_picture(checked: Mapping[str, Any], labels: Sequence[str]) -> bytes:
-    """Draw the difference through the whole step above, and each layer alone on the same inputs below."""
+    """Draw two plots: the differences through the whole step, and of each layer alone on the same inputs."""
     figure, axes = canvas(2, 8.5)
     (whole, alone), rows = axes[:, 0], checked["layers"]
     numbers = np.arange(len(rows))
@@ -51,7 +51,7 @@ def mark_faulty(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
-    """Draw loss and distance of the weights by update, with the distances by reordering."""
+    """Draw the loss and the distance of the weights by update, and the distances that reordering causes."""
     figure, axes = canvas(2, 6.0)
     top, bottom = axes[:, 0]
     labels = trajectory["labels"]

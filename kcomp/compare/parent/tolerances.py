@@ -1,18 +1,19 @@
-"""How far one layer's results may differ between the backends, and how far they do. No Keras.
+"""Measure how far a layer's results differ between the backends, and how far they may differ. No Keras.
 
 Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. Two questions are answered:
 
 Do the backends compute the same function? In float64 they agree to about 1e-15. The allowed difference is
 `EXACT_FACTOR` times the change caused by rounding the layer's inputs to the recipe's precision.
 
-Is the result as exact as rounding allows? The error of a backend is the difference between the recipe's precision and
-float64. The allowed error is `FACTOR` times the largest of three numbers: the rounding unit, the change caused by
+Is the result as accurate as rounding allows? The error of a backend is the difference between the recipe's precision
+and float64. The allowed error is `FACTOR` times the largest of three numbers: the rounding unit, the change caused by
 moving each input by up to that unit, and the other backend's error. A sum of n terms added one by one loses about
 sqrt(n) units, and 256 = sqrt(65,536).
 
 All differences are relative. A gradient is measured against the gradient of its whole layer, because some weights have
 a true gradient of zero, such as the bias of the keys in attention or a bias before normalization. What a backend
-computes for them is rounding noise. A layer whose gradient is below `FLOOR` of the network's is measured against that.
+computes for them is rounding noise. If a layer's gradient is below `FLOOR` times the gradient of the network, that
+product is used instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,11 @@ import numpy as np
 from kcomp.compare.sketch import distance
 
 EXACT_FACTOR, FACTOR = 8.0, 256.0
-LARGEST = 0.9  # the highest tolerance of a result that is not noise: an output of zeros is off by 1
+LARGEST = 0.9  # the highest tolerance of a result that is not noise; an output of zeros has an error of 1
 NOISE = 4.0  # a result below this many times the change that rounding causes is noise
 FLOOR = 1e-3  # of the norm of the gradient of all weights
 SINGLE = 2.0**-23  # the rounding unit of float32
-UNITS = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # rounding units of what layers compute in
+UNITS = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # rounding units of the compute dtypes
 QUANTITIES = {
     "out": "output",
     "state": "new statistics",
@@ -105,14 +106,14 @@ def norm(arrays: Sequence[np.ndarray]) -> float:
 
 
 def relative_to(size: float, difference: float) -> float:
-    """Return difference / size; 0 where there is no difference, whatever the size."""
+    """Return difference / size; 0 for no difference, even if the size is 0."""
     if difference == 0:
         return 0.0
     return difference / size if size > 0 else float("inf")
 
 
 def result_size(name: str, reference: Probe) -> float:
-    """Return the norm that differences of a layer's result are divided by: for gradients that of the whole layer."""
+    """Return the norm that divides the differences of a layer's result; for gradients, the norm of the whole layer."""
     quantity, number, _ = name.split("/")
     if quantity not in ("in", "weight"):
         return norm([reference.arrays[f"alone/{name}"]])
@@ -121,7 +122,7 @@ def result_size(name: str, reference: Probe) -> float:
 
 
 def network_gradient(reference: Probe) -> float:
-    """Return the norm of the gradient of all weights, from the layers on their own."""
+    """Return the norm of the gradient of all weights, from the layers run alone."""
     return norm([array for name, array in reference.arrays.items() if name.startswith("alone/weight/")])
 
 
@@ -150,6 +151,6 @@ def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Seque
         exact=max((difference(probe, reference) for probe in exacts), default=0.0),
         errors=errors,
         between=difference(singles[0], singles[1]) if len(singles) > 1 else 0.0,
-        exact_tolerance=EXACT_FACTOR * rounding * SINGLE / unit,  # float64 does not know the recipe's precision
+        exact_tolerance=EXACT_FACTOR * rounding * SINGLE / unit,  # float64 does not depend on the recipe's precision
         tolerances=tolerances,
     )

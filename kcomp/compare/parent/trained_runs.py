@@ -1,4 +1,4 @@
-"""Find the runs whose scores are compared, and train those that are missing. No Keras."""
+"""Find the runs whose scores are compared, and train the missing runs. No Keras."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[RunKey, Run]:
-    """Return the complete run of each label, seed and fold; train into `folder` what is missing there and in ./runs.
+    """Return the complete run of each label, seed and fold; train the runs that neither `folder` nor ./runs has.
 
     labels:     the backend of each label. A second label of the same backend gets runs of its own.
     jobs:       pairs of seed and fold.
     arguments:  further arguments of `kcomp train`.
 
-    Raises RuntimeError with the command that failed; runs that were trained before it stay.
+    Raises RuntimeError with the command that failed. Runs that were trained before the failure stay.
     """
     runs: dict[RunKey, Run] = {}
     for label, backend in labels.items():
@@ -54,7 +54,7 @@ def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
 
 
 def train(label: str, backend: str, command: Sequence[str]) -> None:
-    """Train one run in a process with that backend; raise RuntimeError with the command where it fails."""
+    """Train one run in a process with that backend; raise RuntimeError with the command if it fails."""
     code = run_kcomp(command, backend)
     if code:
         line = shlex.join(["kcomp", *command, "--backend", backend])

@@ -1,4 +1,4 @@
-"""Say in two sentences whether the backends agree, which is faster, and whether the scores differ. No Keras."""
+"""Describe whether the backends agree, which one is faster, and whether the scores differ. No Keras."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ LEVEL = 0.05  # of the test against the noise of seeds
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the report says first.
+    """The result at the top of the report.
 
     agree:   whether arithmetic, optimizer, batches and first update agree.
-    faster:  the label that trains faster; None where the rounds overlap.
-    speedup: its images a second in training divided by the other's.
+    faster:  the label that trains faster; None if the rounds overlap.
+    speedup: images a second in training of the faster label divided by the slower label's.
     text:    the verdict in words.
     """
 
@@ -43,7 +43,7 @@ def give_verdict(report: Mapping[str, Any]) -> Verdict:
 
 
 def disagreements(report: Mapping[str, Any]) -> list[str]:
-    """Return why the backends do not agree, the deepest cause first; empty where they do."""
+    """Return why the backends do not agree, the deepest cause first; empty if they agree."""
     layers = [row["layer"] for row in report["arithmetic"]["findings"]]
     trajectory = report["trajectory"]
     causes = []
@@ -70,7 +70,7 @@ def agreement(report: Mapping[str, Any], causes: Sequence[str]) -> str:
 
 
 def compare_speed(costs: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, float]:
-    """Return which label trains faster, and how many times; None where a round of one overlaps the other's."""
+    """Return the label that trains faster and the ratio of the speeds; None if rounds of the labels overlap."""
     speeds = {label: row["train"] or [float("nan")] for label, row in costs.items()}
     slow, fast = sorted(speeds, key=lambda label: float(np.median(speeds[label])))[:2]
     ratio = float(np.median(speeds[fast]) / np.median(speeds[slow]))
@@ -101,7 +101,10 @@ def score_words(outcome: Mapping[str, Any]) -> str:
 
 
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:
-    """Return whether the backends differ by more than the seeds do; with one seed, than the held-out rows explain."""
+    """Return whether the backends differ by more than the seeds do.
+
+    With one seed, return whether they differ by more than the choice of held-out rows explains.
+    """
     tested = outcome["noise"][name]
     if tested is None:
         return Interval(**outcome["frameworks"][name]).excludes_zero

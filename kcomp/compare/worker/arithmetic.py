@@ -23,7 +23,7 @@ BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the f
 
 
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
-    """Return `images` and `labels` of a batch, mixed as in a training step. `BUDGET` limits the number of rows."""
+    """Return `images` and `labels` of a batch, mixed as in a training step. `BUDGET` limits the rows."""
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
     outputs = apply_plans(experiment.model.planned, inputs)

@@ -20,7 +20,7 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
     """Run `count` updates and some predictions; `started` is the start of the process, in time.time().
 
-    Speeds are lists with one number a round. `digest` is the digest of the weights after the updates.
+    Speeds are lists with one number per round. `digest` is the digest of the weights after the updates.
     """
     model, batches = experiment.model, experiment.batches(count)
     rows = len(batches[0]["images"])

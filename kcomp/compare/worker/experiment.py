@@ -58,7 +58,7 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Build the stage that trains the most weights, the last of several; `weights` is a file of starting weights."""
+    """Build the stage that trains the most weights, or the last such stage; `weights` is a file of starting weights."""
     table = loaded.recipe.table(loaded.recipe.config)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
     network, digests = session.network, {}
@@ -86,7 +86,7 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
 def remove_noise(network: keras.Model) -> list[str]:
     """Make every layer with random noise run in inference mode during training; return the names of these layers.
 
-    They are recognised by the state of a random generator among their variables: Dropout, drop connect, random flips.
+    Such layers have the state of a random generator among their variables: Dropout, drop connect, random flips.
     """
     names = []
     for layer in network._flatten_layers(include_self=False):
@@ -107,7 +107,7 @@ def call_without_noise(call: Any) -> Any:
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
     """Write the weights as float32 in Keras's order. `shaken` replaces constant weights by random values near them.
 
-    A head of zeros passes no gradient on, and ones and zeros in normalisation hide errors in their use.
+    A head of zeros passes no gradient to the layers below it. Ones and zeros in normalisation hide errors in its use.
     """
     draws = np.random.default_rng(0)
     arrays = {}
@@ -123,7 +123,7 @@ def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Load the weights from `save_weights`; raise ValueError where this backend's network has other shapes."""
+    """Load the weights from `save_weights`; raise ValueError if this backend's network has other shapes."""
     with np.load(path) as file:
         arrays = [file[name] for name in sorted(file.files)]
         names = sorted(file.files)
@@ -147,7 +147,7 @@ def as_array(value: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Make every new layer inside the context compute in float64, whatever precision it gets.
+    """Make every new layer inside the context compute in float64, even if its dtype is set.
 
     On JAX the process must start with JAX_ENABLE_X64. Keras 3.15 computes sums and matrix products of float64 in
     float32, because of a table that is not public. The context changes this table. If a later Keras has no such table,

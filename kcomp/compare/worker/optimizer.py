@@ -1,4 +1,7 @@
-"""Run the stage's optimizer alone on equal random gradients on every backend: only the update rule can differ."""
+"""Run the stage's optimizer alone on every backend.
+
+The random gradients are equal on all backends, so that only the update rule can differ.
+"""
 
 import keras
 import numpy as np

@@ -39,9 +39,9 @@ def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, toget
 
 
 def follow(experiment: ProbeStage, batches: Sequence[Batch]) -> dict[str, Any]:
-    """Return losses (updates,), sketches (updates + 1, ...) and the digest of the final weights; reset the model.
+    """Run the updates; return losses (updates,), sketches (updates + 1, ...) and the digest of the final weights.
 
-    The first sketch is of the starting weights.
+    The first sketch is of the starting weights. The model is reset at the end.
     """
     model = experiment.model
     before, recorder = values_of(state_of(model)), Recorder()
@@ -74,7 +74,7 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """Return the rows of a batch in another order. The mean over the batch is the same but for rounding."""
+    """Return the rows of a batch in another order. The mean over the batch is the same except for rounding."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     rows = keras.tree.map_structure(lambda values: values[order], batch)

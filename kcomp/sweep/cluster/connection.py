@@ -30,7 +30,7 @@ class JobResources:
 def check_address(address: str | None) -> None:
     """Raise ValueError for an invalid address of a head node, ConnectionError if nothing answers there.
 
-    Ray itself would try for minutes.
+    Ray itself would try to connect for minutes.
     """
     if address in (None, "", "auto", "local"):
         return
@@ -48,7 +48,7 @@ def check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
-    """Join the cluster at this address or $RAY_ADDRESS; otherwise start one on this machine, which ends with the block.
+    """Join the cluster at this address or $RAY_ADDRESS; else start a local cluster, which ends with the block.
 
     Everything printed to sys.stdout in the block goes to the file `log`, because Ray prints many lines for a lost node.
     """
@@ -74,7 +74,7 @@ def divide_resources(nodes: Sequence[Mapping[str, float]], count: int, parallel:
     if not sum(cpus):
         raise ValueError("the Ray cluster has no CPUs for tasks; start nodes with --num-cpus of 1 or more")
     side = min(count, parallel or count)
-    if sum(gpus):  # a task that requests what no node has waits for ever
+    if sum(gpus):  # a task waits forever if no node has its resources
         threads = max(1, min(cpu // gpu for cpu, gpu in zip(cpus, gpus, strict=True) if gpu))
         return JobResources(min(side, sum(gpus)), threads, 1, parallel)
     threads = max(1, min(min(cpu for cpu in cpus if cpu), sum(cpus) // side))

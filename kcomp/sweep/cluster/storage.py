@@ -1,4 +1,4 @@
-"""Show which machines of a cluster share the storage of the runs."""
+"""Detect which machines of a cluster share the storage of the runs."""
 
 import contextlib
 import uuid
@@ -13,7 +13,7 @@ TOKEN = ".sweep-"  # prefix of the files that detect shared storage
 
 @contextlib.contextmanager
 def storage_token(jobs: Sequence[SweepProgress]) -> Iterator[Path]:
-    """Make a file beside the runs that shows which machines share their storage."""
+    """Make a file beside the runs. A machine that has the file shares the storage of the runs."""
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob(f"{TOKEN}*"):

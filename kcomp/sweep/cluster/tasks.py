@@ -16,7 +16,7 @@ from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 
 RETRIES = 20  # of a job whose worker or node was lost; it continues its run folder
 PAUSE = 0.5  # seconds between two checks
-VISIBLE = 30.0  # seconds until another machine's file must be visible here, over network storage
+VISIBLE = 30.0  # seconds until another machine's file must be visible here on shared storage
 
 
 class Listener:
@@ -26,7 +26,7 @@ class Listener:
         self.messages: list[tuple[int, str | None, str]] = []
 
     def add(self, number: int, place: str | None, text: str) -> None:
-        """Store a line of a job's output; with a place, the job begins there."""
+        """Store a line of a job's output. `place` is the machine on which the job begins, None for later lines."""
         self.messages.append((number, place, text))
 
     def take(self) -> list[tuple[int, str | None, str]]:
