@@ -36,12 +36,12 @@ class EpochSchedule(LearningRateSchedule):
         self.steps_per_epoch = steps_per_epoch
 
     def steps(self, epochs: float) -> int:
-        """Return a number of epochs in steps, rounded. Raise ValueError if the schedule is not bound."""
+        """Return a number of epochs in whole steps, rounded down. Raise ValueError if the schedule is not bound."""
         if self.steps_per_epoch is None:
             raise ValueError(
                 f"{type(self).__name__} counts epochs; outside of a recipe, give it steps_per_epoch, the batches of one"
             )
-        return round(epochs * self.steps_per_epoch)
+        return math.floor(epochs * self.steps_per_epoch + 1e-6)  # 0.29 * 100 is just below 29
 
 
 class WarmupCosine(EpochSchedule):
