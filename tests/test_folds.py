@@ -117,7 +117,7 @@ def test_groups_with_labels_worked_out_by_hand():
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 12))
+@given(st.integers(0, 10**6), st.integers(5, 12))  # of fewer groups, a share of 0.3 may hold out none
 def test_no_group_crosses_and_row_order_does_not_matter(seed, groups):
     random = np.random.default_rng(seed)
     table = made(list("aabc" * 12), group=[*range(groups), *random.integers(groups, size=48 - groups)])
