@@ -1,4 +1,4 @@
-"""A recipe: the values worth varying and the functions of them that make an experiment. Imports no Keras."""
+"""A recipe: a config of values, and the functions of this config that make an experiment. Imports no Keras."""
 
 import dataclasses
 import hashlib
@@ -26,7 +26,7 @@ __all__ = ["Recipe", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """Describe a part of the training: its trainable layers, its loss and its optimizer.
+    """Describe one stage of the training: its trainable layers, its loss and its optimizer.
 
     Args:
         name: Name of the stage, for the log.
@@ -124,7 +124,7 @@ def check_train(stage: str, train: str | Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Join a config and the functions that make an experiment of it.
+    """Join a config and the functions that make an experiment from it.
 
     Args:
         config: An instance of a frozen dataclass; `--set name=value` changes its fields.
@@ -197,7 +197,7 @@ class Recipe:
         return metrics.get(target.default_metric if self.metric is None else self.metric)
 
     def with_values(self, **changes: Any) -> "Recipe":
-        """Return a variant with other values. Raise ValueError, with the nearest name, for a name that is no value."""
+        """Return a variant with other values. Raise ValueError, with the nearest name, for an unknown name."""
         for name, value in changes.items():
             check_type(name, value, value_types(self.config)[expect_name(name, self.config)])
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))

@@ -11,8 +11,8 @@ kcomp calls two more methods of any Keras callback that has them:
                                    name, and the rows of log.csv so far, starting with epoch 1
     on_result(result)              once, after result.json was written, with its content
 
-`log.csv` and `result.json` remain the authoritative record. The step of a curve is the number of the epoch, so a
-continued run continues its curves.
+`log.csv` and `result.json` remain the authoritative record. The step of a curve is the epoch number, so a continued run
+continues its curves.
 """
 
 import secrets

@@ -25,7 +25,7 @@ TARGETS = ("classes", "labels", "numbers", "grades")
 @output_option("The recipe to write; default: <folder>.py.")
 @readable_errors
 def new(data: Path, output: Path | None, **choices: Any) -> None:
-    """Read the files of a competition, say what they are taken for, and write a recipe that trains as it is.
+    """Read the files of a competition, print the decisions, and write a recipe that is ready to train.
 
     DATA is a competition's folder (train.csv, test.csv, sample_submission.csv, folders of images), a CSV, or a folder
     with one folder of images for each class.

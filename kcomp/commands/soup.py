@@ -25,7 +25,7 @@ from kcomp.system.errors import readable_errors
 def soup(runs: tuple[Path, ...], method: str, metric: str | None, backend: str | None, output: Path) -> None:
     """Average the WEIGHTS of runs of one fold, of any backend, into one network, if that scores better out of fold.
 
-    The outcome is a run like any other, of the cost of one model; where there is no gain, nothing is written.
+    The result is an ordinary run that costs as much as one model. Without a gain, nothing is written.
     """
     check_output(output, folder=True)
     run_list = find_runs(runs)

@@ -40,8 +40,9 @@ def sweep(
 ) -> None:
     """Train every combination of backends, seeds, folds and values, some side by side.
 
-    Without a list of values, the recipe's own sweep() says which. Complete runs are left alone and others continued, so
-    the same command goes on where it was cut off. What a run prints goes to a .log beside its folder.
+    Without a list of values, the recipe's own sweep() sets the values. Complete runs are not trained again, and
+    interrupted runs continue, so the same command continues an interrupted sweep. The output of a run goes to a .log
+    beside its folder.
     """
     from kcomp.sweep.plan import SweepOptions, plan
     from kcomp.system.files import DamagedError

@@ -65,7 +65,7 @@ def train(
     origin: Path | None,
     output: Path | None,
 ) -> None:
-    """Train a recipe; continue a run that was cut off; leave a complete run alone.
+    """Train a recipe, or continue an interrupted run. A complete run is not trained again.
 
     Runs go to runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>. `kcomp train RECIPE --help` lists the
     recipe's own values.
@@ -112,7 +112,7 @@ def load_recipe(path: Path, assignments: Sequence[str]) -> Any:
 
 
 def read_table(loaded: Any) -> Any:
-    """Return the table of a loaded recipe. Raise ValueError if it is no Table."""
+    """Return the table of a loaded recipe. Raise ValueError if the recipe returns no Table."""
     from kcomp.data.tables import Table
     from kcomp.values import expect_type
 

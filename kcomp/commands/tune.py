@@ -45,10 +45,10 @@ BEST = "Train nothing; print the run folders of the K best trials, for kcomp ens
 @click.option("--as-worker", is_flag=True, hidden=True)
 @readable_errors
 def tune(recipe: Path, **chosen: Any) -> None:
-    """Search for good values within the ranges that the recipe declares beside them.
+    """Search for good values within the ranges that the recipe declares.
 
-    A trial trains ordinary runs, one a fold, and scores their mean. The first tries the recipe's own values. The same
-    command goes on where it was cut off, and on other machines it joins the search (--storage). Writes
+    A trial trains ordinary runs, one per fold, and its score is their mean score. The first trial has the recipe's own
+    values. The same command continues an interrupted search. On other machines it joins the search (--storage). Writes
     tune/<recipe>/<search>/report.html.
     """
     require_packages(["optuna"], "tune")
@@ -125,7 +125,7 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """Raise UsageError if this search has no folder. Other options make another search."""
+    """Raise UsageError if this search has no folder. Different options make a different search."""
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():

@@ -17,7 +17,7 @@ class ScoredDecisions:
 
     decisions:   fitted on all held-out rows, for test rows.
     plain:       the metric of the target's own decisions: thresholds of 0.5, or the nearest grade.
-    nested:      the metric of each part's rows with decisions fitted on the other parts.
+    nested:      the metric of all rows, where each part is decided with a fit on the other parts.
     optimistic:  the metric on the rows that `decisions` were fitted on.
     """
 
@@ -33,7 +33,7 @@ class ScoredDecisions:
         return {**self.decisions.to_json(), "metric": self.metric, **scores}
 
     def describe(self) -> str:
-        """Return one line about the fitted numbers and what they gain."""
+        """Return one line about the fitted numbers and their gain."""
         values = self.decisions.values
         numbers = ", ".join(f"{value:.3g}" for value in values[:SHOWN])
         more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
@@ -47,7 +47,7 @@ class ScoredDecisions:
 def score_decisions(
     scorer: Scorer, labels: np.ndarray, predictions: np.ndarray, parts: np.ndarray
 ) -> ScoredDecisions | None:
-    """Fit the decisions of the scorer's metric and target.
+    """Fit decisions to the scorer's metric and target, and score them.
 
     Args:
         scorer: The metric and the target.

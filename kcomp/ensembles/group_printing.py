@@ -1,4 +1,4 @@
-"""Print what `kcomp ensemble --group-by` computes."""
+"""Print the results of `kcomp ensemble --group-by`."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NESTED = "Fitted ensembles are scored by nested cross-validation; members by the
 
 
 def print_groups(results: Sequence[GroupScores], rows: HeldOut, method: str) -> None:
-    """Print a row for each group, the best first: scores, costs, and the gain over its best member."""
+    """Print a row for each group, the best first: scores, costs, and the gain over the best member of the group."""
     lines = [group_row(result) for result in results]
     print(f"{method} of each group, scored on {len(rows.ids)} held-out rows")
     print_table(Console(), lines)

@@ -1,4 +1,4 @@
-"""Group members that differ in one thing only: seed, backend, values of the recipe, or network."""
+"""Group members that differ in one respect only: seed, backend, values of the recipe, or network."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from kcomp.system.files import read_json
 from kcomp.values import as_text
 
 KINDS = ("seed", "fold", "value", "model", "backend")
-NO_GROUP = {  # why there is no group of a kind
+NO_GROUP = {  # reasons why a kind has no group
     "seed": "no two members have the same recipe, values and backend, and different seeds",
     "fold": "no member has runs of several folds",
     "value": "no two members have the same recipe source, backend and seed, and different values",
@@ -23,7 +23,7 @@ NO_GROUP = {  # why there is no group of a kind
 
 @dataclass(frozen=True)
 class Group:
-    """Positions of members that share what `name` lists and differ in their `kind`; `levels` lists the differences.
+    """Positions of members that share the settings in `name` and differ in `kind`; `levels` lists the differences.
 
     A group of kind `fold` is one member with several runs. A group of kind `single` is one member by itself.
     """
@@ -60,12 +60,12 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return the name of a key; when another key has that name too, with the last part of the key, a hash."""
+    """Return the name of a key. If another key has the same name, append the hash that ends the key."""
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
 
 NameLevels = Callable[[list[Member]], str]
-Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # what the group of each member shares, with a hash last
+Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # the key of each member's group, with a hash last
 
 
 def by_seed(members: Sequence[Member]) -> Grouping:
@@ -131,7 +131,7 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def name_values(values: Sequence[Mapping[str, Any]]) -> str:
-    """Return the values that differ, for each member: `rate=0.1; rate=0.2`; empty when none differs."""
+    """Return the differing values of each member, such as `rate=0.1; rate=0.2`; empty if no value differs."""
     names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
     return (
         "; ".join(" ".join(f"{name}={as_text(config.get(name))}" for name in names) for config in values)

@@ -42,7 +42,7 @@ class HeldOut:
 def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool, hint: str = "") -> pd.Index:
     """Return the ids that all indexes have, in the order of the first.
 
-    Raises ValueError when they differ, unless `partial`. The message is `rule`, who lacks which ids, and `hint`.
+    Raises ValueError when the indexes differ, unless `partial`. The message has `rule`, the missing ids and `hint`.
     """
     first_name, common = named_ids[0]
     for name, ids in named_ids[1:]:
@@ -94,9 +94,10 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
 def join_test_predictions(
     members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
 ) -> list[pd.DataFrame]:
-    """Return each member's test predictions, the mean over its runs, all with the same ids and columns.
+    """Return each member's test predictions, averaged over its runs, all with the same ids and columns.
 
-    `temperatures` (members,) are applied to each run before that mean, because they were fitted on single runs.
+    `temperatures` (members,) are applied to each run before its runs are averaged, because they were fitted to single
+    runs.
     """
     rule = "runs of one ensemble must predict the same rows"
     target, frames = members[0].runs[0].target, list[pd.DataFrame]()
@@ -116,7 +117,7 @@ def join_test_predictions(
             parts.append(pd.DataFrame(values, ids, part.columns))
             common = (common[0], ids)
         frames.append(parts[0] if len(parts) == 1 else average_frames(parts, parts[-1].index, target))
-    ids = frames[-1].index  # ids only become fewer from run to run
+    ids = frames[-1].index  # the number of ids never grows from run to run
     if not len(ids):
         raise ValueError(f"{rule}; these have no id in common")
     return [frame if frame.index.equals(ids) else frame.loc[ids] for frame in frames]

@@ -72,7 +72,7 @@ def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFr
 
 
 def shared_target(runs: Sequence[Run]) -> Target:
-    """Return the target of the first run; ValueError names a run whose labels mean something else."""
+    """Return the target of the first run. Raise ValueError if the labels of another run have a different meaning."""
     target = runs[0].target
     for run in runs[1:]:
         other = run.target
@@ -92,7 +92,7 @@ def shared_target(runs: Sequence[Run]) -> Target:
 
 
 def check_same_table(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless all runs share rows and folds; otherwise a run may have trained on rows it is scored on.
+    """Raise ValueError unless all runs share rows and folds. Other runs may have trained on rows they are scored on.
 
     The manifest's `table` is a hash of ids, labels and folds.
     """
@@ -111,7 +111,7 @@ def check_test_predictions(runs: Sequence[Run]) -> None:
 
 
 def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the labels of every row that the runs held out: one row an image id, with the columns sorted by name.
+    """Return the labels of every row that the runs held out: one row per image id, columns sorted by name.
 
     Identical files are read once. Raises ValueError when two runs give a row different labels.
     """

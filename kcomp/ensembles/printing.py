@@ -24,7 +24,7 @@ FRAMEWORK_GAIN = (
 
 
 def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScores, method: str) -> None:
-    """Print the members' scores, how much they differ, the ensemble's scores, and what joining them brings."""
+    """Print the members' scores, how much members differ, the ensemble's scores, and its gain."""
     count = len(members)
     lines = [member_row(number, member, scores) for number, member in enumerate(members)]
     name = f"{method} of {count}"
@@ -59,7 +59,7 @@ def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str,
 
 
 def print_diversity(values: np.ndarray, target: Target) -> None:
-    """Print how much members differ: a sentence for two, a matrix for more; and name identical members."""
+    """Print how much members differ: a sentence for two, a matrix for more. Name identical members."""
     correlation = correlations(values, target)
     disagreement = disagreements(values, target) if target.class_names else None
     if len(values) == 2:
@@ -75,7 +75,7 @@ def print_diversity(values: np.ndarray, target: Target) -> None:
 
 
 def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
-    """Print a table with a row and a column a member."""
+    """Print a table with one row and one column per member."""
     lines = []
     for row in range(len(correlation)):
         line = {"member": str(row + 1)}
@@ -133,13 +133,13 @@ def describe_gain(interval: Interval) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign and four digits; what rounds to zero has no sign."""
+    """Return a number with its sign and four digits; a number that rounds to zero has no sign."""
     text = f"{value:+.4f}"
     return text[1:] if float(text) == 0 else text
 
 
 def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
-    """Print a row for each number of members; nothing where there is none."""
+    """Print a row for each number of members; nothing if `gains` is empty."""
     if not gains:
         return
     lines = []

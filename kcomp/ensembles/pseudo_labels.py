@@ -1,4 +1,4 @@
-"""Label confident test rows, for each fold by the runs that held it out. Imports no Keras."""
+"""Label confident test rows. The runs that held a fold out label the rows of this fold. Imports no Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from kcomp.targets import Target
 class FoldLabels:
     """The pseudo-labels of a fold, from the runs that held it out (its teachers).
 
-    test, held_out:  the teachers' mean predictions, one row an image id, one column a class.
+    test, held_out:  the teachers' mean predictions, one row per image id, one column per class.
     labels:          the true labels of the held-out rows.
     threshold:       the lowest confidence of a pseudo-label.
     chosen_ids:      the ids of the test rows that get a pseudo-label.
@@ -37,7 +37,7 @@ class FoldLabels:
     def pseudo_labels(self, *, hard: bool) -> pd.DataFrame:
         """Return the labels of the chosen rows, sorted by id: 0 or 1 if `hard`, else probabilities.
 
-        Of several labels, those that are not confident are NaN.
+        For a target of several labels, a label without enough confidence is NaN.
         """
         ids = self.chosen_ids.sort_values()
         values = self.test.loc[ids].to_numpy()
@@ -46,7 +46,7 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Return whether each decision on held-out rows that reaches the threshold is right, and the number of all."""
+        """Return whether each held-out decision at or above the threshold is right, and the number of all decisions."""
         values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
         sure = self.target.confidence(values) >= self.threshold
         right, known = self.target.hardened(values) == self.target.hardened(labels), ~np.isnan(labels)
@@ -90,9 +90,10 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
     """Choose the test rows with a mean prediction over these runs whose confidence is at least `threshold` (0 to 1).
 
-    The confidence of one class a row is the highest probability; of a label, its probability or that of its absence.
+    With one class per row, the confidence is the highest probability. With several labels, the confidence of a label is
+    the larger of p and 1 - p.
 
-    per_class: at most so many rows of each likeliest class, the most confident first, then by id.
+    per_class: the largest number of rows per most likely class, the most confident first, then by id.
     Raises ValueError when no row reaches the threshold, or the target has no confidence.
     """
     rule, target = "the runs that label one fold must predict the same rows", runs[0].target
@@ -126,9 +127,9 @@ def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
 
 
 def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.DataFrame:
-    """Return the chosen rows of all folds, by fold and id, with image_id, image, fold and one column a class.
+    """Return the chosen rows of all folds, by fold and id, with image_id, image, fold and one column per class.
 
-    `test` has their images; ValueError when it lacks a row. See `FoldLabels.pseudo_labels`.
+    `test` has the images of these rows. Raises ValueError when `test` lacks a row. See `FoldLabels.pseudo_labels`.
     """
     rows: dict[str, list[int]] = {}  # of each id, or of each item
     for row, name in enumerate(test.frame.get("item", test.ids)):

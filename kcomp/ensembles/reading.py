@@ -34,7 +34,7 @@ def read_checked(run: Run, name: str) -> pd.DataFrame:
 
 
 def hash_file(path: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes; a missing file counts as empty, and reading it later raises the error."""
+    """Return the SHA-256 of a file's bytes; a missing file counts as empty, and raises an error when it is read."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest()
 
 

@@ -139,7 +139,7 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
     """Fit the thresholds or cut points of a target's decisions.
 
     Returns:
-        Thresholds for a target of several labels, cut points for one of grades. None for a target that takes the
+        Thresholds for a target of several labels, cut points for a target of grades. None for a target that takes the
         highest prediction, and for a metric that does not depend on decisions.
     """
     labels, predictions = as_arrays(labels, predictions)

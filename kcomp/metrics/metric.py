@@ -32,9 +32,9 @@ class Metric:
         function: function(labels, predictions) returns a number, or NaN where the score is undefined. `on` says which
             two arrays it receives. Missing labels are NaN.
         higher_is_better: Whether a higher value is a better one.
-        on: What the function receives. "predictions": the labels and predictions, shape (rows, columns).
-            "decisions": what the target decides from them, class indices (rows,) or 0 and 1 (rows, columns).
-            "columns": labels that are 0 or 1 and the predictions, shape (rows, classes). "probabilities":
+        on: The inputs of the function. "predictions": the labels and predictions, shape (rows, columns). "decisions":
+            the classes that the target decides from labels and predictions, class indices (rows,) or 0 and 1 (rows,
+            columns). "columns": labels that are 0 or 1 and the predictions, shape (rows, classes). "probabilities":
             distributions over the last axis, shape (rows, classes) for one class a row and (rows, classes, 2) for
             several.
         rows: rows(labels, predictions) receives the same arrays and returns the value of each row, NaN for a row
@@ -151,7 +151,7 @@ def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray)
 
 
 def as_arrays(labels: Any, predictions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as float64, or raise ValueError unless they share a shape (rows, columns) with at least one row."""
+    """Return both arrays as float64. Raise ValueError unless they share a shape (rows, columns) and have a row."""
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if labels.shape != predictions.shape or labels.ndim != 2 or not labels.size:
         raise ValueError(

@@ -31,7 +31,7 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
 
     Raises:
         ValueError: If no metric has this name.
-        TypeError: If `metric` is none of these.
+        TypeError: If `metric` is not a name, a Metric or a function.
 
     Examples:
         >>> from kcomp import metrics

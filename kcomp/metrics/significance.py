@@ -12,7 +12,7 @@ MAX_RESAMPLES = 10_000  # with few rows
 MIN_RESAMPLES = 2_000  # with many rows
 MAX_DRAWS = 2 * 10**7  # rows drawn over all resamples; MIN_RESAMPLES takes precedence
 METRIC_RESAMPLES = 1_000  # for metrics that are not means over rows
-LARGE = 500_000  # rows times columns from which a fifth of these is drawn
+LARGE = 500_000  # rows times columns from which METRIC_RESAMPLES is divided by 5
 LEVEL = 0.95
 
 

@@ -59,7 +59,7 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
-    """Return the first column with a group's name, such as patient_id, and repeated values; None without one."""
+    """Return the first column that is named like a group, such as patient_id, and has repeated values, or None."""
     for name in frame:
         values = frame[name]
         if name not in used and GROUP.match(str(name)) and values.notna().all() and 5 <= values.nunique() < len(frame):

@@ -40,11 +40,11 @@ class Choices:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a recipe contains.
+    """The content of a recipe.
 
     Attributes:
         folder: The folder of the competition, or of the class folders.
-        table: The name of the table in it; empty for class folders.
+        table: The name of the table in this folder; empty for class folders.
         labels: The label columns.
         options: Further arguments of `data.read_csv` for the labelled rows, such as the id column.
         test: The arguments of `data.read_test`; empty if no test rows are known.

@@ -106,7 +106,7 @@ def recipe_source(plan: Plan, file: str) -> str:
 
 
 def stage_values(plan: Plan, *, mixing: bool) -> dict[str, object]:
-    """Return what depends on the number of images: few images train the upper layers only, on cached features."""
+    """Return the values that depend on the number of images. Few images train only upper layers, on cached features."""
     smoothing = '"label_smoothing": 0.05' if plan.labels.argument in SMOOTHED else ""
     if plan.rows < FEW and plan.network in LITE:
         cached = '"cache_views": 4' + (', "mix_features": True' if mixing else "")

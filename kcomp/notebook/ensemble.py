@@ -39,7 +39,7 @@ def ensemble(
         runs: Complete runs, their folders, or folders that contain runs.
         method: How to join members, a method of `kcomp ensemble`.
         metric: Name of the metric to optimise. None for the metric of the runs.
-        calibrate: Whether to fit a temperature to each member first.
+        calibrate: Whether to fit a temperature to each member before joining.
 
     Raises:
         ValueError: If the method is unknown, a path has no run, or the runs have no held-out row in common.

@@ -13,7 +13,7 @@ from kcomp.sweep.process import Process
 from kcomp.system import errors, files
 from kcomp.system.processes import child_environment, describe_exit
 
-PAUSE = 0.1  # seconds between two looks at the output
+PAUSE = 0.1  # seconds between two checks of the output
 
 
 def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:

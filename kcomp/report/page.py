@@ -34,7 +34,7 @@ class PageTable:
 class Section:
     """A heading, its result in a few sentences, paragraphs, and tables and pictures.
 
-    good:      the colour of the verdict: True, False, or None where the section has no good and bad.
+    good:      the colour of the verdict: True, False, or None if the section has no verdict.
     tables:    pairs of a caption and a table.
     pictures:  pairs of a caption and the bytes of a PNG file.
     """

@@ -1,4 +1,4 @@
-"""The cache of what kcomp can compute again: converted weights, compiled programs, decoded images, features."""
+"""The cache of results that kcomp can compute again: converted weights, compiled programs, decoded images, features."""
 
 import os
 from pathlib import Path

@@ -23,7 +23,7 @@ class LazyModule(ModuleType):
     """A module whose code runs when an attribute of it is first used.
 
     Names with two leading underscores do not count: `inspect` reads them of every module. importlib.util.LazyLoader
-    runs the code then too, for example in the middle of an import of PyTorch.
+    also runs the code for such names, for example in the middle of an import of PyTorch.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -67,9 +67,10 @@ class LazyFinder:
 
 @contextmanager
 def lazy_keras() -> Iterator[None]:
-    """Import Keras, and what a recipe takes from kcomp and needs Keras, at its first use or when the block ends.
+    """Delay the import of Keras, and of the parts of kcomp that need Keras, to the first use or the end of the block.
 
-    A recipe's table needs no Keras. An error in it is raised without the seconds that Keras and its backend take.
+    A recipe's table needs no Keras. An error in the table is therefore raised before Keras and its backend are
+    imported.
     """
     finder = LazyFinder()
     sys.meta_path.insert(0, finder)

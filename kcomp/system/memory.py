@@ -11,9 +11,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # from malloc.h
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next allocation. Does nothing with another C library or KCOMP_FAST=0.
 
-    By default glibc returns every array of some megabytes to the system, and gets it back page by page at each
-    training step. With these settings the process holds its peak memory until it ends. Call this before the backend
-    starts its threads, because each thread would get an arena.
+    By default glibc returns every array of some megabytes to the system, and gets it back page by page at each training
+    step. With these settings the process holds its peak memory until it ends. Call this before the backend starts its
+    threads, because glibc gives each new thread an arena.
     """
     if not fast_paths_are_on() or platform.libc_ver()[0] != "glibc":
         return

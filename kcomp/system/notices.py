@@ -1,4 +1,4 @@
-"""Say in one line what kcomp decided about the data."""
+"""Print decisions of kcomp about the data, one line each."""
 
 import sys
 import warnings

@@ -19,7 +19,7 @@ def find_recipe(recipe: Path) -> Path:
 
 
 def hint_for(recipe: Path) -> str:
-    """Return the nearest name of a shipped recipe and all their names, for an error message."""
+    """Return the nearest name of a shipped recipe and the names of all shipped recipes, for an error message."""
     names = list(shipped_recipes())
     close = difflib.get_close_matches(recipe.stem, names, 1)
     nearest = f"did you mean {close[0]!r}? " if close else ""

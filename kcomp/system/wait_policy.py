@@ -1,7 +1,7 @@
-"""PyTorch's threads sleep while they wait, where other programs keep the cores busy.
+"""Make PyTorch's threads sleep while they wait, if other programs keep the cores busy.
 
-OpenMP's threads spin by default until the last of them has finished. On busy cores they keep each other from running.
-See docs/results/speed.md.
+OpenMP's threads spin by default until the last of them has finished. On busy cores, spinning threads prevent other
+threads from running. See docs/results/speed.md.
 """
 
 import os
@@ -15,7 +15,7 @@ _lines: list[str] = []
 def set_wait_policy() -> None:
     """Set OpenMP's passive wait policy if other programs use half of the cores; call it before PyTorch is imported.
 
-    The load is the average of the last minute. A policy that the environment has set stays.
+    The load is the average of the last minute. A policy that the environment already sets is not changed.
     """
     cores = os.cpu_count() or 1
     if VARIABLE in os.environ or not hasattr(os, "getloadavg"):  # Windows has no load average

@@ -1,4 +1,4 @@
-"""Targets: what a competition asks for. Each target owns its labels, its predictions and its default loss."""
+"""Targets describe the task of a competition: the labels, the predictions and the default loss."""
 
 from kcomp.targets.any_of import AnyOf
 from kcomp.targets.base import Target

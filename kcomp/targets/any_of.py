@@ -114,7 +114,7 @@ class AnyOf(Target):
         return votes / (len(predictions) + 1)
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the geometric mean of each probability p, divided by the sum of those of p and 1 - p."""
+        """Return the geometric mean of p, divided by the sum of the geometric means of p and of 1 - p."""
         return arrays.sigmoid(arrays.mean([arrays.log_odds(values) for values in predictions]))
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:

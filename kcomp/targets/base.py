@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Target(abc.ABC):
-    """Describe what a competition asks for: the labels, the predictions, and the way from logits to predictions.
+    """Describe the task of a competition: the labels, the predictions, and how logits become predictions.
 
     Subclasses are frozen dataclasses. Two targets are equal if their fields are.
 
@@ -23,7 +23,7 @@ class Target(abc.ABC):
         default_metric: Name of a metric in `kcomp.metrics`.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
         methods: Averages of several predictions that make sense for this target, by method name.
-        stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one a label) or "ridge".
+        stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one per label) or "ridge".
 
     Examples:
         >>> from kcomp.targets import OneOf, Target
@@ -77,7 +77,7 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
-        """Raise ValueError unless labels, float64 (rows, columns), are valid. It names the first invalid row."""
+        """Raise ValueError unless labels, float64 (rows, columns), are valid. The error names the first invalid row."""
 
     def fitted(self, labels: np.ndarray) -> Self:
         """Return this target with statistics of the training labels (rows, columns), such as mean and scale."""

@@ -25,9 +25,9 @@ class Grades(Target):
     Args:
         levels: Names of the levels in order, at least two.
         loss_name: "regression" has one logit, the grade minus the middle of the scale. Its loss is the squared error.
-            "ordinal" has a logit for each level except the first: the log odds that the grade is at least this
-            level. Its loss is the sum of their binary cross-entropies. "softmax" has a logit for each level, and
-            categorical cross-entropy. The last two predict the expected grade.
+            "ordinal" has a logit for each level except the first: the log odds that the grade is at least this level.
+            Its loss is the sum of the binary cross-entropies of these logits. "softmax" has a logit for each level, and
+            categorical cross-entropy. "ordinal" and "softmax" predict the expected grade.
 
     Raises:
         ValueError: If there are fewer than two levels, a name is repeated, or `loss_name` is unknown.

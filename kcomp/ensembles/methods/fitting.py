@@ -21,7 +21,7 @@ class FittedMethod:
     target:        the target of the predictions.
     blend:         takes values (members, rows, columns), calibrated first when there are `temperatures`.
     weights, temperatures:  of shape (members,), or None.
-    penalties:     the L2 penalties of stacking, one, or one a column; empty without stacking.
+    penalties:     the L2 penalties of stacking, one or one per column; empty without stacking.
     """
 
     target: Target
@@ -31,14 +31,14 @@ class FittedMethod:
     penalties: tuple[float, ...] = ()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return predictions (rows, columns) from those of the members (members, rows, columns)."""
+        """Return predictions (rows, columns) from the predictions of the members (members, rows, columns)."""
         if self.temperatures is not None:
             values = temperature.apply_each(values, self.temperatures, self.target)
         return self.blend(list(values))
 
 
 def is_fitted(method: str, *, calibrate: bool) -> bool:
-    """Return whether the method fits numbers on the rows; only then it needs nested cross-validation."""
+    """Return whether the method fits numbers on the rows; only such a method needs nested cross-validation."""
     return calibrate or method not in AVERAGES
 
 
@@ -69,10 +69,10 @@ def fit_method(
 def predict_unseen(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, parts: np.ndarray, *, calibrate: bool = False
 ) -> np.ndarray:
-    """Return the ensemble's predictions (rows, columns), those of each part from a fit on all other parts.
+    """Return the ensemble's predictions (rows, columns). Each part is predicted by a fit on all other parts.
 
-    Averages only fit temperatures: each part is calibrated with those of the other parts, then all rows are averaged.
-    Raises ValueError when there is only one part.
+    Averages fit only temperatures. Each part is calibrated with temperatures fitted on the other parts; then all rows
+    are averaged. Raises ValueError when there is only one part.
     """
     if not is_fitted(method, calibrate=calibrate):
         return average_of(method, scorer.target)(list(values))

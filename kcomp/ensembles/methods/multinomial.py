@@ -37,7 +37,7 @@ class MultinomialStacker:
 def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
     """Fit on `values` (members, rows, classes) and `labels` (rows, classes).
 
-    There are members * classes * classes weights. With an infinite penalty the result is the geometric mean. The
+    The fit has members * classes * classes weights. With an infinite penalty the result is the geometric mean. The
     penalty is chosen by log loss in a cross-validation on these rows (3 stratified parts).
     """
     features, offset = features_of(list(values)), mean_log(list(values))
@@ -59,7 +59,7 @@ def mean_log(values: Values) -> np.ndarray:
 
 
 def features_of(values: Values) -> np.ndarray:
-    """Return log probabilities (rows, members * classes); those of each member have a mean of 0 in every row."""
+    """Return log probabilities (rows, members * classes); each member has a mean of 0 in every row."""
     logs = [np.log(np.maximum(member, SMALLEST)) for member in values]
     return np.concatenate([member - member.mean(1, keepdims=True) for member in logs], axis=1)
 
@@ -67,7 +67,7 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return weights and bias for each of the falling penalties; each fit starts from the one before."""
+    """Return weights and bias for each of the falling penalties; each fit starts from the previous fit."""
     fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
     for penalty in penalties:

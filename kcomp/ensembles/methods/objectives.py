@@ -24,7 +24,7 @@ class Objective:
 
 
 def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """Return the objective of mixing members; each of `values`, and `labels`, has shape (rows, columns).
+    """Return the objective of mixing members. `labels` and each array of `values` have shape (rows, columns).
 
     Of two mixtures with the same metric, the one with the lower log loss is better, if the target has one.
     """
@@ -63,7 +63,7 @@ def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    """Return whether a loss is lower by more than rounding; the second number decides if the first is equal or NaN."""
+    """Return whether a loss is lower by more than rounding. The second number decides if the first is equal or NaN."""
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]
     return new[1] < old[1] - 1e-12

@@ -14,7 +14,7 @@ ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties of rid
 
 
 class Stacker(Protocol):
-    """Return predictions (rows, columns) from those of the members (members, rows, columns)."""
+    """Return predictions (rows, columns) from the predictions of the members (members, rows, columns)."""
 
     @property
     def penalties(self) -> tuple[float, ...]: ...
@@ -31,8 +31,8 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    None in the place of a label without both a row that has it and a row that lacks it: there, the geometric mean
-    remains.
+    The regression of a label is None unless some row has the label and another row lacks it. A label without a
+    regression gets the geometric mean.
     """
 
     columns: tuple[multinomial.MultinomialStacker | None, ...]
@@ -83,7 +83,7 @@ class RidgeStackers:
 
 
 def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeStackers:
-    """Fit what the mean of the members lacks, with scikit-learn's RidgeCV: an infinite penalty leaves the mean.
+    """Fit the error of the members' mean with scikit-learn's RidgeCV. An infinite penalty leaves the mean.
 
     The penalty of each column is chosen by leave-one-out cross-validation on these rows.
     """

@@ -64,7 +64,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Move weight to or from one member at a time while that lowers the loss, with ever smaller steps."""
+    """Move weight to or from one member at a time while this lowers the loss, in smaller and smaller steps."""
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:
@@ -101,9 +101,9 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return weights (members,) by forward selection with replacement (Caruana et al. 2004).
 
-    The selection starts with the best n members for the best n, then repeatedly adds the member that improves it
-    most. Weights count how often each member was selected, at the best round. It ends after 50 rounds, or 5 without
-    improvement.
+    The selection starts with the n best members, for the n with the lowest loss. It then repeatedly adds the member
+    that gives the lowest loss. It ends after 50 rounds, or after 5 rounds without improvement. Weights are proportional
+    to how often each member was selected up to the best round.
     """
     goal = objective(scorer, values, labels)
     features = goal.features
@@ -128,7 +128,7 @@ def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> 
 
 
 def first_best(losses: list[tuple[float, float]]) -> int:
-    """Return the position of the lowest loss; the first of those that only differ by rounding."""
+    """Return the position of the lowest loss; of losses that differ only by rounding, the first."""
     best = 0
     for number, loss in enumerate(losses):
         if improves(loss, losses[best]):

@@ -8,7 +8,7 @@ from kcomp.targets import Target
 def correlations(values: np.ndarray, target: Target) -> np.ndarray:
     """Return Pearson's correlation (members, members) over all predictions of `values` (members, rows, columns).
 
-    Predictions that are no probabilities are standardized first, because columns have different units. A member with
+    Predictions that are not probabilities are standardized first, because columns have different units. A member with
     constant predictions has NaN.
     """
     if not target.class_names:
@@ -30,7 +30,7 @@ def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of positions of members with identical predictions, each later one with its first double."""
+    """Return pairs of positions of members with identical predictions. Each later member is paired with the first."""
     pairs = []
     first_with: dict[bytes, int] = {}
     for place, member in enumerate(values):

@@ -15,7 +15,7 @@ from kcomp.metrics import Metric
 from kcomp.metrics.scores import Scorer
 from kcomp.system.backends import BACKENDS
 
-HALVES = 20  # halves of a set of seeds; up to 6 seeds that is all of them
+HALVES = 20  # halves of a set of seeds; for up to 6 seeds, this covers all halves
 CHUNK = 2**24  # numbers mixed at once, which bounds memory
 
 
@@ -23,15 +23,16 @@ CHUNK = 2**24  # numbers mixed at once, which bounds memory
 class FrameworkGain:
     """Scores of ensembles of `k` members, by the mean of predictions: half of each of two frameworks, or k of one.
 
-    Ensembles are paired by seeds, so that both have the same starting weights and batches. For each set of k seeds that
-    both frameworks have, a single ensemble takes all k on one framework. The mixed ensembles give half of the seeds to
-    one framework and half to the other, in every way; for odd k, one framework or the other has one seed more.
+    Ensembles are paired by seeds, so that the two of a pair have the same starting weights and batches. For each set of
+    k seeds that both frameworks have, a single ensemble takes all k on one framework. The mixed ensembles give half of
+    the seeds to one framework and half to the other, in every way; for odd k, one framework or the other has one seed
+    more.
 
     differences:  for each backend and each set of seeds, the mean score of the mixed ensembles minus the score of the
                   single one, above 0 when mixing is better. The sets overlap, so their spread is no standard error.
     same_seeds:   the mean score of ensembles of k/2 seeds, each trained on both frameworks; None for odd k.
     choices_*:    the numbers of ensembles.
-    sampled:      whether there are more ensembles, and these were drawn at random.
+    sampled:      whether the ensembles are a random sample of all possible ensembles.
     """
 
     recipe: str
@@ -51,7 +52,7 @@ class FrameworkGain:
 
     @property
     def difference(self) -> np.ndarray:
-        """Return the difference to the mean of both frameworks alone, for each set of seeds."""
+        """Return the difference to the mean of the two single-framework scores, for each set of seeds."""
         return np.mean(list(self.differences.values()), axis=0)
 
     @property
@@ -91,7 +92,7 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
     """Return the members that one framework trained alone, by recipe and fingerprint, then backend, then seed."""
     groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
     for member in members:
-        if member.backend in BACKENDS:  # others continue another framework's run, or start from another run's weights
+        if member.backend in BACKENDS:  # others mix frameworks or start from another run
             by_backend = groups.setdefault((member.recipe, member.fingerprint), {})
             by_backend.setdefault(member.backend, {})[member.seed] = member
     return dict(sorted(groups.items()))

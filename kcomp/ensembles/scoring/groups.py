@@ -35,7 +35,7 @@ class GroupScores:
 def score_groups(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
 ) -> list[GroupScores]:
-    """Score each group as `kcomp ensemble` scores its members; the best score first, then by name.
+    """Score each group as `kcomp ensemble` scores its members; the best score first; equal scores by name.
 
     A member by itself is scored as it was trained, without a fit, so it equals the "best member" of its groups.
     """
@@ -66,7 +66,7 @@ class SizeScores:
     """Ensembles of `members` members of groups of one kind.
 
     `score`, `models` and `seconds` are means over the ensembles. `spread` is the standard deviation of the score, NaN
-    for one ensemble. `sampled` says that there are more ensembles, and these were drawn at random.
+    for one ensemble. `sampled` says whether the ensembles are a random sample of all possible ensembles.
     """
 
     kind: str

@@ -64,7 +64,7 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
 
 
 def average_runs(runs: Sequence[Run], ids: Sequence[str]) -> pd.DataFrame:
-    """Average the test predictions of the runs of each member, then average the members.
+    """Average the test predictions of each member's runs, then average the members.
 
     Args:
         runs: Complete runs of one target, which all have a test.csv.

@@ -21,8 +21,7 @@ class Sample:
         delimiter: The delimiter of its cells.
         row_ids: The image id of each row.
         columns: The columns to fill.
-        row_names: The prediction column that each row asks for, in a table with a row for each id and class; else
-            None.
+        row_names: The prediction column of each row, if the table has a row for each id and class; else None.
     """
 
     path: Path
@@ -54,7 +53,7 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
     Args:
         path: The CSV file.
-        names: The prediction columns, by which a table with a row for each id and class is recognized.
+        names: The prediction columns. They identify a table with a row for each id and class.
 
     Raises:
         FileNotFoundError: If there is no such file.
