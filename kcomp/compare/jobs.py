@@ -20,8 +20,8 @@ class ProbeJob:
 
     part:       setup, exact (float64), single (the recipe's precision) or cost.
     label:      the backend's label; the answer's files in `folder` are <part>-<label>.json and .npz.
-    reference:  whether this exact process writes the tensors that all other processes take as inputs.
-    unit:       the relative rounding unit that the reference simulates.
+    reference:  whether this job writes the tensors that all other jobs read. Only a job with the part `exact` can.
+    unit:       the relative rounding error that the job simulates if it is the reference.
     """
 
     part: str

@@ -47,7 +47,7 @@ class ScoredDecisions:
 def score_decisions(
     scorer: Scorer, labels: np.ndarray, predictions: np.ndarray, parts: np.ndarray
 ) -> ScoredDecisions | None:
-    """Fit decisions to the scorer's metric and target, and score them.
+    """Fit the thresholds or cut points that the metric needs, and score them by nested cross-validation.
 
     Args:
         scorer: The metric and the target.
@@ -56,7 +56,8 @@ def score_decisions(
         parts: The part of each row in nested cross-validation, shape (rows,).
 
     Returns:
-        None if the metric or the target has nothing to fit, or there are fewer than two parts.
+        The fitted numbers and their scores. None if the metric or the target has nothing to fit, or there are fewer
+        than two parts.
     """
     metric, target = scorer.metric, scorer.target
     decisions = fit_decisions(labels, predictions, metric, target) if len(np.unique(parts)) > 1 else None

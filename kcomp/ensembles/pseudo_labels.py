@@ -88,12 +88,15 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 
 
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
-    """Choose the test rows with a mean prediction over these runs whose confidence is at least `threshold` (0 to 1).
+    """Average the runs' predictions of each test row, and choose the rows whose average is confident enough.
+
+    The confidence of a chosen row is at least `threshold`, from 0 to 1.
 
     With one class per row, the confidence is the highest probability. With several labels, the confidence of a label is
     the larger of p and 1 - p.
 
-    per_class: the largest number of rows per most likely class, the most confident first, then by id.
+    per_class: Choose at most this many rows of each class. A row counts for its most likely class. The most confident
+    rows come first; rows of equal confidence are ordered by id.
     Raises ValueError when no row reaches the threshold, or the target has no confidence.
     """
     rule, target = "the runs that label one fold must predict the same rows", runs[0].target

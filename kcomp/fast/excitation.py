@@ -33,12 +33,12 @@ class Excitation:
 
     @property
     def usual(self) -> bool:
-        """Whether the activations are silu, silu and sigmoid. The user may change them after the plan is made."""
+        """Whether the three activations are, in order, silu, silu and sigmoid. The user may change them."""
         return are_usual(self.activated, self.first, self.second)
 
 
 def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
-    """Return whether the activations are silu, silu and sigmoid."""
+    """Return whether the three activations are, in order, silu, silu and sigmoid."""
     activations = activated.layers[1].activation, first.activation, second.activation
     return activations == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
 
