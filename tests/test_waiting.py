@@ -1,6 +1,8 @@
 """Waiting for images and for cores: what is measured, and what is printed."""
 
 import os
+import subprocess
+import sys
 
 import conftest
 import pytest
@@ -9,11 +11,12 @@ from kcomp.system import wait_policy
 
 
 @pytest.mark.parametrize(
-    "load, environment, policy",
+    "busy, environment, policy",
     [(1.9, {}, None), (2.0, {}, "passive"), (9.0, {"OMP_WAIT_POLICY": "active"}, "active")],
 )
-def test_threads_sleep_where_the_cores_are_busy(monkeypatch, load, environment, policy):
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+@pytest.mark.skipif(not wait_policy.PROCESSOR_TIMES.is_file(), reason="only Linux is measured")
+def test_threads_sleep_where_the_cores_are_busy(monkeypatch, busy, environment, policy):
+    monkeypatch.setattr(wait_policy, "count_busy_cores", lambda: busy)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(wait_policy, "_lines", [])
     monkeypatch.setattr(os, "environ", dict(environment))
@@ -21,6 +24,24 @@ def test_threads_sleep_where_the_cores_are_busy(monkeypatch, load, environment, 
     assert os.environ.get("OMP_WAIT_POLICY") == policy
     lines = wait_policy.wait_policy_lines()
     assert len(lines) == (policy == "passive") and all("use 2.0 of 4 cores" in line for line in lines)
+
+
+def test_busy_cores_are_counted(monkeypatch, tmp_path):
+    """A second each of user, nice, system and both kinds of interrupts; not of idle, waiting and stolen time."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    times = tmp_path / "stat"
+    monkeypatch.setattr(wait_policy, "PROCESSOR_TIMES", times)
+    times.write_text(f"cpu  {ticks} {ticks} {ticks} 900 900 {ticks} {ticks} 900 0 0\ncpu0 1 1 1 1 1 1 1\n")
+    assert wait_policy.busy_seconds() == 5.0
+
+
+@pytest.mark.skipif(not wait_policy.PROCESSOR_TIMES.is_file(), reason="only Linux is measured")
+def test_a_program_that_spins_is_counted():
+    with subprocess.Popen([sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"], stdout=-1) as spinner:
+        assert spinner.stdout.readline()
+        counted = max(wait_policy.count_busy_cores() for _ in range(3))
+        spinner.kill()
+    assert 0.5 < counted < (os.cpu_count() or 1) + 0.5
 
 
 WAITING = """

@@ -5,9 +5,13 @@ threads from running. See docs/results/speed.md.
 """
 
 import os
+import time
+from pathlib import Path
 
 VARIABLE = "OMP_WAIT_POLICY"
 BUSY = 0.5  # of the cores that other programs use
+SECONDS = 0.2  # that are measured
+PROCESSOR_TIMES = Path("/proc/stat")  # Linux only; see proc(5)
 
 _lines: list[str] = []
 
@@ -15,18 +19,38 @@ _lines: list[str] = []
 def set_wait_policy() -> None:
     """Set OpenMP's passive wait policy if other programs use half of the cores; call it before PyTorch is imported.
 
-    The load is the average of the last minute. A policy that the environment already sets is not changed.
+    A policy that the environment already sets is not changed. Systems other than Linux are not measured.
     """
-    cores = os.cpu_count() or 1
-    if VARIABLE in os.environ or not hasattr(os, "getloadavg"):  # Windows has no load average
+    if VARIABLE in os.environ or not PROCESSOR_TIMES.is_file():
         return
-    load = os.getloadavg()[0]
-    if load < BUSY * cores:
+    cores, busy = os.cpu_count() or 1, count_busy_cores()
+    if busy < BUSY * cores:
         return
     os.environ[VARIABLE] = "passive"
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # the same for Intel's OpenMP
-    busy = f"other programs use {load:.1f} of {cores} cores"
-    _lines[:] = [f"{busy}, so PyTorch's threads sleep while they wait ({VARIABLE}=passive)"]
+    _lines[:] = [
+        f"other programs use {busy:.1f} of {cores} cores, so PyTorch's threads sleep while they wait "
+        f"({VARIABLE}=passive)"
+    ]
+
+
+def count_busy_cores() -> float:
+    """Return how many cores are busy while this process sleeps for `SECONDS`.
+
+    The load average is no substitute, because it still counts programs that ended a minute ago, such as the training
+    of the fold before this one.
+    """
+    before, started = busy_seconds(), time.monotonic()
+    time.sleep(SECONDS)
+    return (busy_seconds() - before) / (time.monotonic() - started)
+
+
+def busy_seconds() -> float:
+    """Return the time that all cores have spent on programs and the kernel since the start of the system."""
+    user, nice, system, _idle, _wait, interrupts, soft_interrupts = map(
+        int, PROCESSOR_TIMES.read_text().split("\n", 1)[0].split()[1:8]
+    )
+    return (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_policy_lines() -> list[str]:
