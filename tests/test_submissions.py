@@ -137,7 +137,7 @@ def test_thresholds_are_fitted_on_held_out_rows(tmp_path):
         (run / "manifest.json").write_text(json.dumps(changed))
     (tmp_path / "sample.csv").write_text("id,labels\na,x y\nb,x\n")
     done = conftest.kcomp("submit", "runs", "--sample", "sample.csv", "-o", "s.csv", cwd=tmp_path)
-    assert "thresholds 0.25, 0.65; macro_f1 1.0000 by nested folds, 0.4000 without them" in done.stdout
+    assert "thresholds: 0.25, 0.65. By nested cross-validation macro_f1 is 1.0000, without them 0.4000" in done.stdout
     assert (tmp_path / "s.csv").read_text() == "id,labels\na,x\nb,y\n"
 
 

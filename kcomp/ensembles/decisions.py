@@ -39,7 +39,7 @@ class ScoredDecisions:
         more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
         return (
             f"Fitted {self.decisions.to_json()['kind']}: {numbers}{more}. By nested cross-validation {self.metric} is "
-            f"{self.nested:.4f}, without them {self.plain:.4f}; on the rows of their own fit it would be "
+            f"{self.nested:.4f}, without them {self.plain:.4f}; on the rows that they were fitted on, it would be "
             f"{self.optimistic:.4f}."
         )
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kcomp.targets import arrays
-from kcomp.targets.base import Target
+from kcomp.targets.classes import ClassTarget
 
 if TYPE_CHECKING:
     import keras
 
 
 @dataclass(frozen=True)
-class AnyOf(Target):
+class AnyOf(ClassTarget):
     """Predict for each class, independently, whether an image shows it.
 
     A label has one column for each class: 0, 1, a soft label between them, or NaN if it is missing. A prediction is
@@ -34,24 +34,13 @@ class AnyOf(Target):
         [[0.75, 0.2]]
     """
 
-    classes: tuple[str, ...]
-
     name: ClassVar[str] = "several labels"
     default_metric: ClassVar[str] = "roc_auc"
     shown_metrics: ClassVar[tuple[str, ...]] = ("roc_auc", "log_loss", "average_precision", "macro_f1")
-    methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
     stacker: ClassVar[str] = "binary"
 
     def __post_init__(self) -> None:
         arrays.check_names(self.classes, 1, "one label")
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.classes
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.classes
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         valid = arrays.in_range(np.where(np.isnan(labels), 0, labels), 0, 1)

@@ -13,14 +13,18 @@ WIDTH = 100  # characters of a list of classes; longer lists are summarized
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
+    from scipy import special
+
+    probabilities: np.ndarray = special.softmax(logits.astype(np.float64), axis=-1)
+    return probabilities
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-logits)) in float64, without overflow."""
-    small = np.exp(-np.abs(logits.astype(np.float64)))
-    return np.where(logits >= 0, 1.0, small) / (1.0 + small)
+    """Return 1 / (1 + exp(-logits)), in float64."""
+    from scipy import special
+
+    probabilities: np.ndarray = special.expit(logits.astype(np.float64))
+    return probabilities
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ A loss lists all its numbers in its configuration. The configuration is part of 
 step.
 """
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import keras
 from keras import ops
 
 
-class MaskedLoss(keras.losses.Loss):
+class MaskedLoss(keras.losses.Loss, abc.ABC):
     """Average `elements` over the known labels of a batch, and ignore labels that are NaN.
 
     `call` returns one value for each row, so that Keras can weight rows. Their mean over the batch is the mean over
@@ -20,17 +21,16 @@ class MaskedLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         known = ops.logical_not(ops.isnan(y_true))
-        labels = ops.where(
-            known, y_true, ops.zeros_like(y_true)
-        )  # NaN would spoil the gradient even where it is unused
+        # A NaN would make the gradient NaN, even where its loss is not used.
+        labels = ops.where(known, y_true, ops.zeros_like(y_true))
         values = ops.where(known, self.elements(labels, y_pred), ops.zeros_like(y_true))
         count = ops.sum(ops.cast(known, values.dtype))
         rows = ops.cast(ops.shape(y_true)[0], values.dtype)
         return ops.sum(values, -1) * (rows / ops.maximum(count, 1.0))
 
+    @abc.abstractmethod
     def elements(self, labels: Any, logits: Any) -> Any:
         """Return the loss of each label (rows, columns)."""
-        raise NotImplementedError
 
 
 class BinaryLoss(MaskedLoss):

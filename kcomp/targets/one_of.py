@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kcomp.targets import arrays
-from kcomp.targets.base import Target
+from kcomp.targets.classes import ClassTarget
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
-class OneOf(Target):
+class OneOf(ClassTarget):
     """Predict one class for each image.
 
     A label has one column for each class: 1 for the image's class and 0 for the others, or soft labels that sum to 1.
@@ -37,24 +37,13 @@ class OneOf(Target):
         [[0.75, 0.25]]
     """
 
-    classes: tuple[str, ...]
-
     name: ClassVar[str] = "one class"
     default_metric: ClassVar[str] = "log_loss"
     shown_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "log_loss", "macro_f1", "roc_auc")
-    methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
     stacker: ClassVar[str] = "multinomial"
 
     def __post_init__(self) -> None:
         arrays.check_names(self.classes, 2, "two classes")
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.classes
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.classes
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         valid = (labels >= 0).all(1) & (np.abs(labels.sum(1) - 1) <= arrays.TOLERANCE)  # false for NaN

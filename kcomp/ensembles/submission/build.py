@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from kcomp import metrics
+from kcomp.ensembles.decisions import score_decisions
 from kcomp.ensembles.joins import join_held_out, select_rows
 from kcomp.ensembles.members import build_members
 from kcomp.ensembles.reading import read_checked
 from kcomp.ensembles.submission.cells import Choices, fill
 from kcomp.ensembles.submission.match import find_rows, id_problems
 from kcomp.ensembles.submission.sample import Sample
-from kcomp.metrics.decisions import fit_decisions, nested_score
+from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import read_probabilities
 from kcomp.targets import Target
@@ -106,14 +107,5 @@ def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]
         return choices, ""
     order = [list(rows.target.columns).index(column) for column in target.prediction_columns]
     predictions = target.average(list(rows.values))[:, order]
-    decisions = fit_decisions(rows.labels[:, order], predictions, metric, target)
-    if decisions is None:
-        return choices, ""
-    score = nested_score(rows.labels[:, order], predictions, rows.parts, metric, target)
-    plain = metric(rows.labels[:, order], predictions, target)
-    numbers = ", ".join(f"{value:.3g}" for value in decisions.values[:8])
-    line = (
-        f"fitted on {len(rows.ids)} held-out rows: {decisions.to_json()['kind']} {numbers}; "
-        f"{name} {score:.4f} by nested folds, {plain:.4f} without them"
-    )
-    return replace(choices, decisions=decisions), line
+    scored = score_decisions(Scorer(metric, target), rows.labels[:, order], predictions, rows.parts)
+    return (choices, "") if scored is None else (replace(choices, decisions=scored.decisions), scored.describe())

@@ -1,0 +1,27 @@
+"""What targets with probabilities of named classes share."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from kcomp.targets.base import Target
+
+
+@dataclass(frozen=True)
+class ClassTarget(Target):
+    """A target with one column for each class, in labels and in predictions.
+
+    Args:
+        classes: Names of the classes.
+    """
+
+    classes: tuple[str, ...]
+
+    methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
