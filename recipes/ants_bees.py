@@ -50,7 +50,7 @@ def model(config, target):
 
 
 def stages(config):
-    rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1)
+    rate = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=min(1, config.epochs / 4))
     fine = keras.optimizers.AdamW(rate, weight_decay=0.01)
     options = {"cache_views": 2, "mix_features": True, "label_smoothing": 0.05}  # two augmented views, used in turn
     return [

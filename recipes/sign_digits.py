@@ -47,7 +47,7 @@ def model(config, target):
 
 
 def stages(config):
-    rate, average = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=1), None
+    rate, average = schedules.WarmupCosine(config.peak_rate, config.epochs, warmup=min(1, config.epochs / 4)), None
     if config.snapshots:
         rate = schedules.CosineRestarts(config.peak_rate, config.epochs, config.snapshots, warmup=0.5)
         average = Snapshots()
