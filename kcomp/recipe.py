@@ -255,9 +255,7 @@ def load(path: str | Path) -> Loaded:
             beside.setdefault(source.name, read_source(source))
             _beside.add(name)
         elif place[0] == name.partition(".")[0] != "kcomp":
-            raise ValueError(
-                f"{path} imports {name} from a folder; what a recipe imports of its own must lie beside it"
-            )
+            raise ValueError(f"{path} imports {name} from a folder; modules that a recipe imports must lie beside it")
     check_values(recipe)
     return Loaded(recipe, path.stem, beside)
 

@@ -81,7 +81,9 @@ def test_a_refused_run_removes_its_own_files_and_no_others(tmp_path):
     assert list(tmp_path.iterdir()) == []
     for name in ("labels.csv", ".pre-commit-config.yaml"):
         (tmp_path / name).write_text("mine")
-    with pytest.raises(ValueError, match=r"a run needs a folder of its own; .* holds 2 files or folders, first '\.pre"):
+    with pytest.raises(
+        ValueError, match=r"a run needs a new or empty folder; .* holds 2 files or folders, first '\.pre"
+    ):
         refused(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".pre-commit-config.yaml", "labels.csv"]
     (tmp_path / "run").mkdir()

@@ -86,7 +86,7 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
     source.columns = source.columns.str.strip()
     repeated = sorted(set(source.columns[source.columns.duplicated()]))
     if repeated:
-        raise ValueError(f"{path}: each column needs a name of its own; {repeated} are repeated")
+        raise ValueError(f"{path}: column names must be unique; {repeated} are repeated")
     return source
 
 

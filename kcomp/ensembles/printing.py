@@ -100,7 +100,8 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
     origin = "the folds of the runs" if rows.own_folds else "stratified"
     print(
         f"Scored by nested cross-validation over {scores.parts} parts ({origin}): {scores.metric} "
-        f"{scores.ensemble[scores.metric]:.4f}. Scored on the rows of its own fit it would be {scores.optimistic:.4f}. "
+        f"{scores.ensemble[scores.metric]:.4f}. "
+        f"On the rows that it was fitted on, it would be {scores.optimistic:.4f}. "
         "The fit shown above, which test predictions use, is on all rows."
     )
     if scores.fitted.penalties:

@@ -71,7 +71,7 @@ def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.la
 
 def no_match(train: str | Sequence[str], matched: Sequence[str], paths: Sequence[str]) -> str:
     if matched:
-        return f"train={train!r} matches only layers without weights of their own to train: {matched[:5]}"
+        return f"train={train!r} matches only layers without trainable weights: {matched[:5]}"
     words = re.findall(r"[A-Za-z_][A-Za-z0-9_]+", train if isinstance(train, str) else " ".join(train))
     return f"train={train!r} matches no layer; {nearest(words, paths)}"
 

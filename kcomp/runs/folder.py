@@ -160,7 +160,7 @@ class Run:
         """Return the path of the CSV with this name. Raise FileNotFoundError, with a hint, if it is missing."""
         path = self / f"{name}.csv"
         if not path.is_file():
-            predict = f"run: kcomp predict {self.folder} (with --test, unless the recipe has test rows of its own)"
+            predict = f"run: kcomp predict {self.folder} (with --test, unless the recipe has test rows)"
             hint = predict if name == "test" else "train it to its end"
             raise FileNotFoundError(f"{self.folder} has no {name}.csv; {hint}")
         return path

@@ -42,7 +42,7 @@ def check_run_folder(run: Run) -> None:
         names = sorted(path.name for path in run.folder.iterdir())
         if names:
             raise ValueError(
-                f"a run needs a folder of its own; {run.folder} is no run and holds {len(names)} files or folders, "
+                f"a run needs a new or empty folder; {run.folder} is no run and holds {len(names)} files or folders, "
                 f"first {names[0]!r}. Choose another one with -o"
             )
 

@@ -39,7 +39,7 @@ def share(count: int, parallel: int | None = None) -> Share:
     cores, devices = usable_cores(), gpus(os.environ)
     if devices and parallel is not None and parallel > len(devices):
         raise ValueError(
-            f"each job has a GPU of its own, and {len(devices)} can be seen; {parallel} are to run side by side. "
+            f"each job needs its own GPU, and {len(devices)} can be seen; {parallel} are to run side by side. "
             "To train on the CPU, set CUDA_VISIBLE_DEVICES=-1"
         )
     limit = len(devices) or max(1, min(cores, memory() // MEMORY))

@@ -21,7 +21,7 @@ def trained_runs(
 ) -> dict[RunKey, Run]:
     """Return the complete run of each label, seed and fold; train the runs that neither `folder` nor ./runs has.
 
-    labels:     the backend of each label. A second label of the same backend gets runs of its own.
+    labels:     the backend of each label. A second label of the same backend gets separate runs.
     jobs:       pairs of seed and fold.
     arguments:  further arguments of `kcomp train`.
 
