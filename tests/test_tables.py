@@ -61,7 +61,11 @@ def test_names_that_look_like_something_else_stay_text(folder):
         ("image_id,label\na,x\nb,x\n", {"label": "label"}, "at least two classes"),
         ("image_id,x,y\na,1,0\nb,1,1\n", {"one_hot": ["x", "y"]}, r"first 'b' with \[1.0, 1.0\]"),
         ("image_id,x,y\na,1,0\nb,k,1\n", {"one_hot": ["x", "y"]}, "first 'b'"),
-        ("image_id,lable\na,x\n", {"label": "label"}, r"lacks the columns \['label'\]; it has"),
+        (
+            "image_id,lable\na,x\n",
+            {"label": "label"},
+            r"lacks the columns \['label'\]; it has \['image_id', 'lable'\]$",
+        ),
         ("image_id,label\n", {"label": "label"}, "no rows"),
         ("", {}, "not a readable CSV"),
         ("image_id,label\n,x\na,y\n", {"label": "label"}, "1 of 2 have none"),

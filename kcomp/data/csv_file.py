@@ -24,7 +24,7 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
         path: The CSV file.
         columns: Columns that the file must have.
         encoding: A Python encoding; None detects UTF-8, UTF-16, CP949 and Latin-1.
-        hint: Added to the message about an absent column.
+        hint: Added to the message if the first of `columns`, the ids, is absent.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -35,11 +35,7 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
     text, decoded_as = decode_text(path, encoding)
     delimiter = detect_delimiter(text, columns)
     source = parse(path, text, delimiter)
-    absent = [name for name in columns if name not in source]
-    if absent:
-        raise ValueError(f"{path} lacks the columns {absent}; it has {list(source.columns)}{hint}")
-    if not len(source):
-        raise ValueError(f"{path} has no rows")
+    check_columns(source, columns, str(path), hint)
     details = [f"as {decoded_as}"] if encoding is None and decoded_as != "utf-8" else []
     details += [f"with {DELIMITERS[delimiter]} between cells"] if delimiter != "," else []
     if details:
@@ -90,6 +86,16 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
     return source
 
 
+def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint: str) -> None:
+    """Raise ValueError if a table has no rows or lacks a column. The hint is about the first of `columns`, the ids."""
+    absent = [name for name in columns if name not in frame]
+    if absent:
+        advice = hint if columns[0] in absent else ""
+        raise ValueError(f"{source} lacks the columns {absent}; it has {list(frame.columns)}{advice}")
+    if not len(frame):
+        raise ValueError(f"{source} has no rows")
+
+
 def texts_of(frame: pd.DataFrame, columns: Sequence[str], *, hint: str = "") -> pd.DataFrame:
     """Return a DataFrame's cells as texts, as `read_texts` reads them. Whole numbers have no decimal point.
 
@@ -97,11 +103,7 @@ def texts_of(frame: pd.DataFrame, columns: Sequence[str], *, hint: str = "") -> 
         ValueError: If the frame has no rows or lacks one of `columns`.
     """
     frame = frame.reset_index(drop=True).rename(columns=str)
-    absent = [name for name in columns if name not in frame]
-    if absent:
-        raise ValueError(f"the DataFrame lacks the columns {absent}; it has {list(frame.columns)}{hint}")
-    if not len(frame):
-        raise ValueError("the DataFrame has no rows")
+    check_columns(frame, columns, "the DataFrame", hint)
     return frame.apply(texts_of_column)
 
 
