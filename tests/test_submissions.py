@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from test_ensemble import make_run
 
-from kcomp.ensembles.submission.build import like_sample
+from kcomp.ensembles.submission.build import average_runs, like_sample
 from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.sample import read_sample
 from kcomp.metrics.decisions import CutPoints, Thresholds
+from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
 from kcomp.targets import AnyOf, Grades, Numbers, OneOf
 from kcomp.targets.guess import guess_target
@@ -151,3 +152,77 @@ def test_nothing_is_written_on_an_error(tmp_path):
         "submit", "run", "run2.csv", "--sample", "sample.csv", "-o", "s.csv", cwd=tmp_path, check=False
     )
     assert done.returncode == 2 and not (tmp_path / "s.csv").exists()
+
+
+RECIPE = """
+from dataclasses import dataclass
+import keras
+import pandas as pd
+from kcomp import data
+from kcomp.recipe import Recipe
+
+@dataclass(frozen=True)
+class Config:
+    ids: str = ""
+
+def no_function(*arguments): raise RuntimeError("this function is not needed")
+
+def test(config):
+    ids = config.ids.split()
+    return data.Table(pd.DataFrame({"image_id": ids, "image": ids}))
+
+recipe = Recipe(
+    Config(), table=no_function, batches=no_function, model=no_function, stages=no_function,
+    test=TEST,
+)
+"""
+
+
+def unpredicted(folder, backend, ids):
+    """Make a run that has not predicted test rows; those of its recipe have these ids, or None for no test rows."""
+    run = make_run(folder, backend=backend, oof=frame(["r0"], [[0.5, 0.5, 0]]))
+    (run / "recipe").mkdir()
+    (run / "recipe" / "r.py").write_text(RECIPE.replace("TEST", "None" if ids is None else "test"))
+    (run / "config.json").write_text(json.dumps({"ids": " ".join(ids or [])}))
+    return run
+
+
+def submit_error(tmp_path, sample):
+    """Return the error lines of a submission of `runs`, which starts no process."""
+    (tmp_path / "sample.csv").write_text(sample)
+    done = conftest.kcomp("submit", "runs", "--sample", "sample.csv", "-o", "s.csv", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and not (tmp_path / "s.csv").exists()
+    return done.stderr
+
+
+def test_ids_and_columns_are_checked_before_test_rows_are_predicted(tmp_path):
+    unpredicted(tmp_path / "runs" / "a", "jax", ["t1", "t2", "t4"])
+    unpredicted(tmp_path / "runs" / "b", "torch", ["t1", "t2", "t4"])
+    error = submit_error(tmp_path, "id,x,y,w\nt1.png,0,0,1\nt3.png,0,0,1\n")
+    assert error.startswith("kcomp: the predictions do not fit sample.csv: 1 id not predicted, first ['t3.png']; ")
+    assert "2 ids predicted but not in the sample, first ['t2', 't4']" in error
+    assert "columns that are not predicted: 1, first ['w']" in error and error.count("\n") == 1
+    error = submit_error(tmp_path, "id,label\nt1,5\nt2,0\nt4,0\n")
+    assert error == (
+        "kcomp: the predictions do not fit sample.csv: the sample's column 'label' holds ['5', '0'], which are neither "
+        "among the classes ['x', 'y', 'z'] nor numbers of classes\n"
+    )
+
+
+def test_a_recipe_without_test_rows_is_named_before_rows_are_predicted(tmp_path):
+    unpredicted(tmp_path / "runs" / "a", "jax", None)
+    error = submit_error(tmp_path, "id,x,y,z\nt1,0,0,1\n")
+    assert "runs/a has not predicted the sample's rows, and its recipe has no test rows; name the folder" in error
+
+
+def test_runs_may_spell_ids_differently(tmp_path):
+    """One run predicted the ids of the sample, the other the names of the files."""
+    for name, ids, values in (
+        ("a", ["t1", "t2"], [[1.0, 0, 0], [0, 1, 0]]),
+        ("b", ["t2.png", "t1.png"], [[0, 0, 1]] * 2),
+    ):
+        backend = {"a": "jax", "b": "torch"}[name]
+        make_run(tmp_path / name, backend=backend, oof=frame(["r0"], [[0.5, 0.5, 0]]), test=frame(ids, values))
+    mean = average_runs([Run(tmp_path / "a"), Run(tmp_path / "b")])
+    assert mean.index.tolist() == ["t1", "t2"]
+    assert mean.to_numpy().tolist() == [[0.5, 0, 0.5], [0, 0.5, 0.5]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
 from kcomp.commands.predict import group_by_backend, predict_in_processes
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
@@ -45,10 +45,11 @@ def submit(
     """Write a submission in the shape of the sample, and check its ids, columns and values.
 
     RUNS are run folders, or folders that contain them, whose predictions are averaged; or a CSV of predictions. Test
-    rows that the runs have not predicted are predicted first.
+    rows that the runs have not predicted are predicted first, unless their ids or columns do not fit the sample.
     """
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.cells import Choices
+    from kcomp.ensembles.submission.forecast import check_shape, forecast_ids
     from kcomp.ensembles.submission.sample import read_sample
     from kcomp.system.files import write_atomically
 
@@ -61,9 +62,12 @@ def submit(
     else:
         run_list, target = readable_runs(runs)
         sample = read_sample(sample_path, target.prediction_columns)
-        predict_missing(run_list, sample, images)
-        predictions = build.average_runs(run_list, sample.ids)
         choices, line = build.with_decisions(choices, run_list)
+        use_backend(next(iter(group_by_backend(run_list))))  # a recipe may use Keras when it is imported
+        forecast = forecast_ids(run_list, sample, from_images=images is not None)
+        check_shape(run_list, forecast.ids, sample, choices)
+        predict_missing(forecast.lacking, sample, images)
+        predictions = build.average_runs(run_list)
         source = f"the mean of {quantity(len(run_list), 'run')}" if len(run_list) > 1 else str(run_list[0].folder)
     submission = build.like_sample(predictions, target, sample, choices)
     if line:
@@ -97,17 +101,8 @@ def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
     return runs, runs[0].target
 
 
-def predict_missing(runs: Sequence[Any], sample: "Sample", images: Path | None) -> None:
-    """Predict the sample's rows with each run that has not predicted all of them."""
-    from kcomp.ensembles.submission.match import find_rows, id_problems
-
-    lacking = []
-    for run in runs:
-        predicted = list(run.probabilities("test").index) if (run / "test.csv").is_file() else []
-        if not predicted or (find_rows(sample.ids, predicted) < 0).any():
-            lacking.append(run)
-            if predicted:
-                click.echo(f"{run / 'test.csv'}: {'; '.join(id_problems(sample.ids, predicted))}", err=True)
+def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | None) -> None:
+    """Predict with each run that has not predicted all rows of the sample."""
     if not lacking:
         return
     click.echo(f"predicting test rows with {quantity(len(lacking), 'run')}", err=True)

@@ -63,7 +63,7 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
     if test is None:
         if recipe.test is None:
             raise ValueError(
-                "the recipe has no test rows; name them with --test CSV or --test FOLDER, or with "
+                f"the recipe of {run.folder} has no test rows; name them with --test CSV or --test FOLDER, or with "
                 "`kcomp submit ... --images FOLDER`"
             )
         table = recipe.test(recipe.config)

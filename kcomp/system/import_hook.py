@@ -66,11 +66,14 @@ class LazyFinder:
 
 
 @contextmanager
-def lazy_keras() -> Iterator[None]:
+def lazy_keras(*, load: bool = True) -> Iterator[None]:
     """Delay the import of Keras, and of the parts of kcomp that need Keras, to the first use or the end of the block.
 
     A recipe's table needs no Keras. An error in the table is therefore raised before Keras and its backend are
     imported.
+
+    Args:
+        load: Whether to import them at the end of the block. False leaves them to their first use.
     """
     finder = LazyFinder()
     sys.meta_path.insert(0, finder)
@@ -78,7 +81,7 @@ def lazy_keras() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-    for name in LAZY_MODULES:
+    for name in LAZY_MODULES if load else ():
         module = sys.modules.get(name)
         if isinstance(module, LazyModule):
             module.run()

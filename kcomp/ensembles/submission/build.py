@@ -9,11 +9,11 @@ import pandas as pd
 
 from kcomp import metrics
 from kcomp.ensembles.decisions import score_decisions
-from kcomp.ensembles.joins import join_held_out, select_rows
+from kcomp.ensembles.joins import join_held_out
 from kcomp.ensembles.members import build_members
 from kcomp.ensembles.reading import read_checked
 from kcomp.ensembles.submission.cells import Choices, fill
-from kcomp.ensembles.submission.match import find_rows, id_problems
+from kcomp.ensembles.submission.match import find_rows, id_problems, shared_ids
 from kcomp.ensembles.submission.sample import Sample
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
@@ -64,29 +64,30 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
     return frame, guess_target([str(name) for name in frame.columns], frame.to_numpy())
 
 
-def average_runs(runs: Sequence[Run], ids: Sequence[str]) -> pd.DataFrame:
+def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
     """Average the test predictions of each member's runs, then average the members.
 
     Args:
         runs: Complete runs of one target, which all have a test.csv.
-        ids: The ids of the sample. Other rows are kept if every run has them.
+
+    Returns:
+        The predictions of the ids that every run has, spelled as in the first run.
 
     Raises:
-        ValueError: If a run does not predict all of `ids`.
+        ValueError: If the runs have no id in common, or a file holds no valid predictions.
     """
-    target, index = runs[0].target, None
-    averages = []
-    for member in build_members(runs):
-        frames = []
-        for run in member.runs:
-            frame = read_checked(run, "test")[list(target.prediction_columns)]
-            if index is None or not index.isin(frame.index).all():
-                index = frame.index if index is None else index[index.isin(frame.index)]
-            frames.append(frame)
-        averages.append(frames)
-    assert index is not None
-    means = [target.average([select_rows(frame, index) for frame in frames]) for frames in averages]
-    return pd.DataFrame(target.average(means), index, list(target.prediction_columns))
+    target, members = runs[0].target, build_members(runs)
+    columns = list(target.prediction_columns)
+    frames = [[read_checked(run, "test")[columns] for run in member.runs] for member in members]
+    ids = shared_ids([list(frame.index) for of_member in frames for frame in of_member])
+    means = [target.average([rows_of(frame, ids) for frame in of_member]) for of_member in frames]
+    return pd.DataFrame(target.average(means), ids, columns)
+
+
+def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
+    """Return the rows of these ids, which may have another spelling; see `find_rows`."""
+    values = frame.to_numpy(np.float64)
+    return values if list(frame.index) == list(ids) else values[find_rows(ids, list(frame.index))]
 
 
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:

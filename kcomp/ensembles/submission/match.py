@@ -28,3 +28,22 @@ def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str
         if ids:
             texts.append(f"{quantity(len(ids), 'id')} {text}, first {ids[:3]}")
     return texts
+
+
+def shared_ids(id_lists: Sequence[Sequence[str]]) -> list[str]:
+    """Return the ids of the first list that all lists have, spelled as in the first list.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    shared = list(id_lists[0])
+    for ids in id_lists[1:]:
+        if shared != list(ids):
+            positions = find_rows(shared, ids)
+            shared = [name for name, position in zip(shared, positions, strict=True) if position >= 0]
+        if not shared:
+            raise ValueError(
+                "the runs of a submission must predict the same test rows; two runs have no id in common, such as "
+                f"{list(id_lists[0])[:2]} and {list(ids)[:2]}"
+            )
+    return shared

@@ -1,0 +1,77 @@
+"""Check a submission before test rows are predicted."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.tables import Table
+from kcomp.ensembles.submission.build import like_sample
+from kcomp.ensembles.submission.cells import Choices
+from kcomp.ensembles.submission.match import find_rows, shared_ids
+from kcomp.ensembles.submission.sample import Sample
+from kcomp.runs.folder import Run
+from kcomp.system.import_hook import lazy_keras
+from kcomp.system.notices import Notice
+from kcomp.values import expect_type
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The runs that must still predict, and the ids that all runs will have predicted.
+
+    Attributes:
+        lacking: The runs that have not predicted every row of the sample.
+        ids: The ids that all runs have predicted or will predict.
+    """
+
+    lacking: list[Run]
+    ids: list[str]
+
+
+def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> Forecast:
+    """Find the runs that must predict, and the ids that a submission will have.
+
+    Args:
+        runs: Complete runs.
+        sample: The sample submission.
+        from_images: Whether the rows of the sample are predicted, not the test rows of the recipes.
+
+    Raises:
+        ValueError: If a recipe without test rows must predict them, or the runs have no id in common.
+    """
+    lacking, id_lists = [], []
+    of_recipes: dict[str, list[str]] = {}
+    for run in runs:
+        ids = list(run.probabilities("test").index) if (run / "test.csv").is_file() else []
+        if not ids or (find_rows(sample.ids, ids) < 0).any():
+            lacking.append(run)
+            fingerprint = run.manifest["fingerprint"]
+            if not from_images and fingerprint not in of_recipes:
+                of_recipes[fingerprint] = recipe_test_ids(run)
+            ids = sample.ids if from_images else of_recipes[fingerprint]
+        id_lists.append(ids)
+    return Forecast(lacking, shared_ids(id_lists))
+
+
+def recipe_test_ids(run: Run) -> list[str]:
+    """Return the ids of the predictions of the recipe's test rows: of the items, if there are any, else the images."""
+    with lazy_keras(load=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)  # `kcomp predict` prints them
+        recipe = run.recipe().recipe
+        if recipe.test is None:
+            raise ValueError(
+                f"{run.folder} has not predicted the sample's rows, and its recipe has no test rows; name the folder "
+                "of the test images with --images"
+            )
+        table = expect_type(Table, "test", recipe.test(recipe.config))
+    return list(dict.fromkeys(map(str, table.frame["item"]))) if "item" in table.frame else table.ids
+
+
+def check_shape(runs: Sequence[Run], ids: Sequence[str], sample: Sample, choices: Choices) -> None:
+    """Raise ValueError if predictions of these ids would not fit the sample. The predictions themselves are made up."""
+    target = runs[0].target
+    values = target.predict(np.zeros((len(ids), target.outputs)))
+    like_sample(pd.DataFrame(values, list(ids), list(target.prediction_columns)), target, sample, choices)
