@@ -32,8 +32,9 @@ class Stage:
         name: Name of the stage, for the log.
         epochs: Number of epochs, from 1.
         train: The layers to train; all others are frozen. "all" or "head"; a list of whole names; or a regular
-            expression that must match a layer's whole name. `kcomp layers RECIPE` prints the names. The frozen layers
-            below the first trained one run in inference mode.
+            expression that must match a layer's whole name. Each name of a list and each alternative of "a|b" must
+            match a layer. `kcomp layers RECIPE` prints the names. The frozen layers below the first trained one run in
+            inference mode.
         optimizer: A Keras optimizer that no other stage uses.
         loss: A Keras loss of labels and logits. None for the loss of the table's target.
         label_smoothing: Share of each label that the target's loss spreads evenly over the classes, from 0 to below 1.

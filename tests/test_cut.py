@@ -13,6 +13,7 @@ from keras import layers
 
 from kcomp import models
 from kcomp.engine.initial_weights import draw_weights_on_host
+from kcomp.models.trainable import alternatives, check_alternatives
 from kcomp.training.frozen.cut import cut, split_frozen
 
 
@@ -182,3 +183,13 @@ def test_the_two_parts_are_the_network(backend):
     size = found.pop("size")
     assert [shape for shape, _ in found.values()] == [[4, 3], [4, 16, 16, 3], [4, 16, 16, 3], [4, 16, 16, 3]]
     np.testing.assert_array_less([difference for _, difference in found.values()], 1e-6 * size)
+
+
+def test_alternatives_of_a_regular_expression():
+    assert alternatives(r"head|top.*|block[6|7].*|(a|b)c|d\|e|[]|]|\[f|g") == [
+        "head", "top.*", "block[6|7].*", "(a|b)c", r"d\|e", "[]|]", r"\[f", "g"
+    ]  # fmt: skip
+    check_alternatives("(?i)HEAD|TOP.*", ["head", "top_conv"])
+    check_alternatives("head", ["head/dense"])
+    with pytest.raises(ValueError, match="the alternative 'top' matches no layer"):
+        check_alternatives("(?i)HEAD|top", ["head", "top_conv"])

@@ -272,7 +272,7 @@ nested = models.set_trainable(inner, "efficientnet_lite0/block7.*_conv")
 whole = models.set_trainable(inner, "all")
 named = [models.set_trainable(inner, ["efficientnet_lite0", "out"]) == whole, listed]
 messages = []
-for pattern in ("heed", "block9.*", "head_pool", "rescaling|stem_bn", ["head", "top_con"]):
+for pattern in ("heed", "block9.*", "head_pool", "rescaling|stem_bn", ["head", "top_con"], "head|blok7.*"):
     try: models.set_trainable(model, pattern)
     except ValueError as error: messages.append(str(error))
 give(upper=upper, with_norm=with_norm, again=[again, len(model.trainable_weights)], nested=nested, named=named, messages=messages)
@@ -284,6 +284,8 @@ give(upper=upper, with_norm=with_norm, again=[again, len(model.trainable_weights
     assert "did you mean 'head'" in found["messages"][0] and "matches no layer" in found["messages"][1]
     assert all("matches only layers" in message for message in found["messages"][2:4])
     assert found["named"] == [True, ["stem_conv", "head"]] and "did you mean 'top_conv'" in found["messages"][4]
+    alternative = "train='head|blok7.*': the alternative 'blok7.*' matches no layer; did you mean 'block7a_"
+    assert found["messages"][5].startswith(alternative)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 KEYWORDS = {"all": r".*", "head": r"head(/.*)?"}
+WORDS = r"[A-Za-z_][A-Za-z0-9_]+"  # in a regular expression, the texts that may be parts of names
 
 
 def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch_norm: bool = False) -> list[str]:
@@ -19,7 +20,8 @@ def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch
     Args:
         model: The model to change.
         train: "all" for all layers; "head" for the layer or inner model named head. A list holds whole paths of layers
-            or inner models. Any other text is a regular expression that must match the whole path of a layer.
+            or inner models. Any other text is a regular expression that must match the whole path of a layer. Each
+            alternative of "a|b" must match a layer.
         train_batch_norm: Whether to train matching batch normalisation layers and update their statistics. If False,
             they stay frozen.
 
@@ -27,7 +29,8 @@ def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch
         The paths of the trained layers that have weights.
 
     Raises:
-        ValueError: If no layer with weights is chosen, or a name of a list is not in the model.
+        ValueError: If no layer with weights is chosen, or a name of a list or an alternative of a regular expression
+            matches no layer.
 
     Examples:
         >>> from kcomp import models
@@ -44,6 +47,8 @@ def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch
     trained = [path for path, layer in paths if path in matched and path not in frozen and layer.weights]
     if not trained:
         raise ValueError(no_match(train, matched, [path for path, layer in paths if layer.weights]))
+    if isinstance(train, str):
+        check_alternatives(train, [path for path, _ in paths])
     model.trainable = True
     for path, layer in paths:
         layer.trainable = path in matched and path not in frozen
@@ -60,6 +65,35 @@ def pattern_of(train: str | Sequence[str], paths: Sequence[str]) -> str:
     return "|".join(f"{re.escape(name)}(/.*)?" for name in train)
 
 
+def check_alternatives(pattern: str, paths: Sequence[str]) -> None:
+    """Raise ValueError if one of several alternatives of a regular expression matches no path."""
+    if pattern in KEYWORDS:
+        return
+    flags = re.match(r"\(\?[aimsux]+\)", pattern)
+    for number, part in enumerate(alternatives(pattern)):
+        expression = f"{flags[0]}{part}" if flags and number else part
+        try:
+            matches = any(re.fullmatch(expression, path) for path in paths)
+        except re.error:  # it refers to a group of another alternative
+            continue
+        if not matches:
+            words = re.findall(WORDS, part)
+            raise ValueError(f"train={pattern!r}: the alternative {part!r} matches no layer; {nearest(words, paths)}")
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Return the alternatives of a regular expression, such as "a" and "b" of "a|b". Bars in groups do not count."""
+    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
+    parts, depth = [""], 0
+    for token in tokens:
+        depth += (token == "(") - (token == ")")
+        if token == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
 def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield the path and the layer of every layer that is not a model."""
     for layer in model.layers:
@@ -72,7 +106,7 @@ def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.la
 def no_match(train: str | Sequence[str], matched: Sequence[str], paths: Sequence[str]) -> str:
     if matched:
         return f"train={train!r} matches only layers without trainable weights: {matched[:5]}"
-    words = re.findall(r"[A-Za-z_][A-Za-z0-9_]+", train if isinstance(train, str) else " ".join(train))
+    words = re.findall(WORDS, train if isinstance(train, str) else " ".join(train))
     return f"train={train!r} matches no layer; {nearest(words, paths)}"
 
 
