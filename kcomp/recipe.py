@@ -13,6 +13,7 @@ from typing import Any
 from kcomp import metrics
 from kcomp.averaging import EMA, SWA, Snapshots
 from kcomp.metrics import Metric
+from kcomp.metrics.names import get_fitting
 from kcomp.system.code_version import code_version
 from kcomp.system.python_files import read_source, run_file
 from kcomp.system.shipped import find_recipe, hint_for
@@ -194,8 +195,8 @@ class Recipe:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
 
     def metric_of(self, target: Any) -> Metric:
-        """Return the recipe's metric, or the target's default metric."""
-        return metrics.get(target.default_metric if self.metric is None else self.metric)
+        """Return the recipe's metric, or the target's default metric. ValueError if it does not fit the target."""
+        return get_fitting(target.default_metric if self.metric is None else self.metric, target)
 
     def with_values(self, **changes: Any) -> "Recipe":
         """Return a variant with other values. Raise ValueError, with the nearest name, for an unknown name."""

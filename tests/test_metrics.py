@@ -6,6 +6,9 @@ from scipy import stats
 from sklearn import metrics as peer
 
 from kcomp import metrics
+from kcomp.metrics.names import get_fitting
+from kcomp.recipe import Recipe
+from kcomp.targets import AnyOf, Grades, Numbers, OneOf
 
 DRAWS = np.random.default_rng(0)
 
@@ -258,3 +261,30 @@ def test_rejects_what_cannot_be_scored(predictions):
         metrics.accuracy(ONE_HOT, predictions, ONE)
     with pytest.raises(ValueError, match="accuracy needs the target"):
         metrics.accuracy(ONE_HOT, SHARES)
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "fitting"),
+    [
+        (metrics.accuracy, Numbers(("grams",)), "rmse, mae, r2, pearson, spearman, or a"),
+        ("top_5", Numbers(("grams",)), "rmse, mae, r2, pearson, spearman, or a"),
+        ("rmse", OneOf(("cat", "dog")), "accuracy, balanced_accuracy, log_loss"),
+        ("mae", AnyOf(("cat", "dog")), "average_precision, or a"),
+        ("roc_auc", Grades(("0", "1")), "accuracy, balanced_accuracy, macro_f1"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_target_is_refused(metric, target, fitting):
+    recipe = Recipe(target, table=len, batches=len, model=len, stages=len, metric=metric)
+    with pytest.raises(
+        ValueError, match=f"^the metric .* does not fit a target of {target.name}; use one of .*{fitting}"
+    ):
+        recipe.metric_of(target)
+
+
+def test_metrics_that_fit():
+    def worst_error(labels, predictions):
+        return np.abs(labels - predictions).max()
+
+    for target in (OneOf(("cat", "dog")), AnyOf(("cat",)), Numbers(("grams",)), Grades(("0", "1"))):
+        for metric in (*target.shown_metrics, target.default_metric, worst_error):
+            assert get_fitting(metric, target) == metrics.get(metric)

@@ -126,7 +126,7 @@ def test_ids_images_and_test_rows(tmp_path):
         ({"label": SHAPES * 4}, ["--label", "image_id"], "--label takes columns beside the ids; received 'image_id'"),
         ({"label": SHAPES * 4}, ["--target", "numbers"], "--target numbers needs numbers; 'label' holds 'circle'"),
         ({"label": SHAPES * 4}, ["--target", "grades"], "--target grades needs numbers; 'label' holds 'circle'"),
-        ({"grams": np.linspace(0.5, 9.5, 12)}, ["--metric", "accuracy"], "--metric accuracy needs classes; 'grams'"),
+        ({"grams": np.linspace(0.5, 9.5, 12)}, ["--metric", "accuracy"], "accuracy does not fit a target of numbers; use"),
     ],
 )  # fmt: skip
 def test_questions(columns, options, message, tmp_path):

@@ -9,6 +9,7 @@ from kcomp.metrics import classification, ranking, regression
 from kcomp.metrics.classification import AVERAGES, f_beta
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.ranking import map_at_k, top_k
+from kcomp.targets import Target
 
 METRICS = {
     metric.name: metric
@@ -56,6 +57,23 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
             getattr(metric, "__name__", type(metric).__name__), metric, bool(getattr(metric, "higher_is_better", True))
         )
     raise TypeError(f"a metric is a name, a metrics.Metric or a function; received {metric!r}")
+
+
+def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Target | type[Target]) -> Metric:
+    """Return the metric of `get`, if it fits the target. Functions of labels and predictions fit every target.
+
+    Raises:
+        ValueError: If the metric does not fit, such as the accuracy of numbers. The message names metrics that do.
+    """
+    made = get(metric)
+    is_function = made.on == "predictions" and METRICS.get(made.name) is not made
+    if made.on in target.metric_inputs or is_function:
+        return made
+    fitting = [name for name, other in METRICS.items() if other.on in target.metric_inputs]
+    raise ValueError(
+        f"the metric {made.name} does not fit a target of {target.name}; use one of {', '.join(fitting)}, or a "
+        "function of labels and predictions"
+    )
 
 
 def with_number(name: str) -> Metric:

@@ -12,16 +12,17 @@ from kcomp.new.columns import Labels
 from kcomp.new.files import Files, ImageFolder, read_table
 from kcomp.new.sizes import Size, choose_size
 from kcomp.system.errors import UsageError
+from kcomp.targets import AnyOf, Grades, Numbers, OneOf, Target
 
 Item = TypeVar("Item")
 
-METRICS = {
-    "label": "log_loss",
-    "one_hot": "log_loss",
-    "labels": "roc_auc",
-    "multi_hot": "roc_auc",
-    "numbers": "mae",
-    "grades": "quadratic_kappa",
+TARGETS: dict[str, type[Target]] = {
+    "label": OneOf,
+    "one_hot": OneOf,
+    "labels": AnyOf,
+    "multi_hot": AnyOf,
+    "numbers": Numbers,
+    "grades": Grades,
 }
 
 
@@ -207,22 +208,21 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 
 def choose_metric(labels: Labels, header: Sequence[str] | None, choices: Choices) -> tuple[str, str]:
     """Return the name of the metric and the reason."""
-    from kcomp import metrics
+    from kcomp.metrics.names import get_fitting
 
+    target = TARGETS[labels.argument]
     if choices.metric is not None:
         try:
-            metric = metrics.get(choices.metric)
+            metric = get_fitting(choices.metric, target)
         except ValueError as error:
             raise UsageError(f"--metric: {error}") from error
-        if labels.argument == "numbers" and metric.on != "predictions":
-            raise UsageError(f"--metric {metric.name} needs classes; {labels.columns[0]!r} is read as numbers")
         return metric.name, "--metric"
     in_one_cell = header is not None and len(header) == 1
     if labels.argument == "label" and in_one_cell:
         return "accuracy", "the sample submission has one column (--metric changes it)"
     if labels.argument == "labels" and in_one_cell:
         return "macro_f1", "the sample submission has labels in a cell (--metric changes it)"
-    return METRICS[labels.argument], "the usual one for this target (--metric changes it)"
+    return target.default_metric, "the usual one for this target (--metric changes it)"
 
 
 def read_options(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kcomp import metrics
+from kcomp.metrics.names import get_fitting
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 
@@ -15,13 +15,14 @@ def scorer_of(runs: Sequence[Run], metric: str | None = None) -> Scorer:
         metric: Name of a metric; None for the metric of the runs' recipes.
 
     Raises:
-        ValueError: If the name is unknown, the runs have different metrics, or their metric is a recipe's function.
+        ValueError: If the name is unknown or does not fit the target, the runs have different metrics, or their metric
+            is a recipe's function.
     """
     names = list(dict.fromkeys(run.manifest["metric"] for run in runs))
     if metric is None and len(names) > 1:
         raise ValueError(f"the runs were trained with different metrics, {', '.join(names)}; choose one with --metric")
     try:
-        return Scorer(metrics.get(metric or names[0]), runs[0].target)
+        return Scorer(get_fitting(metric or names[0], runs[0].target), runs[0].target)
     except ValueError as error:
         if metric is not None:
             raise

@@ -22,6 +22,7 @@ class Target(abc.ABC):
         name: Name of the kind of target, in files and messages.
         default_metric: Name of a metric in `kcomp.metrics`.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
+        metric_inputs: What the metrics that fit the target receive; see `on` of `kcomp.metrics.Metric`.
         methods: Averages of several predictions that make sense for this target, by method name.
         stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one per label) or "ridge".
 
@@ -34,6 +35,7 @@ class Target(abc.ABC):
     name: ClassVar[str]
     default_metric: ClassVar[str]
     shown_metrics: ClassVar[tuple[str, ...]]
+    metric_inputs: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ("mean", "median")
     stacker: ClassVar[str]
 

@@ -16,6 +16,7 @@ class ClassTarget(Target):
 
     classes: tuple[str, ...]
 
+    metric_inputs: ClassVar[tuple[str, ...]] = ("decisions", "columns", "probabilities")
     methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
 
     @property

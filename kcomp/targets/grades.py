@@ -52,6 +52,7 @@ class Grades(Target):
     name: ClassVar[str] = "grades"
     default_metric: ClassVar[str] = "quadratic_kappa"
     shown_metrics: ClassVar[tuple[str, ...]] = ("quadratic_kappa", "mae", "accuracy")
+    metric_inputs: ClassVar[tuple[str, ...]] = ("predictions", "decisions")
     stacker: ClassVar[str] = "ridge"
 
     def __post_init__(self) -> None:

@@ -50,6 +50,7 @@ class Numbers(Target):
     name: ClassVar[str] = "numbers"
     default_metric: ClassVar[str] = "mae"
     shown_metrics: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2")
+    metric_inputs: ClassVar[tuple[str, ...]] = ("predictions",)
     stacker: ClassVar[str] = "ridge"
 
     def __post_init__(self) -> None:
