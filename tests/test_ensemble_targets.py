@@ -136,6 +136,21 @@ def test_fitted_decisions_are_scored_by_parts_that_they_were_not_fitted_on():
     assert score_decisions(scorer, labels, predictions, np.zeros(40)) is None
 
 
+def test_labels_and_grades_without_held_out_rows_are_named():
+    draws = np.random.default_rng(0)
+    grades = np.array([[0.0], [1], [3], [3]] * 10)  # neither 2 nor 4
+    scorer, parts = Scorer(metrics.quadratic_kappa, Grades(("A", "B", "C", "D", "E"))), np.arange(40) % 5
+    printed = score_decisions(scorer, grades, grades + draws.uniform(0, 0.1, (40, 1)), parts).describe()
+    assert printed.endswith(
+        "\nwarning: grades without a held-out row have no fitted cut point, so hardly any image gets them: 'C', 'E'"
+    )
+    labels, scorer = np.array([[1.0, 0], [0, 0]] * 20), Scorer(metrics.macro_f1, AnyOf(("rust", "scab")))
+    printed = score_decisions(scorer, labels, draws.random((40, 2)), parts).describe()
+    assert printed.endswith("\nwarning: labels without a positive held-out row have no fitted threshold: 'scab'")
+    labels[0, 1] = 1
+    assert "warning" not in score_decisions(scorer, labels, draws.random((40, 2)), parts).describe()
+
+
 # ------------------------------------------------------------------------------------------------------------- items
 
 

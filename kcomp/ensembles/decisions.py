@@ -7,6 +7,7 @@ import numpy as np
 
 from kcomp.metrics.decisions import CutPoints, Thresholds, fit_decisions, nested_score
 from kcomp.metrics.scores import Scorer
+from kcomp.targets.arrays import list_names
 
 SHOWN = 8  # thresholds that are printed
 
@@ -19,6 +20,7 @@ class ScoredDecisions:
     plain:       the metric of the target's own decisions: thresholds of 0.5, or the nearest grade.
     nested:      the metric of all rows, where each part is decided with a fit on the other parts.
     optimistic:  the metric on the rows that `decisions` were fitted on.
+    unseen:      the labels without a positive held-out row, or the grades without a held-out row.
     """
 
     metric: str
@@ -26,6 +28,7 @@ class ScoredDecisions:
     plain: float
     nested: float
     optimistic: float
+    unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry `decisions` of result.json; `kcomp.metrics.decisions.from_json` reads the decisions."""
@@ -33,14 +36,24 @@ class ScoredDecisions:
         return {**self.decisions.to_json(), "metric": self.metric, **scores}
 
     def describe(self) -> str:
-        """Return one line about the fitted numbers and their gain."""
+        """Return one line about the fitted numbers and their gain, and a warning about unseen labels or grades."""
         values = self.decisions.values
         numbers = ", ".join(f"{value:.3g}" for value in values[:SHOWN])
         more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
         return (
             f"Fitted {self.decisions.to_json()['kind']}: {numbers}{more}. By nested cross-validation {self.metric} is "
             f"{self.nested:.4f}, without them {self.plain:.4f}; on the rows that they were fitted on, it would be "
-            f"{self.optimistic:.4f}."
+            f"{self.optimistic:.4f}.{self._warning()}"
+        )
+
+    def _warning(self) -> str:
+        if not self.unseen:
+            return ""
+        names = list_names(self.unseen, SHOWN)
+        if isinstance(self.decisions, Thresholds):
+            return f"\nwarning: labels without a positive held-out row have no fitted threshold: {names}"
+        return (
+            f"\nwarning: grades without a held-out row have no fitted cut point, so hardly any image gets them: {names}"
         )
 
 
@@ -63,10 +76,12 @@ def score_decisions(
     decisions = fit_decisions(labels, predictions, metric, target) if len(np.unique(parts)) > 1 else None
     if decisions is None:
         return None
+    unseen = target.class_counts(labels) == 0
     return ScoredDecisions(
         metric.name,
         decisions,
         plain=scorer(labels, predictions),
         nested=nested_score(labels, predictions, parts, metric, target),
         optimistic=metric(labels, predictions, target, decisions),
+        unseen=tuple(name for name, is_unseen in zip(target.class_names, unseen, strict=True) if is_unseen),
     )
