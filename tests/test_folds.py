@@ -1,5 +1,6 @@
 """Folds: sizes, shares of labels, groups, time, repeats, and what is refused."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, Strati
 from kcomp import data
 from kcomp.data.splits.group_stratify import stratify_groups
 from kcomp.data.splits.stratify import stratify
+from kcomp.system.notices import Notice
 from kcomp.targets import AnyOf, Numbers, OneOf
 
 THIRDS = np.full(3, 1 / 3)
@@ -117,7 +119,7 @@ def test_groups_with_labels_worked_out_by_hand():
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.integers(5, 12))  # of fewer groups, a share of 0.3 may hold out none
+@given(st.integers(0, 10**6), st.integers(2, 12))
 def test_no_group_crosses_and_row_order_does_not_matter(seed, groups):
     random = np.random.default_rng(seed)
     table = made(list("aabc" * 12), group=[*range(groups), *random.integers(groups, size=48 - groups)])
@@ -158,6 +160,35 @@ def test_rows_that_share_an_item_or_a_group_stay_together():
         data.folds(table, 5)
     with pytest.raises(ValueError, match="every row needs a group; 1 have none, first 'r0001'"):
         data.folds(made(list("ab"), group=["p", None]), 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "held", "notice"),
+    [
+        ((5, 5), 0.1, {5}, "the hold-out has 50% of the rows, not 10%: .* the 2 groups have 5 to 5 rows"),
+        ((7, 3), 0.01, {3}, "the hold-out has 30% of the rows, not 1%"),
+        ((6, 4), 0.95, {6}, "the hold-out has 60% of the rows, not 95%"),
+        ((4, 3, 3), 0.3, {3}, None),
+    ],
+)
+def test_a_hold_out_of_few_large_groups(sizes, fraction, held, notice):
+    """Groups that are too large for the share: the nearest share that holds out one and trains on one."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    table = made(list("ab" * 5), group=groups)
+    for stratified in (False, True):
+        with pytest.warns(UserWarning, match=notice) if notice else contextlib.nullcontext():
+            numbers_of_rows = numbers(data.holdout(table, fraction, stratified=stratified))
+        assert (numbers_of_rows == 0).sum() in held
+
+
+def test_a_hold_out_of_one_group_is_refused():
+    with pytest.raises(ValueError, match="at least two groups, and all 4 rows are in one group"):
+        data.holdout(made(list("abab"), group=["p"] * 4), 0.3)
+
+
+def test_warnings_of_rare_classes_are_one_line():
+    with pytest.warns(Notice, match="never held out: 'c'"):
+        data.stratified_folds(made(list("aabbc")), 2)
 
 
 def test_rare_classes_are_trained_on():

@@ -9,6 +9,9 @@ from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, Strati
 from kcomp.data.splits import rows
 from kcomp.data.splits.assign import assign
 from kcomp.data.tables import Table
+from kcomp.system.notices import notice
+
+FAR = 0.25  # deviation of a hold-out's share that is reported, as a share of its smaller side
 
 
 def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_crossing: bool = False) -> Table:
@@ -104,6 +107,9 @@ def holdout(
 ) -> Table:
     """Hold out a share of the rows as fold 0. The other rows get fold -1 and are always trained on.
 
+    Rows with the same value of `group` or `item` stay together. At least one group is held out. A notice says the share
+    of the rows if large groups move it far from `fraction`.
+
     Args:
         table: The rows, without pseudo-labels; labelled, if stratified.
         fraction: Share of rows to hold out, between 0 and 1, both excluded.
@@ -117,7 +123,8 @@ def holdout(
         The table with the column `fold`, 0 or -1.
 
     Raises:
-        ValueError: If `fraction` is out of range, a row has no group, or a class is too rare for `rare="error"`.
+        ValueError: If `fraction` is out of range, a row has no group, all rows are in one group, or a class is too rare
+            for `rare="error"`.
 
     Examples:
         >>> from kcomp import data
@@ -136,8 +143,37 @@ def holdout(
     splitter = (StratifiedShuffleSplit if stratified else ShuffleSplit)(1, test_size=fraction, random_state=seed)
     shares = np.array([fraction, 1 - fraction])
     numbers = np.full(len(table), -1)
-    numbers[~trained] = -assign(strata[~trained], select(groups, ~trained), shares, splitter=splitter, seed=seed)
+    free_groups = select(groups, ~trained)
+    numbers[~trained] = -assign(strata[~trained], free_groups, shares, splitter=splitter, seed=seed)
+    if free_groups is not None and len(free_groups):
+        numbers[~trained] = with_both_sides(numbers[~trained], free_groups, fraction, may_all=bool(trained.any()))
     return rows.with_folds(table, [numbers])
+
+
+def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, may_all: bool) -> np.ndarray:
+    """Return folds in which a group is held out and a group is trained on. Give notice of a share far from `fraction`.
+
+    Args:
+        numbers: 0 for rows that are held out, -1 for others, of shape (rows,).
+        groups: The group of each row, of shape (rows,).
+        fraction: The share of rows to hold out.
+        may_all: Whether all groups may be held out, because other rows are trained on.
+    """
+    names, sizes = np.unique(groups, return_counts=True)
+    shares = sizes / len(groups)
+    if len(names) == 1 and not may_all:
+        raise ValueError(f"a hold-out needs at least two groups, and all {len(groups)} rows are in one group")
+    if (numbers < 0).all():
+        numbers = np.where(groups == names[np.abs(shares - fraction).argmin()], 0, -1)
+    elif (numbers == 0).all() and not may_all:
+        numbers = np.where(groups == names[np.abs(shares - (1 - fraction)).argmin()], -1, 0)
+    share = (numbers == 0).mean()
+    if abs(share - fraction) > FAR * min(fraction, 1 - fraction):
+        notice(
+            f"the hold-out has {share:.0%} of the rows, not {fraction:.0%}: rows of a group or item stay together, and "
+            f"the {len(names)} groups have {sizes.min()} to {sizes.max()} rows"
+        )
+    return numbers
 
 
 def whole_groups(chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

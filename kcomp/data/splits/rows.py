@@ -1,6 +1,5 @@
 """Helpers of all functions that cut folds: rows sorted by id, groups, rare classes, and the fold columns."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kcomp.data.tables import Table, fold_columns
+from kcomp.system.notices import notice
 
 TOGETHER = ("group", "item")  # columns whose equal values name rows that belong together
 
@@ -75,8 +75,7 @@ def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str
     if len(positions) and rare == "error":
         raise ValueError(f"every class needs at least {least} rows to be in every fold; too rare: {names}")
     if len(positions):
-        text = f"classes with fewer than {least} rows are trained on in every fold and never held out: {names}"
-        warnings.warn(text, stacklevel=3)
+        notice(f"classes with fewer than {least} rows are trained on in every fold and never held out: {names}")
     return labels[:, positions].sum(1) > 0
 
 
