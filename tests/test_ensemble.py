@@ -32,7 +32,7 @@ def probabilities(rows, seed):
     return np.random.default_rng(seed).dirichlet(np.ones(3), rows)
 
 
-def make_run(folder, *, backend="jax", seed=0, fold=0, classes=CLASSES, table="t", oof=None, test=None):
+def make_run(folder, *, backend="jax", seed=0, fold=0, repeat=0, classes=CLASSES, table="t", oof=None, test=None):
     folder.mkdir(parents=True)
     manifest = {
         "recipe": "r",
@@ -40,6 +40,7 @@ def make_run(folder, *, backend="jax", seed=0, fold=0, classes=CLASSES, table="t
         "backend": backend,
         "seed": seed,
         "fold": fold,
+        "repeat": repeat,
         "classes": classes,
         "table": table,
         "target": {"target": "one class", "classes": classes},
@@ -93,6 +94,27 @@ def test_mean_of_probabilities_by_hand(tmp_path):
     assert list(rows.ids) == sorted(IDS) and rows.own_folds and judged.parts == 0
     assert rows.parts.tolist() == [0 if int(i[1:]) < 6 else 1 for i in rows.ids]
     assert judged.ensemble["accuracy"] == np.mean(guess == [int(i[1:]) % 3 for i in both.index])
+
+
+def test_each_repeat_of_repeated_folds_is_a_member(tmp_path):
+    """Two folds, twice: folds 0 and 1, then 2 and 3, which hold out the same rows in other halves."""
+    halves = {0: IDS[:6], 1: IDS[6:], 2: IDS[::2], 3: IDS[1::2]}
+    runs = [
+        make_run(tmp_path / str(fold), fold=fold, repeat=fold // 2, oof=frame(ids, fold), test=frame(["t1"], fold))
+        for fold, ids in halves.items()
+    ]
+    members = build_members(runs[::-1])
+    assert [(member.name, len(member.runs)) for member in members] == [
+        ("r f jax seed 0", 2),
+        ("r f jax seed 0 repeat 1", 2),
+    ]
+    rows = join_held_out(members)
+    assert rows.values.shape == (2, 12, 3) and not rows.own_folds
+    for number, member in enumerate(members):
+        expected = pd.concat([run.probabilities("oof") for run in member.runs]).loc[rows.ids, CLASSES]
+        np.testing.assert_allclose(rows.values[number], expected)
+    expected = sum(run.probabilities("test").to_numpy() for run in runs) / 4
+    np.testing.assert_allclose(mean_of_tests(members), expected)
 
 
 def shuffled(run, folder, random):

@@ -20,7 +20,7 @@ SCORERS = {name: Scorer(metrics.get(name), OneOf(("c0", "c1"))) for name in NAME
 def member(backend, seed, values, *, ids=None, fingerprint="f"):
     ids = pd.Index(ids or [f"r{number}" for number in range(len(values))])
     frame = pd.DataFrame(values, ids, [f"c{number}" for number in range(np.shape(values)[1])])
-    return Member("r", fingerprint, backend, seed, (), frame, pd.Series(0, ids))
+    return Member("r", fingerprint, backend, seed, 0, (), frame, pd.Series(0, ids))
 
 
 def labels_for(values):

@@ -69,14 +69,18 @@ Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # the key of each member's 
 
 
 def by_seed(members: Sequence[Member]) -> Grouping:
-    shared = [(member.recipe, member.fingerprint, member.backend, "") for member in members]
+    shared = [(member.recipe, member.fingerprint, member.backend, *repeat_name(member), "") for member in members]
     return shared, lambda group: ",".join(str(member.seed) for member in group)
+
+
+def repeat_name(member: Member) -> list[str]:
+    return [f"repeat {member.repeat}"] if member.repeat else []
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
     """Group by fingerprint and seed. Members that no framework trained alone, such as soups, form separate groups."""
     shared = [
-        (member.recipe, member.fingerprint, f"seed {member.seed}", "" if member.backend in BACKENDS else member.backend)
+        (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
         for member in members
     ]
     return shared, lambda group: ",".join(member.backend for member in group)
@@ -84,7 +88,7 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 def by_value(members: Sequence[Member]) -> Grouping:
     """Group by recipe source, backend and seed; the values differ."""
-    shared = [(member.recipe, member.backend, f"seed {member.seed}", source_of(member.runs[0])) for member in members]
+    shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
@@ -103,7 +107,7 @@ def by_model(members: Sequence[Member]) -> Grouping:
         counts = {level: levels.count(level) for level in levels}
         return ", ".join(names[level] + (f" x{count}" if count > 1 else "") for level, count in counts.items())
 
-    return [(member.backend, f"seed {member.seed}", "") for member in members], name_levels
+    return [(member.backend, member.draw, "") for member in members], name_levels
 
 
 def has_one_network(levels: Sequence[tuple[Any, ...]], level: tuple[Any, ...]) -> bool:

@@ -11,14 +11,15 @@ from kcomp.ensembles.reading import hash_file, read_all, read_checked
 from kcomp.runs.folder import Run, member_of
 from kcomp.targets import Target
 
-MemberKey = tuple[str, str, str, int]  # recipe, fingerprint, backend, seed
+MemberKey = tuple[str, str, str, int, int]  # recipe, fingerprint, backend, seed, repeat
 
 
 @dataclass(frozen=True)
 class Member:
-    """One model of the ensemble: the runs that differ only in their fold.
+    """One model of the ensemble: the runs that differ only in their fold. Each repeat of repeated folds is a member.
 
     backend:        `jax`, `torch`, or the name that kcomp.runs.folder.member_of gives to a mixture.
+    repeat:         number of the repeat, from 0; see `repeats` of `kcomp.data.folds`.
     predictions:    the held-out rows of all runs, sorted by image id, with the columns sorted by name.
     folds:          the fold of each of these rows.
     """
@@ -27,13 +28,19 @@ class Member:
     fingerprint: str
     backend: str
     seed: int
+    repeat: int
     runs: tuple[Run, ...]
     predictions: pd.DataFrame
     folds: pd.Series
 
     @property
     def name(self) -> str:
-        return f"{self.recipe} {self.fingerprint} {self.backend} seed {self.seed}"
+        return f"{self.recipe} {self.fingerprint} {self.backend} {self.draw}"
+
+    @property
+    def draw(self) -> str:
+        """The seed and, after the first, the repeat."""
+        return f"seed {self.seed} repeat {self.repeat}" if self.repeat else f"seed {self.seed}"
 
     def folder_of(self, image_id: str) -> Path:
         """Return the folder of the run that held this row out."""
@@ -42,14 +49,20 @@ class Member:
 
 
 def build_members(runs: Sequence[Run]) -> list[Member]:
-    """Group runs into members, sorted by recipe, fingerprint, backend and seed.
+    """Group runs into members, sorted by recipe, fingerprint, backend, seed and repeat.
 
     Raises ValueError when two runs of a member held out the same rows, or a file holds no valid predictions.
     """
     groups: dict[MemberKey, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.manifest["fold"]):
         manifest = run.manifest
-        key = (manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"])
+        key = (
+            manifest["recipe"],
+            manifest["fingerprint"],
+            member_of(manifest),
+            manifest["seed"],
+            manifest.get("repeat", 0),
+        )
         groups.setdefault(key, []).append(run)
     frames = read_all([run for key in sorted(groups) for run in groups[key]], "oof")
     return [build_member(key, groups[key], [next(frames) for _ in groups[key]]) for key in sorted(groups)]

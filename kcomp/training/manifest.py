@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 import kcomp
-from kcomp.data.splits import check_fold, fold_numbers
+from kcomp.data.splits import check_fold, fold_numbers, repeat_of
 from kcomp.data.tables import Table
 from kcomp.engine.devices import device_count
 from kcomp.experiment.build import fit_target
@@ -49,6 +49,7 @@ def build_manifest(
         "value_range": table.value_range,
         "table": table.fingerprint(),
         "folds": fold_numbers(table),
+        "repeat": repeat_of(table, fold),
         "pseudo": table.pseudo_record(fold),
         "precision": loaded.recipe.precision,
         "command": sys.argv,

@@ -2,7 +2,7 @@
 
 from kcomp.data.splits.by_column import folds_from, time_folds, time_holdout
 from kcomp.data.splits.cut import folds, holdout, stratified_folds
-from kcomp.data.splits.split import check_fold, fold_numbers, split
+from kcomp.data.splits.split import check_fold, fold_numbers, repeat_of, split
 
 __all__ = [
     "check_fold",
@@ -10,6 +10,7 @@ __all__ = [
     "folds",
     "folds_from",
     "holdout",
+    "repeat_of",
     "split",
     "stratified_folds",
     "time_folds",

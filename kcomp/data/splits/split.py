@@ -30,8 +30,7 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
         (1198, 599)
     """
     check_fold(table, fold)
-    columns = [table.frame[name].to_numpy() for name in fold_columns(table.frame)]
-    numbers = next(column for column in columns if fold in column)
+    numbers = table.frame[fold_columns(table.frame)[repeat_of(table, fold)]].to_numpy()
     held_out = numbers == fold
     labelled, pseudo = replace(table, pseudo=None), table.pseudo_of(fold)
     training = labelled.rows(numbers < fold if table.folds_in_order else ~held_out)
@@ -39,6 +38,12 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
         joined = pd.concat([training.frame, pseudo.drop(columns="teachers_table").assign(fold=-1)], ignore_index=True)
         training = replace(training, frame=joined)
     return training, labelled.rows(held_out)
+
+
+def repeat_of(table: Table, fold: int) -> int:
+    """Return the number of the repeat, from 0, that a fold of the table belongs to."""
+    names = fold_columns(table.frame)
+    return next(repeat for repeat, name in enumerate(names) if fold in table.frame[name].to_numpy())
 
 
 def check_fold(table: Table, fold: int) -> None:

@@ -89,10 +89,14 @@ def framework_gain(
 
 
 def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, dict[int, Member]]]:
-    """Return the members that one framework trained alone, by recipe and fingerprint, then backend, then seed."""
+    """Return the members that one framework trained alone, by recipe and fingerprint, then backend, then seed.
+
+    Of repeated folds, only the first repeat is used.
+    """
     groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
     for member in members:
-        if member.backend in BACKENDS:  # others mix frameworks or start from another run
+        # other backends mix frameworks or start from another run; other repeats have other folds
+        if member.backend in BACKENDS and member.repeat == 0:
             by_backend = groups.setdefault((member.recipe, member.fingerprint), {})
             by_backend.setdefault(member.backend, {})[member.seed] = member
     return dict(sorted(groups.items()))
