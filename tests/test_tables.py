@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcomp import data
-from kcomp.targets import OneOf
+from kcomp.targets import AnyOf, Grades, Numbers, OneOf
 
 
 @pytest.fixture
@@ -126,6 +126,17 @@ def test_folds_are_the_same_on_every_machine():
     """Written down once: a change here changes every competitor's folds."""
     table = data.stratified_folds(made([f"r{i}" for i in range(10)], list("xy") * 5), 5, seed=0)
     assert table.frame.fold.tolist() == [2, 0, 0, 2, 1, 1, 3, 4, 4, 3]
+
+
+def test_a_table_with_the_same_labels_and_another_target_is_another_table():
+    frame = pd.DataFrame({"image_id": ["p", "q"], "image": b"", "a": [1.0, 0.0], "b": [0.0, 1.0]})
+    kinds = [OneOf(("a", "b")), AnyOf(("a", "b")), Numbers(("a", "b"))]
+    frame = frame.assign(grade=[0.0, 1.0])
+    levels = [Grades(("low", "high")), Grades(("good", "bad")), Grades(("low", "middle", "high"))]
+    prints = [data.Table(frame, target).fingerprint() for target in (*kinds, *levels)]
+    assert len(set(prints)) == 6
+    assert data.Table(frame, Grades(("low", "high"), "ordinal")).fingerprint() == prints[3]
+    assert data.Table(frame, Numbers(("a", "b"), (1.0, 2.0), (1.0, 1.0))).fingerprint() == prints[2]
 
 
 def test_holdout_keeps_the_rest_for_training():

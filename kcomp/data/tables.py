@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,13 +115,16 @@ class Table:
         return replace(self, frame=self.frame.iloc[np.flatnonzero(keep) if keep.dtype == bool else keep])
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of ids, labels and folds.
+        """Return the SHA-256 of ids, labels, folds, and of the kind of target and its classes.
 
         It does not depend on the order of the rows. Image files are not read. Pseudo-labels are left out, because they
         do not change which rows are held out.
         """
-        columns = ["image_id", *self.columns, *fold_columns(self.frame)]
-        return digest(self.frame[columns])
+        rows = digest(self.frame[["image_id", *self.columns, *fold_columns(self.frame)]])
+        if self.target is None:
+            return rows
+        meaning = json.dumps([self.target.name, self.target.class_names])  # loss and scale do not change the labels
+        return hashlib.sha256(f"{meaning}\n{rows}".encode()).hexdigest()
 
     def pseudo_of(self, fold: int) -> pd.DataFrame | None:
         """Return the pseudo-labelled rows to train on while `fold` is held out; None if the table has none.
