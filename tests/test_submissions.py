@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from test_ensemble import make_run
 
-from kcomp.ensembles.submission.build import average_runs, like_sample
+from kcomp.ensembles.decisions import ScoredDecisions
+from kcomp.ensembles.submission.build import average_runs, like_sample, with_decisions
 from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.sample import read_sample
 from kcomp.metrics.decisions import CutPoints, Thresholds
@@ -140,6 +141,29 @@ def test_thresholds_are_fitted_on_held_out_rows(tmp_path):
     done = conftest.kcomp("submit", "runs", "--sample", "sample.csv", "-o", "s.csv", cwd=tmp_path)
     assert "thresholds: 0.25, 0.65. By nested cross-validation macro_f1 is 1.0000, without them 0.4000" in done.stdout
     assert (tmp_path / "s.csv").read_text() == "id,labels\na,x\nb,y\n"
+
+
+def test_the_stored_thresholds_of_one_run_are_applied(tmp_path):
+    """A fit to the held-out rows would give 0.25 and 0.65; the run stored other thresholds."""
+    columns, rows = ("x", "y"), [[0.2, 0.5], [0.3, 0.6], [0.4, 0.7], [0.1, 0.8]]
+    ids = [f"r{number}" for number in range(4)]
+    run = make_run(tmp_path / "run", classes=list(columns))
+    write_probabilities(run / "oof.csv", ids, columns, np.array(rows))
+    write_probabilities(run / "labels.csv", ids, columns, np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
+    write_probabilities(run / "test.csv", ["a", "b"], columns, np.array([[0.11, 0.9], [0.1, 0.89]]))
+    manifest = run.manifest | {"metric": "macro_f1", "target": AnyOf(columns).to_json()}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    scored = ScoredDecisions("macro_f1", Thresholds((0.11, 0.9)), plain=0.4, nested=0.5, optimistic=0.75, unseen=("y",))
+    assert ScoredDecisions.from_json(json.loads(json.dumps(scored.to_json()))) == scored
+    stored = {"scores": {}, "seconds": 1.0, "decisions": scored.to_json()}
+    (run / "result.json").write_text(json.dumps(stored))
+    choices, line = with_decisions(Choices(), [run])
+    assert (choices.decisions, choices.metric_on) == (scored.decisions, "decisions")
+    assert "thresholds: 0.11, 0.9. By nested cross-validation macro_f1 is 0.5000, without them 0.4000" in line
+    (tmp_path / "sample.csv").write_text("id,labels\na,x y\nb,x\n")
+    sample = read_sample(tmp_path / "sample.csv", columns)
+    made = like_sample(average_runs([run]), run.target, sample, choices)
+    assert made.frame["labels"].tolist() == ["x y", ""]
 
 
 def test_nothing_is_written_on_an_error(tmp_path):

@@ -1,11 +1,13 @@
 """Fit thresholds or cut points to held-out predictions, and score them by nested folds. Imports no Keras."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kcomp.metrics.decisions import CutPoints, Thresholds, fit_decisions, nested_score
+from kcomp.metrics.decisions import CutPoints, Thresholds, fit_decisions, from_json, nested_score
 from kcomp.metrics.scores import Scorer
 from kcomp.targets.arrays import list_names
 
@@ -31,9 +33,16 @@ class ScoredDecisions:
     unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry `decisions` of result.json; `kcomp.metrics.decisions.from_json` reads the decisions."""
+        """Return the entry `decisions` of result.json; `from_json` reads it."""
         scores = {"plain": self.plain, "nested": self.nested, "optimistic": self.optimistic}
-        return {**self.decisions.to_json(), "metric": self.metric, **scores}
+        return {**self.decisions.to_json(), "metric": self.metric, **scores, "unseen": list(self.unseen)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "ScoredDecisions":
+        """Return what `to_json` described."""
+        values = {name: stored[name] for name in ("plain", "nested", "optimistic")}
+        scores = {name: math.nan if value is None else float(value) for name, value in values.items()}
+        return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored["unseen"]))
 
     def describe(self) -> str:
         """Return one line about the fitted numbers and their gain, and a warning about unseen labels or grades."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp import metrics
-from kcomp.ensembles.decisions import score_decisions
+from kcomp.ensembles.decisions import ScoredDecisions, score_decisions
 from kcomp.ensembles.joins import join_held_out
 from kcomp.ensembles.members import build_members
 from kcomp.ensembles.reading import read_checked
@@ -91,13 +91,16 @@ def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
 
 
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
-    """Fit thresholds or cut points to the mean of the runs' held-out predictions.
+    """Take the thresholds or cut points of one run, or fit them to the mean of several runs' held-out predictions.
 
     Returns:
-        The choices with the fitted decisions, and a line with their nested cross-validation score. If there
+        The choices with these decisions, and a line with their nested cross-validation score. If there
         is nothing to fit, the decisions do not change and the line is empty.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]
+    if len(runs) == 1 and (stored := runs[0].result.get("decisions")):
+        scored = ScoredDecisions.from_json(stored)
+        return replace(choices, metric_on="decisions", decisions=scored.decisions), scored.describe()
     try:
         metric = metrics.get(name)
     except ValueError:  # a function of the recipe
@@ -108,5 +111,5 @@ def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]
         return choices, ""
     order = [list(rows.target.columns).index(column) for column in target.prediction_columns]
     predictions = target.average(list(rows.values))[:, order]
-    scored = score_decisions(Scorer(metric, target), rows.labels[:, order], predictions, rows.parts)
-    return (choices, "") if scored is None else (replace(choices, decisions=scored.decisions), scored.describe())
+    fitted = score_decisions(Scorer(metric, target), rows.labels[:, order], predictions, rows.parts)
+    return (choices, "") if fitted is None else (replace(choices, decisions=fitted.decisions), fitted.describe())
