@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
 from kcomp.commands.predict import group_by_backend, predict_in_processes
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
@@ -63,7 +63,6 @@ def submit(
         run_list, target = readable_runs(runs)
         sample = read_sample(sample_path, target.prediction_columns)
         choices, line = build.with_decisions(choices, run_list)
-        use_backend(next(iter(group_by_backend(run_list))))  # a recipe may use Keras when it is imported
         forecast = forecast_ids(run_list, sample, from_images=images is not None)
         check_shape(run_list, forecast.ids, sample, choices)
         predict_missing(forecast.lacking, sample, images)

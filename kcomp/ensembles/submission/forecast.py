@@ -13,6 +13,7 @@ from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.match import find_rows, shared_ids
 from kcomp.ensembles.submission.sample import Sample
 from kcomp.runs.folder import Run
+from kcomp.system.backends import choose_backend, is_installed, prepare_backend
 from kcomp.system.import_hook import lazy_keras
 from kcomp.system.notices import Notice
 from kcomp.values import expect_type
@@ -58,6 +59,8 @@ def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> F
 
 def recipe_test_ids(run: Run) -> list[str]:
     """Return the ids of the predictions of the recipe's test rows: of the items, if there are any, else the images."""
+    own = run.manifest["backend"]
+    prepare_backend(own if is_installed(own) else choose_backend(None))  # the recipe may use Keras when it is loaded
     with lazy_keras(load=False), warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)  # `kcomp predict` prints them
         recipe = run.recipe().recipe
