@@ -1,4 +1,4 @@
-"""Read rows, cut folds, decode images and make batches. Works without the rest of kcomp, in a notebook too."""
+"""Read tables of images, choose folds, decode images and make batches. Works without a recipe, as in a notebook."""
 
 from kcomp.data.batches import Batches
 from kcomp.data.boxes import Box

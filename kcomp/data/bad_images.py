@@ -13,12 +13,15 @@ OnBad = Literal["error", "drop", "warn", "ignore"]
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
-    """Check image files. Return a bool array of the rows to keep, and the range of images with more than eight bits.
+    """Check image files for damage, and measure the values of images with more than eight bits a channel.
 
     Args:
         images: Paths of the images.
         on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged images and gives
             a notice. "warn" keeps these rows and gives a notice. "ignore" reads no image and measures no range.
+
+    Returns:
+        Which rows to use, bool of shape (rows,), and the range of values, or None without such images.
 
     Raises:
         ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or
@@ -45,7 +48,10 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the range of images with more than eight bits, and give a notice of it; None without such images."""
+    """Return the range of values of images with more than eight bits, and print a notice of it.
+
+    Return None if there are no such images.
+    """
     value_range = measure_range(checks)
     deep = [check for check in checks if check.kind]
     if value_range is None or not deep:

@@ -1,6 +1,6 @@
 """Batches of uint8 images, loaded in advance by threads.
 
-Every random draw is keyed by seed, epoch and image id.
+Every random number depends only on the seed, the epoch and the image id or batch.
 """
 
 import copy
@@ -22,7 +22,7 @@ from kcomp.data.tables import Table
 if TYPE_CHECKING:
     from kcomp.data.keras_dataset import BatchDataset
 
-Batch = dict[str, Any]  # arrays by name, and the plans of the layers that draw one
+Batch = dict[str, Any]  # arrays by name, and `plans`: the random choices of layers such as MixUp
 
 
 class Transform(Protocol):
@@ -33,7 +33,7 @@ class Transform(Protocol):
 
 
 class Batches:
-    """Make the batches of a table. They are the same on every backend and with any number of threads.
+    """The batches of a table. They are the same on every backend and with any number of threads.
 
     Args:
         table: The rows; at least one.
@@ -42,12 +42,12 @@ class Batches:
             Outside of training, the last batch repeats its last row, so that every batch has one shape.
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
-        seed: Seed of every draw.
+        seed: Seed of all random numbers.
         transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None.
             It is seeded for each image, so it must not hold state.
-        layers: Layers that change whole batches in training. Layers of `kcomp.augment` come last. Their random draws
-            are made on the host, and they are applied on the device. Other Keras layers that take a dict of `images`
-            and `labels`, such as KerasCV's, are applied on the host, to the assembled batch.
+        layers: Layers that change whole batches in training. Layers of `kcomp.augment` come last. The host makes their
+            random choices, and the device applies them. Other Keras layers that take a dict of `images` and `labels`,
+            such as KerasCV's, are applied on the host.
         images: How images are decoded and cached; None stretches them to `image_size`.
 
     Raises:
@@ -123,7 +123,7 @@ class Batches:
 
         Args:
             row: Position of the row in the table.
-            epoch: The epoch whose augmentation is drawn; not used outside of training.
+            epoch: The epoch whose augmentation is applied; not used outside of training.
 
         Raises:
             ValueError: If the image cannot be read, or the transform returns another shape.
@@ -140,15 +140,17 @@ class Batches:
     def load(self, epoch: int, index: int) -> Batch:
         """Return batch number `index` of `epoch`.
 
-        The batch has `images` (batch_size, height, width, channels) in 0..255, `labels` float32 (batch_size, classes)
-        if the table is labelled, and `plans`, a tuple with the plan of each layer that draws one. Images are uint8,
-        which takes a quarter of the bytes of float32. The compiled step converts them to float32. Images are float32 if
-        the transform returns floats, or if a layer is applied on the host.
+        The batch is a dict of `images` (batch_size, height, width, channels) in 0..255, `labels` float32 (batch_size,
+        columns) if the table is labelled, and `plans`. `plans` is a tuple of the random choices of each layer of
+        `kcomp.augment`, which the training step applies.
+
+        Images are uint8, which takes a quarter of the bytes of float32. The training step converts them to float32.
+        Images are float32 if the transform returns floats, or if a layer is applied on the host.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
-        """Return the batch of the rows at these positions, with the random draws of batch number `index` of `epoch`."""
+        """Return the batch of the rows at these positions, augmented and mixed like batch `index` of `epoch`."""
         images = stack([self.image(int(row), epoch) for row in rows])
         batch: Batch = {"images": images}
         if self._labels is not None:
@@ -177,8 +179,8 @@ class Batches:
         """Return the batches as a keras.utils.PyDataset, for `fit`, `evaluate` and `predict` of any Keras model.
 
         A batch is a tuple of images, float32 (rows, height, width, 3) in 0..255, and of labels, float32 (rows,
-        columns), if the table is labelled. The batch is already changed by `layers`. Each epoch of `fit` has its own
-        order and draws. Pass `shuffle=False` to `fit`: the order of the rows changes each epoch anyway, and batches can
+        columns), if the table is labelled. `layers` are already applied. Each epoch of `fit` has a new order and new
+        augmentation. Pass `shuffle=False` to `fit`: the order of the rows changes each epoch anyway, and batches can
         only be loaded in advance if they are read in order.
 
         Args:
@@ -236,7 +238,7 @@ def check_layer_order(layers: Sequence[Any]) -> None:
 
 
 def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    """Yield load(*item) for each item of `arguments`, in order.
+    """Yield load(*values) for each tuple of values in `arguments`, in order.
 
     `workers` threads compute at most `workers` + 1 results in advance.
     """
@@ -258,7 +260,7 @@ _host_layer = threading.Lock()
 
 
 def apply_on_host(layer: Any, batch: Batch, seed: int) -> Batch:
-    """Apply a Keras layer that draws random numbers itself to a batch, outside of the compiled step."""
+    """Apply a Keras layer with its own random numbers to a batch, outside of the compiled step."""
     from kcomp.data.foreign_layers import call_seeded
 
     with _host_layer:  # the seeds are global, so only one thread may call a layer at a time

@@ -1,4 +1,4 @@
-"""Cut images at the boxes of a table."""
+"""Crop images to the boxes of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ Unit = Literal["pixels", "shares"]
 
 @dataclass(frozen=True)
 class Box:
-    """Name the columns of a table that hold a box, and their meaning.
+    """The columns of a table that contain a box, and their meaning.
 
     Args:
-        columns: Four columns: the left and the upper edge, then the right and the lower edge ("corners"), or width and
-            height ("size").
-        form: "corners" or "size"; None detects it from the name of the third column, such as xmax or width.
-        unit: "pixels", or "shares" of the image's width and height; None takes shares if no value exceeds 1.
-        margin: Share of the box's width and height that is added on each side, from 0.
+        columns: Four columns. The first two are the left and the upper edge. The last two are the right and the lower
+            edge ("corners"), or width and height ("size").
+        form: "corners" or "size". None detects it from the name of the third column, such as xmax or width.
+        unit: "pixels", or "shares" of the image's width and height. None means shares if no value exceeds 1.
+        margin: Share of the box's width and height to add on each side, from 0.
 
     Raises:
         ValueError: If there are not four columns, an argument is not one of the allowed values, or `form` is None and
@@ -71,7 +71,7 @@ def form_of(columns: Sequence[str]) -> Form:
 
 @dataclass(frozen=True)
 class Crop:
-    """Read an image and cut it at a box when called.
+    """An image that is cropped to a box when it is read, by calling the object.
 
     Attributes:
         image: The whole image.
@@ -85,7 +85,7 @@ class Crop:
 
     @property
     def identity(self) -> str | None:
-        """The key by which `Images` caches the cut image; None if the whole image has none."""
+        """The key under which `Images` caches the cropped image. None if the whole image has no key."""
         whole = identity_of(self.image)
         return None if whole is None else f"{whole} box {self.edges} {self.shares}"
 
@@ -109,7 +109,7 @@ class Crop:
 
 
 def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
-    """Return the images, cut at the boxes in the rows of `source`. Without a box, return them unchanged.
+    """Return the images, cropped to the boxes in the rows of `source`. If `box` is None, return them unchanged.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.

@@ -1,11 +1,11 @@
-"""Check image files in a process, and read the complaints of the decoders from its standard error.
+"""A program that checks image files for damage.
 
-Reads paths from standard input, separated by zero bytes. Writes a line of JSON for each: `problem` (a text, or null)
-and, for images of more than eight bits, `kind`, `low` and `high`.
+It reads paths from standard input, separated by zero bytes. It writes a line of JSON for each: `problem` (a text, or
+null) and, for images of more than eight bits, `kind`, `low` and `high`.
 
-A decoder recovers from damage inside a JPEG: it prints a warning and returns an image that is partly grey. OpenCV has
-no other way to report it than standard error, which all threads of a process share. This file imports nothing from
-kcomp, so that the process starts quickly.
+The check needs a separate process. If a JPEG is damaged inside, its decoder prints a warning on standard error and
+returns an image that is partly grey. Standard error, the only sign of the damage, is shared by all threads of a
+process. This file imports nothing from kcomp, so that the process starts quickly.
 """
 
 import io
@@ -30,7 +30,7 @@ HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid S
 
 
 def check_file(path: str) -> dict[str, Any]:
-    """Return what is wrong with a file, and the range of its values if they have more than eight bits."""
+    """Return `problem`, what is wrong with a file or None. For more than eight bits, add `kind`, `low` and `high`."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -47,7 +47,7 @@ def check_file(path: str) -> dict[str, Any]:
 
 
 def jpeg_problem(content: bytes) -> str | None:
-    """Return why a JPEG is damaged: libjpeg's complaint, or zero bytes in place of a part; None for a good file."""
+    """Return why a JPEG is damaged: libjpeg's warning, or zero bytes in place of a part. None for a good file."""
     pixels, complaint = decode(content)
     if pixels is None:
         return pillow_problem(content)
@@ -57,7 +57,7 @@ def jpeg_problem(content: bytes) -> str | None:
 
 
 def decode(content: bytes) -> tuple[np.ndarray | None, str]:
-    """Decode at an eighth of the sides, which still reads all data. Return the pixels and the printed complaint."""
+    """Decode a JPEG at an eighth of its size, which still reads all data. Return the pixels and the warnings."""
     start = os.lseek(2, 0, os.SEEK_END)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
@@ -70,7 +70,7 @@ def decode(content: bytes) -> tuple[np.ndarray | None, str]:
 
 
 def is_harmless(complaint: str, content: bytes) -> bool:
-    """Return whether a good file may cause this complaint: padding before the end, or an odd header."""
+    """Return whether the decoder prints this warning for good files too: padding before the end, or an odd header."""
     extraneous = EXTRANEOUS.search(complaint)
     if extraneous is None:
         return any(text in complaint for text in HARMLESS)
@@ -81,8 +81,8 @@ def is_harmless(complaint: str, content: bytes) -> bool:
 def has_zeros(content: bytes) -> bool:
     """Return whether a baseline JPEG has a run of zero bytes that no encoder writes.
 
-    Zero bits code the most frequent symbol of each Huffman table (ITU-T T.81, C.2). Unless this symbol ends a block in
-    each table, 64 zero bytes would code blocks in which every coefficient has the same value.
+    Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2). If this symbol does not end a
+    block, 64 zero bytes encode blocks whose coefficients are all equal, which do not occur in pictures.
     """
     if ZEROS not in content:
         return False
@@ -103,7 +103,7 @@ def has_zeros(content: bytes) -> bool:
 
 
 def first_symbols(tables: bytes) -> list[int]:
-    """Return the symbol that zero bits code in each AC table of a DHT segment."""
+    """Return the symbol that zero bits encode in each AC table of a DHT segment."""
     symbols, place = [], 0
     while place + 17 < len(tables):
         if tables[place] >= 0x10:
@@ -113,7 +113,7 @@ def first_symbols(tables: bytes) -> list[int]:
 
 
 def pillow_problem(content: bytes) -> str | None:
-    """Return why neither Pillow nor OpenCV reads a file in full; None for a good file."""
+    """Return why neither Pillow nor OpenCV can read all of a file. None for a good file."""
     try:
         with Image.open(io.BytesIO(content)) as opened:
             if opened.format == "PNG":

@@ -1,4 +1,4 @@
-"""Read CSV files as texts; encoding and delimiter are detected."""
+"""Read CSV files as texts. Detect their encoding and delimiter."""
 
 import codecs
 import csv
@@ -24,7 +24,7 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
         path: The CSV file.
         columns: Columns that the file must have.
         encoding: A Python encoding; None detects UTF-8, UTF-16, CP949 and Latin-1.
-        hint: Added to the message if the first of `columns`, the ids, is absent.
+        hint: Added to the error message if the first of `columns`, the column of ids, is missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -57,7 +57,7 @@ def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def detect_delimiter(text: str, columns: Sequence[str]) -> str:
-    """Return the delimiter that splits the first line into these columns, or else into the most cells."""
+    """Return the delimiter for which the first line has all `columns`. If none has, return that with the most cells."""
     first = text.lstrip("\r\n").split("\n", 1)[0]
     headers = {
         mark: [name.strip() for name in next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])]
@@ -87,7 +87,7 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint: str) -> None:
-    """Raise ValueError if a table has no rows or lacks a column. The hint is about the first of `columns`, the ids."""
+    """Raise ValueError if a table has no rows or lacks a column. The hint is for the first of `columns`, the ids."""
     absent = [name for name in columns if name not in frame]
     if absent:
         advice = hint if columns[0] in absent else ""

@@ -41,7 +41,7 @@ class FileCheck:
 
 
 def check_files(paths: Sequence[str]) -> list[FileCheck]:
-    """Read all data of image files and return what is wrong with each.
+    """Read all data of image files, and return the result of the check of each.
 
     Results are cached by path, size and time of change, so each file is read once.
     """
@@ -69,7 +69,7 @@ SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"
 
 
 class StoredChecks:
-    """Results of checks by key, in a file to which all processes append."""
+    """Results of checks by the cache key of a file, stored in one file to which all processes append."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -15,9 +15,9 @@ from kcomp.targets import OneOf
 
 @dataclass(frozen=True)
 class StoredImage:
-    """Read the image of one record when called: encoded bytes or a uint8 array.
+    """The image of one record, which is read by calling the object: encoded bytes or a uint8 array.
 
-    `origin` names the data set's preparation and split; None if they are unknown.
+    `origin` identifies the prepared data set and split. None if they are unknown.
     """
 
     source: Sequence[dict[str, Any]]
@@ -27,7 +27,7 @@ class StoredImage:
 
     @property
     def identity(self) -> str | None:
-        """The key by which `Images` caches the decoded image; None turns caching off."""
+        """The key under which `Images` caches the decoded image. None turns caching off."""
         return None if self.origin is None else f"{self.origin} {self.feature} {self.position}"
 
     def __call__(self) -> bytes | np.ndarray:
@@ -103,7 +103,7 @@ def read_tfds(
 
 
 def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str]) -> Table:
-    """Return a labelled table; each row's number is a position in `names`. Classes without rows are included."""
+    """Return a labelled table. Its classes are all `names`, and `numbers` are the positions of the rows' classes."""
     label_numbers = np.array(numbers)
     missing = int((label_numbers < 0).sum())  # TFDS marks secret labels of a test split as -1
     if missing:
@@ -125,7 +125,7 @@ def import_tfds() -> ModuleType:
 
 
 def prepared_builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
-    """Return the builder of a data set; FileNotFoundError if its files have not been prepared."""
+    """Return the builder of a data set. Raise FileNotFoundError if its files have not been prepared."""
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
     except (ValueError, AssertionError) as error:  # AssertionError for an unknown version
@@ -137,7 +137,7 @@ def prepared_builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -
 
 
 def origin_of(builder: Any, split: str) -> str | None:
-    """Return a text that changes when the data set is prepared again; None if its files are not on a local disk."""
+    """Return a text that changes when the data set is prepared again. None if its files are not on a local disk."""
     try:
         status = Path(builder.data_dir, "dataset_info.json").stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A bounded cache of decoded images on disk, shared by epochs, folds, backends and runs."""
+"""A cache of decoded images on disk, of limited size, shared by epochs, folds, backends and runs."""
 
 import contextlib
 import functools
@@ -21,19 +21,19 @@ RECENT = 3600.0  # seconds; how often a use is recorded, and how long a used fil
 
 
 class DecodedImages:
-    """Store uint8 RGB pixels by key in a folder of bounded size.
+    """A folder of limited size that stores uint8 pixels by key.
 
     The folder never takes more than half of the disk space that would be free without it. A file's modification time is
-    the time of its last use, to the hour. When the folder is full, files that were unused for an hour when this process
-    began are removed, the oldest first. Files in use stay. In an epoch of random order, keeping them gives more hits
-    than replacing them.
+    the time of its last use, to the hour. A full folder makes room by removing files, the oldest first. Only files that
+    were not used in the hour before the process started may be removed. If there are none, new images are not stored:
+    in epochs of random order, replacing files that are in use would give fewer hits.
 
-    Processes may share the folder. A file is complete or absent. Each process counts the folder again after it has
+    Processes may share the folder. A file is complete or absent. Each process counts the files again after it has
     written an eighth of the limit, so several processes may exceed the limit by an eighth each. Reading and writing
-    never raise: an unreadable file counts as absent, and after a failed write the process warns and writes no more.
+    raise no errors: an unreadable file counts as absent, and after a failed write the process warns and writes no more.
 
     Args:
-        folder: The folder; made when needed.
+        folder: The folder. It is created when needed.
         limit: Largest size of the folder in bytes.
     """
 
@@ -47,7 +47,7 @@ class DecodedImages:
         self._writing = True
 
     def get(self, key: str, channels: int = 3) -> np.ndarray | None:
-        """Return the pixels of shape (height, width, channels), read-only; None if the file is absent or damaged."""
+        """Return read-only pixels (height, width, channels), or None if the file is absent or damaged."""
         path = f"{self.folder}/{key}"
         try:
             with io.FileIO(path) as file:
@@ -61,7 +61,7 @@ class DecodedImages:
         return unpack(content, channels)
 
     def put(self, key: str, pixels: np.ndarray) -> None:
-        """Store contiguous uint8 pixels of shape (height, width, channels), if they fit."""
+        """Store contiguous uint8 pixels (height, width, channels), if they fit into the folder."""
         if not self._writing:
             return
         content = pack(pixels)
@@ -139,7 +139,7 @@ def pack(pixels: np.ndarray) -> bytes:
 
 
 def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
-    """Return the pixels that `pack` packed, without a copy; None for other content."""
+    """Return the pixels that `pack` converted to bytes, without a copy. None for other content."""
     if len(content) < HEADER.size:
         return None
     magic, height, width, expected = HEADER.unpack_from(content)
@@ -152,5 +152,5 @@ def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
 
 
 def checksum(content: bytes, start: int = 0) -> int:
-    """Return the sum of the little-endian 64-bit words, modulo 2**64; faster than CRC-32."""
+    """Return the sum of the little-endian 64-bit words, modulo 2**64. It is faster than CRC-32."""
     return int(np.frombuffer(content, "<u8", offset=start).sum(dtype=np.uint64))

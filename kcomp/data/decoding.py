@@ -1,4 +1,4 @@
-"""Decode an image, and bring it to the number of channels that the network takes."""
+"""Decode an image, and convert it to the number of channels that the network takes."""
 
 import io
 from pathlib import Path
@@ -35,13 +35,13 @@ def decode(
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the content is not an image, or has more than eight bits and there is no range.
+        ValueError: If the content is not an image, or if it has more than eight bits and `value_range` is None.
     """
     return to_eight_bits(read_pixels(image, size, channels), value_range)
 
 
 def read_pixels(image: Image, size: int | None = None, channels: int = 3) -> np.ndarray:
-    """Decode an image as `decode` does; return pixels (height, width, channels) in the type that the image has."""
+    """Decode an image as `decode` does, but keep its type. Return pixels (height, width, channels)."""
     if callable(image):
         image = image()
     if isinstance(image, np.ndarray):
@@ -79,13 +79,16 @@ def as_read(pixels: np.ndarray) -> np.ndarray:
 
 
 def reduction(encoded: bytes, size: int) -> int | None:
-    """Return OpenCV's flag for the smallest decoding whose shorter side is at least twice `size`, or None."""
+    """Return OpenCV's flag to decode a JPEG at a half, a quarter or an eighth of its sides.
+
+    It is the smallest of these whose shorter side is at least twice `size`. None if the JPEG is too small for all.
+    """
     sides = jpeg_sides(encoded)
     return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)
 
 
 def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
-    """Return height and width from a JPEG's frame header (ITU-T T.81, B.2.2); None if there is none."""
+    """Return height and width from a JPEG's frame header (ITU-T T.81, B.2.2). None if there is no such header."""
     if encoded[:2] != b"\xff\xd8":
         return None
     place = 2

@@ -1,4 +1,4 @@
-"""Counter-based random numbers, keyed by seed, purpose, epoch and item."""
+"""Counter-based random numbers. Seed, purpose, epoch and item determine each stream of numbers."""
 
 import hashlib
 from enum import IntEnum
@@ -7,9 +7,9 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """The use of a stream of random numbers.
+    """What a stream of random numbers is used for.
 
-    Two purposes never share numbers. Changing a value changes every run of the same seed.
+    Different purposes never share numbers. Do not change the values: that would change the numbers of every run.
     """
 
     ORDER = 1
@@ -21,10 +21,10 @@ class Purpose(IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0) -> np.random.Generator:
-    """Return the NumPy generator of (seed, purpose, epoch, item).
+    """Return the NumPy generator of random numbers for (seed, purpose, epoch, item).
 
-    Each number is whole, from 0 to 2**64 - 1. Philox is keyed by seed and purpose. Epoch and item are the upper words
-    of its counter, so streams cannot overlap.
+    Each argument is a whole number from 0 to 2**64 - 1. The generator is Philox. Seed and purpose are its key; epoch
+    and item are the upper words of its counter, so streams cannot overlap.
 
     References:
         Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
@@ -33,5 +33,8 @@ def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0) -> np.
 
 
 def item_of(image_id: str) -> int:
-    """Return the 64-bit hash of an image id, so that an image's draws do not depend on its position in a table."""
+    """Return the 64-bit hash of an image id, to use as `item` of `generator`.
+
+    An image's random numbers then do not depend on its position in a table.
+    """
     return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "little")

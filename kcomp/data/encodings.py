@@ -15,7 +15,7 @@ def detect_encoding(content: bytes, path: Path) -> str:
     almost any bytes can be decoded as either.
 
     Raises:
-        ValueError: If none fits; the message names encodings to try.
+        ValueError: If no encoding fits. The message names encodings to try.
     """
     for mark, name in MARKS.items():
         if content.startswith(mark):
@@ -44,7 +44,7 @@ def decodes(content: bytes, encoding: str) -> bool:
 
 
 def is_korean(content: bytes) -> bool:
-    """Return whether nine of ten letters outside ASCII are syllables of KS X 1001, which common words use."""
+    """Return whether nine of ten letters outside ASCII are syllables of KS X 1001, the usual Korean syllables."""
     letters = [letter for letter in content.decode("cp949") if letter > "\x7f" and letter.isalpha()]
     common = [letter for letter in letters if "\uac00" <= letter <= "\ud7a3" and can_encode(letter, "euc_kr")]
     return bool(letters) and len(common) >= 0.9 * len(letters)
@@ -58,7 +58,10 @@ def can_encode(letter: str, encoding: str) -> bool:
 
 
 def is_western(content: bytes) -> bool:
-    """Return whether most letters outside ASCII stand between ASCII characters, and none is a control character."""
+    """Return whether a Latin-1 text looks Western European.
+
+    Most of its letters outside ASCII stand between ASCII characters, and no character is a control character.
+    """
     high = [place for place, byte in enumerate(content) if byte > 0x7F]
     if any(content[place] < 0xA0 for place in high):
         return False

@@ -15,8 +15,8 @@ from kcomp.data.tables import Table, with_class_names
 def read_folders(path: str | Path, *, on_bad: OnBad = "error") -> Table:
     """Read one folder per class: `path/<class>/<anything>.jpg`.
 
-    Hidden files and folders, and what archives and file managers leave behind, are skipped with a notice. Names that
-    differ only in case or spaces are one class.
+    Hidden files and folders, and files that archives and file managers leave behind, are skipped with a notice. Names
+    that differ only in case or spaces are one class.
 
     Args:
         path: The folder that holds the class folders.

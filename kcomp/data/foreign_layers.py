@@ -1,4 +1,4 @@
-"""Apply Keras layers that draw random numbers themselves (KerasCV's, Keras's own) to a batch with a fixed seed."""
+"""Apply Keras layers with their own random numbers (KerasCV's, Keras's own) to a batch with a fixed seed."""
 
 import contextlib
 import random
@@ -12,15 +12,15 @@ import numpy as np
 
 
 def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Apply a layer in training mode to a batch, with all its random draws fixed by `seed`.
+    """Apply a layer to a batch in training mode. `seed` determines all its random numbers.
 
-    Seeds the generators of the layer and its sublayers, TensorFlow's, Python's and NumPy's. Python's and NumPy's are
-    restored afterwards. PyTorch's global generator is not seeded, because training draws dropout from it at the same
-    time. Give a seed to a layer that would use this generator, such as keras.layers.Dropout.
+    The function seeds the generators of the layer and its sublayers, and those of TensorFlow, Python and NumPy. It
+    restores Python's and NumPy's afterwards. It does not seed PyTorch's global generator, because training uses it for
+    dropout at the same time. Create a layer that uses this generator, such as keras.layers.Dropout, with a `seed`.
 
-    The layer computes in float32 under any dtype policy. If the layer takes a value range, configure it. KerasCV
-    computes with TensorFlow, so its pixels are the same on both backends; Keras's own layers draw different numbers on
-    each backend. Only one thread may call this function at a time.
+    The layer computes in float32 under any dtype policy. If it has an argument for the range of pixel values, set it to
+    (0, 255). KerasCV computes with TensorFlow, so its results are the same on both backends. Keras's own layers draw
+    different numbers on each backend. Only one thread may call this function at a time.
 
     Args:
         layer: A Keras layer that takes and returns a dict of `images` and `labels`.
@@ -73,7 +73,7 @@ def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[
 
 
 def seed_generators(layer: Any) -> list[Any]:
-    """Return each seed generator of a layer and its sublayers once: Keras's, and TensorFlow's, which KerasCV uses."""
+    """Return the seed generators of a layer and its sublayers: Keras's, and TensorFlow's, which KerasCV uses."""
     by_identity = {}
     for sublayer in layer._flatten_layers():
         for value in (*sublayer._seed_generators, *vars(sublayer).values()):

@@ -32,16 +32,18 @@ class Images:
             out the centre.
         resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
             (with antialiasing, as in Pillow).
-        reduced: Whether to decode a large JPEG at a half, a quarter or an eighth of its sides: one whose shorter side
-            is at least 4, 8 or 16 times the longer side of `size`. Decoding is faster, with slightly different pixels.
+        reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their sides, which is faster and
+            gives slightly different pixels. The shorter side of such an image is at least 4, 8 or 16 times the longer
+            side of `size`.
         value_range: The lowest and highest value of images with more than eight bits a channel, such as (0, 4095);
             they become 0 and 255. None takes the range that was measured when the table was read. Images of eight bits
             are not scaled.
         channels: Channels of the result, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. 1 and 3 convert grey, RGB and
             RGBA images. Any other number must equal the number of channels of the images.
         cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs share.
-            0 turns the cache off. The cache holds files, encoded bytes, and results of functions with an attribute
-            `identity`, a text that is unique to the image and changes with it. Arrays are not cached.
+            0 turns the cache off. Images from files and encoded bytes are cached. An image that a function returns is
+            cached if the function has an attribute `identity`, a text that changes with the image. Arrays are not
+            cached.
 
     Raises:
         ValueError: If an argument is not one of the allowed values.
@@ -111,7 +113,7 @@ class Images:
             Pixels, uint8 of shape (height, width, channels), read-only.
 
         Raises:
-            ValueError: If the image cannot be read; the message names the id and the file.
+            ValueError: If the image cannot be read. The message names the id and the file.
         """
         try:
             identity = identity_of(image) if self._cache is not None else None
@@ -153,7 +155,7 @@ class Images:
 
 
 def identity_of(image: Image) -> str | None:
-    """Return a text that is unique to the image and changes with it; None if there is no such text."""
+    """Return a text that is unique to an image and changes with it. None if there is no such text, as for an array."""
     if isinstance(image, bytes):
         return f"bytes {hashlib.sha256(image).hexdigest()}"
     if isinstance(image, str | Path):

@@ -1,4 +1,4 @@
-"""Average the predictions of the images that belong to one item."""
+"""Average the predictions of all images of one item, such as a patient or a product."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,12 +11,14 @@ from kcomp.targets import Target
 
 
 def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str], np.ndarray]:
-    """Return one id and one row of predictions or labels for each item, or for each image if there are no items.
+    """Average predictions or labels over the images of each item, such as a product. Return the items and their values.
+
+    If the table has no items, return the image ids and `values`.
 
     Args:
         table: The rows, with a column `item` if several images belong to one item.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target, which turns means and maxima into valid predictions.
+        target: The target. It turns means and maxima into valid predictions.
     """
     if "item" not in table.frame:
         return table.ids, values

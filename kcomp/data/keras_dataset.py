@@ -1,4 +1,4 @@
-"""Batches as a keras.utils.PyDataset for plain `model.fit`. Imports Keras, so import it in functions."""
+"""Batches as a keras.utils.PyDataset for Keras's `fit`. This module imports Keras: import it only inside functions."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +26,8 @@ class Source(Protocol):
 class BatchDataset(keras.utils.PyDataset):
     """The batches of `source` as pairs of images and labels.
 
-    Threads of this class load batches in advance. Keras's threads carry batches over from one epoch to the next, so
-    `workers` of the base class stays 1.
+    Threads of this class load batches in advance. Keras's own threads would return batches of the previous epoch at the
+    start of an epoch, so `workers` of the base class stays 1.
 
     Attributes:
         epoch: The epoch whose batches are returned. It advances at the end of an epoch only if every batch of the epoch
@@ -45,7 +45,7 @@ class BatchDataset(keras.utils.PyDataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return images and labels of batch number `index` of the current epoch; only images if there are no labels."""
+        """Return images and labels of batch number `index` of the current epoch. Without labels, return only images."""
         if not 0 <= index < len(self):
             raise IndexError(f"the batches of an epoch are 0 to {len(self) - 1}; received {index}")
         for number in range(index, len(self)):
@@ -57,7 +57,7 @@ class BatchDataset(keras.utils.PyDataset):
         return self.waiting.pop(index).result()
 
     def load(self, epoch: int, index: int) -> tuple[np.ndarray, ...]:
-        """Return a batch, mixed by the layers of `source`. Rows that only fill up the last batch are left out."""
+        """Return a batch, changed by the layers of `source`. The repeated rows of the last batch are left out."""
         batch = apply_planned(self.source, self.source.load(epoch, index))
         rows = len(self.source.table) - index * self.source.batch_size
         names = [name for name in ("images", "labels") if name in batch]
@@ -74,7 +74,7 @@ class BatchDataset(keras.utils.PyDataset):
 
 
 def apply_planned(source: Source, batch: dict[str, Any]) -> dict[str, Any]:
-    """Apply the layers of `source` that have a plan in the batch; return NumPy arrays."""
+    """Apply the layers of kcomp.augment, such as MixUp, to a batch of `source`. Return a batch of NumPy arrays."""
     plans = batch.pop("plans", ())
     planned = [layer for layer in source.layers if hasattr(layer, "draw")]
     if not plans:

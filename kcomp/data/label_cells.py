@@ -5,11 +5,11 @@ import pandas as pd
 
 from kcomp.system.notices import notice
 
-SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # the first that occurs is taken
+SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # the first that occurs is used
 
 
 def detect_separator(cells: pd.Series) -> str | None:
-    """Return the first of `SEPARATORS` that occurs in any cell; None if none does."""
+    """Return the first of `SEPARATORS` that occurs in any cell. None if no separator occurs."""
     text = "\n".join(cells.dropna().str.strip().unique())
     return next((mark for mark in SEPARATORS if mark in text), None)
 
@@ -44,8 +44,8 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
     """Return the separator and the number of labels if the cells look like lists of labels, else None.
 
-    Cells look like lists if both rules hold: there are at most as many different labels as different cells, and every
-    cell of several labels contains one that also occurs alone in another cell.
+    Cells look like lists if two rules hold. There are at most as many different labels as different cells. Every cell
+    with several labels has a label that is the only label of another cell.
     """
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)

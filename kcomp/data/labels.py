@@ -18,7 +18,7 @@ KINDS = ("label", "labels", "one_hot", "multi_hot", "numbers", "grades")
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """Name the columns of a table that hold labels, from at most one argument of `read_csv`.
+    """The columns of a table that contain labels, as one argument of `read_csv` names them.
 
     Attributes:
         kind: The argument's name, one of `KINDS`; empty for unlabelled rows.
@@ -36,7 +36,7 @@ class LabelColumns:
     def of(
         cls, separator: str | None, **arguments: str | Sequence[str] | Mapping[str, Sequence[str]] | None
     ) -> "LabelColumns":
-        """Return the columns that an argument of `read_csv` names. Raise ValueError if several arguments are set."""
+        """Return the label columns that the arguments of `read_csv` name. Raise ValueError if several are set."""
         chosen = {kind: value for kind, value in arguments.items() if value is not None}
         if len(chosen) > 1:
             raise ValueError(
@@ -146,9 +146,9 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
 
 
 def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
-    """Return all whole numbers from the lowest to the highest grade.
+    """Return the levels of grades that are numbers: all whole numbers from the lowest to the highest grade.
 
-    If the range is 1000 or more, or a grade is not whole, return the grades that occur, lowest first.
+    If there would be 1000 levels or more, or if a grade is not whole, return only the grades that occur, lowest first.
     """
     values = pd.to_numeric(names, errors="coerce")
     if values.isna().any():

@@ -11,10 +11,10 @@ LEFTOVERS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # of archives a
 
 
 def list_images(folder: str | Path) -> list[str]:
-    """Return the image files in a folder and its subfolders as sorted paths relative to it, with `/` between parts.
+    """Return the image files in a folder and its subfolders: sorted paths relative to the folder, separated by `/`.
 
-    Hidden files and folders, and what archives and file managers leave behind, are skipped: `.ipynb_checkpoints`,
-    `._0.jpg`, `Thumbs.db`, `__MACOSX`. A notice says which.
+    Hidden files and folders are skipped, such as `.ipynb_checkpoints` and `._0.jpg`. So are files that archives and
+    file managers leave behind, such as `Thumbs.db` and `__MACOSX`. A notice lists the skipped names.
 
     Raises:
         FileNotFoundError: If there is no such folder.

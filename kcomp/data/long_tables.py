@@ -7,7 +7,7 @@ from kcomp.system.notices import notice
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Return one row for each id. Its label cell joins the labels of all its rows with the separator.
+    """Join all rows of each id into one row. Its label cell has the labels of these rows, joined by the separator.
 
     Args:
         source: The cells of the table.

@@ -1,4 +1,4 @@
-"""Find the image file of each id: by name or stem in a folder, or by a pattern."""
+"""Find the image file of each id: by its name in a folder, with or without the file ending, or by a pattern."""
 
 import os
 import string
@@ -22,9 +22,9 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
         source: The cells of a table, as texts.
         ids: The ids of its rows.
         csv: The path of the table.
-        images: A folder, or a pattern with `{column}`, relative to the folder of the CSV or else to the working
-            directory. None tries a folder named like the CSV, then `USUAL_FOLDERS`, all beside the CSV. The first
-            folder that has every image is used.
+        images: A folder, or a pattern with `{column}`. It is relative to the folder of the CSV. If it does not exist
+            there, it is relative to the working directory. None tries folders beside the CSV: one named like the CSV,
+            then `USUAL_FOLDERS`. The first folder that has every image is used.
 
     Raises:
         FileNotFoundError: If images or the folder are missing.
@@ -39,7 +39,7 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
 
 
 def existing_folder(folder: Path, images: str) -> Path:
-    """Return the folder `images` below `folder`, or else below the working directory."""
+    """Return the folder `images` inside `folder`, or inside the working directory if it does not exist there."""
     places = list(dict.fromkeys([folder / images, Path(images)]))
     for place in places:
         if place.is_dir():
@@ -51,7 +51,7 @@ def existing_folder(folder: Path, images: str) -> Path:
 
 
 def look_around(ids: pd.Series, csv: Path) -> list[str]:
-    """Return the images in the first usual folder that has them all. A notice names any folder except images/."""
+    """Return the images in the first usual folder that has all of them. Print its name, unless it is images/."""
     best, folder = "", csv.parent
     for place in dict.fromkeys([csv.stem, f"{csv.stem}_images", *USUAL_FOLDERS]):
         if not (folder / place).is_dir():
@@ -82,10 +82,10 @@ def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str]
 
 
 def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
-    """Return the position of each id's file in `files`, -1 for none; shape (rows,).
+    """Return the position of each id's file in `files`, or -1 if there is none; shape (rows,).
 
     Each id is compared with the path and the name of every file, first with and then without the file ending. The same
-    comparisons follow without regard to case and Unicode form. The last comparison also drops the ending of the id.
+    comparisons follow regardless of case and Unicode form. The last comparison also removes the ending of the id.
 
     Raises:
         ValueError: If an id matches several files.
@@ -142,7 +142,7 @@ def unchanged(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name in Unicode form NFC with its case folded."""
+    """Return a name in Unicode form NFC and in lower case (case folding)."""
     return (
         name.casefold()
         if name.isascii()
@@ -161,7 +161,7 @@ def without_ending(name: str) -> str:
 
 
 def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
-    """Return the path of each row by a pattern. Raise FileNotFoundError with the first missing files."""
+    """Return the path of each row's image from a pattern. Raise FileNotFoundError if images are missing."""
     fixed = pattern.partition("{")[0].rpartition("/")[0]
     start = existing_folder(folder, fixed or ".")
     rest = pattern[len(fixed) :].lstrip("/")

@@ -1,4 +1,4 @@
-"""Plans of the layers that mix batches: small arrays, drawn on the host with one row per sample."""
+"""Plans: the random choices of layers that mix or erase images, drawn on the host. A plan has one row per sample."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,15 +9,15 @@ Shape = Sequence[int]
 
 
 class MixPlan(NamedTuple):
-    """What MixUp, CutMix and Switch do to a batch of N samples. Keras and JAX pass it to a step as a tuple.
+    """The random choices of MixUp, CutMix or Switch for a batch of N samples. Keras and JAX pass them as a tuple.
 
-    A blend and a weight of 1 with an empty box leave a sample unchanged.
+    A sample does not change if its blend and weight are 1 and its box is empty.
 
     Attributes:
         partner: int32 (N,), the row that each sample is mixed with.
-        blend: float32 (N,), the share of its own pixels outside of the box, from 0 to 1.
+        blend: float32 (N,), the share of the sample's own pixels outside of the box, from 0 to 1.
         box: int32 (N, 4), the part pasted from the partner: top, bottom, left, right, with exclusive ends.
-        weight: float32 (N,), the share of its own label, from 0 to 1.
+        weight: float32 (N,), the share of the sample's own label, from 0 to 1.
     """
 
     partner: Any
@@ -27,11 +27,11 @@ class MixPlan(NamedTuple):
 
 
 class ErasePlan(NamedTuple):
-    """What RandomErasing does to a batch of N images.
+    """The random choices of RandomErasing for a batch of N images.
 
     Attributes:
-        box: int32 (N, 4), the part that is filled: top, bottom, left, right, with exclusive ends.
-        colour: float32 (N, 3), its colour, from 0 to 255.
+        box: int32 (N, 4), the part to fill: top, bottom, left, right, with exclusive ends.
+        colour: float32 (N, 3), the colour to fill it with, from 0 to 255.
     """
 
     box: Any
@@ -46,7 +46,7 @@ def active(
 
 
 def partners(draws: np.random.Generator, count: int) -> np.ndarray:
-    """Draw a permutation: each sample is a partner once, possibly its own."""
+    """Draw the partner of each sample. Partners are a permutation, so a sample may be its own partner."""
     return draws.permutation(count).astype(np.int32)
 
 
@@ -63,7 +63,10 @@ def plan_of(
 
 
 def boxes_around(draws: np.random.Generator, shape: Shape, tall: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Draw boxes of these sizes around uniform centres, clipped at the border, int32 (N, 4)."""
+    """Draw boxes of the heights `tall` and the widths `wide`, int32 (N, 4), clipped at the border of the image.
+
+    Their centres are uniform over the image.
+    """
     count, height, width = shape
     row, column = draws.integers(0, height, count), draws.integers(0, width, count)
     top, left = row - tall // 2, column - wide // 2
@@ -78,5 +81,5 @@ def area(box: np.ndarray) -> np.ndarray:
 
 
 def beta(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
-    """Draw `count` numbers from Beta(alpha, alpha); ones, which mix nothing, if alpha is 0."""
+    """Draw `count` numbers from Beta(alpha, alpha). If alpha is 0, return ones, so that no sample changes."""
     return draws.beta(alpha, alpha, count) if alpha else np.ones(count)

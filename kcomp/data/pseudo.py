@@ -1,6 +1,6 @@
-"""Pseudo-labels: test rows labelled by models.
+"""Pseudo-labels: labels of test rows that are predictions of trained models, called the teachers.
 
-The models that label the rows of a fold (the teachers) never trained on the held-out rows of that fold.
+Each fold has its own pseudo-labels. Their teachers were never trained on the held-out rows of that fold.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from kcomp.data.tables import Image, Table, check_labels
 from kcomp.system.files import write_csv
 
 COLUMNS = ("image_id", "image", "fold", "teachers_table")
-DIGITS = 16  # of the fingerprint of the teachers' table that are stored in the file
+DIGITS = 16  # digits of the fingerprint of the teachers' table that the file stores
 BEFORE_ID = "pseudo/"  # keeps ids unique when a test row has the id of a labelled row
 
 
@@ -52,8 +52,8 @@ def is_file(image: Image) -> bool:
 def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) -> Table:
     """Add the pseudo-labelled rows of a file that `kcomp pseudo` wrote.
 
-    A row is trained on only while its fold is held out. Pseudo-labelled rows are never held out and change neither the
-    folds nor the fingerprint of the table.
+    Each pseudo-labelled row belongs to a fold, and training uses the row only while that fold is held out.
+    Pseudo-labelled rows are never held out. They do not change the folds or the fingerprint of the table.
 
     Args:
         table: Labelled rows with folds.
@@ -65,8 +65,8 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
     Raises:
         FileNotFoundError: If the CSV or an image is missing.
-        ValueError: If the labels were made for other rows, folds or classes (the teachers may then have seen held-out
-            rows), or an image is also a labelled row.
+        ValueError: If the labels were made for other rows, folds or classes, because the teachers may then have been
+            trained on held-out rows. Also if an image is the image of a labelled row too.
 
     References:
         Lee 2013, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks.
@@ -122,7 +122,7 @@ def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
 
 
 def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
-    """Raise ValueError if a row occurs twice in a fold, or its image is a labelled row."""
+    """Raise ValueError if a row occurs twice in a fold, or if its image is the image of a labelled row."""
     if frame["image_id"].isna().any():
         raise ValueError(f"{path}: every row needs an image id")
     repeated = frame[frame.duplicated(["image_id", "fold"])]
@@ -138,7 +138,10 @@ def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
 
 
 def content_key(image: Image) -> str | None:
-    """Return a key that equal images share: the file's path, or a hash; None if a function makes the image."""
+    """Return a text that is equal for equal images: the file's path, or a hash of the content.
+
+    None if a function returns the image.
+    """
     if isinstance(image, str | Path):
         return str(Path(image).resolve())
     if callable(image):
@@ -163,7 +166,7 @@ def image_files(path: Path, source: pd.DataFrame) -> list[str]:
 
 
 def images_of(test: Table, ids: Sequence[str]) -> list[Image]:
-    """Return the images of the test rows with these ids; ValueError for an unknown id."""
+    """Return the images of the test rows with these ids. Raise ValueError for an unknown id."""
     images = dict(zip(test.ids, test.images, strict=True))
     unknown = [image_id for image_id in dict.fromkeys(ids) if image_id not in images]
     if unknown:

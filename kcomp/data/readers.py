@@ -45,35 +45,37 @@ def read_csv(
     """Read a CSV file with one row per image, or with one row per label of an image.
 
     Every cell is read as text, so that ids such as 007 and class names such as None keep their spelling. Class names
-    that differ only in case, spaces around them or Unicode form are one class. Notices say what was detected and
-    joined. Set at most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and `grades`. Set none for
-    unlabelled rows.
+    that differ only in case, surrounding spaces or Unicode form are one class. Notices describe what was detected. Set
+    at most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and `grades`. Set none of them for unlabelled
+    rows.
 
     Args:
         csv: The CSV file, or a DataFrame. Commas, semicolons, tabs or vertical bars stand between the cells.
-        images: The folder of the images, in the folder of the CSV or else in the working directory. An id is the name
-            or the path of a file in it, with or without ending; case and Unicode form do not matter. Or a pattern such
-            as "images/{image_id}.jpg", in which `{column}` is replaced by the row's value of that column, and
-            `{image_id}` by its id. None looks beside the CSV: in a folder of its name, images, train, train_images,
-            test, test_images, and in all folders below.
+        images: The folder of the images, relative to the folder of the CSV or to the working directory. An id is the
+            name or the path of a file in it, with or without ending; case and Unicode form do not matter. Or a pattern
+            such as "images/{image_id}.jpg", in which the row's values replace the names of columns, and its id replaces
+            `{image_id}`. None searches folders beside the CSV: a folder with the name of the CSV, images, train,
+            train_images, test, test_images, and then all folders.
         id: The column of image ids.
-        label: A column of class names, one a row; the classes are its sorted values. The target is `OneOf`.
+        label: A column of class names, one in each row. The classes are its sorted values. The target is `OneOf`.
         labels: A column of class names, several in a cell or several rows with one id. The target is `AnyOf`.
-        one_hot: One column per class. Each row holds numbers from 0 to 1 that sum to 1. The target is `OneOf`.
-        multi_hot: One column per label, each from 0 to 1; an empty cell is a missing label. The target is `AnyOf`.
-        numbers: One or several columns of numbers; an empty cell is a missing number. The target is `Numbers`.
-        grades: A column of whole numbers in their order, or {column: levels} with the levels, lowest first. The target
-            is `Grades`.
-        group: A column, such as a patient, whose rows belong together in one fold. It becomes the column `group`.
-        item: A column that names the item of each image, such as a product. Predictions are averaged over the images of
-            an item. The column becomes `item`. It may be the id column itself if an id has several rows. The image ids
-            then get the endings #0, #1 and so on.
+        one_hot: One column for each class. The numbers of a row are from 0 to 1 and sum to 1. The target is `OneOf`.
+        multi_hot: One column for each label, with numbers from 0 to 1. An empty cell is a missing label. The target is
+            `AnyOf`.
+        numbers: One or several columns of numbers. An empty cell is a missing number. The target is `Numbers`.
+        grades: A column of whole numbers, whose order is that of the grades, or {column: levels} with the levels,
+            lowest first. The target is `Grades`.
+        group: A column, such as the patient. All rows with the same value get the same fold. It becomes the column
+            `group`.
+        item: A column that names the item that an image shows, such as a product. Predictions are averaged over the
+            images of an item. The column becomes `item`. It may be the id column if an id has several rows. The image
+            ids then get the endings #0, #1 and so on.
         item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
-        box: Four columns of a box at which the image is cut, or a `Box`, which also sets their meaning.
+        box: Four columns of a box to which the image is cropped, or a `Box`, which also sets their meaning.
         separator: The text between two labels in a cell of `labels`; None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
-        on_bad: What to do with damaged images: "error", "drop" their rows, only "warn", or "ignore" without reading
-            them. Each file is read once; the result is cached.
+        on_bad: What to do with damaged images. "error" raises ValueError, "drop" leaves out their rows, and "warn" only
+            warns. "ignore" does not check the images. Each file is checked once, and the result is cached.
 
     Returns:
         The rows in the order of the file.

@@ -8,7 +8,7 @@ RESAMPLING = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "bicubic": cv2
 
 
 def resample(pixels: np.ndarray, height: int, width: int, resampling: str) -> np.ndarray:
-    """Resize uint8 pixels of shape (height, width, channels), each channel by itself unless there are three."""
+    """Resize uint8 pixels of shape (height, width, channels) to a height and width."""
     if pixels.shape[:2] == (height, width):
         return pixels.copy()
     if pixels.shape[2] != 3:  # OpenCV and Pillow take only some numbers of channels

@@ -1,4 +1,4 @@
-"""Join the spellings of a class name that differ only in spaces, Unicode form or case."""
+"""Use one spelling for class names that differ only in spaces, Unicode form or case."""
 
 import unicodedata
 from collections import Counter
@@ -9,10 +9,10 @@ from kcomp.system.notices import notice
 
 
 def join_spellings(names: pd.Series, source: str) -> pd.Series:
-    """Return names without spaces around them, in Unicode form NFC, with one spelling for each name.
+    """Return names with one spelling each, without surrounding spaces and in Unicode form NFC.
 
-    Names that differ only in case get the most frequent spelling, or the alphabetically first of equally frequent
-    spellings. Names of one letter keep their case, because `a` and `A` are often two classes. A notice lists the joined
+    Names that differ only in case get the most frequent spelling. Of equally frequent spellings, it is the first in the
+    alphabet. Names of one letter keep their case, because `a` and `A` are often two classes. A notice lists the changed
     spellings.
 
     Args:
@@ -52,5 +52,5 @@ def join_spellings(names: pd.Series, source: str) -> pd.Series:
 
 
 def key_of(name: str) -> str:
-    """Return a key that all spellings of a name share."""
+    """Return a text that is equal for all spellings of a name."""
     return name if len(name) == 1 else unicodedata.normalize("NFC", name.casefold())

@@ -18,7 +18,7 @@ Image = str | Path | bytes | np.ndarray | Callable[[], bytes | np.ndarray]
 
 @dataclass(frozen=True)
 class Table:
-    """Hold rows of images with their labels.
+    """A table of images, with or without labels.
 
     Args:
         frame: One row per image, with the columns `image_id` (unique strings) and `image` (a path, encoded bytes, a
@@ -27,14 +27,14 @@ class Table:
             Repeated folds have further columns `fold_1`, `fold_2`, and so on, with other numbers. The columns `group`
             and `item` name rows that must share a fold.
         target: The target of the competition, such as `targets.OneOf(classes)`; None for unlabelled rows.
-        pattern: Location of the images of another CSV of the competition; see `images` of `read_csv`. Empty for the
-            default of `read_csv`.
-        id_column: The column of image ids in another CSV of the competition.
-        pseudo: Pseudo-labelled rows with the same columns. A row is trained on only while its fold is held out; see
-            `with_pseudo`. None for no such rows.
+        pattern: Where to find the images of other CSV files of the competition, such as that of the test rows; see
+            `images` of `read_csv`. Empty for the default of `read_csv`.
+        id_column: The column of image ids in such files.
+        pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while its fold is held
+            out; see `with_pseudo`.
         value_range: The values of images with more than eight bits a channel that become 0 and 255; see `Images`. None
             if there are no such images.
-        item_column: The column of items in another CSV of the competition; empty for none.
+        item_column: The column of items in such files. Empty for none.
         item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
         folds_in_order: Whether training uses only rows of earlier folds than the held-out fold; see `time_folds`.
 
@@ -110,7 +110,7 @@ class Table:
         """Select rows.
 
         Args:
-            keep: A boolean mask of shape (rows,), or the positions of the rows in the order wanted.
+            keep: A boolean mask of shape (rows,), or the positions of the rows, in the order of the new table.
         """
         return replace(self, frame=self.frame.iloc[np.flatnonzero(keep) if keep.dtype == bool else keep])
 
@@ -127,7 +127,7 @@ class Table:
         return hashlib.sha256(f"{meaning}\n{rows}".encode()).hexdigest()
 
     def pseudo_of(self, fold: int) -> pd.DataFrame | None:
-        """Return the pseudo-labelled rows to train on while `fold` is held out; None if the table has none.
+        """Return the pseudo-labelled rows to train on while `fold` is held out. None if the table has none.
 
         Raises:
             ValueError: If the pseudo-labels belong to other folds only.
@@ -144,9 +144,9 @@ class Table:
         return rows
 
     def pseudo_record(self, fold: int) -> dict[str, Any] | None:
-        """Return the number of pseudo-labelled rows of `fold` and the SHA-256 of their ids and labels.
+        """Return the number of pseudo-labelled rows of `fold`, and the SHA-256 of their ids and labels.
 
-        None if the table has no pseudo-labels.
+        Return None if the table has no pseudo-labels.
 
         Raises:
             ValueError: If the labelled rows were changed after `with_pseudo`.
@@ -159,19 +159,19 @@ class Table:
 
 
 def fold_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that hold folds: `fold`, and `fold_1`, `fold_2`, ... of repeated folds."""
+    """Return the columns of folds: `fold`, and `fold_1`, `fold_2` and so on for repeated folds."""
     names = itertools.chain(["fold"], (f"fold_{repeat}" for repeat in itertools.count(1)))
     return list(itertools.takewhile(frame.columns.__contains__, names))
 
 
 def digest(rows: pd.DataFrame) -> str:
-    """Return the SHA-256 of a table; the order of its rows does not matter."""
+    """Return the SHA-256 of a table. The order of its rows does not matter."""
     text = rows.sort_values("image_id").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_class_names(frame: pd.DataFrame, names: Sequence[str]) -> Table:
-    """Return a labelled table; the classes are the sorted `names`, one name per row."""
+    """Return a labelled table. `names` has the class of each row, and the classes are sorted."""
     numbers, classes = pd.factorize(np.array(names, dtype=object), sort=True)
     labels = np.eye(len(classes), dtype=np.float32)[numbers]
     return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), OneOf(tuple(classes)))

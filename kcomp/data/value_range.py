@@ -1,4 +1,4 @@
-"""Scale pixels of more than eight bits to 0..255, with one range for all images of a table."""
+"""Scale pixels of more than eight bits to 0..255. All images of a table are scaled by the same range."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ ValueRange = tuple[float, float]
 
 
 def measure_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the range of the images that have more than eight bits a channel; None if there are none.
+    """Return the range of values of all images with more than eight bits a channel. None if there are no such images.
 
-    Whole numbers get the range 0 to 2**n - 1, where n is the smallest number of bits that holds all values. Cameras and
-    scanners use such ranges. Fractions within 0..1 or 0..255 get this range. Other fractions get the range from their
-    lowest to their highest value.
+    For whole numbers, the range is 0 to 2**n - 1, the smallest that has all values; cameras and scanners use such
+    ranges. For fractions, it is 0 to 1 or 0 to 255 if these have all values. Otherwise it is the lowest and the
+    highest value.
     """
     deep = [check for check in checks if check.kind]
     if not deep:
@@ -34,10 +34,10 @@ def check_range(value_range: ValueRange | None) -> None:
 
 
 def to_eight_bits(pixels: np.ndarray, value_range: ValueRange | None) -> np.ndarray:
-    """Scale pixels from `value_range` to uint8 0..255, clipped and rounded. uint8 pixels are returned as they are.
+    """Scale pixels from `value_range` to uint8 0..255, with clipping and rounding. uint8 pixels do not change.
 
     Raises:
-        ValueError: If pixels of another type come without a range.
+        ValueError: If pixels of another type have no range.
     """
     if pixels.dtype == np.uint8:
         return pixels

@@ -1,1 +1,1 @@
-"""Keras networks as kcomp sees them: layer graph, starting weights, precision and devices."""
+"""Basic operations on Keras networks: list the calls of layers, draw initial weights, set precision and devices."""

@@ -1,4 +1,4 @@
-"""Train one run on several devices that share each batch."""
+"""Train one network on several devices, each with a part of every batch."""
 
 import keras
 
@@ -6,11 +6,11 @@ import keras
 def use_devices(count: int) -> None:
     """Train on the first `count` devices of the backend with Keras's DataParallel.
 
-    Each device holds all weights and gets an equal share of every batch. Gradients and batch normalisation use the
+    Each device holds all weights and gets an equal part of every batch. Gradients and batch normalisation use the
     whole batch, so results equal those of one device up to rounding.
 
     Raises:
-        ValueError: If the backend is PyTorch, for which Keras has no data parallelism, or has fewer devices.
+        ValueError: If the backend is PyTorch, for which Keras has no data parallelism, or if there are fewer devices.
     """
     if keras.backend.backend() != "jax":
         raise ValueError(
@@ -24,13 +24,13 @@ def use_devices(count: int) -> None:
 
 
 def device_count() -> int:
-    """Return the number of devices that share a batch."""
+    """Return the number of devices that each batch is divided over; 1 by default."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else int(distribution.device_mesh.devices.size)
 
 
 def clear_session() -> None:
-    """Call Keras's clear_session, but keep the devices."""
+    """Call keras.utils.clear_session without losing the devices that `use_devices` set."""
     distribution = keras.distribution.distribution()
     keras.utils.clear_session()
     keras.distribution.set_distribution(distribution)

@@ -10,14 +10,16 @@ import keras
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of a tensor in the list of values that a model computes."""
+    """The position of a tensor in the list of values that a model computes."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call of a layer: values[outputs] = operation(*arguments, **keywords). A Slot stands for a value.
+    """One call of a layer: values[outputs] = operation(*arguments, **keywords).
+
+    An argument that another layer computes is a Slot, the position of its value in `values`.
 
     direct: Whether `operation.call` may be called instead of `operation.__call__`.
     training: Whether the operation takes the argument `training`.
@@ -34,14 +36,14 @@ class LayerCall:
 
     @property
     def source(self) -> int | None:
-        """Return the slot of the only argument besides `training`, or None if there are several."""
+        """The slot of the call's input, or None if the call has several arguments. `training` does not count."""
         is_single = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
         argument = self.arguments[0] if is_single else None
         return argument.number if isinstance(argument, Slot) else None
 
     @property
     def reads(self) -> list[int]:
-        """Return the slots among the arguments. A slot that is used twice is listed twice."""
+        """The slots among the arguments. A slot that is used twice is listed twice."""
         values = keras.tree.flatten((self.arguments, self.keywords))
         return [value.number for value in values if isinstance(value, Slot)]
 
@@ -58,7 +60,10 @@ def fill(structure: Any, values: list[Any]) -> Any:
 
 
 def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
-    """Return the numbers of the calls that read each slot. A call that reads a slot twice is listed twice."""
+    """Return, for each slot, the positions in `calls` of the calls that read it.
+
+    A call that reads a slot twice is listed twice.
+    """
     readers: dict[int, list[int]] = {}
     for number, call in enumerate(calls):
         for slot in call.reads:
@@ -67,7 +72,10 @@ def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
 
 
 def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
-    """Map a call's number to the number of the call that is the only reader of its output."""
+    """Return, for the position of each call whose output only one call reads, the position of that call.
+
+    result: the slot of the model's output, which the caller of the model reads.
+    """
     readers = readers_of(calls)
     readers.setdefault(result, []).append(len(calls))
     after = {number: readers.get(call.outputs[0], []) for number, call in enumerate(calls) if len(call.outputs) == 1}
@@ -75,7 +83,7 @@ def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
 
 
 def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
-    """Yield the calls, each with the slots that no later call reads in `done`."""
+    """Yield the calls, with `done` set to the slots that no later call reads. `result` is never among them."""
     last = {slot: number for number, call in enumerate(calls) for slot in call.reads}
     for number, call in enumerate(calls):
         done = tuple(slot for slot, use in last.items() if use == number and slot != result)
@@ -83,7 +91,10 @@ def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
 
 
 def nodes_of(model: Any) -> list[Any] | None:
-    """Return Keras's nodes of a functional model, each after the nodes it needs, or None for any other model."""
+    """Return Keras's nodes (calls of layers) of a functional model, in an order in which they can run.
+
+    Return None for other models.
+    """
     by_depth = getattr(
         functional_of(model), "_nodes_by_depth", None
     )  # private; without it the model runs as Keras does
@@ -102,7 +113,7 @@ def functional_of(model: Any) -> Any:
 
 
 def is_one(structure: Any) -> bool:
-    """Return whether inputs or outputs are a single tensor, bare or in a list. A dictionary does not count."""
+    """Return whether `structure` is a single tensor, or a list or tuple of one tensor. A dictionary does not count."""
     if isinstance(structure, list | tuple) and len(structure) == 1:
         return is_one(structure[0])
     return isinstance(structure, keras.KerasTensor)

@@ -15,10 +15,10 @@ from kcomp.data.draws import Purpose, generator
 
 @contextlib.contextmanager
 def draw_weights_on_host(seed: int) -> Iterator[None]:
-    """Let Keras's initializers draw with NumPy inside this block, from `seed` and the order of use.
+    """Make Keras's initializers draw with NumPy inside this block. The draws depend on `seed` and the order of layers.
 
-    Covers VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal.
-    Zeros and Ones are covered too, because JAX would compile one program for each shape.
+    This changes VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and
+    Orthogonal. Zeros and Ones use NumPy too, because JAX would compile one program for each shape.
     """
     numbers = itertools.count()
     formulas: dict[type, Callable[..., np.ndarray]] = {
@@ -59,7 +59,10 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 
 
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw with variance scale / fan (Glorot and Bengio 2010, He et al. 2015). A kernel's fans include its size."""
+    """Draw weights with variance scale / fan (Glorot and Bengio 2010, He et al. 2015).
+
+    The fan of a convolution is its number of input or output channels times the size of its kernel.
+    """
     window = math.prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]

@@ -1,1 +1,1 @@
-"""Compile JAX programs once, and store them by cache keys that describe what they compute."""
+"""Compile JAX programs once, and store them under cache keys that describe what they compute."""

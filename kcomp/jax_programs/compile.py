@@ -1,4 +1,4 @@
-"""Exported JAX programs in files, and their compilation in a separate process.
+"""Write exported JAX programs into files, and compile them in a separate process.
 
 `python -m kcomp.jax_programs.compile FILE [--donate]` compiles the program in a file into JAX's compilation cache.
 """
@@ -31,7 +31,7 @@ PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def read_program(path: Path) -> Any:
-    """Return the exported program in a file, or None where the file is missing or damaged."""
+    """Return the exported program in a file, or None if the file is missing or damaged."""
     try:
         content = path.read_bytes()
         with contextlib.suppress(OSError):  # another user owns the file
@@ -57,19 +57,25 @@ def write_program(path: Path, exported: Any) -> None:
 
 
 def compile_exported(exported: Any, donate: bool) -> Any:
-    """Compile an exported program; with `donate` it may overwrite its first argument."""
+    """Compile an exported program. With `donate`, it may reuse the memory of its first argument."""
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
     return jit(exported.call, donate).lower(*arguments).compile()
 
 
 def jit(function: Any, donate: bool) -> Any:
-    """Return `jax.jit` of a prediction or, with `donate`, a training step that may overwrite its first argument."""
+    """Return `jax.jit` of a function, with XLA's settings for training or prediction.
+
+    donate: True for a training step, which may reuse the memory of its first argument. False for a prediction.
+    """
     return jax.jit(function, donate_argnums=(0,) if donate else (), compiler_options=settings(donate))
 
 
 def settings(donate: bool) -> dict[str, Any]:
-    """Return XLA's settings for a training step or a prediction; skip unknown ones and those set in XLA_FLAGS."""
+    """Return kcomp's XLA settings for a training step (`donate`) or a prediction.
+
+    Settings that the installed XLA does not have, or that XLA_FLAGS contains, are left out.
+    """
     if not is_enabled("jax-xla-settings"):
         return {}
     chosen = SETTINGS | ({} if donate else PREDICTION)
@@ -88,11 +94,11 @@ def is_known(name: str, value: Any) -> bool:
 
 
 def compile_beside(path: Path, donate: bool) -> None:
-    """Compile a large program in another process, which leaves the code in JAX's compilation cache.
+    """Compile a large program in another process, which writes the code into JAX's compilation cache.
 
-    XLA's compiler fragments the C library's heap. Every later step of the process then takes 1.5 times as long
+    XLA's compiler fragments the memory of its process. Every later step of that process then takes 1.5 times as long
     (docs/results/speed.md). Do nothing if this machine has already compiled the program, if the device is not a CPU, or
-    if the cache has no folder. Errors are ignored: the process that needs the program compiles it.
+    if the cache has no folder. Ignore errors, because the process that needs the program can compile it too.
     """
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:

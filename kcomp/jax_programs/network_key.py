@@ -1,4 +1,4 @@
-"""The cache key of a network: a text that is equal for networks that compute the same, in any process."""
+"""The cache key of a network. Networks with the same cache key compute the same function of weights and images."""
 
 import functools
 import hashlib
@@ -17,9 +17,9 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 def cache_key_of_network(model: keras.Model) -> str | None:
     """Return a text of the classes, configurations, connections and constants of a functional model.
 
-    The names of its layers and the values of its weights are left out. The result is None if the
-    model is not a plain functional model, or if it holds a class or function from outside Keras and kcomp, because the
-    source of such code may change unnoticed.
+    The names of layers and the values of weights are left out. Return None if the model is not a plain functional
+    model. Also return None if it has a class or function from outside Keras and kcomp, because kcomp does not notice
+    changes of such code.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -50,17 +50,17 @@ def cache_key_of_network(model: keras.Model) -> str | None:
 def cache_key_of_inference(model: keras.Model) -> str | None:
     """Return the cache key of `model(images, training=False)` as a function of `model.variables` and the images.
 
-    It joins the key of the network and the order of its variables. None where the network has no key.
+    It contains the key of the network and the order of its variables. Return None if the network has no key.
     """
     network = cache_key_of_network(model)
     return network and json.dumps([network, describe_variables(model, model.variables)])
 
 
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
-    """Return place, shape, type, regularizer and constraint of each of these variables.
+    """Return position, shape, type, regularizer and constraint of each of the variables in `chosen`.
 
-    The place is the variable's position in the order of `cache_key_of_network`. It is None for a variable that does
-    not belong to the model. The result is None where a regularizer or constraint is from outside Keras and kcomp.
+    The position is that in the order of `cache_key_of_network`, or None for a variable that does not belong to the
+    model. Return None if a regularizer or constraint is from outside Keras and kcomp.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
@@ -76,7 +76,7 @@ def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> 
 
 
 def settings_of(variable: keras.Variable) -> dict[str, Any]:
-    """Return the serialized regularizer and constraint of a variable, where it has any."""
+    """Return the serialized regularizer and constraint of a variable, without those that are None."""
     settings = {"regularizer": variable.regularizer, "constraint": variable.constraint}
     return {name: keras.saving.serialize_keras_object(value) for name, value in settings.items() if value is not None}
 
@@ -94,7 +94,10 @@ def with_inner_layers(operation: Any) -> list[Any]:
 
 
 def is_known(operation: Any) -> bool:
-    """Return whether an operation's code is Keras's or kcomp's, so that version and configuration determine it."""
+    """Return whether an operation's code is Keras's or kcomp's.
+
+    Its class, its configuration and the versions of Keras and kcomp then determine what it computes.
+    """
     kind = type(operation)
     return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda
 
@@ -108,10 +111,10 @@ def is_own_function(function: Any) -> bool:
 
 
 def describe_attributes(holder: Any) -> list[Any] | None:
-    """Return the attributes of a layer or a loss that its configuration may leave out.
+    """Return attributes of a layer or a loss that its configuration (`get_config`) may not contain.
 
-    These are arrays (as a hash), functions (as a name) and the automatic casts. None where a function is from outside
-    Keras and kcomp, or replaces `call`.
+    These are arrays (as a hash), functions (as a name) and the automatic casts. Return None if a function is from
+    outside Keras and kcomp, or if it replaces `call`.
     """
     descriptions: list[Any] = [["autocast", getattr(holder, "autocast", None)]]
     for name, value in sorted(vars(holder).items()):
@@ -131,9 +134,9 @@ def is_own(module: Any) -> bool:
 
 
 def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the result of a `get_config`, or None where it fails or names code from outside Keras and kcomp.
+    """Return the result of `get_config`, or None if it fails or names code from outside Keras and kcomp.
 
-    A configuration contains only the name of a function, not its code.
+    A configuration contains only the name of such code, which does not show its changes.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns that a lambda cannot be loaded again
@@ -153,7 +156,7 @@ def names_own_classes(config: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Return [type, numbers] of an array or tensor, for JSON. Raise TypeError where it is not numeric."""
+    """Return [type, numbers] of an array or tensor, for JSON. Raise TypeError if it is not numeric."""
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{type(value).__name__} has no numbers")

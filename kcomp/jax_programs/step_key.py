@@ -10,11 +10,11 @@ from kcomp.jax_programs import network_key
 
 
 def cache_key_of_step(model: Any) -> str | None:
-    """Return the cache key of the compiled step of a `training.mixed.Mixed`.
+    """Return the cache key of the compiled training step of a `training.mixed.Mixed`.
 
-    The step's result depends on this key and on the values of weights, state and batch. None where any code is from
-    outside Keras and kcomp, or where no configuration describes it, as for a nested optimizer or an average of
-    weights.
+    The step's result depends only on this key and on the values of weights, state and batch. Return None if any code is
+    from outside Keras and kcomp. Also return None if no configuration describes it, as for a nested optimizer or an
+    average of weights.
     """
     network = network_key.cache_key_of_network(model.network)
     mixing = [type(layer) for layer in model.planned]
@@ -54,16 +54,16 @@ def cache_key_of_step(model: Any) -> str | None:
 
 
 def cache_key_within_fit(model: Any, state: Any) -> str | None:
-    """Return `cache_key_of_step` inside `fit`, where Keras holds the values of all variables in `state`."""
+    """Return `cache_key_of_step` during `fit`. There, Keras holds the values of all variables in `state`."""
     values = zip(itertools.chain(*variables_of(model)), itertools.chain(*state), strict=True)
     with keras.StatelessScope(list(values)):
         return cache_key_of_step(model)
 
 
 def describe_loss(loss: Any) -> list[Any] | None:
-    """Return a loss's type, arguments and attributes; None for a function or for arguments that are not plain.
+    """Return a loss's type, arguments and attributes. Its `get_config` is not used, because some losses omit arguments.
 
-    Plain arguments are numbers, texts and None. The configuration of some Keras losses leaves arguments out.
+    Return None for a function, and for arguments other than numbers, texts and None.
     """
     attributes = network_key.describe_attributes(loss) if isinstance(loss, keras.losses.Loss) else None
     options = getattr(loss, "_fn_kwargs", {})
@@ -72,6 +72,6 @@ def describe_loss(loss: Any) -> list[Any] | None:
 
 
 def variables_of(model: Any) -> tuple[list[keras.Variable], ...]:
-    """Return the variables in the order of the state that Keras on JAX carries through the steps."""
+    """Return the variables of a model, grouped and ordered as in the state of Keras's train step on JAX."""
     groups = model.trainable_variables, model.non_trainable_variables
     return *groups, model.optimizer.variables, model.metrics_variables

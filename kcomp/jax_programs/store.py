@@ -1,8 +1,8 @@
 """A store of compiled JAX programs, by cache keys that describe what they compute.
 
-Tracing a network in Python takes longer than loading its compiled code, and JAX looks into its own compilation cache
-only after the trace. A function with a cache key is exported once (jax.export, StableHLO). The export is stored in
-memory and in the cache folder, so an equal network in the next fold, seed or process is not traced again.
+JAX looks into its own compilation cache only after it has traced a function. Tracing a network in Python takes longer
+than loading its compiled code. kcomp therefore traces a function once for each cache key, exports it (jax.export,
+StableHLO), and stores the export in memory and in the cache folder. The next fold, seed or process loads it.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ _programs: dict[str, Any] = {}
 def cached_jit(
     function: Callable[[Any, Any], Any], cache_key: Callable[[Any], str | None], *, donate: bool = False
 ) -> Callable[[Any, Any], Any]:
-    """Return a function of two trees of arrays, (state, data), compiled for JAX's first device.
+    """Return `function` compiled for JAX's first device. It takes two trees of arrays, (state, data).
 
-    cache_key: function that takes the first `state` and returns a text. The result of `function` must depend only on
-               this text, on the values of both arguments and on the shapes in `data`. The text therefore covers the
-               shapes in `state`. Functions with equal texts share one program. If the text is None or KCOMP_FAST is 0,
-               `jax.jit` compiles `function`.
+    cache_key: function that takes the first `state` and returns a text, the cache key. Functions with equal keys share
+               one program. The key must therefore describe all that the result depends on, with the shapes in `state`.
+               It need not describe the values of both arguments and the shapes in `data`. If the key is None or
+               KCOMP_FAST is 0, `jax.jit` compiles `function`.
     donate:    True for a training step, whose results may reuse the memory of `state`.
     """
     if not is_enabled("jax-program-store"):
@@ -60,9 +60,9 @@ def cached_jit(
 
 
 def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, arguments: Any) -> Any:
-    """Return the compiled program for arguments of these shapes: from memory, the cache folder or a new trace.
+    """Return the compiled program for arguments of these shapes, from memory, the cache folder or a new trace.
 
-    None where JAX cannot export the function.
+    Return None if JAX cannot export the function.
     """
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
     parts = [key, donate, settings(donate), str(shapes), environment_key()]
@@ -87,7 +87,7 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
 
 
 def environment_key() -> list[Any]:
-    """Return what determines the arithmetic of every program: versions, settings, installed patches, kind of device."""
+    """Return what affects the arithmetic of all programs: versions, settings, installed patches, kind of device."""
     values = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]

@@ -174,7 +174,10 @@ def check_channels(channels: int, weights: str | None) -> None:
 
 
 def inverted_bottleneck(x: Any, channels: int, kernel: int, expansion: int, stride: int, name: str) -> Any:
-    """Expand, apply a depthwise convolution, project; add the input if the shapes agree."""
+    """Apply an inverted bottleneck: expand the channels, apply a depthwise convolution, and project.
+
+    The input is added if it has the shape of the result.
+    """
     start, width = x, x.shape[-1]
     if expansion != 1:
         x = convolve(x, width * expansion, 1, 1, f"{name}_expand")
@@ -239,7 +242,7 @@ def application(
     install()
     inputs = keras.Input((*height_and_width(image_size), channels), name="images")
     module = sys.modules[function.__module__]
-    scaled = module.preprocess_input(inputs)  # the identity if the network scales its input
+    scaled = module.preprocess_input(inputs)  # changes nothing if the network scales its input
     options = {
         "include_top": False,
         "input_tensor": scaled,

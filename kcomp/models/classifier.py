@@ -21,14 +21,15 @@ def classifier(
     """Put a classification head on a backbone: global average pooling, dropout, a dense layer named "head".
 
     The backbone's layers become layers of the new model, so the path of a layer is its name. The dense layer starts at
-    zero, because a small competition has too few updates to overcome random weights.
+    zero, because a small data set has too few updates to overcome random weights.
 
     Args:
         backbone: A model whose output is one feature map (batch, height, width, channels).
         target: The target of the competition, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
         dropout: Share of dropped features, from 0 to below 1.
-        imagenet_classes: If the classes are ImageNet classes, the number (0 to 999) of each. The head then starts as
-            these columns of the ImageNet head of an EfficientNet-Lite. None starts at zero.
+        imagenet_classes: The number (0 to 999) of each class in ImageNet, if all classes are ImageNet classes. The head
+            then starts with the weights of these classes from the ImageNet head of an EfficientNet-Lite. None starts
+            at zero.
 
     Returns:
         A model that returns float32 logits (batch, target.outputs) under any precision.
@@ -66,7 +67,10 @@ def classifier(
 
 
 def imagenet_columns(backbone: keras.Model, count: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    """Return kernel (features, count) and bias (count,) of these classes of the backbone's ImageNet head."""
+    """Return the kernel (features, count) and bias (count,) of some classes from the backbone's ImageNet head.
+
+    numbers: the ImageNet numbers of the classes, 0 to 999.
+    """
     head = getattr(backbone, "imagenet_head", None)
     if head is None:
         raise ValueError("imagenet_classes needs an EfficientNet-Lite backbone with ImageNet weights")

@@ -1,4 +1,4 @@
-"""Find ImageNet weights, and convert EfficientNet-Lite's PyTorch files once."""
+"""Find ImageNet weights, and convert EfficientNet-Lite's PyTorch files to Keras files."""
 
 import contextlib
 import importlib
@@ -34,10 +34,10 @@ def skipping() -> bool:
 
 @contextlib.contextmanager
 def not_loaded() -> Iterator[None]:
-    """Keep keras.applications from downloading and loading weights inside the block, if weights are skipped.
+    """Inside `skipped`, make keras.applications build networks without downloading and loading weights.
 
-    The functions still receive the requested weights, because EfficientNets scale differently for "imagenet" than for
-    None.
+    The functions still receive their argument `weights`, because EfficientNets scale images differently for "imagenet"
+    than for None.
     """
     if not skipping():
         yield
@@ -52,9 +52,9 @@ def not_loaded() -> Iterator[None]:
 
 
 def lite_weights(name: str, network: keras.Model) -> Path:
-    """Return the Keras weights file of an EfficientNet-Lite with its ImageNet head, converted on first use.
+    """Return the Keras weights file of an EfficientNet-Lite with its ImageNet head. Convert it on first use.
 
-    The conversion overwrites the weights of `network`, an EfficientNet-Lite of this name.
+    network: an EfficientNet-Lite of this name. The conversion overwrites its weights.
     """
     path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
     if not path.is_file():
@@ -132,7 +132,7 @@ def in_keras_layout(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) ->
 
 @contextlib.contextmanager
 def download_errors(name: str) -> Iterator[None]:
-    """Replace a failed download's error by one line: which file is missing and where it belongs."""
+    """Replace the error of a failed download by one line. It names the missing file and the folder to put it in."""
     try:
         yield
     except Exception as error:

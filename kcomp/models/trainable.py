@@ -56,7 +56,7 @@ def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch
 
 
 def pattern_of(train: str | Sequence[str], paths: Sequence[str]) -> str:
-    """Return the regular expression of the paths to train. Raise ValueError for a name of a list that is no path."""
+    """Return a regular expression that matches the paths to train. Raise ValueError if a listed name is no path."""
     if isinstance(train, str):
         return KEYWORDS.get(train, train)
     for name in train:

@@ -16,7 +16,7 @@ Shapes = list[tuple[int, ...]]
 def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | None = None, head: bool = True) -> bool:
     """Load the weights of a .weights.h5 file into a network.
 
-    The head is the last layer with weights. It keeps its weights if the file's head has another number of outputs.
+    The head is the last layer with weights. It is not loaded if the file's head has a different number of outputs.
 
     Args:
         network: The network to change.
@@ -28,7 +28,8 @@ def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | Non
         Whether the head was loaded.
 
     Raises:
-        ValueError: If another layer's shapes differ; the message names the first. The network is then unchanged.
+        ValueError: If the shapes of any other layer differ. The message names the first such layer. The network does
+            not change.
     """
     last = [layer for _, layer in leaves(network) if layer.weights][-1]
     own_head = last.get_weights()
@@ -51,11 +52,11 @@ def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | Non
 
 
 def compare(network: keras.Model, path: Path) -> dict[str, tuple[Shapes, Shapes]]:
-    """Return the layers whose weights have other shapes in the file.
+    """Return the layers whose weights have different shapes in the network and in the file.
 
     Returns:
-        The shapes in the network and in the file by layer name, in the order of the network, followed by the layers
-        that only the file has.
+        (shapes in the network, shapes in the file) by the name of the layer, in the order of the network. Layers that
+        only the file has come last.
     """
     with tempfile.TemporaryDirectory() as folder:  # saving the network shows where a layer lies in such a file
         network.save_weights(Path(folder) / "own.weights.h5")
@@ -71,7 +72,7 @@ def compare(network: keras.Model, path: Path) -> dict[str, tuple[Shapes, Shapes]
 
 
 def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
-    """Return name and weight shapes of each layer in a .weights.h5 file, by its place in the file."""
+    """Return name and weight shapes of each layer in a .weights.h5 file, by the layer's path in the file."""
     layers: dict[str, tuple[str, Shapes]] = {}
 
     def visit(place: str, group: h5py.Group | h5py.Dataset) -> None:
@@ -93,7 +94,7 @@ def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Load a run's weights; ValueError or FileNotFoundError names a file that cannot be read."""
+    """Load the weights of a run's file. Raise ValueError or FileNotFoundError if the file cannot be read."""
     try:
         network.load_weights(path)
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's and Keras's errors do not name the file
@@ -107,5 +108,5 @@ def unreadable(path: Path, error: Exception) -> Exception:
 
 
 def same_but_outputs(expected: Shapes, received: Shapes) -> bool:
-    """Return whether the weights of two layers differ only in the number of outputs, the last axis."""
+    """Return whether the shapes of two layers differ only in the number of outputs, which is the last axis."""
     return [shape[:-1] for shape in expected] == [shape[:-1] for shape in received]

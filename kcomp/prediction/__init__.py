@@ -1,1 +1,1 @@
-"""Predictions of networks and of runs, and their export."""
+"""Predict images with a network or with a finished run, and export a run as ONNX."""

@@ -1,4 +1,4 @@
-"""Predict a table's rows, averaged over views, on the current backend."""
+"""Predict the images of a table on the current backend, with test-time augmentation."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,18 +24,20 @@ def predict_rows(
     augmented: Batches | None = None,
     views: Sequence[View] = (plain,),
 ) -> np.ndarray:
-    """Return the target's predictions, averaged over views: float32 (rows, columns), in the order of the rows.
+    """Return predictions averaged over views of each image: float32 (rows, columns), in the order of the rows.
+
+    A view is a variant of an image for test-time augmentation, such as its mirror image.
 
     Args:
         forward: Function from images to logits.
-        batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if these are
-            more.
-        target: Turns logits into predictions.
-        augmented: The same rows with the training transform, for views with a random draw.
-        views: Views to average.
+        batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if there are
+            more views than that.
+        target: Converts logits to predictions.
+        augmented: The same rows with the training transform, for views that augment at random.
+        views: Views to average. By default, the image itself.
 
     Raises:
-        ValueError: If a view has a random draw and `augmented` is None.
+        ValueError: If a view augments at random and `augmented` is None.
     """
     count, rows = len(batches.table), max(1, batches.batch_size // len(views))
     starts = range(0, count, rows)
@@ -54,7 +56,7 @@ def predict_rows(
 
 
 def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
-    """Return the images of these rows in one view: (rows, height, width, 3) in 0..255, uint8 or float32."""
+    """Return one view of the images of these rows: (rows, height, width, 3) in 0..255, uint8 or float32."""
     if view.draw is None:
         images = stack([batches.image(int(row)) for row in rows])
     elif augmented is None:
@@ -65,7 +67,7 @@ def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | No
 
 
 def as_float(images: Any) -> Any:
-    """Return uint8 images as float32, and others unchanged."""
+    """Convert uint8 images to float32. Return other images unchanged."""
     is_bytes = keras.backend.standardize_dtype(images.dtype) == "uint8"
     return ops.cast(images, "float32") if is_bytes else images
 
@@ -73,10 +75,10 @@ def as_float(images: Any) -> Any:
 def compile_forward(network: keras.Model) -> Forward:
     """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
-    Images are uint8 or float32, and become float32 on the device. The network may also be one part of a
-    divided network. The weights are read at each call. JAX compiles once for each shape, even if layers are frozen or
-    unfrozen. Keras's predict function would compile again at each stage. Equal networks share one program
-    (jax_programs). On PyTorch, batch normalisation is folded into convolutions.
+    Images are uint8 or float32, and become float32 on the device. The function reads the network's weights at each
+    call. JAX compiles it once for each shape, also if layers are frozen or unfrozen later; `keras.Model.predict` would
+    compile again. Networks of the same architecture share one program (see kcomp.jax_programs). On PyTorch, batch
+    normalisation is folded into convolutions.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -85,9 +87,9 @@ def compile_forward(network: keras.Model) -> Forward:
 
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
-    """Return a function like that of `compile_forward`, but leave its results on the device.
+    """Return a function like that of `compile_forward` whose results stay on the device.
 
-    The results may be the input of layers in training. No gradient reaches the network.
+    The results can be the input of layers that are trained. No gradient reaches the network.
     """
     install()
     if keras.backend.backend() == "torch":

@@ -26,7 +26,7 @@ TOLERANCE = 1e-3  # far above rounding: a larger difference means a wrong export
 
 
 class Predictor(torch.nn.Module):
-    """The network in inference mode, followed by the target's conversion of logits to predictions."""
+    """A PyTorch module that runs the network in inference mode and converts its logits to predictions."""
 
     def __init__(self, network: keras.Model, target: Target) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ class Predictor(torch.nn.Module):
 def export_run(run: Run, path: Path) -> str:
     """Write the network of a finished run as ONNX, and return a line that describes the file.
 
-    Input "images": float32 (batch, height, width, 3) in 0..255, any batch size. Output "predictions": float32
-    (batch, columns), as in oof.csv: softmax for one of several classes, a sigmoid for each of several labels, numbers
-    in the units of the labels, and the expected grade. The arithmetic is float32 for every recipe precision. The file's
+    The input "images" is float32 (batch, height, width, 3) in 0..255, with any batch size. The output "predictions" is
+    float32 (batch, columns), as in oof.csv. It has a probability for each class or label, numbers in the units of the
+    labels, or the expected grade. The arithmetic is float32, also if the recipe trains in another precision. The file's
     metadata has columns (a JSON list), target, recipe, fingerprint, backend, seed, fold, kcomp and opset.
 
     Raises:
@@ -84,7 +84,7 @@ def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto, run: Run) -> None:
-    """Write values of the run's manifest into the model's metadata."""
+    """Add values of the run's manifest to the metadata of an ONNX model."""
     manifest = run.manifest
     metadata: dict[str, Any] = {name: manifest[name] for name in ("recipe", "fingerprint", "backend", "seed", "fold")}
     columns = json.dumps(run.target.prediction_columns, ensure_ascii=False)
@@ -94,9 +94,9 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 
 
 def check(content: bytes, network: keras.Model, run: Run) -> str:
-    """Compare predictions of ONNX Runtime and Keras on three random images. Raises RuntimeError if they differ.
+    """Compare predictions of ONNX Runtime and Keras on three random images. Raise RuntimeError if they differ.
 
-    The difference is relative to the largest prediction of a column if that prediction is above 1.
+    Differences in a column are divided by the column's largest prediction if it is above 1.
     """
     import onnxruntime
 

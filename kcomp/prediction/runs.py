@@ -22,11 +22,11 @@ def predict_run(
 ) -> str:
     """Write a run's predictions of the test rows, and return a line that describes the file.
 
-    test:   a CSV of image ids, or a folder of images. None for the test rows of the recipe.
-    images: the folder of the images that the CSV names. None for the folder of the training images.
-    count:  number of random views to average with the plain view. "none" for the plain view only, None for the views of
-            the recipe.
-    output: a folder for the file, which is named after the run. None for test.csv in the run folder.
+    test:   a CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
+    images: the folder of the images in the CSV. None uses the folder of the training images.
+    count:  test-time augmentation: the number of randomly augmented copies to average with each image. "none" predicts
+            each image once, and None uses the views of the recipe.
+    output: a folder for the file, which is named after the run. None writes test.csv in the run folder.
     """
     recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
     table = test_rows(run, recipe, test, images)

@@ -21,20 +21,20 @@ from kcomp.training import state
 from kcomp.training.rates import rate_of
 from kcomp.training.session import Session
 
-UNSAVED = 5.0  # seconds of training that may stay unsaved, for each second that the last save took
+UNSAVED = 5.0  # seconds of training that may stay unsaved, per second that the last save took
 
 
 class Score(keras.callbacks.Callback):
     """Score the held-out rows at the end of each epoch, and add the scores to `logs` for later callbacks.
 
-    `row` is the epoch's row of log.csv. The first epoch is timed from the construction of the callback, because `fit`
-    fetches batches before the epoch begins, and fetching already runs the frozen layers.
+    `row` is the epoch's row of log.csv. The time of the first epoch counts from the construction of the callback,
+    because `fit` fetches the first batches, and so runs the frozen layers, before the epoch begins.
 
     Args:
         stage: The stage that is trained.
         progress: The progress of the run.
         predict: Returns the predictions (rows, columns) of the held-out rows.
-        scores: Returns the scores by name of these predictions.
+        scores: Returns the scores of these predictions, by name.
         images: Number of training images in an epoch.
 
     Raises:
@@ -79,8 +79,8 @@ class Record(keras.callbacks.Callback):
     The state is written last, because a continued run starts from it. This callback runs after the recipe's callbacks,
     so that it also saves their changes.
 
-    Epochs on cached features can be shorter than a save of the state. An epoch that ends within `UNSAVED` times the
-    duration of the last save is saved with a later epoch. The last epoch of a stage is always saved at once.
+    Epochs on cached features can take less time than saving the state. The state is therefore saved only if the
+    training since the last save took `UNSAVED` times as long as that save. The last epoch of a stage is always saved.
     """
 
     def __init__(self, session: Session, score: Score) -> None:
@@ -114,7 +114,7 @@ class Record(keras.callbacks.Callback):
 
 
 def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
-    """Return new callbacks of the recipe, after calling the `set_run` of each one that has it. See kcomp.tracking."""
+    """Return new callbacks of the recipe. Call `set_run` of those that have it (see kcomp.tracking)."""
     callbacks = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
     for callback in callbacks:
         if hasattr(callback, "set_run"):
@@ -123,7 +123,7 @@ def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[k
 
 
 def report_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
-    """Call `on_result` of the recipe's callbacks that have it."""
+    """Call `on_result` of the recipe's callbacks that have such a method."""
     for callback in own_callbacks(recipe, run, log):
         if hasattr(callback, "on_result"):
             callback.on_result(result)
@@ -136,7 +136,7 @@ def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") 
 
 
 def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metric) -> bool:
-    """Return whether none of the stage's last `patience` epochs scored better than the stage's earlier epochs."""
+    """Return whether to end the stage, because its last `patience` epochs did not improve on its best score."""
     if stage.patience is None or progress.stage_epochs <= stage.patience:
         return False
     values = [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
@@ -163,7 +163,7 @@ class SeedNoise(keras.callbacks.Callback):
 
     A continued run therefore draws the same numbers as an uninterrupted one. The generator is seeded at the first
     update of an epoch, because the start of data loading also draws from it. On JAX, the state of dropout is a variable
-    that is saved with the others.
+    that is saved with the other variables.
     """
 
     def __init__(self, seed: int, epochs_done: int) -> None:
@@ -219,7 +219,7 @@ class Display(keras.callbacks.Callback):
         self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, names: Sequence[str]) -> None:
-        """Print the loss on training rows and the scores on held-out rows of a finished epoch, in order of `names`."""
+        """Print a finished epoch: the loss on training rows, then the scores `names` on held-out rows."""
         self.score = f"{names[0]} {row[names[0]]:.3f} "
         held_out = "  ".join(f"{name} {row[name]:.4f}" for name in names)
         self.bar.console.print(

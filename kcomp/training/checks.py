@@ -11,9 +11,9 @@ from kcomp.training.rates import schedules_of
 
 
 def check_stage(stage: Stage) -> None:
-    """Raise ValueError unless the stage has a Keras optimizer and a loss on labels and logits.
+    """Raise ValueError unless the stage has a Keras optimizer and a loss that takes labels and logits.
 
-    Some losses on probabilities or class numbers would train without an error, but wrongly.
+    Some losses that take probabilities or class numbers would raise no error, but train the network wrongly.
     """
     if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Measure how much of the first epoch waits for images."""
+"""Measure the part of the first epoch in which training waits for images."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ LARGE = 0.1  # share of an epoch
 
 
 class DataWait(keras.callbacks.Callback):
-    """Print how much of the first epoch waits for batches, and what to change if it is more than a tenth.
+    """Print the part of the first epoch in which training waits for batches. Above a tenth, print what to change.
 
-    The first step is left out, because it compiles the network and starts the threads.
+    The first step is not counted, because it compiles the network and starts the threads.
 
     Args:
         console: Where to print.
@@ -51,7 +51,7 @@ class DataWait(keras.callbacks.Callback):
 
 
 def describe_wait(share: float, batches: Batches) -> str:
-    """Return a line about the share of an epoch that waits for images."""
+    """Return the line to print for the measured share, from 0 to 1, of an epoch."""
     text = f"{share:.0%} of the first epoch waited for images"
     if share <= LARGE:
         return text

@@ -1,4 +1,4 @@
-"""Train or continue one run: a recipe, a fold and a seed on the current backend."""
+"""Train or continue one run: one recipe with one fold and one seed on the current backend."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ def train(
     across: bool = False,
     table: Table | None = None,
 ) -> dict[str, Any]:
-    """Train `run` to its end and return its result. A complete run is not trained again.
+    """Train `run` to its end, and return the content of result.json. A complete run is not trained again.
 
     Args:
         loaded: The recipe.
@@ -57,8 +57,8 @@ def train(
         fold: The fold that is held out.
         console: Where to print.
         origin: Weights to start from instead of those of the recipe's model.
-        across: Whether to continue a run that the other backend started.
-        table: The recipe's table, if it has been read; None reads it.
+        across: Whether a run that the other backend started may be continued.
+        table: The recipe's table, if it is already read. None reads it.
 
     Raises:
         ValueError: If the folder holds another experiment, or a check of the recipe fails.
@@ -93,7 +93,7 @@ def train(
 
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Load the weights of `origin` into a new run, or print that a run continues on another backend."""
+    """Load the weights of `origin` into a new run, or print that a run of the other backend is continued."""
     run, epochs, text = session.run, session.progress.epochs, ""
     if epochs:
         parts = continued(run.manifest, manifest, epochs).get("history", [manifest])
@@ -170,12 +170,12 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         if stage.cache_views is not None and parts.frozen is not None:
             training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
         fit_epochs(session, model, stage, display, training, parts.prepare, validate)
-    if session.recipe.keep == "last":  # also if the run was killed between the last save of the state and this
+    if session.recipe.keep == "last":  # needed too if the run was killed after its last save of the state
         save_weights(session.run, session.network)
 
 
 def restore(session: Session, model: Mixed, *, over: bool) -> None:
-    """Load the state of the run folder, which an epoch of this stage wrote.
+    """Load the state that an earlier epoch of this stage wrote into the run folder.
 
     Args:
         session: The run.
@@ -193,8 +193,8 @@ def cached_batches(
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
     """Return the training batches of a cached stage, and a function that predicts the held-out rows from features.
 
-    If there are items, the function returns one row of predictions for each item.
-    Missing features are computed with the current weights. A continued run has loaded these from its state.
+    If several images belong to one item of the competition, the function returns one row of predictions for each item.
+    Missing features are computed first, with the current weights of the network.
 
     Args:
         session: The run.
@@ -257,14 +257,14 @@ def fit_epochs(
 
 
 def as_input(batch: Batch) -> tuple[Batch]:
-    """Return the batch in a tuple, as Keras requires. It includes the labels, which are mixed with the images."""
+    """Return the batch in a tuple, as `fit` requires. The labels are part of the input, because the step mixes them."""
     return (batch,)
 
 
 def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
     """Return the stage's class weights (classes,) in the order of the target's classes, float32, or None.
 
-    "balanced" gives a class the weight rows / (classes * rows of the class).
+    "balanced" gives each class the weight rows / (classes * rows of the class).
 
     Raises:
         ValueError: If the target has no classes, or the weights do not name each class once.

@@ -1,4 +1,4 @@
-"""Describe a run in its manifest: enough to find it, to repeat it, and to combine its predictions with others."""
+"""Describe a run in its file manifest.json. The entries suffice to find the run, repeat it, and use its predictions."""
 
 import importlib.metadata
 import platform
@@ -62,7 +62,7 @@ def build_manifest(
 
 
 def device() -> str:
-    """Return the backend's name of the training device. With several JAX devices, their number comes first."""
+    """Return the backend's name of the training device. Several JAX devices begin with their number."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -13,27 +13,27 @@ from kcomp.prediction.forward import as_float
 from kcomp.targets import Target
 from kcomp.training.averages.stage_average import StageAverage
 
-# Keras marks the layers of COMPILED_ON_JAX as not compilable, which is true of TensorFlow only. It does not mark the
-# layers of FIXED_ON_JAX, which JAX cannot compile. AugMix draws Python's random numbers, which a compiled step would
-# repeat. RandomElasticTransform needs concrete values where JAX has traced ones.
+# Keras marks the layers of COMPILED_ON_JAX as not compilable. This is true of TensorFlow only. Keras does not mark the
+# layers of FIXED_ON_JAX, which JAX cannot compile: AugMix draws Python's random numbers, which a compiled step would
+# repeat, and RandomElasticTransform needs concrete values where JAX has traced ones.
 COMPILED_ON_JAX = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
 FIXED_ON_JAX = ("AugMix", "RandomElasticTransform")
 
 
 class Mixed(keras.Model):
-    """Apply the batch layers and the network in one training step.
+    """A model that applies batch layers, such as MixUp, and the network in one training step.
 
-    The input is a batch of data.Batches with `images`, `labels` and `plans`. A batch that is already mixed has its
-    mixed labels under `mixed`. Each backend keeps Keras's own train step. The loss uses the mixed labels, and the
-    metrics use the labels before mixing. Save the weights of `network`, not of this model.
+    The input is a batch of data.Batches with `images`, `labels` and `plans`, the random choices of the batch layers. A
+    batch that is already mixed has its mixed labels under `mixed`. The train step is Keras's own. The loss uses the
+    mixed labels, and the metrics use the labels before mixing. Save the weights of `network`, not of this model.
 
     Args:
         network: The network, which returns logits.
-        layers: Batch layers. Only those with planned draws are applied.
+        layers: Batch layers. Only those whose random choices are in `plans` are applied.
         class_weights: float32 (classes,), or None. `target` computes the factor of each row's loss from these
             weights and the mixed labels.
-        stage_average: Averages weights inside the step. The variables that it sets there belong to this model, so that
-            Keras on JAX updates them in the compiled step, as it does the statistics of batch normalisation.
+        stage_average: Averages weights inside the step. Its variables become variables of this model, because Keras on
+            JAX updates only the model's variables in the compiled step.
         target: The target of the labels. None if there are no class weights.
 
     Raises:
@@ -63,7 +63,7 @@ class Mixed(keras.Model):
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile as Keras does, and mark everything as built. Otherwise `fit` would first trace the whole network."""
+        """Compile as Keras does, and mark all parts as built. Otherwise `fit` would first trace the whole network."""
         super().compile(*arguments, **options)
         inside = (part for layer in self.planned for part in layer._flatten_layers())
         for part in (self, *inside):  # neither the layers nor this model create weights when they are built
@@ -92,7 +92,7 @@ class Mixed(keras.Model):
         ]
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make the train function as Keras does. On JAX, reuse a compiled step of an earlier network or process."""
+        """Make the train function as Keras does. On JAX, use the stored program of an equal step if there is one."""
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
         if plain or keras.distribution.distribution() is not None or not is_enabled("jax-program-store"):
             super().make_train_function(force)
@@ -116,14 +116,14 @@ class Mixed(keras.Model):
 
 
 def planned_layers(layers: Sequence[Any]) -> list[Any]:
-    """Return the batch layers whose plans are drawn with the batches, in their order."""
+    """Return the batch layers whose random choices (plans) are drawn with the batches, in the order of `layers`."""
     return [layer for layer in layers if hasattr(layer, "draw")]
 
 
 def apply_plans(layers: Sequence[Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return `images` (float) and `labels` of a batch, mixed by these layers according to the batch's `plans`.
+    """Apply batch layers with the random choices in a batch's `plans`, and return its `images` (float) and `labels`.
 
-    Labels that are already mixed are read from `mixed`.
+    If the batch has mixed labels under `mixed`, these are used as its labels.
     """
     batch = {"images": as_float(inputs["images"]), "labels": inputs.get("mixed", inputs["labels"])}
     for layer, plan in zip(layers, inputs.get("plans", ()) if layers else (), strict=True):

@@ -1,4 +1,4 @@
-"""Print the rows, classes, images and backend of a run before it starts, with warnings about doubtful classes."""
+"""Print the rows, classes, images and backend of a run before it starts, and warn of classes that look wrong."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -15,10 +15,11 @@ def compile_for_stage(
 ) -> None:
     """Compile a training model with its stage's optimizer and loss, and create the optimizer's variables.
 
-    The recipe's optimizer is changed in three ways. Schedules of `kcomp.schedules` count epochs and are bound to
-    `steps` here; schedules of Keras count steps. Weights of one dimension (biases, normalisation) are left out of
-    weight decay, unless the stage sets `weight_decay_on_all=True`. On PyTorch on a CPU, Adam and AdamW update all
-    weights in one pass, with the same result up to rounding. `KCOMP_FAST=0` turns that off.
+    The recipe's optimizer is changed in three ways. First, schedules of `kcomp.schedules`, which count epochs, get the
+    number of steps in an epoch. Schedules of Keras count steps and do not change. Second, weight decay leaves out
+    weights of one dimension (biases, normalisation), unless the stage sets `weight_decay_on_all=True`. Third, with
+    PyTorch on a CPU, Adam and AdamW update all weights in one pass. The result is the same up to rounding.
+    `KCOMP_FAST=0` turns the third change off.
 
     Args:
         model: The model to compile: `network`, or a model that wraps it.
@@ -26,7 +27,7 @@ def compile_for_stage(
         network: The network whose weights the stage trains.
         steps: Steps (batches) in an epoch, from 1.
         seed: Seeds the optimizer's initial values.
-        options: Other arguments of `keras.Model.compile`, such as `metrics`.
+        **options: Other arguments of `keras.Model.compile`, such as `metrics`.
     """
     bind(stage.optimizer, steps)
     exclude_from_decay(stage, network)
@@ -51,6 +52,6 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
 
 
 def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
-    """Return whether `part` of an optimizer updates this variable and may decay it."""
+    """Return whether `part`, one of the optimizers that `optimizer` combines, updates `variable` with weight decay."""
     chosen = getattr(optimizer, "_optimizer_map", lambda variable: part)(variable)
     return chosen is part and len(variable.shape) > 1

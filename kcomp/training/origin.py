@@ -17,7 +17,7 @@ from kcomp.targets import Target
 
 # Entries of the other run's manifest that the new manifest repeats.
 ORIGIN_ENTRIES = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
-SAME = 0.9  # two tables are one data set if at least this share of their common ids has equal labels
+SAME = 0.9  # two tables are the same data set if at least this share of their common ids has equal labels
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,11 @@ def find_origin(path: Path) -> Origin:
 
 
 def check_unseen(origin: Origin, table: Table, fold: int) -> None:
-    """Raise ValueError if the weights are known to be trained on rows that this fold holds out.
+    """Raise ValueError if the weights were trained on rows that `fold` of the table holds out.
 
-    There are two such cases. In the first, the other run, or a run among its own origins, held out another fold of this
-    table. In the second, the other run was trained on the same data set and did not hold out all rows of this fold.
+    This is so in two cases. First, the run that the weights come from held out another fold of this table. A run that
+    its own weights came from may have done so too. Second, that run was trained on the same data set, and did not hold
+    out all rows of this fold.
     """
     fingerprint = table.fingerprint()
     for number, record in enumerate(ancestors(origin.record)):
@@ -100,10 +101,10 @@ def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:
-    """Return the ids that the other run held out if both runs use one data set, otherwise an empty set.
+    """Return the ids of the rows that the other run held out. The set is empty if it used a different data set.
 
-    Two tables are one data set if they have the same classes and common ids, and at least `SAME` of the common ids have
-    equal labels. The other labels may be corrections.
+    Two tables are the same data set if they have the same classes, and ids in common of which at least `SAME` have
+    equal labels. Differing labels may be corrections.
     """
     if origin.run is None:
         return set()
@@ -118,9 +119,9 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 
 
 def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
-    """Load these weights into the network, and return a line that describes them.
+    """Load the weights of `origin` into the network, and return a line that describes them.
 
-    The outputs are matched by the names of the classes. If the target differs, the head keeps the recipe's weights.
+    Outputs are matched by the names of the classes. If the target differs, the head is not loaded.
     """
     order = target.head_order(origin.run.target if origin.run else target)
     head = take_weights(network, origin.weights, order=order, head=order is not None)

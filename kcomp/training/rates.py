@@ -38,7 +38,10 @@ def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
-    """Return an optimizer's learning rate at its next update; the largest if it combines several optimizers."""
+    """Return an optimizer's learning rate at its next update.
+
+    If it combines several optimizers, return the largest of their learning rates.
+    """
     optimizers = getattr(optimizer, "optimizers", None)
     if optimizers:
         return max(rate_of(inner) for inner in optimizers)

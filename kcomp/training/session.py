@@ -1,4 +1,4 @@
-"""The objects that the training of one run shares."""
+"""The objects that belong to the training of one run."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from kcomp.training.averages.stage_average import StageAverage
 
 @dataclass
 class Session:
-    """Hold the recipe, network, batches, stages and progress of a run during training."""
+    """The recipe, network, batches, stages and progress of a run during training."""
 
     recipe: Recipe
     run: Run
@@ -41,13 +41,20 @@ class Session:
         self.continuing = self.progress.epochs > 0  # until the state is loaded into the current stage
 
     def validate(self) -> np.ndarray:
-        """Return the predictions (rows, columns) of the held-out images, or items, with the current weights."""
+        """Return predictions (rows, columns) of the held-out images with the current weights.
+
+        If several images belong to one item of the competition, there is one row for each item.
+        """
         return self.merge_items(predict_rows(self.forward, self.validation, self.target))
 
     def merge_items(self, predictions: np.ndarray) -> np.ndarray:
-        """Return predictions (rows, columns) of the held-out images as those of their items, if there are items."""
+        """Return the predictions (rows, columns) of items, computed from those of their images.
+
+        An item is what the competition predicts, if several images belong to it. Without items, the predictions of
+        the images are returned unchanged.
+        """
         return per_item(self.validation.table, predictions, self.target)[1]
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
-        """Return the scores by name of predictions (rows, columns) of the held-out rows, the recipe's metric first."""
+        """Return the scores of predictions (rows, columns) of the held-out rows, by name, the recipe's metric first."""
         return self.scorer.all(self.labels, predictions)

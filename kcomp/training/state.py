@@ -1,4 +1,4 @@
-"""Save and load the state that a continued run needs. The state is one file, which is replaced atomically."""
+"""Save and load the state from which a stopped run continues. The state is one file, which is replaced atomically."""
 
 import json
 import zipfile
@@ -22,7 +22,7 @@ class TrainingProgress:
         stage: Number of the current stage, from 0.
         stage_epochs: Finished epochs of the current stage.
         epochs: Finished epochs of all stages.
-        best_epoch: The epoch whose weights are kept, counted from 1. None before the first epoch ends.
+        best_epoch: The epoch with the best score so far, counted from 1. None before the first epoch ends.
         stage_over: Whether patience or a callback ended the current stage.
         seconds: Duration of the finished epochs, and of computing features.
         log: One row for each finished epoch.
@@ -67,7 +67,7 @@ def load_progress(run: Run) -> TrainingProgress:
 def load_variables(
     run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Sequence[Any] = ()
 ) -> None:
-    """Load the variables of the network, the built optimizer and the average that `save` wrote.
+    """Load the values that `save` wrote into the variables of the network, the built optimizer and the average.
 
     A state from the other backend also loads, because the names and order of variables are equal on both backends.
     Random states are cast: their type is uint32 on JAX and int32 on PyTorch.
@@ -82,14 +82,17 @@ def load_variables(
 
 
 def network_variables(network: keras.Model) -> list[Any]:
-    """Return all variables in the order of the layers, then random states. Changes of `trainable` keep this order."""
+    """Return all variables of a network: those of the layers in order, then random states.
+
+    The order does not change if layers are frozen or unfrozen.
+    """
     ordered = [variable for layer in network.layers for variable in layer.variables]
     ordered += network.variables
     return list({id(variable): variable for variable in ordered}.values())
 
 
 def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return values by position and path. The position makes a name unique, and the path makes it readable."""
+    """Return the values of variables by name. A name is the position and the path of a variable."""
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
         for number, variable in enumerate(variables)

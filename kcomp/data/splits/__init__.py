@@ -1,4 +1,4 @@
-"""Cut rows into folds, and split them by fold."""
+"""Assign rows to folds, and split rows into those to train on and those to hold out."""
 
 from kcomp.data.splits.by_column import folds_from, time_folds, time_holdout
 from kcomp.data.splits.cut import folds, holdout, stratified_folds

@@ -12,10 +12,10 @@ from kcomp.data.splits.stratify import stratify
 def assign(
     strata: np.ndarray, groups: np.ndarray | None, shares: np.ndarray, *, splitter: Any, seed: int
 ) -> np.ndarray:
-    """Return the position in `shares` of each row's fold, of shape (rows,).
+    """Assign each row to a fold. Return the folds as positions in `shares`, of shape (rows,).
 
     Args:
-        strata: The stratum of each row, of shape (rows,), or which labels it has, bool of shape (rows, labels).
+        strata: The class or stratum of each row, of shape (rows,), or its labels, bool of shape (rows, labels).
         groups: The group of each row, of shape (rows,); None for rows without groups.
         shares: The share of rows of each fold, of shape (folds,).
         splitter: The scikit-learn splitter for rows without groups and with one stratum each.

@@ -1,4 +1,4 @@
-"""Cut rows into folds by a column of the table: by time, or by the folds that the column holds."""
+"""Assign rows to folds by a column of the table, which contains times or the folds themselves."""
 
 import numpy as np
 import pandas as pd
@@ -45,10 +45,10 @@ def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Ta
 
 
 def time_folds(table: Table, column: str, count: int, *, allow_crossing: bool = False) -> Table:
-    """Cut the rows into folds of equal size by time. While a fold is held out, only earlier rows are trained on.
+    """Cut the rows into folds of equal size by time. Training uses only rows that are earlier than the held-out fold.
 
-    The rows are cut into `count` + 1 parts. The first part is fold -1, which is never held out. Rows of one time share
-    a fold. `split` leaves out the later folds, so each further fold has more training rows.
+    The rows are cut into `count` + 1 parts. The first part is fold -1, which is never held out. Rows of the same time
+    get the same fold. Later folds have more training rows.
 
     Args:
         table: The rows, without pseudo-labels.
@@ -87,7 +87,7 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
     Args:
         table: The rows, without pseudo-labels.
         column: A column of `table.frame` with numbers, dates or times.
-        fraction: Share of rows to hold out, between 0 and 1, both excluded. Rows of one time stay together.
+        fraction: Share of rows to hold out, between 0 and 1, both excluded. Rows of the same time are not separated.
         allow_crossing: Whether rows of one group or item may be both held out and trained on.
 
     Returns:
@@ -111,7 +111,10 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
 
 
 def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: bool) -> Table:
-    """Cut the rows, sorted by the column, at the shares `starts`. Rows before the first cut get fold -1."""
+    """Cut the rows into folds by time.
+
+    starts: the share of rows, from 0 to 1, before each fold. Rows before the first fold get fold -1.
+    """
     ordered = rows.sorted_by_id(table)
     times = times_of(column_of(ordered, column), column)
     middle = times.rank(method="average").to_numpy() - 0.5  # centre of the rows with the same time, in rows
@@ -128,7 +131,7 @@ def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: b
 
 
 def column_of(table: Table, column: str) -> pd.Series:
-    """Return a column without missing values; ValueError if there is none."""
+    """Return a column of the table. Raise ValueError if there is no such column, or if a value is missing."""
     if column not in table.frame:
         raise ValueError(f"the table has no column {column!r}; it has {[str(name) for name in table.frame]}")
     values = table.frame[column].reset_index(drop=True)
@@ -139,7 +142,7 @@ def column_of(table: Table, column: str) -> pd.Series:
 
 
 def times_of(values: pd.Series, column: str) -> pd.Series:
-    """Return numbers, or dates and times in UTC."""
+    """Convert a column to numbers, or to dates and times in UTC."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all():
         return numbers

@@ -23,8 +23,8 @@ def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_cr
         table: The rows, without pseudo-labels.
         count: Number of folds, from 2 to the number of rows or groups.
         seed: Seed of the shuffle. Row order does not matter.
-        repeats: How often all rows are cut. Repeat r has the seed `seed + r`, the folds r * count to
-            (r + 1) * count - 1, and the column `fold_r`, or `fold` for the first.
+        repeats: How often to cut all rows. Repeat r, from 0, uses the seed `seed + r`. Its folds are r * count to
+            (r + 1) * count - 1, in the column `fold_r`, or `fold` for r = 0.
         allow_crossing: Whether rows of one group or item may be in several folds.
 
     Returns:
@@ -58,17 +58,17 @@ def stratified_folds(
 ) -> Table:
     """Cut the rows into folds with equal shares of each class, label, grade or range of numbers.
 
-    Rows with the same value of `group` or `item` share a fold; see `stratify_groups`. Without these columns, several
-    labels are cut by iterative stratification, everything else by scikit-learn's StratifiedKFold. A soft label counts
-    as its most likely class.
+    Rows with the same value of `group` or `item` share a fold (see `stratify_groups`). Without these columns, the
+    method is iterative stratification for several labels, and scikit-learn's StratifiedKFold for all others. A soft
+    label counts as its most likely class.
 
     Args:
         table: Labelled rows, without pseudo-labels.
         count: Number of folds, from 2 to the number of rows or groups.
         seed: Seed of the shuffle. Row order does not matter.
-        repeats: How often all rows are cut; see `folds`.
-        rare: What to do with a class of fewer rows than folds. "train" puts its rows, and those of their groups, into
-            fold -1, which is trained on in every fold and never held out, and warns. "error" raises.
+        repeats: How often to cut all rows; see `folds`.
+        rare: What to do with a class that has fewer rows than there are folds. "train" warns, and puts its rows and
+            their groups into fold -1, which is never held out. "error" raises ValueError.
         allow_crossing: Whether rows of one group or item may be in several folds.
 
     Returns:
@@ -116,7 +116,7 @@ def holdout(
         seed: Seed of the shuffle. Row order does not matter.
         stratified: Whether to hold out the same share of each class, label, grade or range of numbers, as
             `stratified_folds` does.
-        rare: What to do with a class of one row: "train" trains on it and warns, "error" raises.
+        rare: What to do with a class of one row. "train" trains on it and warns, "error" raises ValueError.
         allow_crossing: Whether rows of one group or item may be both held out and trained on.
 
     Returns:
@@ -177,7 +177,7 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
 
 
 def whole_groups(chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Return the chosen rows and all rows of their groups, bool of shape (rows,)."""
+    """Add to the chosen rows all rows of their groups. Return bool of shape (rows,)."""
     return chosen if groups is None else np.isin(groups, groups[chosen])
 
 
@@ -196,7 +196,10 @@ def repeated(
     repeats: int,
     seed: int,
 ) -> Table:
-    """Cut the rows outside `trained` into `count` folds, `repeats` times. Arrays are in the order of the sorted ids."""
+    """Cut the rows into `count` folds, `repeats` times. Rows in `trained` get fold -1.
+
+    The arrays are in the order of the sorted ids.
+    """
     if repeats < 1:
         raise ValueError(f"the number of repeats must be at least 1; received {repeats}")
     free_groups = select(groups, ~trained)

@@ -8,19 +8,19 @@ from kcomp.data.splits.stratify import largest
 def stratify_groups(counts: np.ndarray, sizes: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
     """Assign whole groups to folds so that every fold has about its share of the rows and of each label.
 
-    Large groups go first. Each group goes to the fold where it reduces the squared distance from the shares most,
-    summed over the labels and over all rows, each divided by its total. This is the greedy method of scikit-learn's
-    StratifiedGroupKFold, extended to several labels and to folds of any size.
+    Large groups are assigned first. Each group is assigned to the fold that then gives the smallest squared difference
+    between the folds' shares and `shares`, summed over all labels and the number of rows. This is the greedy method of
+    scikit-learn's StratifiedGroupKFold, extended to several labels and to folds of any size.
 
     Args:
-        counts: Rows of each label in each group, of shape (groups, labels); a row may have several labels or none.
+        counts: Number of rows with each label in each group, (groups, labels). A row may have several labels or none.
         sizes: Rows in each group, of shape (groups,).
-        shares: The share of rows of each fold, of shape (folds,); they sum to 1.
+        shares: The share of rows that each fold gets, of shape (folds,). They sum to 1.
         seed: Seed of the order of groups of similar size, and of ties.
 
     Returns:
-        The fold of each group, of shape (groups,). Without labels, a fold exceeds its share by less than the largest
-        group.
+        The fold of each group, of shape (groups,). Without labels, no fold exceeds its share by the size of the largest
+        group or more.
     """
     random = np.random.default_rng(seed)
     counts = np.column_stack([counts[:, counts.sum(0) > 0], sizes]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Helpers of all functions that cut folds: rows sorted by id, groups, rare classes, and the fold columns."""
+"""Helpers of the functions that assign folds: rows sorted by id, groups, rare classes, and the fold columns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from kcomp.data.tables import Table, fold_columns
 from kcomp.system.notices import notice
 
-TOGETHER = ("group", "item")  # columns whose equal values name rows that belong together
+TOGETHER = ("group", "item")  # columns: rows with the same value get the same fold
 
 
 def sorted_by_id(table: Table) -> Table:
@@ -20,9 +20,10 @@ def sorted_by_id(table: Table) -> Table:
 
 
 def group_of_rows(table: Table) -> np.ndarray | None:
-    """Return the group of each row as a number; None for a table without groups.
+    """Return the number of each row's group. None for a table without groups and items.
 
-    Rows with the same `group` or the same `item` are in one group. So are rows that a chain of such rows connects.
+    Rows with the same `group` or the same `item` are in one group. So are rows that are connected by such pairs: if A
+    and B share a group, and B and C share an item, all three are in one group.
     """
     columns = [name for name in TOGETHER if name in table.frame]
     if not columns:
@@ -42,14 +43,14 @@ def group_of_rows(table: Table) -> np.ndarray | None:
 
 
 def strata_of(table: Table) -> np.ndarray:
-    """Return the stratum of each row (rows,), or a boolean matrix of the labels of each row (rows, labels)."""
+    """Return the stratum of each row, such as its class, (rows,). For several labels, return bool (rows, labels)."""
     if table.target is None:
         raise ValueError("these rows have no labels to stratify by; cut them with data.folds(...)")
     return table.target.strata(table.labels)
 
 
 def one_hot(strata: np.ndarray) -> np.ndarray:
-    """Return which strata a row belongs to, bool of shape (rows, strata)."""
+    """Return bool (rows, strata): whether a row belongs to a stratum."""
     return strata[:, None] == np.arange(strata.max(initial=-1) + 1) if strata.ndim == 1 else strata.astype(bool)
 
 
@@ -59,7 +60,7 @@ def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str
     Args:
         table: The rows.
         strata: Their strata or labels.
-        least: Rows that a class must have to be held out.
+        least: Number of rows below which a class is rare.
         rare: "train" to warn in one line, "error" to raise.
     """
     if rare not in ("train", "error"):
@@ -85,7 +86,7 @@ def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = 
     Args:
         table: The rows, without pseudo-labels.
         columns: Fold numbers of shape (rows,), counted in the order of the sorted ids.
-        in_order: Whether a fold is trained on earlier folds only.
+        in_order: Whether training uses only folds before the held-out fold.
     """
     if table.pseudo is not None:
         raise ValueError("pseudo-labels belong to the folds they were made for; cut the folds first, then add them")

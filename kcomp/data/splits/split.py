@@ -10,8 +10,8 @@ from kcomp.data.tables import Table, fold_columns
 def split(table: Table, fold: int) -> tuple[Table, Table]:
     """Split the rows into those to train on and those of one fold.
 
-    After `time_folds`, only rows of earlier folds are trained on. With `repeats`, the fold's number also says which
-    repeat it belongs to; each repeat splits all rows.
+    After `time_folds`, only rows of earlier folds are trained on. With `repeats`, fold numbers continue from one repeat
+    to the next, and each repeat splits all rows.
 
     Args:
         table: Rows with folds.

@@ -8,12 +8,12 @@ TIE = 1e-9  # numbers closer than this are equal
 def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
     """Assign rows to folds so that every fold gets its share of the rows of each label.
 
-    The label with the fewest remaining rows is placed first. Each of its rows goes to the fold that lacks most rows of
-    that label, and among equal folds to the fold that lacks most rows in total. Rows without a label come last.
+    The label with the fewest remaining rows is next. Each of its rows goes to the fold that lacks most rows of that
+    label. Among equal folds, it goes to the fold that lacks most rows in total. Rows without a label come last.
 
     Args:
-        labels: Which labels a row has, bool of shape (rows, labels).
-        shares: The share of rows of each fold, of shape (folds,); they sum to 1.
+        labels: Whether a row has a label, bool of shape (rows, labels).
+        shares: The share of rows that each fold gets, of shape (folds,). They sum to 1.
         seed: Seed of the order of the rows, and of ties.
 
     Returns:
@@ -43,7 +43,7 @@ def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray
 
 
 def largest(random: np.random.Generator, *keys: np.ndarray) -> int:
-    """Return the position of the largest first key. Ties are broken by the next key, then at random."""
+    """Return the position of the largest value in the first of `keys`. The next keys, then chance, break ties."""
     best = np.arange(len(keys[0]))
     for key in keys:
         best = best[key[best] >= key[best].max() - TIE]

@@ -73,7 +73,10 @@ def estimate(
 
 
 def forward_of(model: Mixed, statistics: Sequence[Any], seed: int, epoch: int) -> Callable[[Batch], list[np.ndarray]]:
-    """Return a function that runs a batch in training mode and returns the new values of `statistics`."""
+    """Return a function that runs a batch in training mode and returns the new values of `statistics`.
+
+    seed, epoch: they seed dropout.
+    """
     if keras.backend.backend() == "torch":
         import torch
 

@@ -10,7 +10,7 @@ from kcomp.training.session import Session
 
 
 def build_stage_average(stage: Stage, session: Session) -> StageAverage:
-    """Return the object that computes the stage's `average`. If `average` is None, the object computes nothing."""
+    """Return the object that computes the stage's `average` (Snapshots, EMA or SWA). For None, it computes nothing."""
     average = stage.average
     if average is None:
         return StageAverage()

@@ -51,7 +51,7 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return the epochs, counted from 1 over the run, that the average must beat in addition to the best epoch."""
+        """Return the epochs, counted from 1 over the run, that the average is compared with besides the best epoch."""
 
     def complete(self) -> None:
         """Replace the network's weights by the average."""
@@ -59,7 +59,11 @@ class WeightAverage(StageAverage, ABC):
             source.assign(value.value)
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Keep the average as the run's weights if it scores better than every epoch that it is compared with."""
+        """Return the predictions of the average if it scores better than every epoch that it is compared with.
+
+        The average then becomes the run's weights. Otherwise return None, and the best epoch's weights stay. The second
+        value is the entry `average` of result.json.
+        """
         session, metric = self.session, self.session.scorer.metric
         progress, epochs = session.progress, self.epochs_to_beat()
         record: dict[str, Any] = {"method": type(self.stage.average).__name__, "metric": metric.name, "accepted": False}
@@ -87,7 +91,7 @@ class WeightAverage(StageAverage, ABC):
     def print_outcome(
         self, probabilities: np.ndarray | None, record: dict[str, Any]
     ) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Print whether the average is kept, and return the arguments unchanged."""
+        """Print whether the average becomes the run's weights, and return the arguments unchanged."""
         text = f"stage {self.stage.name!r}: the {record['method']} is "
         if record["accepted"]:
             text += f"kept: {record['metric']} {record['score']:.4f} out of fold, "
@@ -99,10 +103,10 @@ class WeightAverage(StageAverage, ABC):
 
 
 class StageEMA(WeightAverage):
-    """Update a moving average inside the compiled training step, so that no weight leaves the device.
+    """Update an exponential moving average inside the compiled training step, so that no weight leaves the device.
 
-    A step starts with the weights of the previous update, so the average is one update behind until `complete`. With
-    gradient accumulation, the average moves once per update, not once per batch.
+    The average is updated at the start of a step, from the weights before the step. It is therefore one update behind
+    until `complete`. With gradient accumulation, it moves once per update, not once per batch.
     """
 
     def __init__(self, session: Session, stage: Stage, decay: float) -> None:
@@ -127,7 +131,7 @@ class StageEMA(WeightAverage):
 
 
 class StageSWA(WeightAverage):
-    """Compute the mean of the weights at the ends of epochs."""
+    """Compute the mean of the weights at the ends of epochs (stochastic weight averaging)."""
 
     def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:
         super().__init__(session, stage)

@@ -1,4 +1,4 @@
-"""Save snapshots, the weights at each minimum of a cosine with restarts, and average their probabilities."""
+"""Save snapshots, and average their predictions. A snapshot is the weights at a minimum of a cosine with restarts."""
 
 from typing import Any
 
@@ -11,12 +11,15 @@ from kcomp.training.session import Session
 
 
 def snapshot(number: int) -> str:
-    """Return the file name, in the run folder, of the snapshot at the end of a cycle, counted from 1."""
+    """Return the file name of snapshot `number`, counted from 1, in the run folder."""
     return f"snapshots/{number}.weights.h5"
 
 
 class StageSnapshots(StageAverage):
-    """Write a snapshot every `cycle` epochs, and average the probabilities of the last `last`. None averages all."""
+    """Write a snapshot every `cycle` epochs, and average the predictions of the last ones.
+
+    last: number of snapshots to average. None averages all.
+    """
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:
         self.session, self.last, self.cycle = session, last, cycle
@@ -26,7 +29,10 @@ class StageSnapshots(StageAverage):
             save_weights(self.session.run, self.session.network, snapshot(stage_epochs // self.cycle))
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Return the mean probabilities, or None if a callback ended the stage before the first snapshot."""
+        """Return the mean predictions, or None if a callback ended the stage before the first snapshot.
+
+        The second value is the entry `average` of result.json.
+        """
         session = self.session
         count = session.progress.stage_epochs // self.cycle
         if not count:

@@ -1,1 +1,1 @@
-"""The frozen layers of a stage: where the network is cut, and the features they compute."""
+"""The frozen layers of a stage: separate them from the trained layers, compute their outputs, and cache the outputs."""

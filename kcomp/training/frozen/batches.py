@@ -1,4 +1,4 @@
-"""Batches of a cached stage: features of the frozen layers in place of images."""
+"""Batches of a cached stage. They contain features, the outputs of the frozen layers, in place of images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,10 @@ from kcomp.training.frozen.keys import features_key
 class FeatureBatches(Batches):
     """Batches of `source` with features in place of images.
 
-    Order and labels are those of `source`. Mixing plans are drawn for the size of the features. In training, epoch e
-    uses the features of draw first + (e - first) % views, where `source.image(row, draw)` is the image. Outside
-    training the draw is always 0.
+    Order and labels are those of `source`. Mixing uses the size of the features.
+
+    Each training image has cached features for `views` epochs of augmentation. Epoch e uses those of epoch
+    first + (e - first) % views. Batches that are not for training always use epoch 0.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class FeatureBatches(Batches):
 
 
 def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
-    """Return the batch layers that a stage applies in its training step. A cached stage mixes features or nothing.
+    """Return the batch layers (such as MixUp) that a stage applies in its training step.
+
+    A cached stage applies those that can mix features.
 
     Raises:
-        ValueError: If the stage is cached and a layer draws its own noise on images, because the layer would never run.
+        ValueError: If the stage is cached and a layer augments images at random, because the layer would never run.
     """
     if stage.cache_views is None:
         return batches.layers
@@ -79,7 +82,7 @@ class Cache:
         """Compute missing features, and return their number.
 
         Args:
-            numbers: Draws of the training rows. Held-out rows have only the plain view.
+            numbers: Epochs whose augmentation of the training rows is used. Held-out rows are not augmented.
         """
         forward, count = compile_forward(self.frozen), self.training.batch_size
         return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)
@@ -91,7 +94,10 @@ class Cache:
         return f"stage {stage.name!r}: {computed} features computed in {seconds:.1f} s, {where}"
 
     def batches(self, stage: Stage, first: int) -> tuple[FeatureBatches, FeatureBatches]:
-        """Return batches to train and to score a stage. `first` is the number of its first epoch over all stages."""
+        """Return two sets of batches, to train a stage and to score it.
+
+        first: number of the stage's first epoch, counted over all stages.
+        """
         layers = mixing_layers(stage, self.training)
         views = stage.cache_views or 1
         return (

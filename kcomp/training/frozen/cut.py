@@ -1,4 +1,4 @@
-"""Cut a network at one tensor into the frozen layers below it and the trained layers above it."""
+"""Divide a network at one tensor into frozen layers, which compute the tensor, and trained layers, which use it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,23 +10,23 @@ from kcomp.models.trainable import leaves
 
 
 class NotCutError(ValueError):
-    """A network cannot be cut."""
+    """Raised if a network cannot be divided into frozen and trained layers."""
 
 
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
     """Return (frozen, rest), two models that share the network's layers, with rest(frozen(images)) = network(images).
 
-    `rest` has every layer that is trainable now, including batch normalisation that updates its statistics. The cut is
-    the last tensor before these layers that all paths pass through. Dropout after the last frozen weights stays in
-    `rest`. Run `frozen` in inference mode, which turns off noise inside it, such as drop connect between frozen blocks.
+    `rest` has every layer that is trainable now, including batch normalisation that updates its statistics. The network
+    is divided at the last tensor before these layers that all paths pass through. Dropout after the last frozen weights
+    stays in `rest`. Run `frozen` in inference mode, which turns off its noise, such as drop connect in frozen blocks.
 
     Args:
         network: A Sequential, or a functional model with one input and one output.
-        spatial: Whether the cut must be a tensor of shape (batch, height, width, channels).
+        spatial: Whether the output of `frozen` must have shape (batch, height, width, channels).
 
     Raises:
-        NotCutError: If the network is of another kind, if there is nothing to cut off, or if a layer draws noise before
-            the first weights. Such a layer augments images, and inference mode would leave it out.
+        NotCutError: If the network is of another kind, or if no frozen layers can be separated. Also if a layer before
+            the first weights is random: it augments images, and would have no effect in inference mode.
     """
     nodes = in_order(network)
     first_trained = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
@@ -56,7 +56,7 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 
 def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """Return the two parts of `cut`, or (None, network) if it raises NotCutError or both parts share a layer."""
+    """Return (frozen, rest) as `cut` does. Return (None, network) if it raises NotCutError or both share a layer."""
     try:
         frozen, trained = cut(network)
     except NotCutError:
@@ -66,7 +66,10 @@ def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]
 
 
 def in_order(network: keras.Model) -> list[Any]:
-    """Return the nodes of a functional model, each after the nodes it needs. Raises NotCutError for other models."""
+    """Return Keras's nodes (calls of layers) of a functional model, in an order in which they can run.
+
+    Raise NotCutError for other models.
+    """
     nodes = nodes_of(network) if is_plain_functional(network) else None
     if nodes is None:
         raise NotCutError(
@@ -77,7 +80,7 @@ def in_order(network: keras.Model) -> list[Any]:
 
 
 def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield each position after which all layers depend on one tensor, together with that tensor."""
+    """Yield each tensor that all paths through the network pass, with the position of the node that computes it."""
     waiting: dict[int, int] = {}  # how often each tensor is still needed
     for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
         waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
@@ -93,7 +96,10 @@ def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int
 
 
 def noise_ends(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether noise is drawn between the last frozen weights and the last place; then cut earlier."""
+    """Return whether a random layer lies between the last frozen weights and the last place.
+
+    The network is then divided before that layer.
+    """
     last = places[-1][0]
     weighted = max((place for place in range(last + 1) if has_weights(nodes[place].operation)), default=-1)
     before = [place for place, _ in places[:-1] if place >= weighted]  # an earlier cut would lose a frozen block
@@ -101,7 +107,7 @@ def noise_ends(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
 
 
 def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
-    """Yield the names of layers that draw noise before the first weights. A Normalization does not count as weights."""
+    """Yield the names of random layers before the first layer with weights. Normalization does not count as weights."""
     for layer in (layer for node in nodes for layer in parts(node.operation)):
         if has_weights(layer) and type(layer) is not keras.layers.Normalization:
             return
@@ -119,12 +125,12 @@ def has_weights(operation: Any) -> bool:
 
 
 def draws_noise(operation: Any) -> bool:
-    """Return whether a layer has a random state and no weights. Keras's dropout at rate 0 has no state."""
+    """Return whether a layer is random: it has a random state and no weights. Dropout at rate 0 is not random."""
     return bool(getattr(operation, "variables", ())) and not has_weights(operation)
 
 
 def parts(operation: Any) -> list[keras.layers.Layer]:
-    """Return the layers in an operation: those of an inner model, or the layer itself, or none."""
+    """Return the layers of an inner model, or a list of the layer itself. Return an empty list for other operations."""
     if isinstance(operation, keras.Model):
         return [layer for _, layer in leaves(operation)]
     return [operation] if isinstance(operation, keras.layers.Layer) else []

@@ -1,4 +1,7 @@
-"""Features of a frozen network: computed once for each image and draw, then cached on disk and in memory."""
+"""Features of a frozen network, computed once for each augmented image, then cached on disk and in memory.
+
+A draw is the number of one random augmentation of an image: the epoch in which training uses it.
+"""
 
 import hashlib
 import shutil
@@ -63,7 +66,7 @@ class Features:
         return len(missing)
 
     def get(self, row: int, draw: int) -> np.ndarray:
-        """Return the features of a row and a draw. Raises ValueError if the file was deleted after `fill`."""
+        """Return the features of a row and a draw. Raise ValueError if the file was deleted after `fill`."""
         draw = self.distinct([draw])[0]
         values = self._memory.get((row, draw))
         if values is None:
@@ -73,16 +76,16 @@ class Features:
         return values
 
     def distinct(self, numbers: Sequence[int]) -> list[int]:
-        """Return the draws that differ: only 0 if the images are not augmented."""
+        """Return `numbers`, or [0] if the images are not augmented, because all draws are then equal."""
         return list(numbers) if draws(self.batches) else [0]
 
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
-        """Return the images of these places. The last is repeated up to `count`, so that all calls have one shape."""
+        """Return the images of these places. Repeat the last image up to `count`, so that all calls have one shape."""
         pixels = [self.batches.image(row, draw) for row, draw in places]
         return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])
 
     def find(self, row: int, draw: int) -> bool:
-        """Return whether the disk has these features, and cache them in memory if they fit."""
+        """Return whether the features are on the disk. If so, cache them in memory if they fit."""
         values = self.read_file(row, draw)
         if values is not None and self.fits_in_memory():
             self._memory[row, draw] = values
@@ -120,7 +123,7 @@ class Features:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the free bytes on the disk of a folder, which need not exist yet."""
+    """Return the free bytes on the disk of a folder. The folder need not exist yet."""
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 

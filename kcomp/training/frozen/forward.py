@@ -15,14 +15,14 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
-    """Return a function that mixes a batch's images as planned and replaces them by their features.
+    """Return a function that applies batch layers, such as MixUp, to a batch, and replaces its images by features.
 
-    The batch it returns has the features under `images` and, with `layers`, the mixed labels under `mixed`. A cached
-    stage computes its features with the same function, so the features are equal if no images are mixed.
+    The returned batch has the features under `images` and, with `layers`, the mixed labels under `mixed`. A cached
+    stage computes the same features, if its batches are not mixed.
 
     Args:
         frozen: Network from images to features.
-        layers: Batch layers whose plans are in the batches.
+        layers: The batch layers. The batches contain their random choices.
     """
     forward, layers = forward_on_device(frozen), planned_layers(layers)
 
@@ -65,9 +65,10 @@ def split_stage(
 ) -> StageParts:
     """Divide a network for a stage, by the current `trainable` of its layers.
 
-    A cached stage trains on stored features. Otherwise `prepare` runs the frozen layers before each step. The training
-    step runs the whole network if the network cannot be cut, or if a batch layer defined by the recipe has variables,
-    such as a generator's state. Keras updates these variables in the step.
+    A cached stage trains on stored features. Otherwise, `prepare` runs the frozen layers before each step.
+
+    The training step runs the whole network if the network cannot be divided. It also does so if a batch layer from the
+    recipe's code has variables, such as a generator's state, because Keras updates variables only in the step.
 
     Args:
         network: The classifier.
@@ -76,7 +77,7 @@ def split_stage(
         spatial: Whether those features must be maps (batch, height, width, channels).
 
     Raises:
-        NotCutError: If the stage is cached and the network cannot be cut.
+        NotCutError: If the stage is cached and the network cannot be divided.
     """
     if cached:
         return StageParts(*cut(network, spatial=spatial), layers, keep_batch)
@@ -92,7 +93,7 @@ def keep_batch(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def on_devices(values: Any) -> Any:
-    """Return values as the backend's array. With several devices, each holds its share of the rows."""
+    """Return values as the backend's array. With several devices, each device holds a part of the rows."""
     array, distribution = ops.convert_to_tensor(values), keras.distribution.distribution()
     if distribution is None:
         return array

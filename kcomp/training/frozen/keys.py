@@ -1,4 +1,4 @@
-"""Cache keys of features: hashes of the frozen network, the image pipeline and an image's source."""
+"""Cache keys of features: hashes of the frozen network, of the image pipeline, and of an image's source."""
 
 import hashlib
 import importlib.metadata
@@ -19,11 +19,12 @@ from kcomp.training.manifest import device
 
 
 def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str:
-    """Return a hash of all that features depend on except the image and its draw, as 32 hexadecimal digits.
+    """Return a hash of everything that features depend on, except the image: 32 hexadecimal digits.
 
-    The hash covers the weights and architecture of `frozen`, backend, device, precision, versions, and the pipeline
-    of `batches` with its seed if it draws. A layer or transform defined by the recipe cannot be described, so the
-    recipe's `fingerprint` takes its place. Any change to the recipe then computes the features again.
+    The hash covers the weights and architecture of `frozen`, backend, device, precision, versions, and the image
+    pipeline of `batches`. If the pipeline is random, the hash covers its seed too. Layers and transforms from the
+    recipe's code cannot be described. For them, the hash covers the recipe's `fingerprint`, so any change of the recipe
+    computes the features again.
     """
     content = {
         "versions": [
@@ -47,7 +48,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
 
 
 def draws(batches: Batches) -> bool:
-    """Return whether an image may look different in another epoch."""
+    """Return whether images are augmented at random, so that an image may differ from epoch to epoch."""
     return batches.transform is not None or type(batches) is not Batches
 
 
@@ -73,7 +74,7 @@ def pipeline(batches: Batches) -> str | None:
 
 
 def albumentations_only(described: Any) -> bool:
-    """Return whether all classes are albumentations' own. Only their descriptions leave out the module."""
+    """Return whether a description of transforms names only classes of albumentations. These have no module name."""
     if isinstance(described, dict):
         name = described.get("__class_fullname__", "")
         return "." not in name and name != "Lambda" and all(map(albumentations_only, described.values()))
@@ -81,7 +82,7 @@ def albumentations_only(described: Any) -> bool:
 
 
 def identity(image: Image) -> str:
-    """Return the image's identity from `data.images`, or a hash of its pixels if it has none."""
+    """Return a text that identifies an image: its attribute `identity` (see data.images), or a hash of its pixels."""
     stored = identity_of(image)
     if stored is not None:
         return stored
