@@ -1,9 +1,9 @@
-"""MixUp, CutMix and random erasing as Keras layers, planned on the host and applied in the compiled step.
+"""MixUp, CutMix and random erasing as Keras layers.
 
-A layer has two methods. `draw` takes a NumPy generator and returns a plan: small arrays with one row per sample.
-`call` applies a plan to a batch. `call` uses neither weights nor random numbers, so both backends compute the same
-images. In training, kcomp draws the plans and passes them with the images. In a notebook, call a layer with a seed:
-`MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
+A layer has two methods. `draw` makes all random choices with a NumPy generator, and returns them as a plan: small
+arrays with one row for each sample. `call` applies a plan to a batch. It uses no weights and no random numbers, so both
+backends compute the same images. In training, kcomp draws the plans and passes them with the images. In a notebook,
+call a layer with a seed: `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
 """
 
 from typing import Any
@@ -58,8 +58,8 @@ class CutMix(keras.layers.Layer):
     """Paste a box of another sample's image into each image, and mix the labels by area.
 
     The box covers a share 1 - w of the image, with w drawn from Beta(alpha, alpha) for each sample. Its centre is
-    uniform and the box is clipped at the border; labels are mixed by the area that remains
-    (Yun et al. 2019, CutMix, algorithm 1).
+    uniform, and the box is clipped at the border. The weights of the labels are the areas after clipping (Yun et al.
+    2019, CutMix, algorithm 1).
 
     Args:
         alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly, as in the paper; 0 turns mixing off.
@@ -143,8 +143,8 @@ class RandomErasing(keras.layers.Layer):
 
     Args:
         probability: Probability that a box of an image is erased, 0 to 1.
-        share: Smallest and largest share of the image's area; the box's area is uniform between them. Both are
-            between 0 and 1.
+        share: Smallest and largest area of the box, as a share of the image's area from 0 to 1. The area is uniform
+            between them.
         aspect: Smallest height / width of the box, above 0 and at most 1. The largest is its inverse. The logarithm
             of the ratio is uniform.
         fill: One value, or three for red, green and blue, 0 to 255. None draws a colour for each box.
@@ -208,7 +208,7 @@ def float_images(batch: dict[str, Any]) -> Any:
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
     """Apply a plan to `images` (N, H, W, C) and `labels` (N, columns).
 
-    A mixed label is NaN if one of the two samples has a NaN label and a share above 0.
+    A mixed label is NaN if one of the two labels is NaN and its weight is above 0.
     """
     images, labels = float_images(batch), batch["labels"]
     check_soft(labels)
@@ -231,7 +231,7 @@ def inside_box(box: Any, shape: Shape) -> Any:
 
 
 def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> Any:
-    """Return `plan`, or one drawn from `seed`; ValueError if both are None."""
+    """Return `plan`. If it is None, draw a plan from `seed`. Raise ValueError if both are None."""
     if plan is not None:
         return plan
     if seed is None:
@@ -240,7 +240,7 @@ def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> 
 
 
 def check_soft(labels: Any) -> None:
-    """Raise ValueError unless labels are floats (N, columns): class numbers would broadcast without an error."""
+    """Raise ValueError unless labels are floats (N, columns). Class numbers (N,) would give wrong results silently."""
     if len(labels.shape) != 2 or not keras.backend.is_float_dtype(labels.dtype):
         raise ValueError(
             "mixing needs one-hot or soft labels or numbers, floats of shape (batch, columns); "

@@ -1,4 +1,4 @@
-"""Weight averages and snapshots that a recipe's last stage may keep."""
+"""Averages of weights, and snapshots. A recipe sets them as `average` of its last stage."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ __all__ = ["EMA", "SWA", "Snapshots"]
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Keep the weights at each minimum of `schedules.CosineRestarts`, and average their predictions.
+    """Save the weights at each minimum of `schedules.CosineRestarts`, and average the predictions of these snapshots.
 
-    The schedule's `cycles` sets the number of snapshots. The recipe must have keep="last".
+    The number of snapshots is `cycles` of the schedule. The recipe must have keep="last".
 
     Args:
-        last: Number of snapshots to average, counted from the end, from 1. None for all.
+        last: Number of snapshots to average, the last ones, from 1. None averages all.
 
     Raises:
         ValueError: If `last` is below 1.
@@ -35,11 +35,11 @@ class Snapshots:
 
 @dataclass(frozen=True)
 class EMA:
-    """Keep an exponential moving average of the weights if it scores better than the weights themselves.
+    """Use an exponential moving average of the weights if it scores better than the weights themselves.
 
-    The average covers batch normalisation's statistics. It starts as the weights at the start of the stage. Update t,
-    counted from 1, changes it to d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)), so that the
-    first weights soon lose their influence.
+    The average includes batch normalisation's statistics. It starts as the weights at the start of the stage. Update t,
+    counted from 1, changes it to d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)). d is small at
+    first, so that the first weights soon lose their influence.
 
     Args:
         decay: Largest share of the old average, between 0 and 1, both excluded.
@@ -65,14 +65,14 @@ class EMA:
 
 @dataclass(frozen=True)
 class SWA:
-    """Keep the mean of the weights at the ends of several epochs if it scores better than the last weights.
+    """Use the mean of the weights at the ends of several epochs if it scores better than the last weights.
 
     `schedules.Tail` has suitable learning rates. The statistics of trained batch normalisation are computed again from
     the training rows.
 
     Args:
         from_epoch: First epoch of the stage whose weights are averaged, counted from 1.
-        every: Epochs between two averaged ones, from 1.
+        every: Average the weights of every so many epochs, from 1. 1 averages those of each epoch.
 
     Raises:
         ValueError: If an argument is below 1.

@@ -1,4 +1,4 @@
-"""A recipe: a config of values, and the functions of this config that make an experiment. Imports no Keras."""
+"""A recipe: a config of values, and functions of this config that build an experiment. This module imports no Keras."""
 
 import dataclasses
 import hashlib
@@ -27,27 +27,29 @@ __all__ = ["Recipe", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """Describe one stage of the training: its trainable layers, its loss and its optimizer.
+    """One stage of the training: its trainable layers, its loss and its optimizer.
 
     Args:
         name: Name of the stage, for the log.
         epochs: Number of epochs, from 1.
-        train: The layers to train; all others are frozen. "all" or "head"; a list of whole names; or a regular
-            expression that must match a layer's whole name. Each name of a list and each alternative of "a|b" must
-            match a layer. `kcomp layers RECIPE` prints the names. The frozen layers below the first trained one run in
+        train: The layers to train; all others are frozen. "all", "head", a list of layer names, or a regular
+            expression that must match a whole layer name. Each name of a list and each alternative of "a|b" must match
+            a layer. `kcomp layers RECIPE` prints the names. The frozen layers before the first trained layer run in
             inference mode.
         optimizer: A Keras optimizer that no other stage uses.
         loss: A Keras loss of labels and logits. None for the loss of the table's target.
-        label_smoothing: Share of each label that the target's loss spreads evenly over the classes, from 0 to below 1.
+        label_smoothing: Share of each label that is divided equally among the classes, from 0 to below 1. Only for the
+            target's own loss.
         train_batch_norm: Whether to train batch normalisation in the trainable layers, statistics included.
         class_weights: Weight of each class by name. A row's loss is multiplied by the mean weight of its mixed labels.
             "balanced" computes rows / (classes * rows of the class), as in scikit-learn. None for 1.
         weight_decay_on_all: Whether weight decay also applies to biases and normalisation.
         patience: Epochs without a better score by the recipe's `metric` until the stage ends, from 1. None for never.
-        cache_views: Number of augmented views of each image whose frozen features are computed once and cached;
-            training uses them in turn. Mixing of images is then skipped. None trains on the images.
-        mix_features: Whether to apply MixUp and CutMix to the cached features. Needs `cache_views`.
-        average: In the last stage, Snapshots, EMA or SWA of `kcomp.averaging`; None for the weights themselves.
+        cache_views: Number of augmented copies of each image. The outputs of the frozen layers are computed once for
+            each copy and cached, and the epochs use the copies in turn. Images are then not mixed. None runs the frozen
+            layers on new augmented images in every epoch.
+        mix_features: Whether to apply MixUp and CutMix to the cached outputs. Needs `cache_views`.
+        average: Snapshots, EMA or SWA of `kcomp.averaging`, only in the last stage. None for no average.
 
     Raises:
         ValueError: If an argument has another type or is out of range.
@@ -126,7 +128,7 @@ def check_train(stage: str, train: str | Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Join a config and the functions that make an experiment from it.
+    """A config, and the functions that build an experiment from it.
 
     Args:
         config: An instance of a frozen dataclass; `--set name=value` changes its fields.
@@ -139,9 +141,9 @@ class Recipe:
         views: views(config) returns the views that `kcomp predict` averages; see `kcomp.views`. None for one view.
         sweep: sweep() returns one dict of values for each variant of `kcomp sweep`. None for no variants.
         precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".
-        metric: A `metrics.Metric`, a name such as "roc_auc", or function(labels, predictions) that returns a float;
-            see `metrics.get`. It chooses the best epoch, is printed first, and is the default of `kcomp ensemble`,
-            `tune`, `soup` and `compare`. None for the target's default.
+        metric: A name such as "roc_auc", a `metrics.Metric`, or a function of labels and predictions that returns a
+            float; see `metrics.get`. It chooses the best epoch, is printed first, and is the default of `kcomp
+            ensemble`, `tune`, `soup` and `compare`. None for the target's default.
         keep: "best" keeps the weights of the epoch with the best metric. "last" keeps those of the last epoch, so that
             the out-of-fold score is not the best of several epochs.
 
@@ -209,8 +211,8 @@ class Recipe:
 class Loaded:
     """A loaded recipe, its name and its sources.
 
-    `name` is the stem of the recipe file. `sources` maps file names to texts: first the recipe file, then the files
-    beside it that it imports.
+    `name` is the name of the recipe file without `.py`. `sources` maps file names to texts: first the recipe file, then
+    the files in its folder that it imports.
     """
 
     recipe: Recipe
@@ -223,7 +225,7 @@ class Loaded:
     def fingerprint(self) -> str:
         """Return a hash, as 12 hexadecimal digits, of the sources, the values and kcomp's code.
 
-        It is the same on every backend. It covers only the code that determines results; see
+        It is the same on every backend. Of kcomp's code, only the part that determines results counts; see
         kcomp.system.code_version.
         """
         parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
@@ -263,9 +265,9 @@ def load(path: str | Path) -> Loaded:
 
 
 def check_values(recipe: Recipe) -> None:
-    """Raise ValueError unless every value has its declared type and is unchanged by config.json.
+    """Raise ValueError unless every value has its declared type, and is the same after writing and reading JSON.
 
-    `kcomp predict` reads the values from that file after training.
+    `kcomp predict` reads the values from config.json after training.
     """
     for name, kind in value_types(recipe.config).items():
         check_type(name, getattr(recipe.config, name), kind)

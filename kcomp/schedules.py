@@ -1,7 +1,7 @@
 """Learning rate schedules that count epochs.
 
-A recipe's stage sets the number of steps (batches) in an epoch. In a notebook, pass `steps_per_epoch`. Keras's own
-schedules work in a recipe too; they count steps.
+In a recipe, the stage sets the number of steps (batches) in an epoch. In a notebook, pass `steps_per_epoch`. Keras's
+own schedules work in a recipe too. They count steps.
 """
 
 import math
@@ -18,7 +18,7 @@ class EpochSchedule(LearningRateSchedule):
     """A schedule whose arguments count epochs.
 
     Args:
-        steps_per_epoch: Steps (batches) in an epoch, from 1. None until the schedule is bound.
+        steps_per_epoch: Steps (batches) in an epoch, from 1. None if `bind` sets it later.
 
     Raises:
         ValueError: If `steps_per_epoch` is below 1.
@@ -36,7 +36,7 @@ class EpochSchedule(LearningRateSchedule):
         self.steps_per_epoch = steps_per_epoch
 
     def steps(self, epochs: float) -> int:
-        """Return a number of epochs in whole steps, rounded down. Raise ValueError if the schedule is not bound."""
+        """Convert epochs to whole steps, rounded down. Raise ValueError if `steps_per_epoch` is not set."""
         if self.steps_per_epoch is None:
             raise ValueError(
                 f"{type(self).__name__} counts epochs; outside of a recipe, give it steps_per_epoch, the batches of one"
@@ -45,11 +45,11 @@ class EpochSchedule(LearningRateSchedule):
 
 
 class WarmupCosine(EpochSchedule):
-    """Rise linearly to `peak`, then fall to `final` along half a cosine.
+    """A rate that rises linearly to `peak`, then falls to `final` along half a cosine.
 
-    The rate of step t, counted from 0, is peak * (t + 1) / (w + 1) for t < w, so the first step has a rate above 0.
-    After that it is final + (peak - final) / 2 * (1 + cos(pi * (t - w) / (n - w))), and `final` from step n on. Here w
-    and n are `warmup` and `epochs` in steps.
+    Let w and n be `warmup` and `epochs` in steps. The rate of step t, counted from 0, is peak * (t + 1) / (w + 1) for
+    t < w, so the first step has a rate above 0. After that, it is
+    final + (peak - final) / 2 * (1 + cos(pi * (t - w) / (n - w))). From step n on, it is `final`.
 
     Args:
         peak: Highest rate, above 0.
@@ -100,18 +100,18 @@ class WarmupCosine(EpochSchedule):
 
 
 class CosineRestarts(EpochSchedule):
-    """Fall from `peak` to `final` along half a cosine, several times.
+    """A rate that falls from `peak` to `final` along half a cosine, several times.
 
-    The rate of step t, counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)) with a cycle
-    of c = ceil(n / cycles) steps. Here n and w are `epochs` and `warmup` in steps. A stage with `averaging.Snapshots`
-    keeps the weights at the end of each cycle.
+    Let n and w be `epochs` and `warmup` in steps, and c = ceil(n / cycles) the steps of a cycle. The rate of step t,
+    counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)). A stage with
+    `averaging.Snapshots` saves the weights at the end of each cycle.
 
     Args:
         peak: Highest rate, above 0.
         epochs: Epochs of all cycles together.
         cycles: Number of cycles, from 1.
         final: Lowest rate, from 0.
-        warmup: Epochs of warm-up, fewer than in a cycle; 0 for none. For t <= w, the rate is multiplied by t / (w + 1).
+        warmup: Epochs of warm-up, fewer than in a cycle. 0 for none. For t <= w, the rate is multiplied by t / (w + 1).
         steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
@@ -157,17 +157,17 @@ class CosineRestarts(EpochSchedule):
 
 
 class Tail(EpochSchedule):
-    """Follow another schedule, then a constant or cyclic rate for stochastic weight averaging (`averaging.SWA`).
+    """Another schedule, then a constant or cyclic rate (the tail) for stochastic weight averaging (`averaging.SWA`).
 
-    With cycles, the rate of the tail's step i, counted from 1, is (1 - s) * rate + s * low with s = (mod(i - 1, c) + 1)
-    / c and c = `every` in steps. The weights to average are those at the end of a cycle.
+    A cyclic rate falls linearly from `rate` to `low` in every cycle. With c = `every` in steps, the rate of the tail's
+    step i, counted from 1, is (1 - s) * rate + s * low with s = (mod(i - 1, c) + 1) / c. SWA uses the ends of cycles.
 
     Args:
         first: The schedule until epoch `start`.
         start: Epochs before the tail, from 0.
         rate: Rate of the tail, or the highest rate of a cycle, above 0.
-        low: Lowest rate of a cycle, from 0; None for a constant rate.
-        every: Epochs per cycle, above 0; None for a constant rate.
+        low: Lowest rate of a cycle, from 0. None for a constant rate.
+        every: Epochs in a cycle, above 0. None for a constant rate.
         steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
 
     Raises:
@@ -229,7 +229,7 @@ class Tail(EpochSchedule):
 
 
 class Constant(EpochSchedule):
-    """Keep the same rate after a linear warm-up.
+    """A constant rate after a linear warm-up.
 
     Args:
         rate: The rate, above 0.
@@ -261,7 +261,7 @@ class Constant(EpochSchedule):
 
 
 class Step(EpochSchedule):
-    """Multiply the rate by a factor at regular intervals.
+    """A rate that is multiplied by a factor at regular intervals.
 
     Args:
         rate: First rate, above 0.

@@ -1,11 +1,12 @@
-"""Ranges for `kcomp tune`, declared with a recipe's values. Imports neither Keras nor Optuna.
+"""Ranges in which `kcomp tune` searches. A recipe declares them with its values:
 
     @dataclass(frozen=True)
     class Config:
         peak_rate: Annotated[float, space.LogUniform(1e-4, 1e-2)] = 1e-3
         image_size: Annotated[int, space.Choice(160, 224)] = 160
 
-`Annotated` changes neither the value nor its type. Only `kcomp tune` reads the range.
+`Annotated` changes neither the value nor its type. Only `kcomp tune` reads the range. This module imports neither Keras
+nor Optuna.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from kcomp.values import check_type, describe, expect_name, plain_types, value_t
 
 @dataclass(frozen=True)
 class Uniform:
-    """Search for a float that is uniform between two bounds.
+    """A range of floats between two bounds. The search draws them uniformly.
 
     Args:
         low: Lowest value, included.
@@ -52,7 +53,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform(Uniform):
-    """Search for a float whose logarithm is uniform, such as a learning rate.
+    """A range of floats between two bounds, such as learning rates. The search draws their logarithm uniformly.
 
     Args:
         low: Lowest value, above 0, included.
@@ -80,11 +81,11 @@ class LogUniform(Uniform):
 
 @dataclass(frozen=True)
 class Integer:
-    """Search for a whole number in equal steps.
+    """A range of whole numbers with equal steps.
 
     Args:
         low: Lowest value, included.
-        high: Highest value, included; reached from `low` in steps.
+        high: Highest value, included. It must be a whole number of steps above `low`.
         step: Distance between two values, from 1.
 
     Raises:
@@ -119,7 +120,7 @@ class Integer:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """Search among values without an order.
+    """A choice among values without an order.
 
     Args:
         *values: At least two different numbers, texts, booleans, None, or tuples of them.
@@ -163,7 +164,7 @@ def check_bounds(range_: Any, low: float, high: float) -> None:
 
 
 def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Range]:
-    """Return the ranges of a config by the name of the value.
+    """Return the ranges that a config declares, by the name of the value.
 
     Args:
         values: An instance of a recipe's config dataclass.

@@ -5,14 +5,14 @@ A recipe's `callbacks` function returns them:
     def callbacks(config):
         return [tracking.TensorBoard(), tracking.WandB(project="leaves")]
 
-kcomp calls two more methods of any Keras callback that has them:
+If a Keras callback has one of these two methods, kcomp calls it:
 
     set_run(folder, values, log)   before each stage and before on_result, with the run folder, the recipe's values by
                                    name, and the rows of log.csv so far, starting with epoch 1
     on_result(result)              once, after result.json was written, with its content
 
-`log.csv` and `result.json` remain the authoritative record. The step of a curve is the epoch number, so a continued run
-continues its curves.
+The step of a curve is the epoch number, so a continued run continues its curves. If a tracker differs from `log.csv` or
+`result.json`, these files are right.
 """
 
 import secrets
@@ -35,8 +35,8 @@ __all__ = ["TensorBoard", "WandB"]
 class TensorBoard(keras.callbacks.Callback):
     """Write curves, values and final scores for TensorBoard into `<run folder>/tensorboard`.
 
-    `tensorboard --logdir runs` shows them. The file is written again from the log when a stage begins, so it holds
-    every epoch once, including those before the callback was added.
+    `tensorboard --logdir runs` shows them. When a stage begins, the file is written again from the log. It therefore
+    has every epoch once, also epochs before the callback was added to the recipe.
 
     Raises:
         ModuleNotFoundError: If the extra kcomp[track] is not installed.
@@ -102,9 +102,9 @@ class TensorBoard(keras.callbacks.Callback):
 class WandB(keras.callbacks.Callback):
     """Send curves, values and final scores to Weights & Biases.
 
-    The id of the W&B run is stored in `<run folder>/wandb.json`, so a continued run continues the same W&B run. The
-    log is then sent again, except for epochs that the server has, because unsent data is lost when a process is
-    killed. Offline, the new record replaces an interrupted one.
+    The id of the W&B run is stored in `<run folder>/wandb.json`, so a continued run continues the same W&B run. It then
+    sends all epochs of the log that the server does not have, because a killed process may not have sent them.
+    Offline, the new record replaces an interrupted one.
 
     Args:
         **options: Arguments of `wandb.init`, such as project="leaves" or mode="offline".
@@ -170,7 +170,7 @@ class WandB(keras.callbacks.Callback):
 
 
 def check_login(mode: str | None) -> None:
-    """Raise RuntimeError if a W&B run of this mode (None: the user's setting) needs a login that is missing."""
+    """Raise RuntimeError if W&B needs a login that is missing. `mode` is that of wandb.init; None is the user's."""
     import wandb
 
     mode = mode or wandb.setup().settings.mode

@@ -1,4 +1,4 @@
-"""A recipe's values: their declared types, how to parse them, and how to store them as JSON. Imports no Keras."""
+"""A recipe's values (its Config): their declared types, how to parse them, and how to store them as JSON."""
 
 import dataclasses
 import difflib
@@ -11,13 +11,13 @@ from typing import Any
 
 
 def value_types(values: Any) -> dict[str, Any]:
-    """Return the declared type of each value by name."""
+    """Return the declared types of the values by name."""
     hints = typing.get_type_hints(type(values))
     return {field.name: hints[field.name] for field in dataclasses.fields(values)}
 
 
 def values_as_json(values: Any) -> dict[str, Any]:
-    """Return the values as JSON stores them. Raise TypeError for a value that JSON cannot store."""
+    """Return the values as a dict for a JSON file. Raise TypeError for a value that JSON cannot store."""
     return json.loads(json.dumps(dataclasses.asdict(values)))
 
 
@@ -53,9 +53,10 @@ def expect_name(name: str, values: Any) -> str:
 
 
 def parse_value(name: str, text: str, declared: Any) -> Any:
-    """Parse a text as the type `declared`. Raise ValueError for an invalid text or another type.
+    """Parse a text as the type `declared`. Raise ValueError for an invalid text or an unsupported type.
 
-    Types: str, int, float, bool (true or false), Literal, X | None (none) and tuple[X, ...] (separated by commas).
+    Supported types are str, int, float, bool (true or false), Literal, X | None (none) and tuple[X, ...] (separated by
+    commas).
     """
     kinds = alternatives(declared)
     if len(kinds) > 1:
@@ -105,13 +106,13 @@ def check_type(name: str, value: Any, declared: Any) -> None:
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:
-    """Return the types of a union, or the type itself in a tuple."""
+    """Return the types of a union such as int | None. For another type, return a tuple of this type."""
     union = typing.get_origin(declared) in (typing.Union, types.UnionType)
     return typing.get_args(declared) if union else (declared,)
 
 
 def plain_types(declared: Any) -> list[Any]:
-    """Return the alternatives without their arguments, such as tuple for tuple[int, ...]."""
+    """Return the types of a union without their arguments, such as tuple for tuple[int, ...]."""
     return [typing.get_origin(kind) or kind for kind in alternatives(declared)]
 
 
@@ -120,7 +121,7 @@ def literals(declared: Any) -> list[Any]:
 
 
 def describe(declared: Any) -> str:
-    """Return a type as `kcomp train RECIPE --help` prints it."""
+    """Return the text for a type in `kcomp train RECIPE --help`."""
     text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # removes module names
 

@@ -1,4 +1,4 @@
-"""Views of an image for test-time augmentation; predictions are averaged over them.
+"""Views of an image for test-time augmentation. Predictions are averaged over all views of an image.
 
 A recipe's `views` function returns a list such as `[views.plain, views.left_right, *views.random(8)]`. `plain` is the
 image as in validation; `left_right`, `upside_down` and `half_turn` are its flips.
@@ -12,11 +12,11 @@ __all__ = ["View", "half_turn", "left_right", "plain", "random", "upside_down", 
 
 @dataclass(frozen=True)
 class View:
-    """Describe one way to look at an image.
+    """One variant of an image: augmented at random or not, and flipped or not.
 
     Args:
-        draw: Number of the random draw, from 0, of the training pipeline. None for the validation pipeline, which draws
-            nothing.
+        draw: None for the image as in validation. A number from 0 for the image with the random augmentation of
+            training; each number gives a different augmentation.
         flips: Axes of (height, width) to flip afterwards: 0 turns the image upside down, 1 swaps left and right.
 
     Examples:
@@ -36,7 +36,9 @@ half_turn = View(flips=(0, 1))
 
 
 def random(count: int) -> list[View]:
-    """Return random views of the training pipeline, without mixing. Each view is drawn once for each image.
+    """Return views with the random augmentation of training, without mixing.
+
+    Predictions repeat exactly, because each image has a fixed augmentation for each view.
 
     Args:
         count: Number of views, from 0.
@@ -55,7 +57,7 @@ def random(count: int) -> list[View]:
 
 
 def with_plain(chosen: Sequence[View]) -> list[View]:
-    """Return the views without repetitions, with the plain view first.
+    """Return the views without repetitions, with `plain` first.
 
     Args:
         chosen: The views of a recipe.

@@ -1,4 +1,4 @@
-"""Code that commands share: arguments, the choice of the backend, and the search for runs."""
+"""Functions that several commands use: options, the choice of the backend, and the search for runs."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ def output_option(text: str, *, required: bool = False) -> Any:
 
 
 def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> None:
-    """Raise UsageError if `output`, a file or with `folder` a folder, cannot be written. Call it before long work."""
+    """Raise UsageError if `output` cannot be written. Call this before long work.
+
+    folder: whether `output` is a folder instead of a file.
+    """
     absolute = output.absolute()
     nearest = next(place for place in ((absolute, *absolute.parents) if folder else absolute.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -42,9 +45,9 @@ def use_backend(requested: str | None) -> str:
 
 
 def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
-    """Return the runs at or below these paths, each once.
+    """Return the runs at these paths or in their subfolders, without repetitions.
 
-    Raise UsageError if a path has no run, and RuntimeError if `complete` is True and a run is not complete.
+    Raise UsageError if a path has no run. Raise RuntimeError if `complete` is True and a run is not complete.
     """
     from kcomp.runs.collect import collect_runs
 

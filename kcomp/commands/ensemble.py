@@ -22,7 +22,7 @@ GROUP_BY = (
     "commas."
 )
 NO_COMMON_ROW = "no row was held out by every member"
-WORK = 6_000_000  # limit on the numbers that the framework gain reads, so that it takes seconds
+WORK = 6_000_000  # largest number of predictions for which the framework gain is computed; this takes seconds
 
 
 @click.command(short_help="Average the predictions of runs, and score the result.")
@@ -78,7 +78,7 @@ def ensemble_all(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score one ensemble of all members, and write its test predictions to the file `output` if it is not None."""
+    """Score one ensemble of all members. If `output` is not None, write its test predictions to this file."""
     from kcomp.ensembles.joins import count_most_test_rows
     from kcomp.ensembles.methods import fitting
     from kcomp.ensembles.methods.averages import average_of
@@ -101,7 +101,10 @@ def ensemble_all(
 def print_ensemble(
     members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
-    """Print the scores on held-out rows, and return the fitted method, or None if the members share no rows."""
+    """Print the scores on held-out rows, and return the fitted method.
+
+    Return None if the members have no held-out rows in common.
+    """
     from kcomp.ensembles import printing
     from kcomp.ensembles.joins import join_held_out
     from kcomp.ensembles.scoring.ensemble import score_ensemble
@@ -128,7 +131,7 @@ def ensemble_groups(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score and print the ensemble of each group, and write its test predictions to the folder `output`, if any."""
+    """Print the scores of an ensemble of each group. If `output` is not None, write test predictions to this folder."""
     from kcomp.ensembles import group_printing, grouping
     from kcomp.ensembles.joins import join_held_out
     from kcomp.ensembles.methods import fitting
@@ -160,7 +163,7 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write the test predictions of each group to a file in this folder, named after the group."""
+    """Write the test predictions of each group to a file of the group's name in the folder `output`."""
     for result in results:
         group = result.group
         if group.kind == "single":

@@ -66,7 +66,10 @@ def predict(
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Return the runs that each backend predicts: `backend`, or the run's own if it is installed."""
+    """Return the runs to predict with each backend.
+
+    A run is predicted with `backend`. If this is None, it is predicted with the backend that trained it, if installed.
+    """
     groups: dict[str, list[Any]] = {}
     for run in runs:
         own = run.manifest["backend"]
@@ -75,11 +78,11 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
 
 
 def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> None:
-    """Run one `kcomp predict` process per backend, because a process cannot change its backend.
+    """Run a process of `kcomp predict` for each backend, because a process cannot change its backend.
 
-    If a process fails, this process ends with its exit code.
+    If a process fails, this process ends with the same exit code.
 
-    options: Values of the options of `kcomp predict`; None leaves an option out.
+    options: Values of the options of `kcomp predict`. An option that is None is not passed.
     """
     arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     debug = ["--debug"] if click.get_current_context().find_root().params.get("debug") else []

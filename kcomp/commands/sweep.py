@@ -66,7 +66,7 @@ def sweep(
 
 
 def check_cluster(address: str | None) -> None:
-    """Raise UsageError if this address, or without one $RAY_ADDRESS, is invalid."""
+    """Raise UsageError if the address of a Ray cluster is invalid. None checks $RAY_ADDRESS."""
     from kcomp.sweep.cluster.connection import check_address
 
     try:

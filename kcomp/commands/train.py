@@ -19,7 +19,7 @@ DEVICES = "Share each batch out over so many devices; on JAX alone."
 
 
 class TrainCommand(click.Command):
-    """A command whose help also lists a recipe's own values: `kcomp train RECIPE --help`."""
+    """The command `kcomp train`. `kcomp train RECIPE --help` also lists the recipe's own values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         recipe = next((name for name in args if name.endswith(".py") or name in shipped_recipes()), None)
@@ -90,7 +90,7 @@ def train(
         )
     options: dict[str, Any] = {"console": Console(), "table": table}
     options["origin"] = origin and origin_of(origin, table, jobs)
-    # $KERAS_BACKEND may be left over from another run: only --backend continues a run on another backend
+    # only --backend continues a run on another backend, because $KERAS_BACKEND may be set for other reasons
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
     options["across"] = named and output is not None
     record = options["origin"] and options["origin"].record
@@ -120,7 +120,7 @@ def read_table(loaded: Any) -> Any:
 
 
 def origin_of(path: Path, table: Any, jobs: Sequence[tuple[int, int]]) -> Any:
-    """Return the weights at this path. Raise ValueError if they are known to have seen rows that a job holds out."""
+    """Return the weights at this path. Raise ValueError if they were trained on rows that one of the jobs holds out."""
     from kcomp.training.origin import check_unseen, find_origin
 
     origin = find_origin(path)
@@ -145,7 +145,7 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
 
 
 def parse_folds(table: Any, text: str) -> list[int]:
-    """Return the fold numbers of --fold: those in the text, or all of the table."""
+    """Return the numbers of the folds in the option --fold. For "all", return all folds of the table."""
     if text != "all":
         return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers

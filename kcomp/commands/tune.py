@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kcomp.tune.search import Search
 
 STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
-SEARCH = "search.json"  # a file in a search's folder
+SEARCH = "search.json"  # file in the folder of a search that stores its options
 BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
 
 
@@ -101,7 +101,10 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
 
 
 def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
-    """Return the scorer of the recipe's runs. UsageError unless they log `metric`; None is the recipe's metric."""
+    """Return the scorer of the recipe's runs for a metric. None is the recipe's metric.
+
+    Raise UsageError if the runs do not log this metric.
+    """
     from kcomp.metrics.scores import Scorer
 
     scorer = Scorer(recipe.metric_of(table.required_target), table.required_target)
@@ -115,7 +118,7 @@ def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
 
 
 def options_of(search: "Search") -> str:
-    """Return all command-line options that identify a search. Ranges and table come from the recipe."""
+    """Return the command-line options that identify a search, as a text."""
     from kcomp.values import as_text
 
     options = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
@@ -140,7 +143,7 @@ def check_known(search: "Search") -> None:
 
 
 def work_together(workers: int) -> None:
-    """Run this command in one process per worker, each with its share of the machine, and wait for all."""
+    """Run this command in several processes (workers), each with a part of the machine, and wait for all of them."""
     from kcomp.sweep import machine
 
     try:

@@ -1,4 +1,4 @@
-"""Fit thresholds or cut points to held-out predictions, and score them by nested folds. Imports no Keras."""
+"""Fit thresholds or cut points to held-out predictions, and score them by nested folds, without importing Keras."""
 
 import math
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ SHOWN = 8  # thresholds that are printed
 class ScoredDecisions:
     """Thresholds or cut points, and the metric with and without them.
 
-    decisions:   fitted on all held-out rows, for test rows.
-    plain:       the metric of the target's own decisions: thresholds of 0.5, or the nearest grade.
-    nested:      the metric of all rows, where each part is decided with a fit on the other parts.
-    optimistic:  the metric on the rows that `decisions` were fitted on.
+    decisions:   the thresholds or cut points, fitted on all held-out rows. Use them for test rows.
+    plain:       the metric without them, by thresholds of 0.5 or the nearest grade.
+    nested:      the metric with them by nested cross-validation: each part of the rows uses a fit on the other parts.
+    optimistic:  the metric of `decisions` on the rows that they were fitted on.
     unseen:      the labels without a positive held-out row, or the grades without a held-out row.
     """
 
@@ -33,7 +33,7 @@ class ScoredDecisions:
     unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry `decisions` of result.json; `from_json` reads it."""
+        """Return the entry `decisions` of result.json. `from_json` reads it."""
         scores = {"plain": self.plain, "nested": self.nested, "optimistic": self.optimistic}
         return {**self.decisions.to_json(), "metric": self.metric, **scores, "unseen": list(self.unseen)}
 
@@ -78,8 +78,8 @@ def score_decisions(
         parts: The part of each row in nested cross-validation, shape (rows,).
 
     Returns:
-        The fitted numbers and their scores. None if the metric or the target has nothing to fit, or there are fewer
-        than two parts.
+        The thresholds or cut points with their scores. None if the metric or the target uses none, or if there are
+        fewer than two parts.
     """
     metric, target = scorer.metric, scorer.target
     decisions = fit_decisions(labels, predictions, metric, target) if len(np.unique(parts)) > 1 else None

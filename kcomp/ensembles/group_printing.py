@@ -19,7 +19,10 @@ NESTED = "Fitted ensembles are scored by nested cross-validation; members by the
 
 
 def print_groups(results: Sequence[GroupScores], rows: HeldOut, method: str) -> None:
-    """Print a row for each group, the best first: scores, costs, and the gain over the best member of the group."""
+    """Print a table with a row for each group of members, the best first.
+
+    A row has scores, costs, and the gain over the best member of the group.
+    """
     lines = [group_row(result) for result in results]
     print(f"{method} of each group, scored on {len(rows.ids)} held-out rows")
     print_table(Console(), lines)
@@ -49,7 +52,7 @@ def group_row(result: GroupScores) -> dict[str, Any]:
 
 
 def print_sizes(results: Sequence[SizeScores], metric: str) -> None:
-    """Print a row for each kind and number of members."""
+    """Print a table with a row for each kind of group and each number of members."""
     lines = [
         {
             "kind": result.kind,

@@ -23,9 +23,10 @@ NO_GROUP = {  # reasons why a kind has no group
 
 @dataclass(frozen=True)
 class Group:
-    """Positions of members that share the settings in `name` and differ in `kind`; `levels` lists the differences.
+    """Members that have the settings in `name` in common and differ only in `kind`, such as the seed.
 
-    A group of kind `fold` is one member with several runs. A group of kind `single` is one member by itself.
+    `levels` lists what differs. `members` are positions in a list of members. A group of kind `fold` is one member with
+    several runs. A group of kind `single` is one member.
     """
 
     kind: str
@@ -35,7 +36,7 @@ class Group:
 
 
 def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
-    """Return the groups of this kind with at least two members (for `fold`, two runs), sorted by name."""
+    """Return the groups of a kind, sorted by name. A group has at least two members, or for `fold` two runs."""
     if kind == "fold":
         return [group for group in single_groups(members, "fold") if len(members[group.members[0]].runs) > 1]
     shared, name_levels = GROUPINGS[kind](members)
@@ -52,7 +53,7 @@ def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
 
 
 def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group]:
-    """Return a group for each member by itself."""
+    """Return a group for each member, with only this member."""
     return [
         Group(kind, member.name, ",".join(str(run.manifest["fold"]) for run in member.runs), (place,))
         for place, member in enumerate(members)
@@ -60,7 +61,7 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return the name of a key. If another key has the same name, append the hash that ends the key."""
+    """Return the name of a group. If another group has the same name, append the hash at the end of the group's key."""
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
 
@@ -78,7 +79,7 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Group by fingerprint and seed. Members that no framework trained alone, such as soups, form separate groups."""
+    """Group members by fingerprint and seed. Members that two frameworks trained, such as soups, are not in a group."""
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
         for member in members
@@ -87,13 +88,16 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Group by recipe source, backend and seed; the values differ."""
+    """Group members by the recipe's source, backend and seed. The recipe's values differ within a group."""
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Group by backend and seed; levels are empty when all members have the same recipe name and network."""
+    """Group members by backend and seed. Recipes or networks differ within a group.
+
+    The differences are an empty list if all members have the same recipe name and network.
+    """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 
     def name_levels(group: list[Member]) -> str:
@@ -135,7 +139,7 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def name_values(values: Sequence[Mapping[str, Any]]) -> str:
-    """Return the differing values of each member, such as `rate=0.1; rate=0.2`; empty if no value differs."""
+    """Return the values that differ between members, such as `rate=0.1; rate=0.2`. Empty if no value differs."""
     names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
     return (
         "; ".join(" ".join(f"{name}={as_text(config.get(name))}" for name in names) for config in values)
@@ -149,7 +153,7 @@ def differs(name: str, values: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def network_of(run: Run) -> tuple[int, str]:
-    """Return the number of a run's weights, and a hash of their names and shapes; both identify the network."""
+    """Return the number of a run's weights, and a hash of their names and shapes. They identify the network."""
     import h5py
 
     path = run / "best.weights.h5"

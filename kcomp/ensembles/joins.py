@@ -1,4 +1,4 @@
-"""Join the predictions of members by image id and column name. Imports no Keras."""
+"""Join the predictions of the members of an ensemble by image id and column name. This module imports no Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from kcomp.runs.folder import Run
 from kcomp.targets import Target
 
 HINT = " (--allow-partial uses the rows that all have)"
-PARTS = 5  # parts for nested cross-validation when the members do not share their folds
+PARTS = 5  # parts for nested cross-validation if the members have different folds
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class HeldOut:
 
 
 def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool, hint: str = "") -> pd.Index:
-    """Return the ids that all indexes have, in the order of the first.
+    """Return the ids that all indexes have in common, in the order of the first.
 
-    Raises ValueError when the indexes differ, unless `partial`. The message has `rule`, the missing ids and `hint`.
+    Raises ValueError if the indexes differ and `partial` is false. The message has `rule`, the missing ids and `hint`.
     """
     first_name, common = named_ids[0]
     for name, ids in named_ids[1:]:
@@ -61,15 +61,15 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 
 
 def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
-    """Return the rows of these ids (rows, columns), without a copy when the frame has exactly these ids."""
+    """Return the rows of these ids (rows, columns). Do not copy them if the frame has exactly these ids."""
     selected = frame if frame.index.equals(ids) else frame.loc[ids]
     return selected.to_numpy(np.float64)
 
 
 def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
-    """Join the held-out rows of all members; None when they share no row.
+    """Join the held-out rows of all members. Return None if they have no row in common.
 
-    Raises ValueError when the members held out different rows, unless `partial`.
+    Raises ValueError if the members held out different rows and `partial` is false.
     """
     named_ids = [(describe_member(member), member.predictions.index) for member in members]
     rule = "members of one ensemble must hold out the same rows"
@@ -94,10 +94,10 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
 def join_test_predictions(
     members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
 ) -> list[pd.DataFrame]:
-    """Return each member's test predictions, averaged over its runs, all with the same ids and columns.
+    """Return each member's test predictions, averaged over its runs. All have the same ids and columns.
 
-    `temperatures` (members,) are applied to each run before its runs are averaged, because they were fitted to single
-    runs.
+    `temperatures` (members,) calibrate the predictions of each run before they are averaged, because they were fitted
+    to single runs.
     """
     rule = "runs of one ensemble must predict the same rows"
     target, frames = members[0].runs[0].target, list[pd.DataFrame]()
@@ -129,5 +129,5 @@ def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index, target: Target
 
 
 def count_most_test_rows(runs: Sequence[Run]) -> int:
-    """Return the number of test rows of the run that predicts the most."""
+    """Return the largest number of test rows that one of the runs predicts."""
     return max(len(run.probabilities("test")) for run in runs)

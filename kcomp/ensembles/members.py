@@ -1,4 +1,4 @@
-"""Members of an ensemble: the runs that differ only in their fold. Imports no Keras."""
+"""Members of an ensemble. A member is a group of runs that differ only in their fold. This module imports no Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MemberKey = tuple[str, str, str, int, int]  # recipe, fingerprint, backend, seed
 class Member:
     """One model of the ensemble: the runs that differ only in their fold. Each repeat of repeated folds is a member.
 
-    backend:        `jax`, `torch`, or the name that kcomp.runs.folder.member_of gives to a mixture.
+    backend:        `jax`, `torch`, or a longer name for runs that use weights of both; see kcomp.runs.folder.member_of.
     repeat:         number of the repeat, from 0; see `repeats` of `kcomp.data.folds`.
     predictions:    the held-out rows of all runs, sorted by image id, with the columns sorted by name.
     folds:          the fold of each of these rows.
@@ -51,7 +51,7 @@ class Member:
 def build_members(runs: Sequence[Run]) -> list[Member]:
     """Group runs into members, sorted by recipe, fingerprint, backend, seed and repeat.
 
-    Raises ValueError when two runs of a member held out the same rows, or a file holds no valid predictions.
+    Raises ValueError if two runs of a member held out the same rows, or if a file has invalid predictions.
     """
     groups: dict[MemberKey, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.manifest["fold"]):
@@ -105,9 +105,10 @@ def shared_target(runs: Sequence[Run]) -> Target:
 
 
 def check_same_table(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless all runs share rows and folds. Other runs may have trained on rows they are scored on.
+    """Raise ValueError unless all runs have the same rows, labels and folds.
 
-    The manifest's `table` is a hash of ids, labels and folds.
+    Otherwise, a run may have been trained on rows that the ensemble is scored on. The entry `table` of manifest.json is
+    a hash of ids, labels and folds.
     """
     for run in runs[1:]:
         if run.manifest["table"] != runs[0].manifest["table"]:
@@ -118,15 +119,15 @@ def check_same_table(runs: Sequence[Run]) -> None:
 
 
 def check_test_predictions(runs: Sequence[Run]) -> None:
-    """Raise FileNotFoundError when a run has no test.csv."""
+    """Raise FileNotFoundError if a run has no test.csv."""
     for run in runs:
         run.file("test")
 
 
 def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the labels of every row that the runs held out: one row per image id, columns sorted by name.
+    """Return the labels of all rows that the runs held out: one row for each image id, columns sorted by name.
 
-    Identical files are read once. Raises ValueError when two runs give a row different labels.
+    Identical files are read once. Raises ValueError if two runs have different labels for a row.
     """
     columns = sorted(shared_target(runs).columns)
     different: dict[bytes, Run] = {}

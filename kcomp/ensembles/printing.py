@@ -24,7 +24,7 @@ FRAMEWORK_GAIN = (
 
 
 def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScores, method: str) -> None:
-    """Print the members' scores, how much members differ, the ensemble's scores, and its gain."""
+    """Print the scores of members and ensemble, the differences between members, and the gain of the ensemble."""
     count = len(members)
     lines = [member_row(number, member, scores) for number, member in enumerate(members)]
     name = f"{method} of {count}"
@@ -94,7 +94,7 @@ def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) 
 
 
 def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
-    """Print how the ensemble was fitted and scored; nothing when it was not fitted."""
+    """Print how the ensemble was fitted and scored. Print nothing if it was not fitted."""
     if not scores.parts:
         return
     origin = "the folds of the runs" if rows.own_folds else "stratified"
@@ -110,7 +110,7 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
 
 
 def print_gain(title: str, gain: Gain, other: str) -> None:
-    """Print the gain in each score with its 95 % bootstrap interval over rows, and the rows won and lost."""
+    """Print the gain in each score with its 95 % interval, and the numbers of rows that one model alone has right."""
     print(f"{title}, with the 95 % interval over rows:")
     width = max(map(len, gain.intervals))
     for name, interval in gain.intervals.items():
@@ -134,13 +134,13 @@ def describe_gain(interval: Interval) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign and four digits; a number that rounds to zero has no sign."""
+    """Return a number with its sign and four digits. A number that rounds to zero has no sign."""
     text = f"{value:+.4f}"
     return text[1:] if float(text) == 0 else text
 
 
 def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
-    """Print a row for each number of members; nothing if `gains` is empty."""
+    """Print the gain of mixing frameworks, a row for each number of members. Print nothing if `gains` is empty."""
     if not gains:
         return
     lines = []

@@ -1,4 +1,7 @@
-"""Label confident test rows. The runs that held a fold out label the rows of this fold. Imports no Keras."""
+"""Make pseudo-labels: predictions of test rows that are confident enough to be used as labels in training.
+
+A fold's pseudo-labels come from the runs that held out this fold. This module imports no Keras.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +20,9 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class FoldLabels:
-    """The pseudo-labels of a fold, from the runs that held it out (its teachers).
+    """The pseudo-labels of a fold, from its teachers: the runs that held out the fold.
 
-    test, held_out:  the teachers' mean predictions, one row per image id, one column per class.
+    test, held_out:  the teachers' mean predictions, one row for each image id, one column for each class.
     labels:          the true labels of the held-out rows.
     threshold:       the lowest confidence of a pseudo-label.
     chosen_ids:      the ids of the test rows that get a pseudo-label.
@@ -37,7 +40,7 @@ class FoldLabels:
     def pseudo_labels(self, *, hard: bool) -> pd.DataFrame:
         """Return the labels of the chosen rows, sorted by id: 0 or 1 if `hard`, else probabilities.
 
-        For a target of several labels, a label without enough confidence is NaN.
+        For several labels, a label that is not confident enough is NaN.
         """
         ids = self.chosen_ids.sort_values()
         values = self.test.loc[ids].to_numpy()
@@ -46,7 +49,7 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Return whether each held-out decision at or above the threshold is right, and the number of all decisions."""
+        """Return whether each confident prediction of held-out rows is right, and the number of all predictions."""
         values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
         sure = self.target.confidence(values) >= self.threshold
         right, known = self.target.hardened(values) == self.target.hardened(labels), ~np.isnan(labels)
@@ -56,10 +59,10 @@ class FoldLabels:
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
-    """Return the runs that held out each fold; None for `folds` means every fold.
+    """Return, for each fold, the runs that held it out. If `folds` is None, return all folds.
 
-    Only these runs may label the test rows that the fold's runs train on. The result does not depend on the order of
-    `runs`. Raises ValueError when tables or targets differ, a run is named twice, or a fold has no run.
+    Only these runs may label the test rows that runs of the same fold are trained on. The result does not depend on the
+    order of `runs`. Raises ValueError if tables or targets differ, a run is named twice, or a fold has no run.
     """
     shared_target(runs)
     check_same_table(runs)
@@ -90,14 +93,14 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
     """Average the runs' predictions of each test row, and choose the rows whose average is confident enough.
 
-    The confidence of a chosen row is at least `threshold`, from 0 to 1.
+    With one class in each row, the confidence is the highest probability. With several labels, the confidence of a
+    label with probability p is the larger of p and 1 - p.
 
-    With one class per row, the confidence is the highest probability. With several labels, the confidence of a label is
-    the larger of p and 1 - p.
+    threshold: lowest confidence of a chosen row, from 0 to 1.
+    per_class: largest number of rows of each class, the most confident first. A row belongs to its most likely class.
+               Rows of equal confidence are sorted by id. None for no limit.
 
-    per_class: Choose at most this many rows of each class. A row counts for its most likely class. The most confident
-    rows come first; rows of equal confidence are ordered by id.
-    Raises ValueError when no row reaches the threshold, or the target has no confidence.
+    Raises ValueError if no row reaches the threshold, or if predictions are not probabilities.
     """
     rule, target = "the runs that label one fold must predict the same rows", runs[0].target
     test, held_out = mean_of_runs(runs, "test", rule), mean_of_runs(runs, "oof", rule)
@@ -120,7 +123,7 @@ def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: i
 
 
 def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
-    """Return the mean of the runs' `test` or `oof`, sorted by id; ValueError when their rows differ."""
+    """Return the mean of the runs' predictions `test` or `oof`, sorted by id. Raise ValueError if their rows differ."""
     target = runs[0].target
     columns = list(target.prediction_columns)
     frames = [frame[columns].sort_index() for frame in read_all(runs, name)]
@@ -130,9 +133,10 @@ def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
 
 
 def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.DataFrame:
-    """Return the chosen rows of all folds, by fold and id, with image_id, image, fold and one column per class.
+    """Return the chosen rows of all folds, sorted by fold and id.
 
-    `test` has the images of these rows. Raises ValueError when `test` lacks a row. See `FoldLabels.pseudo_labels`.
+    The columns are image_id, image, fold and one column for each class. `test` has the images. `hard` is that of
+    `FoldLabels.pseudo_labels`. Raises ValueError if `test` lacks a row.
     """
     rows: dict[str, list[int]] = {}  # of each id, or of each item
     for row, name in enumerate(test.frame.get("item", test.ids)):
@@ -155,7 +159,7 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
 
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
-    """Return a table row for each class: test rows decided as it, rows taken, and their mean confidence."""
+    """Return a table row for each class: test rows predicted as this class, chosen rows, and their mean confidence."""
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
     confidence = np.broadcast_to(labels.target.confidence(values), values.shape)
@@ -176,7 +180,7 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 
 
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
-    """Return a table row for a fold, with the teachers' accuracy on held-out rows at the same confidence."""
+    """Return a table row for a fold, with the teachers' accuracy on held-out rows of the same confidence."""
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())
     return {

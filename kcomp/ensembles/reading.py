@@ -10,13 +10,13 @@ import pandas as pd
 
 from kcomp.runs.folder import Run
 
-BATCH = 8  # tables read at once, which bounds memory
+BATCH = 8  # tables that are read at once, to limit memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read the run's `oof`, `labels` or `test`, with columns sorted by name.
+    """Read the run's file `oof`, `labels` or `test`. Its columns are sorted by name.
 
-    Raises ValueError unless the file holds valid labels or predictions of the run's target.
+    Raises ValueError unless the file has valid labels or predictions of the run's target.
     """
     frame, target = run.probabilities(name), run.target
     columns = list(target.columns if name == "labels" else target.prediction_columns)
@@ -34,12 +34,12 @@ def read_checked(run: Run, name: str) -> pd.DataFrame:
 
 
 def hash_file(path: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes; a missing file counts as empty, and raises an error when it is read."""
+    """Return the SHA-256 of a file. A missing file counts as an empty one; reading it raises an error later."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest()
 
 
 def read_all(runs: Sequence[Run], name: str) -> Iterator[pd.DataFrame]:
-    """Yield `read_checked` of each run, in order. One thread per core: pandas' CSV parser releases the GIL."""
+    """Yield the tables of all runs, in order, as `read_checked` returns them. A thread for each core reads them."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(runs), BATCH):
             yield from pool.map(lambda run: read_checked(run, name), runs[start : start + BATCH])

@@ -1,4 +1,4 @@
-"""Build the network, batches and stages of a recipe. Only this module calls these functions of a recipe."""
+"""Build the network, batches and stages of a recipe. No other module calls these functions of a recipe."""
 
 import contextlib
 from collections.abc import Sequence
@@ -46,14 +46,14 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
         table: All labelled rows, with their folds.
         fold: The fold that is held out.
         seed: Seeds the initial weights, the batches and dropout.
-        load_pretrained: False leaves pretrained weights out, because other weights are loaded afterwards.
+        load_pretrained: Whether to load pretrained weights. Use False if other weights are loaded afterwards.
 
     Raises:
-        ValueError: If a function of the recipe returns another type, the network does not return the logits of the
+        ValueError: If a function of the recipe returns a wrong type, the network does not return the logits of the
             target, or the fold does not exist.
     """
     rows, held_out = split(table, fold)
-    clear_session()  # layer names count up within a process
+    clear_session()  # otherwise, numbers in layer names would continue from earlier networks
     keras.utils.set_random_seed(seed)  # for dropout; everything else is drawn on the host
     target = fit_target(table, fold)
     network = build_network(recipe, target, seed=seed, load_pretrained=load_pretrained)
@@ -79,7 +79,7 @@ def fit_target(table: Table, fold: int) -> Target:
 
 
 def with_loss(stage: Stage, target: Target) -> Stage:
-    """Return the stage. If it has no loss, give it the target's loss."""
+    """Return the stage, with the target's loss if it has no loss."""
     if stage.loss is not None:
         return stage
     return replace(stage, loss=target.loss(stage.label_smoothing), label_smoothing=0.0)
@@ -94,8 +94,8 @@ def build_network(
         recipe: The recipe, with its final config.
         target: The target of the run.
         seed: Seeds the initial weights.
-        load_pretrained: False leaves pretrained weights out, because other weights are loaded afterwards.
-        precision: One of `kcomp.recipe.PRECISIONS`; None takes the recipe's.
+        load_pretrained: Whether to load pretrained weights. Use False if other weights are loaded afterwards.
+        precision: One of `kcomp.recipe.PRECISIONS`. None uses the recipe's.
     """
     use_precision(precision or recipe.precision)
     loading = contextlib.nullcontext() if load_pretrained else pretrained.skipped()

@@ -13,7 +13,7 @@ PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, 
 
 
 def check_output(network: keras.Model, target: Target) -> None:
-    """Raise ValueError unless a model takes one tensor and returns the logits of the target."""
+    """Raise ValueError unless a model has one input tensor, and its output is logits for the target."""
     inputs = getattr(network, "inputs", None) or []
     if len(inputs) != 1:
         raise ValueError(
@@ -36,11 +36,11 @@ def check_output(network: keras.Model, target: Target) -> None:
 
 
 def probability_layer(network: keras.Model) -> str | None:
-    """Describe the layer that turns the network's output into probabilities, or return None for logits.
+    """Describe the layer that converts the network's output to probabilities. Return None if the output is logits.
 
-    The answer comes from the layers of functional and Sequential models, including inner models. If the last layer or
-    its activation is not Keras's, the output for two random images decides. Logits that are all at least 0 and sum to 1
-    are very unlikely.
+    The function examines the last layer of functional and Sequential models, and of inner models. If this layer or its
+    activation is not Keras's, it runs the network on two random images. An output is probabilities if it is at least 0
+    and sums to 1, which is very unlikely for logits.
     """
     operation: Any = last_operation(network)
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
@@ -57,7 +57,7 @@ def probability_layer(network: keras.Model) -> str | None:
 
 
 def last_operation(network: keras.Model) -> Any:
-    """Return the last layer or operation that changes values, or None if the network has no symbolic output."""
+    """Return the last layer or operation that changes values. None for a subclassed model, whose layers are unknown."""
     if not getattr(network, "outputs", None):
         return None
     history = network.outputs[0]._keras_history
@@ -68,7 +68,7 @@ def last_operation(network: keras.Model) -> Any:
 
 
 def only_casts(operation: Any) -> bool:
-    """Return whether an operation only changes the type of its input: Activation("linear") or a cast."""
+    """Return whether an operation changes no values: Activation("linear"), or a cast to another type."""
     linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
     return linear or type(operation).__name__ == "Cast"
 

@@ -16,9 +16,9 @@ class LayerRow:
     """A layer of a network.
 
     Attributes:
-        path: The path by which a stage's `train` names it.
+        path: The path of the layer, as `Stage(train=...)` uses it.
         kind: The name of its class.
-        shape: The shape of its output without the batch axis; empty if it is unknown or there are several outputs.
+        shape: The shape of its output without the batch axis. Empty if it is unknown or if there are several outputs.
         weights: Number of its weights.
         trained: Number of weights that each stage trains.
     """
@@ -34,7 +34,7 @@ def layer_rows(network: keras.Model, stages: Sequence[Stage]) -> list[LayerRow]:
     """Return the layers in the order of the network, with the weights that each stage trains.
 
     Args:
-        network: The network. Its layers stay trainable or frozen as in the last stage.
+        network: The network. The function changes which layers are trainable, and leaves them as in the last stage.
         stages: The stages of the recipe.
 
     Raises:

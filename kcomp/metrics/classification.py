@@ -1,6 +1,7 @@
-"""Metrics of decided classes, and the log loss.
+"""Metrics of predicted classes (accuracy, F-scores, kappa), and the log loss.
 
-The functions receive class indices (rows,), or 0 and 1 (rows, columns) with NaN for a missing label.
+`true` are the labels and `decided` the predicted classes. Both are class indices (rows,), or 0 and 1 (rows, columns)
+for several labels. NaN is a missing label.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return 1 if the class of a row, or each of its known labels, is right, else 0; NaN without a known label."""
+    """Return 1 for each row whose class, or whose known labels, are all right, else 0. NaN without a known label."""
     if true.ndim == 1:
         return (true == decided).astype(np.float64)
     missing = np.isnan(true)
@@ -25,8 +26,8 @@ def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the cross-entropy of each row in nats, shape (rows,).
 
-    Probabilities are clipped to the float64 epsilon, as in scikit-learn, and divided by their sum. A row of several
-    labels has the mean over its known labels.
+    Probabilities are at least the float64 epsilon, as in scikit-learn, and divided by their sum. For several labels,
+    the value of a row is the mean over its known labels.
     """
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
     entropies = -(labels * np.log(clipped / clipped.sum(-1, keepdims=True))).sum(-1)
@@ -37,12 +38,12 @@ def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def recall_mean(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the mean recall over the classes with a row."""
+    """Return the mean recall over all classes that have at least one row."""
     return float(np.mean([(decided[true == label] == label).mean() for label in np.unique(true)]))
 
 
 def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return how often each class (row) was decided as each class (column)."""
+    """Return the confusion matrix: rows are true classes, columns are predicted classes."""
     lowest = int(min(true.min(), decided.min()))
     first, second = true.astype(int) - lowest, decided.astype(int) - lowest
     count = int(max(first.max(), second.max())) + 1
@@ -50,7 +51,7 @@ def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the Matthews correlation of class indices; 0 if all labels, or all decisions, are the same class."""
+    """Return the Matthews correlation of class indices. It is 0 if all labels, or all predictions, are one class."""
     confusion = confusion_matrix(true, decided).astype(np.float64)
     labels, decisions, total = confusion.sum(1), confusion.sum(0), confusion.sum()
     spread = (total**2 - labels @ labels) * (total**2 - decisions @ decisions)
@@ -58,7 +59,7 @@ def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return Cohen's kappa with squared distances of class indices as weights; NaN if chance agreement is perfect."""
+    """Return Cohen's kappa with quadratic weights. NaN if all labels and all predictions are one class."""
     confusion = confusion_matrix(true, decided)
     weights = np.square(np.arange(len(confusion))[:, None] - np.arange(len(confusion)))
     by_chance = (weights * np.outer(confusion.sum(1), confusion.sum(0))).sum() / confusion.sum()
@@ -66,20 +67,20 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the score of class indices, or the mean over the columns that have both 0 and 1 as labels."""
+    """Return the score of class indices. For several labels, return the mean over columns that have both 0 and 1."""
     if true.ndim == 1:
         return float(function(true, decided))
     return column_mean(partial(with_both, function), true, decided)
 
 
 def with_both(function: Function, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the score of one column; NaN unless it has both a 0 and a 1 as labels."""
+    """Return the score of one column, or NaN if its labels are not both 0 and 1."""
     return float(function(true, predicted)) if 0 < true.sum() < len(true) else float("nan")
 
 
 @dataclass(frozen=True)
 class FScore:
-    """Compute F-beta scores of true and decided classes, and their average."""
+    """A function that returns the average F-beta score of true and predicted classes; see `f_beta`."""
 
     beta: float
     average: str
@@ -99,7 +100,7 @@ class FScore:
         return float(np.average(np.nan_to_num(values), weights=labels)) if labels.any() else float("nan")
 
     def of_counts(self, hits: np.ndarray, labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-        """Return F-beta of counts of true positives, positive labels and positive decisions; NaN for 0 / 0."""
+        """Return F-beta for counts of true positives, positive labels and positive predictions. NaN for 0 / 0."""
         square = self.beta**2
         total = np.asarray(square * labels + decisions, np.float64)
         return np.where(total > 0, (1 + square) * hits / np.maximum(total, 1e-300), np.nan)
@@ -108,12 +109,12 @@ class FScore:
 def f_beta(beta: float, average: str = "macro") -> Metric:
     """Return the F-beta metric, (1 + beta^2) * precision * recall / (beta^2 * precision + recall).
 
-    Classes (for "samples": rows) with neither a positive label nor a positive decision are skipped.
+    Classes with neither a positive label nor a positive prediction are skipped. For "samples", such rows are skipped.
 
     Args:
         beta: Weight of recall relative to precision, above 0. 1 for F1.
-        average: "macro" (mean over classes), "micro" (counts summed over classes), "weighted" (mean weighted by a
-            class's positive labels) or "samples" (mean over rows).
+        average: "macro" is the mean over classes. "micro" adds up the counts of all classes first. "weighted" is the
+            mean weighted by the number of a class's positive labels. "samples" is the mean over rows.
 
     Raises:
         ValueError: If an argument is out of range.

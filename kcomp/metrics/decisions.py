@@ -10,13 +10,13 @@ from kcomp.metrics.classification import FScore
 from kcomp.metrics.metric import Decides, Metric, as_arrays
 
 CANDIDATES = 64  # positions at which a coordinate search evaluates the metric
-MAX_SWEEPS = 20  # rounds of a coordinate search over all coordinates; it stops earlier when no coordinate gains
+MAX_SWEEPS = 20  # most rounds of a coordinate search; it stops earlier when no coordinate improves the metric
 MIN_GAIN = 1e-9
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Decide that a label is present where its prediction is at least the label's threshold.
+    """Thresholds that decide which labels are present: a label is, if its prediction is at least its threshold.
 
     Args:
         values: The threshold of each label, in order of the columns.
@@ -37,20 +37,20 @@ class Thresholds:
 
     @classmethod
     def fit(cls, labels: Any, predictions: Any, metric: Metric) -> "Thresholds":
-        """Fit the thresholds with the highest metric. Equal inputs give equal thresholds.
+        """Fit the thresholds that give the best metric. Equal inputs give equal thresholds.
 
         For F-scores, the search tries every midpoint of two neighbouring predictions of each label. This finds the best
-        macro and weighted F-score exactly. For any other average or metric of decisions, a coordinate search starts
-        from these thresholds and tries 64 quantiles of a label's predictions in turn, until no label gains. A label
-        without a positive row keeps 0.5. Of equal scores, the threshold nearest to 0.5 is taken.
+        macro and weighted F-score exactly. For other averages and metrics, a search starts from these thresholds. It
+        changes the threshold of one label at a time, to the best of 64 quantiles, until nothing improves the metric. A
+        label without a positive row gets the threshold 0.5. Of equal scores, the threshold nearest to 0.5 is used.
 
         Args:
             labels: Shape (rows, labels). A label above 0.5 is present; NaN is a missing label.
             predictions: Shape (rows, labels).
-            metric: A metric of decisions, such as `metrics.macro_f1`.
+            metric: A metric of predicted classes, such as `metrics.macro_f1`.
 
         Raises:
-            ValueError: If the metric is not one of decisions, or the arrays do not match.
+            ValueError: If the metric does not depend on predicted classes, or the arrays do not match.
         """
         labels, predictions = as_arrays(labels, predictions)
         check_metric(metric)
@@ -72,10 +72,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CutPoints:
-    """Decide the grade of an image: the number of cut points that are at most its prediction.
+    """Cut points that convert a prediction to a grade: the number of cut points that are not above the prediction.
 
     Args:
-        values: The cut points, in ascending order, one fewer than the grades.
+        values: The cut points, in ascending order. There is one fewer than grades.
 
     Examples:
         >>> import numpy as np
@@ -93,17 +93,19 @@ class CutPoints:
     def fit(cls, labels: Any, predictions: Any, metric: Metric, levels: int | None = None) -> "CutPoints":
         """Fit the cut points with the best metric. Equal inputs give equal cut points.
 
-        The search starts at the cut points that give every grade its share of the labels. It then tries 64 quantiles
-        of the predictions for each cut point in turn, between the two beside it, until none gains.
+        The search starts from the cut points for which each grade is predicted as often as it occurs in the labels. It
+        moves one cut point at a time, between its two neighbours, to the best of 64 quantiles of the predictions. It
+        ends when no move improves the metric.
 
         Args:
             labels: The grades, numbers from 0, shape (rows, 1).
             predictions: Shape (rows, 1).
-            metric: A metric of decisions, such as `metrics.quadratic_kappa`.
+            metric: A metric of predicted classes, such as `metrics.quadratic_kappa`.
             levels: Number of grades. None for the highest label plus 1.
 
         Raises:
-            ValueError: If the metric is not one of decisions, the arrays do not match, or a label is not a grade.
+            ValueError: If the metric does not depend on predicted classes, the arrays do not match, or a label is not a
+                grade.
         """
         labels, predictions = as_arrays(labels, predictions)
         check_metric(metric)
@@ -128,7 +130,7 @@ class CutPoints:
 
 
 def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
-    """Return the decisions that `to_json` described."""
+    """Return the thresholds or cut points that `to_json` stored."""
     kinds: dict[str, type[Thresholds] | type[CutPoints]] = {"thresholds": Thresholds, "cut points": CutPoints}
     if data.get("kind") not in kinds:
         raise ValueError(f"decisions must be of kind {' or '.join(kinds)}; received {data.get('kind')!r}")
@@ -136,11 +138,11 @@ def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
 
 
 def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides) -> Thresholds | CutPoints | None:
-    """Fit the thresholds or cut points of a target's decisions.
+    """Fit the thresholds or cut points of a target.
 
     Returns:
-        Thresholds for a target of several labels, cut points for a target of grades. None for a target that takes the
-        highest prediction, and for a metric that does not depend on decisions.
+        Thresholds for several labels, cut points for grades. None for other targets, and for a metric that does not
+        depend on predicted classes.
     """
     labels, predictions = as_arrays(labels, predictions)
     if metric.on != "decisions":
@@ -151,9 +153,9 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
 
 
 def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
-    """Score fitted decisions on rows that they were not fitted on.
+    """Return the metric of thresholds or cut points on rows that they were not fitted on.
 
-    Each fold is decided with thresholds or cut points fitted on the other folds. The decisions of all folds are then
+    The classes of each fold are decided with thresholds or cut points fitted on the other folds. Then all rows are
     scored together.
 
     Args:
@@ -183,17 +185,17 @@ def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, targ
 
 def check_metric(metric: Metric) -> None:
     if metric.on != "decisions":
-        raise ValueError(f"thresholds and cut points do not change {metric.name}; choose a metric of decisions")
+        raise ValueError(f"thresholds and cut points do not change {metric.name}; choose a metric such as macro_f1")
 
 
 def known(true: np.ndarray, predictions: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels and predictions of one column's rows with a known label."""
+    """Return labels and predictions of one column, only for rows where the label is known."""
     rows = ~np.isnan(true[:, label])
     return true[rows, label], predictions[rows, label]
 
 
 def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> float:
-    """Return the threshold with the highest F-score of one label, of all midpoints of neighbouring predictions."""
+    """Return the threshold with the highest F-score of one label, among all midpoints of neighbouring predictions."""
     if not true.any():
         return 0.5
     order = np.argsort(predicted, kind="stable")
@@ -206,9 +208,9 @@ def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> fl
 
 
 def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
-    """Return at most `count` candidate thresholds at even quantiles of the values.
+    """Return the thresholds to try: midpoints of neighbouring distinct values, a number below all and one above all.
 
-    Candidates are the midpoints of neighbouring distinct values, one point below all values and one above.
+    If there are more than `count`, return those at evenly spaced quantiles.
     """
     distinct = np.unique(values)
     points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])
@@ -221,7 +223,7 @@ def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np
 def scorer(
     kind: type[Thresholds] | type[CutPoints], true: np.ndarray, predictions: np.ndarray, metric: Metric
 ) -> Callable[[tuple[float, ...]], float]:
-    """Return a function of the thresholds or cut points that is higher for a better metric."""
+    """Return a function of thresholds or cut points that returns the metric, negated if lower is better."""
     sign = 1 if metric.higher_is_better else -1
 
     def score(values: tuple[float, ...]) -> float:
@@ -238,7 +240,7 @@ def coordinate_search(
     *,
     ascending: bool = False,
 ) -> tuple[float, ...]:
-    """Maximise `score` over one coordinate at a time, until no coordinate gains.
+    """Maximise `score` by changing one coordinate at a time, until no change improves it.
 
     Args:
         start: The first value of each coordinate.

@@ -1,4 +1,4 @@
-"""A metric: a name, a function of labels and predictions, and which direction is better."""
+"""A metric: a name, a function of labels and predictions, and whether higher or lower values are better."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,20 +25,19 @@ class Decides(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """Score predictions against labels.
+    """A metric: a function that scores predictions against labels.
 
     Args:
-        name: Its name in logs, files and options.
-        function: function(labels, predictions) returns a number, or NaN where the score is undefined. `on` says which
-            two arrays it receives. Missing labels are NaN.
-        higher_is_better: Whether a higher value is a better one.
-        on: The inputs of the function. "predictions": the labels and predictions, shape (rows, columns). "decisions":
-            the classes that the target decides from labels and predictions, class indices (rows,) or 0 and 1 (rows,
-            columns). "columns": labels that are 0 or 1 and the predictions, shape (rows, classes). "probabilities":
-            distributions over the last axis, shape (rows, classes) for one class a row and (rows, classes, 2) for
-            several.
-        rows: rows(labels, predictions) receives the same arrays and returns the value of each row, NaN for a row
-            without a known label. Their mean is the metric. None for a metric that is not a mean over rows.
+        name: The name in logs, files and options.
+        function: Function of labels and predictions that returns a number, or NaN if the score is undefined. Missing
+            labels are NaN.
+        higher_is_better: Whether higher values are better.
+        on: The two arrays that the function receives. "predictions": labels and predictions, (rows, columns).
+            "decisions": the true and the predicted classes, as class indices (rows,), or as 0 and 1 (rows, columns).
+            "columns": labels that are 0 or 1, and predictions, (rows, classes). "probabilities": distributions over the
+            last axis, (rows, classes) for one class in each row, and (rows, classes, 2) for several labels.
+        rows: Function of the same arrays that returns a value for each row. It is NaN for a row without a known label.
+            The metric is the mean of these values. None for a metric that is not a mean over rows.
 
     Raises:
         ValueError: If `on` is unknown.
@@ -75,7 +74,7 @@ class Metric:
         Args:
             labels: Shape (rows, columns). NaN is a missing label.
             predictions: Shape (rows, columns), finite.
-            target: The target that the labels belong to. Only a metric on "predictions" works without it.
+            target: The target of the labels. Only a metric on "predictions" works without it.
             decisions: Fitted thresholds or cut points. None for the target's own decisions.
 
         Raises:
@@ -91,7 +90,7 @@ class Metric:
         return np.asarray(self.rows(*self.inputs(labels, predictions, target)), np.float64)
 
     def is_better(self, new: float, old: float | None) -> bool:
-        """Return whether `new` is better than `old`. A number is better than None and NaN; NaN is never better."""
+        """Return whether `new` is better than `old`. A number is better than None and NaN. NaN is never better."""
         if np.isnan(new):
             return False
         if old is None or np.isnan(old):
@@ -132,16 +131,16 @@ def mean_of_rows(rows: Function, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def mean_of_known(values: Any) -> float:
-    """Return the mean of the values that are not NaN; NaN if there is none."""
+    """Return the mean of the values that are not NaN. Return NaN if all are NaN."""
     values = np.asarray(values, np.float64)
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean over columns of a score of each column's rows with a known label.
+    """Score each column on its rows with a known label, and return the mean of the scores.
 
-    Columns without a known label, or where the score is NaN, are skipped; NaN if none remains.
+    Columns without a known label, or with the score NaN, are skipped. Return NaN if no column remains.
     """
     values = []
     for true, predicted in zip(labels.T, predictions.T, strict=True):
@@ -151,7 +150,7 @@ def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray)
 
 
 def as_arrays(labels: Any, predictions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return both arrays as float64. Raise ValueError unless they share a shape (rows, columns) and have a row."""
+    """Return both arrays as float64. Raise ValueError unless both have one shape (rows, columns), with a row."""
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if labels.shape != predictions.shape or labels.ndim != 2 or not labels.size:
         raise ValueError(

@@ -25,10 +25,10 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
     """Return a metric by name, or make one from a function.
 
     Args:
-        metric: A name in `NAMES`; a name with another number in it, such as "f2" (macro), "micro_f0.5", "top_5" or
-            "map@5"; a Metric, which is returned; or function(labels, predictions), which returns a float. A function
-            receives arrays of shape (rows, columns) in which NaN is a missing label. Its attribute
-            `higher_is_better` gives its direction; without one, higher is better.
+        metric: A name, a Metric or a function. Names are those in `NAMES`, and names with another number in them, such
+            as "f2" (macro), "micro_f0.5", "top_5" or "map@5". A Metric is returned unchanged. A function of labels and
+            predictions returns a float. It receives arrays of shape (rows, columns) in which NaN is a missing label. If
+            lower values are better, set its attribute `higher_is_better` to False.
 
     Raises:
         ValueError: If no metric has this name.
@@ -77,7 +77,7 @@ def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Targ
 
 
 def with_number(name: str) -> Metric:
-    """Return the metric of a name that contains a number. Raise ValueError with the nearest name if there is none."""
+    """Return the metric of a name that contains a number. Raise ValueError for an unknown name."""
     if match := re.fullmatch(rf"(?:({'|'.join(AVERAGES)})_)?f(\d+(?:\.\d+)?)", name):
         return f_beta(float(match[2]), match[1] or "macro")
     if match := re.fullmatch(r"(top_|map@)(\d+)", name):

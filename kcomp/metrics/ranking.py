@@ -9,7 +9,10 @@ from kcomp.metrics.metric import Metric, column_mean, from_rows
 
 
 def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the ROC AUC of one column by ranks (Mann and Whitney 1947), without scikit-learn's checks of each call."""
+    """Return the ROC AUC of one column, computed from ranks (Mann and Whitney 1947).
+
+    It is faster than scikit-learn's function, which checks its inputs at each call.
+    """
     ordered, positive = np.sort(predicted), predicted[true == 1]
     ranks = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right") + 1
     pairs = len(positive) * (len(predicted) - len(positive))
@@ -17,7 +20,7 @@ def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def column_precision(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the average precision of one column; NaN without a positive label."""
+    """Return the average precision of one column. NaN without a positive label."""
     from sklearn import metrics  # imported here because the import takes about 2 s
 
     return float(metrics.average_precision_score(true, predicted)) if true.any() else float("nan")
@@ -31,12 +34,12 @@ def highest_hits(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndar
 
 
 def top_k_rows(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
-    """Return whether each row has a label among its k highest predictions; NaN for a row without a label."""
+    """Return 1 for each row with a label among its k highest predictions, else 0. NaN for a row without a label."""
     return np.where(np.nansum(labels, 1) > 0, highest_hits(labels, predictions, k).any(1), np.nan)
 
 
 def average_precision_rows(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
-    """Return the average precision at k of each row; NaN for a row without a label."""
+    """Return the average precision at k of each row. NaN for a row without a label."""
     hits = highest_hits(labels, predictions, k)
     precisions = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
     count = np.nansum(labels, 1)
@@ -44,10 +47,10 @@ def average_precision_rows(labels: np.ndarray, predictions: np.ndarray, k: int) 
 
 
 def top_k(k: int) -> Metric:
-    """Return the share of rows with a label among the k highest predictions. Rows without a label are skipped.
+    """Return the metric "share of rows with a label among the k highest predictions". Rows without a label are skipped.
 
     Args:
-        k: How many predictions count, from 1.
+        k: Number of predictions that count, from 1.
 
     Raises:
         ValueError: If `k` is not an integer from 1.
@@ -61,13 +64,13 @@ def top_k(k: int) -> Metric:
 
 
 def map_at_k(k: int) -> Metric:
-    """Return the mean average precision at k, as Kaggle defines it. Rows without a label are skipped.
+    """Return the metric "mean average precision at k", as Kaggle defines it. Rows without a label are skipped.
 
-    A row's value is the sum of precision at i over the ranks i <= k with a label, divided by the smaller of k and the
-    number of its labels. For one class a row it is 1 / rank.
+    The value of a row is the sum of precision at i over all ranks i <= k at which there is a label. It is divided by k
+    or by the number of the row's labels, whichever is smaller. For one class in each row, it is 1 / rank.
 
     Args:
-        k: How many predictions count, from 1.
+        k: Number of predictions that count, from 1.
 
     Raises:
         ValueError: If `k` is not an integer from 1.

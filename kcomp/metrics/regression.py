@@ -1,4 +1,4 @@
-"""Metrics of numbers. Each is the mean over columns of the score of the rows with a known label."""
+"""Metrics of numbers. Each column is scored on its rows with a known label, and the metric is the mean over columns."""
 
 from functools import partial
 
@@ -16,20 +16,20 @@ def column_mae(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def column_r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the coefficient of determination; NaN for constant labels."""
+    """Return the coefficient of determination. NaN for constant labels."""
     total = np.square(true - true.mean()).sum()
     return float(1 - np.square(true - predicted).sum() / total) if total > 0 else float("nan")
 
 
 def column_pearson(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return Pearson's correlation; NaN for constant labels or predictions."""
+    """Return Pearson's correlation. NaN for constant labels or predictions."""
     if np.ptp(true) == 0 or np.ptp(predicted) == 0:
         return float("nan")
     return float(np.corrcoef(true, predicted)[0, 1])
 
 
 def column_spearman(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the correlation of ranks, in which equal values share their mean rank."""
+    """Return Spearman's correlation of ranks. Equal values get their mean rank."""
     from scipy import stats
 
     return column_pearson(stats.rankdata(true), stats.rankdata(predicted))

@@ -1,4 +1,4 @@
-"""Score the predictions of one target: its metric first, then the metrics that are shown beside it."""
+"""Score predictions with the recipe's metric and with the other metrics that are shown for its target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Scorer:
     """Score predictions of a target.
 
     Args:
-        metric: The metric of the recipe; it comes first.
+        metric: The metric of the recipe. It comes first.
         target: The target of the labels.
     """
 
@@ -27,7 +27,7 @@ class Scorer:
         return self.metric(labels, predictions, self.target)
 
     def all(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Return the scores by name of all shown metrics; NaN where a score is undefined."""
+        """Return the scores of all shown metrics, by name. A score that is undefined is NaN."""
         return score_each(self.shown, labels, predictions, self.target)
 
     @property
@@ -36,12 +36,12 @@ class Scorer:
         return self.first(len(self.target.shown_metrics))
 
     def first(self, count: int) -> list[Metric]:
-        """Return the metric, then those of the first `count` metrics of the target that differ from it."""
+        """Return the recipe's metric, then the first `count` metrics of the target. The recipe's is not repeated."""
         return [self.metric, *(get(name) for name in self.target.shown_metrics[:count] if name != self.metric.name)]
 
 
 def score_each(
     metrics: Sequence[Metric], labels: np.ndarray, predictions: np.ndarray, target: Target
 ) -> dict[str, float]:
-    """Return the scores by name of predictions (rows, columns)."""
+    """Return the scores of predictions (rows, columns) by the names of the metrics."""
     return {metric.name: metric(labels, predictions, target) for metric in metrics}

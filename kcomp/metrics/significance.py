@@ -1,4 +1,4 @@
-"""Test whether two models' predictions of the same rows differ by more than chance."""
+"""Test whether the scores of two models on the same rows differ by more than chance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,9 @@ from scipy import special
 
 from kcomp.metrics.metric import Decides, Metric
 
-MAX_RESAMPLES = 10_000  # with few rows
-MIN_RESAMPLES = 2_000  # with many rows
-MAX_DRAWS = 2 * 10**7  # rows drawn over all resamples; MIN_RESAMPLES takes precedence
+MAX_RESAMPLES = 10_000  # for few rows
+MIN_RESAMPLES = 2_000  # for many rows
+MAX_DRAWS = 2 * 10**7  # rows drawn in all resamples together; there are at least MIN_RESAMPLES resamples
 METRIC_RESAMPLES = 1_000  # for metrics that are not means over rows
 LARGE = 500_000  # rows times columns from which METRIC_RESAMPLES is divided by 5
 LEVEL = 0.95
@@ -76,7 +76,7 @@ def paired_metric(
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
     """Estimate the mean of first - second with a percentile bootstrap over rows.
 
-    The interval covers the choice of rows. It does not cover training noise: two seeds of one model also differ.
+    The interval accounts for the choice of rows, but not for training noise: two seeds of one model differ too.
 
     Args:
         first: Values of the first model, shape (rows,).
@@ -123,8 +123,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
         second: Whether the second model is correct, shape (rows,).
 
     Returns:
-        The number of rows that only the first model classifies correctly, the number that only the second does, and
-        the two-sided binomial p-value. The p-value is 1 if the models never differ.
+        Three numbers: the rows that only the first model classifies correctly, the rows that only the second does, and
+        the two-sided binomial p-value. It is 1 if there are no such rows.
 
     References:
         McNemar 1947; Dietterich 1998.

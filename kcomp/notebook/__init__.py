@@ -1,1 +1,4 @@
-"""Train, predict and join from Python. Each training runs in a child process, so the notebook imports no Keras."""
+"""Train, predict and ensemble from Python.
+
+Each training runs in a child process, so one notebook can use both backends.
+"""

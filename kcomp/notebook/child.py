@@ -1,7 +1,7 @@
 """Run a request of a notebook in this process: python -m kcomp.notebook.child REQUEST ANSWER.
 
-REQUEST is a JSON file with `function`, `backend` and `arguments`. The child writes `result`,
-or the type and message of an error, into ANSWER.
+REQUEST is a JSON file with `function`, `backend` and `arguments`. The process writes the file ANSWER, with `result` or
+with the type and message of an error.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Join the predictions of runs from Python: `kcomp.ensemble`. Imports no Keras."""
+"""Combine the predictions of runs from Python: `kcomp.ensemble`. This module imports no Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class EnsembleResult:
     """The scores and the test predictions of an ensemble.
 
     Args:
-        scores: One row for each member and one for the ensemble, one column per score, on held-out rows. A fitted
-            ensemble is scored by nested cross-validation.
-        test: The predictions of the test rows by image id. None if not every run predicts test rows.
+        scores: Scores on held-out rows: a row for each member and one for the ensemble, a column for each score. A
+            fitted ensemble is scored by nested cross-validation.
+        test: The predictions of the test rows by image id. None if a run has no predictions of test rows.
     """
 
     scores: pd.DataFrame
@@ -33,13 +33,13 @@ class EnsembleResult:
 def ensemble(
     runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: bool = False
 ) -> EnsembleResult:
-    """Join the predictions of runs, as `kcomp ensemble` does. Runs that differ only in their fold are one member.
+    """Combine the predictions of runs, as `kcomp ensemble` does. Runs that differ only in their fold are one member.
 
     Args:
         runs: Complete runs, their folders, or folders that contain runs.
-        method: How to join members, a method of `kcomp ensemble`.
+        method: The method that combines the members, as for `kcomp ensemble --method`: "mean", "median" and others.
         metric: Name of the metric to optimise. None for the metric of the runs.
-        calibrate: Whether to fit a temperature to each member before joining.
+        calibrate: Whether to calibrate each member by a fitted temperature first.
 
     Raises:
         ValueError: If the method is unknown, a path has no run, or the runs have no held-out row in common.

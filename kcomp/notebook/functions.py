@@ -1,4 +1,4 @@
-"""Train and predict from Python: `kcomp.train` and `kcomp.predict`. Nothing here imports Keras."""
+"""Train and predict from Python: `kcomp.train` and `kcomp.predict`. This module imports no Keras."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def train(
 
     Args:
         recipe: The path of a recipe, or the name of a recipe that comes with kcomp.
-        backend: "jax" or "torch". None takes $KERAS_BACKEND, or else the installed backend, JAX first.
+        backend: "jax" or "torch". None uses $KERAS_BACKEND if it is set, or else the installed backend, JAX first.
         fold: The fold that is held out, from 0.
         seed: Seeds the initial weights, the batches and dropout.
         output: The run folder. None for runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>.
@@ -42,7 +42,7 @@ def train(
         TypeError: If `recipe` is not a path, or a value cannot be stored as JSON.
         ValueError: If the recipe has no such value, or a check of the recipe or of its data fails.
         BusyError: If another process is training the run.
-        RuntimeError: If the child is killed, or raises an error of a type that this process does not know.
+        RuntimeError: If the child process is killed, or if it raises an error of a type that only it knows.
 
     Examples:
         >>> import kcomp
@@ -69,13 +69,13 @@ def predict(
 
     Args:
         run: A complete run, or its folder.
-        test: A CSV of image ids, or a folder of images. None for the test rows of the recipe.
-        views: Number of random views of the training pipeline to average with the plain image, from 0. None for the
-            views of the recipe.
+        test: A CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
+        views: Test-time augmentation: the number of randomly augmented copies to average with each image, from 0. None
+            uses the views of the recipe.
         backend: "jax" or "torch". None for the backend that trained the run, if it is installed.
 
     Returns:
-        One row per image id (the index), one column per class or number.
+        One row for each image id (the index), one column for each class or number.
 
     Raises:
         RuntimeError: If the run is not complete.
@@ -96,7 +96,7 @@ def predict(
 
 
 def check_json(name: str, value: Any) -> None:
-    """Raise TypeError if JSON cannot store the value. The child process receives values as JSON."""
+    """Raise TypeError if JSON cannot store the value, because the child process receives values as JSON."""
     try:
         json.dumps(value)
     except TypeError:

@@ -27,8 +27,8 @@ def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
         backend: "jax" or "torch".
 
     Raises:
-        Exception: The error that the function raised, with its message. RuntimeError if this process does not know
-            the type of the error, or if the child was killed.
+        Exception: The error that the function raised, with its message. It is a RuntimeError if this process does not
+            know the type of the error, or if the child was killed.
     """
     with tempfile.TemporaryDirectory(prefix="kcomp-notebook-") as name:
         request, answer, log = (Path(name) / file for file in ("request.json", "answer.json", "log"))
@@ -64,7 +64,7 @@ def follow(process: Process) -> tuple[int, str]:
 
 
 def to_exception(name: str, message: str) -> Exception:
-    """Return an exception of the type with this name, or a RuntimeError that names it."""
+    """Return an exception of the type with this name. If the type is unknown, return a RuntimeError that names it."""
     for module in (builtins, errors, files):
         kind = getattr(module, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception):

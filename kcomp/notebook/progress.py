@@ -1,4 +1,4 @@
-"""Show the output of a training, with a bar of its epochs in a terminal and in a notebook."""
+"""Show the output of a training, with a progress bar of its epochs, in a terminal and in a notebook."""
 
 from types import TracebackType
 
@@ -10,9 +10,9 @@ from kcomp.system.backends import is_installed
 
 
 class ProgressDisplay:
-    """Print each line, and advance the bar when a line reports a finished epoch. A context manager.
+    """A context manager that prints each line, and advances the bar when a line reports a finished epoch.
 
-    A notebook shows the bar if ipywidgets is installed, and the lines in any case.
+    A notebook shows the bar only if ipywidgets is installed.
     """
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""Pages, plots and terminal tables."""
+"""Write HTML pages, plots, and tables in the terminal."""

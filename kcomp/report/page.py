@@ -1,4 +1,4 @@
-"""Reports as a web page of one file and as Markdown. kcomp.report.plots draws the pictures."""
+"""Write a report as an HTML page of one file, and as Markdown."""
 
 import base64
 import re
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NUMBER = re.compile(r"[+-]?\d[\d.,e+-]*%?(\s|$)")
-LONG = 30  # rows from which a page folds a table that is not sortable
+LONG = 30  # rows from which a table is collapsed, unless it is sortable
 
 
 @dataclass(frozen=True)
 class Link:
-    """A cell that links to another file or folder, `address` relative to the page."""
+    """A table cell that links to a file or folder. `address` is relative to the page."""
 
     text: str
     address: str
@@ -23,7 +23,7 @@ Cell = str | Link
 
 @dataclass(frozen=True)
 class PageTable:
-    """A header and rows of texts; `marked` are the numbers of rows that stand out."""
+    """A table of texts. `marked` are the positions of rows to emphasise."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -32,9 +32,9 @@ class PageTable:
 
 @dataclass
 class Section:
-    """A heading, its result in a few sentences, paragraphs, and tables and pictures.
+    """A section of a report: a heading, a verdict in a few sentences, paragraphs, tables and pictures.
 
-    good:      the colour of the verdict: True, False, or None if the section has no verdict.
+    good:      whether the verdict is good or bad, which sets its colour. None without a verdict.
     tables:    pairs of a caption and a table.
     pictures:  pairs of a caption and the bytes of a PNG file.
     """
@@ -48,7 +48,7 @@ class Section:
 
 
 def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:
-    """Return a page that needs no other file. On a `sortable` page a click on a header sorts its table."""
+    """Return an HTML page that needs no other file. If `sortable`, a click on a header sorts its table."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -65,7 +65,7 @@ def cell_text(cell: Cell) -> str:
 
 
 def is_numeric_column(column: int, table: PageTable) -> bool:
-    """Return whether more than half of a column's cells begin with a number; empty cells and dashes do not count."""
+    """Return whether more than half of a column's cells begin with a number. Empty cells and dashes do not count."""
     texts = [cell_text(row[column]) for row in table.rows]
     numeric = [bool(NUMBER.match(text)) for text in texts if text not in ("", "-", "–")]
     return 2 * sum(numeric) > len(numeric)
@@ -82,7 +82,7 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 
 def markdown_table(table: PageTable) -> str:
-    """Return a table in Markdown; rows that stand out are bold."""
+    """Return a table in Markdown. Marked rows are bold."""
     lines = [list(table.header), ["---"] * len(table.header)]
     for number, row in enumerate(table.rows):
         texts = [cell_text(cell) for cell in row]

@@ -1,4 +1,4 @@
-"""Tables in the terminal."""
+"""Print tables in the terminal."""
 
 import difflib
 import math
@@ -10,7 +10,10 @@ from rich.table import Table
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
-    """Print rows with the keys of the first row as columns. Numbers are right-aligned; piped output is never cut."""
+    """Print a table. Its columns are the keys of the first row. Numbers are right-aligned.
+
+    If the output is not a terminal, long lines are not cut.
+    """
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     numeric = {name: all(isinstance(row[name], int | float) for row in rows) for name in rows[0]}
     for name in rows[0]:
@@ -29,9 +32,9 @@ def cell(value: Any) -> str:
 
 
 def sorted_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
-    """Return the rows sorted by a column, or in descending order for `-column`; texts among numbers come last.
+    """Return the rows sorted by a column, or in descending order for `-column`. Texts among numbers come last.
 
-    Raises ValueError for an unknown column, with the nearest name.
+    Raises ValueError for an unknown column.
     """
     name = column.removeprefix("-")
     if name not in rows[0]:

@@ -1,4 +1,4 @@
-"""Parts of printed sentences."""
+"""Format numbers for printed sentences."""
 
 
 def quantity(count: int, noun: str) -> str:

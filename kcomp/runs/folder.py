@@ -19,8 +19,8 @@ from kcomp.values import values_as_json, values_from_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ATTEMPTS = 5  # attempts to take a lock, because `Run.busy` holds it briefly
-STATE = "state/epoch.npz"  # written when an epoch is recorded
+ATTEMPTS = 5  # attempts to lock a run; one may fail, because `Run.busy` of another process locks it briefly
+STATE = "state/epoch.npz"  # the state from which a stopped run continues
 NEEDED = (
     "recipe",
     "fingerprint",
@@ -37,7 +37,7 @@ PARTS = ("backend", "device", "versions")  # names in a manifest whose values ma
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. The run is complete when `result.json` exists; docs/internals/run-folders.md lists all files.
+    """The folder of a run, which is complete if it has `result.json`. docs/internals/run-folders.md lists all files.
 
     Args:
         folder: The path of the folder, which need not exist yet.
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def log(self) -> pd.DataFrame:
-        """Return log.csv, one row per epoch; empty if the file is missing or cannot be read."""
+        """Return log.csv, one row for each epoch. The table is empty if the file is missing or cannot be read."""
         try:
             return pd.read_csv(self / "log.csv")
         except (OSError, ValueError):
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def test(self) -> pd.DataFrame:
-        """Return the predictions of the test rows, by image id. `kcomp predict` makes them."""
+        """Return the predictions of the test rows, by image id, which `kcomp predict` writes."""
         return self.probabilities("test")
 
     def plot(self) -> "Figure":
@@ -119,7 +119,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Return the name of files that belong to this run but lie outside its folder."""
+        """Return a name for files of this run that are not in its folder."""
         manifest = self.manifest
         start = f"{manifest['recipe']}-{manifest['fingerprint']}-{made_by(manifest)}"
         return f"{start}-seed{manifest['seed']}-fold{manifest['fold']}"
@@ -133,13 +133,13 @@ class Run:
 
     @property
     def weights(self) -> list[Path]:
-        """Return the weights files: one, or several snapshots, whose mean probabilities the run predicts."""
+        """Return the weights files. With several (snapshots), the run predicts the mean of their predictions."""
         averaged = self.result.get("average") or {}
         return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
 
     @property
     def target(self) -> Target:
-        """Return the target, with what it measured on the training rows."""
+        """Return the target, with its statistics of the training rows."""
         return target_from_json(self.manifest["target"])
 
     def recipe(self) -> Loaded:
@@ -150,7 +150,7 @@ class Run:
         return loaded.with_values(**values_from_json(loaded.recipe.config, stored))
 
     def probabilities(self, name: str) -> pd.DataFrame:
-        """Read `oof`, `labels` or `test`: one row per image id (the index), float columns.
+        """Read `oof`, `labels` or `test`: one row for each image id (the index), float columns.
 
         A missing label is NaN.
         """
@@ -180,10 +180,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
-    """Return the label of the backends that trained a run: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
+    """Return a name for the backends that trained a run: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
 
-    A run that started from other weights than the recipe's also has `-from-` and 8 digits of the weights' hash. A soup,
-    which averages runs, is `soup-<8 digits>`.
+    If the run started from weights other than the recipe's, the name ends with `-from-` and 8 digits of the weights'
+    hash. A soup, which averages runs, has the name `soup-<8 digits>`.
     """
     if manifest.get("soup"):
         return f"soup-{manifest['soup']['key']}"
@@ -194,10 +194,10 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def member_of(manifest: Mapping[str, Any]) -> str:
-    """Return what the runs of one ensemble member share besides recipe and seed.
+    """Return a text that is equal for all runs of an ensemble member, whatever their folds.
 
-    This is `made_by`, except for runs that started from another run's weights. For these runs, the digits come from the
-    fingerprint of that other run, because the hash of the weights differs between folds.
+    It is the result of `made_by`, except for a run that started from the weights of an earlier run. The hash of such
+    weights differs between folds. The digits are therefore those of the earlier run's fingerprint.
     """
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
@@ -206,7 +206,7 @@ def member_of(manifest: Mapping[str, Any]) -> str:
 def default_folder(
     loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path, origin: Mapping[str, Any] | None = None
 ) -> Path:
-    """Return `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`; `origin` is `from` in the manifest."""
+    """Return `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`. `origin` is the manifest's entry `from`."""
     name = made_by({"backend": backend, "from": origin})
     return root / loaded.name / loaded.fingerprint() / f"{name}-seed{seed}-fold{fold}"
 
@@ -219,7 +219,7 @@ def find(path: Path) -> list[Run]:
 
 
 def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
-    """Raise ValueError if the folder holds another experiment.
+    """Raise ValueError if the folder contains a different experiment than `manifest` describes.
 
     across: Whether an unfinished run of another backend counts as the same experiment, so that it can be continued.
     """
@@ -240,7 +240,7 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
 
 
 def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
-    """Raise ValueError if the folder holds another run than `manifest` describes.
+    """Raise ValueError if the folder contains a different run than `manifest` describes.
 
     Also raise it if several backends trained the run, or if it did not start from the recipe's own weights.
 
@@ -287,8 +287,8 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
     before: The manifest in the run folder.
     now: The manifest of the process that continues the run. Backend, device and versions come from it.
 
-    If these values change during the run, `history` lists them with the epoch, from 1, at which they begin. An earlier
-    process that finished no epoch is left out.
+    If these values change during the run, the entry `history` lists them, each with its first epoch, counted from 1.
+    Processes that finished no epoch are left out.
     """
     trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
     parts: list[dict[str, Any]] = []

@@ -1,4 +1,7 @@
-"""The table of runs as an HTML page, with the values that differ between runs of a recipe. Imports no Keras."""
+"""The table of runs as an HTML page, with the values that differ between runs of a recipe.
+
+This module imports no Keras.
+"""
 
 import json
 import os
@@ -18,7 +21,7 @@ Row = Mapping[str, Any]  # from kcomp.runs.table.run_rows
 
 
 def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
-    """Write the rows to `path`, with one section per recipe. A click on a header sorts its table."""
+    """Write the rows as a page with a section for each recipe. A click on a header sorts its table."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["recipe"], []).append(row)

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process trains a run at a time."""
+"""The lock of a run folder, so that only one process at a time trains a run."""
 
 import contextlib
 import shutil
@@ -13,10 +13,13 @@ from kcomp.system.locks import try_lock
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run's lock, which the system releases when the process ends, even if it is killed.
+    """Hold the run's lock inside the block. The system releases it when the process ends, even if it is killed.
 
-    If an error ends the block of a new run before its first epoch is recorded, the run's files are removed. Raises
-    ValueError if the folder has files but is not a run, and BusyError if another process holds the lock.
+    If an error ends the block before the first epoch of a new run is saved, the run's files are removed.
+
+    Raises:
+        ValueError: If the folder has files but is not a run.
+        BusyError: If another process holds the lock.
     """
     check_run_folder(run)
     begun = (run / "manifest.json").is_file()
@@ -37,7 +40,7 @@ def locked(run: Run) -> Iterator[None]:
 
 
 def check_run_folder(run: Run) -> None:
-    """Raise ValueError if the folder has files but is not a run, because kcomp removes leftover files of a run."""
+    """Raise ValueError if the folder has files but is not a run. kcomp would otherwise remove them as leftovers."""
     if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
         names = sorted(path.name for path in run.folder.iterdir())
         if names:

@@ -21,8 +21,8 @@ def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, titl
 
     Args:
         log: The content of log.csv, at least one row.
-        scores: Names of the scores; the first three in the log are drawn.
-        best: The epoch whose weights the run predicts with. None while it is unknown.
+        scores: Names of the scores. The first three that are in the log are drawn.
+        best: The epoch whose weights the run uses. None if it is not known yet.
         title: The title.
 
     Raises:

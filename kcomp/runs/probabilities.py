@@ -1,4 +1,4 @@
-"""Predictions or labels as a CSV with the column `image_id` and one column per class or number."""
+"""Read and write predictions or labels as CSV files, with the column `image_id` and one for each class or number."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +10,18 @@ from kcomp.system.files import write_csv
 
 
 def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:
-    """Write `image_id` and one column per class. float32 values get enough digits to restore them."""
+    """Write a CSV of `image_id` and one column for each class. float32 values are written without loss."""
     frame = pd.DataFrame(np.asarray(values), columns=list(classes))
     frame.insert(0, "image_id", list(ids))
     write_csv(path, frame)
 
 
 def read_probabilities(path: Path, *, missing: bool = False) -> pd.DataFrame:
-    """Return a frame with one row per image id (the index) and one float64 column per class.
+    """Read a CSV of predictions or labels: one row for each image id (the index), one float64 column for each class.
 
-    Raise ValueError if the file is not such a CSV, has no rows, repeats an id, or has a value that is not finite. With
-    `missing`, empty cells are NaN instead of an error.
+    missing: whether empty cells are allowed. They become NaN.
+
+    Raises ValueError if the file is not such a CSV, has no rows, repeats an id, or has a value that is not finite.
     """
     try:
         frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""], low_memory=False)

@@ -8,11 +8,11 @@ from kcomp.runs.folder import Run
 
 
 def scorer_of(runs: Sequence[Run], metric: str | None = None) -> Scorer:
-    """Return the scorer of runs of one target.
+    """Return the scorer (metric and target) of runs that have the same target.
 
     Args:
         runs: At least one run.
-        metric: Name of a metric; None for the metric of the runs' recipes.
+        metric: Name of a metric. None for the metric of the runs' recipes.
 
     Raises:
         ValueError: If the name is unknown or does not fit the target, the runs have different metrics, or their metric

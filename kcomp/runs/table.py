@@ -9,10 +9,10 @@ BEFORE = ("recipe", "fingerprint", "backend", "fold", "seed", "average")  # colu
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a dict of values by column for each run.
+    """Return a table row for each run: a dict of values by column.
 
-    All rows have the same columns, with the scores that any run logs. `seconds` of an incomplete run is "unfinished",
-    of a damaged run "damaged". A missing value is "-".
+    All rows have the same columns, with all scores that at least one run logs. `seconds` is "unfinished" for an
+    incomplete run, and "damaged" for a damaged one. A missing value is "-".
     """
     rows = [run_row(run) for run in runs]
     scores = dict.fromkeys(name for row in rows for name in row if name not in (*BEFORE, "seconds", "folder"))
@@ -34,7 +34,7 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def describe_average(average: Mapping[str, Any]) -> str:
-    """Return what the run's predictions average: "3 snapshots", "EMA", "SWA", or "-" for one epoch's weights."""
+    """Return the average that a run uses: "3 snapshots", "EMA", "SWA", or "-" for the weights of one epoch."""
     snapshots = average.get("weights", [])
     if snapshots:
         return f"{len(snapshots)} snapshot{'' if len(snapshots) == 1 else 's'}"

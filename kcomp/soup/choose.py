@@ -1,4 +1,4 @@
-"""Choose the runs whose weights are averaged: all runs, or, greedily, those that do not worsen the score."""
+"""Choose the runs whose weights are averaged: all runs, or only runs that do not worsen the score (greedy)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ class Candidate:
     statistics: Any = None
 
 
-Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # returns the possible averages of these runs
+Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # returns the averages to choose from, for these runs
 
 
 @dataclass(frozen=True)
 class SoupChoice:
     """The soup chosen on all held-out rows, the best single run, and their scores by the metric.
 
-    The `unseen` scores come from rows that the choice did not use: each half of the rows is predicted by the candidate
-    chosen on the other half.
+    The `unseen` scores are computed on rows that the choice did not use. Each half of the rows is scored with the
+    candidate that was chosen on the other half.
     """
 
     soup: Candidate
@@ -51,7 +51,7 @@ class SoupChoice:
 
 
 def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, scorer: Scorer) -> SoupChoice:
-    """Choose among `count` runs by a score on the held-out rows. The labels have shape (rows, columns)."""
+    """Choose which of `count` runs to average, by the metric on the held-out rows. `labels` are (rows, columns)."""
 
     def value(probabilities: np.ndarray, rows: np.ndarray) -> float:
         return scorer(labels[rows], probabilities[rows])
@@ -85,7 +85,7 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
 
 
 def ranked(scorer: Scorer, value: float) -> float:
-    """Return a number that is smaller for a better score, and infinite for NaN."""
+    """Return a number to minimise: the score, negated if higher is better, or infinity for NaN."""
     if np.isnan(value):
         return np.inf
     return -value if scorer.metric.higher_is_better else value
@@ -97,7 +97,7 @@ def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Ca
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Try the runs one by one, the best first; keep each that does not worsen the score (Wortsman et al. 2022)."""
+    """Add runs to the average one by one, the best first. Keep those that do not worsen it (Wortsman et al. 2022)."""
     soup = ordered[0]
     for run in ordered[1:]:
         larger = min(evaluate(tuple(sorted(soup.members + run.members))), key=cost)

@@ -27,11 +27,11 @@ ALIKE = 0.02  # largest mean difference of predictions, in `Target.unit`; backen
 
 
 class SoupBuilder:
-    """Average the weights of runs and evaluate the averages on the held-out rows.
+    """Averages the weights of runs, and predicts the held-out rows with the averages.
 
     The runs are sorted, so that their order does not matter. The first run's recipe builds the network and the batches.
-    Raises ValueError if another run's weights have other names or shapes, or if its predictions change under the
-    first run's recipe.
+    Raises ValueError if another run's weights have different names or shapes, or if its predictions differ when the
+    first run's recipe computes them.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -75,7 +75,7 @@ class SoupBuilder:
         return [layer for layer in normalisations(self.network) if differs(layer)]
 
     def evaluate(self, members: tuple[int, ...]) -> list[Candidate]:
-        """Return the average of these runs and, if batch normalisation was trained, a copy with new statistics."""
+        """Return the average of these runs. If batch normalisation was trained, add a copy with new statistics."""
         if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
             candidates = [Candidate(members, self.predicted())]
@@ -112,8 +112,11 @@ class SoupBuilder:
 def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) -> tuple[SoupChoice, list[Run]]:
     """Average the weights of runs, and write the average as a run if it scores better than the best of them.
 
-    Returns the choice and the sorted runs that its numbers refer to. Raises RuntimeError with both scores, and writes
-    nothing, if the average does not score better.
+    Returns:
+        The choice, and the runs in the order that its numbers refer to.
+
+    Raises:
+        RuntimeError: If the average does not score better. Nothing is written.
     """
     started = time.monotonic()
     with locked(output):
@@ -189,7 +192,7 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """Return what identifies a run, without its fold."""
+    """Return recipe, fingerprint, backend and seed of a run."""
     manifest = run.manifest
     return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 

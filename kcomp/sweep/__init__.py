@@ -1,1 +1,1 @@
-"""Train many runs, on this machine or on a Ray cluster. Each run is a separate process; nothing here imports Keras."""
+"""Train many runs, on this machine or on a Ray cluster. Each run has its own process. This package imports no Keras."""

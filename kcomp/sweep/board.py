@@ -1,4 +1,4 @@
-"""Show the progress of a sweep: a live table in a terminal, otherwise a line for each change of state."""
+"""Show the progress of a sweep: a live table in a terminal. Without a terminal, a line for each change of state."""
 
 import contextlib
 import time
@@ -11,12 +11,12 @@ from rich.table import Table
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, SweepProgress, count
 
 STYLES = {RUNNING: "bold", FAILED: "red", COMPLETE: "green", ELSEWHERE: "yellow", WAITING: "dim"}
-ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # in a small terminal, the first states are shown first
+ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # in a small terminal, jobs of the first states are shown
 FRAME = 5  # lines of the terminal around the rows of the table
 
 
 class Board:
-    """Show `jobs` when called; `slots` of them run at the same time."""
+    """A function that prints the states of `jobs`. `slots` of them run at the same time."""
 
     def __init__(self, console: Console, jobs: Sequence[SweepProgress], slots: int) -> None:
         self.console, self.jobs, self.slots = console, jobs, slots
@@ -42,7 +42,7 @@ class Board:
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
     def line(self, job: SweepProgress) -> str:
-        """Return one line with the number of complete jobs and the state of this job."""
+        """Return a line with the number of complete jobs and the state of one job."""
         start = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
             resumed = f", from epoch {job.epoch + 1}" if job.epoch else ""
@@ -59,7 +59,7 @@ class Board:
         return ", ".join(counts) + (f"; about {clock(seconds)} to go" if seconds is not None else "")
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds until the sweep ends from the jobs so far; None before the first is done."""
+        """Estimate the seconds until the sweep ends, from the jobs that have ended. None before the first has ended."""
         finished = count(self.jobs, COMPLETE) - self.done_before
         to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)
         if not finished or not to_go:
@@ -84,7 +84,7 @@ class Board:
         return table
 
     def visible(self) -> list[SweepProgress]:
-        """Return the jobs that fit into the terminal, in their order; running and failed ones take precedence."""
+        """Return the jobs that fit into the terminal, in order. Running and failed jobs take precedence."""
         count = max(1, self.console.size.height - FRAME)
         chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:count]
         return [self.jobs[number] for number in sorted(chosen)]

@@ -12,10 +12,10 @@ class TrainingJob:
     """One run of a sweep.
 
     values:  texts for `--set`, by name.
-    folder:  the run folder, as `kcomp train` names it, below the sweep's root.
+    folder:  the run folder, with the name that `kcomp train` gives it, inside the folder of the sweep.
     table:   fingerprint of the recipe's current table.
     metric:  name of the recipe's metric, which is shown during training.
-    pseudo:  the current pseudo-labels of this fold, as in the manifest; None for none.
+    pseudo:  the entry `pseudo` of the manifest for the current pseudo-labels of this fold. None without pseudo-labels.
     """
 
     recipe: str
@@ -53,9 +53,9 @@ class TrainingJob:
         return asdict(self)
 
     def check(self) -> None:
-        """Raise ValueError if the folder holds another run, begun or complete."""
+        """Raise ValueError if the folder contains a different run, complete or not."""
         check_own(self.run, asdict(self))
 
     def logged(self) -> dict[str, Any] | None:
-        """Return the last epoch in the run folder's log.csv; None before the first."""
+        """Return the last epoch in the run folder's log.csv. None before the first epoch ends."""
         return next(iter(self.run.log_rows()[-1:]), None)

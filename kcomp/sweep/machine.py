@@ -1,4 +1,4 @@
-"""Share this machine's cores, memory and GPUs among jobs."""
+"""Divide this machine's cores, memory and GPUs among jobs."""
 
 import os
 import shutil
@@ -13,7 +13,10 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Share:
-    """How jobs share the machine: `slots` at the same time, each with `threads` and a GPU if there are any."""
+    """The division of the machine among jobs.
+
+    `slots` jobs run at the same time, each with `threads` threads, and a GPU if there are any.
+    """
 
     slots: int
     threads: int
@@ -24,14 +27,15 @@ class Share:
 
 
 def share(count: int, parallel: int | None = None) -> Share:
-    """Return how `count` jobs share the machine.
+    """Return the division of the machine among `count` jobs.
 
-    The result depends on the machine and on the whole sweep, not on free memory or remaining jobs. The number of
-    threads can change the last bit of a sum, and a continued sweep must give the same results.
+    It depends only on the machine and the number of jobs, not on free memory or remaining jobs. The reason is that the
+    number of threads can change the last bit of a sum, and a continued sweep must give the same results.
 
     Args:
         count: Number of jobs of the sweep.
-        parallel: Jobs at the same time. None for one per GPU, or as many as cores and memory allow.
+        parallel: Number of jobs that run at the same time. None for one for each GPU, or as many as cores and memory
+            allow.
 
     Raises:
         ValueError: If `parallel` exceeds the number of GPUs.
@@ -59,7 +63,7 @@ def memory() -> int:
 
 
 def gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the usable GPUs, as in CUDA_VISIBLE_DEVICES."""
+    """Return the names of the usable GPUs, in the form of CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in environ:
         named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
         return tuple(named[: named.index("-1")] if "-1" in named else named)

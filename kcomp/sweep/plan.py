@@ -1,6 +1,7 @@
-"""Plan a sweep: load the recipe in a separate process (python -m kcomp.sweep.plan OPTIONS PLAN), and list its jobs.
+"""Plan a sweep: load the recipe and list the runs to train.
 
-A recipe imports Keras. The process that starts the jobs must not load a backend or hold a GPU.
+This takes place in a separate process, `python -m kcomp.sweep.plan OPTIONS PLAN`. A recipe imports Keras, but the
+process that starts the jobs must not load a backend or use a GPU.
 """
 
 import subprocess
@@ -22,7 +23,7 @@ from kcomp.system.files import read_json, write_json
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """The options of `kcomp sweep`; `folds` may be "all", `assignments` are lists of values."""
+    """The options of `kcomp sweep`. `folds` may be "all". `assignments` are the options `--set`."""
 
     recipe: str
     backends: tuple[str, ...]
@@ -34,7 +35,7 @@ class SweepOptions:
 
 
 def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
-    """Return the jobs, each once, and the recipe's files by name. Raise SystemExit if the process fails."""
+    """Return the jobs without repetitions, and the recipe's files by name. Raise SystemExit if the process fails."""
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         places = Path(folder) / "options.json", Path(folder) / "plan.json"
         write_json(places[0], asdict(options))
@@ -105,7 +106,7 @@ def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[T
 
 
 def folds_of(table: Any, text: str) -> Sequence[int]:
-    """Return the folds that `text` names; ValueError if the table lacks one."""
+    """Return the folds that `text` names. Raise ValueError if the table has no such fold."""
     from kcomp.data.splits import fold_numbers, split
 
     if text == "all":

@@ -1,4 +1,4 @@
-"""Train jobs as processes of this machine, several at the same time. They end with this process."""
+"""Train jobs as processes of this machine, several at the same time. If this process ends, they end too."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ PAUSE = 0.2  # seconds between two checks
 
 @dataclass(frozen=True)
 class LocalSlot:
-    """A slot of this machine and the process that uses it."""
+    """One of the processes that run at the same time, with its job and its number."""
 
     slot: int
     progress: SweepProgress
@@ -34,7 +34,7 @@ def run(
 ) -> None:
     """Train the jobs that are not complete.
 
-    A failed job does not stop the others. If another process trains a job, wait for that process.
+    A failed job does not stop the others. If another process already trains a job, wait for that process.
 
     Args:
         jobs: The jobs and their progress, which is updated.

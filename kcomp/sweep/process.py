@@ -1,4 +1,4 @@
-"""Run a job's process: its output is appended to a file and read from there, line by line."""
+"""Run a command in a process. Its output is appended to a file, and read from there line by line."""
 
 import contextlib
 import os
@@ -16,13 +16,13 @@ PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL
 
 
 class Process:
-    """Run a command that ends with this process.
+    """A child process that runs a command. If this process ends, the child ends too.
 
     Args:
         command: The command line.
         environ: Environment variables.
         log: File to which the command line and the output are appended.
-        cwd: Working folder; None for that of this process.
+        cwd: Working directory. None for that of this process.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Path | None = None) -> None:
@@ -47,7 +47,7 @@ class Process:
         self.incomplete_line = b""
 
     def look(self) -> tuple[int | None, list[str]]:
-        """Return the exit code, None while it runs, and the lines since the last call."""
+        """Return the exit code, or None while the process runs, and the lines of output since the last call."""
         code = self.popen.poll()
         lines = list(self.lines())
         if code is not None:
@@ -55,7 +55,7 @@ class Process:
         return code, lines
 
     def lines(self) -> Iterator[str]:
-        """Yield the new complete lines; an incomplete line stays for the next call."""
+        """Yield the new complete lines. An incomplete line is left for the next call."""
         *lines, self.incomplete_line = (self.incomplete_line + self.log.read()).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace")
@@ -74,7 +74,7 @@ class Process:
 
 
 def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM to a process and all that it started. Windows has no such signal, so there the process ends."""
+    """Send SIGTERM to a process and all that it started. Windows has no such signal: the process ends at once."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.terminate()
@@ -83,7 +83,7 @@ def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started at once; on Windows, end only the process."""
+    """Kill a process and all that it started. On Windows, kill only the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()

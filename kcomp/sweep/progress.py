@@ -1,4 +1,4 @@
-"""Follow the progress of each job of a sweep by the lines that `kcomp train` prints."""
+"""Follow the progress of the jobs of a sweep. The lines that `kcomp train` prints show it."""
 
 import re
 import time
@@ -18,11 +18,13 @@ EPOCH = re.compile(r"epoch +(\d+)/(\d+) ")
 class SweepProgress:
     """The state of one job.
 
-    epoch, epochs: finished epochs and all epochs; 0 while unknown.
-    score:         score of the last epoch, or of the complete run.
-    last:          last line of output, or the error.
-    began, latest: times at which the first and the latest epoch of this process ended; `first` numbers the first.
-    starts:        how many processes were started for the job.
+    epoch:   number of finished epochs.
+    epochs:  number of all epochs; 0 while unknown.
+    score:   score of the last epoch, or of the complete run.
+    last:    last line of output, or the error.
+    began:   time at which the first epoch of this process ended. Its number is `first`.
+    latest:  time at which the latest epoch of this process ended.
+    starts:  number of processes that were started for the job.
     """
 
     job: TrainingJob
@@ -79,7 +81,7 @@ class SweepProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Return the seconds left, estimated from the epochs of this process; None before its second epoch."""
+        """Estimate the seconds left from the epochs of this process. None before its second epoch has ended."""
         if self.state != RUNNING or self.epoch <= self.first or not self.first:
             return None
         pace = (self.latest - self.began) / (self.epoch - self.first)
@@ -87,7 +89,7 @@ class SweepProgress:
 
 
 def parse_epoch(text: str) -> tuple[int, int] | None:
-    """Return the finished epochs and all epochs from a line of `kcomp train`; None for another line."""
+    """Return the number of finished epochs and of all epochs from a line of `kcomp train`. None for other lines."""
     match = EPOCH.match(text)
     return (int(match[1]), int(match[2])) if match else None
 

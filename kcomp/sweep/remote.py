@@ -1,4 +1,4 @@
-"""Train a job on another machine, in the shared run folder, or in a local folder that is sent back."""
+"""Train a job on another machine: in the shared run folder, or in a local folder whose content is sent back."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from kcomp.system.processes import KCOMP, child_environment
 from kcomp.system.python_files import read_source
 
 PAUSE = 0.5  # seconds between two checks
-SKIPPED = ("lock",)  # not packed: a lock is valid on one machine only
+SKIPPED = ("lock",)  # not sent, because a lock is valid on one machine only
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Order:
     """The data that another machine needs to train a job.
 
     job:     the job, with absolute paths.
-    sources: the recipe's files by name, in case they are not on that machine.
-    token:   a file that exists only where the run folders are shared.
-    cwd:     the folder from which the recipe's relative paths start.
-    begun:   the unfinished run, packed by `pack`, in case it is not on that machine.
+    sources: the recipe's files by name, in case the machine does not have them.
+    token:   a file that exists only on machines that share the run folders.
+    cwd:     the folder that relative paths in the recipe refer to.
+    begun:   the unfinished run as a ZIP file (see `pack`), in case the machine does not have it.
     """
 
     job: TrainingJob
@@ -44,7 +44,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """The exit code of a job, and without shared storage also the packed run and its output."""
+    """The exit code of a job. Without shared storage, also its run as a ZIP file and its output."""
 
     code: int
     packed: bytes | None = None
@@ -52,7 +52,7 @@ class Answer:
 
 
 def train(order: Order, report: Callable[[str], None]) -> Answer:
-    """Train the rest of a job; `report` receives each line of its output."""
+    """Train a job to its end. Call `report` with each line of its output."""
     if Path(order.token).is_file():
         return Answer(run(order, order.job, report))
     folder = scratch() / order.job.recipe.rpartition("/")[2] / order.job.fingerprint / order.job.run.folder.name
@@ -68,12 +68,12 @@ def train(order: Order, report: Callable[[str], None]) -> Answer:
 
 
 def scratch() -> Path:
-    """Return this user's folder for runs. It is always the same, so that a lost worker's run is continued."""
+    """Return this user's folder for runs. It is always the same, so that the run of a lost worker can be continued."""
     return Path(tempfile.gettempdir()) / f"kcomp-sweep-{os.getuid()}"
 
 
 def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
-    """Train a job and return the exit code; wait while another process trains the run."""
+    """Train a job and return its exit code. If another process trains the run, wait for that process."""
     environ = child_environment(job.backend, threads=order.threads)
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         command = [*KCOMP, *job.arguments(recipe=recipe_at(order, Path(folder)))]
@@ -89,7 +89,7 @@ def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
 
 
 def follow(process: Process, report: Callable[[str], None]) -> int:
-    """Report the output until the process ends, and return its exit code."""
+    """Call `report` with each line of output until the process ends, and return its exit code."""
     while True:
         code, lines = process.look()
         for line in lines:
@@ -111,7 +111,7 @@ def recipe_at(order: Order, folder: Path) -> str:
 
 
 def pack(run: Run) -> bytes | None:
-    """Return a run folder as a ZIP file; None if there is no run."""
+    """Return a run folder as a ZIP file. None if there is no run."""
     if not (run / "manifest.json").is_file():
         return None
     content = io.BytesIO()
@@ -123,7 +123,7 @@ def pack(run: Run) -> bytes | None:
 
 
 def unpack(packed: bytes, run: Run) -> None:
-    """Write a packed run, `result.json` last; RuntimeError if another process trains that run."""
+    """Write a run from a ZIP file, `result.json` last. Raise RuntimeError if another process trains that run."""
     with locked(run), zipfile.ZipFile(io.BytesIO(packed)) as file:
         for name in sorted(file.namelist(), key=lambda name: (name == "result.json", name)):
             write_atomically(run / name, file.read(name))

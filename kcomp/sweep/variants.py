@@ -12,12 +12,13 @@ COMMA = re.compile(r"(?<!\\),")
 
 
 def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]:
-    """Return each combination of values as texts by name.
+    """Return all combinations of values. A combination is a dict of texts by name.
 
-    If no name has several values, combine the values with the recipe's `sweep()`.
+    `assignments` are the options `--set`. If none of them has several values, they are combined with the values from
+    the recipe's function `sweep()`.
 
     Raises:
-        ValueError: If the recipe does not accept a name or a value, or `sweep()` returns something else than dicts.
+        ValueError: If the recipe does not accept a name or a value, or `sweep()` does not return dicts.
     """
     lists = value_lists(loaded.recipe.config, assignments)
     product = [dict(zip(lists, chosen, strict=True)) for chosen in itertools.product(*lists.values())]
@@ -29,9 +30,9 @@ def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]
 
 
 def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]:
-    """Return the texts of each name.
+    """Return the list of values, as texts, for each name in `assignments`.
 
-    Commas separate values, except in a value that is declared as a tuple; `\\,` is a comma in a text. Repeating a name
+    Commas separate values, except in a value that is declared as a tuple. `\\,` is a comma in a text. Repeating a name
     adds to its list.
     """
     declared = value_types(values)
@@ -58,7 +59,7 @@ def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
 
 
 def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Return values as texts for `--set`; ValueError for a value that `--set` would read differently."""
+    """Return values as texts for `--set`. Raise ValueError for a value that `--set` would read differently."""
     expected = loaded.recipe.with_values(**changes).config
     texts = {name: as_text(value) for name, value in changes.items()}
     parsed = parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])

@@ -1,1 +1,1 @@
-"""System services: backends, files, cache, locks, errors and child processes."""
+"""Functions around the operating system: backends, files, cache, locks, errors and child processes."""

@@ -15,9 +15,11 @@ BACKENDS = ("jax", "torch")
 
 
 def choose_backend(requested: str | None) -> str:
-    """Return the requested backend, or for None the first installed one.
+    """Return the requested backend. If it is None, return the first that is installed.
 
-    Raise ValueError for an unknown backend, and ModuleNotFoundError if the backend, or any for None, is not installed.
+    Raises:
+        ValueError: If the backend is unknown.
+        ModuleNotFoundError: If it is not installed, or if no backend is installed.
     """
     if requested is not None:
         if requested not in BACKENDS:
@@ -40,7 +42,7 @@ def is_installed(backend: str) -> bool:
 
 
 def require_packages(modules: Sequence[str], extra: str) -> None:
-    """Raise ModuleNotFoundError, naming the extra to install, if a module is missing."""
+    """Raise ModuleNotFoundError if a module is missing. The message names the extra of kcomp to install."""
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -48,7 +50,7 @@ def require_packages(modules: Sequence[str], extra: str) -> None:
 
 
 def prepare_backend(backend: str) -> None:
-    """Set the allocator, the environment and the import hook, before Keras and its backend are imported."""
+    """Set memory allocation, environment variables and import hooks. Call this before Keras is imported."""
     keep_freed_memory()
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # on import, albumentations asks PyPI for its newest version

@@ -1,4 +1,7 @@
-"""The cache of results that kcomp can compute again: converted weights, compiled programs, decoded images, features."""
+"""The folder of kcomp's cache: converted weights, compiled programs, decoded images, features.
+
+kcomp computes all of them again if they are missing.
+"""
 
 import os
 from pathlib import Path
@@ -7,5 +10,5 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """Return $KCOMP_CACHE, or kcomp's folder in the user's cache. It may be missing, or deleted between runs."""
+    """Return $KCOMP_CACHE, or kcomp's folder in the user's cache. The folder may not exist."""
     return Path(os.environ.get("KCOMP_CACHE") or platformdirs.user_cache_dir("kcomp"))

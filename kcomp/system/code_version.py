@@ -37,7 +37,7 @@ def code_version(package: Path = PACKAGE) -> str:
     """Return a hash, as 12 hexadecimal digits, of the code in kcomp that determines results.
 
     The hash ignores comments, docstrings, blank lines, the command line and pages. It is the same on every Python
-    version, and for installed and editable packages. It is computed once per process, from the files at that time.
+    version, and for installed and editable packages. A process computes it only once.
     """
     digest = hashlib.sha256()
     for path in source_files(package):
@@ -47,7 +47,7 @@ def code_version(package: Path = PACKAGE) -> str:
 
 
 def source_files(package: Path) -> list[Path]:
-    """Return the files that determine results, sorted by their path below the package."""
+    """Return the files that determine results, sorted by their path in the package."""
     files = [
         path
         for name in DETERMINES_RESULTS
@@ -60,7 +60,7 @@ def source_files(package: Path) -> list[Path]:
 def without_comments(source: str) -> str:
     """Return Python source without comments, docstrings, blank lines and spaces at line ends.
 
-    Python's parser gives only the positions, so the text is the same on every version of Python.
+    Only the positions come from Python's parser, so the result is the same on every version of Python.
     """
     source = source.replace("\r\n", "\n")
     lines = source.encode().split(b"\n")

@@ -1,7 +1,7 @@
 """Run a command in a process that ends when its parent ends: python -m kcomp.system.die_with_parent PARENT COMMAND...
 
-On Linux the system ends the process, even if the parent is killed with -9. Elsewhere the process continues, and its
-run's lock prevents another process from training the same run.
+On Linux, the system ends the process, even if the parent is killed with -9. On other systems, the process continues.
+The lock of its run then prevents another process from training the same run.
 """
 
 import ctypes

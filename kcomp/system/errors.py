@@ -13,18 +13,18 @@ BUSY = 75  # exit code "try again later" (EX_TEMPFAIL of sysexits.h)
 
 
 class UsageError(Exception):
-    """The command line is wrong: exit code 2."""
+    """Raised if the command line is wrong. The exit code is 2."""
 
 
 class BusyError(RuntimeError):
-    """Another process holds a lock that this one needs: exit code 75."""
+    """Raised if another process holds a lock that this process needs. The exit code is 75."""
 
 
 class ReadableGroup(click.Group):
-    """A group of commands that prints click's errors and an interrupt in one line.
+    """A group of commands of click that prints errors of usage, and an interrupt, in one line.
 
     Attributes:
-        sections: The names of the commands by section title. `--help` shows each section under its title.
+        sections: The names of the commands of each section, by its title. `--help` shows the commands in sections.
     """
 
     sections: Mapping[str, Sequence[str]] = {}
@@ -55,10 +55,10 @@ class ReadableGroup(click.Group):
 
 
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
-    """Print the errors of a command in one line.
+    """Decorate a command so that it prints an error in one line and exits.
 
-    Exit codes: 2 for wrong usage, 75 if another process holds a lock, 1 for all other errors. With --debug, errors are
-    raised.
+    The exit code is 2 for wrong usage, 75 if another process holds a lock, and 1 for all other errors. With --debug,
+    errors are raised instead.
     """
 
     @wraps(function)
@@ -78,9 +78,9 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
 def fail(error: Exception, code: int) -> None:
     """Print an error in one line, and exit with this code.
 
-    The line has the error's text and, if a recipe is in the traceback, the line of the recipe. An error of an
-    unexpected type, or without text, also gets the name of its type and the line that raised it. With --debug, the
-    error is raised.
+    The line has the error's text. If the error passed through a recipe, it also has the line of the recipe. For an
+    error of an unexpected type or without text, it also has the type and the line of code. With --debug, the error is
+    raised instead.
     """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
@@ -108,7 +108,7 @@ def raising_line(error: Exception) -> str:
 
 
 def parse_numbers(text: str, option: str) -> list[int]:
-    """Parse whole numbers separated by commas: each once, in order. Raise UsageError for other texts."""
+    """Parse whole numbers separated by commas, and drop repetitions. Raise UsageError for other texts."""
     try:
         numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:

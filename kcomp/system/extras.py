@@ -1,10 +1,10 @@
-"""Name the extra of kcomp that installs a missing package."""
+"""Find the extra of kcomp, such as kcomp[lite], that installs a missing package."""
 
 EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets": "tfds", "array_record": "tfds"}
 
 
 def extra_for(error: BaseException | None) -> str:
-    """Return a hint to install the extra with the package that failed to import, or an empty text if none has it."""
+    """Return a hint which extra to install after an import error. Return an empty text if no extra has the package."""
     visited: set[int] = set()
     while error is not None and id(error) not in visited:  # KerasCV wraps TensorFlow's import error
         extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])

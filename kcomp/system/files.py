@@ -1,4 +1,4 @@
-"""Atomic writes of files: a file is written beside its path, then moved there."""
+"""Write files atomically: write a temporary file beside the path, then move it there."""
 
 import contextlib
 import functools
@@ -18,9 +18,9 @@ import pandas as pd
 
 @contextlib.contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` that replaces it when the block ends, and is removed if the block fails.
+    """Open a temporary file beside `path`. When the block ends, the file replaces `path`. If it fails, it is removed.
 
-    synced: Whether to wait until the content is on the disk. Otherwise a power cut may leave the file empty.
+    synced: Whether to wait until the content is on the disk. Otherwise, the file may be empty after a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -42,7 +42,7 @@ _umask_lock = threading.Lock()
 
 
 def current_umask() -> int:
-    """Return the umask of the process, read only once, because reading sets it to 0 briefly for all threads."""
+    """Return the umask of the process. Read it only once, because reading it briefly sets it to 0 for all threads."""
     with _umask_lock:
         return _read_umask()
 
@@ -56,7 +56,7 @@ def _read_umask() -> int:
 
 @contextlib.contextmanager
 def moved_into(path: Path) -> Iterator[Path]:
-    """Yield a path in a temporary folder beside `path`, for writers that need a path, then move the file to `path`."""
+    """Yield a temporary path, for functions that write to a path. When the block ends, move the file to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name
@@ -65,7 +65,10 @@ def moved_into(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed writers in `folder` and one level below. No process may be writing there."""
+    """Remove temporary files that killed processes left in `folder` and its direct subfolders.
+
+    No process may write there at the same time.
+    """
     for leftover in (*folder.glob(".*.*"), *folder.glob("*/.*.*")):
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -74,7 +77,10 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file is on the disk, so that after a power cut no later file exists without it."""
+    """Wait until the content of a file is on the disk.
+
+    After a power failure, a file that was written later then never exists without this one.
+    """
     with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
@@ -85,7 +91,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON. NaN and infinity become null, because JSON has neither."""
+    """Write JSON atomically. NaN and infinity become null, because JSON has neither."""
     write_atomically(path, (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -98,13 +104,13 @@ def without_nan(content: Any) -> Any:
 
 
 class DamagedError(ValueError):
-    """A file whose content is not what kcomp writes."""
+    """Raised if the content of a file is not what kcomp writes, for example because it is damaged."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
-    Raise FileNotFoundError if the file is missing, and DamagedError if it does not hold a JSON object.
+    Raise FileNotFoundError if the file is missing, and DamagedError if its content is not a JSON object.
     """
     try:
         content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Import hooks: one keeps PyTorch out of a process that runs on JAX, one delays the import of Keras."""
+"""Two import hooks. One prevents the import of PyTorch in a process that uses JAX. One delays the import of Keras."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ LAZY_MODULES = ("keras", "kcomp.augment", "kcomp.models", "kcomp.schedules", "kc
 
 
 class WithoutPyTorch:
-    """An import hook that blocks albumentations.pytorch, which kcomp does not use and which imports PyTorch."""
+    """An import hook that blocks albumentations.pytorch. It would import PyTorch, and kcomp does not use it."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "albumentations.pytorch":
@@ -20,10 +20,10 @@ class WithoutPyTorch:
 
 
 class LazyModule(ModuleType):
-    """A module whose code runs when an attribute of it is first used.
+    """A module whose code runs when one of its attributes is first used.
 
-    Names with two leading underscores do not count: `inspect` reads them of every module. importlib.util.LazyLoader
-    also runs the code for such names, for example in the middle of an import of PyTorch.
+    Attributes that begin with two underscores do not run it, because `inspect` reads them in all modules. This differs
+    from importlib.util.LazyLoader, which would run the code for example in the middle of an import of PyTorch.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -33,14 +33,14 @@ class LazyModule(ModuleType):
         return getattr(self, name)
 
     def run(self) -> None:
-        """Run the module's code and make it a usual module."""
+        """Run the module's code. After this, it is an ordinary module."""
         self.__class__ = ModuleType  # type: ignore[assignment]
         assert self.__spec__ is not None and self.__spec__.loader is not None
         self.__spec__.loader.exec_module(self)
 
 
 class LazyLoader(Loader):
-    """A loader that creates a LazyModule and leaves its code to the loader of the usual module."""
+    """A loader that creates a LazyModule. The module's ordinary loader runs its code later."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -67,13 +67,12 @@ class LazyFinder:
 
 @contextmanager
 def lazy_keras(*, load: bool = True) -> Iterator[None]:
-    """Delay the import of Keras, and of the parts of kcomp that need Keras, to the first use or the end of the block.
+    """Delay the import of Keras, and of kcomp's modules that need Keras, until their first use or the end of the block.
 
-    A recipe's table needs no Keras. An error in the table is therefore raised before Keras and its backend are
-    imported.
+    A recipe's table needs no Keras. An error in the table is then raised at once, without waiting for the import.
 
     Args:
-        load: Whether to import them at the end of the block. False leaves them to their first use.
+        load: Whether to import them at the end of the block. False delays the import until their first use.
     """
     finder = LazyFinder()
     sys.meta_path.insert(0, finder)

@@ -1,4 +1,4 @@
-"""Locks on files, which the system releases when the process that holds them ends."""
+"""Locks on files. The operating system releases a lock when the process that holds it ends."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,7 @@ class HeldLock:
 
 
 def wait_for_lock(path: Path) -> HeldLock:
-    """Wait until no other process holds the lock on this file, take it and return it."""
+    """Wait until no other process holds the lock on this file, then take the lock and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False)
     lock.acquire()
@@ -38,8 +38,8 @@ def wait_for_lock(path: Path) -> HeldLock:
 def try_lock(path: Path, *, attempts: int = 1, pause: float = 0.05) -> HeldLock | None:
     """Take the lock on this file and return it, or return None if another process holds it.
 
-    attempts: Number of attempts, `pause` seconds apart. Use several if another process may hold the lock briefly,
-        to check whether it is free.
+    attempts: Number of attempts, `pause` seconds apart. Use several if other processes may hold the lock for a moment,
+        only to check whether it is free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False)

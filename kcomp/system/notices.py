@@ -1,4 +1,4 @@
-"""Print decisions of kcomp about the data, one line each."""
+"""Print notices: what kcomp detected or decided about the data, one line each."""
 
 import sys
 import warnings
@@ -9,11 +9,11 @@ PACKAGE = str(Path(__file__).parents[1])
 
 
 class Notice(UserWarning):
-    """A decision about the data that the reader should know, such as an encoding that was detected."""
+    """What kcomp detected or decided about the data, such as the encoding of a file."""
 
 
 def notice(text: str) -> None:
-    """Warn once with this text, as from the line outside of kcomp that called it."""
+    """Issue a Notice once. Its position is the line outside of kcomp that called kcomp."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
@@ -21,7 +21,7 @@ def notice(text: str) -> None:
 
 
 def print_plainly() -> None:
-    """Print notices as one line, without file name and source line, for the rest of this process."""
+    """Print each Notice as one line, without file name and source line, from now on."""
     default = warnings.formatwarning
 
     def formatted(message: Any, category: type[Warning], *place: Any) -> str:

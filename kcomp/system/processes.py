@@ -38,7 +38,10 @@ def child_environment(
 
 
 def describe_exit(code: int, output: str) -> str:
-    """Return why a process ended with this code, not 0: its last `output`, or the signal that ended it."""
+    """Return why a process failed: its last line of output, or the signal that ended it.
+
+    code: the exit code, not 0.
+    """
     if code >= 0:
         return output
     return f"ended by signal {-code}" + (" (perhaps for want of memory)" if code == -9 else "")
@@ -47,7 +50,7 @@ def describe_exit(code: int, output: str) -> str:
 def start_kcomp(
     arguments: Sequence[str], environ: Mapping[str, str], output: Path | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start `kcomp ARGUMENTS` in a child process. On Linux it ends when this process ends, even by kill -9.
+    """Start `kcomp ARGUMENTS` in a child process. On Linux, the child ends when this process ends, even by kill -9.
 
     output: File for the output of the child. None for the terminal.
     """

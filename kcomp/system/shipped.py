@@ -7,14 +7,14 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Return the files of the shipped recipes by name, from kcomp/shipped in a wheel, or recipes/ in a clone."""
+    """Return the files of the shipped recipes by name. They are in kcomp/shipped in a wheel, in recipes/ in a clone."""
     installed = PACKAGE / "shipped"
     folder = installed if installed.is_dir() else PACKAGE.parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
 
 
 def find_recipe(recipe: Path) -> Path:
-    """Return the path itself if it is a file, else the shipped recipe of that name, else the path unchanged."""
+    """Return the path of the shipped recipe with this name. Return a file's path or an unknown name unchanged."""
     return recipe if recipe.is_file() else shipped_recipes().get(str(recipe), recipe)
 
 

@@ -1,7 +1,7 @@
 """Make PyTorch's threads sleep while they wait, if other programs keep the cores busy.
 
-OpenMP's threads spin by default until the last of them has finished. On busy cores, spinning threads prevent other
-threads from running. See docs/results/speed.md.
+By default, OpenMP's threads spin: they use their core while they wait for other threads. On busy cores, this slows
+down the threads that still compute. See docs/results/speed.md.
 """
 
 import os
@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 
 VARIABLE = "OMP_WAIT_POLICY"
-BUSY = 0.5  # of the cores that other programs use
-SECONDS = 0.2  # that are measured
+BUSY = 0.5  # share of the cores that other programs use
+SECONDS = 0.2  # duration of the measurement
 PROCESSOR_TIMES = Path("/proc/stat")  # Linux only; see proc(5)
 
 _lines: list[str] = []
 
 
 def set_wait_policy() -> None:
-    """Set OpenMP's passive wait policy if other programs use half of the cores; call it before PyTorch is imported.
+    """Set OpenMP's passive wait policy if other programs use half of the cores. Call this before PyTorch is imported.
 
-    A policy that the environment already sets is not changed. Systems other than Linux are not measured.
+    A policy that the environment already sets does not change. On systems other than Linux, do nothing.
     """
     if VARIABLE in os.environ or not PROCESSOR_TIMES.is_file():
         return
@@ -35,10 +35,10 @@ def set_wait_policy() -> None:
 
 
 def count_busy_cores() -> float:
-    """Return how many cores are busy while this process sleeps for `SECONDS`.
+    """Return the number of cores that are busy while this process sleeps for `SECONDS`.
 
-    The load average is no substitute, because it still counts programs that ended a minute ago, such as the training
-    of the fold before this one.
+    The load average cannot be used, because it still counts programs that ended a minute ago, such as the training of
+    the previous fold.
     """
     before, started = busy_seconds(), time.monotonic()
     time.sleep(SECONDS)
@@ -46,7 +46,7 @@ def count_busy_cores() -> float:
 
 
 def busy_seconds() -> float:
-    """Return the time that all cores have spent on programs and the kernel since the start of the system."""
+    """Return the seconds in which cores were busy, added up over all cores since the start of the system."""
     user, nice, system, _idle, _wait, interrupts, soft_interrupts = map(
         int, PROCESSOR_TIMES.read_text().split("\n", 1)[0].split()[1:8]
     )
@@ -54,5 +54,5 @@ def busy_seconds() -> float:
 
 
 def wait_policy_lines() -> list[str]:
-    """Return the line to print if `set_wait_policy` has set the policy; empty otherwise."""
+    """Return the line to print if `set_wait_policy` has set the policy. Otherwise, return an empty list."""
     return list(_lines)

@@ -84,7 +84,7 @@ class AnyOf(ClassTarget):
         return np.nansum(labels, 0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return the mean weight of each row's classes, and 1 for a row without any class."""
+        """Return the mean of the weights of each row's classes. It is 1 for a row without a class."""
         from keras import ops
 
         known = ops.where(ops.isnan(labels), 0.0, labels)
@@ -93,9 +93,9 @@ class AnyOf(ClassTarget):
         return ops.where(some, ops.sum(known * weights, -1) / ops.where(some, total, 1.0), 1.0)
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the share of members whose probability is above 1/2; the mean counts as one more member.
+        """Return the share of members whose probability is above 1/2.
 
-        The mean adds less than one vote, so it only breaks ties.
+        The mean probability counts as the vote of one more member. It adds less than one vote, so it only breaks ties.
         """
         votes = self.average(predictions)
         for values in predictions:
@@ -114,5 +114,8 @@ class AnyOf(ClassTarget):
         return np.maximum(predictions, 1 - predictions)
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean of the ranks among all rows of a class, divided by the number of rows: above 0, at most 1."""
+        """Return the mean rank of each prediction among all rows of its class, divided by the number of rows.
+
+        The result is above 0 and at most 1.
+        """
         return arrays.mean_rank(predictions) / len(predictions[0])

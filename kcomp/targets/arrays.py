@@ -1,4 +1,4 @@
-"""Calculations on arrays and names that several targets use."""
+"""Functions of arrays and names that several targets use."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-SMALLEST = float(np.finfo(np.float64).eps)  # a probability below it counts as this much in a geometric mean
+SMALLEST = float(np.finfo(np.float64).eps)  # smallest probability in a geometric mean; smaller ones are replaced by it
 TOLERANCE = 1e-3  # how far the sum of a row of probabilities may be from 1
 WIDTH = 100  # characters of a list of classes; longer lists are summarized
 
@@ -28,7 +28,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
-    """Return log(p / (1 - p)), with p and 1 - p clipped to `SMALLEST`."""
+    """Return log(p / (1 - p)). p and 1 - p are at least `SMALLEST`."""
     return np.log(np.clip(probabilities, SMALLEST, 1)) - np.log(np.clip(1 - probabilities, SMALLEST, 1))
 
 
@@ -41,7 +41,7 @@ def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of ranks: each value becomes its rank, from 1, among all rows of its column."""
+    """Return the mean of the ranks of several predictions. A value's rank among all rows of its column is from 1."""
     from scipy import stats
 
     ranks = np.zeros(predictions[0].shape, np.float64)
@@ -51,10 +51,10 @@ def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[str]) -> str:
-    """Return a line with the rule, the number of rows that break it, and the first of them.
+    """Return a line with a rule, the number of rows that break it, and the first such row.
 
     Args:
-        rule: What every row must be.
+        rule: The rule in words.
         valid: Whether each row meets the rule, bool (rows,).
         values: (rows, columns).
         ids: The image ids.

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 
 class Target(abc.ABC):
-    """Describe the task of a competition: the labels, the predictions, and how logits become predictions.
+    """The task of a competition: its labels, its predictions, and how logits become predictions.
 
-    Subclasses are frozen dataclasses. Two targets are equal if their fields are.
+    Subclasses are frozen dataclasses. Two targets of one class are equal if their fields are equal.
 
     Attributes:
         name: Name of the kind of target, in files and messages.
-        default_metric: Name of a metric in `kcomp.metrics`.
+        default_metric: Name of the metric that is used if the recipe sets none.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
-        metric_inputs: What the metrics that fit the target receive; see `on` of `kcomp.metrics.Metric`.
-        methods: Averages of several predictions that make sense for this target, by method name.
-        stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one per label) or "ridge".
+        metric_inputs: The inputs of metrics that suit the target; see `on` of `kcomp.metrics.Metric`.
+        methods: Names of the methods of `kcomp ensemble` that make sense for this target.
+        stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one for each label) or
+            "ridge".
 
     Examples:
         >>> from kcomp.targets import OneOf, Target
@@ -56,14 +57,14 @@ class Target(abc.ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names that class weights use; empty if the target has no classes."""
+        """The names of the classes, which class weights use. Empty if the target has no classes."""
         return ()
 
     @property
     def unit(self) -> np.ndarray:
-        """The size of a large difference between predictions of each column, shape (prediction columns,).
+        """A large difference between two predictions, for each column, shape (prediction columns,).
 
-        It is 1, or the scale of a number.
+        It is 1 for probabilities and grades, and the standard deviation of the labels for numbers.
         """
         return np.ones(len(self.prediction_columns))
 
@@ -72,7 +73,10 @@ class Target(abc.ABC):
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return the position of each output in the head of a network for `other`; None if the outputs differ."""
+        """Return the position of each output in the head of a network that was made for `other`.
+
+        Return None if the outputs differ.
+        """
         if type(other) is not type(self) or set(other.columns) != set(self.columns):
             return None
         return [other.columns.index(name) for name in self.columns]
@@ -105,7 +109,9 @@ class Target(abc.ABC):
         """
 
     def decide(self, values: np.ndarray) -> np.ndarray:
-        """Return the classes of labels or predictions (rows, columns): positions (rows,), or 0 and 1 (rows, columns).
+        """Return the classes that labels or predictions (rows, columns) stand for.
+
+        The result has the positions of the classes (rows,). For several labels, it has 0 and 1 (rows, columns).
 
         Raises:
             ValueError: If the target has no classes.
@@ -121,18 +127,18 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
-        """Return what is wrong with predictions (rows, prediction columns): one line for each broken rule."""
+        """Return a list of what is wrong with predictions (rows, prediction columns): a line for each broken rule."""
 
     @abc.abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Return the strata that folds balance: whole numbers (rows,), or a boolean matrix (rows, columns)."""
+        """Return the strata for stratified folds, such as classes: numbers (rows,), or bool (rows, columns)."""
 
     @abc.abstractmethod
     def describe(self, labels: np.ndarray) -> str:
-        """Return one line about the labels (rows, columns), for the opening of a training."""
+        """Return one line about the labels (rows, columns), which is printed when a training starts."""
 
     def warnings(self) -> list[str]:
-        """Return lines about doubtful class names."""
+        """Return warnings about class names that look wrong, such as names that differ only in case."""
         return []
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
@@ -160,7 +166,7 @@ class Target(abc.ABC):
         return np.median(np.stack(predictions), 0)
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the share of votes. Raise ValueError if the target has no votes."""
+        """Return the share of predictions that vote for each class. Raise ValueError if the target has no classes."""
         raise self._refuses("vote")
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
@@ -172,11 +178,14 @@ class Target(abc.ABC):
         raise self._refuses("rank")
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return arithmetic results, such as a maximum, as valid predictions (rows, prediction columns)."""
+        """Correct the result of a calculation, such as a maximum of predictions, so that it is a valid prediction.
+
+        Probabilities of one class are divided by their sum, for example. The shape is (rows, prediction columns).
+        """
         return predictions
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Return probabilities at a temperature: above 1 they are softer, below 1 sharper.
+        """Return probabilities at a temperature: nearer to equal if it is above 1, nearer to 0 and 1 if it is below 1.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -184,7 +193,7 @@ class Target(abc.ABC):
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the probability of each decision, shape (rows, 1), or (rows, labels) for several labels.
+        """Return the probability that each decided class is right, shape (rows, 1), or (rows, labels).
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -192,7 +201,7 @@ class Target(abc.ABC):
         raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
 
     def hardened(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the decided labels, 0 or 1, of probabilities; both have the shape (rows, columns)."""
+        """Return hard labels, 0 or 1, for probabilities. Both have the shape (rows, columns)."""
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:
@@ -200,7 +209,7 @@ class Target(abc.ABC):
         return predictions.mean(0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the target as JSON stores it; `target_from_json` reads it."""
+        """Return the target as a dict for a JSON file. `target_from_json` reads it."""
         fields = {name: arrays.as_lists(value) for name, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
         return {"target": self.name, **fields}
 

@@ -1,4 +1,4 @@
-"""What targets with probabilities of named classes share."""
+"""The base class of targets whose predictions are probabilities of named classes."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -20,21 +20,22 @@ class Grades(Target):
     """Predict one of several ordered levels for each image.
 
     A label has one column: the position of the level, from 0. A mixed or soft label lies between two levels. A
-    prediction is one number between 0 and the last position, which cut points turn into a level.
+    prediction is one number from 0 to the last position. Cut points convert it to a level.
 
     Args:
         levels: Names of the levels in order, at least two.
-        loss_name: "regression" has one logit, the grade minus the middle of the scale. Its loss is the squared error.
-            "ordinal" has a logit for each level except the first: the log odds that the grade is at least this level.
-            Its loss is the sum of the binary cross-entropies of these logits. "softmax" has a logit for each level, and
-            categorical cross-entropy. "ordinal" and "softmax" predict the expected grade.
+        loss_name: The loss, which also determines the logits. "regression" has one logit, the grade minus the middle of
+            the scale, and the squared error. "ordinal" has a logit for each level except the first, the log odds that
+            the grade is at least this level. Its loss is the sum of the binary cross-entropies of these logits.
+            "softmax" has a logit for each level, and categorical cross-entropy. The prediction of "ordinal" and
+            "softmax" is the expected grade.
 
     Raises:
         ValueError: If there are fewer than two levels, a name is repeated, or `loss_name` is unknown.
 
     References:
-        Frank and Hall 2001, A simple approach to ordinal classification; Cao et al. 2020, Rank consistent ordinal
-        regression (CORAL), equation 4 with equal weights, and logits that share no weights.
+        For "ordinal": Frank and Hall 2001, A simple approach to ordinal classification; Cao et al. 2020, Rank
+        consistent ordinal regression (CORAL), equation 4, but with equal weights and without shared weights of logits.
 
     Examples:
         >>> import numpy as np
@@ -149,7 +150,7 @@ class Grades(Target):
         return np.maximum(1 - np.abs(labels - np.arange(len(self.levels))), 0).sum(0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return the weight of each row's level; between two levels, weights are interpolated."""
+        """Return the weight of each row's level. Between two levels, the weight is interpolated."""
         from keras import ops
 
         from kcomp.targets.losses import level_shares

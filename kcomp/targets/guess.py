@@ -1,4 +1,4 @@
-"""Guess the target of predictions that come without a run."""
+"""Guess the target of predictions in a file that no run of kcomp wrote."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from kcomp.targets.one_of import OneOf
 
 
 def guess_target(columns: Sequence[str], values: np.ndarray) -> Target:
-    """Return the first target for which the predictions are valid, in the order OneOf, AnyOf, Numbers.
+    """Return the first of the targets OneOf, AnyOf and Numbers for which the predictions are valid.
 
     Args:
         columns: Names of the prediction columns.

@@ -1,7 +1,6 @@
-"""The default losses of targets, as Keras losses. Imports Keras, so other modules import it inside functions.
+"""The default losses of targets, as Keras losses. This module imports Keras: import it only inside functions.
 
-A loss lists all its numbers in its configuration. The configuration is part of the cache key of a compiled training
-step.
+The `get_config` of a loss must return all its numbers, because it is part of the cache key of a compiled training step.
 """
 
 import abc
@@ -13,10 +12,10 @@ from keras import ops
 
 
 class MaskedLoss(keras.losses.Loss, abc.ABC):
-    """Average `elements` over the known labels of a batch, and ignore labels that are NaN.
+    """A loss that ignores missing labels, which are NaN: the mean of `elements` over the known labels of a batch.
 
-    `call` returns one value for each row, so that Keras can weight rows. Their mean over the batch is the mean over
-    the known labels. It is 0 if no label is known.
+    `call` returns one value for each row, so that Keras can weight rows. The mean of these values is the mean over all
+    known labels. It is 0 if no label is known.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -48,7 +47,7 @@ class BinaryLoss(MaskedLoss):
 
 
 class NumbersLoss(MaskedLoss):
-    """Huber loss, with delta 1, of standardized labels."""
+    """Huber loss, with delta 1, of labels that are standardized by `mean` and `scale`."""
 
     def __init__(self, mean: Sequence[float], scale: Sequence[float], **options: Any) -> None:
         super().__init__(**options)
@@ -64,7 +63,7 @@ class NumbersLoss(MaskedLoss):
 
 
 class GradeLoss(keras.losses.Loss):
-    """A loss of grades: labels (rows, 1) from 0 to `top`."""
+    """The base class of losses for grades. Labels (rows, 1) are from 0 to `top`."""
 
     def __init__(self, top: int, label_smoothing: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -82,7 +81,7 @@ class SquaredGradeLoss(GradeLoss):
 
 
 class OrdinalLoss(GradeLoss):
-    """Sum of the binary cross-entropies of "the grade is at least level k", for k from 1 to `top`."""
+    """The sum, over k from 1 to `top`, of the binary cross-entropies of "the grade is at least k"."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         reached = ops.clip(y_true - ops.arange(self.top, dtype=y_true.dtype), 0.0, 1.0)
@@ -104,5 +103,5 @@ def level_shares(labels: Any, top: int) -> Any:
 
 
 def smooth(labels: Any, share: float, classes: int) -> Any:
-    """Return smoothed labels: a share of each is spread evenly over the classes."""
+    """Return smoothed labels: `share` of each label is divided equally among the classes."""
     return labels * (1.0 - share) + share / classes if share else labels

@@ -12,7 +12,7 @@ from kcomp.targets.base import Target
 if TYPE_CHECKING:
     import keras
 
-MOST_BINS = 10  # groups of rows with similar numbers, which folds balance
+MOST_BINS = 10  # strata for folds; a bin has rows with similar numbers
 ROWS_PER_BIN = 10
 
 
@@ -20,9 +20,9 @@ ROWS_PER_BIN = 10
 class Numbers(Target):
     """Predict one or several numbers for each image.
 
-    A label has one column for each number, in the number's own units, or NaN if it is missing. A logit is a number
-    minus `mean`, divided by `scale`; a prediction is in the label's units. The default loss is the mean Huber loss of
-    the known standardized labels of a batch.
+    A label has one column for each number, in the number's own units, or NaN if it is missing. A logit is the number
+    minus `mean`, divided by `scale`. A prediction is in the units of the labels. The default loss is the Huber loss of
+    standardized labels, averaged over the known labels of a batch.
 
     Args:
         names: Names of the numbers, at least one.
@@ -76,7 +76,7 @@ class Numbers(Target):
             raise ValueError(arrays.first_row(rule, valid, labels, ids))
 
     def fitted(self, labels: np.ndarray) -> "Numbers":
-        """Return the target with mean and standard deviation of each known number; a scale of 0 becomes 1.
+        """Return the target with the mean and standard deviation of the known labels. A deviation of 0 becomes 1.
 
         Raises:
             ValueError: If all labels of a number are missing.
@@ -115,9 +115,8 @@ class Numbers(Target):
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """Return the bin of each row, from 0. The rows of a bin have similar numbers.
 
-        There are as many bins as tens of rows, but at least 1 and at most 10.
-
-        Rows with several numbers are ordered by the mean rank of their known numbers.
+        There is one bin for every ten rows, but at least 1 bin and at most 10. Rows with several numbers are sorted by
+        the mean rank of their known numbers.
         """
         from scipy import stats
 

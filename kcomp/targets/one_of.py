@@ -101,17 +101,17 @@ class OneOf(ClassTarget):
         return ops.sum(labels * weights, -1)
 
     def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the median of each class; each row is then divided by its sum."""
+        """Return the median probability of each class. Each row is then divided by its sum."""
         values = super().median(predictions)
         return np.where(values.any(1, keepdims=True), self.normalized(values), self.average(predictions))
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return each row divided by its sum; a row of zeros is unchanged."""
+        """Return each row divided by its sum. A row of zeros does not change."""
         totals = predictions.sum(1, keepdims=True)
         return predictions / np.where(totals > 0, totals, 1.0)
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Return probabilities to the power of 1 / temperature; each row is then divided by its sum."""
+        """Return probabilities to the power of 1 / temperature. Each row is then divided by its sum."""
         return arrays.softmax(np.log(np.maximum(predictions, arrays.SMALLEST)) / temperature)
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
@@ -121,10 +121,10 @@ class OneOf(ClassTarget):
         return np.eye(len(self.classes))[self.decide(predictions)]
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the share of votes of each class; the mean counts as one more member.
+        """Return the share of votes of each class. A member votes for its most likely class.
 
-        A member votes for its most likely class. The mean adds less than one vote, so it only breaks ties. It also
-        keeps classes without votes above 0.
+        The mean probability of a class is added as a part of one more vote. It breaks ties, and classes without votes
+        get more than 0.
         """
         votes = self.average(predictions)
         rows = np.arange(len(votes))
@@ -133,10 +133,10 @@ class OneOf(ClassTarget):
         return votes / (len(predictions) + 1)
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the geometric mean; each row is then divided by its sum."""
+        """Return the geometric mean of probabilities. Each row is then divided by its sum."""
         return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean of the ranks among all rows of a class; each row is then divided by its sum."""
+        """Return the mean rank of each prediction among all rows of its class. Each row is then divided by its sum."""
         ranks = arrays.mean_rank(predictions)
         return ranks / ranks.sum(1, keepdims=True)

@@ -17,7 +17,7 @@ def target_from_json(stored: Mapping[str, Any]) -> Target:
     """Return the target that `Target.to_json` stored.
 
     Args:
-        stored: The name of the kind under `target`, and the fields of the target.
+        stored: The name of the kind of target, under the key `target`, and the fields of the target.
 
     Raises:
         ValueError: If the kind is unknown, or the fields are not those of this kind.

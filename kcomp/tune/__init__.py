@@ -1,1 +1,1 @@
-"""Search for hyperparameters: Optuna proposes values, `kcomp train` trains the runs of each trial."""
+"""Search for hyperparameters. Optuna proposes the values of each trial, and `kcomp train` trains its runs."""

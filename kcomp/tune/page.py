@@ -30,7 +30,7 @@ def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
-    """Return the run folders of the `count` best trials. Raise FileNotFoundError if one is elsewhere."""
+    """Return the run folders of the `count` best trials. Raise FileNotFoundError if one is not on this machine."""
     trials = best_trials(search, study)[:count]
     if len(trials) < count:
         raise ValueError(f"--best {count} asks for more trials than are complete: {len(trials)}; run more")
@@ -44,7 +44,7 @@ def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
 
 
 def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    """Return one row per trial: number, score, values, outcome, run folders."""
+    """Return a table row for each trial: number, score, values, outcome and run folders."""
     return [
         {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
         | {name: short(value_of(range_, trial.params[name])) for name, range_ in search.ranges.items()}
@@ -61,7 +61,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def value_of(range_: space.Range, stored: Any) -> Any:
-    """Return a value from the form in which Optuna stores it, such as a text."""
+    """Return a value in its own type. Optuna stores some values in another form, such as a text."""
     if not isinstance(range_, space.Choice):
         return stored
     return next(value for value in range_.values if label(range_, value) == stored)

@@ -16,8 +16,8 @@ from kcomp.values import as_text
 class Point:
     """A finished trial.
 
-    score: score of a complete trial, or the last score of a pruned one; None if there is none.
-    curve: (position of the fold, epoch, mean score so far) of each epoch.
+    score: the score of a complete trial, or the last score of a pruned one. None if there is no score.
+    curve: (position of the fold, epoch, mean score so far) for each epoch.
     """
 
     number: int
@@ -28,7 +28,7 @@ class Point:
 
 
 def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> bytes:
-    """Draw each trial's score with the best so far, and below the scores by epoch."""
+    """Draw two plots: the scores of trials with the best score so far, and below it the scores by epoch."""
     figure, axes = canvas(2, 6.4)
     top, bottom = axes[:, 0]
     complete = [point for point in points if point.complete]
@@ -64,7 +64,7 @@ def importance_picture(importances: Mapping[str, float]) -> bytes:
 
 
 def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str) -> bytes:
-    """Draw the scores of complete trials against each value; later trials are darker."""
+    """Draw the scores of complete trials against each value. Later trials are darker."""
     figure, axes = canvas(len(ranges), 0.4 + 2.3 * len(ranges))
     shades = np.linspace(0.25, 1.0, max(1, len(points)))
     for axis, (name, range_) in zip(axes[:, 0], ranges.items(), strict=True):
@@ -78,7 +78,10 @@ def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: 
 
 
 def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str, *, lower: bool) -> bytes:
-    """Draw a line for each complete trial across its values to its score; the best tenth, at least three, stand out."""
+    """Draw a parallel coordinate plot: a line for each complete trial, across its values to its score.
+
+    The best tenth of the trials, at least three, are emphasised.
+    """
     figure, axes = canvas(1, 4.4)
     axis, columns = axes[0, 0], [*ranges, metric]
     scores = np.array([point.score for point in points], np.float64)

@@ -1,4 +1,4 @@
-"""A search for values, and the command lines and run folders of its trials. This module does not import Optuna."""
+"""A search for good values, and the command lines and run folders of its trials. This module does not import Optuna."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Search:
-    """Everything that determines the score of a trial, except for the values of the trial.
+    """A search: all that determines the score of a trial, except for the values that the trial tries.
 
     recipe: path of the recipe.
     loaded: that recipe, with the values of `fixed`.
@@ -39,7 +39,7 @@ class Search:
 
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
-        """Return the ranges by name; ValueError if there is nothing to search."""
+        """Return the ranges of the searched values, by name. Raise ValueError if there are none."""
         ranges = space.ranges(self.loaded.recipe.config, self.fixed)
         if not ranges:
             raise ValueError(
@@ -51,7 +51,7 @@ class Search:
 
     @cached_property
     def key(self) -> str:
-        """Return 12 hexadecimal digits that differ between searches whose scores cannot be compared."""
+        """Return 12 hexadecimal digits that identify the search. Scores of different searches cannot be compared."""
         parts = [self.loaded.fingerprint(), self.backend, self.folds, self.seed, self.metric, sorted(self.ranges)]
         parts += [self.data({}, fold) for fold in self.folds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -65,20 +65,20 @@ class Search:
         return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """Return the fingerprints of table and pseudo-labels of these values, as in a manifest."""
+        """Return the fingerprints of the table and the pseudo-labels for these values, as a manifest has them."""
         recipe = self.loaded.with_values(**values).recipe
         table = recipe.table(recipe.config)
         return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
 
     def check(self, values: Mapping[str, Any], fold: int) -> None:
-        """Raise ValueError if the run folder of these values holds another run, such as one of a changed table."""
+        """Raise ValueError if the run folder of these values has a different run, such as one of an older table."""
         run = self.run(values, fold)
         if (run / "manifest.json").is_file():
             expected = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
             check_own(run, expected | {"seed": self.seed, "fold": fold} | self.data(values, fold))
 
     def run(self, values: Mapping[str, Any], fold: int) -> Run:
-        """Return the run in which `kcomp train` trains these values."""
+        """Return the run that `kcomp train` trains with these values."""
         loaded = self.loaded.with_values(**values)
         return Run(default_folder(loaded, self.backend, seed=self.seed, fold=fold, root=Path("runs")))
 
@@ -102,7 +102,7 @@ class Search:
         return float(self.run(values, fold).result["scores"][self.metric])
 
     def now(self, log: list[dict[str, Any]]) -> float:
-        """Return the score of the epoch that a run would keep if it ended with this log."""
+        """Return the score that a run would have if it ended with this log."""
         if self.loaded.recipe.keep == "last":
             return float(log[-1][self.metric])
         metric, best = self.scorer.metric, log[0]
@@ -112,7 +112,11 @@ class Search:
 
 
 def hopeless(value: float, others: list[float], *, lower: bool, least: int = 5) -> bool:
-    """Return whether a trial is worse than the median of at least `least` complete trials at the same step.
+    """Return whether to stop a trial, because it is worse than the median of complete trials at the same step.
+
+    value:  the score of the trial.
+    others: the scores of complete trials at this step. If there are fewer than `least`, the trial is not stopped.
+    lower:  whether lower scores are better.
 
     References:
         Golovin et al. 2017, Google Vizier, section 3.2.2 (with running averages).

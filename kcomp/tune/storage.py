@@ -1,7 +1,7 @@
-"""The Optuna study that workers share: it assigns trials to workers and proposes their values.
+"""The Optuna study that all workers of a search use. It assigns trials to workers and proposes their values.
 
-A worker holds a lock on its trial. The system frees the lock when the worker ends for any reason. A running trial with
-a free lock was abandoned, and the next worker continues it under the same number.
+A worker holds a lock on its trial. The operating system releases the lock when the worker ends for any reason. If a
+running trial's lock is free, its worker has ended, and the next worker continues the trial under the same number.
 """
 
 import datetime
@@ -19,22 +19,22 @@ from kcomp.system.locks import HeldLock, try_lock, wait_for_lock
 from kcomp.tune.search import Search
 from kcomp.values import as_text
 
-LABELS = (str, int, float, bool, type(None))  # choices that Optuna stores unchanged; others are stored as texts
-UNCLAIMED = datetime.timedelta(minutes=1)  # a younger trial may not be locked yet, which takes milliseconds
+LABELS = (str, int, float, bool, type(None))  # types that Optuna stores unchanged; others are stored as texts
+UNCLAIMED = datetime.timedelta(minutes=1)  # the worker of a younger trial may not have locked it yet
 
 
 @dataclass
 class Claimed:
-    """A trial that this process works on until `lock` is closed."""
+    """A trial that belongs to this process until `lock` is closed."""
 
     trial: optuna.Trial
     values: dict[str, Any]
-    reported: set[int]  # steps
+    reported: set[int]  # steps whose scores are already in the study
     lock: HeldLock
 
 
 def open_study(search: Search, place: str) -> optuna.Study:
-    """Return the study of this search in the storage at `place`; create it if there is none.
+    """Return the study of this search in the storage at `place`. Create it if there is none.
 
     The first trial of a new study uses the recipe's own values.
     """
@@ -54,7 +54,7 @@ def open_study(search: Search, place: str) -> optuna.Study:
 
 
 def open_storage(place: str) -> Any:
-    """Open a database at a URL, or a file: SQLite in *.db, Optuna's journal in *.journal."""
+    """Open the storage of studies: a database at a URL, a SQLite file (*.db), or an Optuna journal (*.journal)."""
     if "://" not in place and Path(place).suffix == ".journal":
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -72,7 +72,7 @@ def open_storage(place: str) -> Any:
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
-    """Claim an abandoned trial, else a new one; None if `total` trials are done or running."""
+    """Return a trial whose worker has ended, or else a new trial. Return None if `total` trials are done or running."""
     with wait_for_lock(search.folder / "lock"):
         trials = study.get_trials(deepcopy=False)
         for frozen in trials:
@@ -100,9 +100,9 @@ def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
 
 
 def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> HeldLock | None:
-    """Return the lock of a running trial whose worker has ended; None if the worker still runs.
+    """Lock a running trial whose worker has ended, and return the lock. Return None if the worker still runs.
 
-    A worker that shares the storage but not this folder has no lock here; its trials are never taken over.
+    A worker on a machine without this folder has no lock here. Its trials are never continued by others.
     """
     path = lock_path(search, frozen.number)
     started = frozen.datetime_start or datetime.datetime.now()
@@ -116,13 +116,13 @@ def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> 
 
 
 def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-    """Return a TPE sampler seeded by seed and trial, so that a continued search tries the same values."""
+    """Return a TPE sampler for trial `number`. Its seed is fixed, so that a continued search tries the same values."""
     digest = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
     return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)
 
 
 def suggest(trial: optuna.Trial, name: str, range_: space.Range) -> Any:
-    """Return the trial's value, drawn by the study's sampler if it has none."""
+    """Return the trial's value of this name. If it has none, let the study's sampler choose it."""
     if isinstance(range_, space.Choice):
         labels = [label(range_, value) for value in range_.values]
         return range_.values[labels.index(trial.suggest_categorical(name, labels))]

@@ -1,4 +1,4 @@
-"""One training process of a trial, watched through its run folder's log.csv."""
+"""A training process of a trial. The file log.csv in its run folder shows its progress."""
 
 import subprocess
 import time
@@ -14,10 +14,10 @@ POLL = 0.3  # seconds between two checks of the log
 
 
 class Training:
-    """Train `run` with `kcomp ARGUMENTS` in a process that ends with this one.
+    """A child process that trains `run` with `kcomp ARGUMENTS`. If this process ends, the child ends too.
 
-    Use it in a `with` block: leaving the block ends the training, which another process can then continue. The output
-    goes to the file `output`. `error` is the error message of a failed training.
+    Use it in a `with` block. The end of the block ends the training, and another process can then continue it. The
+    output goes to the file `output`. `error` is the error message of a failed training.
     """
 
     def __init__(self, arguments: list[str], backend: str, run: Run, output: Path) -> None:
@@ -38,9 +38,9 @@ class Training:
                 self.process.wait()
 
     def logs(self) -> Iterator[list[dict[str, Any]]]:
-        """Yield the run's log after each epoch until the training ends.
+        """Yield the run's log after each epoch, until the training ends.
 
-        Waits if another process trains the run, which happens when two trials have the same values.
+        If another process trains the run, wait for it. This happens if two trials have the same values.
         """
         reported = 0
         while True:

@@ -1,4 +1,4 @@
-"""Work on trials: train their folds, stop hopeless ones early, and report the scores to the study."""
+"""Work on trials: train their folds, stop bad trials early (pruning), and report the scores to the study."""
 
 import math
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from kcomp.values import as_text
 
 FOLD = 100_000  # steps per fold: an epoch's step is FOLD * position of the fold + epoch
 FAILURES = 3  # failed trials in a row that end the search, because the recipe must be wrong
-DIVERGED = "the loss became"  # start of kcomp train's error if the loss becomes NaN or infinite
+DIVERGED = "the loss became"  # kcomp train's error begins like this if the loss becomes NaN or infinite
 
 
 @dataclass
 class Worker:
-    """Work on a study.
+    """A process that works on the trials of a study.
 
-    total: number of trials of the study, by all workers.
-    prune: whether to stop hopeless trials early.
-    print_line: prints a line.
+    total:      number of trials of the study, by all workers together.
+    prune:      whether to stop bad trials early.
+    print_line: function that prints a line.
     """
 
     search: Search
@@ -34,7 +34,7 @@ class Worker:
     print_line: Callable[[str], None]
 
     def work(self) -> None:
-        """Work until the study has its trials; RuntimeError if several trials in a row fail."""
+        """Work until the study has `total` trials. Raise RuntimeError if several trials in a row fail."""
         failed: list[str] = []
         while (claimed := storage.claim(self.search, self.study, self.total)) is not None:
             with claimed.lock:
@@ -64,14 +64,14 @@ class Worker:
 
 @dataclass
 class Attempt:
-    """A worker's attempt at one trial; `scores` are those of the finished folds."""
+    """The work on one trial. `scores` are those of the folds that are trained."""
 
     worker: Worker
     claimed: storage.Claimed
     scores: list[float] = field(default_factory=list)
 
     def run(self) -> float | str | None:
-        """Train the folds and return their mean score; None if the trial was pruned, an error text if it failed."""
+        """Train the folds, and return their mean score. Return None if the trial was pruned, or a text if it failed."""
         search, values = self.worker.search, self.claimed.values
         texts = "  ".join(f"{name}={as_text(value)}" for name, value in values.items())
         self.worker.print_line(f"trial {self.claimed.trial.number}: {texts}")
@@ -88,10 +88,11 @@ class Attempt:
         return float(np.mean(self.scores))
 
     def train(self, position: int, fold: int) -> str | None:
-        """Train a fold; return None, an error text, or an empty text if the trial was pruned.
+        """Train a fold, and return None. Return an error text if it failed, or an empty text if the trial was pruned.
 
         Raises:
-            ValueError: If the run folder holds another run. The trial stays open, because its values are not the cause.
+            ValueError: If the run folder contains a different run. This is no failure of the trial, whose values are
+                not the cause: another worker can continue it.
         """
         search, values, number = self.worker.search, self.claimed.values, self.claimed.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"

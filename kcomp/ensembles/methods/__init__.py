@@ -1,1 +1,1 @@
-"""Every way to join members: averages, weights, stacking, and temperatures."""
+"""The methods that combine the predictions of members: averages, weights, stacking, and temperatures."""

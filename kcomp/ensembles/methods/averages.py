@@ -12,7 +12,10 @@ Blend = Callable[[Values], np.ndarray]
 
 
 def average_of(method: str, target: Target) -> Blend:
-    """Return the target's function of this method; it raises ValueError if the target does not support the method."""
+    """Return the function of the target that averages predictions by this method.
+
+    The function raises ValueError if the target does not support the method.
+    """
     functions: dict[str, Blend] = {
         "mean": target.average,
         "median": target.median,

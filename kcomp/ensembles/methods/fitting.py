@@ -1,4 +1,4 @@
-"""Fit a method of joining members on some rows, and apply it to others."""
+"""Fit a method that combines the predictions of members on some rows, and apply it to other rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ METHODS = (*AVERAGES, *WEIGHTS, "stack")
 
 @dataclass(frozen=True)
 class FittedMethod:
-    """A method of joining members with its fitted numbers.
+    """A method that combines predictions, with its fitted numbers.
 
     target:        the target of the predictions.
-    blend:         takes values (members, rows, columns), calibrated first when there are `temperatures`.
-    weights, temperatures:  of shape (members,), or None.
-    penalties:     the L2 penalties of stacking, one or one per column; empty without stacking.
+    blend:         function that combines the members' predictions (members, rows, columns).
+    weights:       the weight of each member (members,), or None if the method has no weights.
+    temperatures:  the temperature of each member (members,). They calibrate predictions before `blend`. None for none.
+    penalties:     the L2 penalties of stacking: one, or one for each column. Empty for other methods.
     """
 
     target: Target
@@ -38,16 +39,18 @@ class FittedMethod:
 
 
 def is_fitted(method: str, *, calibrate: bool) -> bool:
-    """Return whether the method fits numbers on the rows; only such a method needs nested cross-validation."""
+    """Return whether the method fits numbers, such as weights. Only such methods need nested cross-validation."""
     return calibrate or method not in AVERAGES
 
 
 def fit_method(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
 ) -> FittedMethod:
-    """Fit `method` to the metric on values (members, rows, columns) and labels (rows, columns).
+    """Fit `method` to predictions `values` (members, rows, columns) and labels (rows, columns) for the best metric.
 
-    Raises ValueError if the target does not support the method, or has no temperatures and `calibrate` is true.
+    calibrate: whether to fit a temperature for each member first.
+
+    Raises ValueError if the target does not support the method or temperatures.
     """
     if method not in METHODS:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; received {method!r}")
@@ -69,10 +72,10 @@ def fit_method(
 def predict_unseen(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, parts: np.ndarray, *, calibrate: bool = False
 ) -> np.ndarray:
-    """Return the ensemble's predictions (rows, columns). Each part is predicted by a fit on all other parts.
+    """Return the ensemble's predictions (rows, columns) by nested cross-validation.
 
-    Averages fit only temperatures. Each part is calibrated with temperatures fitted on the other parts; then all rows
-    are averaged. Raises ValueError when there is only one part.
+    Each part of the rows is predicted with a method that is fitted on all other parts. An average has nothing to fit
+    but temperatures. Raises ValueError if there is only one part.
     """
     if not is_fitted(method, calibrate=calibrate):
         return average_of(method, scorer.target)(list(values))

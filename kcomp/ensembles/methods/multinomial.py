@@ -17,9 +17,10 @@ SMALLEST = 1e-7  # smaller probabilities are rounding in float32, and their loga
 
 @dataclass(frozen=True)
 class MultinomialStacker:
-    """Logits are the mean log probability of the members, plus their log probabilities times `weights`, plus `bias`.
+    """A multinomial logistic regression that combines the members' probabilities.
 
-    `weights` has shape (members * classes, classes), `bias` (classes,); `penalty` is the L2 penalty of the fit.
+    The logits are the mean log probability of the members, plus all log probabilities times `weights`, plus `bias`.
+    `weights` has shape (members * classes, classes), `bias` (classes,). `penalty` is the L2 penalty of the fit.
     """
 
     weights: np.ndarray
@@ -35,10 +36,10 @@ class MultinomialStacker:
 
 
 def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
-    """Fit on `values` (members, rows, classes) and `labels` (rows, classes).
+    """Fit the regression to probabilities `values` (members, rows, classes) and `labels` (rows, classes).
 
-    The fit has members * classes * classes weights. With an infinite penalty the result is the geometric mean. The
-    penalty is chosen by log loss in a cross-validation on these rows (3 stratified parts).
+    The fit has members * classes * classes weights. The L2 penalty is chosen by log loss in a cross-validation on these
+    rows with 3 stratified parts. With an infinite penalty, the result is the geometric mean of the members.
     """
     features, offset = features_of(list(values)), mean_log(list(values))
     parts = stratified_parts(labels.argmax(1), INNER_PARTS)
@@ -59,7 +60,7 @@ def mean_log(values: Values) -> np.ndarray:
 
 
 def features_of(values: Values) -> np.ndarray:
-    """Return log probabilities (rows, members * classes); each member has a mean of 0 in every row."""
+    """Return log probabilities (rows, members * classes), shifted so that the mean of each member in a row is 0."""
     logs = [np.log(np.maximum(member, SMALLEST)) for member in values]
     return np.concatenate([member - member.mean(1, keepdims=True) for member in logs], axis=1)
 
@@ -67,7 +68,7 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return weights and bias for each of the falling penalties; each fit starts from the previous fit."""
+    """Return weights and bias for each penalty. `penalties` descend, and each fit starts from the previous one."""
     fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
     for penalty in penalties:
@@ -84,8 +85,9 @@ def regression(
     *,
     start: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise the mean cross entropy of softmax(offset + features @ weights + bias) + penalty / 2 * |weights|^2.
+    """Return the weights and bias with the smallest loss.
 
+    The loss is the mean cross-entropy of softmax(offset + features @ weights + bias), plus penalty / 2 * |weights|^2.
     Unlike in scikit-learn, labels may be soft, and a class may have no row.
     """
     from scipy import optimize

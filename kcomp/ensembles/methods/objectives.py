@@ -1,4 +1,4 @@
-"""Scores that are fast enough for a search over weights of members."""
+"""Fast versions of metrics, for a search over the weights of members."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from kcomp.targets.arrays import SMALLEST
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a weighted mean of members; lower is better.
+    """A function to minimise over the weights of members.
 
-    features:  the numbers of each member that the metric needs (members, numbers).
-    loss:      takes a weighted mean of the rows of `features`. It returns the metric (times -1 if higher is better)
-               and, to break ties, the log loss.
+    features:  numbers of each member that the loss needs (members, numbers), such as probabilities of true classes.
+    loss:      function of the weighted mean of the rows of `features`. It returns the metric (times -1 if higher is
+               better) and, to break ties, the log loss.
     """
 
     features: np.ndarray
@@ -24,9 +24,9 @@ class Objective:
 
 
 def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """Return the objective of mixing members. `labels` and each array of `values` have shape (rows, columns).
+    """Return the loss of a weighted mean of members' predictions. `labels` and each of `values` are (rows, columns).
 
-    Of two mixtures with the same metric, the one with the lower log loss is better, if the target has one.
+    If two weighted means have the same metric, the one with the lower log loss is better.
     """
     flat = np.stack([member.ravel() for member in values])
     sign = -1.0 if scorer.metric.higher_is_better else 1.0
@@ -53,7 +53,7 @@ def has_probabilities(scorer: Scorer) -> bool:
 
 
 def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities of each row's true outcomes (members, entries), and their shares of the log loss."""
+    """Return the members' probabilities of the true classes (members, entries), and their weights in the log loss."""
     inputs = [log_loss.inputs(labels, member, scorer.target) for member in values]
     true = np.nan_to_num(inputs[0][0])
     totals = true.reshape(len(true), -1).sum(1)  # 1 for one class a row, else the number of known labels
@@ -63,7 +63,10 @@ def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    """Return whether a loss is lower by more than rounding. The second number decides if the first is equal or NaN."""
+    """Return whether `new` is lower than `old` by more than rounding.
+
+    A loss has two numbers. The second decides if the first is equal or NaN.
+    """
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]
     return new[1] < old[1] - 1e-12

@@ -14,7 +14,10 @@ ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties of rid
 
 
 class Stacker(Protocol):
-    """Return predictions (rows, columns) from the predictions of the members (members, rows, columns)."""
+    """A fitted regression: a function of the members' predictions (members, rows, columns).
+
+    It returns predictions (rows, columns).
+    """
 
     @property
     def penalties(self) -> tuple[float, ...]: ...
@@ -23,7 +26,10 @@ class Stacker(Protocol):
 
 
 def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
-    """Fit on `values` (members, rows, columns) and `labels` (rows, columns), in which NaN is a missing label."""
+    """Fit the regression that suits the target.
+
+    `values` are predictions (members, rows, columns). `labels` are (rows, columns), in which NaN is a missing label.
+    """
     return STACKERS[target.stacker](values, labels, target)
 
 
@@ -31,8 +37,8 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    The regression of a label is None unless some row has the label and another row lacks it. A label without a
-    regression gets the geometric mean.
+    The regression of a label is None if its known values are all 0 or all 1. The prediction of such a label is the
+    geometric mean of the members.
     """
 
     columns: tuple[multinomial.MultinomialStacker | None, ...]
@@ -66,10 +72,10 @@ def two_classes(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RidgeStackers:
-    """A ridge regression for each column: its mean over the members, plus their predictions times `weights`, plus
-    `bias`.
+    """A ridge regression for each column.
 
-    `weights` has shape (members, columns), `bias` (columns,). `penalties` are those of standardized predictions.
+    The prediction is the mean of the members, plus their predictions times `weights`, plus `bias`. `weights` has shape
+    (members, columns), `bias` (columns,). `penalties` are the L2 penalties for standardized predictions.
     """
 
     weights: np.ndarray
@@ -83,9 +89,10 @@ class RidgeStackers:
 
 
 def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeStackers:
-    """Fit the error of the members' mean with scikit-learn's RidgeCV. An infinite penalty leaves the mean.
+    """Fit scikit-learn's RidgeCV to the error of the members' mean.
 
-    The penalty of each column is chosen by leave-one-out cross-validation on these rows.
+    The L2 penalty of each column is chosen by leave-one-out cross-validation on these rows. With an infinite penalty,
+    the result is the mean of the members.
     """
     weights, bias = np.zeros((len(values), labels.shape[1])), np.zeros(labels.shape[1])
     penalties = []
@@ -98,7 +105,7 @@ def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeSt
 
 
 def ridge(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return the weights (members,), bias and penalty for predictions (rows, members) of one column."""
+    """Return weights (members,), bias and L2 penalty for the predictions (rows, members) of one column."""
     from sklearn.linear_model import RidgeCV
 
     center, scale = predictions.mean(0), predictions.std(0)

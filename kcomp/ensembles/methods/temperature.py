@@ -9,7 +9,7 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
-    """Return the temperature (0.05 to 20) with the smallest log loss; both arrays have shape (rows, classes).
+    """Return the temperature (0.05 to 20) with the smallest log loss. Both arrays have shape (rows, classes).
 
     A temperature above 1 softens probabilities, one below 1 sharpens them. Log loss is convex in 1 / temperature, so
     there is one minimum. Guo et al. 2017, On calibration of modern neural networks.
@@ -26,7 +26,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
 
 
 def fit_each(values: np.ndarray, labels: np.ndarray, target: Target) -> np.ndarray:
-    """Return a temperature for each member (members,) of `values` (members, rows, classes)."""
+    """Fit a temperature for each member, shape (members,). `values` are probabilities (members, rows, classes)."""
     return np.array([fit(member, labels, target) for member in values])
 
 

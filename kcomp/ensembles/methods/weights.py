@@ -1,4 +1,4 @@
-"""Fit weights of members to a score. Weights are at least 0 and sum to 1."""
+"""Fit the weights of members for the best metric. Weights are at least 0 and sum to 1."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ from kcomp.metrics import log_loss
 from kcomp.metrics.scores import Scorer
 from kcomp.targets.arrays import SMALLEST
 
-STEPS = (0.3, 0.1, 0.03)  # shares of weight that the local search moves
+STEPS = (0.3, 0.1, 0.03)  # shares of the total weight that the local search moves
 PASSES = 5  # passes of the local search over all members, for each step
-ROUNDS = 50  # of greedy selection
+ROUNDS = 50  # rounds of greedy selection
 PATIENCE = 5  # rounds of greedy selection without improvement
 
 
 def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return weights (members,) that optimise the metric.
+    """Return the weights (members,) of a weighted mean that optimise the metric.
 
-    Log loss is convex in the weights, so its optimum is found with its gradient. For other metrics, a local search
-    starts from the optimum of log loss, or from equal weights if the target has no probabilities. It may stop at a
+    Log loss is convex in the weights, so a method with gradients finds its optimum. For other metrics, a local search
+    starts from the optimum of log loss, or from equal weights if predictions are not probabilities. It may end at a
     local optimum.
     """
     if not has_probabilities(scorer):
@@ -87,9 +87,9 @@ def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Move `share` of all weight to a member, or from it (below 0); the others keep their proportions.
+    """Return weights with `share` of the total weight moved to a member, or away from it if `share` is below 0.
 
-    Returns None when there is nothing to move.
+    The other members keep their proportions. Return None if there is nothing to move.
     """
     if share == 0 or weights[member] == 1:
         return None
@@ -101,9 +101,9 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return weights (members,) by forward selection with replacement (Caruana et al. 2004).
 
-    The selection starts with the n best members, for the n with the lowest loss. It then repeatedly adds the member
-    that gives the lowest loss. It ends after 50 rounds, or after 5 rounds without improvement. Weights are proportional
-    to how often each member was selected up to the best round.
+    The selection starts with the n best members, where n gives the lowest loss. Each round adds the member that gives
+    the lowest loss. It ends after 50 rounds, or after 5 rounds without improvement. The weight of a member is
+    proportional to how often it was selected up to the best round.
     """
     goal = objective(scorer, values, labels)
     features = goal.features
@@ -128,7 +128,7 @@ def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> 
 
 
 def first_best(losses: list[tuple[float, float]]) -> int:
-    """Return the position of the lowest loss; of losses that differ only by rounding, the first."""
+    """Return the position of the lowest loss. If losses differ only by rounding, return the first of them."""
     best = 0
     for number, loss in enumerate(losses):
         if improves(loss, losses[best]):

@@ -1,4 +1,4 @@
-"""How much the predictions of members differ."""
+"""Measure how much the predictions of members differ."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from kcomp.targets import Target
 def correlations(values: np.ndarray, target: Target) -> np.ndarray:
     """Return Pearson's correlation (members, members) over all predictions of `values` (members, rows, columns).
 
-    Predictions that are not probabilities are standardized first, because columns have different units. A member with
-    constant predictions has NaN.
+    Predictions that are not probabilities are standardized first, because columns have different units. The correlation
+    with a member of constant predictions is NaN.
     """
     if not target.class_names:
         values = (values - values.mean((0, 1))) / np.maximum(values.std((0, 1)), 1e-15)
@@ -21,16 +21,16 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return the share of decisions (members, members) that differ: of classes, of labels, or of grades.
+    """Return the share of predicted classes, labels or grades that differ between two members (members, members).
 
-    The target needs classes.
+    The target must have classes.
     """
     decisions = np.stack([target.decide(member) for member in values]).reshape(len(values), -1)
     return np.stack([(decisions != own).mean(1) for own in decisions])
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs of positions of members with identical predictions. Each later member is paired with the first."""
+    """Return pairs (first, later) of positions of members whose predictions are identical."""
     pairs = []
     first_with: dict[bytes, int] = {}
     for place, member in enumerate(values):

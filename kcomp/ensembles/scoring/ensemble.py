@@ -1,4 +1,4 @@
-"""Score members and their ensemble on held-out rows. Imports no Keras."""
+"""Score members and their ensemble on held-out rows. This module imports no Keras."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ from kcomp.metrics.scores import Scorer, score_each
 
 @dataclass(frozen=True)
 class EnsembleScores:
-    """Scores by name of each member, of the ensemble, and of the plain mean.
+    """Scores, by name, of each member, of the ensemble, and of the plain mean of all members.
 
-    metric:          the score that the ensemble was fitted to, and by which the best member was chosen.
-    best:            the position of the best member. It is chosen on the rows it is scored on, so the gain over it is,
-                     if anything, too small.
-    gain:            of the ensemble over the best member. Members and plain mean are scored without calibration, so
-                     with calibration a gain in log loss includes what calibrating alone brings.
-    gain_over_mean:  of the ensemble over the plain mean; None when the ensemble is the plain mean.
-    fitted:          the method fitted on all rows, for test rows.
-    parts:           the number of parts of nested cross-validation; 0 when nothing was fitted.
+    metric:          the metric that the ensemble was fitted to. The best member is best by this metric.
+    best:            the position of the best member. It is chosen on the rows that it is scored on, so its score is
+                     rather too good, and the gain over it rather too small.
+    gain:            the gain of the ensemble over the best member. Members and plain mean are not calibrated. With
+                     calibration, a gain in log loss therefore includes the effect of the calibration.
+    gain_over_mean:  the gain of the ensemble over the plain mean. None if the ensemble is the plain mean.
+    fitted:          the method, fitted on all rows. Use it for test rows.
+    parts:           the number of parts of nested cross-validation. 0 if nothing was fitted.
     optimistic:      the ensemble's `metric` on the rows that it was fitted on.
-    decisions:       fitted to the ensemble; None when the metric or the target has none.
+    decisions:       thresholds or cut points, fitted to the ensemble. None if the metric or the target uses none.
     """
 
     metric: str
@@ -41,7 +41,7 @@ class EnsembleScores:
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
-    """Fit the ensemble on all rows, and score it by nested cross-validation on rows that it was not fitted on."""
+    """Fit the ensemble on all rows. Score it by nested cross-validation, on rows that it was not fitted on."""
 
     def scores_of(predictions: np.ndarray) -> dict[str, float]:
         return score_each(scorer.first(SHOWN), rows.labels, predictions, scorer.target)

@@ -15,22 +15,23 @@ from kcomp.metrics import Metric
 from kcomp.metrics.scores import Scorer
 from kcomp.system.backends import BACKENDS
 
-HALVES = 20  # halves of a set of seeds; for up to 6 seeds, this covers all halves
-CHUNK = 2**24  # numbers mixed at once, which bounds memory
+HALVES = 20  # ways to divide a set of seeds into halves; sets of up to 6 seeds have no more
+CHUNK = 2**24  # numbers that are averaged at once, to limit memory
 
 
 @dataclass(frozen=True)
 class FrameworkGain:
-    """Scores of ensembles of `k` members, by the mean of predictions: half of each of two frameworks, or k of one.
+    """Scores of two kinds of ensembles of `k` members: mixed ones of two frameworks, and single ones of one framework.
 
-    Ensembles are paired by seeds, so that the two of a pair have the same starting weights and batches. For each set of
-    k seeds that both frameworks have, a single ensemble takes all k on one framework. The mixed ensembles give half of
-    the seeds to one framework and half to the other, in every way; for odd k, one framework or the other has one seed
-    more.
+    The ensembles average predictions. Mixed and single ensembles are compared for the same set of k seeds, so that
+    starting weights and batches are the same. In a single ensemble, one framework trains all k seeds. In a mixed one,
+    each framework trains half of the seeds (for odd k, one framework trains one seed more). All ways to divide the
+    seeds are scored.
 
     differences:  for each backend and each set of seeds, the mean score of the mixed ensembles minus the score of the
-                  single one, above 0 when mixing is better. The sets overlap, so their spread is no standard error.
-    same_seeds:   the mean score of ensembles of k/2 seeds, each trained on both frameworks; None for odd k.
+                  single ensemble. Above 0, mixing is better. The sets have seeds in common, so the spread of the
+                  differences is no standard error.
+    same_seeds:   the mean score of ensembles of k/2 seeds, each trained on both frameworks. None for odd k.
     choices_*:    the numbers of ensembles.
     sampled:      whether the ensembles are a random sample of all possible ensembles.
     """
@@ -57,17 +58,20 @@ class FrameworkGain:
 
     @property
     def spread(self) -> float:
-        """Return the standard deviation of `difference` over the sets of seeds; NaN for one set."""
+        """Return the standard deviation of `difference` over the sets of seeds. NaN for one set."""
         return float(self.difference.std(ddof=1)) if len(self.difference) > 1 else math.nan
 
 
 def framework_gain(
     members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, *, limit: int = 100
 ) -> list[FrameworkGain]:
-    """Return a record for each recipe and fingerprint, pair of backends, and k from 2 to the number of shared seeds.
+    """Compare mixed and single ensembles, for each recipe, fingerprint, pair of backends and number of members k.
 
-    labels:  as `read_labels` returns them. Rows that all members of a pair held out are used.
-    limit:   at most so many sets of seeds, and at most so many halves (and 20) of each set; others are sampled.
+    k is from 2 to the number of seeds that both backends have.
+
+    labels:  labels as `read_labels` returns them. Only rows that all members held out are used.
+    limit:   largest number of sets of seeds, and of ways to divide a set (at most 20). If there are more, a random
+             sample is used.
     """
     records = []
     for key, by_backend in group_members(members).items():
@@ -89,7 +93,7 @@ def framework_gain(
 
 
 def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, dict[int, Member]]]:
-    """Return the members that one framework trained alone, by recipe and fingerprint, then backend, then seed.
+    """Return the members that only one framework trained, by (recipe, fingerprint), then backend, then seed.
 
     Of repeated folds, only the first repeat is used.
     """
@@ -103,7 +107,7 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return the objective of these rows of the members, joined by column name."""
+    """Return the fast metric (see methods.objectives) of the members on the rows `ids`, with columns joined by name."""
     columns = list(scorer.target.prediction_columns)
     values = [select_rows(member.predictions[columns], ids) for member in members]
     return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))
@@ -111,14 +115,17 @@ def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scor
 
 @dataclass(frozen=True)
 class SeedEnsembles:
-    """The members of two frameworks, as parts of ensembles: `count` seeds of the first, then of the second."""
+    """The members of two frameworks: `count` seeds of the first framework, then the same seeds of the second."""
 
     objective: Objective
     metric: Metric
     count: int
 
     def scores(self, ensembles: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
-        """Return the score of each ensemble, given as positions of its seeds on the first and the second framework."""
+        """Return the scores of ensembles.
+
+        An ensemble is two lists of seeds, by position: those of the first and those of the second framework.
+        """
         weights = np.zeros((len(ensembles), 2 * self.count))
         for row, (first, second) in zip(weights, ensembles, strict=True):
             row[list(first)] = 1
@@ -172,7 +179,7 @@ def compute_record(
 def choose_subsets(
     places: Sequence[int] | range, size: int, limit: int, draws: np.random.Generator
 ) -> list[tuple[int, ...]]:
-    """Return all subsets of that size, or `limit` different ones drawn at random when there are more."""
+    """Return all subsets of `places` with `size` elements. If there are more than `limit`, draw `limit` at random."""
     if math.comb(len(places), size) <= limit:
         return list(combinations(places, size))
     subsets: set[tuple[int, ...]] = set()

@@ -1,4 +1,4 @@
-"""The gain of an ensemble over another model on the same rows, with an interval. Above 0 is better for every score."""
+"""The gain of an ensemble over another model on the same rows, with an interval. Above 0, the ensemble is better."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ SHOWN = 2  # metrics of the target that are shown besides the one that is optimi
 
 @dataclass(frozen=True)
 class Gain:
-    """The gain in each score, by name, and the number of rows that only one of the two models classifies right.
+    """The gain of an ensemble over another model in each score, by name, and in the number of right rows.
 
-    `rows_won` are right in the ensemble alone, `rows_lost` in the other model alone; None for a target whose rows are
-    not right or wrong.
+    `rows_won` is the number of rows that only the ensemble predicts right, `rows_lost` those that only the other model
+    does. Both are None for a target whose predictions are not right or wrong, such as numbers.
     """
 
     intervals: dict[str, Interval]
@@ -26,7 +26,7 @@ class Gain:
 
 
 def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other: np.ndarray) -> Gain:
-    """Compare predictions (rows, columns) by the metric and the first ones of the target."""
+    """Compare the predictions (rows, columns) of two models by the recipe's metric and others of the target."""
     target, intervals = scorer.target, {}
     for metric in scorer.first(SHOWN):
         interval = paired_metric(metric, labels, ensemble, other, target=target)
@@ -39,7 +39,7 @@ def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other
 
 
 def find_best(metrics: Sequence[Metric], members: Sequence[Mapping[str, float]]) -> int:
-    """Return the position of the best scores by the first metric; of equal ones by the next, then the first member."""
+    """Return the position of the best member by the first metric. The next metrics, then the position, break ties."""
     best = 0
     for number, values in enumerate(members):
         pairs = [(metric, values[metric.name], members[best][metric.name]) for metric in metrics]

@@ -1,4 +1,4 @@
-"""Scores and costs of groups of members, all on the same rows. Imports no Keras."""
+"""Scores and costs of groups of members, all on the same rows. This module imports no Keras."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from kcomp.ensembles.scoring.framework_gain import choose_subsets
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 
-LIMIT = 50  # subsets of one size of a group; more than that are sampled
+LIMIT = 50  # subsets of a group for each size; if there are more, a random sample is used
 
 
 @dataclass(frozen=True)
 class GroupScores:
-    """A group with its scores and its cost: models that predict a test row, and seconds of training."""
+    """A group with its scores and its costs: the number of models that predict a test row, and seconds of training."""
 
     group: Group
     scores: EnsembleScores
@@ -35,9 +35,9 @@ class GroupScores:
 def score_groups(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
 ) -> list[GroupScores]:
-    """Score each group as `kcomp ensemble` scores its members; the best score first; equal scores by name.
+    """Score each group of members as an ensemble. Return the best score first, and equal scores by name.
 
-    A member by itself is scored as it was trained, without a fit, so it equals the "best member" of its groups.
+    A group of one member is scored without a fit, so its score equals that of the "best member" of a larger group.
     """
     results = []
     for group in groups:
@@ -57,16 +57,16 @@ def score_groups(
 
 
 def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
-    """Return how many models predict a row (several for a run of snapshots), and the seconds of training."""
+    """Return the number of models that predict a row (several for a run with snapshots), and seconds of training."""
     return sum(len(run.weights) for run in runs), sum(run.result["seconds"] for run in runs)
 
 
 @dataclass(frozen=True)
 class SizeScores:
-    """Ensembles of `members` members of groups of one kind.
+    """Scores and costs of all ensembles with `members` members from groups of one kind.
 
-    `score`, `models` and `seconds` are means over the ensembles. `spread` is the standard deviation of the score, NaN
-    for one ensemble. `sampled` says whether the ensembles are a random sample of all possible ensembles.
+    `score`, `models` and `seconds` are means over the ensembles. `spread` is the standard deviation of the score, or
+    NaN for one ensemble. `sampled` says whether the ensembles are a random sample of all possible ones.
     """
 
     kind: str
@@ -82,9 +82,10 @@ class SizeScores:
 def score_by_size(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, method: str
 ) -> list[SizeScores]:
-    """Score the subsets of each size of each group, so that kinds are compared at equal numbers of members.
+    """Score subsets of the groups, so that kinds of groups can be compared with equal numbers of members.
 
-    `method` must fit nothing. Subsets overlap, so their spread is no standard error.
+    `method` must be an average without fitted numbers. Subsets have members in common, so their spread is no standard
+    error.
     """
     subsets, sampled = subsets_by_size(groups)
     costs = [cost_of(member.runs) for member in members]
@@ -107,7 +108,7 @@ def score_by_size(
 def subsets_by_size(
     groups: Sequence[Group],
 ) -> tuple[dict[tuple[str, int], list[tuple[int, ...]]], set[tuple[str, int]]]:
-    """Return the subsets of members by kind and size, and the kinds and sizes whose subsets were sampled."""
+    """Return the subsets of members by (kind, size), and those (kind, size) whose subsets are a random sample."""
     subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)
     for group in groups:

@@ -31,13 +31,13 @@ class Submission:
 
 
 def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choices: Choices) -> Submission:
-    """Return predictions with the ids, row order, columns and cell format of the sample.
+    """Return predictions with the ids, row order, columns and cell format of the sample submission.
 
     Args:
         predictions: One row for each image id (the index), with the prediction columns of the target.
         target: The target of the predictions.
         sample: The sample submission.
-        choices: Thresholds, and the options of the command line.
+        choices: Settings that the sample does not determine.
 
     Raises:
         ValueError: If ids, columns or values do not fit. The message lists every problem, with counts and examples.
@@ -94,8 +94,8 @@ def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]
     """Take the thresholds or cut points of one run, or fit them to the mean of several runs' held-out predictions.
 
     Returns:
-        The choices with these decisions, and a line with their nested cross-validation score. If there
-        is nothing to fit, the decisions do not change and the line is empty.
+        The choices with the thresholds or cut points, and a line with their score by nested cross-validation. If there
+        is nothing to fit, `choices` does not change and the line is empty.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]
     if len(runs) == 1 and (stored := runs[0].result.get("decisions")):

@@ -1,4 +1,4 @@
-"""Turn predictions into the cells that a sample submission shows."""
+"""Convert predictions to the cells of a submission, in the format of the sample submission."""
 
 import re
 import unicodedata
@@ -18,13 +18,14 @@ DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Choices:
-    """The settings of the cells that do not come from the sample.
+    """Settings of a submission that the sample does not determine.
 
     Attributes:
-        decisions: Fitted thresholds or cut points; None for the target's own decisions.
-        metric_on: What the metric of the runs receives; see `kcomp.metrics.Metric`.
-        write: "classes" or "probabilities"; None follows the sample.
-        positive: The class of a single probability; None takes the class named like the column, or the last class.
+        decisions: Fitted thresholds or cut points. None for thresholds of 0.5 and the nearest grade.
+        metric_on: The attribute `on` of the runs' metric; see `kcomp.metrics.Metric`.
+        write: "classes" or "probabilities". None writes what the sample shows.
+        positive: The class whose probability is written if the sample has one column of probabilities. None is the
+            class with the name of the column, or else the last class.
     """
 
     decisions: Thresholds | CutPoints | None = None
@@ -51,7 +52,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
         sample: The sample.
         values: Predictions of `sample.ids`, shape (ids, prediction columns).
         target: The target of the predictions.
-        choices: Thresholds, and the options of the command line.
+        choices: Settings that the sample does not determine.
 
     Raises:
         ValueError: If the columns or cells of the sample do not fit the predictions of the target.
@@ -78,7 +79,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
 
 
 def is_graded(target: Target) -> bool:
-    """Return whether the target predicts one number that stands for one of several levels."""
+    """Return whether the target is grades: one number that stands for one of several levels."""
     return bool(target.class_names) and len(target.prediction_columns) == 1 < len(target.class_names)
 
 
@@ -102,8 +103,8 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
     """Fill one column for each class or number.
 
-    Several labels become 0 or 1 if `write` is "classes", or if it is None, the sample has whole numbers and the metric
-    receives decisions.
+    Several labels are written as 0 or 1 if `write` is "classes". If `write` is None, they are 0 or 1 if the sample has
+    whole numbers and the metric needs predicted classes.
     """
     several = bool(target.class_names) and target.decide(values[:1]).ndim == 2
     whole = sample.has_whole_numbers and choices.metric_on == "decisions"
@@ -148,7 +149,7 @@ def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_class(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill one column with the most likely class (its name or number), the most likely classes, or a probability."""
+    """Fill one column with the most likely class (its name or number), several classes, or a probability."""
     [column] = sample.columns
     classes, texts = target.class_names, sample.values
     numbers = bool(texts) and all(DECIMAL.fullmatch(text.strip()) for text in texts)

@@ -10,15 +10,15 @@ from kcomp.report.text import quantity
 
 
 def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray:
-    """Return the position of each sample id among the predicted ids, -1 for none.
+    """Return the position of each id of the sample among the predicted ids, or -1 if there is none.
 
-    Ids match with or without file ending and folder, and without regard to case and Unicode form.
+    Ids match with or without file ending and folder, and regardless of case and Unicode form.
     """
     return matches(pd.Series(list(sample_ids), dtype=object), list(predicted))
 
 
 def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str]:
-    """Return what differs between the ids of the sample and those of the predictions; empty if nothing does."""
+    """Return texts about differences between the ids of the sample and those of the predictions. Empty for none."""
     positions = find_rows(sample_ids, predicted)
     missing = [name for name, position in zip(sample_ids, positions, strict=True) if position < 0]
     used = set(positions.tolist())

@@ -17,11 +17,11 @@ class Sample:
 
     Attributes:
         path: The file.
-        frame: Its cells as texts; an empty cell is missing.
+        frame: Its cells as texts. An empty cell is a missing value.
         delimiter: The delimiter of its cells.
         row_ids: The image id of each row.
         columns: The columns to fill.
-        row_names: The prediction column of each row, if the table has a row for each id and class; else None.
+        row_names: The prediction column of each row, if the table has a row for each id and class. Otherwise None.
     """
 
     path: Path
@@ -38,18 +38,18 @@ class Sample:
 
     @property
     def values(self) -> list[str]:
-        """The different texts in the first column to fill; empty cells are left out."""
+        """The different texts in the first column to fill. Empty cells are left out."""
         return list(dict.fromkeys(self.frame[self.columns[0]].dropna()))
 
     @property
     def has_whole_numbers(self) -> bool:
-        """Whether all cells to fill hold whole numbers, written without a decimal point."""
+        """Whether all cells to fill are whole numbers, written without a decimal point."""
         cells = self.frame[list(self.columns)]
         return bool(cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d+").eq(True)).to_numpy().all())
 
 
 def read_sample(path: Path, names: Sequence[str]) -> Sample:
-    """Read a sample submission. Its first column holds ids, or ids with a name of `names` at their end.
+    """Read a sample submission. Its first column has ids, or ids that end with one of `names`, such as im1_cat.
 
     Args:
         path: The CSV file.
@@ -81,7 +81,7 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
 
 def read_long(sample: Sample, names: list[str]) -> Sample | None:
-    """Return the sample as a table with a row for each id and class; None if it is not one."""
+    """Return the sample as a table with a row for each id and class. None if it does not have this form."""
     if len(sample.columns) == 2:
         for column, other in (sample.columns, sample.columns[::-1]):
             if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():
@@ -100,7 +100,7 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return the sample with these ids and names if each id has each name once, else None."""
+    """Return the sample with `ids` and `row_names`. None unless each id has each of `names` once."""
     pairs = pd.DataFrame({"id": ids, "name": row_names})
     if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):
         return None

@@ -16,9 +16,11 @@ ANSWER = 10.0  # seconds to wait for a head node
 
 @dataclass(frozen=True)
 class JobResources:
-    """The resources of a job: `threads` cores and `gpus` GPUs; `slots` jobs now run at the same time.
+    """The resources of a job: `threads` cores and `gpus` GPUs.
 
-    limit: most jobs submitted at once. None submits all, because Ray queues them and a cluster may grow.
+    slots: number of jobs that the cluster can run at the same time.
+    limit: largest number of jobs that are submitted at once. None submits all, because Ray queues them and a cluster
+           may grow.
     """
 
     slots: int
@@ -28,7 +30,7 @@ class JobResources:
 
 
 def check_address(address: str | None) -> None:
-    """Raise ValueError for an invalid address of a head node, ConnectionError if nothing answers there.
+    """Raise ValueError if the address of a head node is invalid, and ConnectionError if nothing answers there.
 
     Ray itself would try to connect for minutes.
     """
@@ -48,7 +50,7 @@ def check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
-    """Join the cluster at this address or $RAY_ADDRESS; else start a local cluster, which ends with the block.
+    """Connect to the cluster at `address` or $RAY_ADDRESS. Without an address, start a local cluster for this block.
 
     Everything printed to sys.stdout in the block goes to the file `log`, because Ray prints many lines for a lost node.
     """

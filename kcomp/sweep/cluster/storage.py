@@ -1,4 +1,4 @@
-"""Detect which machines of a cluster share the storage of the runs."""
+"""Detect which machines of a cluster can access the folder of the runs."""
 
 import contextlib
 import uuid
@@ -8,12 +8,12 @@ from pathlib import Path
 from kcomp.sweep.progress import SweepProgress
 from kcomp.system.locks import try_lock, wait_for_lock
 
-TOKEN = ".sweep-"  # prefix of the files that detect shared storage
+TOKEN = ".sweep-"  # prefix of files by which machines detect that they share storage
 
 
 @contextlib.contextmanager
 def storage_token(jobs: Sequence[SweepProgress]) -> Iterator[Path]:
-    """Make a file beside the runs. A machine that has the file shares the storage of the runs."""
+    """Create a file beside the runs. Machines that find this file share the storage of the runs."""
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob(f"{TOKEN}*"):

@@ -1,4 +1,4 @@
-"""Train jobs as tasks of a Ray cluster; a job whose worker or node is lost is continued elsewhere."""
+"""Train jobs as tasks of a Ray cluster. If a worker or node is lost, its job is continued elsewhere."""
 
 import contextlib
 import socket
@@ -14,19 +14,19 @@ from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.progress import FAILED, RUNNING, WAITING, SweepProgress
 from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 
-RETRIES = 20  # of a job whose worker or node was lost; it continues its run folder
+RETRIES = 20  # most restarts of a job whose worker or node was lost; it continues its run folder
 PAUSE = 0.5  # seconds between two checks
-VISIBLE = 30.0  # seconds until another machine's file must be visible here on shared storage
+VISIBLE = 30.0  # seconds to wait for a file that another machine wrote on shared storage
 
 
 class Listener:
-    """An actor beside the driver that collects messages of jobs until the driver takes them."""
+    """A Ray actor that collects the output of jobs until the process that started the sweep reads it."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, str | None, str]] = []
 
     def add(self, number: int, place: str | None, text: str) -> None:
-        """Store a line of a job's output. `place` is the machine on which the job begins, None for later lines."""
+        """Store a line of a job's output. `place` is the job's machine in the first line, and None in later lines."""
         self.messages.append((number, place, text))
 
     def take(self) -> list[tuple[int, str | None, str]]:
@@ -43,7 +43,7 @@ def task(order: Order, number: int, listener: Any) -> Answer:
 def run(
     jobs: Sequence[SweepProgress], sources: Mapping[str, str], resources: JobResources, show: Callable[[], None]
 ) -> None:
-    """Train the jobs that are not complete; a failed job does not stop the others. Calls `show` at every check."""
+    """Train the jobs that are not complete. A failed job does not stop the others. Call `show` at every check."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -81,7 +81,7 @@ def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads
 def apply_messages(
     jobs: Sequence[SweepProgress], running: Collection[int], messages: Sequence[tuple[int, str | None, str]]
 ) -> None:
-    """Update the progress from the tasks' messages; ignore late messages of ended jobs."""
+    """Update the progress of jobs from their messages. Ignore late messages of jobs that have ended."""
     for number, place, text in messages:
         if number not in running:
             continue
@@ -92,7 +92,7 @@ def apply_messages(
 
 
 def apply_answer(progress: SweepProgress, reference: Any) -> None:
-    """Update the progress from a task's answer, and write the run if its storage is not shared."""
+    """Update the progress of a job from its answer. Without shared storage, write the run in the answer."""
     import ray
 
     job = progress.job
