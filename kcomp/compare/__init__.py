@@ -1,1 +1,1 @@
-"""`kcomp compare`: run one experiment on two backends, in separate processes, and report the difference."""
+"""`kcomp compare`: train one recipe on two backends, in separate processes, and report the differences."""

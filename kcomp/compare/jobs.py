@@ -16,11 +16,11 @@ from kcomp.system.files import read_json, replacing
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """A measurement for one process.
+    """One measurement, which one process makes.
 
-    part:       setup, exact (float64), single (the recipe's precision) or cost.
-    label:      the backend's label; the answer's files in `folder` are <part>-<label>.json and .npz.
-    reference:  whether this job writes the tensors that all other jobs read. Only a job with the part `exact` can.
+    part:       "setup", "exact" (float64), "single" (the recipe's precision) or "cost".
+    label:      the name of the backend in the report. The results in `folder` are <part>-<label>.json and .npz.
+    reference:  whether this job writes the tensors that all other jobs read. Its part must be "exact".
     unit:       the relative rounding error that the job simulates if it is the reference.
     """
 
@@ -60,7 +60,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def start(job: ProbeJob) -> int:
-    """Run a job in a new process and return its exit code; its messages go to the terminal."""
+    """Run a job in a new process, and return its exit code. Its messages go to the terminal."""
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
     path.write_text(json.dumps(asdict(job)))
@@ -69,7 +69,7 @@ def start(job: ProbeJob) -> int:
 
 
 def environment(job: ProbeJob) -> dict[str, str]:
-    """Return the variables that must be set before the backend is imported."""
+    """Return the environment variables that must be set before the backend is imported."""
     variables = {"KERAS_BACKEND": job.backend}
     if job.part == "exact":
         variables |= {"JAX_ENABLE_X64": "1"}
@@ -82,7 +82,7 @@ def environment(job: ProbeJob) -> dict[str, str]:
 
 
 def unique_labels(backends: Sequence[str]) -> list[str]:
-    """Return a label for each backend; the second "jax" becomes "jax again"."""
+    """Return a different name for each backend. A second "jax" becomes "jax again"."""
     labels: list[str] = []
     for backend in backends:
         label = backend

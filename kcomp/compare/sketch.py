@@ -24,7 +24,7 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return the sketch of labels and of the places where they are missing (NaN), which count as 1."""
+    """Return the sketch of labels and of a mask of the missing ones. A missing label (NaN) is 0, and its mask is 1."""
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))
 
@@ -37,7 +37,7 @@ def assignment(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the Euclidean distance of two sketches; infinite if their sizes differ or one contains NaN or infinity."""
+    """Return the Euclidean distance of two sketches. It is infinite if sizes differ or a number is not finite."""
     if first.shape != second.shape:
         return float("inf")
     result = float(np.linalg.norm(first - second))
@@ -45,7 +45,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
-    """Return the distance of two sketches divided by the norm of `scale`; 0 if they are equal, even if `scale` is 0."""
+    """Return the distance of two sketches divided by the norm of `scale`. It is 0 for equal sketches in any case."""
     difference, norm = distance(first, second), float(np.linalg.norm(scale))
     if difference == 0:
         return 0.0
@@ -53,7 +53,7 @@ def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
 
 
 def digest(arrays: Sequence[np.ndarray]) -> str:
-    """Return a hash of the bits of arrays, in their order."""
+    """Return a hash of the bits of arrays. Their order matters."""
     digest_of_all = hashlib.sha256()
     for array in arrays:
         digest_of_all.update(f"{array.dtype}{array.shape}".encode())

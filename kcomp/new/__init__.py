@@ -1,1 +1,1 @@
-"""Read the files of a competition, and write a recipe for it. Imports no Keras."""
+"""Read the files of a competition, and write a recipe for it. This package imports no Keras."""

@@ -1,4 +1,4 @@
-"""Find the columns of a table that hold labels, groups, boxes and times."""
+"""Find the columns of a table that contain labels, groups, boxes and times."""
 
 import re
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Labels:
     """The label columns, as an argument of `data.read_csv`.
 
     Attributes:
-        argument: label, labels, one_hot, multi_hot, numbers or grades.
+        argument: The argument of `data.read_csv`: label, labels, one_hot, multi_hot, numbers or grades.
         columns: The columns.
         reason: Why `argument` fits the columns.
         others: Other values of `--target` that fit the columns.
@@ -50,7 +50,7 @@ def numbers_of(frame: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns of the left, top, right and bottom edge of a box; empty if the table has no box."""
+    """Return the columns of the left, top, right and bottom edge of a box. Empty if the table has no box."""
     plain = {re.sub(r"[^a-z0-9]", "", str(name).lower()): str(name) for name in frame}
     for names in BOXES:
         if all(name in plain for name in names):
@@ -77,7 +77,7 @@ def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str
     Args:
         frame: The cells of the table of labelled rows.
         used: Columns that are ids, groups, boxes or times.
-        hints: The columns of the sample submission without its first; empty if there is no sample.
+        hints: The columns of the sample submission, without its first. Empty if there is no sample.
 
     Raises:
         UsageError: If several columns may be the label.
@@ -103,14 +103,14 @@ def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str
 
 
 def words_of(cells: pd.Series) -> set[str]:
-    """Return the different labels in the cells. Cells that hold several labels are split."""
+    """Return the different labels in the cells. Cells with several labels are split."""
     several = several_in_cells(cells)
     texts = set(cells.dropna().str.strip().unique())
     return texts if several is None else {piece.strip() for text in texts for piece in text.split(several[0])}
 
 
 def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind: str | None) -> Labels:
-    """Return what the label columns hold.
+    """Decide which kind of labels the columns contain.
 
     Args:
         frame: The cells of the table.

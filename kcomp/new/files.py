@@ -20,7 +20,7 @@ class ImageFolder:
     """A folder of images.
 
     Attributes:
-        path: The folder, relative to the competition's folder; "." is the competition's folder.
+        path: The folder, relative to the competition's folder. "." is the competition's folder.
         files: The paths of its images, relative to the folder.
     """
 
@@ -48,11 +48,11 @@ class Files:
     """The files of a competition.
 
     Attributes:
-        folder: The folder that holds them.
-        train: The table of labelled rows; None for a folder of class folders.
-        test: The table of test rows; None if there is none.
+        folder: The folder of the competition.
+        train: The table of labelled rows. None for a folder of class folders.
+        test: The table of test rows. None if there is none.
         samples: The sample submissions.
-        images: Folders of images in alphabetical order; the competition's folder is the last.
+        images: Folders of images in alphabetical order. The competition's folder is the last.
     """
 
     folder: Path
@@ -91,7 +91,7 @@ def find_files(data: Path, images: str | None) -> Files:
 
 
 def choose_train(tables: Sequence[Path], folder: Path) -> Path | None:
-    """Return the table of labelled rows; None if there is no table."""
+    """Return the table of labelled rows. None if there is no table."""
     named = [path for path in tables if path.stem.lower() == "train"]
     named = named or [path for path in tables if "train" in path.stem.lower()]
     chosen = named or list(tables)

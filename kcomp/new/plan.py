@@ -1,4 +1,4 @@
-"""Plan a recipe for a competition: its label columns, target, metric, image size and folds, with reasons."""
+"""Choose the contents of a recipe: label columns, target, metric, image size and folds, each with the reason."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Plan:
         rows: Number of labelled images.
         folds: Number of folds.
         sample: The sample submission that fits the labels.
-        lines: The name of each decision, and a text with its value and reason.
+        lines: Pairs of what was decided, such as "metric", and a text with the value and the reason.
     """
 
     folder: Path

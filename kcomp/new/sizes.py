@@ -14,7 +14,7 @@ LARGEST = {"CPU": 224, "GPU": 384}  # pixels of a side
 
 @dataclass(frozen=True)
 class Size:
-    """The size to train on: one side of a square, or (height, width), and why."""
+    """The size to train on, in pixels: the side of a square, or (height, width). Also the reason for it."""
 
     size: int | tuple[int, int]
     reason: str
@@ -23,12 +23,12 @@ class Size:
 def choose_size(paths: Sequence[Path], device: str | None = None) -> Size:
     """Return the median size of the images in multiples of 32 pixels, up to a limit that depends on the device.
 
-    If more than 90 % of the images have nearly one aspect ratio, wider than 5:4 or taller than 4:5, the size keeps
-    that ratio. Otherwise it is a square.
+    The size is a square, unless more than 90 % of the images have nearly the same aspect ratio, wider than 5:4 or
+    taller than 4:5. Then the size has this ratio.
 
     Args:
-        paths: The images; at most 200 of them are read.
-        device: "CPU" or "GPU"; None is "GPU" if this machine has one, else "CPU".
+        paths: The images. At most 200 of them are read.
+        device: "CPU" or "GPU". None is "GPU" if this machine has one, else "CPU".
     """
     shapes = measure(paths)
     device = device or ("GPU" if has_gpu() else "CPU")

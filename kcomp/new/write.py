@@ -79,7 +79,7 @@ recipe = Recipe(
 
 
 def recipe_source(plan: Plan, file: str) -> str:
-    """Return the source of a recipe for this plan; `file` is the name of its file."""
+    """Return the Python source of a recipe. `file` is the name of the recipe's file, which its comments contain."""
     kind, size = plan.labels.argument, plan.size.size
     mixing = kind in MIXED
     modules = [*(["augment"] if mixing else []), "data", "models", "schedules"]
@@ -133,7 +133,7 @@ def stage_values(plan: Plan, *, mixing: bool) -> dict[str, object]:
 
 
 def epochs_for(rows: int) -> int:
-    """Return the number of epochs: about 12,000 images, at least 4 epochs and at most 10."""
+    """Return the number of epochs for about 12,000 training images in all, but at least 4 epochs and at most 10."""
     return max(4, min(10, round(12_000 / rows)))
 
 
@@ -180,7 +180,7 @@ def quoted(value: object) -> str:
 
 
 def numbered_names(names: list[str]) -> str:
-    """Return a comprehension for names that end in 0, 1, 2 and so on; empty for others."""
+    """Return the source of a list comprehension for names that end in 0, 1, 2 and so on. Empty for other names."""
     start = re.sub(r"\d+$", "", names[0])
     if "{" in start or [f"{start}{number}" for number in range(len(names))] != names:
         return ""

@@ -1,1 +1,1 @@
-"""The command's process: start the workers and report what they measured. No Keras."""
+"""The process of the command: start the worker processes, and report their measurements, without Keras."""

@@ -1,4 +1,4 @@
-"""Find the layers that compute different results on two backends. No Keras."""
+"""Find the layers that compute different results on two backends. This module imports no Keras."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,11 +26,11 @@ from kcomp.compare.sketch import distance, relative
 def check_arithmetic(
     reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float
 ) -> dict[str, Any]:
-    """Compare every layer and the whole training step; return the table of layers and the findings.
+    """Compare every layer, and the whole training step. Return the table of layers, and the faults that were found.
 
-    reference:  the float64 process whose tensors are the inputs of every layer.
-    exacts:     the other backends in float64.
-    singles:    one process per label, in the recipe's precision.
+    reference:  the results of the float64 process whose tensors are the inputs of every layer.
+    exacts:     the results of the other backends in float64.
+    singles:    the results of both backends in the recipe's precision.
     unit:       the relative rounding unit of that precision.
     """
     check_same_layers([reference, *exacts, *singles])
@@ -80,7 +80,7 @@ def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[di
 
 
 def layer_findings(number: int, measurements: Sequence[Measurement], singles: Sequence[Probe]) -> list[dict[str, Any]]:
-    """Return at most one finding: the layer's result that exceeds its tolerance most."""
+    """Return the fault of a layer, or an empty list: the result that exceeds its tolerance most."""
     worst = worst_of(measurements)
     name = singles[0].answer["calls"][number]["name"]
     if worst is None or worst.used_tolerance <= 1:
@@ -109,7 +109,7 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
-    """Return the end of a sentence that names the first setting in which a layer differs between the backends."""
+    """Return the end of a sentence about the first setting of a layer that differs between the backends."""
     calls = [(probe.label, probe.answer["calls"][number]) for probe in singles]
     (first_label, first), *others = [(label, {"kind": call["kind"], **call["config"]}) for label, call in calls]
     for label, config in others:
@@ -122,7 +122,7 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return the report's row of a layer: its differences in the whole step, and when it runs alone."""
+    """Return a layer's row of the report: its differences in the whole step, and when it runs alone."""
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}
     output, gradient = f"out/{number}/0", f"gradient/{number}/0"
@@ -162,9 +162,9 @@ def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iter
 def step_difference(
     name: str, singles: Sequence[Probe], reference: Probe, *, size: float | None = None
 ) -> dict[str, float] | None:
-    """Return the differences of one result of the whole step: between the labels, and of each label to float64.
+    """Return the differences of one result of the whole step: between the backends, and of each backend to float64.
 
-    The differences are relative to `size`, or without it to the norm of the reference's result.
+    The differences are divided by `size`. None divides them by the norm of the reference's result.
     """
     key = f"step/{name}"
     if any(key not in probe.arrays for probe in (reference, *singles)):
@@ -177,7 +177,10 @@ def step_difference(
 
 
 def rounding_change(name: str, reference: Probe, *, size: float | None = None) -> float | None:
-    """Return how far rounding every layer's output moves a result of the float64 step, relative to its size."""
+    """Return how much a result of the float64 step changes if the outputs of all layers are rounded.
+
+    The change is divided by `size`. None divides it by the norm of the result.
+    """
     if f"step/{name}" not in reference.arrays:
         return None
     exact = reference.arrays[f"step/{name}"]
@@ -185,7 +188,7 @@ def rounding_change(name: str, reference: Probe, *, size: float | None = None) -
 
 
 def whole_step(reference: Probe, singles: Sequence[Probe], unit: float) -> list[dict[str, Any]]:
-    """Return the rows of the logits, the loss, and the gradients of all weights together."""
+    """Return the rows of the report for the logits, the loss, and the gradient of all weights together."""
     last = len(reference.answer["calls"]) - 1
     gradients = [f"step/weight/{k}" for k in range(len(reference.answer["weights"]))]
     keys = {"logits": [f"step/out/{last}/0"], "loss": ["step/loss"], "gradients of all weights": gradients}

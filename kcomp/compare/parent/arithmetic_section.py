@@ -11,7 +11,7 @@ from kcomp.report.page import PageTable, Section
 
 
 def number(value: float | None) -> str:
-    """Return a difference with two digits; a dash for None."""
+    """Return a difference with two digits, or a dash for None."""
     if value is None or np.isnan(value):
         return "–"
     return "0" if value == 0 else f"{value:.1e}"

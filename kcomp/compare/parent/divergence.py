@@ -17,13 +17,13 @@ SMALLEST = 2 * SINGLE  # of the norm of the weights: what storing an update in f
 def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return losses, distances after each update, and whether the first update and the optimizer agree.
 
-    probes:  the processes of the two labels. Distances are relative to the norm of the first label's weights.
-             Distance 0 is before the first update.
-    costs:   the answers of the cost processes, which repeat the updates.
+    probes:  the results of the two backends. Distances are relative to the norm of the first backend's weights.
+             The first distance is before the first update.
+    costs:   the results of the processes that measure cost, which repeat the updates.
 
-    Only the first update that moves the weights of a backend is checked. Later, a number near zero, such as a ReLU's
-    input or a moment of Adam, may change its sign in one reordering and not in another. Such a change moves two runs
-    apart by orders of magnitude. The optimizer's state is checked by its updates on the same gradients.
+    Only the first update that changes the weights is checked. Later, a number near zero, such as a ReLU's input or a
+    moment of Adam, may have a different sign after reordering. Such a change increases the distance by orders of
+    magnitude. The optimizer is checked separately, by its updates with the same gradients.
     """
     first, second = probes[0], probes[1]
     between = distances(first, "straight", second, "straight")
@@ -59,9 +59,10 @@ def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str,
 
 
 def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
-    """Return the distance between the optimizers' weights after equal gradients, relative to their movement.
+    """Return the distance between the weights of two optimizers after updates with equal gradients.
 
-    The tolerance is `FACTOR` rounding units of the movement and of the weights to which the movement is added.
+    The distance is divided by the movement, the distance of the weights from their start. The tolerance is `FACTOR`
+    rounding units of the movement, and of the weights to which it is added.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (float(np.linalg.norm(array)) for array in (path[-1] - path[0], path[0]))
@@ -83,7 +84,7 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the first update after which a probe's weights have moved or are NaN; 0 if no update moves them."""
+    """Return the number of the first update that changes the weights of a backend or makes them NaN. 0 for none."""
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 
@@ -95,13 +96,13 @@ def movement(probe: Probe) -> np.ndarray:
 
 
 def repeat(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether a second process of the same backend ended with the same weights, to the last bit."""
+    """Return whether a second process of the same backend ended with exactly the same weights."""
     digests = [probe.answer["straight"]["digest"], cost["digest"]]
     return {"digests": digests, "identical": digests[0] == digests[1]}
 
 
 def other_starts(probes: Sequence[Probe]) -> list[str]:
-    """Return the names of the weights whose starting values differ from those on the first backend."""
+    """Return the names of weights whose starting values differ between the backends."""
     first, *others = [probe.answer["starting_weights"] for probe in probes]
     return sorted({name for other in others for name in first if other.get(name) != first[name]})
 

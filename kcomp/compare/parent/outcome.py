@@ -1,4 +1,4 @@
-"""Compare the score difference of two backends with seed noise, on the same folds and seeds. No Keras."""
+"""Compare the scores of two backends, and the scores of seeds, on the same folds. This module imports no Keras."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.runs.scorer import scorer_of
 
-SHOWN = 2  # number of compared metrics: the recipe's, then the target's
+SHOWN = 2  # number of metrics: the recipe's, then others of the target
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class HeldOutPredictions:
 
 
 def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
-    """Return scores, the paired difference of the first two labels, the differences of seeds, and a sentence."""
+    """Return scores, the paired difference of the two backends, the differences between seeds, and a sentence."""
     labels = list(dict.fromkeys(label for label, _, _ in runs))
     seeds = list(dict.fromkeys(seed for _, seed, _ in runs))
     folds = list(dict.fromkeys(fold for _, _, fold in runs))
@@ -97,9 +97,9 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 
 
 def known_scorer(run: Run) -> Scorer:
-    """Return the scorer of the run's metric, or of its target's default metric if the metric is a recipe's function.
+    """Return the scorer of the run's metric. If the recipe defines the metric, use the target's default metric.
 
-    This process imports no Keras, so it cannot load the recipe.
+    The reason is that this process imports no Keras, so it cannot load the recipe.
     """
     try:
         return scorer_of([run])
@@ -108,7 +108,7 @@ def known_scorer(run: Run) -> Scorer:
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return McNemar's test of the first two labels for each seed; empty if the target has no right or wrong rows."""
+    """Return McNemar's test of the two backends for each seed. Empty for targets without classes, such as numbers."""
     target = held_out.scorer.target
     if accuracy.name not in target.shown_metrics:
         return []
@@ -124,7 +124,7 @@ def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Seq
 
 
 def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the difference of each pair of seeds of one label, with its interval over rows."""
+    """Return the difference of each pair of seeds of a backend, with its interval over rows."""
     return [
         {"label": label, "seeds": [first, second], "metric": metric.name}
         | held_out.difference(metric, held_out.predictions[label, first], held_out.predictions[label, second])
@@ -137,9 +137,9 @@ def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds:
 def noise(
     held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int], metric: Metric
 ) -> dict[str, Any] | None:
-    """Return Student's t test of the two labels' scores, paired by seed, and their spread; None for one seed.
+    """Return Student's t test of the scores of two backends, paired by seed, and their spread. None for one seed.
 
-    Scores of one seed are a pair because they share starting weights, the order of batches, and random draws.
+    Scores of the same seed are paired because their runs have the same starting weights, batches and augmentation.
     """
     if len(seeds) < 2:
         return None
@@ -194,5 +194,5 @@ def difference_words(noun: str, difference: float, first: str, second: str) -> s
 
 
 def signed(value: float) -> str:
-    """Return a number with four decimals and its sign; a number that rounds to zero has no sign."""
+    """Return a number with four decimals and its sign. A number that rounds to zero has no sign."""
     return "0.0000" if round(abs(value), 4) == 0 else f"{value:+.4f}"

@@ -1,4 +1,4 @@
-"""Run the processes of a comparison one after the other, and write the report. No Keras."""
+"""Run the processes of a comparison one after the other, and write the report. This module imports no Keras."""
 
 import shlex
 import shutil
@@ -26,7 +26,7 @@ from kcomp.system.files import write_atomically, write_json
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options of `kcomp compare`; `output` is None for the default folder."""
+    """The options of `kcomp compare`. `output` is None for the default folder."""
 
     recipe: Path
     backends: tuple[str, ...]
@@ -39,14 +39,15 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return the backend of each label. The labels of a repeated backend are "jax" and "jax again"."""
+        """Return the backends by their names in the report. A backend that is named twice is "jax" and "jax again"."""
         return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 
 def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Path, list[Section], str | None]:
-    """Compare two backends; return the report's folder, its sections, and the error that prevented training, or None.
+    """Compare two backends, and write the report.
 
-    `folder` holds the files that the processes exchange. Raises SystemExit with the exit code of a process that fails.
+    Return the report's folder, its sections, and the error of a failed training, or None. `folder` is for the files
+    that the processes exchange. If a process fails, raise SystemExit with its exit code.
     """
     first = next(iter(options.labels))
     base = ProbeJob(
@@ -88,7 +89,7 @@ def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Pa
 def measure_backends(
     options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console
 ) -> dict[str, Any]:
-    """Return arithmetic, trajectory, cost and environment; each process measures one of them on one backend."""
+    """Return the measurements of arithmetic, first updates, cost and environment. Each process makes one of them."""
     unit = unit_of(setup["precision"], setup["device"])
     exacts, reference = exact_probes(options, replace(base, unit=unit), console)
     singles, costs = [], {}
@@ -111,7 +112,7 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run each backend in float64. Return the probes of the other backends, and PyTorch's as the reference."""
+    """Run each backend in float64. Return the results of the other backends, and PyTorch's, which is the reference."""
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):
         announce(console, f"{display_name(backend)}: one step in float64")
@@ -132,7 +133,7 @@ def announce(console: Console, text: str) -> None:
 
 
 def write_report(target: Path, report: Mapping[str, Any]) -> list[Section]:
-    """Write report.json, report.md and report.html; return the sections."""
+    """Write report.json, report.md and report.html, and return the sections."""
     verdict = give_verdict(report)
     sections = report_sections(report, verdict)
     title = f"{report['recipe']}: {joined_names(report['labels'])}"

@@ -1,4 +1,4 @@
-"""Draw the pictures of the report; each function returns a PNG file in bytes."""
+"""Draw the pictures of the report. Each function returns a PNG file as bytes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from kcomp.report.plots import COLOURS, GREY, canvas, png
 
 
 def positive(values: Sequence[float | None]) -> np.ndarray:
-    """Return numbers for a logarithmic axis: zero and None become gaps, infinity becomes 1000."""
+    """Return numbers for a logarithmic axis. Zero and None become gaps, and infinity becomes 1000."""
     array = np.array([np.nan if value is None else value for value in values], np.float64)
     return np.where(array > 0, np.minimum(array, 1e3), np.nan)
 
 
 def layers_picture(checked: Mapping[str, Any], labels: Sequence[str]) -> bytes:
-    """Draw two plots: the differences through the whole step, and of each layer alone on the same inputs."""
+    """Draw the differences of each layer in two plots: in the whole step, and alone on the same inputs."""
     figure, axes = canvas(2, 8.5)
     (whole, alone), rows = axes[:, 0], checked["layers"]
     numbers = np.arange(len(rows))
@@ -78,7 +78,7 @@ def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
 
 
 def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
-    """Draw the differences with their intervals: of the backends, then of seeds."""
+    """Draw the differences in score with their intervals: between the backends, then between seeds."""
     first, second = map(display_name, outcome["labels"][:2])
     rows = [(f"{first} minus {second}", outcome["frameworks"], COLOURS[0])]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Turn the numbers of the report into sections, the verdict first and the arithmetic last. No Keras."""
+"""Convert the numbers of the report to its sections, from the verdict to the arithmetic, without importing Keras."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,9 @@
-"""Measure how far a layer's results differ between the backends, and how far they may differ. No Keras.
+"""Measure how much a layer's results differ between the backends, and compute the largest allowed differences.
 
-Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. Two questions are answered:
+This module imports no Keras. Every backend runs each layer on the same inputs, in float64 and in the recipe's
+precision. The results answer two questions:
 
-Do the backends compute the same function? In float64 they agree to about 1e-15. The allowed difference is
+Do the backends compute the same function? In float64, they agree to about 1e-15. The allowed difference is
 `EXACT_FACTOR` times the change caused by rounding the layer's inputs to the recipe's precision.
 
 Is the result as accurate as rounding allows? The error of a backend is the difference between the recipe's precision
@@ -10,10 +11,10 @@ and float64. The allowed error is `FACTOR` times the largest of three numbers: t
 moving each input by up to that unit, and the other backend's error. A sum of n terms added one by one loses about
 sqrt(n) units, and 256 = sqrt(65,536).
 
-All differences are relative. A gradient is measured against the gradient of its whole layer, because some weights have
-a true gradient of zero, such as the bias of the keys in attention or a bias before normalization. What a backend
-computes for them is rounding noise. If a layer's gradient is below `FLOOR` times the gradient of the network, that
-product is used instead.
+All differences are relative. The difference of a gradient is divided by the norm of the gradient of its whole layer.
+The reason is that some weights have a true gradient of zero, such as the bias of the keys in attention or a bias before
+normalization. Their computed gradients are rounding noise. If the norm of a layer's gradient is below `FLOOR` times
+that of the network's gradient, the difference is divided by this product instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,8 @@ from kcomp.compare.sketch import distance
 
 EXACT_FACTOR, FACTOR = 8.0, 256.0
 LARGEST = 0.9  # the highest tolerance of a result that is not noise; an output of zeros has an error of 1
-NOISE = 4.0  # a result below this many times the change that rounding causes is noise
-FLOOR = 1e-3  # of the norm of the gradient of all weights
+NOISE = 4.0  # a result is noise if it is less than this many times the change that rounding causes
+FLOOR = 1e-3  # smallest norm of a layer's gradient, as a share of the norm of the gradient of all weights
 SINGLE = 2.0**-23  # the rounding unit of float32
 UNITS = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # rounding units of the compute dtypes
 QUANTITIES = {
@@ -41,7 +42,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Probe:
-    """The answer and the arrays of one process, with its label and its backend."""
+    """The results of one process: numbers and arrays, with its backend and the backend's name in the report."""
 
     label: str
     backend: str
@@ -51,14 +52,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One result of one layer: its differences and how large they may be.
+    """The differences of one result of one layer, and the largest allowed differences.
 
-    quantity:         a key of QUANTITIES.
-    exact:            difference of the backends in float64.
-    errors:           by label, the difference to the same backend's float64.
-    between:          difference of the first two labels in the recipe's precision.
+    quantity:         the kind of the result, a key of QUANTITIES.
+    exact:            difference between the backends in float64.
+    errors:           for each backend, the difference between the recipe's precision and float64.
+    between:          difference between the backends in the recipe's precision.
     exact_tolerance:  the largest allowed `exact`.
-    tolerances:       by label, the largest allowed error.
+    tolerances:       for each backend, the largest allowed error.
     """
 
     quantity: str
@@ -78,14 +79,14 @@ class Measurement:
 
     @property
     def used_tolerance(self) -> float:
-        """Return the largest ratio of a difference to its tolerance: above 1 the layer is reported."""
+        """Return the largest ratio of a difference to its tolerance. If it is above 1, the report names the layer."""
         ratios = [self.exact / self.exact_tolerance if self.exact else 0.0]
         ratios += [error / self.tolerances[label] if error else 0.0 for label, error in self.errors.items()]
         return float(np.nan_to_num(max(ratios), nan=0.0))
 
 
 def unit_of(precision: str, device: str = "cpu") -> float:
-    """Return the relative rounding unit of a recipe's precision on a device; TF32 exists on GPUs only."""
+    """Return the relative rounding unit of a recipe's precision on a device. Only GPUs have TF32."""
     if precision == "tensorfloat32" and device.lower() != "cpu":
         return 2.0**-10
     return UNITS.get(precision, SINGLE)
@@ -106,14 +107,14 @@ def norm(arrays: Sequence[np.ndarray]) -> float:
 
 
 def relative_to(size: float, difference: float) -> float:
-    """Return difference / size; 0 for no difference, even if the size is 0."""
+    """Return difference / size. If the difference is 0, return 0, even if the size is 0."""
     if difference == 0:
         return 0.0
     return difference / size if size > 0 else float("inf")
 
 
 def result_size(name: str, reference: Probe) -> float:
-    """Return the norm that divides the differences of a layer's result; for gradients, the norm of the whole layer."""
+    """Return the norm that divides the differences of a result: its own norm, or for a gradient, the whole layer's."""
     quantity, number, _ = name.split("/")
     if quantity not in ("in", "weight"):
         return norm([reference.arrays[f"alone/{name}"]])
@@ -127,7 +128,7 @@ def network_gradient(reference: Probe) -> float:
 
 
 def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float) -> Measurement:
-    """Measure one result of one layer; `exacts` and the reference computed in float64."""
+    """Measure one result of one layer. `exacts` and the reference are results in float64."""
     key, exact_of = f"alone/{name}", {probe.backend: probe for probe in (*exacts, reference)}
     size = result_size(name, reference)
 

@@ -1,4 +1,4 @@
-"""Find the runs whose scores are compared, and train the missing runs. No Keras."""
+"""Find the runs whose scores are compared, and train the missing runs. This module imports no Keras."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[RunKey, Run]:
-    """Return the complete run of each label, seed and fold; train the runs that neither `folder` nor ./runs has.
+    """Return a complete run for each backend, seed and fold. Train the runs that are neither in `folder` nor in ./runs.
 
-    labels:     the backend of each label. A second label of the same backend gets separate runs.
+    labels:     the backends by their names in the report. A backend that is named twice gets separate runs.
     jobs:       pairs of seed and fold.
     arguments:  further arguments of `kcomp train`.
 
@@ -54,7 +54,7 @@ def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
 
 
 def train(label: str, backend: str, command: Sequence[str]) -> None:
-    """Train one run in a process with that backend; raise RuntimeError with the command if it fails."""
+    """Train one run in a process of the backend. If it fails, raise RuntimeError with the command."""
     code = run_kcomp(command, backend)
     if code:
         line = shlex.join(["kcomp", *command, "--backend", backend])

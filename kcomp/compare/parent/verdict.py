@@ -1,4 +1,4 @@
-"""Describe whether the backends agree, which one is faster, and whether the scores differ. No Keras."""
+"""Describe whether the backends agree, which is faster, and whether the scores differ. This module imports no Keras."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from kcomp.metrics.significance import Interval
 
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
-LEVEL = 0.05  # of the test against the noise of seeds
+LEVEL = 0.05  # significance level of the test against the noise of seeds
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Verdict:
     """The result at the top of the report.
 
     agree:   whether arithmetic, optimizer, batches and first update agree.
-    faster:  the label that trains faster; None if the rounds overlap.
-    speedup: images a second in training of the faster label divided by the slower label's.
+    faster:  the name of the backend that trains faster. None if the measured rounds overlap.
+    speedup: the training speed of the faster backend divided by that of the slower one.
     text:    the verdict in words.
     """
 
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def display_name(label: str) -> str:
-    """Return the name of a label in texts: "jax again" becomes "JAX again"."""
+    """Return the name of a backend for texts, such as "JAX again" for "jax again"."""
     backend, _, suffix = label.partition(" ")
     return f"{NAMES.get(backend, backend)} {suffix}".strip()
 
@@ -43,7 +43,7 @@ def give_verdict(report: Mapping[str, Any]) -> Verdict:
 
 
 def disagreements(report: Mapping[str, Any]) -> list[str]:
-    """Return why the backends do not agree, the deepest cause first; empty if they agree."""
+    """Return why the backends do not agree, the deepest cause first. Return an empty list if they agree."""
     layers = [row["layer"] for row in report["arithmetic"]["findings"]]
     trajectory = report["trajectory"]
     causes = []
@@ -70,7 +70,7 @@ def agreement(report: Mapping[str, Any], causes: Sequence[str]) -> str:
 
 
 def compare_speed(costs: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, float]:
-    """Return the label that trains faster and the ratio of the speeds; None if rounds of the labels overlap."""
+    """Return the backend that trains faster, or None if the measured rounds overlap, and the ratio of the speeds."""
     speeds = {label: row["train"] or [float("nan")] for label, row in costs.items()}
     slow, fast = sorted(speeds, key=lambda label: float(np.median(speeds[label])))[:2]
     ratio = float(np.median(speeds[fast]) / np.median(speeds[slow]))

@@ -32,7 +32,7 @@ def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
 
 
 class Canonical:
-    """The reference's tensors by slot (float32), the gradients of the loss for them, and the mixed labels."""
+    """The tensors of the reference by slot, the gradients of the loss with respect to them, and the mixed labels."""
 
     def __init__(self, arrays: Arrays) -> None:
         self.labels = arrays["labels"]
@@ -41,7 +41,10 @@ class Canonical:
 
 
 class WholeStep:
-    """Forward and backward pass through all layers. Each tensor gets an offset, which has the same gradient."""
+    """The forward and backward pass through all layers.
+
+    An offset of zero is added to each tensor, because the gradient of the offset is the gradient of the tensor.
+    """
 
     def __init__(self, experiment: ProbeStage, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
         self.experiment, self.graph, self.rows = experiment, graph, len(images)

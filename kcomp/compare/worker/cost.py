@@ -1,4 +1,4 @@
-"""Measure the cost of a backend in a new process: time to the first update, images a second, memory."""
+"""Measure the cost of a backend in a new process: seconds until the first update, images per second, and memory."""
 
 import math
 import sys
@@ -18,9 +18,9 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
-    """Run `count` updates and some predictions; `started` is the start of the process, in time.time().
+    """Run `count` updates and some predictions, and return speeds, memory and a hash of the final weights (`digest`).
 
-    Speeds are lists with one number per round. `digest` is the digest of the weights after the updates.
+    Speeds are lists with one number for each round. `started` is the time.time() at which the process started.
     """
     model, batches = experiment.model, experiment.batches(count)
     rows = len(batches[0]["images"])
@@ -41,7 +41,7 @@ def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any
 
 
 class Timer(keras.callbacks.Callback):
-    """Measure images a second of each epoch; an epoch has `images` images."""
+    """Measure the images per second of each epoch. An epoch has `images` images."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """Return the peak memory of the process in MiB, on the host and on the device; None where unknown."""
+    """Return the peak memory of the process in MiB, on the host and on the device. None if it is unknown."""
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

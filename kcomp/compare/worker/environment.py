@@ -33,7 +33,7 @@ def environment(precision: str) -> dict[str, Any]:
 
 
 def threads() -> int | str:
-    """Return the number of threads of an operation; XLA uses one for each core unless $NPROC is set."""
+    """Return the number of threads of the backend. XLA uses one for each core unless $NPROC is set."""
     if keras.backend.backend() == "torch":
         import torch
 

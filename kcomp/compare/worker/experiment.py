@@ -1,4 +1,4 @@
-"""The experiment that `kcomp compare` runs: one stage of a recipe, its network, its first batches."""
+"""The part of a training that `kcomp compare` measures: one stage of a recipe, its network, and its first batches."""
 
 import contextlib
 import importlib
@@ -28,7 +28,10 @@ from kcomp.values import parse_values
 
 @dataclass
 class ProbeStage:
-    """One stage of a recipe, ready to train without noise. `model` mixes batches, and holds loss and optimizer."""
+    """One stage of a recipe, ready to train without dropout and other noise.
+
+    `model` mixes batches and trains the network. It is compiled with the stage's loss and optimizer.
+    """
 
     loaded: Loaded
     session: fit.Session
@@ -58,7 +61,10 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Build the stage that trains the most weights, or the last such stage; `weights` is a file of starting weights."""
+    """Build the stage that trains the most weights. Of equal stages, build the last.
+
+    weights: a file of starting weights. None for those of the recipe.
+    """
     table = loaded.recipe.table(loaded.recipe.config)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
     network, digests = session.network, {}
@@ -84,9 +90,9 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
 
 
 def remove_noise(network: keras.Model) -> list[str]:
-    """Make every layer with random noise run in inference mode during training; return the names of these layers.
+    """Make random layers run in inference mode during training, and return their names.
 
-    Such layers have the state of a random generator among their variables: Dropout, drop connect, random flips.
+    Random layers, such as Dropout, drop connect and random flips, have the state of a random generator as a variable.
     """
     names = []
     for layer in network._flatten_layers(include_self=False):
@@ -123,7 +129,7 @@ def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Load the weights from `save_weights`; raise ValueError if this backend's network has other shapes."""
+    """Load the weights that `save_weights` wrote. Raise ValueError if the network has different shapes."""
     with np.load(path) as file:
         arrays = [file[name] for name in sorted(file.files)]
         names = sorted(file.files)
@@ -139,7 +145,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a tensor as a NumPy array; convert 16-bit floats to float32."""
+    """Return a tensor as a NumPy array. Convert 16-bit floats to float32."""
     if keras.backend.standardize_dtype(value.dtype) in ("bfloat16", "float16"):
         value = keras.ops.cast(value, "float32")
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -149,8 +155,8 @@ def as_array(value: Any) -> np.ndarray:
 def in_float64() -> Iterator[None]:
     """Make every new layer inside the context compute in float64, even if its dtype is set.
 
-    On JAX the process must start with JAX_ENABLE_X64. Keras 3.15 computes sums and matrix products of float64 in
-    float32, because of a table that is not public. The context changes this table. If a later Keras has no such table,
+    On JAX, the process must start with JAX_ENABLE_X64. Keras 3.15 computes sums and matrix products of float64 in
+    float32, because of an internal table of types. The context changes this table. If a later Keras has no such table,
     these operations may be only as accurate as float32.
     """
     original, floats = keras.layers.Layer.__init__, keras.config.floatx()

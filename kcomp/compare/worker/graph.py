@@ -13,7 +13,9 @@ from kcomp.engine.graph import Slot, fill, nodes_of
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer: values[outputs] = operation(*arguments, **keywords), where a Slot stands for a value.
+    """One call of a layer: values[outputs] = operation(*arguments, **keywords).
+
+    An argument that another layer computes is a Slot, the position of its value in `values`.
 
     name:    the path of the layer, with #2, #3, ... for further calls.
     inputs:  the slots that the call reads.
@@ -45,10 +47,10 @@ class Call:
 
 @dataclass
 class Graph:
-    """The calls in order.
+    """A network as a list of calls of layers, in an order in which they can run.
 
     source, result:  the slots of the images and of the logits.
-    shapes, dtypes:  by slot; shapes are without the batch axis.
+    shapes, dtypes:  the shape (without the batch axis) and the type of each slot.
     """
 
     source: int = 0
@@ -66,7 +68,7 @@ class Graph:
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """Return the graph of a functional network, with inner models expanded; any other network is a single call."""
+    """Return the graph of a functional network, with the layers of inner models. Other networks are a single call."""
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
     if is_functional(network):
@@ -81,14 +83,17 @@ def graph_of(network: keras.Model) -> Graph:
 
 
 def is_functional(layer: Any) -> bool:
-    """Return whether a layer is a functional model of a Keras class; a subclass may override `call`."""
+    """Return whether a layer is a functional model. Subclasses outside Keras do not count: they may override `call`."""
     return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
 def expand(
     model: Any, inputs: list[int], prefix: str, graph: Graph, numbers: Iterator[int], names: dict[str, int]
 ) -> list[int]:
-    """Append the calls of a functional model whose inputs are the slots `inputs`; return the slots of its outputs."""
+    """Append the calls of a functional model to the graph, and return the slots of its outputs.
+
+    inputs: the slots of the model's inputs.
+    """
     places = dict(zip(map(id, model.inputs), inputs, strict=True))
     for node in nodes_of(model) or []:
         if node.is_input:
@@ -117,7 +122,7 @@ def expand(
 
 
 def record(graph: Graph, slot: int, tensor: Any) -> None:
-    """Record the shape and type of a slot; raise ValueError if a size is unknown."""
+    """Record the shape and type of a slot. Raise ValueError if a size is unknown."""
     shape = tuple(tensor.shape[1:])
     if None in shape:
         raise ValueError(f"kcomp compare needs a model for images of one size; a layer gives the shape {tensor.shape}")

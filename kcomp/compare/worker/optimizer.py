@@ -15,8 +15,8 @@ UPDATES = 5  # enough to test momenta and their bias corrections
 def path(experiment: ProbeStage) -> np.ndarray:
     """Return sketches of the trained weights at the start and after each update: shape (UPDATES + 1, ...).
 
-    Gradients are normal with standard deviation 0.01, or a hundredth of the weight's if that is more. The model is
-    reset at the end.
+    Gradients are normal. Their standard deviation is 0.01, or a hundredth of that of the weight if this is more. At the
+    end, the model gets back its starting weights.
     """
     model, draws = experiment.model, np.random.default_rng(0)
     before, sketches = values_of(state_of(model)), [weights_sketch(model)]

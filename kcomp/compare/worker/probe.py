@@ -1,6 +1,6 @@
 """Run one process of `kcomp compare`: `python -m kcomp.compare.worker.probe FILE`.
 
-FILE holds a job of kcomp.compare.jobs.
+FILE contains a job of kcomp.compare.jobs.
 """
 
 import time
@@ -23,7 +23,7 @@ WEIGHTS, SHAKEN = "start.npz", "weights.npz"
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(path: Path, debug: bool) -> None:
-    """Run the job in a file and write its answer."""
+    """Run the job in a file, and write its results."""
     started = time.time()
     job = jobs.read_job(path)
     prepare_backend(job.backend)

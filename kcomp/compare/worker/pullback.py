@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-# Takes a structure of tensors; returns the outputs to differentiate, and a structure of other results.
+# A function of nested tensors. It returns the outputs to differentiate, and other results.
 Function = Callable[[Any], tuple[list[Any], Any]]
 
 
@@ -14,7 +14,7 @@ def pull_back(
 ) -> list[tuple[list[Any], Any, Any]]:
     """Return each function's outputs, the gradients of sum(output * cotangent), and its other results.
 
-    Gradients are with respect to the arguments. On JAX all functions are compiled together.
+    Gradients are with respect to the arguments. On JAX, all functions are compiled as one.
     """
     if keras.backend.backend() == "torch":
         return [on_torch(*triple) for triple in zip(functions, arguments, cotangents, strict=True)]

@@ -81,7 +81,7 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
 
 
 def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> dict[str, Any]:
-    """Return names, kinds, settings and shapes of the layers, and facts about the stage."""
+    """Return the names, classes, settings and shapes of the layers, and properties of the stage, for the report."""
     owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
     weights = experiment.network.trainable_variables
     return {
@@ -104,7 +104,7 @@ def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> d
 
 
 def settings(operation: Any) -> dict[str, str]:
-    """Return a layer's configuration as texts, without its name and precision; empty if it has none."""
+    """Return a layer's configuration as texts, without its name and precision. Empty if it has no configuration."""
     try:
         config = operation.get_config()
     except (NotImplementedError, TypeError, ValueError, AttributeError):

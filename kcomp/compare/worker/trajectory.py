@@ -14,7 +14,7 @@ from kcomp.training.fit import as_input
 
 
 class Recorder(keras.callbacks.Callback):
-    """Record the loss and a sketch of the trained weights after each epoch; an epoch is one update here."""
+    """Record the loss and a sketch of the trained weights after each epoch, which has only one update here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, toget
 
 
 def follow(experiment: ProbeStage, batches: Sequence[Batch]) -> dict[str, Any]:
-    """Run the updates; return losses (updates,), sketches (updates + 1, ...) and the digest of the final weights.
+    """Run one update for each batch. Return losses (updates,), sketches (updates + 1, ...) and a hash of the weights.
 
-    The first sketch is of the starting weights. The model is reset at the end.
+    The first sketch is of the starting weights. At the end, the model gets back its starting weights.
     """
     model = experiment.model
     before, recorder = values_of(state_of(model)), Recorder()
