@@ -78,10 +78,10 @@ def test_folding_joins_what_it_may_and_nothing_else():
         NETWORK
         + """
 from kcomp.fast.torch.folding import Folded
-from kcomp.fast.torch.inference import folded
+from kcomp.fast.torch.inference import fold_plan
 from kcomp.fast.straight import plan_of
 plan = plan_of(network())
-steps = folded(plan).steps
+steps = fold_plan(plan).steps
 joined = [step.operation for step in steps if isinstance(step.operation, Folded)]
 give(before=len(plan.steps), after=len(steps), joined=[(one.layer.name, bool(one.activation)) for one in joined])
 """,
@@ -317,7 +317,7 @@ import keras, numpy as np, torch
 from keras import layers
 from kcomp.fast.torch import folding as folding_torch
 from kcomp.fast.install import patched
-from kcomp.fast.torch.inference import folded, inference_of
+from kcomp.fast.torch.inference import fold_plan, inference_of
 from kcomp.fast.straight import plan_of
 
 def network(kind):
@@ -345,7 +345,7 @@ def network(kind):
 
 def far(kind):
     model, images = network(kind), np.random.default_rng(0).normal(size=(12, 64, 64, 3)).astype("float32")
-    plain, steps = keras.ops.convert_to_numpy(model(images, training=False)), folded(plan_of(model)).steps
+    plain, steps = keras.ops.convert_to_numpy(model(images, training=False)), fold_plan(plan_of(model)).steps
     names = [type(step.operation).__name__ for step in steps]
     forward, errors = inference_of(model), []
     with patched(True):
@@ -375,7 +375,7 @@ def test_squeeze_and_excitation_is_one_step_where_it_is_the_usual_one():
 import keras, numpy as np
 from keras import layers
 from kcomp.fast.torch import folding as folding_torch
-from kcomp.fast.torch.inference import folded, inference_of
+from kcomp.fast.torch.inference import fold_plan, inference_of
 from kcomp.fast.straight import plan_of
 from kcomp.fast.install import patched
 
@@ -405,7 +405,7 @@ folding_torch.silu_excited = lambda *given: [calls.append(done := loop(*given)),
 
 def found_of(kind):
     model, images = network(kind), np.random.default_rng(0).normal(size=(12, 32, 32, 3)).astype("float32")
-    names = [type(step.operation).__name__ for step in folded(plan_of(model)).steps]
+    names = [type(step.operation).__name__ for step in fold_plan(plan_of(model)).steps]
     forward, errors = inference_of(model), []
     calls.clear()
     if kind == "set since":

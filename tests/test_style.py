@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path for path in (ROOT / "kcomp").rglob("*.py") if "fast" not in path.parts)
+FILES = sorted(path for path in (ROOT / "kcomp").rglob("*.py"))
 FILE_LINES, FUNCTION_LINES, ARGUMENTS = 300, 40, 8
 MANY_ARGUMENTS = {"read_csv"}  # each argument names columns of the file
 # Names of a grammatical role, which do not say what a variable has.

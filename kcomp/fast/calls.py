@@ -1,10 +1,12 @@
 """Faster `call` functions for Keras layers, built from the arithmetic of one backend.
 
-Each function takes the backend's arithmetic first (bound with functools.partial), then the arguments of the layer's own
-`call`. It returns the layer's output, or None if the arithmetic does not cover the layer or the inputs. The arithmetic
-covers Keras's own layer classes, channels_last images, padding "same" and "valid", and any float type. It does not
-cover subclasses, dilation, masks or renorm. Weights, results and reverse-mode gradients equal Keras's up to rounding.
-Forward-mode gradients (`jax.jvp`) are not available on JAX.
+The first arguments of each function are functions of one backend that compute the result. functools.partial binds them.
+The other arguments are those of the layer's own `call`.
+
+Each function returns the layer's output, or None if it does not support the layer or the inputs. After None, the
+layer's own `call` runs. Supported are Keras's own layer classes, channels_last images, padding "same" and "valid", and
+all floats. Subclasses, dilation, masks and renorm are not supported. Results and reverse-mode gradients equal Keras's
+up to rounding. Forward-mode gradients (`jax.jvp`) are not available on JAX.
 """
 
 import functools
@@ -18,7 +20,10 @@ from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding
 
 
 def activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
-    """Return the output of Activation("silu"), or None for another activation; `silu` takes the inputs."""
+    """Return the output of Activation("silu"). Return None for another activation or for integer inputs.
+
+    silu: the backend's silu, a function of the inputs.
+    """
     if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
         return None
     is_float = keras.ops.is_tensor(inputs) and "float" in keras.backend.standardize_dtype(inputs.dtype)
@@ -28,13 +33,14 @@ def activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
 def convolve(
     depthwise: Callable[..., Any], dense: Callable[..., Any], layer: Any, inputs: Any, zeros: Any = ((0, 0), (0, 0))
 ) -> Any:
-    """Return the output of a convolution layer, or None if neither `depthwise` nor `dense` covers the layer.
+    """Return the output of a convolution layer, or None if the layer or the inputs are not supported.
 
-    zeros: rows and columns of zeros to add around the images first, ((top, bottom), (left, right)).
+    depthwise: computes depthwise convolutions. Its kernel has shape (height, width, C).
+    dense:     computes other convolutions. Its kernel has shape (height, width, C, F).
+    zeros:     rows and columns of zeros to add around the images first, ((top, bottom), (left, right)).
 
-    `depthwise` and `dense` take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in
-    pixels, in the form of `zeros`. `depthwise` takes a kernel (height, width, C), and `dense` one of
-    (height, width, C, F).
+    Both functions take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in pixels. The
+    padding has the form of `zeros`.
     """
     if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
         return None
@@ -53,7 +59,7 @@ def convolve(
 
 
 def pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], pair: Any, inputs: Any) -> Any:
-    """Return the output of a PaddedConvolution, or None."""
+    """Return the output of zero padding and the convolution after it, or None if the convolution is not supported."""
     padding, convolution = pair.layers
     return convolve(depthwise, dense, convolution, inputs, padding.padding)
 
@@ -66,12 +72,12 @@ def normalise(
     training: bool | None = None,
     mask: Any = None,
 ) -> Any:
-    """Return the output of BatchNormalization, or None where `arithmetic` does not cover it.
+    """Return the output of BatchNormalization, or None if the layer or the inputs are not supported.
 
-    `arithmetic` takes inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon, and
-    whether to use the batch's statistics. It returns None, or the outputs and the batch's mean and variance (C,). The
-    variance is biased (divided by the count), as in Keras. `move` takes the variable of a moving average, its value,
-    the batch's value and the momentum.
+    arithmetic: function of inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon,
+                and a boolean: whether to use the batch's statistics. It returns the outputs and the batch's mean and
+                variance (C,), or None. The variance is biased (divided by the count), as in Keras.
+    move:       updates a moving average. It takes the variable, its value, the batch's value and the momentum.
     """
     if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
         return None
@@ -94,7 +100,10 @@ def normalise(
 def normalise_and_activate(
     arithmetic: Callable[..., Any], move: Callable[..., Any], pair: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of a NormalisedSilu, or None; `arithmetic` and `move` are as for `normalise`."""
+    """Return the output of batch normalisation and the silu after it, or None if they are not supported.
+
+    `arithmetic` and `move` are as for `normalise`.
+    """
     normalisation, activation = pair.layers
     is_silu = activation.activation is keras.activations.silu  # the user may have set another activation
     return normalise(arithmetic, move, normalisation, inputs, training) if is_silu else None
@@ -103,12 +112,12 @@ def normalise_and_activate(
 def normalise_and_excite(
     arithmetic: Callable[..., Any], move: Callable[..., Any], block: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of an Excitation, or None.
+    """Return the output of batch normalisation, silu, and squeeze and excitation, or None if they are not supported.
 
-    `arithmetic` and `move` are as for `normalise`. `arithmetic` takes one more argument, before the others: a tuple of
-    the kernel and bias of the first convolution and the kernel and bias of the second.
+    `arithmetic` and `move` are as for `normalise`. The first argument of `arithmetic` is one more: a tuple of the
+    kernel and bias of the first convolution, and the kernel and bias of the second.
     """
-    if not block.usual:
+    if not block.has_usual_activations:
         return None
     convolutions = (block.first, block.second)
     first, second = ((value_of(layer.kernel)[0, 0].contiguous(), value_of(layer.bias)) for layer in convolutions)

@@ -12,9 +12,12 @@ from kcomp.fast.pairs import NormalisedSilu, is_a
 class Excitation:
     """Batch normalisation and silu, then squeeze and excitation.
 
-    activated: the pair of normalisation and silu.
-    gate:      the layers from pooling to the second convolution, which ends in a sigmoid.
-    merge:     the Multiply of the activations and the gate.
+    Squeeze and excitation pools an image, computes one factor from 0 to 1 for each channel (the gate), and multiplies
+    the channels by these factors.
+
+    activated: the batch normalisation and silu.
+    gate:      the layers that compute the gate, from the pooling to the second convolution, which ends in a sigmoid.
+    merge:     the Multiply layer.
     """
 
     def __init__(self, activated: NormalisedSilu, gate: list[Any], merge: Any) -> None:
@@ -25,44 +28,47 @@ class Excitation:
         return self.gated(self.activated.call(inputs, training=training))
 
     def gated(self, values: Any) -> Any:
-        """Return the product of the activations and their gate."""
+        """Return the activations multiplied by their gate."""
         gate = values
         for layer in self.gate:
             gate = layer.call(gate)
         return self.merge.call([values, gate])
 
     @property
-    def usual(self) -> bool:
-        """Whether the three activations are, in order, silu, silu and sigmoid. The user may change them."""
-        return are_usual(self.activated, self.first, self.second)
+    def has_usual_activations(self) -> bool:
+        """Whether the three activations are silu, silu and sigmoid, in this order. The user may change them."""
+        return have_usual_activations(self.activated, self.first, self.second)
 
 
-def are_usual(activated: NormalisedSilu, first: Any, second: Any) -> bool:
-    """Return whether the three activations are, in order, silu, silu and sigmoid."""
+def have_usual_activations(activated: NormalisedSilu, first: Any, second: Any) -> bool:
+    """Return whether the three activations are silu, silu and sigmoid, in this order."""
     activations = activated.layers[1].activation, first.activation, second.activation
     return activations == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
 
 
-def excited(steps: list[LayerCall]) -> list[LayerCall]:
-    """Return the steps, with the layers of each squeeze and excitation joined into one step."""
-    readers, joined, taken = readers_of(steps), [], set()
+def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
+    """Return the calls of a network's layers, with each squeeze and excitation joined into one call.
+
+    The joined call includes the batch normalisation and silu before it.
+    """
+    readers, joined, skipped = readers_of(steps), [], set()
     for number, step in enumerate(steps):
-        if number in taken:
+        if number in skipped:
             continue
         chain = chain_after(step, steps, readers) if is_a(step.operation, NormalisedSilu) else []
         layers = [steps[place].operation for place in chain]
         if len(chain) > 3 and is_usual(step.operation, layers):
             operation = Excitation(step.operation, layers[:-1], layers[-1])
             step = dataclasses.replace(step, operation=operation, outputs=steps[chain[-1]].outputs)
-            taken |= set(chain)
+            skipped |= set(chain)
         joined.append(step)
     return joined
 
 
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
-    """Return the numbers of the steps from the pooling of a step's output to the product of that output and its gate.
+    """Return the numbers of the calls that follow `start` in squeeze and excitation, from pooling to product.
 
-    Return an empty list if another step reads that output, or if more than one step reads a value of the gate.
+    Return an empty list if a call outside the chain reads one of the values in between.
     """
     [values] = start.outputs
     reading = readers.get(values, [])
@@ -84,7 +90,7 @@ def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, lis
 
 
 def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
-    """Return whether the layers from pooling to product are squeeze and excitation as in EfficientNet."""
+    """Return whether the layers, from pooling to product, are squeeze and excitation as in EfficientNet."""
     pooling, *between, first, second, _ = layers
     channels = activated.layers[0].moving_mean.shape[0]
     images = is_a(pooling, keras.layers.GlobalAveragePooling2D) and pooling.data_format == "channels_last"
@@ -98,10 +104,10 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
         and hidden <= channels
         and tuple(first.kernel.shape) == (1, 1, channels, hidden)
         and tuple(second.kernel.shape) == (1, 1, hidden, channels)
-        and are_usual(activated, first, second)
+        and have_usual_activations(activated, first, second)
     )
 
 
 def shape_of(layer: Any) -> Any:
-    """Return the shape that a Reshape gives each image; None for another layer."""
+    """Return the target shape of a Reshape layer, without the batch; None for another layer."""
     return tuple(layer.target_shape) if is_a(layer, keras.layers.Reshape) else None

@@ -13,7 +13,7 @@ import keras
 class Expected:
     """A method of a Keras class, and attributes of its objects, that a patch relies on.
 
-    path:       module and class, "keras.layers:Conv2D".
+    path:       module and class, such as "keras.layers:Conv2D".
     parameters: names of the method's parameters, in order; None where the method is not used.
     make:       function that takes the class and returns an object with `attributes`. None checks the class itself.
     """
@@ -48,7 +48,7 @@ def find_difference(expected: Expected) -> str | None:
 
 
 def built_convolution(layer_class: Any) -> Any:
-    """Return a layer with a kernel of size 1. The kernel is zero, because other initializers draw random numbers."""
+    """Return a built convolution layer with a 1 x 1 kernel of zeros. Other initializers would draw random numbers."""
     zeros = (
         {"kernel_initializer": "zeros"} if layer_class is keras.layers.Conv2D else {"depthwise_initializer": "zeros"}
     )

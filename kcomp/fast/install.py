@@ -1,8 +1,8 @@
-"""Install the fast paths of kcomp.fast.patches in Keras, once for the process.
+"""Install the fast paths of kcomp.fast.patches in Keras, once for each process.
 
-kcomp.models, kcomp.prediction and kcomp.training install them. Networks that these modules make or run are fast, in a
-notebook too. The classes of Keras change for the whole process. Other Keras models give the same results as without
-kcomp, to rounding. On JAX, functions that are already compiled do not change.
+kcomp.models, kcomp.prediction and kcomp.training do this. Networks that they make or run are then fast, also in a
+notebook. The classes of Keras change for the whole process. Other Keras models give the same results as without kcomp,
+to rounding. On JAX, functions that are already compiled do not change.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from kcomp.fast.expectations import find_difference
 from kcomp.fast.patches import PATCHES, Patch
 from kcomp.system.fast_switch import fast_paths_are_on
 
-_installed: list[str] = []  # names of the patches that are in Keras's classes
+_installed: list[str] = []  # names of the patches that now replace methods of Keras's classes
 _undo = contextlib.ExitStack()
 _turned_off: set[str] = set()  # names of patches; scripts/ablate_fast.py adds to it
-_blocked: list[bool] = [False]  # whether the fast paths are off: the default, then one entry for each open `patched`
+_blocked: list[bool] = [False]  # whether the fast paths are off: the default, then an entry for each open `patched`
 
 
 def install() -> None:
-    """Install the fast paths for the backend, unless they are installed or KCOMP_FAST is 0."""
+    """Install the fast paths of the current backend. Do nothing if they are installed or KCOMP_FAST is 0."""
     if _installed or _blocked[-1] or not fast_paths_are_on():
         return
     for patch in PATCHES:
@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def installed_names() -> list[str]:
-    """Return the names of the patches that are in Keras's classes."""
+    """Return the names of the patches that now replace methods of Keras's classes."""
     return list(_installed)
 
 
@@ -44,9 +44,9 @@ def installed_names() -> list[str]:
 def patched(on: bool) -> Iterator[None]:
     """Turn the fast paths on or off inside the context, and restore the previous state at its end.
 
-    Tests use this context, and so does `kcomp compare` to run Keras's own layers. On JAX the context must surround the
-    first call of a compiled function, on PyTorch every call. Contexts may be nested, but only in one thread
-    at a time.
+    `kcomp compare` uses it to run Keras's own layers, and so do the tests. On JAX, the context must surround the first
+    call of a compiled function. On PyTorch, it must surround every call. Contexts may be nested, but only one thread
+    may use them at a time.
     """
     before = bool(_installed)
     _blocked.append(not on)
@@ -59,7 +59,7 @@ def patched(on: bool) -> Iterator[None]:
 
 
 def is_enabled(name: str) -> bool:
-    """Return whether a fast path may run: it is not turned off, and backend, device and Keras fit."""
+    """Return whether a fast path may run: it is not turned off, and suits the backend, the device and Keras."""
     return not _blocked[-1] and fast_paths_are_on() and name not in _turned_off and _suits(name)
 
 
@@ -73,7 +73,7 @@ def _switch(on: bool) -> None:
 
 @functools.cache
 def _suits(name: str) -> bool:
-    """Return whether backend, device and Keras suit a patch. Warns once where Keras differs from what it expects."""
+    """Return whether a patch suits the backend, the device and Keras. Warn once if Keras differs from its `expects`."""
     patch = next(patch for patch in PATCHES if patch.name == name)
     backend = keras.backend.backend()
     if patch.backend not in (backend, "any"):
@@ -88,13 +88,13 @@ def _suits(name: str) -> bool:
 
 def _left_out(patch: Patch, difference: str) -> str:
     return (
-        f"kcomp leaves out the fast path {patch.name!r}, which was tested with Keras {patch.tested}; in Keras "
+        f"kcomp does not use the fast path {patch.name!r}: it was tested with Keras {patch.tested}, and in Keras "
         f"{keras.__version__} {difference}. Results stay the same"
     )
 
 
 def _replace_call(replaced_class: Any, accelerated: Callable[..., Any]) -> None:
-    """Replace the `call` of a class; where the new function returns None, the class's own `call` runs."""
+    """Replace the `call` of a class by `accelerated`. If `accelerated` returns None, the class's own `call` runs."""
     original = replaced_class.call
     if "call" in vars(replaced_class):
         _undo.callback(setattr, replaced_class, "call", original)

@@ -1,4 +1,4 @@
-"""Read the kind, the padding and the weights of a Keras layer."""
+"""Read properties of a Keras layer: whether a fast path supports it, its padding and its weights."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 
 def covers_convolution(layer: Any) -> bool:
-    """Return whether the faster convolutions cover a layer."""
+    """Return whether kcomp's faster convolutions support a layer."""
     return (
         type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
         and layer.data_format == "channels_last"
@@ -21,7 +21,10 @@ def covers_convolution(layer: Any) -> bool:
 
 
 def is_depthwise(layer: Any) -> bool:
-    """Return whether each channel has one filter: DepthwiseConv2D, or a Conv2D with as many groups as channels."""
+    """Return whether a convolution has one filter for each channel.
+
+    This holds for a DepthwiseConv2D with depth_multiplier 1, and for a Conv2D with as many groups as channels.
+    """
     grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
     return type(layer) is keras.layers.DepthwiseConv2D or grouped
 
@@ -37,7 +40,7 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def value_of(weight: Any) -> Any:
-    """Return a layer's weight as a tensor. Keras's own conversion takes longer than a small operation does."""
+    """Return a layer's weight as a tensor. Keras's own conversion takes longer than a small operation."""
     return weight.value if isinstance(weight, keras.Variable) else weight
 
 

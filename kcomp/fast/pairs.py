@@ -9,7 +9,7 @@ from kcomp.engine.graph import LayerCall, sole_readers
 
 
 class Pair:
-    """A layer and the only layer that reads its output. kcomp.fast.patches may replace its `call`."""
+    """A layer and the only layer that reads its output. A patch of kcomp.fast.patches may replace `call`."""
 
     def __init__(self, first: Any, second: Any) -> None:
         self.layers = [first, second]
@@ -31,23 +31,26 @@ class PaddedConvolution(Pair):
     """Zero padding, then a convolution without padding."""
 
 
-def paired(steps: list[LayerCall], result: int) -> list[LayerCall]:
-    """Return the steps, with each pair of layers that has a class in this module joined into one step."""
-    reader_of, joined, taken = sole_readers(steps, result), [], set()
+def join_pairs(steps: list[LayerCall], result: int) -> list[LayerCall]:
+    """Return the calls of a network's layers, with each pair of this module joined into one call.
+
+    result: the slot of the network's output.
+    """
+    reader_of, joined, skipped = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
-        if number in taken:
+        if number in skipped:
             continue
         after = reader_of.get(number)
         pair = None if after is None else pair_of(step, steps[after])
         if after is not None and pair is not None:
             step = dataclasses.replace(step, operation=pair, outputs=steps[after].outputs)
-            taken.add(after)
+            skipped.add(after)
         joined.append(step)
     return joined
 
 
 def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
-    """Return the pair of two successive steps, or None where no class fits."""
+    """Return the two layers as a NormalisedSilu or a PaddedConvolution, or None if they are neither."""
     if not all(step.direct and step.source is not None for step in (first, second)):
         return None
     layer, after = first.operation, second.operation
@@ -59,5 +62,5 @@ def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
 
 
 def is_a(layer: Any, *classes: Any) -> bool:
-    """Return whether a layer's class is one of these; subclasses do not count."""
+    """Return whether a layer's class is one of `classes`. Subclasses do not count."""
     return type(layer) in classes

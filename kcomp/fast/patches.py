@@ -1,7 +1,7 @@
 """The list of all places where kcomp replaces Keras's own code.
 
-`KCOMP_FAST=0` turns all of them off. kcomp.fast.install applies those that replace the `call` of a class. The module
-that `replaces` names applies each of the others. scripts/ablate_fast.py measures the effect of each.
+`KCOMP_FAST=0` turns all of them off. kcomp.fast.install applies the patches that replace the `call` of a class. Each
+other patch is applied by the module that its field `replaces` names. scripts/ablate_fast.py measures their effects.
 """
 
 from collections.abc import Callable
@@ -30,16 +30,16 @@ Calls = dict[Any, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Patch:
-    """One fast path.
+    """One fast path: code that replaces slower code of Keras and gives the same results.
 
-    name:     used in warnings and by the ablation.
+    name:     used in warnings and by scripts/ablate_fast.py.
     replaces: the code that runs without the patch.
     reason:   why the fast path exists.
     backend:  "jax", "torch" or "any".
     device:   "cpu", or "any" where it also runs on a GPU.
     tested:   versions of Keras it was tested with.
-    expects:  the parts of Keras it relies on. If one differs, kcomp warns and leaves the patch out.
-    calls:    makes {class: function of (layer, inputs, ...)} whose functions run in place of the class's `call`.
+    expects:  the parts of Keras it relies on. If one differs, kcomp warns and does not apply the patch.
+    calls:    returns {class: function of (layer, inputs, ...)}. Each function runs in place of the class's `call`.
     """
 
     name: str
@@ -200,7 +200,7 @@ PATCHES = (
     Patch(
         "torch-excitation",
         "batch normalisation, silu, and squeeze and excitation after them",
-        "an image stays in a core's cache from its averages to its product",
+        "an image stays in a core's cache from the pooling to the product with the gate",
         "torch",
         expects=(*CONVOLUTIONS, NORMALISATION, ACTIVATION, POOLING, RESHAPE, *MERGING, *STRAIGHT),
         calls=torch_excitation,
@@ -217,7 +217,7 @@ PATCHES = (
     Patch(
         "torch-folding",
         "the network's call in prediction, in kcomp.prediction.forward",
-        "a convolution takes in the layers around it, and its kernel is ordered once",
+        "the layers around a convolution are folded into it, and its kernel is ordered once",
         "torch",
         device="any",
         expects=(*CONVOLUTIONS, NORMALISATION, ACTIVATION, ZERO_PADDING, *MERGING, *STRAIGHT),

@@ -1,8 +1,8 @@
 """Run a functional model's layers in order without Keras's checks at each call, for eager PyTorch.
 
 Keras spends about half a millisecond on each call of a layer: it converts arguments, looks for masks and opens scopes.
-For 240 layers this takes longer than the arithmetic of a small batch. The plan of the calls is made once for a model.
-The plan runs `call` of layers that need no such check, and `__call__` of all other layers.
+For 240 layers, this takes longer than the arithmetic of a small batch. This module lists the calls of a model's layers
+once, as a `Plan`. The plan runs `call` where the checks change nothing, and `__call__` for all other layers.
 """
 
 import contextlib
@@ -15,18 +15,23 @@ import numpy as np
 from keras.src.backend import AutocastScope
 
 from kcomp.engine.graph import LayerCall, Slot, fill, functional_of, is_plain_functional, nodes_of, with_last_uses
-from kcomp.fast.excitation import excited
-from kcomp.fast.pairs import paired
+from kcomp.fast.excitation import join_excitations
+from kcomp.fast.pairs import join_pairs
 
 _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a model with one input and one output, in an order in which they can run.
+    """The calls of a model's layers, in an order in which they can run. The model has one input and one output.
 
-    size:     number of slots for values; `source` is the input's slot, `result` the output's.
-    dtype:    type of the input; `rank` is its number of dimensions.
+    Values between layers are stored in numbered slots.
+
+    size:     number of slots.
+    source:   the slot of the model's input.
+    result:   the slot of the model's output.
+    dtype:    type of the input.
+    rank:     number of dimensions of the input.
     autocast: type that weights are cast to in mixed precision, else None.
     """
 
@@ -39,9 +44,9 @@ class Plan:
     autocast: str | None = None
 
     def run(self, inputs: Any, training: bool | None) -> Any:
-        """Return the model's output, or None where the inputs have a mask or another rank than the model's.
+        """Return the model's output, or None if the inputs have a mask or a different rank than the model's.
 
-        A value is freed after its last use.
+        Each value is freed after its last use.
         """
         inputs = keras.ops.convert_to_tensor(inputs, dtype=self.dtype)
         if len(inputs.shape) != self.rank or hasattr(inputs, "_keras_mask"):
@@ -62,7 +67,7 @@ class Plan:
 
 
 def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
-    """Run one step and return its output."""
+    """Return the output of one call of a layer. `values` has the contents of the slots."""
     source = step.source
     arguments, keywords = (values[source],) if source is not None else fill(step.arguments, values), step.keywords
     if keywords:
@@ -73,7 +78,7 @@ def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
 
 
 def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
-    """Return the output of a functional model, or None where Keras's own `call` must run."""
+    """Return the output of a functional model, or None if Keras's own `call` must run."""
     plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
@@ -83,9 +88,9 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 
 
 def plan_of(model: Any) -> Plan | None:
-    """Return the plan of a functional model.
+    """Return the plan of a functional model, which is made once.
 
-    None where it has several inputs or outputs, overrides `call`, or has layers that make masks.
+    Return None if the model has several inputs or outputs, overrides `call`, or has layers that make masks.
     """
     model = functional_of(model)  # a Sequential makes a new functional model when its layers change
     if model not in _plans:
@@ -94,9 +99,11 @@ def plan_of(model: Any) -> Plan | None:
 
 
 def make_plan(model: Any) -> Plan | None:
-    """Make the plan that `plan_of` returns."""
+    """Make the plan of a functional model, or return None for the models that `plan_of` excludes."""
     nodes = nodes_of(model)
-    if nodes is None or not is_plain_functional(model) or any(map(masks, model._flatten_layers(include_self=False))):
+    if nodes is None or not is_plain_functional(model):
+        return None
+    if any(map(may_make_mask, model._flatten_layers(include_self=False))):
         return None
     slots = {id(model.inputs[0]): 0}
     steps = []
@@ -108,12 +115,12 @@ def make_plan(model: Any) -> Plan | None:
         steps.append(step_of(node, slots, model))
     result = slots[id(model.outputs[0])]
     [source] = model.inputs
-    steps = list(with_last_uses(excited(paired(steps, result)), result))
+    steps = list(with_last_uses(join_excitations(join_pairs(steps, result)), result))
     autocast = model.compute_dtype if model.compute_dtype != model.variable_dtype else None
     return Plan(tuple(steps), len(slots), 0, result, source.dtype, len(source.shape), autocast)
 
 
-def masks(layer: Any) -> bool:
+def may_make_mask(layer: Any) -> bool:
     """Return whether a layer may make a mask: Masking, Embedding, or a custom layer that overrides `compute_mask`."""
     known = type(layer).__module__.startswith("keras.")
     makes = isinstance(layer, keras.layers.Masking | keras.layers.Embedding)
@@ -121,7 +128,7 @@ def masks(layer: Any) -> bool:
 
 
 def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
-    """Return the step of one call; `slots` gives the number of each tensor's slot by the tensor's id."""
+    """Return one call of a layer. `slots` maps the id of each tensor to the number of its slot."""
     operation = node.operation
     training = bool(getattr(operation, "_call_has_training_arg", False))
 
@@ -150,10 +157,10 @@ def dtypes_in(arguments: Any) -> list[str]:
 
 
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
-    """Return whether an operation's `call` and its `__call__` give the same result.
+    """Return whether `call` and `__call__` of an operation give the same result.
 
-    This holds for Keras's own operations if they have no inner layers, and if their precision equals that of their
-    inputs and of the model. They must not be quantized or rematerialised, or have an activity regularizer.
+    This holds for Keras's own operations without inner layers, if their precision equals that of their inputs and of
+    the model. It does not hold for quantized or rematerialised layers, or for layers with an activity regularizer.
     """
     if not type(operation).__module__.startswith("keras."):
         return False

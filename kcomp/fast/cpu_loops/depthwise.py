@@ -39,7 +39,7 @@ def fill(target, count):
 
 @inline
 def copy(source, apart, target, distance, count):
-    """Copy one block from each of `count` pixels, `apart` bytes apart, to targets `distance` bytes apart."""
+    """Copy `count` blocks of sixteen channels. Sources are `apart` bytes apart, targets are `distance` bytes apart."""
     for _ in range(count):
         store(load(source), target)
         source += apart
@@ -48,7 +48,10 @@ def copy(source, apart, target, distance, count):
 
 @inline
 def copy_row(source, width, blocks, target, padded, distance):
-    """Copy a row of pixels into blocks of `padded` pixels each; the copies are `distance` pixels apart."""
+    """Copy a row of pixels into `blocks` areas, one for each block of sixteen channels.
+
+    Each area has space for `padded` pixels. The copied pixels are `distance` pixels apart.
+    """
     for _ in range(width):
         copy(source, BYTES, target, padded * BYTES, blocks)
         source += blocks * BYTES
@@ -57,7 +60,10 @@ def copy_row(source, width, blocks, target, padded, distance):
 
 @inline
 def band_of(unit, bands, rows):
-    """Return the image of a unit of work, and the start and end of its rows."""
+    """Return the number of the image that a unit of work belongs to, and the start and end of its rows.
+
+    A unit of work is one band of rows of one image. Each image has `bands` bands.
+    """
     band, each = unit % bands, (rows + bands - 1) // bands
     return unit // bands, min(band * each, rows), min((band + 1) * each, rows)
 
@@ -66,9 +72,10 @@ def band_of(unit, bands, rows):
 def correlate(arguments):
     """Correlate images with a kernel.
 
-    Arguments: images (N, height, width, channels), kernel (size, size, channels), outputs (N, high, wide, channels;
-    written), work, float32 (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES); bands of an image; N;
-    height; width; channels; high; wide; size; stride; distance; zeros above and to the left; pixels of a padded row.
+    Arguments: images (N, height, width, channels); kernel (size, size, channels); outputs (N, high, wide, channels),
+    written; work memory, float32 (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES); bands of an image;
+    N; height; width; channels; high; wide; size; stride; distance; zeros above; zeros to the left; pixels of a padded
+    row.
 
     Pixel (y, x) of an image is placed at (y * distance, x * distance), with zeros between pixels. The gradient of
     a strided convolution is therefore a correlation too.
@@ -116,16 +123,16 @@ def correlate(arguments):
 
 @functools.cache
 def weight_gradient(size: int) -> Any:
-    """Return the loop for kernels of size x size. The sums of one kernel row stay in registers."""
+    """Return the loop that adds up the gradient of a kernel of size x size.
+
+    Arguments of the loop: gradient of the outputs (N, high, wide, channels); images (N, height, width, channels); sums
+    (threads, blocks, size, size, LANES), zero at first; work memory, float32 (threads, blocks, padded + size * size,
+    LANES); bands of an image; N; height; width; channels; high; wide; stride; zeros above; zeros to the left; pixels of
+    a padded row. The sums of one kernel row stay in registers.
+    """
 
     @loop(15)
     def weight_gradient(arguments):
-        """Add up the gradient of a kernel.
-
-        Arguments: gradient (N, high, wide, channels), images (N, height, width, channels), sums (threads, blocks, size,
-        size, LANES; zero at first), work, float32 (threads, blocks, padded + size * size, LANES); bands of an image; N;
-        height; width; channels; high; wide; stride; zeros above and to the left; pixels of a padded row.
-        """
         gradient, images, sums, work, bands = arguments[0][:5]
         count, height, width, channels, high, wide, stride, top, left, padded = arguments[0][5:]
         blocks, pixel = channels // LANES, 4 * channels

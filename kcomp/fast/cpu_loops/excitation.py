@@ -1,9 +1,13 @@
 """Silu, then squeeze and excitation, for prediction. For training, batch normalisation comes first.
 
-A thread computes whole images, which stay in its core's cache from one pass to the next. Arguments are as in
-cpu_loops.silu. `count` is the number of images. `size` is the number of values in an image. `inner`, float64
-(threads, row), is memory for sums.
-The first matrix is (channels, hidden), the second (hidden, channels). `backward` takes both transposed.
+A thread computes whole images, which stay in its core's cache from one pass to the next. Arguments with the names of
+cpu_loops.silu have the same meaning here. Others are:
+
+count:  number of images.
+size:   number of values in an image.
+inner:  memory for sums, float64 (threads, row).
+matrix: weights of a convolution. The first is (channels, hidden), the second (hidden, channels). `backward` takes both
+        transposed.
 """
 
 import numpy as np
@@ -38,6 +42,7 @@ def product(vector, matrix, bias, result):
 
 @inline
 def clear(some, all_of):
+    """Set the float32 sums `some` and the float64 sums `all_of` to zero."""
     for j in range(len(some)):
         some[j] = ZERO
         all_of[j] = 0.0
@@ -45,6 +50,7 @@ def clear(some, all_of):
 
 @inline
 def sigmoid(values):
+    """Apply the sigmoid in place."""
     for j in range(len(values)):
         values[j] = ONE / (ONE + inverse_exponential(values[j]))
 
@@ -61,7 +67,7 @@ def pixels_of_row(all_of, channels, scale, result):
 
 @inline
 def gate_of(mean, matrices, between, squeezed, gate):
-    """Compute the gate (channels,) from an image's means.
+    """Compute the gate (channels,) of an image from the means of its channels.
 
     Write the input of the second silu to `between`, and its output to `squeezed`.
     """
@@ -87,7 +93,7 @@ def multiply(values, start, end, by):
 
 @loop(12)
 def silu_excited(arguments):
-    """Apply silu in place, and multiply each channel of an image by its gate.
+    """Apply silu, and squeeze and excitation, in place.
 
     Arguments: values (count, size), matrix, bias, matrix, bias, work, inner, count, size, row, channels, hidden.
     """
@@ -120,10 +126,11 @@ def silu_excited(arguments):
 def forward(arguments):
     """Apply batch normalisation, silu, and squeeze and excitation.
 
-    Arguments: inputs (count, size), gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics
-    (written), work, sums of `moments`, number of threads in these, matrix, bias, matrix, bias, inner, means (count,
-    channels), first product (count, hidden), gates (count, channels; all three written), count, size, row, channels,
-    hidden.
+    Arguments: inputs (count, size), gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics, work,
+    sums of `moments`, number of threads in these sums, matrix, bias, matrix, bias, inner, means (count, channels),
+    inputs of the second silu (count, hidden), gates (count, channels), count, size, row, channels, hidden.
+
+    The loop writes outputs, statistics, means, inputs of the second silu, and gates.
     """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts = arguments[0][:10]
     inner, means, products, gates, count, size, row, channels, hidden = arguments[0][14:]
@@ -181,10 +188,12 @@ def times_silu_gradient(values, inputs):
 
 @inline
 def gate_gradients(matrices, gate, products, to_gate, to_products, by, plus):
-    """Compute the gradients of an image's gate and mean. Write the mean's gradient to `plus`, and the gate to `by`.
+    """Compute the gradients of an image's gate, and of the means that the gate is computed from.
 
-    At first, `to_gate` holds each channel's sum of gradient times outputs. At the end, it holds the gradient of the
-    sigmoid's input, and `to_products` holds the gradient of the input of the second silu.
+    to_gate:     each channel's sum of gradient times outputs. It is replaced by the gradient of the sigmoid's input.
+    to_products: written: the gradient of the input of the second silu.
+    by:          written: a copy of the gate.
+    plus:        written: the gradient of the means.
     """
     first, second, zeros = matrices
     channels = len(gate)
@@ -199,7 +208,7 @@ def gate_gradients(matrices, gate, products, to_gate, to_products, by, plus):
 
 @inline
 def image_gradients(arrays, at, end, normalisation, gate, work, totals):
-    """Write the gradient of the first silu's input for one image, and add to the sums as `silu_part` does."""
+    """Compute the gradient of the first silu's input for one image, and add it to the sums as `silu_part` does."""
     (gradient, inputs, to_silu), (a, b, c), (by, plus) = arrays, normalisation, gate
     (part, some, more), (to_first, to_second) = work, totals
     row = len(by)
@@ -227,9 +236,11 @@ def backward(arguments):
     """Compute the gradients of `forward`, up to the input of the first silu.
 
     Arguments: gradient, inputs and outputs of `forward` (count, size), gamma, beta, statistics, gradient of the first
-    silu's input (shape of the inputs; written), work, sums of that gradient and of its product with x - mean, the two
-    matrices, transposed, inner, gates and first products of `forward`, gradients of the inputs of the second silu
-    (count, hidden) and of the sigmoid (count, channels; both written), count, size, row, channels, hidden.
+    silu's input (count, size), work, sums of that gradient and of its product with x - mean, the two matrices
+    (transposed), inner, gates and inputs of the second silu from `forward`, gradient of the second silu's input (count,
+    hidden), gradient of the sigmoid's input (count, channels), count, size, row, channels, hidden.
+
+    The loop writes the three gradients and the sums.
     """
     gradient, inputs, outputs, gamma, beta, statistics, to_silu, work, sums = arguments[0][:9]
     first, second, inner, gates, products, to_products, to_gates = arguments[0][9:16]

@@ -1,4 +1,4 @@
-"""A Numba type that keeps sixteen float32 in registers through a loop. The compiler would otherwise use memory.
+"""A Numba type of sixteen float32 numbers that stay in registers through a loop. Arrays would be stored in memory.
 
 An address is an int64 in bytes and need not be aligned to a register. `each` is a tuple of values of this type.
 """
@@ -58,7 +58,7 @@ def store(typing, value, address):
 
 
 @intrinsic
-def add(typing, one, other):
+def add(typing, first, second):
     return _lanes(_lanes, _lanes), lambda context, builder, signature, arguments: builder.fadd(*arguments)
 
 
@@ -80,11 +80,11 @@ def load_each(typing, count, address, step):
 
     def code(context, builder, signature, arguments):
         _, address, step = arguments
-        found = []
+        values = []
         for _ in each:
-            found.append(_load(builder, address))
+            values.append(_load(builder, address))
             address = builder.add(address, step)
-        return context.make_tuple(builder, each, found)
+        return context.make_tuple(builder, each, values)
 
     return each(count, types.int64, types.int64), code
 
@@ -103,15 +103,18 @@ def store_each(typing, each, address, step):
 
 @intrinsic
 def add_products(typing, each, factor, address, step):
-    """Return the tuple with `factor` times the value at address + i * step added to value i."""
+    """Add a product to each value of a tuple, and return the tuple.
+
+    The product for value i is `factor` times the number at address + i * step.
+    """
 
     def code(context, builder, signature, arguments):
         values, factor, address, step = arguments
-        found = []
+        sums = []
         for number in range(len(each)):
             product = builder.fmul(factor, _load(builder, address), flags=_fused)
-            found.append(builder.fadd(builder.extract_value(values, number), product, flags=_fused))
+            sums.append(builder.fadd(builder.extract_value(values, number), product, flags=_fused))
             address = builder.add(address, step)
-        return context.make_tuple(builder, each, found)
+        return context.make_tuple(builder, each, sums)
 
     return each(each, _lanes, types.int64, types.int64), code

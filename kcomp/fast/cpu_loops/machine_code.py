@@ -19,9 +19,8 @@ from numba.extending import intrinsic
 
 from kcomp.system.cache import cache_folder
 
-_library = ctypes.CDLL(
-    str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")
-)  # finds functions in its dependencies too
+# ctypes also finds functions in the libraries that this library depends on.
+_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
 try:
     _in_parallel = _library.GOMP_parallel
     for _name in ("omp_get_thread_num", "omp_get_num_threads"):
@@ -41,7 +40,10 @@ MATHS = {"contract", "nsz", "arcp"}
 
 
 def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
-    """Return a decorator that compiles a function of one pointer to `count` int64 values: addresses and numbers."""
+    """Return a decorator that compiles a loop. The loop takes one pointer to `count` int64 values.
+
+    A value is the address of a tensor or a number.
+    """
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 
     def compiled(function: Callable[[Any], None]) -> Any:
@@ -59,16 +61,19 @@ def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
 
 
 def run(code: Any, *arguments: Any) -> None:
-    """Run a loop in all of PyTorch's threads; tensors are passed by their address."""
+    """Run a loop in all of PyTorch's threads. Tensors are passed by their address."""
     values = [value.data_ptr() if isinstance(value, torch.Tensor) else value for value in arguments]
     _in_parallel(code.address, (ctypes.c_int64 * len(values))(*values), torch.get_num_threads(), 0)
 
 
 def inline(function: Any) -> Any:
+    """Compile a function so that its code is inserted in the loops that call it."""
     return numba.njit(fastmath=MATHS, error_model="numpy", inline="always")(function)
 
 
 def _pointer(kind: Any) -> Any:
+    """Return a compiled function that converts an address to a pointer to numbers of one type."""
+
     @intrinsic
     def pointer(context: Any, address: Any) -> Any:
         def code(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -84,17 +89,19 @@ _float32, _float64 = _pointer(types.float32), _pointer(types.float64)
 
 @inline
 def floats(address, start, count):
+    """Return `count` float32 numbers as an array. It begins `start` numbers after the address."""
     return numba.carray(_float32(address + 4 * start), count)
 
 
 @inline
 def doubles(address, start, count):
+    """Return `count` float64 numbers as an array. It begins `start` numbers after the address."""
     return numba.carray(_float64(address + 8 * start), count)
 
 
 @inline
 def share(count, row):
-    """Return the start and end of this thread's share of `count` numbers, in whole rows."""
+    """Return the start and end of this thread's part of `count` numbers. Rows of `row` numbers are not divided."""
     rows = (count + row - 1) // row
     each = (rows + threads() - 1) // threads()
     start = min(thread() * each * row, count)

@@ -34,6 +34,7 @@ BIAS, MANTISSA = np.int32(127), np.int32(23)
 
 @inline
 def inverse_exponential(x):
+    """Return exp(-x) with a relative error of about 1e-7."""
     x = min(max(x, -LARGEST), LARGEST)
     rounded = x * MINUS_LOG2_E + ROUND
     minus_r = x + (rounded - ROUND) * LOG_2
@@ -52,15 +53,17 @@ def silu_in_place(arguments):
         x[i] = x[i] / (ONE + inverse_exponential(x[i]))
 
 
-# The loops below process rows of `row` numbers: several pixels with all their channels, so that few channels fill the
-# registers too. `count` may end within a row. First, each thread repeats the numbers of a channel for each pixel of a
-# row. The loops share these arguments: `work`, float32 (threads, AREAS, row), is work memory. `sums`, float64 (threads,
-# 2, row), zero at first, pass from one loop to the next. `statistics`, float32 (3, channels), are a batch's mean,
-# biased variance and 1 / sqrt(variance + epsilon).
+# The loops below process rows of `row` numbers. A row has several pixels with all their channels, so that the registers
+# are full even if an image has few channels. The last row may be shorter. At the start, each thread copies the numbers
+# of each channel (gamma, beta) for every pixel of a row. The loops share these arguments:
+#   work:       work memory, float32 (threads, AREAS, row).
+#   sums:       float64 (threads, 2, row), zero at first. One loop writes them, and the next reads them.
+#   statistics: float32 (3, channels): a batch's mean, biased variance and 1 / sqrt(variance + epsilon).
 
 
 @inline
 def area(work, number, row):
+    """Return area `number` of this thread's work memory, an array of `row` numbers."""
     return floats(work, (AREAS * thread() + number) * row, row)
 
 
@@ -73,7 +76,7 @@ def repeat(values, channels):
 
 @inline
 def total(sums, number, channel, parts, row, channels):
-    """Return sum `number` (0 or 1) of a channel over `parts` threads and the pixels of a row."""
+    """Return the total of a channel: its sum `number` (0 or 1), added over `parts` threads and the pixels of a row."""
     result = 0.0
     for part in range(parts):
         values = doubles(sums, (2 * part + number) * row, row)
@@ -92,9 +95,10 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """Compute the normalisation's factors `a` and summands `b` from the sums of `moments`; write the statistics.
+    """Compute `a` and `b` so that batch normalisation is x * a + b, and write the statistics.
 
-    `arrays` are gamma, beta, center, epsilon, statistics and sums, as `normalised_silu` takes them.
+    arrays: gamma, beta, center, epsilon, statistics and sums, as `normalised_silu` takes them.
+    parts:  number of threads that added to the sums.
     """
     gamma, beta, center, epsilon, statistics, sums = arrays
     row = len(a)
@@ -116,7 +120,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def recalled(gamma, beta, statistics, channels, a, b, c):
-    """Compute factors `a` and summands `b` from the statistics, for the backward pass, and write the means to `c`."""
+    """Compute `a` and `b` from the statistics, so that batch normalisation is x * a + b. Write the means to `c`."""
     by, plus, saved = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
     for j in range(channels):
         a[j] = by[j] * saved[2 * channels + j]
@@ -129,7 +133,7 @@ def recalled(gamma, beta, statistics, channels, a, b, c):
 
 @loop(7)
 def moments(arguments):
-    """Add up x - center and its square.
+    """Add up x - center and (x - center)^2 for each channel.
 
     Arguments: inputs, center (channels,), work, sums (written), count, row, channels.
     """
@@ -163,7 +167,7 @@ def normalised_silu(arguments):
     """Apply batch normalisation and silu.
 
     Arguments: inputs, gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics (written), work, sums
-    of `moments`, number of threads in these, count, row, channels.
+    of `moments`, number of threads in these sums, count, row, channels.
     """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
     at, end = share(count, row)
@@ -183,8 +187,8 @@ def normalised_silu(arguments):
 def silu_part(arguments):
     """Compute the gradient of silu's input, the first half of the gradient of `normalised_silu`.
 
-    Arguments: gradient, inputs, gamma, beta, statistics, outputs (the gradient of silu's input), work, sums of that
-    gradient and of its product with x - mean, count, row, channels.
+    Arguments: gradient, inputs, gamma, beta, statistics, outputs (the gradient of silu's input), work, sums (of the
+    outputs, and of the outputs times x - mean), count, row, channels.
     """
     gradient, inputs, gamma, beta, statistics, outputs, work, sums, count, row, channels = arguments[0]
     at, end = share(count, row)
@@ -214,11 +218,11 @@ def silu_part(arguments):
 
 @loop(12)
 def normalised_part(arguments):
-    """Compute the gradient of batch normalisation.
+    """Compute the gradient of batch normalisation, the second half of the gradient of `normalised_silu`.
 
     Arguments: gradient (the outputs of `silu_part`, replaced by the inputs' gradient), inputs, gamma, statistics,
-    gradients of gamma and beta (2, channels; written), work, sums of `silu_part`, number of threads in these, pixels,
-    count (0 where the inputs need no gradient), row, channels.
+    gradients of gamma and beta (2, channels; written), work, sums of `silu_part`, number of threads in these sums,
+    pixels, count (0 if the inputs need no gradient), row, channels.
     """
     gradient, inputs, gamma, statistics, weights, work, sums, parts, pixels, count, row, channels = arguments[0]
     at, end = share(count, row)

@@ -15,7 +15,10 @@ BLOCK_ROWS = 8  # for the gradient of a depthwise kernel: a block and its sums f
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return a 1x1 convolution as a matrix product; None for larger kernels, where XLA's convolution is as fast."""
+    """Return a 1x1 convolution, computed as a matrix product. Return None for larger kernels.
+
+    For larger kernels, XLA's own convolution is as fast.
+    """
     if kernel.shape[:2] != (1, 1):
         return None
     outputs = _dense_function()(images[:, :: strides[0], :: strides[1]], kernel[0, 0])
@@ -24,7 +27,7 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
 
 @functools.cache
 def _dense_function() -> Any:
-    """Return the product of images (N, H, W, C) and a matrix (C, F) with its own gradients."""
+    """Return a function with custom gradients that multiplies images (N, H, W, C) by a matrix (C, F)."""
 
     @jax.jit
     def backward(saved, gradient):
@@ -48,7 +51,7 @@ def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -
 
 @functools.cache
 def _depthwise_function() -> Any:
-    """Return the unpadded depthwise convolution (images, kernel, strides) with its own gradients."""
+    """Return a function of (images, kernel, strides): depthwise convolution without padding, with custom gradients."""
 
     @functools.partial(jax.jit, static_argnums=0)
     def backward(strides, saved, gradient):
@@ -63,7 +66,10 @@ def _depthwise_function() -> Any:
 
 @functools.partial(jax.jit, static_argnums=2)
 def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
-    """Return images (N, H, W, C) correlated with a kernel (height, width, C): shifted slices times weights."""
+    """Return the correlation of images (N, H, W, C) and a kernel (height, width, C).
+
+    It is the sum of shifted slices of the images, each multiplied by one weight for each channel.
+    """
     # On a CPU, XLA compiles this to one vectorised loop, 6 to 60 times faster than its grouped convolution.
     sides = zip(images.shape[1:3], kernel.shape[:2], strides, strict=True)
     shape = [(size - window) // stride + 1 for size, window, stride in sides]
@@ -77,7 +83,10 @@ def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
 
 
 def _window(images: Any, start: Any, shape: Any, strides: Any) -> Any:
-    """Return the slice of images (N, H, W, C) from (row, column), of shape (height, width) after strides."""
+    """Return the slice of images (N, H, W, C) that starts at (row, column).
+
+    shape: height and width of the slice, after the strides.
+    """
     # jax.numpy's indexing and operators give the same program, but take twice as long to trace
     batch, _, _, channels = images.shape
     ends = [a + (n - 1) * step + 1 for a, n, step in zip(start, shape, strides, strict=True)]
@@ -85,11 +94,15 @@ def _window(images: Any, start: Any, shape: Any, strides: Any) -> Any:
 
 
 def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> Any:
-    """Return the gradient for images of `shape` (H, W): a correlation for each phase of the strides, interleaved."""
+    """Return the gradient with respect to images of `shape` (H, W).
+
+    Pixels whose row and column have equal remainders after division by the strides meet the same weights. The gradient
+    of each such set of pixels is one correlation. The sets are interleaved at the end.
+    """
     batch, height, width, channels = gradient.shape
     rows, columns = (math.ceil(size / stride) for size, stride in zip(shape, strides, strict=True))
 
-    def phase(row, column):  # the pixels row, row + stride, ... meet only every stride-th weight
+    def phase(row, column):  # the pixels row, row + stride, ...; they meet only every stride-th weight
         weights = kernel[row :: strides[0], column :: strides[1]][::-1, ::-1]
         if 0 in weights.shape:  # a stride wider than the kernel skips these pixels
             return jnp.zeros((batch, rows, columns, channels), gradient.dtype)
@@ -102,7 +115,10 @@ def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> An
 
 
 def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any) -> Any:
-    """Return the kernel's gradient. A loop over blocks of output rows sums (row, width, C) for each kernel column."""
+    """Return the gradient with respect to the kernel.
+
+    A loop over blocks of output rows adds up arrays (kernel rows, width, C), one for each column of the kernel.
+    """
     # The plain sum over batch, rows and columns takes 5 to 16 times longer: XLA reduces slices without vectorising.
     batch, height, width, channels = gradient.shape
     blocks = math.ceil(height / BLOCK_ROWS)
@@ -140,14 +156,14 @@ def _lengthen(images: Any, height: int) -> Any:
 
 
 def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
-    """Update a moving average with the batch's value; `average` is the value of `variable`."""
+    """Update a moving average with the batch's value. `average` is the current value of `variable`."""
     variable.assign(average * momentum + batch_value * (1.0 - momentum))
 
 
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:
-    """Normalise by the batch's statistics. Return None in inference, because XLA fuses inference by itself.
+    """Normalise by the batch's statistics. Return None in inference, which XLA fuses without help.
 
     Arguments and result are those of kcomp.fast.calls.normalise.
     """
@@ -159,7 +175,7 @@ def normalise(
 
 @functools.cache
 def _normalise_function() -> Any:
-    """Return batch normalisation (inputs, gamma, beta, epsilon) with its own gradient of two sums."""
+    """Return a function of (inputs, gamma, beta, epsilon): batch normalisation with a custom gradient of two sums."""
 
     @functools.partial(jax.jit, static_argnums=3)
     def forward(inputs, gamma, beta, epsilon):
@@ -194,7 +210,7 @@ def silu(inputs: Any) -> Any:
 
 @functools.cache
 def _silu_function() -> Any:
-    """Return silu with a gradient that saves only the inputs of the forward pass."""
+    """Return silu with a custom gradient, which needs only the inputs of the forward pass."""
 
     @jax.jit
     def backward(inputs, gradient):

@@ -11,10 +11,11 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def use_fused_update(optimizer: Any) -> None:
-    """Replace the update of Keras's Adam and AdamW, also inside a MultiOptimizer, by PyTorch's fused operation.
+    """Replace the update of Keras's Adam and AdamW by PyTorch's fused operation, also inside a MultiOptimizer.
 
-    Keras 3.15 makes a dozen passes over all weights. Results are the same, to rounding. Other optimizers do not change.
-    Keras's own update also runs where the operation does not apply: amsgrad, other types than float32, a GPU.
+    Keras 3.15 makes a dozen passes over all weights, and the fused operation makes one. Results are the same, to
+    rounding. Keras's own update still runs for amsgrad, on a GPU, and for types other than float32. Other optimizers do
+    not change.
     """
     for part in getattr(optimizer, "optimizers", [optimizer]):
         own = isinstance(part, keras.optimizers.Adam) and type(part).__module__.startswith("keras.")
@@ -25,10 +26,10 @@ def use_fused_update(optimizer: Any) -> None:
 
 
 def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
-    """Update as Kingma and Ba (2015) do, in the order that ends their section 2.
+    """Update weights and moments by the variant of Adam at the end of section 2 of Kingma and Ba (2015), as Keras does.
 
-    That order adds epsilon to the square root of the uncorrected second moment. PyTorch adds epsilon to the root of the
-    corrected moment. Epsilon is therefore divided by sqrt(1 - beta_2 ** number).
+    This variant adds epsilon to the square root of the uncorrected second moment. PyTorch adds epsilon to the root of
+    the corrected moment. Epsilon is therefore divided by sqrt(1 - beta_2 ** number).
     """
     uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
     if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":
@@ -60,8 +61,6 @@ def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variabl
         amsgrad=False,
         maximize=False,
     )
-    for values in (
-        lists[0],
-        *lists[2:],
-    ):  # folded predictions detect changed weights by their version
+    # kcomp.fast.torch.inference detects changed weights by their versions, which the operation does not count.
+    for values in (lists[0], *lists[2:]):
         torch.autograd.graph.increment_version(values)

@@ -35,7 +35,7 @@ def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -
 
 
 def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
-    """Update a moving average with the batch's value; `average` is the value of `variable`."""
+    """Update a moving average with the batch's value. `average` is the current value of `variable`."""
     if average.dtype == batch_value.dtype and average is variable.value and not in_stateless_scope():
         with torch.no_grad():
             average.lerp_(batch_value, 1.0 - momentum)
@@ -46,9 +46,12 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Return the normalised inputs, computed in one pass; see kcomp.fast.calls.normalise."""
+    """Return the normalised inputs and the batch's statistics, as `arithmetic` of kcomp.fast.calls.normalise does.
+
+    Return None for a batch of one value, which PyTorch rejects.
+    """
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
-    if learns and count < 2:  # PyTorch raises an error for the variance of one value
+    if learns and count < 2:
         return None
     if learns:
         # With momentum 1, batch_norm writes the batch's statistics into these tensors.

@@ -9,7 +9,7 @@ from kcomp.fast.torch.loop_arguments import exported
 
 
 def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the convolution of (N, H, W, C) with a kernel in PyTorch's order, (F, C / groups, height, width)."""
+    """Return the convolution of images (N, H, W, C) with a kernel (F, C / groups, height, width), PyTorch's order."""
     images = images.permute(0, 3, 1, 2)  # a view in PyTorch's channels_last memory format, no copy
     (top, bottom), (left, right) = padding
     if (top, left) != (bottom, right):  # conv2d pads both sides equally; `pad` copies the images
@@ -20,8 +20,8 @@ def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, gr
 def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
     """Return a kernel (F, C / groups, height, width) in oneDNN's memory order for images of this size.
 
-    oneDNN would otherwise reorder the kernel at every call. The result is None if the padding of opposite sides
-    differs, if images and kernel are not float32 on a CPU, during export, or if PyTorch lacks oneDNN's operations.
+    oneDNN would otherwise reorder the kernel at every call. Return None if the padding of opposite sides differs, if
+    images and kernel are not float32 on a CPU, during export, or if PyTorch lacks oneDNN's operations.
     """
     (top, bottom), (left, right) = padding
     plain = (
@@ -39,7 +39,7 @@ def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1
 
 
 def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the same convolution as `convolve`, with a kernel from `packed`. It has no gradients."""
+    """Return the same convolution as `convolve`, with a kernel from `packed`. Gradients are not available."""
     (top, _), (left, _) = padding
     images = images.permute(0, 3, 1, 2)
     # the operation that TorchInductor calls; "none" means no activation

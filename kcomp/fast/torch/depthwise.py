@@ -10,37 +10,41 @@ from typing import Any
 import torch
 
 from kcomp.fast.torch.convolve import convolve
-from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
+from kcomp.fast.torch.loop_arguments import covered, differentiable_gradients, loops
 
 BLOCK = 16  # channels in a block, as LANES in kcomp.fast.cpu_loops.lanes
-BANDS = 4  # smallest number of bands for each thread
+BANDS = 4  # smallest number of bands (sets of successive rows of an image) for each thread
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
-    """Return whether the loops compute this convolution.
+    """Return whether to compute this convolution by the compiled loops.
 
-    They need a square kernel, equal strides, padding smaller than the kernel, and whole blocks of channels. The loops
-    are used only if a gradient is needed or the padding of opposite sides differs.
+    The loops need a square kernel, equal strides, padding smaller than the kernel, and a multiple of 16 channels. They
+    are faster than PyTorch if a gradient is needed, or if the padding of opposite sides differs.
     """
     size, columns, channels = kernel.shape
     learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
     whole = size == columns > 1 and strides[0] == strides[1] and channels % BLOCK == 0
     zeros = [number for side in padding for number in side]
-    return bool((learns or copied(padding)) and whole and max(zeros) < size and covered(images))
+    return bool((learns or is_uneven(padding)) and whole and max(zeros) < size and covered(images))
 
 
-def copied(padding: Any) -> bool:
-    """Return whether PyTorch would copy the images, because the padding of opposite sides differs."""
+def is_uneven(padding: Any) -> bool:
+    """Return whether the padding of opposite sides differs. PyTorch then copies the images."""
     return any(before != after for before, after in padding)
 
 
 def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
-    """Return the convolution, with gradients; the padding in pixels is ((top, bottom), (left, right))."""
+    """Return the convolution, with gradients. The padding is ((top, bottom), (left, right)) in pixels."""
     return Depthwise.apply(images, kernel, stride, padding)
 
 
 def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
-    """Return the outputs (N, high, wide, channels); see kcomp.fast.cpu_loops.depthwise.correlate."""
+    """Return the correlation of images and a kernel, (N, rows, columns, channels).
+
+    distance: rows and columns from one pixel of the images to the next, with zeros between them. It is the stride
+              when the images are the gradient of a strided convolution.
+    """
     code, size, (count, height, width, channels) = loops("depthwise"), len(kernel), images.shape
     high, wide = (
         ((pixels - 1) * distance + 1 + before + after - size) // stride + 1
@@ -57,12 +61,12 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
 
 
 def bands(count: int) -> int:
-    """Return the number of bands into which each of `count` images is cut, so that all threads get equal work."""
+    """Return into how many bands of rows to divide each of `count` images, so that all threads get equal work."""
     return math.ceil(BANDS * torch.get_num_threads() / count)
 
 
 def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding: Any) -> Any:
-    """Return the gradient (size, size, channels) of a kernel."""
+    """Return the gradient with respect to the kernel, (size, size, channels)."""
     code, (count, height, width, channels), (_, high, wide, _) = loops("depthwise"), images.shape, gradient.shape
     (top, _), (left, _) = padding
     padded, threads = max(left + width, (wide - 1) * stride + size), torch.get_num_threads()
@@ -75,11 +79,13 @@ def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding:
 
 
 class Depthwise(torch.autograd.Function):
+    """The depthwise convolution with its gradients."""
+
     @staticmethod
     def forward(context: Any, images: Any, kernel: Any, stride: int, padding: Any) -> Any:
         context.save_for_backward(images, kernel)
         context.stride, context.padding = stride, padding
-        if copied(padding):
+        if is_uneven(padding):
             return correlate(images, kernel, padding, stride=stride)
         return _by_torch(images, kernel, stride, padding)
 
@@ -88,8 +94,8 @@ class Depthwise(torch.autograd.Function):
         (images, kernel), needed = context.saved_tensors, context.needs_input_grad[:2]
         stride, padding, size = context.stride, context.padding, len(context.saved_tensors[1])
         if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
-            again = functools.partial(_by_torch, stride=stride, padding=padding)
-            return *gradients_again(again, (images, kernel), needed, gradient), None, None
+            function = functools.partial(_by_torch, stride=stride, padding=padding)
+            return *differentiable_gradients(function, (images, kernel), needed, gradient), None, None
         gradient, to_images, to_kernel = gradient.contiguous(), None, None
         if needed[0]:
             # The images' gradient is the correlation of the outputs' gradient with the flipped kernel.

@@ -1,4 +1,4 @@
-"""Squeeze and excitation (Hu et al. 2018) and the layers before it, for PyTorch on a CPU, by kcomp's compiled loops."""
+"""Squeeze and excitation (Hu et al. 2018) and the layers before it, by compiled loops for PyTorch on a CPU."""
 
 import functools
 from typing import Any
@@ -6,21 +6,22 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
+from kcomp.fast.torch.loop_arguments import covered, differentiable_gradients, loops
 from kcomp.fast.torch.silu import PIXELS, rows_of
 
 
 def suits(images: Any) -> bool:
-    """Return whether the loops cover images (N, H, W, C). There must be at least one image for each thread."""
+    """Return whether the loops support images (N, H, W, C). They need at least one image for each thread."""
     several = images.ndim == 4 and len(images) >= torch.get_num_threads()
     return several and covered(images) and loops("excitation") is not None
 
 
 def silu_excited(values: Any, *weights: Any) -> bool:
-    """Apply silu to images (N, H, W, C) in place, multiply them by their gates, and return True.
+    """Apply silu, and squeeze and excitation, to images (N, H, W, C) in place, and return True.
 
-    Return False and change nothing where the loops do not cover the images. The weights are a matrix (C, hidden), its
-    bias, a matrix (hidden, C) and its bias.
+    Return False and change nothing if the loops do not support the images.
+
+    weights: those of the two convolutions: a matrix (C, hidden), its bias, a matrix (hidden, C), its bias.
     """
     if not suits(values):
         return False
@@ -40,9 +41,10 @@ def normalised_excited(
     epsilon: float,
     learns: bool,
 ) -> tuple[Any, Any, Any] | None:
-    """Return batch normalisation by the batch's statistics, then silu and the product with the gate, or None.
+    """Return the output of batch normalisation, silu, and squeeze and excitation, and the batch's mean and variance.
 
-    Weights are as for `silu_excited`; the result is that of kcomp.fast.calls.normalise.
+    Return None in inference, and if the loops do not support the inputs or weights. `weights` are as for
+    `silu_excited`; the other arguments are those of `arithmetic` in kcomp.fast.calls.normalise.
     """
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None
@@ -76,9 +78,9 @@ class NormalisedExcitation(torch.autograd.Function):
         inputs, gamma, beta, *weights, outputs, statistics, means, products, gates = context.saved_tensors
         needed = [context.needs_input_grad[place] for place in (0, 1, 2, 4, 5, 6, 7)]
         if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
-            again = functools.partial(_by_torch, context.epsilon)
-            found = gradients_again(again, (inputs, gamma, beta, *weights), needed, gradient)
-            return *found[:3], None, *found[3:]
+            function = functools.partial(_by_torch, context.epsilon)
+            gradients = differentiable_gradients(function, (inputs, gamma, beta, *weights), needed, gradient)
+            return *gradients[:3], None, *gradients[3:]
         first, _, second, _ = weights
         code, result, learned = loops("excitation"), torch.empty_like(inputs), torch.empty_like(statistics[:2])
         (count, row, channels, work, sums), hidden, images = rows_of(inputs), len(weights[1]), len(inputs)

@@ -1,6 +1,6 @@
-"""The operations of a folded plan on PyTorch.
+"""Operations that replace several layers of a network in prediction on PyTorch.
 
-They are convolutions with the layers around them folded in, and operations that overwrite their input.
+They are convolutions that include the layers around them, and sums and products that overwrite their input.
 """
 
 import functools
@@ -24,7 +24,10 @@ SIZES = 4  # image sizes for which a convolution stores a packed kernel
 
 
 def in_place(layer: Any) -> Callable[[Any], Any] | None:
-    """Return a function that applies an activation layer in place: silu, relu, or ReLU with a maximum. Else None."""
+    """Return a function that applies an activation layer in place, or None if the layer is not supported.
+
+    Supported are silu, relu, and ReLU with or without a maximum.
+    """
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
         return silu_in_place
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.relu:
@@ -39,7 +42,8 @@ class Folded:
     """One convolution that replaces zero padding, a convolution, batch normalisation and an activation.
 
     gamma / sqrt(variance + epsilon) scales each filter, and the rest of the normalisation becomes the bias (Jacob et
-    al. 2018, Quantization and training of neural networks, section 3.2). The weights are those of the last `fold`.
+    al. 2018, Quantization and training of neural networks, section 3.2). `fold` reads the weights of the layers;
+    later changes of the weights have no effect until the next `fold`.
     """
 
     def __init__(self, layers: list[Any]) -> None:
@@ -57,27 +61,30 @@ class Folded:
 
     @property
     def activation(self) -> Callable[[Any], Any] | None:
-        """Return the function for the convolution's output. It is read at each call because the user may change it."""
+        """The activation after the convolution, or None. It is read at each call because the user may change it."""
         if self.after is not None:
             return in_place(self.after) or self.after.call
         return None if self.layer.activation is keras.activations.linear else self.layer.activation
 
     def fold(self) -> None:
-        """Read the current weights. In mixed precision the products are rounded, not the factors."""
+        """Compute kernel and bias from the layers' current weights.
+
+        In mixed precision, the products of kernel and scale are rounded, not the factors.
+        """
         with AutocastScope(None):
             kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
         if is_depthwise(self.layer):
             kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
             self.groups = kernel.shape[-1]
         if self.normalisation is not None:
-            kernel = kernel * self.take(self.normalisation)
+            kernel = kernel * self.fold_normalisation(self.normalisation)
         kernel = as_type(kernel, self.layer.compute_dtype)
         self.bias = as_type(self.bias, self.layer.compute_dtype)
         self.kernel = kernel.permute(3, 2, 0, 1).contiguous()  # copied once, not at every call
         self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
 
-    def take(self, normalisation: Any) -> Any:
-        """Fold a normalisation into the bias, and return the factor (F,) for the kernel."""
+    def fold_normalisation(self, normalisation: Any) -> Any:
+        """Fold a batch normalisation into the bias, and return the factor (F,) for the kernel."""
         variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
         scale = torch.rsqrt(variance + normalisation.epsilon)
         scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
@@ -104,12 +111,12 @@ class Folded:
         """Return a function that convolves images of this size."""
         strides, groups, bias = self.layer.strides, self.groups, self.bias
         rows, columns = padding_of(self.layer, images)
-        padding = together(self.zeros[0], rows), together(self.zeros[1], columns)
+        padding = add_pairs(self.zeros[0], rows), add_pairs(self.zeros[1], columns)
         one_pixel = self.kernel.shape[2:] == images.shape[1:3] == (1, 1) and not any(map(any, padding))
         if one_pixel and bias is not None and groups == 1:
             matrix = self.kernel[:, :, 0, 0].t()
             return lambda images: times_matrix(images, matrix, bias)
-        kernel, padding = grown(self.kernel, padding) if groups > 1 else (self.kernel, padding)
+        kernel, padding = make_even(self.kernel, padding) if groups > 1 else (self.kernel, padding)
         ordered = packed(kernel, images, strides, padding, groups)
         if ordered is None:
             return lambda images: convolve(images, kernel, bias, strides, padding, groups)
@@ -121,22 +128,26 @@ class Excited:
 
     def __init__(self, start: Folded, excitation: Excitation) -> None:
         self.start, self.excitation = start, excitation
-        self.take()
+        self.read_gate()
 
     def fold(self) -> None:
-        """Read the current weights."""
+        """Read the current weights of all layers."""
         self.start.fold()
-        self.take()
+        self.read_gate()
 
-    def take(self) -> None:
-        both = self.excitation.first, self.excitation.second
+    def read_gate(self) -> None:
+        """Read the current weights of the two convolutions of squeeze and excitation."""
+        convolutions = self.excitation.first, self.excitation.second
         with AutocastScope(None):
-            found = [weight for one in both for weight in (value_of(one.kernel)[0, 0], value_of(one.bias))]
-        self.weights = [weight.contiguous() for weight in found]
+            weights = [weight for layer in convolutions for weight in (layer.kernel, layer.bias)]
+            values = [value_of(weight) for weight in weights]
+        kernels, biases = values[::2], values[1::2]
+        pairs = zip(kernels, biases, strict=True)
+        self.weights = [value.contiguous() for kernel, bias in pairs for value in (kernel[0, 0], bias)]
 
     def call(self, images: Any) -> Any:
         outputs = self.start.convolved(images)
-        if self.excitation.usual and silu_excited(outputs, *self.weights):
+        if self.excitation.has_usual_activations and silu_excited(outputs, *self.weights):
             return outputs
         _, activation = self.excitation.activated.layers
         return self.excitation.gated((in_place(activation) or activation.call)(outputs))
@@ -150,25 +161,25 @@ class Overwriting:
 
     def call(self, values: Any) -> Any:
         first, *others = values
-        if not all(spreads(other.shape, first.shape) for other in others):
+        if not all(broadcasts_to(other.shape, first.shape) for other in others):
             return self.layer.call(values)
         return functools.reduce(self.change, others, first)
 
 
-def spreads(shape: Any, over: Any) -> bool:
-    """Return whether a tensor of shape `shape` broadcasts to shape `over`."""
-    return len(shape) == len(over) and all(size in (1, wanted) for size, wanted in zip(shape, over, strict=True))
+def broadcasts_to(shape: Any, target: Any) -> bool:
+    """Return whether a tensor of shape `shape` broadcasts to the shape `target`."""
+    return len(shape) == len(target) and all(size in (1, other) for size, other in zip(shape, target, strict=True))
 
 
-def together(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] + other[0], one[1] + other[1]
+def add_pairs(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    return first[0] + second[0], first[1] + second[1]
 
 
-def grown(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """Return a larger depthwise kernel (C, 1, height, width), and a padding that is equal on opposite sides.
+def make_even(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
+    """Enlarge a depthwise kernel (C, 1, height, width) so that the padding of opposite sides is equal. Return both.
 
-    The kernel gets zero rows above and zero columns to its left. PyTorch pads both sides equally, and would otherwise
-    copy the images. With m zeros before the kernel and m more pixels of padding before the images, no output changes.
+    PyTorch pads both sides equally, and would otherwise copy the images. The kernel gets m rows of zeros above, and the
+    images get m more rows of padding above. Columns on the left grow in the same way. No output changes.
     """
     (top, bottom), (left, right) = padding
     above, before = max(bottom - top, 0), max(right - left, 0)

@@ -1,6 +1,6 @@
-"""A network's inference on PyTorch.
+"""Run a network in inference on PyTorch.
 
-The layers around a convolution are folded into it. Layers overwrite values that no other layer reads.
+The layers around a convolution are folded into it. Sums and products overwrite values that no other layer reads.
 """
 
 import dataclasses
@@ -21,63 +21,64 @@ from kcomp.fast.torch.folding import Excited, Folded, Overwriting, in_place
 def inference_of(network: keras.Model) -> Callable[[Any], Any]:
     """Return a function of images (batch, height, width, channels) equal to `network(images, training=False)`.
 
-    It uses the current weights. The plan is folded again after the network's variables change by assignment, loading
-    or training, and after the layers of a Sequential change.
+    The function always uses the network's current weights. It folds the layers again after assignment, loading or
+    training changes the variables, and after the layers of a Sequential change.
     """
-    kept: dict[str, Any] = {"functional": None}
+    state: dict[str, Any] = {"functional": None}
 
     def run(images: Any) -> Any:
-        if kept["functional"] is not functional_of(network):
-            kept.update(functional=functional_of(network), versions=None, plan=None)
-            kept["tensors"] = [variable.value for variable in network.variables]
-        versions = [tensor._version for tensor in kept["tensors"]]  # PyTorch counts updates
+        if state["functional"] is not functional_of(network):
+            state.update(functional=functional_of(network), versions=None, plan=None)
+            state["tensors"] = [variable.value for variable in network.variables]
+        versions = [tensor._version for tensor in state["tensors"]]  # PyTorch counts the updates of each tensor
         with torch.inference_mode():
-            if versions != kept["versions"]:
-                kept.update(versions=versions, plan=again(kept["plan"]) or first(network))
-            outputs = kept["plan"] and kept["plan"].run(images, training=False)
+            if versions != state["versions"]:
+                state.update(versions=versions, plan=refold(state["plan"]) or folded_plan_of(network))
+            outputs = state["plan"] and state["plan"].run(images, training=False)
             return network(images, training=False) if outputs is None else outputs
 
     return run
 
 
-def first(network: keras.Model) -> Plan | None:
-    """Return the folded plan of a network, or None where it has no plan."""
+def folded_plan_of(network: keras.Model) -> Plan | None:
+    """Return the calls of a network's layers, folded. None for a network without a plan (kcomp.fast.straight)."""
     plan = plan_of(network)
-    return None if plan is None else folded(plan)
+    return None if plan is None else fold_plan(plan)
 
 
-def again(plan: Plan | None) -> Plan | None:
-    """Return a folded plan with the current weights."""
+def refold(plan: Plan | None) -> Plan | None:
+    """Update a folded plan to the current weights of its layers, and return it. None stays None."""
     for step in () if plan is None else plan.steps:
         if isinstance(step.operation, Folded | Excited):
             step.operation.fold()
     return plan
 
 
-def folded(plan: Plan) -> Plan:
-    """Return the plan with each convolution, its zero padding, normalisation and activation in one step."""
-    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(joined(plan)), plan.result)))
+def fold_plan(plan: Plan) -> Plan:
+    """Return the plan with each convolution, its zero padding, normalisation and activation in one call."""
+    return dataclasses.replace(plan, steps=tuple(with_last_uses(list(folded_steps(plan)), plan.result)))
 
 
-def joined(plan: Plan) -> Iterator[LayerCall]:
+def folded_steps(plan: Plan) -> Iterator[LayerCall]:
+    """Yield the calls of a plan, in order, with the layers around each convolution folded into it."""
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> LayerCall | None:
-        """Return the only step that reads the output of step `number`, if it runs `call` directly on that output."""
+        """Return the only call that reads the output of call `number`. None if it reads other values too."""
         step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
-    taken: set[int] = set()
+    skipped: set[int] = set()  # numbers of calls that are part of an earlier, folded call
     fresh: set[int] = set()  # slots of convolutions' outputs, which share memory with no other value
     for number, step in enumerate(plan.steps):
-        if number in taken:
+        if number in skipped:
             continue
         group = group_from(step, lambda step: next_alone(places[id(step)]))
         if not group:
             yield overwriting(step, number, plan, readers) if fresh.intersection(step.reads[:1]) else step
             continue
-        taken |= {places[id(step)] for step in group}
+        skipped |= {places[id(step)] for step in group}
         operation: Any = Folded([layer for step in group for layer in layers_of(step)])
         if isinstance(group[-1].operation, Excitation):
             operation = Excited(operation, group[-1].operation)
@@ -86,10 +87,12 @@ def joined(plan: Plan) -> Iterator[LayerCall]:
 
 
 def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None]) -> list[LayerCall]:
-    """Return the steps that one folded convolution replaces, in order.
+    """Return the calls that one folded convolution replaces, in order, beginning with `first`.
 
-    A group has a convolution, and zero padding before it and normalisation, activation and dropout after it if present.
-    Return an empty list if `first` does not begin a group.
+    They are a convolution, the zero padding before it, and the normalisation, activation and dropout after it. All but
+    the convolution are optional. Return an empty list if `first` is neither a convolution nor padded by zeros.
+
+    after: returns the only call that reads a call's output, or None.
     """
     group, layer = [first], layers_of(first)[-1]
     if first.source is None or not first.direct or not covers_convolution(layer):
@@ -109,7 +112,10 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 
 
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
-    """Return the step, or a copy that overwrites its first value: for a product or sum that is its only reader."""
+    """Return a copy of a call of Multiply or Add that overwrites its first input.
+
+    Return the call unchanged if it is another layer, or if another layer reads that input.
+    """
     change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
     value = step.reads[0]
     plain = step.direct and len(step.arguments) == 1 and not step.keywords
@@ -119,7 +125,7 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """Return the layers of a step, up to the activation."""
+    """Return the layers of a call, which may be a Pair or an Excitation. An Excitation counts up to its first silu."""
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
 

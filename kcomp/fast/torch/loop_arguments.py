@@ -1,4 +1,4 @@
-"""Choose the tensors that kcomp's compiled loops cover, and load the loops."""
+"""Decide which tensors kcomp's compiled loops support, and load the loops."""
 
 import functools
 import importlib
@@ -10,7 +10,7 @@ ENOUGH = 1 << 17  # numbers; for smaller tensors, calling a loop takes longer th
 
 
 def covered(values: Any) -> bool:
-    """Return whether the loops support a tensor and it is large enough to gain from them."""
+    """Return whether the loops support a tensor, and whether it is large enough to gain from them."""
     if exported() or transformed():
         return False
     return (
@@ -24,12 +24,12 @@ def covered(values: Any) -> bool:
 
 
 def exported() -> bool:
-    """Return whether PyTorch is exporting or tracing; sizes and addresses are not numbers then."""
+    """Return whether PyTorch is exporting or tracing. Sizes and addresses are symbols then, not numbers."""
     return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def transformed() -> bool:
-    """Return whether torch.func or forward-mode differentiation runs; both support only PyTorch's operations."""
+    """Return whether torch.func or forward-mode differentiation is active. Both support only PyTorch's operations."""
     stack = getattr(torch._C, "_functorch", None)  # neither name is public
     level = getattr(torch.autograd.forward_ad, "_current_level", -1)
     return level >= 0 or (stack is not None and stack.peek_interpreter_stack() is not None)
@@ -44,8 +44,13 @@ def loops(name: str = "silu") -> Any:
         return None
 
 
-def gradients_again(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return differentiable gradients, from PyTorch's own operations; None for values that need no gradient."""
+def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
+    """Return gradients that can be differentiated again. They come from PyTorch's own operations.
+
+    function: computes the outputs from `values` by PyTorch's operations.
+    needed:   for each value, whether its gradient is needed. The gradient of the others is None.
+    gradient: the gradient of the outputs.
+    """
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]
     gradients = iter(torch.autograd.grad(function(*values), leaves, gradient, create_graph=True))
     return [next(gradients) if needs else None for needs in needed]

@@ -1,4 +1,4 @@
-"""silu in place, and silu after batch normalisation, for PyTorch on a CPU, by compiled loops where they apply."""
+"""silu in place, and batch normalisation with silu, by compiled loops for PyTorch on a CPU."""
 
 import functools
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from kcomp.fast.torch.loop_arguments import covered, gradients_again, loops
+from kcomp.fast.torch.loop_arguments import covered, differentiable_gradients, loops
 
 PIXELS = 16  # pixels whose mean is close enough to the overall mean for an accurate variance
 LONG_ROW = 512  # numbers; a row and its work areas fit into a core's first-level cache
 
 
 def silu_in_place(values: Any) -> Any:
-    """Apply silu in place and return the tensor. No gradient may need the input."""
+    """Apply silu in place and return the tensor. Use it only if no gradient needs the input."""
     if not covered(values):
         return functional.silu(values, inplace=True)
     loops().run(loops().silu_in_place, values, values.numel())
@@ -23,16 +23,20 @@ def silu_in_place(values: Any) -> Any:
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Return silu of batch normalisation by the batch's statistics, or None; see kcomp.fast.calls.normalise."""
+    """Return the output of batch normalisation and silu, and the batch's mean and variance.
+
+    Return None in inference, and if the loops do not support the inputs. The arguments are those of `arithmetic` in
+    kcomp.fast.calls.normalise.
+    """
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
     return NormalisedSiluGradient.apply(inputs, gamma, beta, epsilon)
 
 
 class NormalisedSiluGradient(torch.autograd.Function):
-    """Batch normalisation (Ioffe and Szegedy 2015) and silu in two passes forward and two backward.
+    """Batch normalisation (Ioffe and Szegedy 2015) and silu, with two passes over the data forward and two backward.
 
-    Separate operations take three and four passes. The outputs of batch normalisation are not saved.
+    Separate operations need three passes forward and four backward. The outputs of batch normalisation are not saved.
     """
 
     @staticmethod
@@ -55,8 +59,8 @@ class NormalisedSiluGradient(torch.autograd.Function):
         inputs, gamma, beta, statistics = context.saved_tensors
         needed = context.needs_input_grad[:3]
         if torch.is_grad_enabled():  # the caller needs a gradient of this gradient
-            again = functools.partial(_by_torch, epsilon=context.epsilon)
-            return *gradients_again(again, (inputs, gamma, beta), needed, gradient), None
+            function = functools.partial(_by_torch, epsilon=context.epsilon)
+            return *differentiable_gradients(function, (inputs, gamma, beta), needed, gradient), None
         code, result, weights = loops(), torch.empty_like(inputs), torch.empty_like(statistics[:2])
         count, row, channels, work, sums = rows_of(inputs)
         values: Any = (gradient.contiguous(), inputs, gamma, beta, statistics, result, work, sums)
@@ -72,7 +76,10 @@ def _by_torch(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 
 def rows_of(inputs: Any) -> tuple[int, int, int, Any, Any]:
-    """Return the size of a tensor (..., C), the numbers in a row, C, work memory and memory for sums."""
+    """Return five arguments of the loops for a tensor (..., C): its size, a row's size, C, and two areas of memory.
+
+    A row is several pixels with all their channels. The first area is work memory, the second is for sums.
+    """
     channels = inputs.shape[-1]
     row, threads = max(1, LONG_ROW // channels) * channels, torch.get_num_threads()
     return (
