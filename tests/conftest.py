@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; child processes would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def backends():
     """Both backends as parameters; one that is not installed is skipped."""

@@ -113,7 +113,6 @@ def run_fork(backend, request):
 
 def main(backend):
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored
     requests, answers = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import_modules(backend)

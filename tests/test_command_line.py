@@ -45,8 +45,6 @@ def test_ctrl_c_is_one_line(training, tmp_path):
     write(tmp_path)
     backend = conftest.backends()[-1].values[0]
     command = [sys.executable, "-m", "kcomp.cli", "sweep", "tiny.py", "--backends", backend]
-    # nohup ignores SIGINT, and a child inherits that; a handler in this process gives the child the default one
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command,
         env=conftest.environment(""),
@@ -56,7 +54,6 @@ def test_ctrl_c_is_one_line(training, tmp_path):
         text=True,
         start_new_session=True,
     )
-    signal.signal(signal.SIGINT, before)
     children, deadline = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.time() + 60
     while not (list(tmp_path.rglob("*.log")) if training else children.read_text()):
         assert process.poll() is None and time.time() < deadline

@@ -160,10 +160,7 @@ def test_exceptions_by_name():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_an_interrupt_ends_the_child(folder):
     code = "import kcomp\ntry: kcomp.train('tiny.py', fault='sleep')\nexcept KeyboardInterrupt: print('stopped')"
-    # nohup ignores SIGINT, and a child inherits that; a handler in this process gives the child the default one
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=folder)
-    signal.signal(signal.SIGINT, before)
     while not (folder / "asleep").exists():
         assert process.poll() is None
         time.sleep(0.05)
