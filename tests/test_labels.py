@@ -114,6 +114,36 @@ def test_numbers_may_be_one_or_several(read):
     np.testing.assert_array_equal(table.labels, [[1.5, 3], [np.nan, 4], [1000, np.nan]])
 
 
+def test_a_row_for_each_number_is_joined(read):
+    """Columns are sorted by name, and a row that is absent is a missing number."""
+    text = "image_id,name,value,plot\nb,grams,1.5,p\na,days,3,q\nb,days,4,p\na,grams,,q\nc,days,7,q\n"
+    with pytest.warns(Notice, match="5 rows are joined by 'image_id' into 3 images with 2 numbers"):
+        table = read(text, numbers={"name": "value"}, group="plot")
+    assert table.ids == ["b", "a", "c"] and table.target == Numbers(("days", "grams"))
+    np.testing.assert_array_equal(table.labels, [[4, 1.5], [3, np.nan], [7, np.nan]])
+    assert table.frame["group"].tolist() == ["p", "q", "q"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "options", "message"),
+    [
+        ("a,days,3,q", "a,grams,3,q", {}, "one row for each 'name'; 1 rows are repeated, first 'grams' of 'a'"),
+        ("a,days,3,q", "a,,3,q", {}, "every row needs a name in 'name'; 1 have none"),
+        ("a,days,3,q", ",days,3,q", {}, "every row needs an image id"),
+        ("a,days,3,q", "a,days,many,q", {}, "'days' must hold numbers; 1 rows do not, first 'a' with 'many'"),
+        ("a,days,3,q", "a,plot,3,q", {}, r"'name' may not hold the name of a column that is used; it holds \['plot'\]"),
+        ("a,days,3,q", "a,days,3,r", {}, "rows of one id must have one 'plot'; 1 ids have several, first 'a'"),
+        ("", "", {"numbers": {"name": ["value"]}}, "a mapping is grades="),
+        ("", "", {"numbers": {}}, "a mapping is grades="),
+        ("", "", {"item": "plot"}, "leave out `item` and `box`"),
+    ],
+)
+def test_a_row_for_each_number_is_refused(old, new, options, message, read):
+    text = "image_id,name,value,plot\nb,grams,1.5,p\na,days,3,q\nb,days,4,p\na,grams,,q\n".replace(old, new)
+    with pytest.raises(ValueError, match=message):
+        read(text, **{"numbers": {"name": "value"}, "group": "plot", **options})
+
+
 def test_decimal_commas(read):
     with pytest.warns(Notice, match="semicolons"):
         assert read("image_id;grams\na;1,5\nb;-2\n", numbers="grams").labels.tolist() == [[1.5], [-2]]

@@ -25,12 +25,14 @@ class LabelColumns:
         names: The columns.
         levels: The levels of grades, in order. If empty, the grades must be numbers, which are then sorted.
         separator: The text between two labels in a cell; None detects it.
+        long: The column of names of a table with a row for each id and name; empty for other tables.
     """
 
     kind: str = ""
     names: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
     separator: str | None = None
+    long: str = ""
 
     @classmethod
     def of(
@@ -48,14 +50,22 @@ class LabelColumns:
             )
         for kind, value in chosen.items():
             if isinstance(value, Mapping):
-                if kind != "grades" or len(value) != 1:
-                    raise ValueError(
-                        f"`{kind}` does not take the mapping {value!r}; only grades={{column: levels}} does"
-                    )
-                [(name, levels)] = value.items()
-                return cls(kind, (name,), tuple(map(str, levels)))
+                return cls.of_mapping(kind, value)
             return cls(kind, (value,) if isinstance(value, str) else tuple(value), separator=separator)
         return cls()
+
+    @classmethod
+    def of_mapping(cls, kind: str, columns: Mapping[str, Sequence[str]]) -> "LabelColumns":
+        """Return the columns of grades={column: levels} or numbers={names: values}. Raise ValueError for others."""
+        [(name, value)] = columns.items() if len(columns) == 1 else [("", "")]
+        if name and kind == "grades":
+            return cls(kind, (name,), tuple(map(str, value)))
+        if name and kind == "numbers" and isinstance(value, str):
+            return cls(kind, (value,), long=name)
+        raise ValueError(
+            "a mapping is grades={column: levels}, or numbers={column of names: column of values}; received "
+            f"{kind}={dict(columns)!r}"
+        )
 
     def add_labels(self, table: Table, source: pd.DataFrame, path: str) -> Table:
         """Return the table with its labels and their target. Without label columns, return the table unchanged.

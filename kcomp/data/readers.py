@@ -1,7 +1,6 @@
 """Read tables from CSV files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from kcomp.data.boxes import Box, cut_images
 from kcomp.data.csv_file import read_texts, texts_of
 from kcomp.data.folders import read_images
 from kcomp.data.labels import LabelColumns
-from kcomp.data.long_tables import join_rows
+from kcomp.data.long_tables import join_ids
 from kcomp.data.lookup import find_images
 from kcomp.data.tables import Table, check_ids
 
@@ -32,7 +31,7 @@ def read_csv(
     labels: str | None = None,
     one_hot: Sequence[str] | None = None,
     multi_hot: Sequence[str] | None = None,
-    numbers: str | Sequence[str] | None = None,
+    numbers: str | Sequence[str] | Mapping[str, str] | None = None,
     grades: str | Mapping[str, Sequence[str]] | None = None,
     group: str | None = None,
     item: str | None = None,
@@ -62,7 +61,9 @@ def read_csv(
         one_hot: One column for each class. The numbers of a row are from 0 to 1 and sum to 1. The target is `OneOf`.
         multi_hot: One column for each label, with numbers from 0 to 1. An empty cell is a missing label. The target is
             `AnyOf`.
-        numbers: One or several columns of numbers. An empty cell is a missing number. The target is `Numbers`.
+        numbers: One or several columns of numbers. An empty cell is a missing number. Or {names: values} for a table
+            with a row for each id and name: the column of names, and the column of their values. The target is
+            `Numbers`.
         grades: A column of whole numbers, whose order is that of the grades, or {column: levels} with the levels,
             lowest first. The target is `Grades`.
         group: A column, such as the patient. All rows with the same value get the same fold. It becomes the column
@@ -104,11 +105,11 @@ def read_csv(
         separator, label=label, labels=labels, one_hot=one_hot, multi_hot=multi_hot, numbers=numbers, grades=grades
     )
     cut = Box(box) if box is not None and not isinstance(box, Box) else box
-    names = [id, *label_columns.names, *(name for name in (group, item) if name), *(cut.columns if cut else [])]
+    others = [name for name in (label_columns.long, group, item) if name]
+    names = [id, *label_columns.names, *others, *(cut.columns if cut else [])]
     path, source = read_source(csv, list(dict.fromkeys(names)), encoding)
-    if label_columns.kind == "labels" and item is None and cut is None and source[id].duplicated().any():
-        label_columns = replace(label_columns, separator=separator or "\n")
-        source = join_rows(source, id, label_columns, [group] if group else [], str(path))
+    has_items = item is not None or cut is not None
+    source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=has_items)
     ids = image_ids(source, id, item)
     paths = find_images(source, source[id], path, images)
     keep, value_range = usable_rows(paths, on_bad)
