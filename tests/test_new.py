@@ -1,6 +1,8 @@
 """`kcomp new`: what files are taken for, and the recipes that are written."""
 
+import ast
 import re
+from types import SimpleNamespace
 
 import conftest
 import cv2
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from kcomp import data
 from kcomp.cli import main
 from kcomp.new.sizes import choose_size
 
@@ -26,7 +29,7 @@ def write_images(folder, names, size=(48, 40)):
 def competition(folder, columns, *, images="images", ids=None, **files):
     """Write train.csv with these columns beside the ids, further tables, and the images."""
     table = pd.DataFrame({"image_id": IDS} if ids is None else ids)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pd.concat([table, pd.DataFrame(columns)], axis=1).to_csv(folder / "train.csv", index=False)
     for name, frame in files.items():
         pd.DataFrame(frame).to_csv(folder / f"{name}.csv", index=False)
@@ -41,6 +44,15 @@ def new(data, *options, code=0):
     done = CliRunner().invoke(main, ["new", str(data), "-o", str(path), *options])
     assert done.exit_code == code, done.output
     return done.output, path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize("options", [[], ["--metric", "average_precision"], ["--network", "EfficientNetV2B0"]])
+def test_a_recipe_is_short(options, tmp_path):
+    """34 lines that are not blank; a call that does not fit in 120 characters has a line for each argument."""
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4}, test={"image_id": IDS})
+    lines = new(folder, *options)[1].splitlines()
+    assert len([line for line in lines if line]) <= (42 if "average_precision" in options else 34)
+    assert max(map(len, lines)) <= 120
 
 
 LEVELS = [0, 1, 2, 3] * 3
@@ -127,11 +139,79 @@ def test_ids_images_and_test_rows(tmp_path):
         ({"label": SHAPES * 4}, ["--target", "numbers"], "--target numbers needs numbers; 'label' holds 'circle'"),
         ({"label": SHAPES * 4}, ["--target", "grades"], "--target grades needs numbers; 'label' holds 'circle'"),
         ({"grams": np.linspace(0.5, 9.5, 12)}, ["--metric", "accuracy"], "accuracy does not fit a target of numbers; use"),
+        ({"label": SHAPES * 4}, ["--metric", "rmse"], "rmse does not fit a target of one class; use one of accuracy"),
+        ({"diagnosis": LEVELS}, ["--metric", "roc_auc"], "; or choose --target classes"),
+        ({"kind": LEVELS}, ["--metric", "rmse"], "; or choose --target numbers or grades"),
     ],
 )  # fmt: skip
 def test_questions(columns, options, message, tmp_path):
     output, source = new(competition(tmp_path / "data", columns), *options, code=2)
     assert message in output and output.count("\n") == 1 and not source
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mae", "quadratic_kappa", "f2"])
+def test_metrics_of_grades(metric, tmp_path):
+    folder = competition(tmp_path / "data", {"diagnosis": LEVELS})
+    assert f'metric="{metric.replace("f2", "macro_f2")}"' in new(folder, "--metric", metric)[1]
+
+
+@pytest.mark.parametrize("sample", [None, {"image_id": ["t1"], "value": [0]}, {"image_id": ["t1"], "dry": 0, "wet": 0}])
+@pytest.mark.parametrize("options", [[], ["--label", "value"], ["--target", "numbers"]])
+def test_a_row_for_each_id_and_name(sample, options, tmp_path):
+    """Columns that are the same in all rows of an id, or differ in every row, are neither names nor values."""
+    ids = {"row": [f"im{row // 2}__{row}" for row in range(24)], "image_id": sorted(IDS * 2)}
+    columns = {"state": ["North"] * 24, "height": np.repeat(range(12), 2), "name": ["dry", "wet"] * 12}
+    columns["value"] = np.linspace(0.5, 9.5, 24)
+    files = {} if sample is None else {"sample": pd.DataFrame(sample, index=[0])}
+    folder = competition(tmp_path / "data", columns, ids=ids, **files)
+    output, source = new(folder, *options)
+    assert 'numbers={"name": "value"}' in source and "item=" not in source
+    assert "numbers: a row for each id and name" in output
+
+
+def test_data_is_a_folder_or_a_table(tmp_path):
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4})
+    output, source = new(folder / "images" / "im0.png", code=2)
+    assert "DATA is a folder, or a table that ends in .csv or .tsv; received" in output and not source
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("no-rows", "image_id,label\n", "has no rows below its first line"),
+        ("no-names", "im0,circle\nim1,star\nim2,circle\n", "must name the columns; it holds im0, circle"),
+        ("few-images", "image_id,label\nim0,a\nx,b\ny,a\n", "names the images (image_id: only 33% of its values do)"),
+        ("no-label", "image_id,label\nim0,a\nim1,\nim2,b\n", "every row needs a 'label'; 1 of 3 rows have none"),
+    ],
+)
+def test_tables_that_cannot_be_trained_on(name, content, message, tmp_path):
+    write_images(tmp_path / name / "images", IDS)
+    (tmp_path / name / "train.csv").write_text(content)
+    output, source = new(tmp_path / name, code=2)
+    assert message in output and output.count("\n") == 1 and not source
+
+
+def test_an_unknown_encoding_is_one_line(tmp_path):
+    folder = competition(tmp_path / "data", {"label": SHAPES * 4})
+    (folder / "train.csv").write_bytes(bytes(range(256)))
+    output, source = new(folder, code=2)
+    assert "save it as UTF-8" in output and output.count("\n") == 1 and not source
+
+
+def test_a_table_one_folder_deeper(tmp_path):
+    competition(tmp_path / "outer" / "inner", {"label": SHAPES * 4})
+    output, source = new(tmp_path / "outer", code=2)
+    assert f"it has 12 images; name {tmp_path / 'outer' / 'inner'}, which has train.csv" in output and not source
+
+
+def test_names_with_special_characters(tmp_path):
+    folder = tmp_path / '내 {대회} "1"'
+    write_images(folder / "내 이미지", IDS)
+    pd.DataFrame({"파일": IDS, "종류": ["네모", "별", "큰 원"] * 4}).to_csv(folder / '표 {1} "2".csv', index=False)
+    _, source = new(folder)
+    config = SimpleNamespace(folder=ast.literal_eval(re.search("folder: str = (.*)", source)[1]))
+    table = eval(re.search(r"rows = (data.*?)\n    return", source, re.S)[1], {"data": data, "config": config})
+    assert table.columns == ("네모", "별", "큰 원") and len(table) == 12
 
 
 def test_nothing_is_overwritten(tmp_path):
@@ -151,7 +231,30 @@ def test_class_folders(tmp_path):
     _, source = new(tmp_path / "data" / "train")
     assert "data.read_folders(config.folder)" in source
     output, _ = new(tmp_path / "data" / "test", code=2)
-    assert "neither a table nor a folder of images" in output
+    assert "neither a table (.csv or .tsv) nor a folder of images" in output and "it has 1 image\n" in output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--label", "x"], ["--id", "x"], ["--images", "circle"], ["--target", "numbers"], ["--target", "labels"]],
+)
+def test_class_folders_take_no_columns(options, tmp_path):
+    for name in SHAPES:
+        write_images(tmp_path / "data" / name, IDS[:4])
+    output, source = new(tmp_path / "data", *options, code=2)
+    assert f"{options[0]}" in output and "needs a table" in output and output.count("\n") == 1 and not source
+
+
+def test_parts_of_the_data_are_not_classes(tmp_path):
+    for part in ("train", "val"):
+        for name in SHAPES:
+            write_images(tmp_path / "data" / part / name, IDS[:4])
+    output, source = new(tmp_path / "data")
+    assert "circle, square, star" in output and re.search("not used +12 images in val", output)
+    write_images(tmp_path / "other" / "cats", IDS)
+    write_images(tmp_path / "other" / "test", IDS)
+    output, source = new(tmp_path / "other", code=2)
+    assert "has neither a table" in output and "it has 24 images" in output and not source
 
 
 def test_options_overrule(tmp_path):

@@ -52,7 +52,8 @@ def new(data: Path, output: Path | None, **choices: Any) -> None:
         click.echo(f"{name:<{width}}  {text}")
     sample = "SAMPLE.csv" if plan.sample is None else shlex.quote(str(plan.sample))
     further = "" if plan.test else " --images FOLDER"
+    recipe, runs = shlex.quote(str(path)), shlex.quote(f"runs/{path.stem}")
     click.echo(f"\n{path} is written. Next:")
-    click.echo(f"  kcomp train {path}               # the first of {plan.folds} folds")
-    click.echo(f"  kcomp train {path} --fold all    # all folds: the mean of their networks is better")
-    click.echo(f"  kcomp submit runs/{path.stem} --sample {sample}{further} -o submission.csv")
+    click.echo(f"  kcomp train {recipe}               # the first of {plan.folds} folds")
+    click.echo(f"  kcomp train {recipe} --fold all    # all folds: the mean of their networks is better")
+    click.echo(f"  kcomp submit {runs} --sample {sample}{further} -o submission.csv")

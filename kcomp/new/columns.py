@@ -35,12 +35,21 @@ class Labels:
         columns: The columns.
         reason: Why `argument` fits the columns.
         others: Other values of `--target` that fit the columns.
+        names: The column of names of a table with a row for each id and name; None for other tables.
     """
 
     argument: str
     columns: tuple[str, ...]
     reason: str
     others: tuple[str, ...] = ()
+    names: str | None = None
+
+    @property
+    def value(self) -> object:
+        """The value of the argument of `data.read_csv`."""
+        if self.names is not None:
+            return {self.names: self.columns[0]}
+        return self.columns[0] if len(self.columns) == 1 else list(self.columns)
 
 
 def numbers_of(frame: pd.DataFrame) -> pd.DataFrame | None:

