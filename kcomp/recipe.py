@@ -197,7 +197,7 @@ class Recipe:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
 
     def metric_of(self, target: Any) -> Metric:
-        """Return the recipe's metric, or the target's default metric. ValueError if it does not fit the target."""
+        """Return the recipe's metric, or the target's default. Raise ValueError if it does not suit the target."""
         return get_fitting(target.default_metric if self.metric is None else self.metric, target)
 
     def with_values(self, **changes: Any) -> "Recipe":

@@ -170,7 +170,7 @@ class WandB(keras.callbacks.Callback):
 
 
 def check_login(mode: str | None) -> None:
-    """Raise RuntimeError if W&B needs a login that is missing. `mode` is that of wandb.init; None is the user's."""
+    """Raise RuntimeError if W&B needs a login that is missing. `mode` is an argument of wandb.init, or None."""
     import wandb
 
     mode = mode or wandb.setup().settings.mode

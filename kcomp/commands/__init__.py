@@ -1,1 +1,1 @@
-"""One file per command. A command imports heavy packages only when it runs."""
+"""The commands, one file for each. A command imports heavy packages only when it runs."""

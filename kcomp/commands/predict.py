@@ -42,7 +42,7 @@ def predict(
     backend: str | None,
     output: Path | None,
 ) -> None:
-    """Predict test rows with each run: probabilities, the mean over test-time augmentations."""
+    """Predict test rows with each run, averaged over test-time augmentations."""
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
     if images is not None and (test is None or test.is_dir()):

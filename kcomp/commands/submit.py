@@ -78,7 +78,7 @@ def submit(
 
 
 def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path) -> None:
-    """Check the paths before any prediction; raise an error if they do not fit together."""
+    """Check the paths before any prediction. Raise an error if they contradict each other."""
     if any(path.is_file() for path in runs) and len(runs) > 1:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
     if images is not None and not images.is_dir():

@@ -45,7 +45,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
-    """Return the distance of two sketches divided by the norm of `scale`. It is 0 for equal sketches in any case."""
+    """Return the distance of two sketches divided by the norm of `scale`. It is 0 for equal sketches."""
     difference, norm = distance(first, second), float(np.linalg.norm(scale))
     if difference == 0:
         return 0.0

@@ -38,17 +38,17 @@ class Batches:
     Args:
         table: The rows; at least one.
         image_size: The size of every image in pixels: one number for a square, or (height, width).
-        batch_size: Rows per batch, from 1. Training drops the rows that do not fill a batch at the end of an epoch.
+        batch_size: Rows in a batch, from 1. Training skips the rows that do not fill a batch at the end of an epoch.
             Outside of training, the last batch repeats its last row, so that every batch has one shape.
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of all random numbers.
         transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None.
-            It is seeded for each image, so it must not hold state.
+            It is seeded for each image, so it must not store anything from one image to the next.
         layers: Layers that change whole batches in training. Layers of `kcomp.augment` come last. The host makes their
             random choices, and the device applies them. Other Keras layers that take a dict of `images` and `labels`,
             such as KerasCV's, are applied on the host.
-        images: How images are decoded and cached; None stretches them to `image_size`.
+        images: How images are decoded and cached. None stretches them to `image_size`.
 
     Raises:
         ValueError: If the table is empty, `batch_size` is below 1, `transform` is not an albumentations.Compose, or
@@ -184,7 +184,7 @@ class Batches:
         only be loaded in advance if they are read in order.
 
         Args:
-            workers: Number of threads that load batches in advance, from 1. None for one per core, at most 8.
+            workers: Number of threads that load batches in advance, from 1. None for one for each core, at most 8.
 
         Raises:
             ValueError: If `workers` is below 1.

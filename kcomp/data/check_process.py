@@ -30,7 +30,10 @@ HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid S
 
 
 def check_file(path: str) -> dict[str, Any]:
-    """Return `problem`, what is wrong with a file or None. For more than eight bits, add `kind`, `low` and `high`."""
+    """Check a file, and return a dict with `problem`: why the file is damaged, or None for a good file.
+
+    For an image of more than eight bits, the dict also has `kind`, `low` and `high`.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -136,7 +139,7 @@ def is_deep(content: bytes) -> bool:
 
 
 def deep_pixels(content: bytes) -> np.ndarray | None:
-    """Return the pixels of an image in their own type: (height, width) or BGR (height, width, 3); None if they are
+    """Return the pixels of an image in their own type: (height, width) or BGR (height, width, 3). None if they are
     uint8, or OpenCV cannot read them."""
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)

@@ -23,7 +23,7 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
     Args:
         path: The CSV file.
         columns: Columns that the file must have.
-        encoding: A Python encoding; None detects UTF-8, UTF-16, CP949 and Latin-1.
+        encoding: A Python encoding. None detects UTF-8, UTF-16, CP949 and Latin-1.
         hint: Added to the error message if the first of `columns`, the column of ids, is missing.
 
     Raises:

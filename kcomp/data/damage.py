@@ -28,7 +28,7 @@ class FileCheck:
     """The result of the check of an image file.
 
     Attributes:
-        problem: Why the file cannot be used; None for a good file.
+        problem: Why the file cannot be used. None for a good file.
         kind: The type of the pixels, such as "uint16", if they have more than eight bits; otherwise empty.
         low: The lowest value of such pixels.
         high: The highest value of such pixels.

@@ -53,7 +53,7 @@ def read_tfds(
         image: An Image feature, or a uint8 Tensor feature.
         label: A ClassLabel feature; the classes are all its names, sorted. None for unlabelled rows.
         image_id: A text or integer feature. None makes the ids "train-000000" and so on, in record order.
-        data_dir: The folder in which the data set was prepared; None for TFDS's default folder.
+        data_dir: The folder in which the data set was prepared. None for TFDS's default folder.
 
     Returns:
         The rows in record order.

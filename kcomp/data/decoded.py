@@ -128,7 +128,7 @@ class DecodedImages:
 
 @functools.cache
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
-    """Return the cache of a folder. A process has one cache per folder, so that it counts the files once."""
+    """Return the cache of a folder. Every call returns the same object, so a process counts the files only once."""
     return DecodedImages(folder, limit)
 
 

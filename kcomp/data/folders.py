@@ -13,13 +13,13 @@ from kcomp.data.tables import Table, with_class_names
 
 
 def read_folders(path: str | Path, *, on_bad: OnBad = "error") -> Table:
-    """Read one folder per class: `path/<class>/<anything>.jpg`.
+    """Read a folder with one folder for each class: `path/<class>/<anything>.jpg`.
 
     Hidden files and folders, and files that archives and file managers leave behind, are skipped with a notice. Names
     that differ only in case or spaces are one class.
 
     Args:
-        path: The folder that holds the class folders.
+        path: The folder that contains the class folders.
         on_bad: What to do with damaged images; see `read_csv`.
 
     Returns:
@@ -27,7 +27,7 @@ def read_folders(path: str | Path, *, on_bad: OnBad = "error") -> Table:
         are the sorted folder names.
 
     Raises:
-        FileNotFoundError: If the folder is missing or holds no class folder with an image.
+        FileNotFoundError: If the folder is missing or contains no class folder with an image.
         ValueError: If two images of a class differ only in their ending, so that their ids are equal, or an image is
             damaged.
 

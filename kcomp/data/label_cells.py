@@ -1,4 +1,4 @@
-"""Split the cells of a table that hold several labels."""
+"""Split the cells of a table that contain several labels."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
     Args:
         cells: Texts; a missing value is a row without labels.
-        separator: The text between two labels; None detects it, with a notice.
+        separator: The text between two labels. None detects it, with a notice.
         source: Where the cells come from, for the notice.
 
     Returns:

@@ -21,11 +21,11 @@ class LabelColumns:
     """The columns of a table that contain labels, as one argument of `read_csv` names them.
 
     Attributes:
-        kind: The argument's name, one of `KINDS`; empty for unlabelled rows.
+        kind: The argument's name, one of `KINDS`. Empty for unlabelled rows.
         names: The columns.
         levels: The levels of grades, in order. If empty, the grades must be numbers, which are then sorted.
-        separator: The text between two labels in a cell; None detects it.
-        long: The column of names of a table with a row for each id and name; empty for other tables.
+        separator: The text between two labels in a cell. None detects it.
+        long: The column of names, if the table has a row for each id and name. Empty for other tables.
     """
 
     kind: str = ""
@@ -173,7 +173,7 @@ def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]
 
 
 def to_numbers(cells: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
-    """Return texts as float64 numbers; empty cells are NaN. Decimal commas are allowed; true is 1 and false is 0."""
+    """Convert texts to float64 numbers. Decimal commas are allowed. An empty cell is NaN, true is 1 and false is 0."""
     return cells.apply(lambda column: to_number(column, ids, path))
 
 

@@ -27,8 +27,8 @@ def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: 
 
     Args:
         path: The CSV file to write.
-        rows: The columns image_id, image, fold, and one per class. Image files are written relative to the folder of
-            `path`; the cells of other images are empty.
+        rows: The columns image_id, image, fold, and one for each class. Paths of image files are written relative to
+            the folder of `path`. Images that are not files have empty cells.
         classes: Names of the class columns.
         table: Fingerprint of the table that the teachers were trained on.
 

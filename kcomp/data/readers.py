@@ -41,7 +41,7 @@ def read_csv(
     encoding: str | None = None,
     on_bad: OnBad = "error",
 ) -> Table:
-    """Read a CSV file with one row per image, or with one row per label of an image.
+    """Read a CSV file with a row for each image, or with a row for each label of an image.
 
     Every cell is read as text, so that ids such as 007 and class names such as None keep their spelling. Class names
     that differ only in case, surrounding spaces or Unicode form are one class. Notices describe what was detected. Set
@@ -73,7 +73,7 @@ def read_csv(
             ids then get the endings #0, #1 and so on.
         item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
         box: Four columns of a box to which the image is cropped, or a `Box`, which also sets their meaning.
-        separator: The text between two labels in a cell of `labels`; None detects | ; , or a space.
+        separator: The text between two labels in a cell of `labels`. None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
         on_bad: What to do with damaged images. "error" raises ValueError, "drop" leaves out their rows, and "warn" only
             warns. "ignore" does not check the images. Each file is checked once, and the result is cached.

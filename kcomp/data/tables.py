@@ -26,7 +26,7 @@ class Table:
             target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
             Repeated folds have further columns `fold_1`, `fold_2`, and so on, with other numbers. The columns `group`
             and `item` name rows that must share a fold.
-        target: The target of the competition, such as `targets.OneOf(classes)`; None for unlabelled rows.
+        target: The target of the competition, such as `targets.OneOf(classes)`. None for unlabelled rows.
         pattern: Where to find the images of other CSV files of the competition, such as that of the test rows; see
             `images` of `read_csv`. Empty for the default of `read_csv`.
         id_column: The column of image ids in such files.
@@ -86,7 +86,7 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The label columns, in order; empty for unlabelled rows."""
+        """The label columns, in order. Empty for unlabelled rows."""
         return () if self.target is None else self.target.columns
 
     @property
@@ -171,7 +171,7 @@ def digest(rows: pd.DataFrame) -> str:
 
 
 def with_class_names(frame: pd.DataFrame, names: Sequence[str]) -> Table:
-    """Return a labelled table. `names` has the class of each row, and the classes are sorted."""
+    """Return a table of the rows with their classes. `names` has the class of each row."""
     numbers, classes = pd.factorize(np.array(names, dtype=object), sort=True)
     labels = np.eye(len(classes), dtype=np.float32)[numbers]
     return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), OneOf(tuple(classes)))

@@ -39,7 +39,7 @@ class ScoredDecisions:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "ScoredDecisions":
-        """Return what `to_json` described."""
+        """Return the object that `to_json` stored."""
         values = {name: stored[name] for name in ("plain", "nested", "optimistic")}
         scores = {name: math.nan if value is None else float(value) for name, value in values.items()}
         return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored["unseen"]))

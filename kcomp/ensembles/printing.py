@@ -75,7 +75,7 @@ def print_diversity(values: np.ndarray, target: Target) -> None:
 
 
 def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
-    """Print a table with one row and one column per member."""
+    """Print a table of the differences, with one row and one column for each member."""
     lines = []
     for row in range(len(correlation)):
         line = {"member": str(row + 1)}

@@ -1,4 +1,4 @@
-"""Read the predictions of many runs with threads, and check them. Imports no Keras."""
+"""Read the predictions of many runs with threads, and check them. This module imports no Keras."""
 
 import hashlib
 import os

@@ -109,5 +109,5 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
 
 
 def shape_of(layer: Any) -> Any:
-    """Return the target shape of a Reshape layer, without the batch; None for another layer."""
+    """Return the target shape of a Reshape layer, without the batch. None for another layer."""
     return tuple(layer.target_shape) if is_a(layer, keras.layers.Reshape) else None

@@ -14,7 +14,7 @@ class Expected:
     """A method of a Keras class, and attributes of its objects, that a patch relies on.
 
     path:       module and class, such as "keras.layers:Conv2D".
-    parameters: names of the method's parameters, in order; None where the method is not used.
+    parameters: names of the method's parameters, in order. None if the patch does not use the method.
     make:       function that takes the class and returns an object with `attributes`. None checks the class itself.
     """
 

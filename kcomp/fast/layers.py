@@ -45,7 +45,7 @@ def value_of(weight: Any) -> Any:
 
 
 def as_type(value: Any, dtype: str) -> Any:
-    """Return the tensor cast to `dtype`; None stays None."""
+    """Return the tensor cast to `dtype`. None stays None."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
         return value  # Keras's cast takes longer to return the same tensor
     return keras.ops.cast(value, dtype)

@@ -26,8 +26,8 @@ def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the cross-entropy of each row in nats, shape (rows,).
 
-    Probabilities are at least the float64 epsilon, as in scikit-learn, and divided by their sum. For several labels,
-    the value of a row is the mean over its known labels.
+    Probabilities below the float64 epsilon are replaced by it, as in scikit-learn. Then each row is divided by its sum.
+    For several labels, the value of a row is the mean over its known labels.
     """
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
     entropies = -(labels * np.log(clipped / clipped.sum(-1, keepdims=True))).sum(-1)

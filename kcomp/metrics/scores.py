@@ -23,7 +23,7 @@ class Scorer:
     target: Target
 
     def __call__(self, labels: np.ndarray, predictions: np.ndarray) -> float:
-        """Return the metric of predictions (rows, columns)."""
+        """Return the value of the recipe's metric for predictions (rows, columns)."""
         return self.metric(labels, predictions, self.target)
 
     def all(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:

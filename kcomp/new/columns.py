@@ -125,10 +125,10 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
         frame: The cells of the table.
         columns: The label columns.
         ids: The ids of its rows.
-        kind: classes, labels, numbers or grades, as set by `--target`; None detects it from the values.
+        kind: classes, labels, numbers or grades, as set by `--target`. None detects it from the values.
 
     Raises:
-        UsageError: If the columns do not hold what `kind` needs, or one column holds a single value.
+        UsageError: If the columns do not contain what `kind` needs, or a single column has only one value.
     """
     numbers = numbers_of(frame[list(columns)])
     if len(columns) > 1:
@@ -153,7 +153,7 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
 
 
 def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: bool) -> None:
-    """Raise UsageError if the label column holds fewer than two values, or texts where numbers are needed."""
+    """Raise UsageError if the label column has fewer than two values, or texts where numbers are needed."""
     if cells.nunique() < 2:
         values = f"holds only {cells.iloc[0]!r}" if len(cells) else "is empty"
         raise UsageError(f"a label column needs at least two different values; {name!r} {values}")
@@ -166,7 +166,7 @@ def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: b
 
 
 def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kind: str | None) -> Labels:
-    """Return what several label columns hold: one class, several labels, or numbers."""
+    """Decide whether several label columns are one class (one-hot), several labels, or numbers."""
     if numbers is None:
         raise UsageError(f"several label columns must hold numbers; choose one of {', '.join(columns)} with --label")
     values = numbers.to_numpy(np.float64)

@@ -84,7 +84,7 @@ def find_files(data: Path, images: str | None) -> Files:
 
     Args:
         data: A folder with tables, a CSV file, or a folder with one folder of images for each class.
-        images: The folder of the training images, relative to the competition's folder; None searches for it.
+        images: The folder of the training images, relative to the competition's folder. None searches for it.
 
     Raises:
         UsageError: If there is no such path, it is another file, or several tables may have the labels.

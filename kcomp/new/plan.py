@@ -40,10 +40,10 @@ class Plan:
 
     Attributes:
         folder: The folder of the competition, or of the class folders.
-        table: The name of the table in this folder; empty for class folders.
+        table: The name of the table in this folder. Empty for class folders.
         labels: The label columns.
         options: Further arguments of `data.read_csv` for the labelled rows, such as the id column.
-        test: The arguments of `data.read_test`; empty if no test rows are known.
+        test: The arguments of `data.read_test`. Empty if no test rows are known.
         metric: Name of the metric.
         size: The image size.
         network: Name of the network.
@@ -71,7 +71,7 @@ def make_plan(files: Files, choices: Choices) -> Plan:
     """Return the plan for the files of a competition.
 
     Raises:
-        UsageError: If the files leave a choice open. The message names the option that sets it.
+        UsageError: If something cannot be decided from the files. The message names the option that decides it.
     """
     return plan_folders(files, choices) if files.train is None else plan_table(files, files.train, choices)
 
@@ -176,7 +176,7 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
 def choose_id(
     frame: pd.DataFrame, folders: Sequence[ImageFolder], name: str | None, path: Path
 ) -> tuple[str, ImageFolder]:
-    """Return the id column and the image folder with the most matching ids; the first pair if several are equal."""
+    """Return the id column and the image folder with the most matching ids. Of equal pairs, return the first."""
     if not folders:
         raise UsageError(f"no folder beside {path} holds images; name one with --images FOLDER")
     if name is not None and name not in frame:
@@ -201,7 +201,7 @@ def choose_id(
 
 
 def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
-    """Return the images of the folder that match an id; all images if none matches."""
+    """Return the images of the folder that match an id. If none matches, return all images."""
     texts = set(ids.dropna().str.strip().str.casefold())
     stems = {text.rsplit(".", 1)[0] for text in texts}
     named = [file for file in folder.files if file.casefold() in texts or file.casefold().rsplit(".", 1)[0] in stems]
@@ -209,7 +209,7 @@ def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
 
 
 def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: Labels) -> Path | None:
-    """Return the sample submission whose columns fit the labels; the first sample if none fits."""
+    """Return the sample submission whose columns fit the labels. If none fits, return the first sample."""
     for sample, names in headers.items():
         if set(names) == set(labels.columns):
             return sample
@@ -259,7 +259,10 @@ def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object],
 
 
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
-    """Return the number of folds, from 2 to 5. Few groups, few rows or a small largest class reduce it."""
+    """Return the number of folds, from 2 to 5.
+
+    It is less than 5 if there are few groups or rows, or if even the largest class has few rows.
+    """
     counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):
         counts.append(int(frame[labels.columns[0]].str.strip().str.casefold().value_counts().max()))

@@ -1,4 +1,4 @@
-"""Write a report as an HTML page of one file, and as Markdown."""
+"""Write a report as one HTML file, and as Markdown."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Collect the runs at or below several paths."""
+"""Collect the runs at several paths and in their subfolders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from kcomp.runs.folder import Run, find
 
 
 def collect_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Run]:
-    """Return the runs at or below these paths, each once.
+    """Return the runs at these paths or in their subfolders, without repetitions.
 
     Raises:
         ValueError: If a path has no run.

@@ -212,7 +212,7 @@ def default_folder(
 
 
 def find(path: Path) -> list[Run]:
-    """Return all runs at or below `path`, sorted by folder. A run is a folder with a manifest."""
+    """Return all runs at `path` or in its subfolders, sorted by folder. A run is a folder with a manifest."""
     if (path / "manifest.json").is_file():
         return [Run(path)]
     return [Run(manifest.parent) for manifest in sorted(path.rglob("manifest.json"))]

@@ -95,7 +95,7 @@ class AnyOf(ClassTarget):
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the share of members whose probability is above 1/2.
 
-        The mean probability counts as the vote of one more member. It adds less than one vote, so it only breaks ties.
+        The mean probability is added as a part of one more vote, so it only breaks ties.
         """
         votes = self.average(predictions)
         for values in predictions:

@@ -1,4 +1,4 @@
-"""The interface that all targets share."""
+"""The base class of all targets."""
 
 import abc
 import dataclasses
@@ -102,7 +102,7 @@ class Target(abc.ABC):
         """Return the default loss, a Keras loss of labels (rows, columns) and logits (rows, outputs).
 
         Args:
-            label_smoothing: Share of each label that is spread evenly over all classes, from 0 to below 1.
+            label_smoothing: Share of each label that is divided equally among all classes, from 0 to below 1.
 
         Raises:
             ValueError: If the target has no label smoothing and `label_smoothing` is not 0.

@@ -1,1 +1,1 @@
-"""Training one fold with one seed on the current backend."""
+"""Train a recipe with one fold and one seed on the current backend."""

@@ -61,7 +61,7 @@ def train(
         table: The recipe's table, if it is already read. None reads it.
 
     Raises:
-        ValueError: If the folder holds another experiment, or a check of the recipe fails.
+        ValueError: If the folder contains a different experiment, or a check of the recipe fails.
         BusyError: If another process is training the run.
         FloatingPointError: If the loss or a probability becomes NaN or infinite.
     """

@@ -62,7 +62,7 @@ def build_manifest(
 
 
 def device() -> str:
-    """Return the backend's name of the training device. Several JAX devices begin with their number."""
+    """Return the name that the backend gives to the training device. For several devices, add their number in front."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -36,7 +36,7 @@ class Origin:
 
 
 def find_origin(path: Path) -> Origin:
-    """Return the weights at a path: one complete run at or below it, or a .weights.h5 file.
+    """Return the weights at a path: a .weights.h5 file, or the folder of one complete run or a folder that contains it.
 
     Raises:
         ValueError: If the path is another file, the run is not complete, or there is not exactly one run.

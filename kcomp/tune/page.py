@@ -61,7 +61,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def value_of(range_: space.Range, stored: Any) -> Any:
-    """Return a value in its own type. Optuna stores some values in another form, such as a text."""
+    """Convert a value from the form in which Optuna stores it, such as a text, to its own type."""
     if not isinstance(range_, space.Choice):
         return stored
     return next(value for value in range_.values if label(range_, value) == stored)

@@ -19,7 +19,7 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Search:
-    """A search: all that determines the score of a trial, except for the values that the trial tries.
+    """The settings of a search. They determine the score of a trial, together with the values that the trial tries.
 
     recipe: path of the recipe.
     loaded: that recipe, with the values of `fixed`.

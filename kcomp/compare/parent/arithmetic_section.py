@@ -1,4 +1,4 @@
-"""The section of the report that compares the layers' arithmetic. No Keras."""
+"""The section of the report that compares the layers' arithmetic. This module imports no Keras."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

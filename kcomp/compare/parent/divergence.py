@@ -1,4 +1,4 @@
-"""Measure how far the weights of two backends drift apart over the first updates. No Keras.
+"""Measure how far the weights of two backends move apart in the first updates. This module imports no Keras.
 
 The scale for a distance is the difference of a backend from itself, when the rows of each batch are reordered.
 """

@@ -31,7 +31,7 @@ def verdict_section(report: Mapping[str, Any], verdict: Verdict) -> Section:
 
 
 def glance_table(report: Mapping[str, Any]) -> PageTable:
-    """Return a table of scores and costs with one column per label."""
+    """Return a table of scores and costs, with a column for each backend."""
     labels, costs, outcome = report["labels"], report["cost"], report["outcome"]
     rows = []
     if "failed" not in outcome:

@@ -85,7 +85,7 @@ def speed_words(faster: str | None, speedup: float) -> str:
 
 
 def score_words(outcome: Mapping[str, Any]) -> str:
-    """Return the scores by the recipe's metric and whether their difference is more than noise."""
+    """Describe the scores by the recipe's metric, and whether they differ by more than noise."""
     if "failed" in outcome:
         return "There are no scores, because a training failed."
     if outcome["identical"]:

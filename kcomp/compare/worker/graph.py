@@ -63,7 +63,7 @@ class Graph:
         return "float" in self.dtypes[slot]
 
     def bytes_a_row(self) -> int:
-        """Return the size of all tensors of one image in float32."""
+        """Return the bytes that all tensors of one image take in float32."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
 

@@ -16,7 +16,7 @@ def assign(
 
     Args:
         strata: The class or stratum of each row, of shape (rows,), or its labels, bool of shape (rows, labels).
-        groups: The group of each row, of shape (rows,); None for rows without groups.
+        groups: The group of each row, of shape (rows,). None for rows without groups.
         shares: The share of rows of each fold, of shape (folds,).
         splitter: The scikit-learn splitter for rows without groups and with one stratum each.
         seed: Seed of the other methods.

@@ -151,7 +151,9 @@ def holdout(
 
 
 def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, may_all: bool) -> np.ndarray:
-    """Return folds in which a group is held out and a group is trained on. Give notice of a share far from `fraction`.
+    """Change folds so that at least one group is held out, and one is trained on.
+
+    If the share of held-out rows is far from `fraction`, print a notice.
 
     Args:
         numbers: 0 for rows that are held out, -1 for others, of shape (rows,).

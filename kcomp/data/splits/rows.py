@@ -81,7 +81,7 @@ def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str
 
 
 def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = False) -> Table:
-    """Return the table with fold columns, one per repeat.
+    """Return the table with fold columns, one for each repeat.
 
     Args:
         table: The rows, without pseudo-labels.

@@ -21,7 +21,9 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return the share of predicted classes, labels or grades that differ between two members (members, members).
+    """Return, for each pair of members, the share of predicted classes, labels or grades that differ.
+
+    The result has the shape (members, members).
 
     The target must have classes.
     """

@@ -74,7 +74,7 @@ def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
         The predictions of the ids that every run has, spelled as in the first run.
 
     Raises:
-        ValueError: If the runs have no id in common, or a file holds no valid predictions.
+        ValueError: If the runs have no id in common, or a file has invalid predictions.
     """
     target, members = runs[0].target, build_members(runs)
     columns = list(target.prediction_columns)

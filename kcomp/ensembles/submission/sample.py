@@ -33,7 +33,7 @@ class Sample:
 
     @property
     def ids(self) -> list[str]:
-        """The image ids, each once, in order."""
+        """The image ids, in order and without repetitions."""
         return list(dict.fromkeys(self.row_ids))
 
     @property

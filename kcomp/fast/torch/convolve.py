@@ -9,7 +9,7 @@ from kcomp.fast.torch.loop_arguments import exported
 
 
 def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the convolution of images (N, H, W, C) with a kernel (F, C / groups, height, width), PyTorch's order."""
+    """Return the convolution of images (N, H, W, C). The kernel is (F, C / groups, height, width), as in PyTorch."""
     images = images.permute(0, 3, 1, 2)  # a view in PyTorch's channels_last memory format, no copy
     (top, bottom), (left, right) = padding
     if (top, left) != (bottom, right):  # conv2d pads both sides equally; `pad` copies the images

@@ -106,7 +106,7 @@ class StageEMA(WeightAverage):
     """Update an exponential moving average inside the compiled training step, so that no weight leaves the device.
 
     The average is updated at the start of a step, from the weights before the step. It is therefore one update behind
-    until `complete`. With gradient accumulation, it moves once per update, not once per batch.
+    until `complete`. With gradient accumulation, it moves once for each update, not once for each batch.
     """
 
     def __init__(self, session: Session, stage: Stage, decay: float) -> None:

@@ -1,6 +1,6 @@
 """Features of a frozen network, computed once for each augmented image, then cached on disk and in memory.
 
-A draw is the number of one random augmentation of an image: the epoch in which training uses it.
+Training augments an image differently in each epoch. A draw is the number of one of these versions of the image.
 """
 
 import hashlib

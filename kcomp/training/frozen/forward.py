@@ -48,7 +48,7 @@ class StageParts:
     """How a stage's network is divided.
 
     Attributes:
-        frozen: The frozen layers below the first trainable layer. None if the training step runs the whole network.
+        frozen: The frozen layers before the first trainable layer. None if the training step runs the whole network.
         trained: The network that the training step runs: the layers above `frozen`, or all layers.
         layers: The batch layers that the training step applies. Empty if `prepare` applies them.
         prepare: A function that turns a batch into the input of the training step.
