@@ -45,7 +45,7 @@ class MixUp(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Return the plan for a batch of `shape` (count, height, width)."""
+        """Draw the random choices (the plan) for a batch of `shape` (count, height, width)."""
         mixed = active(draws, shape[0], probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         weight = np.where(mixed, beta(draws, self.alpha, shape[0]), 1.0).astype(np.float32)
         return plan_of(partners(draws, shape[0]), blend=weight, weight=weight)
@@ -82,7 +82,7 @@ class CutMix(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Return the plan for a batch of `shape` (count, height, width)."""
+        """Draw the random choices (the plan) for a batch of `shape` (count, height, width)."""
         count, height, width = shape
         mixed = active(draws, count, probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         own_share = np.where(mixed, beta(draws, self.alpha, count), 1.0)
@@ -121,7 +121,7 @@ class Switch(keras.layers.Layer):
         self.built = True  # only the plans of the two layers are used, so they need no build
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Return the plan for a batch of `shape` (count, height, width)."""
+        """Draw the random choices (the plan) for a batch of `shape` (count, height, width)."""
         use_first = draws.random(shape[0]) < self.first
         first, second = self.first_layer.draw(draws, shape, epoch), self.second_layer.draw(draws, shape, epoch)
         return MixPlan(

@@ -127,7 +127,7 @@ def describe(declared: Any) -> str:
 
 
 def expect_type(kind: type, name: str, value: Any) -> Any:
-    """Return `value` if it has the type that the recipe's function `name` must return, else raise ValueError."""
+    """Check the value that the recipe's function `name` returned. Return it, or raise ValueError for a wrong type."""
     if not isinstance(value, kind):
         raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
     return value

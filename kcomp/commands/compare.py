@@ -1,4 +1,4 @@
-"""`kcomp compare`."""
+"""The command `kcomp compare`."""
 
 import tempfile
 from pathlib import Path

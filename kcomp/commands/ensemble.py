@@ -1,4 +1,4 @@
-"""`kcomp ensemble`."""
+"""The command `kcomp ensemble`."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`kcomp export`."""
+"""The command `kcomp export`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`kcomp layers`."""
+"""The command `kcomp layers`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from kcomp.system.errors import readable_errors
 def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> None:
     """Print path, output shape and weights of each layer, and how many weights each stage trains.
 
-    A path is what `Stage(train=...)` names. Only layers with weights are printed. No pretrained weights are loaded.
+    `Stage(train=...)` takes these paths. Only layers with weights are printed. No pretrained weights are loaded.
     """
     use_backend(backend)
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""`kcomp new`."""
+"""The command `kcomp new`."""
 
 import shlex
 import warnings

@@ -1,4 +1,4 @@
-"""`kcomp predict`."""
+"""The command `kcomp predict`."""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`kcomp pseudo`."""
+"""The command `kcomp pseudo`."""
 
 import math
 import os

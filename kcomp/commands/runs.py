@@ -1,4 +1,4 @@
-"""`kcomp runs`."""
+"""The command `kcomp runs`."""
 
 from pathlib import Path
 

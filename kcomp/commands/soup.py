@@ -1,4 +1,4 @@
-"""`kcomp soup`."""
+"""The command `kcomp soup`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`kcomp submit`."""
+"""The command `kcomp submit`."""
 
 import tempfile
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`kcomp sweep`."""
+"""The command `kcomp sweep`."""
 
 import contextlib
 import os

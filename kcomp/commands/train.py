@@ -1,4 +1,4 @@
-"""`kcomp train`."""
+"""The command `kcomp train`."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`kcomp tune`."""
+"""The command `kcomp tune`."""
 
 import shlex
 import sys

@@ -64,9 +64,9 @@ def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: 
 def spread_rows(
     source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str
 ) -> tuple[pd.DataFrame, LabelColumns]:
-    """Return one row for each id, with a column for each name, and these columns as labels, sorted by name.
+    """Convert a table with a row for each id and name to one with a row for each id and a column for each name.
 
-    An id without a row for a name has an empty cell.
+    Return the new table and its label columns, the names in sorted order. A missing name of an id is an empty cell.
 
     Args:
         source: The cells of the table.

@@ -15,7 +15,10 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return 1 for each row whose class, or whose known labels, are all right, else 0. NaN without a known label."""
+    """Return 1 for each row that is right, else 0. NaN for a row without a known label.
+
+    With several labels, a row is right if all its known labels are right.
+    """
     if true.ndim == 1:
         return (true == decided).astype(np.float64)
     missing = np.isnan(true)

@@ -68,7 +68,7 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
-    """Return the first column that is named like a group, such as patient_id, and has repeated values, or None."""
+    """Return the first column that has the name of a group, such as patient_id, and repeated values. None for none."""
     for name in frame:
         values = frame[name]
         if name not in used and GROUP.match(str(name)) and values.notna().all() and 5 <= values.nunique() < len(frame):

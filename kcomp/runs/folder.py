@@ -244,7 +244,7 @@ def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
 
     Also raise it if several backends trained the run, or if it did not start from the recipe's own weights.
 
-    manifest: A manifest with the names that `check_same` compares.
+    manifest: A manifest that has at least the entries that `check_same` compares.
     """
     check_same(run, manifest)
     backends = made_by(run.manifest) if (run / "manifest.json").is_file() else manifest["backend"]
@@ -267,7 +267,7 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
     """Write the recipe, its values and the manifest of a new run.
 
-    If the run exists, record in its manifest that the process of `manifest` continues it after `epochs` epochs.
+    If the run exists, update its manifest: this process, which `manifest` describes, continues after `epochs` epochs.
     """
     if (run / "manifest.json").is_file():
         before = run.manifest

@@ -63,7 +63,7 @@ class SoupBuilder:
         return self.network.get_weights()
 
     def trained_normalisations(self) -> list[keras.layers.BatchNormalization]:
-        """Return the layers whose statistics differ between the runs, because they were trained."""
+        """Return the batch normalisation layers that were trained: their statistics differ between the runs."""
         place = {id(variable): number for number, variable in enumerate(self.network.weights)}
 
         def differs(layer: keras.layers.BatchNormalization) -> bool:

@@ -65,7 +65,7 @@ def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[st
 
 
 def problems(rules: Sequence[tuple[str, np.ndarray]], values: np.ndarray, ids: Sequence[str]) -> list[str]:
-    """Return the line of `first_row` for each rule that a row breaks."""
+    """Return a line about each rule that at least one row breaks, as `first_row` makes it."""
     return [first_row(rule, valid, values, ids) for rule, valid in rules if not valid.all()]
 
 

@@ -61,7 +61,7 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
 
 
 def bands(count: int) -> int:
-    """Return into how many bands of rows to divide each of `count` images, so that all threads get equal work."""
+    """Return the number of bands of rows in each of `count` images, chosen so that all threads get equal work."""
     return math.ceil(BANDS * torch.get_num_threads() / count)
 
 

@@ -96,9 +96,9 @@ def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int
 
 
 def noise_ends(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether a random layer lies between the last frozen weights and the last place.
+    """Return whether a random layer, such as dropout, lies between the last frozen weights and the last possible cut.
 
-    The network is then divided before that layer.
+    The network is then divided before the random layer. `places` are the possible cuts, as `passages` yields them.
     """
     last = places[-1][0]
     weighted = max((place for place in range(last + 1) if has_weights(nodes[place].operation)), default=-1)
