@@ -15,7 +15,8 @@ from kcomp.compare import jobs
 from kcomp.compare.parent.arithmetic import check_arithmetic
 from kcomp.compare.parent.arithmetic_section import arithmetic_summary
 from kcomp.compare.parent.divergence import measure_divergence
-from kcomp.compare.parent.outcome import compare_scores, signed
+from kcomp.compare.parent.outcome import compare_scores
+from kcomp.compare.parent.score_text import decimals, metric_words, signed
 from kcomp.compare.parent.sections import outcome_section
 from kcomp.compare.parent.tolerances import Probe, unit_of
 from kcomp.compare.parent.trained_runs import trained_runs
@@ -527,11 +528,33 @@ def test_the_outcome_of_numbers_with_a_function_as_metric(tmp_path):
     assert outcome["frameworks"]["mae"]["mean"] == pytest.approx(-0.5)
     assert outcome["mcnemar"] == []  # a number is not right or wrong
     assert outcome["function"] == "far" and outcome["sentence"].startswith(
-        "The recipe's metric far is a function of the recipe, so differences are measured by mae. The mae of JAX is 0.5000 "
+        "The recipe's metric far is a function of the recipe, so differences are measured by MAE. The MAE of JAX is 0.5000 lower (better) than that of PyTorch (95 %"
     )
     section = outcome_section(outcome)
-    assert [cell for cell in section.tables[0][1].header if cell in ("far", "mae")] == ["far", "mae"]
-    assert score_words(outcome) == "Mae: JAX 1.0000, PyTorch 1.5000; the difference may be chance."
+    assert [cell for cell in section.tables[0][1].header if cell in ("far", "MAE")] == ["far", "MAE"]
+    assert score_words(outcome) == "MAE (lower is better): JAX 1.0000, PyTorch 1.5000; the difference may be chance."
+
+
+def test_a_small_difference_that_excludes_zero_is_printed_with_its_digits(tmp_path):
+    """MAE 1.000001 against 1, the same in every row: an interval of one number, 0.0000 to 0.0000 in four decimals."""
+    runs = {
+        ("jax", 0, 0): numbers_run(tmp_path / "a", [1.000001] * 4),
+        ("torch", 0, 0): numbers_run(tmp_path / "b", [1.0] * 4),
+    }
+    outcome = compare_scores(runs)
+    text = "The MAE of JAX is 0.0000010 higher (worse) than that of PyTorch (95 % interval over rows +0.0000010 to +0.0000010: 0 is outside)."
+    assert text in outcome["sentence"]
+    assert score_words(outcome) == "MAE (lower is better): JAX 1.0000, PyTorch 1.0000; they are equal to 4 decimals."
+    row = outcome_section(outcome).tables[1][1].rows[0]
+    assert row[1:4] == ["MAE", "+0.0000010", "+0.0000010 to +0.0000010"]
+    tiny = compare_scores({key: numbers_run(tmp_path / f"{key[0]}-tiny", errors) for key, errors in ((("jax", 0, 0), [2e-7, 4e-7]), (("torch", 0, 0), [5e-7, 1e-7]))})  # fmt: skip
+    assert score_words(tiny).startswith("MAE (lower is better): JAX 0.000000300, PyTorch 0.000000300; they are equal")
+
+
+def test_digits_of_scores():
+    assert [decimals(values) for values in ([0.5], [0.00123], [-3e-6, 1.0], [0.0], [float("nan")], [1e-13])] == [4, 4, 7, 4, 4, 14]  # fmt: skip
+    assert [signed(1.5e-13, 14), signed(-0.25), signed(float("nan"))] == ["+1.5e-13", "-0.2500", "–"]
+    assert [*map(metric_words, ("roc_auc", "log_loss", "macro_f1", "map@5"))] == ["ROC AUC", "log loss", "macro F1", "map@5"]  # fmt: skip
 
 
 def test_small_differences_of_scores_read_well(tmp_path):
@@ -540,8 +563,8 @@ def test_small_differences_of_scores_read_well(tmp_path):
     table = (tmp_path / "torch" / "oof.csv").read_text()
     (tmp_path / "torch" / "oof.csv").write_text(table.replace("0.8,", "0.80001,", 1))
     text = compare_scores(runs)["sentence"]
-    assert text.startswith("JAX and PyTorch have the same accuracy to four decimals (95 % interval over rows 0.0000")
-    assert "the same log loss to four decimals" in text and "-0.0000" not in text
+    assert text.startswith("JAX and PyTorch have the same accuracy to 4 decimals (95 % interval over rows 0.0000")
+    assert "the same log loss to 4 decimals" in text and "-0.0000" not in text
 
 
 def hand_report(**changes):
@@ -549,7 +572,7 @@ def hand_report(**changes):
     row = {"mean": 0.01, "low": -0.01, "high": 0.03, "rows": 100}
     outcome = {"labels": ["jax", "torch"], "identical": False, "noise": {"accuracy": None}, "metrics": ["accuracy"]}
     outcome["scores"] = [{"label": "jax", "accuracy": 0.96}, {"label": "torch", "accuracy": 0.95}]
-    outcome["frameworks"] = {"accuracy": row | changes.get("interval", {})}
+    outcome |= {"frameworks": {"accuracy": row | changes.get("interval", {})}, "higher_is_better": {"accuracy": True}}
     return {
         "labels": ["jax", "torch"],
         "arithmetic": {"findings": [{"layer": layer} for layer in changes.get("layers", [])]},
@@ -562,7 +585,11 @@ def hand_report(**changes):
 @pytest.mark.parametrize(
     "changes, agree, text",
     [
-        ({}, True, "The two backends agree; JAX trains twice as fast here. Accuracy: JAX 0.9600, PyTorch 0.9500; the"),
+        (
+            {},
+            True,
+            "The two backends agree; JAX trains twice as fast here. Accuracy (higher is better): JAX 0.9600, PyTorch 0.9500; the",
+        ),
         ({"jax": [13, 14, 15]}, True, "agree; JAX trains 1.4 times as fast here."),
         ({"jax": [10, 14, 15]}, True, "agree; both train about equally fast here."),
         ({"jax": [4, 5, 6]}, True, "agree; PyTorch trains twice as fast here."),

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kcomp.compare.parent.score_text import decimals, direction_words, is_zero, metric_words, plain, signed
 from kcomp.compare.parent.trained_runs import RunKey
-from kcomp.compare.parent.verdict import display_name, exceeds_noise
+from kcomp.compare.parent.verdict import display_name, exceeds_noise, score_decimals
 from kcomp.metrics import Metric, accuracy
 from kcomp.metrics.scores import Scorer
 from kcomp.metrics.significance import mcnemar, paired_metric
@@ -67,6 +68,7 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
         "scores": scores,
         "shown": list(next(iter(runs.values())).result["scores"]),
         "metrics": [metric.name for metric in held_out.metrics],
+        "higher_is_better": {metric.name: metric.higher_is_better for metric in held_out.metrics},
         "rows": len(held_out.labels),
         "frameworks": {metric.name: held_out.difference(metric, first, second) for metric in held_out.metrics},
         "mcnemar": mcnemar_rows(held_out, labels, seeds),
@@ -162,10 +164,10 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     size = ", ".join(quantity(count, noun) for noun, count in counts.items())
     if outcome["identical"]:
         return f"{first} and {second} predict the same for every row, to the last digit (n = {size})."
-    sentences = [score_sentence(outcome, name, first, second) for name in outcome["metrics"]]
+    sentences = [score_sentence(outcome, name) for name in outcome["metrics"]]
     if outcome["function"] is not None:
         named = f"The recipe's metric {outcome['function']} is a function of the recipe"
-        sentences.insert(0, f"{named}, so differences are measured by {outcome['metrics'][0]}.")
+        sentences.insert(0, f"{named}, so differences are measured by {metric_words(outcome['metrics'][0])}.")
     if len(outcome["seeds"]) < 2:
         sentences.append(
             "With one seed this says nothing about the frameworks: seeds may differ as much. Try --seed 0,1,2."
@@ -173,26 +175,27 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     return f"{' '.join(sentences)} (n = {size})"
 
 
-def score_sentence(outcome: Mapping[str, Any], name: str, first: str, second: str) -> str:
-    tested, interval = outcome["noise"][name], outcome["frameworks"][name]
-    noun, clear = name.replace("_", " "), exceeds_noise(outcome, name)
+def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
+    """Return the difference of a metric and whether it is more than noise, with the digits that show it."""
+    tested, interval, clear = outcome["noise"][name], outcome["frameworks"][name], exceeds_noise(outcome, name)
+    difference = interval["mean"] if tested is None else tested["difference"]
+    if math.isnan(difference):
+        return f"The {metric_words(name)} is undefined on these rows."
+    sizes = [interval["low"], interval["high"]] if tested is None else [tested["spread"]]
+    places = max(score_decimals(outcome, name), decimals([difference, *sizes]) if clear else 0)
+    words = difference_words(outcome, name, difference, places)
     if tested is None:
-        bounds = f"95 % interval over rows {signed(interval['low'])} to {signed(interval['high'])}"
-        chance = "0 is outside" if clear else "0 is inside, so this may be chance"
-        return f"{difference_words(noun, interval['mean'], first, second)} ({bounds}: {chance})."
+        bounds = f"95 % interval over rows {signed(interval['low'], places)} to {signed(interval['high'], places)}"
+        return f"{words} ({bounds}: {'0 is outside' if clear else '0 is inside, so this may be chance'})."
     chance = "more than seed noise" if clear else "not more than seed noise"
-    spread = f"standard deviation between seeds {tested['spread']:.4f}, p = {tested['p']:.2g}"
-    return f"{difference_words(noun, tested['difference'], first, second)}: {chance} ({spread})."
+    spread = f"standard deviation between seeds {plain(tested['spread'], places)}, p = {tested['p']:.2g}"
+    return f"{words}: {chance} ({spread})."
 
 
-def difference_words(noun: str, difference: float, first: str, second: str) -> str:
-    """Describe which score is higher. Scores that are equal to four decimals are called the same."""
-    if round(abs(difference), 4) == 0:
-        return f"{first} and {second} have the same {noun} to four decimals"
-    direction = "higher" if difference > 0 else "lower"
-    return f"The {noun} of {first} is {abs(difference):.4f} {direction} than that of {second}"
-
-
-def signed(value: float) -> str:
-    """Return a number with four decimals and its sign. A number that rounds to zero has no sign."""
-    return "0.0000" if round(abs(value), 4) == 0 else f"{value:+.4f}"
+def difference_words(outcome: Mapping[str, Any], name: str, difference: float, places: int) -> str:
+    """Describe which score is higher, and whether that is better. Scores that are equal as written are the same."""
+    (first, second), noun = map(display_name, outcome["labels"][:2]), metric_words(name)
+    if is_zero(difference, places):
+        return f"{first} and {second} have the same {noun} to {places} decimals"
+    direction = direction_words(difference, outcome["higher_is_better"][name])
+    return f"The {noun} of {first} is {plain(abs(difference), places)} {direction} than that of {second}"

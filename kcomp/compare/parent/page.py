@@ -91,7 +91,8 @@ def measure_backends(
 ) -> dict[str, Any]:
     """Return the measurements of arithmetic, first updates, cost and environment. Each process makes one of them."""
     unit = unit_of(setup["precision"], setup["device"])
-    exacts, reference = exact_probes(options, replace(base, unit=unit), console)
+    base = replace(base, unit=unit)
+    exacts, reference = exact_probes(options, base, console)
     singles, costs = [], {}
     for label, backend in options.labels.items():
         announce(console, f"{display_name(label)}: one step layer by layer, then {options.updates} updates in 4 orders")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from kcomp.compare.parent.score_text import metric_words
 from kcomp.compare.parent.verdict import display_name
 from kcomp.report.plots import COLOURS, GREY, canvas, png
 
@@ -95,8 +96,7 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
         axis.axvline(0, color="#333333", linewidth=1)
         axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        noun = name.replace("_", " ")
-        axis.set_title(f"Difference in {noun} and 95 % interval over {outcome['rows']} rows", loc="left")
+        axis.set_title(f"Difference in {metric_words(name)} and 95 % interval over {outcome['rows']} rows", loc="left")
     return png(figure)
 
 

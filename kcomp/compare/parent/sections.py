@@ -7,9 +7,9 @@ import numpy as np
 
 from kcomp.compare.parent import pictures
 from kcomp.compare.parent.arithmetic_section import arithmetic_section
-from kcomp.compare.parent.outcome import signed
+from kcomp.compare.parent.score_text import decimals, metric_words, plain, signed
 from kcomp.compare.parent.updates_section import updates_section
-from kcomp.compare.parent.verdict import Verdict, display_name
+from kcomp.compare.parent.verdict import Verdict, better, display_name, mean_scores, score_decimals
 from kcomp.report.page import PageTable, Section
 
 
@@ -36,8 +36,9 @@ def glance_table(report: Mapping[str, Any]) -> PageTable:
     rows = []
     if "failed" not in outcome:
         for name in outcome["metrics"]:
-            own = {label: [row[name] for row in outcome["scores"] if row["label"] == label] for label in labels}
-            rows.append([name.replace("_", " "), *(f"{np.mean(own[label]):.4f}" for label in labels)])
+            means, places = mean_scores(outcome, name), score_decimals(outcome, name)
+            title = f"{metric_words(name)} ({better(outcome, name)})"
+            rows.append([title, *(plain(means[label], places) for label in labels)])
     rows.append(["training, images/s", *(f"{median(costs[label]['train']):.0f}" for label in labels)])
     rows.append(["prediction, images/s", *(f"{median(costs[label]['predict']):.0f}" for label in labels)])
     rows.append(["start to first update, s", *(f"{costs[label]['time_to_first_update']:.1f}" for label in labels)])
@@ -69,10 +70,10 @@ def outcome_section(outcome: Mapping[str, Any]) -> Section:
 
 
 def score_table(outcome: Mapping[str, Any]) -> PageTable:
-    header = ["backend", "seed", "fold", *(name.replace("_", " ") for name in outcome["shown"]), "run"]
+    header = ["backend", "seed", "fold", *map(metric_words, outcome["shown"]), "run"]
     rows = []
     for row in outcome["scores"]:
-        values = ["–" if np.isnan(row[name]) else f"{row[name]:.4f}" for name in outcome["shown"]]
+        values = [plain(row[name], decimals([row[name]], digits=3)) for name in outcome["shown"]]
         rows.append([display_name(row["label"]), str(row["seed"]), str(row["fold"]), *values, row["folder"]])
     return PageTable(header, rows)
 
@@ -87,9 +88,14 @@ def difference_table(outcome: Mapping[str, Any]) -> PageTable:
         rows.append([title, row["metric"], row, "one backend"])
     cells = []
     for title, name, row, source in rows:
-        interval = f"{signed(row['low'])} to {signed(row['high'])}"
-        cells.append([title, name.replace("_", " "), signed(row["mean"]), interval, str(row["rows"]), source])
+        places = max(score_decimals(outcome, name), decimals([row["low"], row["high"]]) if excludes_zero(row) else 0)
+        interval = f"{signed(row['low'], places)} to {signed(row['high'], places)}"
+        cells.append([title, metric_words(name), signed(row["mean"], places), interval, str(row["rows"]), source])
     return PageTable(["difference", "score", "mean", "95 % interval", "rows", "from"], cells)
+
+
+def excludes_zero(row: Mapping[str, Any]) -> bool:
+    return bool(row["low"] > 0 or row["high"] < 0)
 
 
 def cost_section(costs: Mapping[str, Mapping[str, Any]]) -> Section:

@@ -1,11 +1,13 @@
 """Describe whether the backends agree, which is faster, and whether the scores differ. This module imports no Keras."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from kcomp.compare.parent.score_text import decimals, metric_words, plain
 from kcomp.metrics.significance import Interval
 
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
@@ -85,19 +87,44 @@ def speed_words(faster: str | None, speedup: float) -> str:
 
 
 def score_words(outcome: Mapping[str, Any]) -> str:
-    """Describe the scores by the recipe's metric, and whether they differ by more than noise."""
+    """Describe the scores by the recipe's metric, the better direction, and whether they differ by more than noise."""
     if "failed" in outcome:
         return "There are no scores, because a training failed."
     if outcome["identical"]:
         return "They predict the same for every row."
     name = outcome["metrics"][0]
-    means = {
+    means, places = mean_scores(outcome, name), score_decimals(outcome, name)
+    if any(map(math.isnan, means.values())):
+        return f"The {metric_words(name)} is undefined on these rows."
+    texts = [plain(mean, places) for mean in means.values()]
+    values = ", ".join(f"{display_name(label)} {text}" for label, text in zip(means, texts, strict=True))
+    chance = (
+        "the difference is more than chance explains"
+        if exceeds_noise(outcome, name)
+        else "the difference may be chance"
+    )
+    if len(set(texts)) == 1:
+        chance = f"they are equal to {places} decimals"
+    words = metric_words(name)
+    return f"{words[0].upper()}{words[1:]} ({better(outcome, name)}): {values}; {chance}."
+
+
+def better(outcome: Mapping[str, Any], name: str) -> str:
+    return f"{'higher' if outcome['higher_is_better'][name] else 'lower'} is better"
+
+
+def mean_scores(outcome: Mapping[str, Any], name: str) -> dict[str, float]:
+    """Return the mean score over seeds and folds of the first two labels."""
+    return {
         label: float(np.mean([row[name] for row in outcome["scores"] if row["label"] == label]))
         for label in outcome["labels"][:2]
     }
-    values = ", ".join(f"{display_name(label)} {mean:.4f}" for label, mean in means.items())
-    chance = "is more than chance explains" if exceeds_noise(outcome, name) else "may be chance"
-    return f"{name.replace('_', ' ').capitalize()}: {values}; the difference {chance}."
+
+
+def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
+    """Return the number of decimals, at least 4, that shows three digits of the larger mean score."""
+    sizes = [abs(mean) for mean in mean_scores(outcome, name).values()]
+    return decimals([max(sizes)], digits=3)
 
 
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:
