@@ -52,8 +52,11 @@ class ForkServer:
     """The long-lived process of a backend, or of "" for one without Keras; each call runs in a fork of it."""
 
     # Variables that a fork takes over. Any other change needs a new process: libraries read variables on import. JAX
-    # reads XLA_FLAGS when it first looks for devices, which the server never does.
-    CHANGEABLE = frozenset({"KCOMP_CACHE", "KERAS_BACKEND", "PAUSE", "KILL_IN", "XLA_FLAGS"})
+    # reads XLA_FLAGS when it first looks for devices, which the server never does. The fork sets the other two of JAX.
+    CHANGEABLE = frozenset(
+        {"KCOMP_CACHE", "KERAS_BACKEND", "PAUSE", "KILL_IN", "XLA_FLAGS"}
+        | {"JAX_ENABLE_COMPILATION_CACHE", "JAX_ENABLE_X64"}
+    )
 
     def __init__(self, backend):
         self.environment = environment(backend)

@@ -30,6 +30,8 @@ JAX_SETTINGS = {  # those of a process that starts with these variables set
     "JAX_COMPILATION_CACHE_DIR": ("jax_compilation_cache_dir", str),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": ("jax_persistent_cache_min_compile_time_secs", float),
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": ("jax_persistent_cache_min_entry_size_bytes", int),
+    "JAX_ENABLE_COMPILATION_CACHE": ("jax_enable_compilation_cache", lambda text: bool(int(text))),
+    "JAX_ENABLE_X64": ("jax_enable_x64", lambda text: bool(int(text))),
 }
 
 

@@ -9,16 +9,17 @@ import subprocess
 import conftest
 import numpy as np
 import pytest
+from compare_forks import compare, measure
+from test_train_targets import RECIPE
 
 from kcomp import targets
-from kcomp.compare import jobs
 from kcomp.compare.parent.arithmetic import check_arithmetic
 from kcomp.compare.parent.arithmetic_section import arithmetic_summary
 from kcomp.compare.parent.divergence import measure_divergence
 from kcomp.compare.parent.outcome import compare_scores
 from kcomp.compare.parent.score_text import decimals, metric_words, signed
 from kcomp.compare.parent.sections import outcome_section
-from kcomp.compare.parent.tolerances import Probe, unit_of
+from kcomp.compare.parent.tolerances import Probe
 from kcomp.compare.parent.trained_runs import trained_runs
 from kcomp.compare.parent.updates_section import updates_summary
 from kcomp.compare.parent.verdict import give_verdict, score_words
@@ -137,8 +138,7 @@ def clean(tmp_path_factory):
     """A folder in which the sound recipe was compared."""
     folder = tmp_path_factory.mktemp("compare")
     write(folder)
-    done = conftest.kcomp("compare", "small.py", "--updates", "6", cwd=folder)
-    return folder, done.stdout
+    return folder, compare(folder, "small.py", "--updates", "6")
 
 
 def report_of(folder):
@@ -195,18 +195,40 @@ def test_complete_runs_are_not_trained_again(clean):
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
+@both
+@pytest.mark.parametrize(
+    "kind, metrics, words",
+    [
+        ("labels", ["roc_auc", "log_loss"], "ROC AUC (higher is better): JAX 0."),
+        ("numbers", ["mae", "rmse"], "MAE (lower is better): JAX "),
+        pytest.param(
+            "grades",
+            ["quadratic_kappa", "mae"],
+            "Quadratic kappa (higher is better): JAX ",
+            marks=pytest.mark.slow,  # as the two others
+        ),
+    ],
+)
+def test_a_sound_recipe_of_another_target_is_not_accused(kind, metrics, words, tmp_path):
+    write(tmp_path, RECIPE)
+    output = compare(tmp_path, "small.py", "--set", f"kind={kind}", "--updates", "3")
+    report, folder = report_of(tmp_path)
+    trajectory, outcome = report["trajectory"], report["outcome"]
+    assert report["verdict"]["agree"] and report["arithmetic"]["findings"] == [], output
+    assert trajectory["alike"] and trajectory["optimizer"]["alike"] and trajectory["same_batches"]
+    assert 0 < trajectory["first_distance"] < trajectory["tolerance"] < 1e-2
+    assert report["verdict"]["text"].startswith("The two backends agree; ") and words in report["verdict"]["text"]
+    assert outcome["metrics"] == metrics and outcome["rows"] == 32
+    for row in outcome["scores"]:
+        scores = json.loads((tmp_path / row["folder"] / "result.json").read_text())["scores"]
+        assert {name: row[name] for name in scores} == scores and np.isfinite(row[metrics[0]])
+    titles = re.findall(r"^## (.*)$", (folder / "report.md").read_text(), re.MULTILINE)
+    assert titles == ["Verdict", "Outcome", "Cost", "Environment", "First updates", "Arithmetic"]
+
+
 def faulty(tmp_path, where, faults, source=SMALL):
     """The check of the arithmetic with faults on one backend, and of the first updates."""
-    recipe, probes = write(tmp_path, source), {}
-    assignments = (f"where={where}", f"faults={faults}")
-    for part, backend in (("setup", "jax"), *((p, b) for p in ("exact", "single") for b in ("torch", "jax"))):
-        job = jobs.ProbeJob(part, backend, backend, str(recipe), assignments, 0, 0, 2, str(tmp_path / "parts"), backend == "torch")  # fmt: skip
-        assert jobs.start(job) == 0
-        probes[part, backend] = Probe(backend, backend, job.answer(), job.arrays())
-    singles = [probes["single", "jax"], probes["single", "torch"]]
-    checked = check_arithmetic(probes["exact", "torch"], [probes["exact", "jax"]], singles, unit_of("float32"))
-    costs = {probe.label: {"digest": probe.answer["straight"]["digest"]} for probe in singles}
-    return checked, measure_divergence(singles, costs)
+    return measure(write(tmp_path, source), f"where={where}", f"faults={faults}")
 
 
 @both
@@ -434,6 +456,7 @@ def test_only_the_first_update_that_moves_is_checked():
         paths = {"trajectory/straight": start + straight, "trajectory/reordered 1": start + reordered}
         paths["optimizer"] = [*start, [3.0, 5.0], [3.0, alone]]
         answer = {"straight": {"losses": [1.0, 1.0], "digest": label}, "batches": "b", "starting_weights": {"w": "1"}}
+        answer["condition"] = 0.0
         return Probe(label, label, answer, {name: np.array(path) for name, path in paths.items()})
 
     costs = {"jax": {"digest": "jax"}, "torch": {"digest": "other"}}
@@ -445,11 +468,12 @@ def test_only_the_first_update_that_moves_is_checked():
         )
         assert found["alike"] is alike and found["checked_update"] == 1
         assert found["first_distance"] == pytest.approx(moved / np.hypot(3, 5)) and found["tolerance"] == pytest.approx(
-            3.2e-4 / np.hypot(3, 5)
+            3.2e-4 / np.hypot(3, 5) + 2**-22
         )
     assert found["optimizer"] == {
         "updates": 2,
         "difference": 0.0,
+        "largest_difference": 0.0,
         "tolerance": pytest.approx(32 * 2**-23 * 3.5),
         "alike": True,
     }
@@ -463,6 +487,61 @@ def test_only_the_first_update_that_moves_is_checked():
     still = probe("torch", [[3.0, 4.0], [3.0, 4.0]], [[3.0, 4.0], [3.0, 4.0]])
     for odd in (broken, still):  # whichever stands first
         assert not any(measure_divergence(pair, costs)["alike"] for pair in ([jax, odd], [odd, jax]))
+
+
+def updates_of(label, *, end=(3.0, 5.0), moved_start=(3.0, 4.0), moved_end=None, optimizer=(3.0, 5.0), condition=0.0):
+    """A probe of one update of the weights (3, 4), once more from a moved start, and of one update of the optimizer."""
+    paths = {"trajectory/straight": [(3.0, 4.0), end], "trajectory/reordered 1": [moved_start, moved_end or end]}
+    arrays = {name: np.array(path) for name, path in (paths | {"optimizer": [(3.0, 4.0), optimizer]}).items()}
+    answer = {"straight": {"losses": [1.0], "digest": label}, "batches": "b", "starting_weights": {}}
+    return Probe(label, label, answer | {"condition": condition}, arrays)
+
+
+@pytest.mark.parametrize(
+    "jax, torch, alike",
+    [  # the weights move by 1 and are then sqrt(34) long; storing them allows 2 ** -22 * sqrt(34) = 1.39e-6
+        ({}, {"end": (3.0, 5.0 + 1.3e-6)}, True),
+        ({}, {"end": (3.0, 5.0 + 1.5e-6)}, False),
+        # another start that moves as far does not count; a movement that is 1e-6 longer counts 32 times
+        ({"moved_start": (3.0, 4.1), "moved_end": (3.0, 5.1)}, {"end": (3.0, 5.0 + 1.5e-6)}, False),
+        ({"moved_start": (3.0, 4.1), "moved_end": (3.0, 5.1 + 1e-6)}, {"end": (3.0, 5.0 + 3e-5)}, True),
+        ({"moved_start": (3.0, 4.1), "moved_end": (3.0, 5.1 + 1e-6)}, {"end": (3.0, 5.0 + 4e-5)}, False),
+        # the difference of the optimizers, 1e-6 of the movement, counts twice: 1.39e-6 + 2e-6 = 3.39e-6
+        ({}, {"end": (3.0, 5.0 + 3.2e-6), "optimizer": (3.0, 5.0 + 1e-6)}, True),
+        ({}, {"end": (3.0, 5.0 + 3.6e-6), "optimizer": (3.0, 5.0 + 1e-6)}, False),
+    ],
+)
+def test_the_tolerance_of_the_first_update(jax, torch, alike):
+    costs = {label: {"digest": label} for label in ("jax", "torch")}
+    divergence = measure_divergence([updates_of("jax", **jax), updates_of("torch", **torch)], costs)
+    assert divergence["alike"] is alike and divergence["optimizer"]["alike"]
+
+
+@pytest.mark.parametrize("gap, alike", [(2.5e-4, True), (2.8e-4, False)])
+def test_the_tolerance_of_the_optimizer_counts_its_coefficients(gap, alike):
+    """Adam, with 0.9 and 0.999: 2 * 1008 units of 2 ** -23 are 2.40e-4; 32 units of the weights (5 long) 2.3e-5."""
+    costs = {label: {"digest": label} for label in ("jax", "torch")}
+    probes = [updates_of("jax", condition=1008.0), updates_of("torch", optimizer=(3.0, 5.0 + gap))]
+    divergence = measure_divergence(probes, costs)
+    assert divergence["optimizer"]["alike"] is alike
+
+
+@pytest.mark.skipif("torch" in missing, reason="needs torch")
+def test_the_condition_of_optimizers():
+    """9 + 999 for Adam, 0.9 / 0.1 for a momentum; settings from 1 and the average of weights do not count."""
+    conditions = conftest.in_backend(
+        "torch",
+        """
+        import keras
+        from kcomp.compare.worker.optimizer import condition
+        plain, momentum = keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.5, momentum=0.9, clipnorm=1.0)
+        adam = keras.optimizers.AdamW(0.1, weight_decay=0.0, use_ema=True)
+        both = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(adam, {"a": momentum}))
+        scaled = keras.optimizers.LossScaleOptimizer(momentum)
+        give(values=[condition(optimizer) for optimizer in (plain, momentum, adam, both, scaled)])
+        """,
+    )["values"]
+    assert conditions == pytest.approx([0, 9, 1008, 1008, 9], rel=1e-6)
 
 
 def hand_run(folder, right, rows=20):

@@ -64,7 +64,7 @@ def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
     updates = range(1, trajectory["updates"] + 1)
     for name, values in trajectory["reordered"].items():
         label = name.partition(",")[0]
-        legend = f"{display_name(label)}, rows of each batch in another order" if name.endswith(" 1") else None
+        legend = f"{display_name(label)}, rounded in another way" if name.endswith(" 1") else None
         colour = COLOURS[labels.index(label)]
         bottom.semilogy(updates, positive(values[1:]), "--", color=colour, linewidth=1, label=legend)
     between = f"{display_name(labels[0])} against {display_name(labels[1])}"

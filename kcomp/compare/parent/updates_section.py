@@ -24,11 +24,11 @@ def updates_summary(trajectory: Mapping[str, Any]) -> str:
     text = (
         f"After the first update the weights differ by {first} of their norm (tolerance {tolerance}), after "
         f"{trajectory['updates']} updates by {last}. One backend differs from itself by {number(min(distances))} to "
-        f"{number(max(distances))} where it sums the rows of each batch in another order."
+        f"{number(max(distances))} where it rounds in another way."
     )
     if trajectory["alike"]:
         return f"Both backends make the same first update. {text}"
-    return f"The first update differs by more than another order of summation explains. {text}"
+    return f"The first update differs by more than rounding explains. {text}"
 
 
 def updates_section(trajectory: Mapping[str, Any]) -> Section:
@@ -50,9 +50,10 @@ def explanations(trajectory: Mapping[str, Any]) -> list[str]:
     return [
         f"What was run: the same stage from the recipe's starting weights, without dropout and other noise. {batches} "
         f"{same}",
-        "How it is measured: each backend also trains with the rows of each batch in another order. That is the same "
-        "mathematics, rounded differently. Only the first update that moves the weights is checked. Its tolerance is "
-        f"{trajectory['factor']:.0f} times the largest distance by reordering, or the rounding of stored weights. "
+        "How it is measured: each backend also trains with the rows of each batch in another order, and with every "
+        "weight moved by up to the rounding unit. That is the same mathematics, rounded in another way. Only the first "
+        f"update that moves the weights is checked. Its tolerance is {trajectory['factor']:.0f} times the largest "
+        "effect of rounding, twice the difference between the optimizers alone, and the rounding of stored weights. "
         "Later updates are not checked, because one number that crosses a kink multiplies a difference.",
         f"The optimizer alone: after {optimizer['updates']} updates from the same made-up gradients, the weights "
         f"differ by {number(optimizer['difference'])} of the distance that they moved "
@@ -73,7 +74,7 @@ def repeat_table(trajectory: Mapping[str, Any]) -> PageTable:
 def update_table(trajectory: Mapping[str, Any]) -> PageTable:
     labels, reordered = trajectory["labels"], list(trajectory["reordered"].values())
     header = ["update", *(f"loss, {display_name(label)}" for label in labels), "difference of the weights"]
-    header += ["reordered, smallest", "reordered, largest"]
+    header += ["other rounding, smallest", "other rounding, largest"]
     rows = []
     for update in range(1, trajectory["updates"] + 1):
         losses = [f"{trajectory['losses'][label][update - 1]:.6f}" for label in labels]

@@ -3,6 +3,8 @@
 The random gradients are equal on all backends, so that only the update rule can differ.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -30,3 +32,18 @@ def path(experiment: ProbeStage) -> np.ndarray:
     for variable, value in zip(state_of(model), before, strict=True):
         variable.assign(value)
     return np.stack(sketches)
+
+
+def condition(optimizer: Any) -> float:
+    """Return the largest sum, over an optimizer's coefficients b between 0 and 1, of b / (1 - b).
+
+    It is the condition number of an update in its coefficients. Adam divides by 1 - beta_2 ** t, where a relative error
+    of beta_2 = 0.999 grows 999 times. Of an optimizer that combines several, the largest number counts.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a scaled loss
+    sums = []
+    for part in getattr(optimizer, "optimizers", [optimizer]):
+        settings = {name: value for name, value in vars(part).items() if isinstance(value, float) and 0 < value < 1}
+        settings.pop("ema_momentum", None)  # an average after the update
+        sums.append(sum(value / (1 - value) for value in settings.values()))
+    return max(sums)

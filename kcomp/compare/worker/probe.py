@@ -74,7 +74,7 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure the arithmetic, then the first updates, with the rows of each batch in several orders."""
+    """Measure the arithmetic, then the first updates, once as they are and several times with other roundings."""
     import keras
     import numpy as np
 
@@ -89,13 +89,14 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     experiment.load_weights(built.network, Path(job.folder) / WEIGHTS)
     answer["environment"] = environment.environment(loaded.recipe.precision)
     arrays["optimizer"] = optimizer.path(built)
+    answer["condition"] = optimizer.condition(built.model.optimizer)
     answer["batches"] = digest([array for batch in batches for array in keras.tree.flatten(batch)])
     draws = np.random.default_rng(0)
     orders = {"straight": batches}
     for number in range(1, REORDERINGS + 1):
         orders[f"reordered {number}"] = [trajectory.reordered(batch, draws) for batch in batches]
     for name, ordered in orders.items():
-        result = trajectory.follow(built, ordered)
+        result = trajectory.follow(built, ordered, None if ordered is batches else draws, job.unit)
         arrays[f"trajectory/{name}"] = result.pop("sketches")
         answer[name] = result
     return answer, arrays

@@ -38,13 +38,18 @@ def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, toget
     )
 
 
-def follow(experiment: ProbeStage, batches: Sequence[Batch]) -> dict[str, Any]:
+def follow(
+    experiment: ProbeStage, batches: Sequence[Batch], draws: np.random.Generator | None = None, unit: float = 0.0
+) -> dict[str, Any]:
     """Run one update for each batch. Return losses (updates,), sketches (updates + 1, ...) and a hash of the weights.
 
-    The first sketch is of the starting weights. At the end, the model gets back its starting weights.
+    The first sketch is of the starting weights. With `draws`, every weight starts up to `unit` times itself away, as if
+    it were rounded differently. At the end, the model gets back its starting weights.
     """
     model = experiment.model
     before, recorder = values_of(state_of(model)), Recorder()
+    if draws is not None:
+        move_weights(experiment.network, draws, unit)
     start = weights_sketch(model)
     updates(model, batches, recorder)
     result = {
@@ -55,6 +60,13 @@ def follow(experiment: ProbeStage, batches: Sequence[Batch]) -> dict[str, Any]:
     for variable, value in zip(state_of(model), before, strict=True):
         variable.assign(value)
     return result
+
+
+def move_weights(network: keras.Model, draws: np.random.Generator, unit: float) -> None:
+    for weight in network.weights:
+        value = keras.ops.convert_to_numpy(weight.value)
+        if "float" in str(value.dtype):
+            weight.assign(value * (1 + unit * draws.uniform(-1, 1, value.shape)))
 
 
 def state_of(model: keras.Model) -> list[Any]:
