@@ -26,7 +26,7 @@ class Interval:
     rows: int
 
     def negative(self) -> "Interval":
-        """Return the interval of the opposite difference."""
+        """Return the interval of the difference with the opposite sign."""
         return Interval(-self.mean, -self.high, -self.low, self.rows)
 
     @property

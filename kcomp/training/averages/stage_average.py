@@ -1,4 +1,4 @@
-"""The interface of snapshots and averages of weights."""
+"""The base class of snapshots and averages of weights."""
 
 from collections.abc import Sequence
 from typing import Any

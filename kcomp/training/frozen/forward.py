@@ -45,7 +45,7 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
 
 @dataclass(frozen=True)
 class StageParts:
-    """How a stage's network is divided.
+    """The parts of a stage's network, and the batch layers that each part of the step applies.
 
     Attributes:
         frozen: The frozen layers before the first trainable layer. None if the training step runs the whole network.

@@ -74,7 +74,10 @@ def pipeline(batches: Batches) -> str | None:
 
 
 def albumentations_only(described: Any) -> bool:
-    """Return whether a description of transforms names only classes of albumentations. These have no module name."""
+    """Return whether a description of transforms names only classes of albumentations.
+
+    The names of other classes include their module.
+    """
     if isinstance(described, dict):
         name = described.get("__class_fullname__", "")
         return "." not in name and name != "Lambda" and all(map(albumentations_only, described.values()))
