@@ -262,12 +262,14 @@ def test_set_trainable(backend):
         backend,
         BUILD
         + """
-model = models.classifier(models.efficientnet_lite0(64, weights=None), 3)
+with draw_weights_on_host(0):  # JAX would compile a program for the shape of each weight
+    model = models.classifier(models.efficientnet_lite0(64, weights=None), 3)
 upper = models.set_trainable(model, "head|block7.*")
 with_norm = models.set_trainable(model, "head|block7.*", train_batch_norm=True)
 listed = models.set_trainable(model, ["stem_conv", "head"])
 again = models.set_trainable(model, "head")
-inner = keras.Sequential([keras.Input((64, 64, 3)), models.efficientnet_lite0(64, weights=None), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, name="out")])
+with draw_weights_on_host(0):
+    inner = keras.Sequential([keras.Input((64, 64, 3)), models.efficientnet_lite0(64, weights=None), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, name="out")])
 nested = models.set_trainable(inner, "efficientnet_lite0/block7.*_conv")
 whole = models.set_trainable(inner, "all")
 named = [models.set_trainable(inner, ["efficientnet_lite0", "out"]) == whole, listed]
