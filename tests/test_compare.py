@@ -473,7 +473,7 @@ def test_only_the_first_update_that_moves_is_checked():
     assert found["optimizer"] == {
         "updates": 2,
         "difference": 0.0,
-        "largest_difference": 0.0,
+        "differences": [0.0, 0.0, 0.0],
         "tolerance": pytest.approx(32 * 2**-23 * 3.5),
         "alike": True,
     }
@@ -506,9 +506,9 @@ def updates_of(label, *, end=(3.0, 5.0), moved_start=(3.0, 4.0), moved_end=None,
         ({"moved_start": (3.0, 4.1), "moved_end": (3.0, 5.1)}, {"end": (3.0, 5.0 + 1.5e-6)}, False),
         ({"moved_start": (3.0, 4.1), "moved_end": (3.0, 5.1 + 1e-6)}, {"end": (3.0, 5.0 + 3e-5)}, True),
         ({"moved_start": (3.0, 4.1), "moved_end": (3.0, 5.1 + 1e-6)}, {"end": (3.0, 5.0 + 4e-5)}, False),
-        # the difference of the optimizers, 1e-6 of the movement, counts twice: 1.39e-6 + 2e-6 = 3.39e-6
-        ({}, {"end": (3.0, 5.0 + 3.2e-6), "optimizer": (3.0, 5.0 + 1e-6)}, True),
-        ({}, {"end": (3.0, 5.0 + 3.6e-6), "optimizer": (3.0, 5.0 + 1e-6)}, False),
+        # the difference of the optimizers, 1e-6 of the movement, counts 1.1 times: 1.39e-6 + 1.1e-6
+        ({}, {"end": (3.0, 5.0 + 2.4e-6), "optimizer": (3.0, 5.0 + 1e-6)}, True),
+        ({}, {"end": (3.0, 5.0 + 2.6e-6), "optimizer": (3.0, 5.0 + 1e-6)}, False),
     ],
 )
 def test_the_tolerance_of_the_first_update(jax, torch, alike):

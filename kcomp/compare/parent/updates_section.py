@@ -53,7 +53,7 @@ def explanations(trajectory: Mapping[str, Any]) -> list[str]:
         "How it is measured: each backend also trains with the rows of each batch in another order, and with every "
         "weight moved by up to the rounding unit. That is the same mathematics, rounded in another way. Only the first "
         f"update that moves the weights is checked. Its tolerance is {trajectory['factor']:.0f} times the largest "
-        "effect of rounding, twice the difference between the optimizers alone, and the rounding of stored weights. "
+        "effect of rounding, plus the difference between the optimizers alone, plus the rounding of stored weights. "
         "Later updates are not checked, because one number that crosses a kink multiplies a difference.",
         f"The optimizer alone: after {optimizer['updates']} updates from the same made-up gradients, the weights "
         f"differ by {number(optimizer['difference'])} of the distance that they moved "
