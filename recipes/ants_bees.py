@@ -3,6 +3,10 @@
     KERAS_BACKEND=jax kcomp train recipes/ants_bees.py --fold all
 
 Both classes are classes of ImageNet, so the head starts from the ImageNet head.
+
+Result: out-of-fold accuracy
+0.984 +- 0.017 (n = 5 folds) on JAX and 0.984 +- 0.017 (n = 5 folds) on PyTorch
+(mean and standard deviation over folds, last epoch, one view).
 """
 
 from dataclasses import dataclass

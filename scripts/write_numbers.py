@@ -12,12 +12,14 @@ import json
 import re
 import statistics
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "docs" / "numbers.json"
 MARKED = re.compile(r"(?P<open><!-- numbers (?P<name>\w+) -->\n)(?P<text>.*?)(?P<close>\n<!-- end -->)", re.S)
 HEADER = re.compile(r"Result: .*?(?=\n\n|\n\"\"\")", re.S)
 LABELS = {"jax": "JAX", "torch": "PyTorch"}
+METRICS = {"roc_auc": "ROC AUC (mean of the labels)", "mae": "mean absolute error"}
 
 
 def main() -> None:
@@ -31,45 +33,54 @@ def main() -> None:
         path.write_text(text)
 
 
-def measure(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Return {backend: {"accuracy", "log_loss" and "rows" of each fold}} of the runs of one fingerprint."""
-    if len(fingerprints := sorted(folder.glob("*/*-seed0-fold0/result.json"))) > len(LABELS):
-        raise SystemExit(f"{folder} has runs of several fingerprints: {fingerprints}")
+def measure(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return {backend: {"metric", "scores" and "rows" of each fold}} of the runs of one fingerprint.
+
+    The scores are the accuracy on each fold's held-out rows; where it has no meaning, the recipe's metric.
+    """
+    if len(fingerprints := sorted({path.parents[1] for path in folder.glob("*/*-seed0-fold*/result.json")})) != 1:
+        raise SystemExit(f"{folder} must have runs of one fingerprint; it has {[path.name for path in fingerprints]}")
     measured = {}
     for backend in LABELS:
-        results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{backend}-seed0-fold*/result.json"))]
-        if results:
+        paths = sorted(fingerprints[0].glob(f"{backend}-seed0-fold*/result.json"))
+        if results := [json.loads(path.read_text()) for path in paths]:
+            metric = "accuracy" if "accuracy" in results[0]["scores"] else results[0]["metric"]
             measured[backend] = {
-                "accuracy": [round(result["scores"]["accuracy"], 6) for result in results],
-                "log_loss": [round(result["scores"]["log_loss"], 6) for result in results],
+                "metric": metric,
+                "scores": [round(result["scores"][metric], 6) for result in results],
                 "rows": [result["rows"] for result in results],
             }
     return measured
 
 
-def texts(numbers: dict[str, dict[str, dict[str, list[float]]]]) -> dict[Path, str]:
+def texts(numbers: dict[str, dict[str, dict[str, Any]]]) -> dict[Path, str]:
     """Return every file that shows numbers, with the text it must have."""
     readme = ROOT / "README.md"
     shown = {readme: MARKED.sub(lambda match: match["open"] + table(numbers) + match["close"], readme.read_text())}
-    for name, backends in numbers.items():
+    for name, backends in sorted(numbers.items()):
         path = ROOT / "recipes" / f"{name}.py"
         shown[path] = HEADER.sub(header(backends), path.read_text(), count=1)
     return shown
 
 
-def table(numbers: dict[str, dict[str, dict[str, list[float]]]]) -> str:
-    lines = ["| recipe | rows | accuracy on JAX | accuracy on PyTorch |", "|---|---|---|---|"]
-    for name, backends in numbers.items():
-        rows = sum(next(iter(backends.values()))["rows"])
-        cells = [summary(backends[backend]["accuracy"]) if backend in backends else "" for backend in LABELS]
-        lines.append(f"| `{name}.py` | {rows:,} | {' | '.join(cells)} |")
+def table(numbers: dict[str, dict[str, dict[str, Any]]]) -> str:
+    lines = ["| recipe | rows | score | JAX | PyTorch |", "|---|---|---|---|---|"]
+    for name, backends in sorted(numbers.items()):
+        first = next(iter(backends.values()))
+        cells = [summary(backends[backend]["scores"]) if backend in backends else "not measured" for backend in LABELS]
+        lines.append(f"| `{name}.py` | {sum(first['rows']):,} | {words(first)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def header(backends: dict[str, dict[str, list[float]]]) -> str:
-    parts = [f"{summary(found['accuracy'])} on {LABELS[backend]}" for backend, found in backends.items()]
-    score = " and ".join(parts)
-    return f"Result: out-of-fold accuracy\n{score}\n(mean and standard deviation over folds, last epoch, one view)."
+def header(backends: dict[str, dict[str, Any]]) -> str:
+    parts = [f"{summary(measured['scores'])} on {LABELS[backend]}" for backend, measured in backends.items()]
+    metric = words(next(iter(backends.values())))
+    last = "(mean and standard deviation over folds, last epoch, one view)."
+    return f"Result: out-of-fold {metric}\n{' and '.join(parts)}\n{last}"
+
+
+def words(measured: dict[str, Any]) -> str:
+    return METRICS.get(measured["metric"], measured["metric"].replace("_", " "))
 
 
 def summary(values: list[float]) -> str:
