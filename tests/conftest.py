@@ -182,9 +182,13 @@ def commands(backend, calls):
 
 
 def killed_after(epochs, run, arguments, *, backend, cwd):
-    """Run the command line, kill -9 it once the run folder has the state of that many epochs or more."""
+    """Run the command line, kill -9 it once the run folder has the state of that many epochs or more.
+
+    The recipe sleeps for the seconds in PAUSE after each epoch, so that the kill comes before the next one.
+    """
     server, state, log = ForkServer.of(backend), run / "state" / "epoch.npz", run / "log.csv"
-    process = server.start(arguments, code=None, cwd=cwd, env=environment(backend), outputs=[os.devnull, "/dev/stderr"])
+    env = environment(backend) | {"PAUSE": "0.5"}
+    process = server.start(arguments, code=None, cwd=cwd, env=env, outputs=[os.devnull, "/dev/stderr"])
 
     def is_reached():
         written = log.exists() and state.exists() and state.stat().st_mtime >= log.stat().st_mtime

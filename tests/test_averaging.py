@@ -143,13 +143,11 @@ EXACT = ["epoch", "stage", "rate", "loss", "log_loss", "accuracy"]
     ("backend", "average"),
     [("jax", "ema"), *(pytest.param("torch", kind, marks=pytest.mark.slow) for kind in ("ema", "swa"))],
 )
-def test_a_killed_run_continues_as_if_nothing_had_happened(backend, average, tmp_path, monkeypatch):
+def test_a_killed_run_continues_as_if_nothing_had_happened(backend, average, tmp_path):
     (tmp_path / "recipe.py").write_text(RECIPE)
     train = (*TRAIN, "--set", f"average={average}")
     done = conftest.kcomp(*train, "-o", "whole", backend=backend, cwd=tmp_path).stdout
-    monkeypatch.setenv("PAUSE", "0.5")
     conftest.killed_after(3, tmp_path / "run", (*train, "-o", "run"), backend=backend, cwd=tmp_path)
-    monkeypatch.delenv("PAUSE")
     conftest.kcomp(*train, "-o", "run", backend=backend, cwd=tmp_path)
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert (run / "oof.csv").read_bytes() == (whole / "oof.csv").read_bytes()

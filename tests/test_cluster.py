@@ -80,7 +80,7 @@ def test_where_storage_is_not_shared_a_run_is_continued_there_and_sent_back(tmp_
     backend = INSTALLED[-1]
     write(tmp_path)
     conftest.kcomp("train", "tiny.py", "--seed", "5", "-o", "alone", backend=backend, cwd=tmp_path)
-    training = ("train", "tiny.py", "--seed", "5", "-o", "begun", "--set", "pause=1.0")
+    training = ("train", "tiny.py", "--seed", "5", "-o", "begun")
     conftest.killed_after(2, tmp_path / "begun", training, backend=backend, cwd=tmp_path)
     begun = Run(tmp_path / "begun")
     job = TrainingJob(
@@ -88,7 +88,7 @@ def test_where_storage_is_not_shared_a_run_is_continued_there_and_sent_back(tmp_
         backend,
         5,
         0,
-        {"pause": "1.0"},
+        {},
         "/nowhere/run",
         begun.manifest["fingerprint"],
         "",
@@ -134,11 +134,12 @@ def test_a_cluster_that_loses_a_node_ends_complete(tmp_path, monkeypatch):
     """One node, then two more; one is killed while each has a run. Then the same with storage that is not shared."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PAUSE", "4.0")  # of each epoch
     monkeypatch.setenv("PYTHONPATH", str(conftest.ROOT))
     from ray.cluster_utils import Cluster
 
     write(tmp_path)
-    arguments = ["sweep", "tiny.py", "--backends", ",".join(INSTALLED), "--seed", "0,1", "--set", "pause=4.0"]
+    arguments = ["sweep", "tiny.py", "--backends", ",".join(INSTALLED), "--seed", "0,1"]
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     on_ray = ["--on", "ray", "--ray-address", nodes.address]
     try:

@@ -30,7 +30,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path, monkeypatch):
             "stage 'all'"
         )  # of which the frozen layers run ahead of the step, and all
         assert share in head and share in rest and ("SHARE 8" in done.stdout) == (name == "two")
-    training = ("train", "tiny.py", "-o", "both", "--set", "pause=1.0")
+    training = ("train", "tiny.py", "-o", "both")
     conftest.killed_after(2, tmp_path / "both", (*training, "--devices", "2"), backend="jax", cwd=tmp_path)
     assert json.loads((tmp_path / "both" / "manifest.json").read_text())["device"] == "2 x cpu"
     conftest.kcomp(*training, backend="jax", cwd=tmp_path)

@@ -9,6 +9,7 @@ import pytest
 SMALL = '''
 """A tiny network whose first layers stay frozen."""
 from dataclasses import dataclass
+import os, time
 import albumentations as A
 import keras
 import numpy as np
@@ -22,7 +23,6 @@ class Config:
     mix: bool = False
     angle: float = 10.0
     first: int = 3
-    pause: float = 0.0
 
 def table(config):
     return data.stratified_folds(data.sklearn_digits().rows(np.arange(120)), 4, seed=0)
@@ -43,8 +43,7 @@ def model(config, target):
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.3)
 
 class Pause(keras.callbacks.Callback):
-    def __init__(self, seconds): super().__init__(); self.seconds = seconds
-    def on_epoch_end(self, epoch, logs=None): import time; time.sleep(self.seconds)
+    def on_epoch_end(self, epoch, logs=None): time.sleep(float(os.environ.get("PAUSE", 0)))
 
 def stages(config):
     cached = {"cache_views": config.views, "mix_features": config.mix}
@@ -52,7 +51,7 @@ def stages(config):
             Stage("block", 2, "head|block2.*", keras.optimizers.AdamW(1e-2), train_batch_norm=True, **cached)]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, keep="last",
-                callbacks=lambda config: [Pause(config.pause)])
+                callbacks=lambda config: [Pause()])
 '''
 
 TOOLS = """
@@ -253,7 +252,7 @@ give(numbers=numbers, layers=[type(layer).__name__ for layer in batches.layers],
 
 @pytest.mark.parametrize("backend", conftest.one_slow())
 def test_a_killed_run_continues_on_its_features(backend, recipe, tmp_path):
-    train = ("train", "small.py", "--seed", "5", "--set", "views=2", "--set", "mix=true", "--set", "pause=0.7", "-o")
+    train = ("train", "small.py", "--seed", "5", "--set", "views=2", "--set", "mix=true", "-o")
     conftest.kcomp(*train, "whole", backend=backend, cwd=tmp_path)
     for epochs in (2, 4):  # inside the first stage, and inside the second, whose frozen part is another
         conftest.killed_after(epochs, tmp_path / "run", (*train, "run"), backend=backend, cwd=tmp_path)

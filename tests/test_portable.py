@@ -95,12 +95,10 @@ def jump(log, reference):
     return float((log[columns] / reference[columns] - 1).abs().to_numpy().max())
 
 
-def begun(run, backend, epochs, monkeypatch):
+def begun(run, backend, epochs):
     """A run of this backend, killed (-9) in the epoch after these."""
     write(run.parent)
-    monkeypatch.setenv("PAUSE", "0.6")
     conftest.killed_after(epochs, run, (*TRAIN, "-o", run.name), backend=backend, cwd=run.parent)
-    monkeypatch.delenv("PAUSE")
 
 
 def forget(run, *endings):
@@ -115,10 +113,10 @@ def forget(run, *endings):
 @pytest.mark.parametrize(
     ("first", "second", "epochs"), [pytest.param("jax", "torch", 4, marks=pytest.mark.slow), ("torch", "jax", 2)]
 )
-def test_the_other_backend_continues_without_a_jump(undisturbed, first, second, epochs, tmp_path, monkeypatch):
+def test_the_other_backend_continues_without_a_jump(undisturbed, first, second, epochs, tmp_path):
     """Killed inside a stage, and at the end of one, which is cached and averages its weights."""
     run = tmp_path / "run"
-    begun(run, first, epochs, monkeypatch)
+    begun(run, first, epochs)
     refused = conftest.kcomp(*TRAIN, "-o", "run", backend=second, cwd=tmp_path, check=False)
     assert refused.returncode == 1 and f"say both -o and --backend {second}" in refused.stderr
     if epochs == 4:

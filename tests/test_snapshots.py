@@ -162,11 +162,9 @@ def test_a_run_predicts_the_mean_of_its_snapshots(trained, backend):
 
 
 @pytest.mark.parametrize("backend", conftest.backends())
-def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp_path, monkeypatch):
+def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp_path):
     write(tmp_path)
-    monkeypatch.setenv("PAUSE", "0.5")
     conftest.killed_after(3, tmp_path / "run", (*TRAIN, "-o", "run"), backend=backend, cwd=tmp_path)
-    monkeypatch.delenv("PAUSE")
     assert (tmp_path / "run/snapshots/1.weights.h5").is_file()
     conftest.kcomp(*TRAIN, "-o", "run", backend=backend, cwd=tmp_path)
     assert (tmp_path / "run/oof.csv").read_bytes() == (trained / backend / "oof.csv").read_bytes()

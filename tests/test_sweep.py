@@ -361,6 +361,10 @@ def gone(process):
     return False
 
 
+def environment(**changes):
+    return conftest.environment("") | changes
+
+
 def sweep_command(folder, *arguments):
     return [sys.executable, "-m", "kcomp.cli", "sweep", "tiny.py", "-o", folder, *map(str, arguments)]
 
@@ -373,7 +377,7 @@ def epochs_done(folder):
 def killed_at(epochs, arguments, cwd, number=signal.SIGKILL):
     """Start the sweep, end it once so many epochs of all its runs are recorded, and see that nothing goes on."""
     process = subprocess.Popen(
-        sweep_command("disturbed", *arguments), cwd=cwd, env=conftest.environment(""), stdout=subprocess.DEVNULL
+        sweep_command("disturbed", *arguments), cwd=cwd, env=environment(PAUSE="0.7"), stdout=subprocess.DEVNULL
     )
     deadline = time.time() + 300
     while epochs_done(cwd / "disturbed") < epochs:
@@ -392,21 +396,21 @@ EXACT = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accura
 
 
 def check_killed_sweep(cwd, options, kills):
-    """Train the runs in a sweep of both backends, and in one that is killed at these numbers of epochs and continued.
+    """Train the runs one by one, and in a sweep of both backends that is killed at these numbers of epochs and continued.
 
     The files are the same, and no complete run is trained again. Returns the paths of the runs.
     """
     write(cwd)
+    for backend in INSTALLED:
+        conftest.kcomp("train", "tiny.py", *options, backend=backend, cwd=cwd)
+    (cwd / "runs").rename(cwd / "alone")
     arguments = ["--backends", ",".join(INSTALLED), "--jobs", 2, *options]
-    subprocess.run(
-        sweep_command("alone", *arguments), cwd=cwd, env=conftest.environment(""), check=True, capture_output=True
-    )
     finished = {}
     for epochs in kills:
         killed_at(epochs, arguments, cwd)
         finished = {path: path.stat().st_mtime_ns for path in (cwd / "disturbed").rglob("result.json")} | finished
     done = subprocess.run(
-        sweep_command("disturbed", *arguments), cwd=cwd, env=conftest.environment(""), capture_output=True, text=True
+        sweep_command("disturbed", *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     alone = sorted(path.parent.relative_to(cwd / "alone") for path in (cwd / "alone").rglob("result.json"))
@@ -419,7 +423,7 @@ def check_killed_sweep(cwd, options, kills):
         assert said.rstrip().splitlines()[-1].startswith(f"disturbed/{run}: ") and said.count("rows out of fold") == 1
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
     again = subprocess.run(
-        sweep_command("disturbed", *arguments), cwd=cwd, env=conftest.environment(""), capture_output=True, text=True
+        sweep_command("disturbed", *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
     )
     assert again.returncode == 0 and "running" not in again.stdout and again.stdout.count("-fold") == len(alone)
     return alone
@@ -427,19 +431,19 @@ def check_killed_sweep(cwd, options, kills):
 
 def test_a_sweep_that_is_killed_ends_as_one_left_alone(tmp_path):
     """Both backends at once, killed when most of the eight epochs are done."""
-    options = ["--set", "epochs=3", "--set", "pause=0.7"]
+    options = ["--set", "epochs=3"]
     assert len(check_killed_sweep(tmp_path, options, (5,))) == len(INSTALLED)
 
 
 @pytest.mark.slow
 def test_twelve_runs_killed_three_times(tmp_path):
-    options = ["--seed", "0,1,2", "--fold", "0,2", "--set", "pause=0.4"]
+    options = ["--seed", "0,1,2", "--fold", "0,2"]
     assert len(check_killed_sweep(tmp_path, options, (6, 17, 30))) == 6 * len(INSTALLED)
 
 
 def test_ctrl_c_ends_what_was_started(tmp_path):
     write(tmp_path)
-    killed_at(1, ["--backends", INSTALLED[-1], "--set", "pause=1.0"], tmp_path, signal.SIGINT)
+    killed_at(1, ["--backends", INSTALLED[-1]], tmp_path, signal.SIGINT)
 
 
 def test_what_fails_is_named_with_its_log(tmp_path):

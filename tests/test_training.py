@@ -10,6 +10,7 @@ import pytest
 TINY = '''
 """A tiny network on a few digits, with everything a recipe can use."""
 from dataclasses import dataclass
+import os, time
 import albumentations as A
 import keras
 import numpy as np
@@ -24,7 +25,6 @@ class Config:
     epochs: int = 3
     trainable: str = ".*"
     accumulate: int | None = None
-    pause: float = 0.0
 
 def table(config):
     return data.stratified_folds(data.sklearn_digits().rows(np.arange(config.rows)), 4, seed=0)
@@ -43,8 +43,7 @@ def model(config, target):
     return models.classifier(keras.Model(inputs, x, name="tiny"), target, dropout=0.3)
 
 class Pause(keras.callbacks.Callback):
-    def __init__(self, seconds): super().__init__(); self.seconds = seconds
-    def on_epoch_end(self, epoch, logs=None): import time; time.sleep(self.seconds)
+    def on_epoch_end(self, epoch, logs=None): time.sleep(float(os.environ.get("PAUSE", 0)))
 
 def stages(config):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
@@ -54,7 +53,7 @@ def stages(config):
             Stage("all", config.epochs, config.trainable, fine, loss, train_batch_norm=True, class_weights="balanced")]
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages,
-                callbacks=lambda config: [Pause(config.pause)], views=lambda config: [views.left_right, *views.random(2)],
+                callbacks=lambda config: [Pause()], views=lambda config: [views.left_right, *views.random(2)],
                 test=lambda config: data.sklearn_digits().rows(np.arange(1700, 1797)))
 '''
 
@@ -159,7 +158,7 @@ def test_a_finished_run_is_left_alone(trained, backend):
 @pytest.mark.parametrize("backend", conftest.backends())
 def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp_path):
     write(tmp_path)
-    train = ("train", "tiny.py", "--seed", "5", "-o", "run", "--set", "pause=1.0")
+    train = ("train", "tiny.py", "--seed", "5", "-o", "run")
     for epochs in (1, 3):  # once between stages, once inside one
         conftest.killed_after(epochs, tmp_path / "run", train, backend=backend, cwd=tmp_path)
     conftest.kcomp(*train, backend=backend, cwd=tmp_path)
