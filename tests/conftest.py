@@ -17,9 +17,18 @@ from pathlib import Path
 
 import pytest
 
+from kcomp.system.cache import cache_folder
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+JAX_CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # tests compile many small programs
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+# Set here, because `prepare_backend` in a test of this process would set them only for the tests after it.
+for name, value in {**JAX_CACHE, "NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}.items():
+    os.environ.setdefault(name, value)
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; child processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,10 +61,10 @@ class ForkServer:
     """The long-lived process of a backend, or of "" for one without Keras; each call runs in a fork of it."""
 
     # Variables that a fork takes over. Any other change needs a new process: libraries read variables on import. JAX
-    # reads XLA_FLAGS when it first looks for devices, which the server never does. The fork sets the other two of JAX.
+    # reads XLA_FLAGS and NPROC when it first looks for devices, which the server never does. The fork sets its others.
     CHANGEABLE = frozenset(
-        {"KCOMP_CACHE", "KERAS_BACKEND", "PAUSE", "KILL_IN", "XLA_FLAGS"}
-        | {"JAX_ENABLE_COMPILATION_CACHE", "JAX_ENABLE_X64"}
+        {"KCOMP_CACHE", "KCOMP_FAST", "KERAS_BACKEND", "NPROC", "PAUSE", "KILL_IN", "XLA_FLAGS"}
+        | {"JAX_ENABLE_COMPILATION_CACHE", "JAX_ENABLE_X64", *JAX_CACHE}
     )
 
     def __init__(self, backend):
@@ -145,8 +154,8 @@ def in_backend(backend, code, *arguments, cache=None, fresh=False):
     head = "import json, sys\ndef give(**values): print('GIVEN' + json.dumps(values))\n"
     env = environment(backend)
     if cache is not None:
-        env["KCOMP_CACHE"] = str(cache)
-        env.pop("JAX_COMPILATION_CACHE_DIR", None)  # one that this process or its user has would win over the folder's
+        env["KCOMP_CACHE"], env["JAX_COMPILATION_CACHE_DIR"] = str(cache), str(Path(cache, "jax"))
+        env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"  # of kcomp
     done = run_process(backend, arguments, code=head + textwrap.dedent(code), env=env, fresh=fresh)
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}: {done.stderr[-3000:]}")
@@ -167,7 +176,7 @@ def kcomp(*arguments, backend=None, cwd, check=True, fresh=False):
 def imported_backend(arguments, backend):
     """The backend that a command imports in its own process, else "": its flag wins over the environment."""
     arguments = [str(argument) for argument in arguments]
-    if arguments and arguments[0] not in ("train", "predict", "soup"):
+    if arguments and arguments[0] not in ("train", "predict", "soup", "layers"):
         return ""
     with contextlib.suppress(ValueError, IndexError):
         backend = arguments[arguments.index("--backend") + 1]

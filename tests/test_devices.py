@@ -21,6 +21,7 @@ class Pause"""
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_two_devices_give_the_losses_of_one(tmp_path, monkeypatch):
     """And a run that two began is continued by one."""
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "60")  # a program of the cache shows no share
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     source = TINY.replace("x = layers.Rescaling(1 / 255)(x)", "x = Look()(layers.Rescaling(1 / 255)(x))")
     write(tmp_path, source.replace("\nclass Pause", LOOK))

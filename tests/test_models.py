@@ -195,7 +195,9 @@ give(ours=ours.tolist(), theirs=theirs.tolist())
     scale = np.abs(torch["theirs"]).max()
     assert np.abs(np.array(torch["ours"]) - torch["theirs"]).max() < 1e-4 * scale
     jax = conftest.in_backend(
-        "jax", f"{WITHOUT_TORCH}\n{BUILD}\ngive(ours=logits(models.{name}(64, include_top=True)).tolist())", fresh=True
+        "jax",
+        f"{WITHOUT_TORCH}\n{BUILD}\ngive(ours=logits(models.{name}(64, include_top=True)).tolist())\n"
+        "assert 'torch' not in sys.modules",
     )
     assert np.abs(np.array(jax["ours"]) - torch["theirs"]).max() < 1e-4 * scale
 

@@ -64,7 +64,7 @@ FORBIDDEN = """
 
 
 def started(code, cache, *arguments):
-    return in_backend("jax", code, *arguments, cache=cache, fresh=True)  # caches are chosen on import
+    return in_backend("jax", code, *arguments, cache=cache)
 
 
 TRAINED_AND_ASKED = (
@@ -344,7 +344,6 @@ def test_a_process_compiles_again_for_other_xla_settings():
             counts.append([len(programs._programs), len(compiling.settings(False))])
     give(counts=counts)
 """,
-        fresh=True,
     )
     assert [programs for programs, _ in found["counts"]] == [1, 2, 2]
     assert found["counts"][1][1] == 0  # without the patch, XLA runs with its defaults

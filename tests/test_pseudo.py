@@ -340,7 +340,8 @@ def students(tmp_path_factory):
             cv2.imwrite(str(folder / "images" / f"{digits.ids[row]}.png"), digits.images[row])
     for backend in ("jax", "torch"):
         conftest.kcomp("train", "tiny.py", "--fold", "all", backend=backend, cwd=folder)
-    conftest.kcomp("predict", "runs", "--test", "test.csv", "--views", "none", cwd=folder)
+        runs = folder.glob(f"runs/tiny/*/{backend}-*")
+        conftest.kcomp("predict", *runs, "--test", "test.csv", "--views", "none", backend=backend, cwd=folder)
     options = ("--test", "test.csv", "--threshold", "0.6", "-o", "pseudo.csv")
     printed = conftest.kcomp("pseudo", "runs", *options, cwd=folder).stdout
     for backend in ("jax", "torch"):

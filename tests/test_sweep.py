@@ -395,6 +395,12 @@ def killed_at(epochs, arguments, cwd, number=signal.SIGKILL):
 EXACT = ["epoch", "stage", "rate", "loss", "train_accuracy", "log_loss", "accuracy"]
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Sweeps share out the cores; the last bit of what JAX computes depends on the number of threads."""
+    monkeypatch.setenv("NPROC", "1")
+
+
 def check_killed_sweep(cwd, options, kills):
     """Train the runs one by one, and in a sweep of both backends that is killed at these numbers of epochs and continued.
 
@@ -429,14 +435,14 @@ def check_killed_sweep(cwd, options, kills):
     return alone
 
 
-def test_a_sweep_that_is_killed_ends_as_one_left_alone(tmp_path):
+def test_a_sweep_that_is_killed_ends_as_one_left_alone(tmp_path, one_thread):
     """Both backends at once, killed when most of the eight epochs are done."""
     options = ["--set", "epochs=3"]
     assert len(check_killed_sweep(tmp_path, options, (5,))) == len(INSTALLED)
 
 
 @pytest.mark.slow
-def test_twelve_runs_killed_three_times(tmp_path):
+def test_twelve_runs_killed_three_times(tmp_path, one_thread):
     options = ["--seed", "0,1,2", "--fold", "0,2"]
     assert len(check_killed_sweep(tmp_path, options, (6, 17, 30))) == 6 * len(INSTALLED)
 
