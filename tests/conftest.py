@@ -26,6 +26,8 @@ JAX_CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # tests compile many small programs
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+# A value of XLA_FLAGS for small arrays, whose programs XLA compiles for longer than it runs them.
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 # Set here, because `prepare_backend` in a test of this process would set them only for the tests after it.
 for name, value in {**JAX_CACHE, "NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}.items():
     os.environ.setdefault(name, value)

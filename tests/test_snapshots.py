@@ -161,7 +161,7 @@ def test_a_run_predicts_the_mean_of_its_snapshots(trained, backend):
     assert log.rate.tolist()[1:] == pytest.approx([1e-2, 5e-3, 1e-2, 5e-3], rel=1e-4)
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow())
 def test_a_killed_run_continues_as_if_nothing_had_happened(trained, backend, tmp_path):
     write(tmp_path)
     conftest.killed_after(3, tmp_path / "run", (*TRAIN, "-o", "run"), backend=backend, cwd=tmp_path)
