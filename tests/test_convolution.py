@@ -8,11 +8,10 @@ import functools
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
+import conftest
 import numpy as np
 import pytest
 
@@ -27,12 +26,10 @@ def measured(backend):
     """Return what `measure` finds in a child process that runs `backend`: {name: number, list or text}."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    root = Path(__file__).parents[1]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
-    # Small arrays: XLA compiles for longer than it computes.
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment["PYTHONPATH"] = f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    child = subprocess.run([sys.executable, __file__], env=environment, cwd=root, capture_output=True, text=True)
+    environment = {**conftest.environment(backend), "XLA_FLAGS": conftest.QUICK_COMPILATION}
+    code = f"import runpy, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    code += f"runpy.run_path({__file__!r}, run_name='__main__')"
+    child = conftest.run_process(backend, [], code=code, env=environment)
     if child.returncode:
         pytest.fail(child.stderr[-3000:])
     return json.loads(child.stdout.splitlines()[-1])
@@ -451,4 +448,8 @@ def measure():
 
 
 if __name__ == "__main__":
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
     print(json.dumps(measure()))
