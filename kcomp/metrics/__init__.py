@@ -1,4 +1,4 @@
-"""Score predictions: metrics by name, fitted thresholds, confidence intervals and significance tests."""
+"""Score predictions: metrics, thresholds fitted to a metric, confidence intervals and significance tests."""
 
 from kcomp.metrics.classification import (
     accuracy,

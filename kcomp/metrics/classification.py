@@ -1,7 +1,7 @@
 """Metrics of predicted classes (accuracy, F-scores, kappa), and the log loss.
 
-`true` are the labels and `decided` the predicted classes. Both are class indices (rows,), or 0 and 1 (rows, columns)
-for several labels. NaN is a missing label.
+In this file, `true` are the labels and `decided` the predicted classes. Both are class indices (rows,). For several
+labels, both are 0 or 1 (rows, columns), and NaN is a missing label.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return 1 for each row that is right, else 0. NaN for a row without a known label.
+    """Return 1.0 for each row with the right class, else 0.0, shape (rows,).
 
-    With several labels, a row is right if all its known labels are right.
+    With several labels, a row is right if all its known labels are predicted correctly. A row without a known label is
+    NaN.
     """
     if true.ndim == 1:
         return (true == decided).astype(np.float64)
@@ -29,8 +30,8 @@ def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the cross-entropy of each row in nats, shape (rows,).
 
-    Probabilities below the float64 epsilon are replaced by it, as in scikit-learn. Then each row is divided by its sum.
-    For several labels, the value of a row is the mean over its known labels.
+    Probabilities are raised to at least the float64 epsilon, as in scikit-learn, and then divided by their sum. For
+    several labels, the value of a row is the mean over its known labels.
     """
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
     entropies = -(labels * np.log(clipped / clipped.sum(-1, keepdims=True))).sum(-1)
@@ -41,12 +42,12 @@ def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def recall_mean(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the mean recall over all classes that have at least one row."""
+    """Return the mean recall over all classes that occur in the labels."""
     return float(np.mean([(decided[true == label] == label).mean() for label in np.unique(true)]))
 
 
 def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return the confusion matrix: rows are true classes, columns are predicted classes."""
+    """Return the confusion matrix. Rows are true classes and columns are predicted classes."""
     lowest = int(min(true.min(), decided.min()))
     first, second = true.astype(int) - lowest, decided.astype(int) - lowest
     count = int(max(first.max(), second.max())) + 1
@@ -54,7 +55,7 @@ def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the Matthews correlation of class indices. It is 0 if all labels, or all predictions, are one class."""
+    """Return the Matthews correlation. It is 0 if all labels are one class, or all predictions are."""
     confusion = confusion_matrix(true, decided).astype(np.float64)
     labels, decisions, total = confusion.sum(1), confusion.sum(0), confusion.sum()
     spread = (total**2 - labels @ labels) * (total**2 - decisions @ decisions)
@@ -62,7 +63,7 @@ def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return Cohen's kappa with quadratic weights. NaN if all labels and all predictions are one class."""
+    """Return Cohen's kappa with quadratic weights. It is NaN if all labels and predictions are the same class."""
     confusion = confusion_matrix(true, decided)
     weights = np.square(np.arange(len(confusion))[:, None] - np.arange(len(confusion)))
     by_chance = (weights * np.outer(confusion.sum(1), confusion.sum(0))).sum() / confusion.sum()
@@ -70,20 +71,23 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the score of class indices. For several labels, return the mean over columns that have both 0 and 1."""
+    """Call `function` on class indices (rows,). For several labels, return the mean of `function` over the columns.
+
+    Columns whose labels are not both 0 and 1 are skipped.
+    """
     if true.ndim == 1:
         return float(function(true, decided))
     return column_mean(partial(with_both, function), true, decided)
 
 
 def with_both(function: Function, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the score of one column, or NaN if its labels are not both 0 and 1."""
+    """Call `function` on one column. Return NaN unless the column's labels have both 0 and 1."""
     return float(function(true, predicted)) if 0 < true.sum() < len(true) else float("nan")
 
 
 @dataclass(frozen=True)
 class FScore:
-    """A function that returns the average F-beta score of true and predicted classes; see `f_beta`."""
+    """The F-beta score as a function of true and predicted classes. `f_beta` explains `beta` and `average`."""
 
     beta: float
     average: str
@@ -103,7 +107,13 @@ class FScore:
         return float(np.average(np.nan_to_num(values), weights=labels)) if labels.any() else float("nan")
 
     def of_counts(self, hits: np.ndarray, labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-        """Return F-beta for counts of true positives, positive labels and positive predictions. NaN for 0 / 0."""
+        """Return F-beta from three counts. 0 / 0 is NaN.
+
+        Args:
+            hits: How many true positives there are.
+            labels: How many labels are positive.
+            decisions: How many predictions are positive.
+        """
         square = self.beta**2
         total = np.asarray(square * labels + decisions, np.float64)
         return np.where(total > 0, (1 + square) * hits / np.maximum(total, 1e-300), np.nan)
@@ -112,15 +122,15 @@ class FScore:
 def f_beta(beta: float, average: str = "macro") -> Metric:
     """Return the F-beta metric, (1 + beta^2) * precision * recall / (beta^2 * precision + recall).
 
-    Classes with neither a positive label nor a positive prediction are skipped. For "samples", such rows are skipped.
+    A class with neither a positive label nor a positive prediction is skipped. With "samples", such a row is skipped.
 
     Args:
         beta: Weight of recall relative to precision, above 0. 1 for F1.
-        average: "macro" is the mean over classes. "micro" adds up the counts of all classes first. "weighted" is the
-            mean weighted by the number of a class's positive labels. "samples" is the mean over rows.
+        average: "macro" is the mean over classes. "micro" first adds up the counts of all classes. "weighted" is the
+            mean over classes, weighted by how many positive labels each has. "samples" is the mean over rows.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If `beta` is not above 0, or `average` is unknown.
 
     Examples:
         >>> from kcomp import metrics
@@ -135,13 +145,13 @@ def f_beta(beta: float, average: str = "macro") -> Metric:
 
 
 accuracy = from_rows("accuracy", correct_rows, higher_is_better=True, on="decisions")
-"""Share of rows with the right class, or with every known label right (scikit-learn's subset accuracy)."""
+"""Share of rows with the right class. For several labels, share of rows whose known labels are all right."""
 
 balanced_accuracy = Metric("balanced_accuracy", partial(by_column, recall_mean), True, "decisions")
-"""Mean recall over the classes with a row; for several labels the mean over columns."""
+"""Mean recall over the classes that occur in the labels. For several labels, the mean over columns."""
 
 log_loss = from_rows("log_loss", row_entropies, higher_is_better=False, on="probabilities")
-"""Mean cross-entropy in nats, of soft labels too; for several labels the mean over a row's known labels, then rows."""
+"""Mean cross-entropy in nats. Labels may be soft. For several labels, each row is first averaged over known labels."""
 
 macro_f1 = f_beta(1)
 micro_f1 = f_beta(1, average="micro")
@@ -149,8 +159,9 @@ weighted_f1 = f_beta(1, average="weighted")
 samples_f1 = f_beta(1, average="samples")
 
 quadratic_kappa = Metric("quadratic_kappa", partial(by_column, weighted_kappa), True, "decisions")
-"""Cohen's kappa with quadratic weights of class indices (Cohen 1968); for several labels the mean over columns."""
+"""Cohen's kappa with quadratic weights (Cohen 1968). For several labels, the mean over columns."""
 
 matthews = Metric("matthews", partial(by_column, matthews_correlation), True, "decisions")
-"""Matthews correlation coefficient (Matthews 1975; several classes: Gorodkin 2004); for several labels the mean over
-columns."""
+"""Matthews correlation coefficient (Matthews 1975; several classes: Gorodkin 2004).
+
+For several labels, the mean over columns."""

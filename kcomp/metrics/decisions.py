@@ -1,4 +1,7 @@
-"""Fit the thresholds of labels and the cut points of grades, and score them by nested folds."""
+"""Fit the numbers that turn predictions into classes: thresholds for several labels, cut points for grades.
+
+`nested_score` scores them by nested cross-validation.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +12,17 @@ import numpy as np
 from kcomp.metrics.classification import FScore
 from kcomp.metrics.metric import Decides, Metric, as_arrays
 
-CANDIDATES = 64  # positions at which a coordinate search evaluates the metric
-MAX_SWEEPS = 20  # most rounds of a coordinate search; it stops earlier when no coordinate improves the metric
-MIN_GAIN = 1e-9
+CANDIDATES = 64  # values that a coordinate search tries for each coordinate
+MAX_SWEEPS = 20  # rounds over all coordinates at most; the search ends earlier if a round improves nothing
+MIN_GAIN = 1e-9  # smaller improvements of the metric are rounding
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Thresholds that decide which labels are present: a label is, if its prediction is at least its threshold.
+    """Thresholds for multi-label predictions. A label is predicted as present if its probability reaches its threshold.
 
     Args:
-        values: The threshold of each label, in order of the columns.
+        values: The threshold of each label, in the order of the columns.
 
     Examples:
         >>> import numpy as np
@@ -37,12 +40,14 @@ class Thresholds:
 
     @classmethod
     def fit(cls, labels: Any, predictions: Any, metric: Metric) -> "Thresholds":
-        """Fit the thresholds that give the best metric. Equal inputs give equal thresholds.
+        """Find the thresholds that give the best value of the metric. Equal inputs give equal thresholds.
 
-        For F-scores, the search tries every midpoint of two neighbouring predictions of each label. This finds the best
-        macro and weighted F-score exactly. For other averages and metrics, a search starts from these thresholds. It
-        changes the threshold of one label at a time, to the best of 64 quantiles, until nothing improves the metric. A
-        label without a positive row gets the threshold 0.5. Of equal scores, the threshold nearest to 0.5 is used.
+        The search starts with the threshold of each label that gives the label's best F-score. It tries every midpoint
+        of two neighbouring predictions. For the macro and weighted F-score, the result is exact and the search ends
+        here. For other metrics, the search then changes one threshold at a time, to the best of 64 quantiles of the
+        predictions. It ends when no change improves the metric.
+
+        A label without a positive row starts at 0.5. Of thresholds with equal F-scores, the one nearest to 0.5 is used.
 
         Args:
             labels: Shape (rows, labels). A label above 0.5 is present; NaN is a missing label.
@@ -50,7 +55,7 @@ class Thresholds:
             metric: A metric of predicted classes, such as `metrics.macro_f1`.
 
         Raises:
-            ValueError: If the metric does not depend on predicted classes, or the arrays do not match.
+            ValueError: If the metric does not depend on predicted classes, or the shapes of the arrays differ.
         """
         labels, predictions = as_arrays(labels, predictions)
         check_metric(metric)
@@ -63,7 +68,7 @@ class Thresholds:
         return cls(coordinate_search(start, candidates, scorer(cls, true, predictions, metric)))
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        """Return 1 where a label is present, else 0, shape (rows, labels)."""
+        """Return 1 where a label is predicted as present, else 0, shape (rows, labels)."""
         return (predictions >= np.asarray(self.values)).astype(np.int64)
 
     def to_json(self) -> dict[str, Any]:
@@ -72,10 +77,12 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CutPoints:
-    """Cut points that convert a prediction to a grade: the number of cut points that are not above the prediction.
+    """Cut points that convert a predicted number to a grade.
+
+    The grade is how many cut points are at most the prediction.
 
     Args:
-        values: The cut points, in ascending order. There is one fewer than grades.
+        values: The cut points in ascending order, one fewer than there are grades.
 
     Examples:
         >>> import numpy as np
@@ -91,21 +98,21 @@ class CutPoints:
 
     @classmethod
     def fit(cls, labels: Any, predictions: Any, metric: Metric, levels: int | None = None) -> "CutPoints":
-        """Fit the cut points with the best metric. Equal inputs give equal cut points.
+        """Find the cut points that give the best value of the metric. Equal inputs give equal cut points.
 
-        The search starts from the cut points for which each grade is predicted as often as it occurs in the labels. It
-        moves one cut point at a time, between its two neighbours, to the best of 64 quantiles of the predictions. It
-        ends when no move improves the metric.
+        The search starts with cut points that predict each grade as often as it occurs in the labels. It then moves one
+        cut point at a time, between its two neighbours, to the best of 64 quantiles of the predictions. It ends when no
+        move improves the metric.
 
         Args:
             labels: The grades, numbers from 0, shape (rows, 1).
             predictions: Shape (rows, 1).
             metric: A metric of predicted classes, such as `metrics.quadratic_kappa`.
-            levels: Number of grades. None for the highest label plus 1.
+            levels: How many grades there are. None for the highest label plus 1.
 
         Raises:
-            ValueError: If the metric does not depend on predicted classes, the arrays do not match, or a label is not a
-                grade.
+            ValueError: If the metric does not depend on predicted classes, the shapes of the arrays differ, or a label
+                is not a grade.
         """
         labels, predictions = as_arrays(labels, predictions)
         check_metric(metric)
@@ -122,7 +129,7 @@ class CutPoints:
         return cls(coordinate_search(start, candidates, score, ascending=True))
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the grade of each prediction of shape (rows, 1), as shape (rows,)."""
+        """Convert predictions of shape (rows, 1) to grades, int (rows,)."""
         return np.searchsorted(np.asarray(self.values), np.asarray(predictions)[:, 0], side="right")
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +137,7 @@ class CutPoints:
 
 
 def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
-    """Return the thresholds or cut points that `to_json` stored."""
+    """Restore the thresholds or cut points that `to_json` converted to a dict."""
     kinds: dict[str, type[Thresholds] | type[CutPoints]] = {"thresholds": Thresholds, "cut points": CutPoints}
     if data.get("kind") not in kinds:
         raise ValueError(f"decisions must be of kind {' or '.join(kinds)}; received {data.get('kind')!r}")
@@ -138,11 +145,11 @@ def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
 
 
 def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides) -> Thresholds | CutPoints | None:
-    """Fit the thresholds or cut points of a target.
+    """Fit thresholds or cut points, whichever the target uses.
 
     Returns:
-        Thresholds for several labels, cut points for grades. None for other targets, and for a metric that does not
-        depend on predicted classes.
+        Thresholds for several labels, cut points for grades. None for other targets. None also for a metric that does
+        not depend on predicted classes.
     """
     labels, predictions = as_arrays(labels, predictions)
     if metric.on != "decisions":
@@ -153,20 +160,21 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
 
 
 def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
-    """Return the metric of thresholds or cut points on rows that they were not fitted on.
+    """Score thresholds or cut points by nested cross-validation, and return the value of the metric.
 
-    The classes of each fold are decided with thresholds or cut points fitted on the other folds. Then all rows are
-    scored together.
+    For each fold, thresholds or cut points are fitted on the other folds and convert this fold's predictions to
+    classes. Then the classes of all rows are scored together. If the metric or the target uses neither, the plain
+    metric is returned.
 
     Args:
         labels: Shape (rows, columns).
         predictions: Out-of-fold predictions, shape (rows, columns).
         folds: The fold of each row, shape (rows,), at least two different ones.
-        metric: The metric that is fitted and reported.
+        metric: The metric that is optimized and returned.
         target: The target of the labels.
 
     Raises:
-        ValueError: If there are fewer than two folds, or the arrays do not match.
+        ValueError: If there are fewer than two folds, or the shapes of the arrays differ.
     """
     labels, predictions = as_arrays(labels, predictions)
     folds = np.asarray(folds)
@@ -195,7 +203,12 @@ def known(true: np.ndarray, predictions: np.ndarray, label: int) -> tuple[np.nda
 
 
 def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> float:
-    """Return the threshold with the highest F-score of one label, among all midpoints of neighbouring predictions."""
+    """Return the threshold that gives one label its highest F-score.
+
+    All midpoints of neighbouring predictions are tried.
+
+    `true` and `predicted` are the label's column, shape (rows,). Without a positive row, the threshold is 0.5.
+    """
     if not true.any():
         return 0.5
     order = np.argsort(predicted, kind="stable")
@@ -208,9 +221,9 @@ def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> fl
 
 
 def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
-    """Return the thresholds to try: midpoints of neighbouring distinct values, a number below all and one above all.
+    """Return thresholds to try: the midpoints of neighbouring distinct values, one number below all and one above all.
 
-    If there are more than `count`, return those at evenly spaced quantiles.
+    If there are more than `count`, only those at evenly spaced quantiles of `values` are returned. None returns all.
     """
     distinct = np.unique(values)
     points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])
@@ -223,7 +236,10 @@ def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np
 def scorer(
     kind: type[Thresholds] | type[CutPoints], true: np.ndarray, predictions: np.ndarray, metric: Metric
 ) -> Callable[[tuple[float, ...]], float]:
-    """Return a function of thresholds or cut points that returns the metric, negated if lower is better."""
+    """Return a function to maximize: it takes thresholds (or cut points) and returns the metric.
+
+    The metric is negated if lower values are better. NaN becomes -infinity.
+    """
     sign = 1 if metric.higher_is_better else -1
 
     def score(values: tuple[float, ...]) -> float:
@@ -240,13 +256,16 @@ def coordinate_search(
     *,
     ascending: bool = False,
 ) -> tuple[float, ...]:
-    """Maximise `score` by changing one coordinate at a time, until no change improves it.
+    """Maximize `score` by changing one coordinate at a time, until no change improves the score.
 
     Args:
         start: The first value of each coordinate.
-        candidates: The values to try for each coordinate.
-        score: The function to maximise.
-        ascending: Whether a coordinate must stay between its neighbours.
+        candidates: For each coordinate, the values to try.
+        score: The function to maximize. It takes all coordinates.
+        ascending: Whether the coordinates must stay in ascending order.
+
+    Returns:
+        The best coordinates.
     """
     values = [float(value) for value in start]
     best = score(tuple(values))

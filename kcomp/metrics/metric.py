@@ -12,13 +12,16 @@ Function = Callable[[np.ndarray, np.ndarray], Any]
 
 
 class Decisions(Protocol):
-    """Fitted thresholds or cut points; see `kcomp.metrics.decisions`."""
+    """Fitted thresholds or cut points. `apply` converts predictions to classes; see `kcomp.metrics.decisions`."""
 
     def apply(self, predictions: np.ndarray) -> np.ndarray: ...
 
 
 class Decides(Protocol):
-    """The interface of a target for metrics: `decide` returns class indices, or a matrix of 0 and 1."""
+    """What a metric needs of a target: the method `decide`, which converts predictions to classes.
+
+    `decide` returns class indices (rows,), or 0 and 1 (rows, columns) for several labels.
+    """
 
     def decide(self, values: np.ndarray) -> np.ndarray: ...
 
@@ -29,15 +32,18 @@ class Metric:
 
     Args:
         name: The name in logs, files and options.
-        function: Function of labels and predictions that returns a number, or NaN if the score is undefined. Missing
-            labels are NaN.
+        function: Function of two arrays, labels and predictions. It returns a number, or NaN if the score is undefined.
+            Missing labels are NaN.
         higher_is_better: Whether higher values are better.
-        on: The two arrays that the function receives. "predictions": labels and predictions, (rows, columns).
-            "decisions": the true and the predicted classes, as class indices (rows,), or as 0 and 1 (rows, columns).
-            "columns": labels that are 0 or 1, and predictions, (rows, classes). "probabilities": distributions over the
-            last axis, (rows, classes) for one class in each row, and (rows, classes, 2) for several labels.
-        rows: Function of the same arrays that returns a value for each row. It is NaN for a row without a known label.
-            The metric is the mean of these values. None for a metric that is not a mean over rows.
+        on: What the two arrays of `function` are.
+            "predictions": labels and predictions, (rows, columns).
+            "decisions": true and predicted classes, as class indices (rows,). For several labels, 0 and 1 (rows,
+            columns).
+            "columns": labels that are 0 or 1, and predictions, (rows, classes).
+            "probabilities": true and predicted distributions over the last axis, (rows, classes). For several labels,
+            (rows, classes, 2).
+        rows: For a metric that is a mean over rows: function of the same arrays that returns the value of each row
+            (rows,). A row without a known label is NaN. None for other metrics.
 
     Raises:
         ValueError: If `on` is unknown.
@@ -74,8 +80,8 @@ class Metric:
         Args:
             labels: Shape (rows, columns). NaN is a missing label.
             predictions: Shape (rows, columns), finite.
-            target: The target of the labels. Only a metric on "predictions" works without it.
-            decisions: Fitted thresholds or cut points. None for the target's own decisions.
+            target: The target of the labels. It may be None if `on` is "predictions".
+            decisions: Fitted thresholds or cut points. None converts predictions to classes with `target.decide`.
 
         Raises:
             ValueError: If the shapes differ, there is no row, a prediction is NaN or infinite, or the metric does not
@@ -84,13 +90,19 @@ class Metric:
         return float(self.function(*self.inputs(labels, predictions, target, decisions)))
 
     def row_values(self, labels: Any, predictions: Any, target: Decides | None = None) -> np.ndarray:
-        """Return the value of each row, shape (rows,). Raise ValueError for a metric that is not a mean over rows."""
+        """Return the metric's value for each row, shape (rows,).
+
+        Raise ValueError if the metric is not a mean over rows.
+        """
         if self.rows is None:
             raise ValueError(f"{self.name} is not a mean over rows, so a row has no value")
         return np.asarray(self.rows(*self.inputs(labels, predictions, target)), np.float64)
 
     def is_better(self, new: float, old: float | None) -> bool:
-        """Return whether `new` is better than `old`. A number is better than None and NaN. NaN is never better."""
+        """Return whether the score `new` is better than `old`. Any number is better than None or NaN.
+
+        NaN is never better.
+        """
         if np.isnan(new):
             return False
         if old is None or np.isnan(old):
@@ -100,7 +112,7 @@ class Metric:
     def inputs(
         self, labels: Any, predictions: Any, target: Decides | None = None, decisions: Decisions | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the two arrays that the function receives."""
+        """Return the two arrays that `function` takes, in the form that `on` describes."""
         labels, predictions = as_arrays(labels, predictions)
         if self.on == "predictions":
             return labels, predictions
@@ -122,7 +134,7 @@ class Metric:
 
 
 def from_rows(name: str, rows: Function, *, higher_is_better: bool, on: str) -> Metric:
-    """Return the metric that is the mean of `rows`."""
+    """Return the metric that is the mean of `rows`, a function that returns the value of each row."""
     return Metric(name, partial(mean_of_rows, rows), higher_is_better, on, rows)
 
 
@@ -131,16 +143,16 @@ def mean_of_rows(rows: Function, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def mean_of_known(values: Any) -> float:
-    """Return the mean of the values that are not NaN. Return NaN if all are NaN."""
+    """Return the mean of the values, without NaN. Return NaN if all values are NaN."""
     values = np.asarray(values, np.float64)
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Score each column on its rows with a known label, and return the mean of the scores.
+    """Call `function` on each column, without the rows whose label is missing. Return the mean of the results.
 
-    Columns without a known label, or with the score NaN, are skipped. Return NaN if no column remains.
+    Columns without a known label, and results that are NaN, are skipped. Return NaN if nothing remains.
     """
     values = []
     for true, predicted in zip(labels.T, predictions.T, strict=True):
@@ -150,7 +162,11 @@ def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray)
 
 
 def as_arrays(labels: Any, predictions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return both arrays as float64. Raise ValueError unless both have one shape (rows, columns), with a row."""
+    """Convert labels and predictions to float64 arrays of one shape (rows, columns).
+
+    Raises:
+        ValueError: If the shapes differ, there is no row, a prediction is NaN, or a number is infinite.
+    """
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if labels.shape != predictions.shape or labels.ndim != 2 or not labels.size:
         raise ValueError(

@@ -18,17 +18,17 @@ METRICS = {
     if isinstance(metric, Metric)
 }
 NAMES = tuple(METRICS)
-WITH_NUMBERS = ("f2", "micro_f0.5", "top_5", "map@5")  # examples of the names that have a number in them
+WITH_NUMBERS = ("f2", "micro_f0.5", "top_5", "map@5")  # examples of names with a number
 
 
 def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
-    """Return a metric by name, or make one from a function.
+    """Return a metric by its name, or make a metric from a function.
 
     Args:
-        metric: A name, a Metric or a function. Names are those in `NAMES`, and names with another number in them, such
-            as "f2" (macro), "micro_f0.5", "top_5" or "map@5". A Metric is returned unchanged. A function of labels and
-            predictions returns a float. It receives arrays of shape (rows, columns) in which NaN is a missing label. If
-            lower values are better, set its attribute `higher_is_better` to False.
+        metric: A name from `NAMES`, a name with a number such as "f2" (macro), "micro_f0.5", "top_5" or "map@5", a
+            Metric (returned unchanged), or a function. A function takes labels and predictions, both (rows, columns)
+            with NaN for a missing label, and returns a float. If lower values are better, set the function's attribute
+            `higher_is_better` to False.
 
     Raises:
         ValueError: If no metric has this name.
@@ -60,10 +60,11 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
 
 
 def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Target | type[Target]) -> Metric:
-    """Return the metric of `get`, if it fits the target. Functions of labels and predictions fit every target.
+    """Return the same metric as `get`, and check that it fits the target. A function of the user fits every target.
 
     Raises:
-        ValueError: If the metric does not fit, such as the accuracy of numbers. The message names metrics that do.
+        ValueError: If the metric does not fit the target, such as accuracy for numbers. The message lists metrics that
+            fit.
     """
     made = get(metric)
     is_function = made.on == "predictions" and METRICS.get(made.name) is not made
@@ -77,7 +78,7 @@ def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Targ
 
 
 def with_number(name: str) -> Metric:
-    """Return the metric of a name that contains a number. Raise ValueError for an unknown name."""
+    """Make the metric of a name with a number in it, such as "top_5". Raise ValueError for an unknown name."""
     if match := re.fullmatch(rf"(?:({'|'.join(AVERAGES)})_)?f(\d+(?:\.\d+)?)", name):
         return f_beta(float(match[2]), match[1] or "macro")
     if match := re.fullmatch(r"(top_|map@)(\d+)", name):

@@ -1,4 +1,4 @@
-"""Metrics of the order of rows (ROC AUC, average precision) and of classes (top-k, mean average precision at k)."""
+"""Metrics of order: of rows (ROC AUC, average precision) and of classes (top-k, mean average precision at k)."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from kcomp.metrics.metric import Metric, column_mean, from_rows
 def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
     """Return the ROC AUC of one column, computed from ranks (Mann and Whitney 1947).
 
-    It is faster than scikit-learn's function, which checks its inputs at each call.
+    This is faster than scikit-learn's function, which checks its inputs at each call.
     """
     ordered, positive = np.sort(predicted), predicted[true == 1]
     ranks = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right") + 1
@@ -20,26 +20,32 @@ def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def column_precision(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the average precision of one column. NaN without a positive label."""
+    """Return the average precision of one column. NaN if no label is positive."""
     from sklearn import metrics  # imported here because the import takes about 2 s
 
     return float(metrics.average_precision_score(true, predicted)) if true.any() else float("nan")
 
 
 def highest_hits(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
-    """Return the labels, 0 or 1, of each row's k highest predictions, highest first. Missing labels rank last."""
+    """Sort each row's predictions in descending order, and return the labels (0 or 1) of the first k. Shape (rows, k).
+
+    Classes with a missing label come last.
+    """
     ranked = np.where(np.isnan(labels), -np.inf, predictions)
     order = np.argsort(-ranked, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(np.nan_to_num(labels), order, axis=1)
 
 
 def top_k_rows(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
-    """Return 1 for each row with a label among its k highest predictions, else 0. NaN for a row without a label."""
+    """Return 1 for each row that has a true class among its k highest predictions, else 0. Shape (rows,).
+
+    A row without a true class is NaN.
+    """
     return np.where(np.nansum(labels, 1) > 0, highest_hits(labels, predictions, k).any(1), np.nan)
 
 
 def average_precision_rows(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
-    """Return the average precision at k of each row. NaN for a row without a label."""
+    """Return the average precision at k of each row, shape (rows,). A row without a true class is NaN."""
     hits = highest_hits(labels, predictions, k)
     precisions = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
     count = np.nansum(labels, 1)
@@ -47,13 +53,15 @@ def average_precision_rows(labels: np.ndarray, predictions: np.ndarray, k: int) 
 
 
 def top_k(k: int) -> Metric:
-    """Return the metric "share of rows with a label among the k highest predictions". Rows without a label are skipped.
+    """Return the top-k accuracy: the share of rows with a true class among the k highest predictions.
+
+    Rows without a true class are skipped.
 
     Args:
-        k: Number of predictions that count, from 1.
+        k: How many of the highest predictions count, at least 1.
 
     Raises:
-        ValueError: If `k` is not an integer from 1.
+        ValueError: If `k` is not a positive integer.
 
     Examples:
         >>> from kcomp import metrics
@@ -64,16 +72,16 @@ def top_k(k: int) -> Metric:
 
 
 def map_at_k(k: int) -> Metric:
-    """Return the metric "mean average precision at k", as Kaggle defines it. Rows without a label are skipped.
+    """Return the metric "mean average precision at k", as Kaggle defines it. Rows without a true class are skipped.
 
-    The value of a row is the sum of precision at i over all ranks i <= k at which there is a label. It is divided by k
-    or by the number of the row's labels, whichever is smaller. For one class in each row, it is 1 / rank.
+    The value of a row is the sum of precision at i, over the ranks i <= k that hold a true class. The sum is divided by
+    min(k, how many true classes the row has). If each row has one true class, the value is 1 / its rank.
 
     Args:
-        k: Number of predictions that count, from 1.
+        k: How many of the highest predictions count, at least 1.
 
     Raises:
-        ValueError: If `k` is not an integer from 1.
+        ValueError: If `k` is not a positive integer.
 
     References:
         https://github.com/benhamner/Metrics, average_precision.py
@@ -93,7 +101,7 @@ def check_k(k: int) -> int:
 
 
 roc_auc = Metric("roc_auc", partial(column_mean, partial(with_both, column_auc)), True, "columns")
-"""Mean over columns of the area under the ROC curve. Columns without a positive or a negative label are skipped."""
+"""Area under the ROC curve, averaged over columns. Columns without a positive or a negative label are skipped."""
 
 average_precision = Metric("average_precision", partial(column_mean, column_precision), True, "columns")
-"""Mean over columns of the average precision. Columns without a positive label are skipped."""
+"""Average precision, averaged over columns. Columns without a positive label are skipped."""

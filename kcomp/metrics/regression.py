@@ -1,4 +1,4 @@
-"""Metrics of numbers. Each column is scored on its rows with a known label, and the metric is the mean over columns."""
+"""Metrics of numbers. A metric is computed for each column, without missing labels, and averaged over the columns."""
 
 from functools import partial
 
@@ -16,13 +16,13 @@ def column_mae(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def column_r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the coefficient of determination. NaN for constant labels."""
+    """Return the coefficient of determination. NaN if the labels are constant."""
     total = np.square(true - true.mean()).sum()
     return float(1 - np.square(true - predicted).sum() / total) if total > 0 else float("nan")
 
 
 def column_pearson(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return Pearson's correlation. NaN for constant labels or predictions."""
+    """Return Pearson's correlation. NaN if the labels or the predictions are constant."""
     if np.ptp(true) == 0 or np.ptp(predicted) == 0:
         return float("nan")
     return float(np.corrcoef(true, predicted)[0, 1])

@@ -1,4 +1,4 @@
-"""Score predictions with the recipe's metric and with the other metrics that are shown for its target."""
+"""Score predictions with the recipe's metric and with the other metrics that kcomp shows for the target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class Scorer:
-    """Score predictions of a target.
+    """Score predictions with several metrics.
 
     Args:
         metric: The metric of the recipe. It comes first.
-        target: The target of the labels.
+        target: The target of the labels, which names the other metrics.
     """
 
     metric: Metric
@@ -27,21 +27,21 @@ class Scorer:
         return self.metric(labels, predictions, self.target)
 
     def all(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Return the scores of all shown metrics, by name. A score that is undefined is NaN."""
+        """Return the values of all metrics in `shown`, by name. An undefined value is NaN."""
         return score_each(self.shown, labels, predictions, self.target)
 
     @property
     def shown(self) -> list[Metric]:
-        """The metric, then the others that are shown for the target."""
+        """The recipe's metric, followed by all other metrics that the target shows."""
         return self.first(len(self.target.shown_metrics))
 
     def first(self, count: int) -> list[Metric]:
-        """Return the recipe's metric, then the first `count` metrics of the target. The recipe's is not repeated."""
+        """Return the recipe's metric, followed by the first `count` metrics of the target. None appears twice."""
         return [self.metric, *(get(name) for name in self.target.shown_metrics[:count] if name != self.metric.name)]
 
 
 def score_each(
     metrics: Sequence[Metric], labels: np.ndarray, predictions: np.ndarray, target: Target
 ) -> dict[str, float]:
-    """Return the scores of predictions (rows, columns) by the names of the metrics."""
+    """Score predictions (rows, columns) with each metric. Return the scores by the names of the metrics."""
     return {metric.name: metric(labels, predictions, target) for metric in metrics}

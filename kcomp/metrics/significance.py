@@ -1,4 +1,4 @@
-"""Test whether the scores of two models on the same rows differ by more than chance."""
+"""Test whether two models score differently on the same rows by more than chance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +8,25 @@ from scipy import special
 
 from kcomp.metrics.metric import Decides, Metric
 
-MAX_RESAMPLES = 10_000  # for few rows
-MIN_RESAMPLES = 2_000  # for many rows
-MAX_DRAWS = 2 * 10**7  # rows drawn in all resamples together; there are at least MIN_RESAMPLES resamples
-METRIC_RESAMPLES = 1_000  # for metrics that are not means over rows
-LARGE = 500_000  # rows times columns from which METRIC_RESAMPLES is divided by 5
-LEVEL = 0.95
+# Metrics that are means over rows have MAX_DRAWS / rows resamples, within the two limits.
+MAX_DRAWS = 2 * 10**7
+MIN_RESAMPLES = 2_000
+MAX_RESAMPLES = 10_000
+METRIC_RESAMPLES = 1_000  # for other metrics
+LARGE = 500_000  # if there are at least this many labels, METRIC_RESAMPLES is divided by 5
+LEVEL = 0.95  # of the confidence intervals
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference over `rows` rows and its confidence interval at level 0.95."""
+    """A mean difference between two models, with its 95 % confidence interval.
+
+    Attributes:
+        mean: The mean difference.
+        low: The lower end of the interval.
+        high: The upper end of the interval.
+        rows: On how many rows the models were compared.
+    """
 
     mean: float
     low: float
@@ -26,7 +34,7 @@ class Interval:
     rows: int
 
     def negative(self) -> "Interval":
-        """Return the interval of the difference with the opposite sign."""
+        """Return the same interval with the opposite sign, as for second - first instead of first - second."""
         return Interval(-self.mean, -self.high, -self.low, self.rows)
 
     @property
@@ -37,21 +45,21 @@ class Interval:
 def paired_metric(
     metric: Metric, labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, target: Decides | None, seed: int = 0
 ) -> Interval:
-    """Estimate the difference of a metric, first - second, with a percentile bootstrap over rows.
+    """Estimate how much a metric differs between two models, first - second, with a percentile bootstrap over rows.
 
     Resamples in which the metric is undefined are left out.
 
     Args:
         metric: Any metric.
         labels: Shape (rows, columns).
-        first: Predictions of the first model, shape (rows, columns), or (models, rows, columns) to average the metric
-            over several models.
-        second: Predictions of the second model, or of several, for the same rows.
+        first: Predictions of the first model, (rows, columns). Several models, (models, rows, columns): their scores
+            are averaged.
+        second: Predictions of the second model (or models) on the same rows.
         target: The target of the labels.
         seed: Seed of the resampling.
 
     Returns:
-        The difference and its interval at level 0.95.
+        The difference and its 95 % confidence interval.
 
     References:
         Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13.
@@ -76,15 +84,15 @@ def paired_metric(
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
     """Estimate the mean of first - second with a percentile bootstrap over rows.
 
-    The interval accounts for the choice of rows, but not for training noise: two seeds of one model differ too.
+    The interval covers the random choice of rows. It does not cover training noise: two seeds of one model also differ.
 
     Args:
-        first: Values of the first model, shape (rows,).
-        second: Values of the second model on the same rows, shape (rows,).
+        first: A value of the first model for each row, such as its error, shape (rows,).
+        second: The values of the second model on the same rows, shape (rows,).
         seed: Seed of the resampling.
 
     Returns:
-        The mean difference and its interval at level 0.95.
+        The mean difference and its 95 % confidence interval.
 
     Raises:
         ValueError: If the shapes differ or there is no row.
@@ -104,27 +112,27 @@ def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> 
 
 
 def resampled_means(differences: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the means of bootstrap resamples of `differences`, shape (resamples,)."""
+    """Draw bootstrap resamples of `differences` and return the mean of each, shape (resamples,)."""
     rows = len(differences)
     values, counts = np.unique(differences, return_counts=True)
-    if len(values) <= 8:  # accuracies differ by -1, 0 or 1, so drawing how often each value occurs is enough
+    if len(values) <= 8:  # as for accuracies (-1, 0, 1): draw how often each value occurs, which is faster
         return random.multinomial(rows, counts / rows, MAX_RESAMPLES) @ values / rows
     resamples = min(max(MAX_DRAWS // rows, MIN_RESAMPLES), MAX_RESAMPLES)
-    chunk = max(1, 2**22 // rows)  # resamples at a time, so that at most 32 MiB are held at once
+    chunk = max(1, 2**22 // rows)  # resamples at a time, which limits memory to 32 MiB
     sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
     return np.concatenate([random.choice(differences, (size, rows)).mean(1) for size in sizes])
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Run McNemar's exact test on the rows that two models classify correctly.
+    """Run McNemar's exact test of whether two models are correct equally often.
 
     Args:
         first: Whether the first model is correct, shape (rows,).
         second: Whether the second model is correct, shape (rows,).
 
     Returns:
-        Three numbers: the rows that only the first model classifies correctly, the rows that only the second does, and
-        the two-sided binomial p-value. It is 1 if there are no such rows.
+        Three numbers: how many rows only the first model classifies correctly, how many rows only the second does, and
+            the two-sided binomial p-value. The p-value is 1 if there are no such rows.
 
     References:
         McNemar 1947; Dietterich 1998.

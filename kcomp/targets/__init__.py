@@ -1,4 +1,4 @@
-"""Targets describe the task of a competition: the labels, the predictions and the default loss."""
+"""Targets: what is predicted for each image (a class, several labels, numbers or a grade), with its default loss."""
 
 from kcomp.targets.any_of import AnyOf
 from kcomp.targets.base import Target

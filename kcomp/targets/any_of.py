@@ -1,4 +1,4 @@
-"""Any number of classes for each image."""
+"""The target of multi-label classification: any number of classes for each image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class AnyOf(ClassTarget):
     """Predict for each class, independently, whether an image shows it.
 
-    A label has one column for each class: 0, 1, a soft label between them, or NaN if it is missing. A prediction is
-    the sigmoid of each logit. The default loss is the mean binary cross-entropy of the known labels of a batch.
+    The labels have one column for each class. A cell is 0, 1, a soft label between 0 and 1, or NaN for a missing label.
+    A prediction is the sigmoid of each logit. The default loss is the binary cross-entropy, averaged over the known
+    labels of a batch.
 
     Args:
         classes: Names of the classes, at least one.
@@ -84,7 +85,10 @@ class AnyOf(ClassTarget):
         return np.nansum(labels, 0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return the mean of the weights of each row's classes. It is 1 for a row without a class."""
+        """Return a factor for the loss of each row: the mean weight of the classes that the image shows.
+
+        The factor is 1 for an image without a class.
+        """
         from keras import ops
 
         known = ops.where(ops.isnan(labels), 0.0, labels)
@@ -93,9 +97,10 @@ class AnyOf(ClassTarget):
         return ops.where(some, ops.sum(known * weights, -1) / ops.where(some, total, 1.0), 1.0)
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the share of members whose probability is above 1/2.
+        """Return, for each row and class, the share of models that predict a probability above 1/2.
 
-        The mean probability is added as a part of one more vote, so it only breaks ties.
+        `predictions` has one array for each model. The mean probability counts as one more (fractional) vote, which
+        only breaks ties.
         """
         votes = self.average(predictions)
         for values in predictions:
@@ -103,19 +108,19 @@ class AnyOf(ClassTarget):
         return votes / (len(predictions) + 1)
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the geometric mean of p, divided by the sum of the geometric means of p and of 1 - p."""
+        """Return g(p) / (g(p) + g(1 - p)), where g is the geometric mean over the models and p their probabilities."""
         return arrays.sigmoid(arrays.mean([arrays.log_odds(values) for values in predictions]))
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Return probabilities whose log odds are divided by the temperature."""
+        """Divide the log odds of the probabilities by the temperature, and return the new probabilities."""
         return arrays.sigmoid(arrays.log_odds(predictions) / temperature)
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
         return np.maximum(predictions, 1 - predictions)
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean rank of each prediction among all rows of its class, divided by the number of rows.
+        """Rank the rows of each class by probability, and return the ranks averaged over models.
 
-        The result is above 0 and at most 1.
+        Ranks are divided by the number of rows. The result is above 0 and at most 1.
         """
         return arrays.mean_rank(predictions) / len(predictions[0])

@@ -1,4 +1,4 @@
-"""Functions of arrays and names that several targets use."""
+"""Helpers that several targets use: softmax, means over models, checks of values and names."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-SMALLEST = float(np.finfo(np.float64).eps)  # smallest probability in a geometric mean; smaller ones are replaced by it
-TOLERANCE = 1e-3  # how far the sum of a row of probabilities may be from 1
-WIDTH = 100  # characters of a list of classes; longer lists are summarized
+SMALLEST = float(np.finfo(np.float64).eps)  # probabilities are raised to this before their logarithm is computed
+TOLERANCE = 1e-3  # how much the sum of a row of probabilities may differ from 1
+WIDTH = 100  # characters that a list of classes may have; longer lists are shortened
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -28,12 +28,12 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
-    """Return log(p / (1 - p)). p and 1 - p are at least `SMALLEST`."""
+    """Return log(p / (1 - p)). To avoid infinity, p and 1 - p are raised to at least `SMALLEST`."""
     return np.log(np.clip(probabilities, SMALLEST, 1)) - np.log(np.clip(1 - probabilities, SMALLEST, 1))
 
 
 def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the arithmetic mean of several arrays, in float64."""
+    """Return the elementwise mean of several arrays of one shape, in float64."""
     total = np.zeros(predictions[0].shape, np.float64)
     for values in predictions:
         total += values
@@ -41,7 +41,7 @@ def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of the ranks of several predictions. A value's rank among all rows of its column is from 1."""
+    """Rank the values within each column, from 1, and return the ranks averaged over the arrays of `predictions`."""
     from scipy import stats
 
     ranks = np.zeros(predictions[0].shape, np.float64)
@@ -51,13 +51,13 @@ def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[str]) -> str:
-    """Return a line with a rule, the number of rows that break it, and the first such row.
+    """Return an error text: the rule, how many rows break the rule, and the first such row.
 
     Args:
         rule: The rule in words.
-        valid: Whether each row meets the rule, bool (rows,).
-        values: (rows, columns).
-        ids: The image ids.
+        valid: Whether each row obeys the rule, bool (rows,). At least one row must break it.
+        values: The values of the rows, (rows, columns).
+        ids: The image id of each row.
     """
     invalid = np.flatnonzero(~valid)
     count = "1 row is not" if len(invalid) == 1 else f"{len(invalid)} rows are not"
@@ -65,7 +65,13 @@ def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[st
 
 
 def problems(rules: Sequence[tuple[str, np.ndarray]], values: np.ndarray, ids: Sequence[str]) -> list[str]:
-    """Return a line about each rule that at least one row breaks, as `first_row` makes it."""
+    """Check rules, and return an error text (from `first_row`) for each rule that a row breaks.
+
+    Args:
+        rules: Pairs of a rule in words and whether each row obeys the rule, bool (rows,).
+        values: The values of the rows, (rows, columns).
+        ids: The image id of each row.
+    """
     return [first_row(rule, valid, values, ids) for rule, valid in rules if not valid.all()]
 
 
@@ -76,7 +82,10 @@ def in_range(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def check_names(names: Sequence[str], least: int, kind: str) -> None:
-    """Raise ValueError unless `names` are at least `least` different texts. `kind` describes them in the message."""
+    """Raise ValueError unless `names` has at least `least` strings, all different.
+
+    `kind` describes the minimum in the message, such as "two classes".
+    """
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"a target takes a tuple of names; received {names!r}")
     if len(names) < least:
@@ -87,7 +96,10 @@ def check_names(names: Sequence[str], least: int, kind: str) -> None:
 
 
 def list_counts(names: Sequence[str], counts: np.ndarray) -> str:
-    """Return each name with its number of rows. Of many names, return only the rarest and the most frequent."""
+    """Return a text such as "cat (120), dog (80)".
+
+    A list of more than `WIDTH` characters is shortened to the rarest and the most frequent name.
+    """
     text = ", ".join(f"{name} ({count:g})" for name, count in zip(names, counts, strict=True))
     if len(text) > WIDTH:
         rarest, commonest = int(counts.argmin()), int(counts.argmax())
@@ -102,7 +114,7 @@ def shorten(name: str, length: int = 30) -> str:
 
 
 def list_names(names: Sequence[str], count: int = 3) -> str:
-    """Return the first names, quoted, and the number of the others."""
+    """Return the first `count` names, quoted, and how many more there are: "'a', 'b', 'c' and 4 more"."""
     listed = ", ".join(repr(shorten(name)) for name in names[:count])
     return listed if len(names) <= count else f"{listed} and {len(names) - count} more"
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Target(abc.ABC):
-    """The task of a competition: its labels, its predictions, and how logits become predictions.
+    """The task of a competition: what the labels and predictions are, and how logits become predictions.
 
-    Subclasses are frozen dataclasses. Two targets of one class are equal if their fields are equal.
+    Subclasses are frozen dataclasses. Two targets are equal if they have the same class and equal fields.
 
     Attributes:
         name: Name of the kind of target, in files and messages.
         default_metric: Name of the metric that is used if the recipe sets none.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
-        metric_inputs: The inputs of metrics that suit the target; see `on` of `kcomp.metrics.Metric`.
-        methods: Names of the methods of `kcomp ensemble` that make sense for this target.
+        metric_inputs: The kinds of metrics that fit the target, as values of `Metric.on`; see `kcomp.metrics.Metric`.
+        methods: Names of the methods of `kcomp ensemble` that fit the target.
         stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one for each label) or
             "ridge".
 
@@ -43,11 +43,11 @@ class Target(abc.ABC):
     @property
     @abc.abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """The label columns, in order."""
+        """The names of the label columns, in order."""
 
     @property
     def prediction_columns(self) -> tuple[str, ...]:
-        """The columns of a prediction, in order."""
+        """The names of the columns of a prediction, in order."""
         return self.columns
 
     @property
@@ -57,25 +57,29 @@ class Target(abc.ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, which class weights use. Empty if the target has no classes."""
+        """The names of the classes, in order. Empty if the target has no classes."""
         return ()
 
     @property
     def unit(self) -> np.ndarray:
-        """A large difference between two predictions, for each column, shape (prediction columns,).
+        """For each column of a prediction, how much counts as a large difference, shape (prediction columns,).
 
-        It is 1 for probabilities and grades, and the standard deviation of the labels for numbers.
+        It is 1 for probabilities and grades. For numbers, it is the standard deviation of the labels.
         """
         return np.ones(len(self.prediction_columns))
 
     def has_labels_of(self, other: "Target") -> bool:
-        """Return whether the labels and predictions of both targets have the same meaning, in any column order."""
+        """Return whether `other` has the same kind of labels and the same columns.
+
+        The order of the columns may differ.
+        """
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return the position of each output in the head of a network that was made for `other`.
+        """Return how the outputs of a network that was trained for `other` must be reordered for this target.
 
-        Return None if the outputs differ.
+        Element i of the list is the position, in the trained network, of this target's output i. None if the two
+        targets have different outputs.
         """
         if type(other) is not type(self) or set(other.columns) != set(self.columns):
             return None
@@ -83,23 +87,32 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
-        """Raise ValueError unless labels, float64 (rows, columns), are valid. The error names the first invalid row."""
+        """Raise ValueError if a label is invalid. `labels` are float64 (rows, columns).
+
+        The error names the first invalid row.
+        """
 
     def fitted(self, labels: np.ndarray) -> Self:
-        """Return this target with statistics of the training labels (rows, columns), such as mean and scale."""
+        """Return a copy of this target with statistics of the training labels (rows, columns), such as mean and scale.
+
+        A target that needs no statistics returns itself.
+        """
         return self
 
     @abc.abstractmethod
     def predict(self, logits: np.ndarray) -> np.ndarray:
-        """Return the predictions, float64 (rows, prediction columns), of logits (rows, outputs)."""
+        """Convert logits (rows, outputs) to predictions, float64 (rows, prediction columns)."""
 
     @abc.abstractmethod
     def predict_tensor(self, logits: Any) -> Any:
-        """Return what `predict` returns as a tensor of Keras's backend, for an exported network."""
+        """Compute the same as `predict`, but on tensors of Keras's backend.
+
+        An exported network includes this computation.
+        """
 
     @abc.abstractmethod
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
-        """Return the default loss, a Keras loss of labels (rows, columns) and logits (rows, outputs).
+        """Return the default loss: a Keras loss that takes labels (rows, columns) and logits (rows, outputs).
 
         Args:
             label_smoothing: Share of each label that is divided equally among all classes, from 0 to below 1.
@@ -109,9 +122,13 @@ class Target(abc.ABC):
         """
 
     def decide(self, values: np.ndarray) -> np.ndarray:
-        """Return the classes that labels or predictions (rows, columns) stand for.
+        """Convert probabilities or grades to classes. Soft labels are converted in the same way.
 
-        The result has the positions of the classes (rows,). For several labels, it has 0 and 1 (rows, columns).
+        Args:
+            values: Predictions or labels, (rows, columns).
+
+        Returns:
+            The index of each row's class, int (rows,). For several labels: 0 or 1 for each label, (rows, columns).
 
         Raises:
             ValueError: If the target has no classes.
@@ -119,37 +136,43 @@ class Target(abc.ABC):
         raise ValueError(f"this metric needs classes, which a target of {self.name} does not have")
 
     def training_metrics(self) -> "list[keras.metrics.Metric]":
-        """Return new Keras metrics for training batches. They receive labels and logits.
+        """Return new Keras metrics that are computed during training, on the labels and logits of each batch.
 
-        The log of a run shows the metric named `train_accuracy`.
+        The log of a run shows the metric that is named `train_accuracy`.
         """
         return []
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
-        """Return a list of what is wrong with predictions (rows, prediction columns): a line for each broken rule."""
+        """Check predictions (rows, prediction columns).
+
+        Return an error text for each broken rule, so none if all are valid.
+        """
 
     @abc.abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Return the strata for stratified folds, such as classes: numbers (rows,), or bool (rows, columns)."""
+        """Return the stratum of each row, for stratified folds. Rows of one class, for example, form a stratum.
+
+        The result is an int for each row (rows,). For several labels, it is bool (rows, labels).
+        """
 
     @abc.abstractmethod
     def describe(self, labels: np.ndarray) -> str:
-        """Return one line about the labels (rows, columns), which is printed when a training starts."""
+        """Return one line that describes the labels (rows, columns). kcomp prints it when a training starts."""
 
     def warnings(self) -> list[str]:
         """Return warnings about class names that look wrong, such as names that differ only in case."""
         return []
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
-        """Return the number of rows of each class, float64 (classes,). A soft label counts as a fraction."""
+        """Return how many rows each class has, float64 (classes,). A soft label counts as a fraction of a row."""
         return np.zeros(len(self.class_names))
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return the factor of each row's loss, a tensor (rows,).
+        """Return a factor for the loss of each row, a tensor (rows,).
 
         Args:
-            labels: A tensor (rows, columns), after mixing.
+            labels: A tensor (rows, columns). Mixup or cutmix may have mixed the labels of two images.
             weights: A tensor (classes,) with the weight of each class.
 
         Raises:
@@ -158,34 +181,44 @@ class Target(abc.ABC):
         raise ValueError(f"class weights need classes, which a target of {self.name} does not have; leave them out")
 
     def average(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean of several predictions, each (rows, prediction columns)."""
+        """Return the mean of the predictions of several models. Each array has the shape (rows, prediction columns)."""
         return arrays.mean(predictions)
 
     def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the median of several predictions."""
+        """Return the elementwise median of the predictions of several models."""
         return np.median(np.stack(predictions), 0)
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the share of predictions that vote for each class. Raise ValueError if the target has no classes."""
+        """Return the share of models that predict each class. Raise ValueError if the target has no classes."""
         raise self._refuses("vote")
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the geometric mean. Raise ValueError if predictions are not probabilities."""
+        """Return the geometric mean of several models' probabilities.
+
+        Raise ValueError if predictions are not probabilities.
+        """
         raise self._refuses("gmean")
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean of ranks. Raise ValueError if predictions have units, which ranks lose."""
+        """Rank the rows by each model's predictions, and return the mean ranks.
+
+        Raises:
+            ValueError: If predictions are in units, such as grams, which ranks would lose.
+        """
         raise self._refuses("rank")
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Correct the result of a calculation, such as a maximum of predictions, so that it is a valid prediction.
+        """Make the result of a calculation valid again, for example after a maximum over several models.
 
-        Probabilities of one class are divided by their sum, for example. The shape is (rows, prediction columns).
+        Probabilities of one class are divided by their sum, and grades are clipped. `predictions` has the shape (rows,
+        prediction columns).
         """
         return predictions
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Return probabilities at a temperature: nearer to equal if it is above 1, nearer to 0 and 1 if it is below 1.
+        """Soften or sharpen probabilities, to calibrate a model.
+
+        A temperature above 1 makes the classes more equal. One below 1 moves the probabilities towards 0 and 1.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -193,7 +226,9 @@ class Target(abc.ABC):
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the probability that each decided class is right, shape (rows, 1), or (rows, labels).
+        """Return the probability of each decision: of the most likely class, or of the likelier answer for each label.
+
+        The shape is (rows, 1), or (rows, labels) for several labels.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -201,15 +236,15 @@ class Target(abc.ABC):
         raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
 
     def hardened(self, predictions: np.ndarray) -> np.ndarray:
-        """Return hard labels, 0 or 1, for probabilities. Both have the shape (rows, columns)."""
+        """Replace probabilities by 0 and 1: 1 for the decided classes. The shape (rows, columns) does not change."""
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the mean over views: (views, rows, columns) to (rows, columns)."""
+        """Average predictions over augmented views of the same images. (views, rows, columns) becomes (rows, columns)."""
         return predictions.mean(0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the target as a dict for a JSON file. `target_from_json` reads it."""
+        """Return the target as a dict for a JSON file. `target_from_json` restores the target."""
         fields = {name: arrays.as_lists(value) for name, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
         return {"target": self.name, **fields}
 

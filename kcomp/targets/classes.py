@@ -8,7 +8,7 @@ from kcomp.targets.base import Target
 
 @dataclass(frozen=True)
 class ClassTarget(Target):
-    """A target with one column for each class, in labels and in predictions.
+    """The base class of `OneOf` and `AnyOf`. Labels and predictions have one column for each class.
 
     Args:
         classes: Names of the classes.

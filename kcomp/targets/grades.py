@@ -1,4 +1,4 @@
-"""Ordered classes: one grade for each image."""
+"""The target of ordinal classification: one of several ordered grades for each image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,25 +17,27 @@ GradesLossName = Literal["regression", "ordinal", "softmax"]
 
 @dataclass(frozen=True)
 class Grades(Target):
-    """Predict one of several ordered levels for each image.
+    """Predict one of several ordered levels for each image, such as none, mild or severe.
 
-    A label has one column: the position of the level, from 0. A mixed or soft label lies between two levels. A
-    prediction is one number from 0 to the last position. Cut points convert it to a level.
+    The labels have one column: the position of the level, from 0. A label may lie between two levels, if it is soft or
+    mixed. A prediction is one number from 0 to the last position. Cut points convert the number to a level.
 
     Args:
         levels: Names of the levels in order, at least two.
-        loss_name: The loss, which also determines the logits. "regression" has one logit, the grade minus the middle of
-            the scale, and the squared error. "ordinal" has a logit for each level except the first, the log odds that
-            the grade is at least this level. Its loss is the sum of the binary cross-entropies of these logits.
-            "softmax" has a logit for each level, and categorical cross-entropy. The prediction of "ordinal" and
-            "softmax" is the expected grade.
+        loss_name: The loss, which also determines what the logits mean.
+            "regression": one logit, the grade minus the middle of the scale. The loss is the squared error.
+            "ordinal": one logit for each level except the first: the log odds that the grade is at least this level.
+            The loss is the sum of the binary cross-entropies. The prediction is the expected grade.
+            "softmax": one logit for each level. The loss is the categorical cross-entropy. The prediction is the
+            expected grade.
 
     Raises:
         ValueError: If there are fewer than two levels, a name is repeated, or `loss_name` is unknown.
 
     References:
-        For "ordinal": Frank and Hall 2001, A simple approach to ordinal classification; Cao et al. 2020, Rank
-        consistent ordinal regression (CORAL), equation 4, but with equal weights and without shared weights of logits.
+        For "ordinal": Frank and Hall 2001, A simple approach to ordinal classification. Cao et al. 2020, Rank
+        consistent ordinal regression (CORAL), equation 4, with equal weights. Unlike in CORAL, the logits share no
+        weights.
 
     Examples:
         >>> import numpy as np
@@ -83,7 +85,7 @@ class Grades(Target):
         return super().has_labels_of(other) and other.class_names == self.levels
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the grades clipped to the range from the lowest to the highest level."""
+        """Clip the grades to the range from the lowest to the highest level."""
         return np.clip(predictions, 0, self.top)
 
     def head_order(self, other: Target) -> list[int] | None:
@@ -128,7 +130,7 @@ class Grades(Target):
         return kinds[self.loss_name](self.top, label_smoothing)
 
     def decide(self, values: np.ndarray) -> np.ndarray:
-        """Return the position of the nearest level."""
+        """Return the position of the nearest level for each row."""
         return np.rint(values[:, 0]).astype(int)
 
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
@@ -146,11 +148,11 @@ class Grades(Target):
         return arrays.warn_similar(self.levels)
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
-        """Return the number of rows of each level. A label between two levels counts for both, in proportion."""
+        """Return how many rows each level has. A label between two levels counts in part for each of the two."""
         return np.maximum(1 - np.abs(labels - np.arange(len(self.levels))), 0).sum(0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return the weight of each row's level. Between two levels, the weight is interpolated."""
+        """Return the weight of each row's level. For a label between two levels, the two weights are interpolated."""
         from keras import ops
 
         from kcomp.targets.losses import level_shares

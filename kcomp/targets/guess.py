@@ -1,4 +1,4 @@
-"""Guess the target of predictions in a file that no run of kcomp wrote."""
+"""Guess the kind of target from a file of predictions that kcomp did not write."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from kcomp.targets.one_of import OneOf
 
 
 def guess_target(columns: Sequence[str], values: np.ndarray) -> Target:
-    """Return the first of the targets OneOf, AnyOf and Numbers for which the predictions are valid.
+    """Return a target for which the predictions are valid: the first of OneOf, AnyOf and Numbers that fits.
 
     Args:
         columns: Names of the prediction columns.

@@ -1,6 +1,6 @@
 """The default losses of targets, as Keras losses. This module imports Keras: import it only inside functions.
 
-The `get_config` of a loss must return all its numbers, because it is part of the cache key of a compiled training step.
+The `get_config` of a loss must return all numbers of the loss. It is part of the cache key of a compiled training step.
 """
 
 import abc
@@ -12,15 +12,15 @@ from keras import ops
 
 
 class MaskedLoss(keras.losses.Loss, abc.ABC):
-    """A loss that ignores missing labels, which are NaN: the mean of `elements` over the known labels of a batch.
+    """A loss that ignores missing labels (NaN): the mean of `elements` over all known labels of a batch.
 
-    `call` returns one value for each row, so that Keras can weight rows. The mean of these values is the mean over all
-    known labels. It is 0 if no label is known.
+    `call` returns one value for each row, so that Keras can weight the rows. The values are scaled so that their mean
+    is the mean over the known labels. The loss is 0 if no label is known.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         known = ops.logical_not(ops.isnan(y_true))
-        # A NaN would make the gradient NaN, even where its loss is not used.
+        # The gradient of where(known, f(NaN), 0) is NaN, so NaN labels are replaced before the loss is computed.
         labels = ops.where(known, y_true, ops.zeros_like(y_true))
         values = ops.where(known, self.elements(labels, y_pred), ops.zeros_like(y_true))
         count = ops.sum(ops.cast(known, values.dtype))
@@ -29,11 +29,11 @@ class MaskedLoss(keras.losses.Loss, abc.ABC):
 
     @abc.abstractmethod
     def elements(self, labels: Any, logits: Any) -> Any:
-        """Return the loss of each label (rows, columns)."""
+        """Return the loss of each single label, shape (rows, columns). Labels are never NaN here."""
 
 
 class BinaryLoss(MaskedLoss):
-    """Binary cross-entropy of each label, with label smoothing towards 1/2."""
+    """Binary cross-entropy of each label. Label smoothing moves labels towards 1/2."""
 
     def __init__(self, label_smoothing: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -47,7 +47,7 @@ class BinaryLoss(MaskedLoss):
 
 
 class NumbersLoss(MaskedLoss):
-    """Huber loss, with delta 1, of labels that are standardized by `mean` and `scale`."""
+    """Huber loss with delta 1. Labels are first standardized: (label - mean) / scale."""
 
     def __init__(self, mean: Sequence[float], scale: Sequence[float], **options: Any) -> None:
         super().__init__(**options)
@@ -63,7 +63,7 @@ class NumbersLoss(MaskedLoss):
 
 
 class GradeLoss(keras.losses.Loss):
-    """The base class of losses for grades. Labels (rows, 1) are from 0 to `top`."""
+    """The base class of losses for grades. Labels (rows, 1) lie between 0 and `top`, the highest grade."""
 
     def __init__(self, top: int, label_smoothing: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -74,14 +74,14 @@ class GradeLoss(keras.losses.Loss):
 
 
 class SquaredGradeLoss(GradeLoss):
-    """Squared error of the grade. The logit is the grade minus `top` / 2."""
+    """Squared error of the grade. The logit stands for the grade minus `top` / 2."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.mean(ops.square(y_pred + self.top / 2 - y_true), -1)
 
 
 class OrdinalLoss(GradeLoss):
-    """The sum, over k from 1 to `top`, of the binary cross-entropies of "the grade is at least k"."""
+    """Sum of `top` binary cross-entropies. Number k asks whether the grade is at least k, for k from 1 to `top`."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         reached = ops.clip(y_true - ops.arange(self.top, dtype=y_true.dtype), 0.0, 1.0)
@@ -90,7 +90,7 @@ class OrdinalLoss(GradeLoss):
 
 
 class SoftmaxGradeLoss(GradeLoss):
-    """Categorical cross-entropy of the levels. A label between two levels counts for both, in proportion."""
+    """Categorical cross-entropy over the grades. A label between two grades is shared between the two."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         shares = smooth(level_shares(y_true, self.top), self.label_smoothing, self.top + 1)
@@ -98,10 +98,13 @@ class SoftmaxGradeLoss(GradeLoss):
 
 
 def level_shares(labels: Any, top: int) -> Any:
-    """Return the share of each level in labels (rows, 1), a tensor (rows, top + 1)."""
+    """Convert grades (rows, 1) to probabilities of all grades (rows, top + 1).
+
+    For example, 1.25 becomes 0.75 of grade 1 and 0.25 of grade 2.
+    """
     return ops.maximum(1.0 - ops.abs(labels - ops.arange(top + 1, dtype=labels.dtype)), 0.0)
 
 
 def smooth(labels: Any, share: float, classes: int) -> Any:
-    """Return smoothed labels: `share` of each label is divided equally among the classes."""
+    """Return labels * (1 - share) + share / classes, which is label smoothing."""
     return labels * (1.0 - share) + share / classes if share else labels

@@ -1,4 +1,4 @@
-"""One or several numbers for each image."""
+"""The target of regression: one or several numbers for each image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from kcomp.targets.base import Target
 if TYPE_CHECKING:
     import keras
 
-MOST_BINS = 10  # strata for folds; a bin has rows with similar numbers
+MOST_BINS = 10  # bins of rows with similar numbers; they are the strata of stratified folds
 ROWS_PER_BIN = 10
 
 
@@ -20,14 +20,14 @@ ROWS_PER_BIN = 10
 class Numbers(Target):
     """Predict one or several numbers for each image.
 
-    A label has one column for each number, in the number's own units, or NaN if it is missing. A logit is the number
-    minus `mean`, divided by `scale`. A prediction is in the units of the labels. The default loss is the Huber loss of
-    standardized labels, averaged over the known labels of a batch.
+    The labels have one column for each number, in its own units. NaN is a missing label. The network predicts
+    standardized numbers: a logit is (number - mean) / scale. Predictions are converted back to the units of the labels.
+    The default loss is the Huber loss of the standardized numbers, averaged over the known labels of a batch.
 
     Args:
         names: Names of the numbers, at least one.
-        mean: Mean of each number on the training rows; `fitted` measures it.
-        scale: Standard deviation of each number on the training rows; `fitted` measures it.
+        mean: Mean of each number on the training rows. `fitted` measures it.
+        scale: Standard deviation of each number on the training rows. `fitted` measures it.
 
     Raises:
         ValueError: If there is no name, or a name is repeated.
@@ -76,12 +76,14 @@ class Numbers(Target):
             raise ValueError(arrays.first_row(rule, valid, labels, ids))
 
     def fitted(self, labels: np.ndarray) -> "Numbers":
-        """Return the target with the mean and standard deviation of the known labels. A deviation of 0 becomes 1.
+        """Return a copy with the mean and the standard deviation of the known labels.
+
+        A deviation of 0 is replaced by 1.
 
         Raises:
-            ValueError: If all labels of a number are missing.
+            ValueError: If a number has no known label.
         """
-        labels = np.sort(np.asarray(labels, np.float64), 0)  # the sums do not depend on the order of the rows
+        labels = np.sort(np.asarray(labels, np.float64), 0)  # so that rounding does not depend on the row order
         empty = [name for name, known in zip(self.names, ~np.isnan(labels).all(0), strict=True) if not known]
         if empty:
             raise ValueError(f"each number needs a label in the training rows; {empty[0]!r} has none")
@@ -113,10 +115,10 @@ class Numbers(Target):
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Return the bin of each row, from 0. The rows of a bin have similar numbers.
+        """Sort the rows by their numbers and divide them into bins of equal size. Return each row's bin, from 0.
 
-        There is one bin for every ten rows, but at least 1 bin and at most 10. Rows with several numbers are sorted by
-        the mean rank of their known numbers.
+        There is one bin for every ten rows, but at least 1 bin and at most 10. If rows have several numbers, they are
+        sorted by the mean rank of the known ones.
         """
         from scipy import stats
 

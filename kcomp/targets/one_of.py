@@ -1,4 +1,4 @@
-"""One class for each image."""
+"""The target of single-label classification: one class for each image."""
 
 import re
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 class OneOf(ClassTarget):
     """Predict one class for each image.
 
-    A label has one column for each class: 1 for the image's class and 0 for the others, or soft labels that sum to 1.
-    A prediction is the softmax of the logits. The default loss is categorical cross-entropy.
+    The labels have one column for each class: 1 for the image's class and 0 for the others, or soft labels that sum to
+    1. A prediction is the softmax of the logits. The default loss is the categorical cross-entropy.
 
     Args:
         classes: Names of the classes, at least two.
@@ -101,17 +101,20 @@ class OneOf(ClassTarget):
         return ops.sum(labels * weights, -1)
 
     def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the median probability of each class. Each row is then divided by its sum."""
+        """Return the median probability of each class over the models. Then divide each row by its sum.
+
+        If all medians of a row are 0, the row is the mean instead.
+        """
         values = super().median(predictions)
         return np.where(values.any(1, keepdims=True), self.normalized(values), self.average(predictions))
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return each row divided by its sum. A row of zeros does not change."""
+        """Divide each row by its sum. A row of zeros does not change."""
         totals = predictions.sum(1, keepdims=True)
         return predictions / np.where(totals > 0, totals, 1.0)
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Return probabilities to the power of 1 / temperature. Each row is then divided by its sum."""
+        """Raise the probabilities to the power 1 / temperature. Then divide each row by its sum."""
         return arrays.softmax(np.log(np.maximum(predictions, arrays.SMALLEST)) / temperature)
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
@@ -121,10 +124,10 @@ class OneOf(ClassTarget):
         return np.eye(len(self.classes))[self.decide(predictions)]
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the share of votes of each class. A member votes for its most likely class.
+        """Return the share of votes for each class. Each model votes for its most likely class.
 
-        The mean probability of a class is added as a part of one more vote. It breaks ties, and classes without votes
-        get more than 0.
+        `predictions` has one array for each model. The mean probabilities count as one more (fractional) vote. This
+        breaks ties, and no class gets exactly 0.
         """
         votes = self.average(predictions)
         rows = np.arange(len(votes))
@@ -133,10 +136,10 @@ class OneOf(ClassTarget):
         return votes / (len(predictions) + 1)
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the geometric mean of probabilities. Each row is then divided by its sum."""
+        """Return the geometric mean of the models' probabilities. Then divide each row by its sum."""
         return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean rank of each prediction among all rows of its class. Each row is then divided by its sum."""
+        """Rank the rows of each class by probability, average the ranks over models, and divide each row by its sum."""
         ranks = arrays.mean_rank(predictions)
         return ranks / ranks.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Read a target from the manifest of a run."""
+"""Restore a target from the JSON file `manifest.json` of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +14,13 @@ KINDS: dict[str, type[Target]] = {kind.name: kind for kind in (OneOf, AnyOf, Num
 
 
 def target_from_json(stored: Mapping[str, Any]) -> Target:
-    """Return the target that `Target.to_json` stored.
+    """Restore the target that `Target.to_json` converted to a dict.
 
     Args:
-        stored: The name of the kind of target, under the key `target`, and the fields of the target.
+        stored: The dict. The key `target` has the name of the kind of target, the other keys are the target's fields.
 
     Raises:
-        ValueError: If the kind is unknown, or the fields are not those of this kind.
+        ValueError: If the kind is unknown, or the fields do not belong to this kind.
 
     Examples:
         >>> from kcomp.targets import AnyOf, target_from_json
