@@ -205,7 +205,7 @@ def test_a_score_that_is_no_number_is_shown(tmp_path, capsys):
     assert '"log_loss": null' in (progress.job.run / "result.json").read_text()
     progress.finish(0)
     console = Console(width=200, record=True)
-    shown = board.Board(console, [progress], 1)
+    shown = board.Board(console, [progress])
     console.print(shown.table())
     (progress.job.run / "manifest.json").write_text(json.dumps(MANIFEST))
     print_table(Console(), run_rows([progress.job.run]))
@@ -303,7 +303,7 @@ def test_a_terminal_shows_a_row_a_job_and_elsewhere_lines(tmp_path):
 
     progress = [SweepProgress(job_at(tmp_path, seed)) for seed in range(30)]
     console = Console(force_terminal=True, width=100, height=15, record=True)
-    shown = board.Board(console, progress, 2)
+    shown = board.Board(console, progress)
     for job in (progress[3], progress[29]):
         job.start()
         job.line("epoch   1/2  all  rate 1e-3  loss 1.0  log_loss 0.7500 ")
@@ -312,7 +312,7 @@ def test_a_terminal_shows_a_row_a_job_and_elsewhere_lines(tmp_path):
     assert lines[0].strip() == "2 running, 28 waiting" and len(lines) < 15
     assert sum("running" in line and "1/2" in line and "0.7500" in line for line in lines[1:]) == 2
     plain = Console(width=200, record=True)
-    shown = board.Board(plain, progress, 2)
+    shown = board.Board(plain, progress)
     progress[3].state = FAILED
     shown()
     shown()

@@ -27,8 +27,8 @@ optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 
 from kcomp.tune import page, pictures, storage, training, worker  # noqa: E402
-from kcomp.tune.search import Search, hopeless  # noqa: E402
-from kcomp.tune.training import last_line  # noqa: E402
+from kcomp.tune.search import Search, is_worse_than_median  # noqa: E402
+from kcomp.tune.training import error_in  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,11 @@ def test_places_in_a_range_by_hand():
     assert pictures.ticks(space.Integer(1, 3)) == [(0.0, "1"), (0.5, "2"), (1.0, "3")]
 
 
-def test_hopeless_by_hand():
-    assert hopeless(0.31, [0.1, 0.2, 0.3, 0.4, 0.5], lower=True)
-    assert not hopeless(0.30, [0.1, 0.2, 0.3, 0.4, 0.5], lower=True)
-    assert hopeless(0.29, [0.1, 0.2, 0.3, 0.4, 0.5], lower=False)
-    assert not hopeless(9.0, [0.1, 0.2, 0.3, 0.4], lower=True)  # too few to judge by
+def test_is_worse_than_median_by_hand():
+    assert is_worse_than_median(0.31, [0.1, 0.2, 0.3, 0.4, 0.5], lower=True)
+    assert not is_worse_than_median(0.30, [0.1, 0.2, 0.3, 0.4, 0.5], lower=True)
+    assert is_worse_than_median(0.29, [0.1, 0.2, 0.3, 0.4, 0.5], lower=False)
+    assert not is_worse_than_median(9.0, [0.1, 0.2, 0.3, 0.4], lower=True)  # too few to judge by
 
 
 # ---------------------------------------------------------------- a search whose trainings are made up
@@ -376,7 +376,7 @@ def test_storage_and_space_are_checked(tmp_path, monkeypatch):
             Scorer(log_loss, OneOf(("a", "b"))),
         ).ranges
     (tmp_path / "said.txt").write_text("epoch 1\nkcomp: what was wrong\nlater\n")
-    assert last_line(tmp_path / "said.txt") == "what was wrong"
+    assert error_in(tmp_path / "said.txt") == "what was wrong"
 
 
 def test_the_page(tmp_path, monkeypatch):

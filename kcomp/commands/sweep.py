@@ -102,7 +102,7 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
             print_line(
                 console, f"{len(jobs)} runs on Ray, {resources.slots} side by side, {resources.threads} cores each"
             )
-            board = Board(console, progress, resources.slots)
+            board = Board(console, progress)
             with board.shown():
                 run(progress, sources, resources, board)
     else:
@@ -112,7 +112,7 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
             raise UsageError(error) from error
         on = f"a GPU ({', '.join(machine.devices)})" if machine.devices else f"{machine.threads} threads"
         print_line(console, f"{len(jobs)} runs, {machine.slots} side by side, {on} each")
-        board = Board(console, progress, machine.slots)
+        board = Board(console, progress)
         with board.shown():
             pool.run(progress, machine, board)
     table(console, jobs)

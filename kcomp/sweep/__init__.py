@@ -1,1 +1,5 @@
-"""Train many runs, on this machine or on a Ray cluster. Each run has its own process. This package imports no Keras."""
+"""Train many runs, on this machine or on a Ray cluster.
+
+A run is one training of a recipe with one backend, seed and fold. Each run is trained in its own process. This package
+does not import Keras.
+"""

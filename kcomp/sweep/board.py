@@ -1,4 +1,7 @@
-"""Show the progress of a sweep: a live table in a terminal. Without a terminal, a line for each change of state."""
+"""Show the progress of a sweep, which trains many runs.
+
+A terminal shows a live table. Elsewhere, a line is printed when the training of a run changes its state.
+"""
 
 import contextlib
 import time
@@ -11,21 +14,29 @@ from rich.table import Table
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, SweepProgress, count
 
 STYLES = {RUNNING: "bold", FAILED: "red", COMPLETE: "green", ELSEWHERE: "yellow", WAITING: "dim"}
-ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # in a small terminal, jobs of the first states are shown
-FRAME = 5  # lines of the terminal around the rows of the table
+ORDER = (RUNNING, FAILED, ELSEWHERE, WAITING, COMPLETE)  # a small terminal shows jobs in the first of these states
+FRAME = 5  # lines of the terminal that are not table rows, such as title and header
 
 
 class Board:
-    """A function that prints the states of `jobs`. `slots` of them run at the same time."""
+    """A display of a sweep's jobs. Calling the display as a function shows the current state of each job.
 
-    def __init__(self, console: Console, jobs: Sequence[SweepProgress], slots: int) -> None:
-        self.console, self.jobs, self.slots = console, jobs, slots
+    A job is the training of one run.
+
+    Args:
+        console: Where to print.
+        jobs: The progress of each job. Other code updates these objects during the sweep.
+    """
+
+    def __init__(self, console: Console, jobs: Sequence[SweepProgress]) -> None:
+        self.console, self.jobs = console, jobs
         self.live: Live | None = None
         self.shown_states = {job.job.folder: (job.state, job.starts) for job in jobs}
         self.done_before, self.started = count(jobs, COMPLETE), time.monotonic()
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
+        """Show the live table inside a `with` block. Without a terminal, do nothing."""
         if not self.console.is_terminal:
             yield
             return
@@ -42,7 +53,7 @@ class Board:
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
     def line(self, job: SweepProgress) -> str:
-        """Return a line with the number of complete jobs and the state of one job."""
+        """Return a line about one job, such as `3/8 jax seed 0 fold 1: running`. Here, 3 of 8 jobs are complete."""
         start = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
             resumed = f", from epoch {job.epoch + 1}" if job.epoch else ""
@@ -54,12 +65,16 @@ class Board:
         return f"{start}: {job.last} ({job.job.log})" if job.state == FAILED else start
 
     def summary(self) -> str:
+        """Return a text such as `1 running, 2 complete; about 1:30 to go`."""
         counts = [f"{count(self.jobs, state)} {state}" for state in ORDER if count(self.jobs, state)]
         seconds = self.seconds_left()
         return ", ".join(counts) + (f"; about {clock(seconds)} to go" if seconds is not None else "")
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds until the sweep ends, from the jobs that have ended. None before the first has ended."""
+        """Estimate how many seconds the sweep still takes, from its pace so far.
+
+        Return None until a job becomes complete during this sweep, and after the last job has ended.
+        """
         finished = count(self.jobs, COMPLETE) - self.done_before
         to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)
         if not finished or not to_go:
@@ -84,13 +99,17 @@ class Board:
         return table
 
     def visible(self) -> list[SweepProgress]:
-        """Return the jobs that fit into the terminal, in order. Running and failed jobs take precedence."""
+        """Return the jobs that fit into the terminal, in the order of the sweep.
+
+        If there is not enough space, complete jobs are left out first, then waiting jobs.
+        """
         count = max(1, self.console.size.height - FRAME)
         chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:count]
         return [self.jobs[number] for number in sorted(chosen)]
 
 
 def clock(seconds: float) -> str:
+    """Return a duration in seconds as a text: minutes:seconds, or hours:minutes:seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

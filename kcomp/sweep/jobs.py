@@ -1,4 +1,4 @@
-"""A training job: one run of a sweep, and the command that trains it."""
+"""A job of a sweep: the training of one run, and the command that trains it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +9,20 @@ from kcomp.runs.folder import Run, check_own
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One run of a sweep.
+    """A job of a sweep: the training of one run (a recipe with one backend, seed and fold).
 
-    values:  texts for `--set`, by name.
-    folder:  the run folder, with the name that `kcomp train` gives it, inside the folder of the sweep.
-    table:   fingerprint of the recipe's current table.
-    metric:  name of the recipe's metric, which is shown during training.
-    pseudo:  the entry `pseudo` of the manifest for the current pseudo-labels of this fold. None without pseudo-labels.
+    Attributes:
+        recipe: Path of the recipe, a Python file.
+        backend: "jax" or "torch".
+        seed: Seed of the training.
+        fold: The fold that is held out.
+        values: Values of the recipe to change, by name. Each is a text, as in `kcomp train --set name=text`.
+        folder: Path of the run's folder. Its name is the one that `kcomp train` would choose.
+        fingerprint: Hash of the recipe, its values and kcomp's code.
+        table: Hash of the recipe's image ids, labels and folds.
+        metric: Name of the recipe's metric, whose score is shown during training.
+        pseudo: Number and hash of this fold's pseudo-labelled rows, as in the run's manifest.json. None without
+            pseudo-labels.
     """
 
     recipe: str
@@ -35,16 +42,22 @@ class TrainingJob:
 
     @property
     def log(self) -> Path:
-        """Return the file beside the run folder with the output of the job's processes."""
+        """The file for everything that the job's processes print. It is beside the run's folder."""
         return Path(f"{self.folder}.log")
 
     @property
     def name(self) -> str:
+        """A text such as `jax seed 0 fold 1 image_size=160`."""
         texts = [f"{name}={value}" for name, value in self.values.items()]
         return " ".join([self.backend, f"seed {self.seed}", f"fold {self.fold}", *texts])
 
     def arguments(self, recipe: str | None = None, folder: str | None = None) -> list[str]:
-        """Return the arguments of `kcomp`, optionally with another path of the recipe or of the run."""
+        """Return the arguments of `kcomp` that train this job, beginning with "train".
+
+        Args:
+            recipe: Another path of the recipe. None for the job's path.
+            folder: Another folder of the run. None for the job's folder.
+        """
         settings = [part for name, value in self.values.items() for part in ("--set", f"{name}={value}")]
         numbers = ["--seed", str(self.seed), "--fold", str(self.fold)]
         return ["train", recipe or self.recipe, *numbers, *settings, "-o", folder or self.folder]
@@ -53,9 +66,12 @@ class TrainingJob:
         return asdict(self)
 
     def check(self) -> None:
-        """Raise ValueError if the folder contains a different run, complete or not."""
+        """Raise ValueError if the run's folder already contains another run, for example with another seed or table."""
         check_own(self.run, asdict(self))
 
-    def logged(self) -> dict[str, Any] | None:
-        """Return the last epoch in the run folder's log.csv. None before the first epoch ends."""
+    def last_log_row(self) -> dict[str, Any] | None:
+        """Return the last row of the run's log.csv, which describes its latest finished epoch, by column name.
+
+        Return None before the first epoch ends.
+        """
         return next(iter(self.run.log_rows()[-1:]), None)

@@ -1,4 +1,4 @@
-"""Divide this machine's cores, memory and GPUs among jobs."""
+"""Divide this machine's cores, memory and GPUs among the jobs of a sweep. A job is one training."""
 
 import os
 import shutil
@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-MEMORY = 2 * 2**30  # bytes per job on the CPU: EfficientNet-Lite0 at 224 px with batches of 16 images
+MEMORY = 2 * 2**30  # bytes for each job on the CPU, for EfficientNet-Lite0 at 224 px with batches of 16 images
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
 class Share:
-    """The division of the machine among jobs.
+    """The division of a machine among jobs.
 
-    `slots` jobs run at the same time, each with `threads` threads, and a GPU if there are any.
+    Attributes:
+        slots: How many jobs run at the same time. Their slots are numbered from 0.
+        threads: How many threads each job uses.
+        devices: One GPU for each slot, as CUDA_VISIBLE_DEVICES names it. Empty on a machine without GPUs.
     """
 
     slots: int
@@ -23,19 +26,21 @@ class Share:
     devices: tuple[str, ...] = ()
 
     def device(self, slot: int) -> str | None:
+        """Return the GPU of slot `slot`. Return None on a machine without GPUs."""
         return self.devices[slot] if self.devices else None
 
 
 def share(count: int, parallel: int | None = None) -> Share:
-    """Return the division of the machine among `count` jobs.
+    """Divide this machine among `count` jobs.
 
-    It depends only on the machine and the number of jobs, not on free memory or remaining jobs. The reason is that the
-    number of threads can change the last bit of a sum, and a continued sweep must give the same results.
+    The result depends only on the machine and the arguments. It does not depend on the memory that is free, or on how
+    many jobs are already complete. A continued sweep must give the same results, and the number of threads can change
+    the last bit of a sum.
 
     Args:
-        count: Number of jobs of the sweep.
-        parallel: Number of jobs that run at the same time. None for one for each GPU, or as many as cores and memory
-            allow.
+        count: How many jobs the sweep has.
+        parallel: How many jobs run at the same time. None runs one job for each GPU. On a machine without GPUs, None
+            runs as many jobs as cores and memory allow.
 
     Raises:
         ValueError: If `parallel` exceeds the number of GPUs.
@@ -56,14 +61,20 @@ def usable_cores() -> int:
 
 
 def memory() -> int:
-    """Return the bytes of memory that the machine and its control group allow this process."""
+    """Return how many bytes of memory this process may use.
+
+    This is the installed memory, or the limit of the process's control group (Linux) if that is lower.
+    """
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
     return min(installed, int(limit)) if limit.isdigit() else installed
 
 
 def gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the usable GPUs, in the form of CUDA_VISIBLE_DEVICES."""
+    """Return the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES, such as ("0", "1").
+
+    If the environment variables `environ` contain CUDA_VISIBLE_DEVICES, return its GPUs. Otherwise, ask nvidia-smi.
+    """
     if "CUDA_VISIBLE_DEVICES" in environ:
         named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
         return tuple(named[: named.index("-1")] if "-1" in named else named)

@@ -1,7 +1,7 @@
 """Plan a sweep: load the recipe and list the runs to train.
 
-This takes place in a separate process, `python -m kcomp.sweep.plan OPTIONS PLAN`. A recipe imports Keras, but the
-process that starts the jobs must not load a backend or use a GPU.
+The plan is made in a separate process, `python -m kcomp.sweep.plan OPTIONS_FILE PLAN_FILE`. A recipe imports Keras, but
+the process that starts the jobs must not load a backend or use a GPU.
 """
 
 import subprocess
@@ -23,7 +23,17 @@ from kcomp.system.files import read_json, write_json
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """The options of `kcomp sweep`. `folds` may be "all". `assignments` are the options `--set`."""
+    """The options of the command `kcomp sweep`.
+
+    Attributes:
+        recipe: Path of the recipe.
+        backends: "jax", "torch" or both.
+        seeds: One run is trained with each seed.
+        folds: Fold numbers separated by commas, or "all".
+        assignments: Texts such as "image_size=160,224", one for each option `--set`.
+        root: The folder that contains the run folders.
+        debug: Whether the planning process shows the traceback of an error.
+    """
 
     recipe: str
     backends: tuple[str, ...]
@@ -35,12 +45,20 @@ class SweepOptions:
 
 
 def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
-    """Return the jobs without repetitions, and the recipe's files by name. Raise SystemExit if the process fails."""
+    """Make the plan of a sweep in a child process.
+
+    Returns:
+        jobs: The jobs, one for each run folder.
+        sources: The source texts of the recipe and of the files that it imports from its folder, by file name.
+
+    Raises:
+        SystemExit: If the child process fails. It has printed the error.
+    """
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         places = Path(folder) / "options.json", Path(folder) / "plan.json"
         write_json(places[0], asdict(options))
         command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * options.debug]
-        # in a new session, ctrl-C reaches only this process, which then ends the child
+        # the child has a session of its own, so ctrl-C reaches only the parent, which then ends the child
         code = subprocess.run(die_with_parent(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)
@@ -54,7 +72,7 @@ def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(options_file: Path, plan_file: Path, debug: bool) -> None:
-    """Plan the sweep of OPTIONS_FILE, and write it to PLAN_FILE."""
+    """Plan the sweep whose options are in OPTIONS_FILE, and write the plan to PLAN_FILE. Both are JSON files."""
     content = read_json(options_file)
     lists = {name: tuple(content[name]) for name in ("backends", "seeds", "assignments")}
     options = SweepOptions(**{**content, **lists})
@@ -68,17 +86,22 @@ def main(options_file: Path, plan_file: Path, debug: bool) -> None:
     except ValueError as error:
         raise UsageError(error) from error
     jobs = [job for texts in combinations for job in jobs_of(options, loaded, texts)]
-    once = {job.folder: job for job in reversed(jobs)}  # values may be written in two ways: 1e-3 and 0.001
+    once = {job.folder: job for job in reversed(jobs)}  # two texts may be the same value: 1e-3 and 0.001
     write_json(
         plan_file, {"jobs": [job.as_json() for job in jobs if once[job.folder] is job], "sources": loaded.sources}
     )
 
 
 def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[TrainingJob]:
-    """Return the jobs of one combination of values.
+    """Return a job for each seed, fold and backend, with one combination of the recipe's values.
 
-    Backends alternate: while one job compiles on JAX, another backend's job runs, and the next JAX job finds the
-    compiled programs.
+    The backends alternate. A PyTorch job then runs while a JAX job compiles its programs, and the next JAX job finds
+    the compiled programs in the cache.
+
+    Args:
+        options: The options of the sweep.
+        loaded: The recipe, a `kcomp.recipe.Loaded`.
+        texts: The values to change, by name, as texts for `--set`.
     """
     from kcomp.runs.folder import default_folder
     from kcomp.values import parse_values
@@ -106,7 +129,11 @@ def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[T
 
 
 def folds_of(table: Any, text: str) -> Sequence[int]:
-    """Return the folds that `text` names. Raise ValueError if the table has no such fold."""
+    """Return the fold numbers in a text such as "0,2". Return all folds of the table for "all".
+
+    Raises:
+        ValueError: If the table has no such fold.
+    """
     from kcomp.data.splits import fold_numbers, split
 
     if text == "all":

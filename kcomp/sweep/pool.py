@@ -1,4 +1,7 @@
-"""Train jobs as processes of this machine, several at the same time. If this process ends, they end too."""
+"""Train the jobs of a sweep on this machine, several at the same time. A job is the training of one run.
+
+Each job has its own process. All processes end when the sweep ends.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +13,19 @@ from kcomp.sweep.process import Process
 from kcomp.sweep.progress import COMPLETE, ELSEWHERE, FAILED, RUNNING, WAITING, SweepProgress
 from kcomp.system.processes import KCOMP, child_environment
 
-PAUSE = 0.2  # seconds between two checks
+PAUSE = 0.2  # seconds between two checks of the processes
 
 
 @dataclass(frozen=True)
 class LocalSlot:
-    """One of the processes that run at the same time, with its job and its number."""
+    """A running process and its job.
+
+    Attributes:
+        slot: The number of the slot, from 0. Jobs that run at the same time have different slots, and so different
+            GPUs.
+        progress: The progress of the job.
+        process: The process that trains the job.
+    """
 
     slot: int
     progress: SweepProgress
@@ -23,6 +33,7 @@ class LocalSlot:
 
 
 def training(job: TrainingJob) -> list[str]:
+    """Return the command line that trains a job."""
     return [*KCOMP, *job.arguments()]
 
 
@@ -34,13 +45,14 @@ def run(
 ) -> None:
     """Train the jobs that are not complete.
 
-    A failed job does not stop the others. If another process already trains a job, wait for that process.
+    After a job fails, the other jobs are still trained. If another process is already training the run of a job, wait
+    for that process.
 
     Args:
-        jobs: The jobs and their progress, which is updated.
-        share: How the jobs share this machine.
-        show: Called at every check.
-        command: Returns the command line that trains a job.
+        jobs: The jobs with their progress, which this function updates.
+        share: How many jobs run at the same time, with which threads and GPUs.
+        show: Function that shows the progress. It is called several times a second.
+        command: Function that returns the command line that trains a job.
     """
     busy_slots: list[LocalSlot] = []
     try:
@@ -66,7 +78,7 @@ def fill(
     share: Share,
     command: Callable[[TrainingJob], list[str]],
 ) -> None:
-    """Start jobs in the free slots, in order."""
+    """Start the next jobs until all slots are in use. Append the started processes to `busy_slots`."""
     for job in jobs:
         free = sorted(set(range(share.slots)) - {busy.slot for busy in busy_slots})
         if not free:
@@ -75,7 +87,7 @@ def fill(
             continue
         if job.job.run.busy:
             job.state = ELSEWHERE
-        elif job.job.run.complete:  # the other process completed it
+        elif job.job.run.complete:  # another process has completed the run
             job.finish(0)
         else:
             environ = child_environment(job.job.backend, threads=share.threads, device=share.device(free[0]))
@@ -84,7 +96,7 @@ def fill(
 
 
 def stop(busy_slots: Sequence[LocalSlot]) -> None:
-    """End the running processes and all that they started."""
+    """End the processes in these slots and their child processes."""
     for slot in busy_slots:
         slot.process.ask_to_end()
     for slot in busy_slots:

@@ -1,4 +1,4 @@
-"""Run a command in a process. Its output is appended to a file, and read from there line by line."""
+"""Run a command in a child process. Its output goes to a file, from which the parent reads it line by line."""
 
 import contextlib
 import os
@@ -12,27 +12,27 @@ from pathlib import Path
 from kcomp.system.die_with_parent import die_with_parent
 from kcomp.system.processes import KCOMP
 
-PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL
+PATIENCE = 10.0  # seconds from the request to end (SIGTERM) to the kill (SIGKILL)
 
 
 class Process:
-    """A child process that runs a command. If this process ends, the child ends too.
+    """A child process that runs a command. The child ends when the process that created this object ends.
 
     Args:
         command: The command line.
-        environ: Environment variables.
-        log: File to which the command line and the output are appended.
-        cwd: Working directory. None for that of this process.
+        environ: The child's environment variables.
+        log: The output file. The command line and the output of the child are appended to this file.
+        cwd: The child's working directory. None for the parent's.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Path | None = None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         shown = shlex.join(command).replace(shlex.join(KCOMP), "kcomp", 1)
         with log.open("ab") as file:
-            begin = file.tell()  # where this process's part of the log begins
+            begin = file.tell()  # the position in the file where this child's output begins
             file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shown}\n".encode())
             file.flush()
-            # in a new session, ctrl-C reaches only the sweep, which then ends the job and its children
+            # the child has a session of its own, so ctrl-C reaches only the parent, which then ends the child
             self.popen = subprocess.Popen(
                 die_with_parent(command),
                 env={**environ, "PYTHONUNBUFFERED": "1"},
@@ -47,7 +47,12 @@ class Process:
         self.incomplete_line = b""
 
     def look(self) -> tuple[int | None, list[str]]:
-        """Return the exit code, or None while the process runs, and the lines of output since the last call."""
+        """Check the child without waiting.
+
+        Returns:
+            code: The exit code. None while the child runs.
+            lines: The lines that the child has printed since the last call.
+        """
         code = self.popen.poll()
         lines = list(self.lines())
         if code is not None:
@@ -55,7 +60,10 @@ class Process:
         return code, lines
 
     def lines(self) -> Iterator[str]:
-        """Yield the new complete lines. An incomplete line is left for the next call."""
+        """Yield the complete lines that the child has printed since the last call.
+
+        The beginning of an incomplete line is stored, and belongs to a line of a later call.
+        """
         *lines, self.incomplete_line = (self.incomplete_line + self.log.read()).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace")
@@ -64,7 +72,7 @@ class Process:
         ask_group_to_end(self.popen)
 
     def end(self) -> None:
-        """Wait for the process to end, and kill it and its children after `PATIENCE` seconds."""
+        """Wait until the child ends. After `PATIENCE` seconds, kill it and its own child processes."""
         try:
             self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -74,7 +82,7 @@ class Process:
 
 
 def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM to a process and all that it started. Windows has no such signal: the process ends at once."""
+    """Send SIGTERM to a process and to its child processes. On Windows, which has no SIGTERM, end only the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.terminate()
@@ -83,7 +91,7 @@ def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and all that it started. On Windows, kill only the process."""
+    """Kill a process and its child processes. On Windows, kill only the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()

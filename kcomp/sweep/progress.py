@@ -1,4 +1,4 @@
-"""Follow the progress of the jobs of a sweep. The lines that `kcomp train` prints show it."""
+"""Follow the progress of a sweep's jobs by reading the lines that `kcomp train` prints."""
 
 import re
 import time
@@ -16,15 +16,21 @@ EPOCH = re.compile(r"epoch +(\d+)/(\d+) ")
 
 @dataclass
 class SweepProgress:
-    """The state of one job.
+    """The progress of one job of a sweep. A job is the training of one run.
 
-    epoch:   number of finished epochs.
-    epochs:  number of all epochs; 0 while unknown.
-    score:   score of the last epoch, or of the complete run.
-    last:    last line of output, or the error.
-    began:   time at which the first epoch of this process ended. Its number is `first`.
-    latest:  time at which the latest epoch of this process ended.
-    starts:  number of processes that were started for the job.
+    Attributes:
+        job: The job.
+        state: "waiting", "running", "complete" or "failed". "elsewhere" if a process outside of this sweep trains the
+            run.
+        epoch: How many epochs are finished.
+        epochs: How many epochs the run has. 0 while this is unknown.
+        score: The score of the latest epoch. For a complete run, the score of the run.
+        place: The machine that trains the job. Empty for this machine.
+        last: The last line that the job printed, or the error message.
+        began: Time at which the current process finished its first epoch, from `time.monotonic`.
+        latest: Time at which the current process finished its latest epoch, from `time.monotonic`.
+        first: Number of the first epoch that the current process finished, counted from 1. 0 before that.
+        starts: How many processes have been started for the job.
     """
 
     job: TrainingJob
@@ -43,7 +49,7 @@ class SweepProgress:
         try:
             if self.job.run.complete:
                 self.finish(0)
-            elif row := self.job.logged():
+            elif row := self.job.last_log_row():
                 self.epoch, self.score = int(row["epoch"]), float(row[self.job.metric])
         except DamagedError as error:
             self.state, self.last = FAILED, str(error)
@@ -53,7 +59,7 @@ class SweepProgress:
         self.first, self.last = 0, ""
 
     def line(self, text: str) -> None:
-        """Update the progress from a line of the job's output."""
+        """Update the progress from a line that the job printed."""
         if text.strip():
             self.last = text.strip()
         epochs = parse_epoch(text)
@@ -67,8 +73,11 @@ class SweepProgress:
         self.score = float(score[1]) if score else self.score
 
     def finish(self, code: int) -> None:
-        """Update the progress from the run folder after the job's process has ended."""
-        if code == BUSY:  # another process began the run after it was checked here
+        """Update the progress after the job's process has ended. Read the score from the files in the run's folder.
+
+        code: The exit code of the process.
+        """
+        if code == BUSY:  # another process began to train the run just before this job's process started
             self.state = ELSEWHERE
             return
         if not self.job.run.complete:
@@ -81,7 +90,10 @@ class SweepProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate the seconds left from the epochs of this process. None before its second epoch has ended."""
+        """An estimate of how many seconds the job still takes, from the pace of the current process.
+
+        None until this process has finished two epochs.
+        """
         if self.state != RUNNING or self.epoch <= self.first or not self.first:
             return None
         pace = (self.latest - self.began) / (self.epoch - self.first)
@@ -89,7 +101,10 @@ class SweepProgress:
 
 
 def parse_epoch(text: str) -> tuple[int, int] | None:
-    """Return the number of finished epochs and of all epochs from a line of `kcomp train`. None for other lines."""
+    """Read the epoch from a line that `kcomp train` prints after each epoch.
+
+    Return two numbers: how many epochs are finished, and how many the run has. Return None for any other line.
+    """
     match = EPOCH.match(text)
     return (int(match[1]), int(match[2])) if match else None
 

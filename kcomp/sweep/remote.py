@@ -1,4 +1,8 @@
-"""Train a job on another machine: in the shared run folder, or in a local folder whose content is sent back."""
+"""Train a job of a sweep on another machine of a Ray cluster.
+
+The machine trains in the run's folder if it can access that folder. Otherwise, it trains in a local folder and sends
+the content back.
+"""
 
 import io
 import os
@@ -19,19 +23,23 @@ from kcomp.system.files import write_atomically
 from kcomp.system.processes import KCOMP, child_environment
 from kcomp.system.python_files import read_source
 
-PAUSE = 0.5  # seconds between two checks
-SKIPPED = ("lock",)  # not sent, because a lock is valid on one machine only
+PAUSE = 0.5  # seconds between two checks of a process
+SKIPPED = ("lock",)  # files that are not sent; a lock is valid on one machine only
 
 
 @dataclass(frozen=True)
 class Order:
     """The data that another machine needs to train a job.
 
-    job:     the job, with absolute paths.
-    sources: the recipe's files by name, in case the machine does not have them.
-    token:   a file that exists only on machines that share the run folders.
-    cwd:     the folder that relative paths in the recipe refer to.
-    begun:   the unfinished run as a ZIP file (see `pack`), in case the machine does not have it.
+    Attributes:
+        job: The job, with absolute paths.
+        sources: The source texts of the recipe and of the files that it imports, by file name. A machine without these
+            files writes them.
+        token: Path of a file beside the runs. A machine that has this file can access the run folders.
+        cwd: The folder to which relative paths in the recipe refer.
+        threads: How many threads the training uses.
+        begun: The unfinished run as a ZIP file, for a machine without access to its folder. None if the run has not
+            begun.
     """
 
     job: TrainingJob
@@ -44,7 +52,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """The exit code of a job. Without shared storage, also its run as a ZIP file and its output."""
+    """The outcome of a job.
+
+    Attributes:
+        code: The exit code of the training. 0 if the run is complete.
+        packed: The run's folder as a ZIP file. None if the machine trained in the shared folder.
+        log: The printed output. Empty if the machine trained in the shared folder.
+    """
 
     code: int
     packed: bytes | None = None
@@ -52,7 +66,12 @@ class Answer:
 
 
 def train(order: Order, report: Callable[[str], None]) -> Answer:
-    """Train a job to its end. Call `report` with each line of its output."""
+    """Train a job on this machine until it ends, and return the outcome.
+
+    Args:
+        order: The job and the data that it needs.
+        report: Function that is called with each line that the training prints.
+    """
     if Path(order.token).is_file():
         return Answer(run(order, order.job, report))
     folder = scratch() / order.job.recipe.rpartition("/")[2] / order.job.fingerprint / order.job.run.folder.name
@@ -68,12 +87,18 @@ def train(order: Order, report: Callable[[str], None]) -> Answer:
 
 
 def scratch() -> Path:
-    """Return this user's folder for runs. It is always the same, so that the run of a lost worker can be continued."""
+    """Return the local folder for runs of this user. It is the same in each process.
+
+    A worker can therefore continue a run that an earlier worker on this machine began.
+    """
     return Path(tempfile.gettempdir()) / f"kcomp-sweep-{os.getuid()}"
 
 
 def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
-    """Train a job and return its exit code. If another process trains the run, wait for that process."""
+    """Train a job in its folder, and return the exit code. Return 0 if the run is already complete.
+
+    If another process is training the run, wait until that process ends.
+    """
     environ = child_environment(job.backend, threads=order.threads)
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         command = [*KCOMP, *job.arguments(recipe=recipe_at(order, Path(folder)))]
@@ -89,7 +114,7 @@ def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
 
 
 def follow(process: Process, report: Callable[[str], None]) -> int:
-    """Call `report` with each line of output until the process ends, and return its exit code."""
+    """Wait until a process ends, and return its exit code. Call `report` with each line that it prints."""
     while True:
         code, lines = process.look()
         for line in lines:
@@ -100,7 +125,11 @@ def follow(process: Process, report: Callable[[str], None]) -> int:
 
 
 def recipe_at(order: Order, folder: Path) -> str:
-    """Return the recipe's path if this machine has the same files there, else the path of a copy in `folder`."""
+    """Return a path of the recipe on this machine.
+
+    This is the path in the order if the files there are equal to the sources in the order. Otherwise, write the sources
+    to `folder`, and return the recipe's path there.
+    """
     place = Path(order.job.recipe)
     beside = {name: place.parent / name for name in order.sources}
     if all(path.is_file() and read_source(path) == order.sources[name] for name, path in beside.items()):
@@ -111,7 +140,7 @@ def recipe_at(order: Order, folder: Path) -> str:
 
 
 def pack(run: Run) -> bytes | None:
-    """Return a run folder as a ZIP file. None if there is no run."""
+    """Return the folder of a run as a ZIP file. Return None if the folder contains no run."""
     if not (run / "manifest.json").is_file():
         return None
     content = io.BytesIO()
@@ -123,7 +152,13 @@ def pack(run: Run) -> bytes | None:
 
 
 def unpack(packed: bytes, run: Run) -> None:
-    """Write a run from a ZIP file, `result.json` last. Raise RuntimeError if another process trains that run."""
+    """Write the files of a ZIP file from `pack` to the folder of `run`.
+
+    The file `result.json` marks a run as complete, so it is written last.
+
+    Raises:
+        RuntimeError: If another process is training the run.
+    """
     with locked(run), zipfile.ZipFile(io.BytesIO(packed)) as file:
         for name in sorted(file.namelist(), key=lambda name: (name == "result.json", name)):
             write_atomically(run / name, file.read(name))

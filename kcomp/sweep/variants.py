@@ -1,4 +1,8 @@
-"""Combine the values of a sweep, from `--set` or the recipe's `sweep()`, as texts for `kcomp train --set`."""
+"""List the combinations of a recipe's values that a sweep trains.
+
+The values come from the options `--set name=value,value` or from the recipe's function `sweep()`. A combination maps
+names to texts, because `kcomp train --set` takes texts.
+"""
 
 import itertools
 import re
@@ -12,10 +16,15 @@ COMMA = re.compile(r"(?<!\\),")
 
 
 def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]:
-    """Return all combinations of values. A combination is a dict of texts by name.
+    """Return all combinations of values that a sweep trains. Each maps names to texts.
 
-    `assignments` are the options `--set`. If none of them has several values, they are combined with the values from
-    the recipe's function `sweep()`.
+    If an option has several values, these are all combinations of the options' values. Otherwise, these are the
+    combinations from the recipe's function `sweep()`, each with the options' values added. A recipe without this
+    function has one combination: the options' values.
+
+    Args:
+        loaded: The recipe.
+        assignments: Texts such as "image_size=160,224", one for each option `--set`.
 
     Raises:
         ValueError: If the recipe does not accept a name or a value, or `sweep()` does not return dicts.
@@ -30,10 +39,15 @@ def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]
 
 
 def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]:
-    """Return the list of values, as texts, for each name in `assignments`.
+    """Split the values of the options `--set`. Return a list of texts for each name.
 
-    Commas separate values, except in a value that is declared as a tuple. `\\,` is a comma in a text. Repeating a name
-    adds to its list.
+    "image_size=160,224" gives {"image_size": ["160", "224"]}. In a text, `\\,` is a comma that does not separate
+    values. If the recipe declares a value as a tuple, all its commas belong to the tuple. Several options with one name
+    add to one list.
+
+    Args:
+        values: The recipe's config.
+        assignments: One text for each option `--set`.
     """
     declared = value_types(values)
     texts_by_name: dict[str, list[str]] = {}
@@ -48,7 +62,7 @@ def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]
 
 
 def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
-    """Return the values of the recipe's `sweep()` as texts."""
+    """Return the combinations of values that the recipe's function `sweep()` returns, as texts by name."""
     changes = loaded.recipe.sweep() if loaded.recipe.sweep else None
     if not isinstance(changes, Sequence) or not changes or not all(isinstance(change, Mapping) for change in changes):
         raise ValueError(
@@ -59,7 +73,11 @@ def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
 
 
 def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Return values as texts for `--set`. Raise ValueError for a value that `--set` would read differently."""
+    """Convert values, by name, to texts for `--set`.
+
+    Raises:
+        ValueError: If `--set` would read another value from the text.
+    """
     expected = loaded.recipe.with_values(**changes).config
     texts = {name: as_text(value) for name, value in changes.items()}
     parsed = parse_values(loaded.recipe.config, [f"{name}={text}" for name, text in texts.items()])

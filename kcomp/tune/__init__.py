@@ -1,1 +1,4 @@
-"""Search for hyperparameters. Optuna proposes the values of each trial, and `kcomp train` trains its runs."""
+"""Search for good values of a recipe (hyperparameters), such as the learning rate.
+
+Optuna proposes a set of values, a trial. `kcomp train` trains the recipe with these values on one or more folds.
+"""

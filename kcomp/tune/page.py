@@ -1,4 +1,7 @@
-"""The best trials of a search, and the page that shows them."""
+"""List the best trials of a search for good values, and write the HTML page that shows all trials.
+
+A trial is one set of values. Its runs are the trainings with these values, one for each fold.
+"""
 
 import math
 import warnings
@@ -19,18 +22,23 @@ from kcomp.tune.storage import label
 from kcomp.tune.worker import FOLD
 from kcomp.values import as_text
 
-SHOWN = 10  # best trials that are printed
+SHOWN = 10  # number of best trials that `kcomp tune` prints
 
 
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best first. Of trials with equal values, return only the first."""
+    """Return the complete trials, the best first. If several trials have the same values, return only one of them."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]
 
 
 def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
-    """Return the run folders of the `count` best trials. Raise FileNotFoundError if one is not on this machine."""
+    """Return the run folders of the `count` best trials.
+
+    Raises:
+        ValueError: If fewer than `count` trials are complete.
+        FileNotFoundError: If a run folder is not on this machine.
+    """
     trials = best_trials(search, study)[:count]
     if len(trials) < count:
         raise ValueError(f"--best {count} asks for more trials than are complete: {len(trials)}; run more")
@@ -44,7 +52,7 @@ def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
 
 
 def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    """Return a table row for each trial: number, score, values, outcome and run folders."""
+    """Return a table row for each trial, as texts by column: its number, score, values, outcome and run folders."""
     return [
         {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
         | {name: short(value_of(range_, trial.params[name])) for name, range_ in search.ranges.items()}
@@ -54,6 +62,7 @@ def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
 
 
 def outcome(trial: FrozenTrial) -> str:
+    """Return how a trial ended, as a text such as `complete` or `failed: <error>`."""
     attributes = trial.user_attrs
     if "error" in attributes:
         return f"failed: {attributes['error']}"
@@ -61,7 +70,10 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def value_of(range_: space.Range, stored: Any) -> Any:
-    """Convert a value from the form in which Optuna stores it, such as a text, to its own type."""
+    """Convert a value from the form in which Optuna stores it back to its own type.
+
+    Optuna stores a tuple as a text, for example.
+    """
     if not isinstance(range_, space.Choice):
         return stored
     return next(value for value in range_.values if label(range_, value) == stored)
@@ -72,6 +84,7 @@ def short(value: Any) -> str:
 
 
 def point(search: Search, trial: FrozenTrial) -> Point:
+    """Convert a trial of Optuna to the form that the pictures use."""
     values = {name: value_of(range_, trial.params[name]) for name, range_ in search.ranges.items()}
     steps = [divmod(step, FOLD) for step in sorted(trial.intermediate_values) if step % FOLD != FOLD - 1]
     curve = [(position, epoch, trial.intermediate_values[FOLD * position + epoch]) for position, epoch in steps]
@@ -79,7 +92,7 @@ def point(search: Search, trial: FrozenTrial) -> Point:
 
 
 def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
-    """Write report.html, one self-contained file, into the search's folder."""
+    """Write the page report.html into the search's folder, and return its path. The page needs no other file."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     points = [point(search, trial) for trial in trials if "runs" in trial.user_attrs]
     path = search.folder / "report.html"
@@ -91,6 +104,14 @@ def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
 def sections(
     search: Search, study: optuna.Study, trials: Sequence[FrozenTrial], points: Sequence[Point]
 ) -> list[Section]:
+    """Return the sections of the page.
+
+    Args:
+        search: The search.
+        study: The search's Optuna study, which stores the trials.
+        trials: The finished trials.
+        points: The finished trials that have runs, in the form for pictures.
+    """
     best, complete = best_trials(search, study), [point for point in points if point.complete]
     counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
     summary = (
@@ -121,6 +142,7 @@ def sections(
 
 
 def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> PageTable:
+    """Return a table of trials, with the trials of `best` first."""
     numbers = {trial.number for trial in best}
     others = [trial for trial in trials if trial.number not in numbers and "runs" in trial.user_attrs]
     table = rows(search, [*best, *others])
@@ -128,6 +150,7 @@ def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[Fr
 
 
 def importance(study: optuna.Study) -> Section:
+    """Return the section that shows how much each value influences the score, by Optuna's estimate."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna warns if all shares are equal, as with few trials

@@ -1,4 +1,7 @@
-"""Draw pictures of a search from its ranges and finished trials, as PNG bytes."""
+"""Draw the pictures of a search for good values, as PNG files in bytes.
+
+A trial is one set of values. A range is the set of values that the search may choose, such as `space.Uniform(0, 1)`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,10 +17,16 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Point:
-    """A finished trial.
+    """A finished trial, as the pictures show it.
 
-    score: the score of a complete trial, or the last score of a pruned one. None if there is no score.
-    curve: (position of the fold, epoch, mean score so far) for each epoch.
+    Attributes:
+        number: The number of the trial, from 0.
+        values: The values of the trial, by name.
+        score: The score of a complete trial. For a pruned trial (one that was stopped early), its last score. None
+            without a score.
+        complete: Whether the trial was trained to its end.
+        curve: One tuple for each trained epoch: position of the fold, epoch, and mean score of the folds up to this
+            one.
     """
 
     number: int
@@ -28,7 +37,10 @@ class Point:
 
 
 def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> bytes:
-    """Draw two plots: the scores of trials with the best score so far, and below it the scores by epoch."""
+    """Draw two plots: the score of each trial with the best score so far, and the scores by epoch.
+
+    lower: Whether lower scores are better.
+    """
     figure, axes = canvas(2, 6.4)
     top, bottom = axes[:, 0]
     complete = [point for point in points if point.complete]
@@ -55,6 +67,7 @@ def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> byt
 
 
 def importance_picture(importances: Mapping[str, float]) -> bytes:
+    """Draw a bar for each value: its share in the variation of the score."""
     figure, axes = canvas(1, 1.0 + 0.4 * len(importances))
     axis = axes[0, 0]
     axis.barh(list(importances), list(importances.values()), color=COLOURS[0], alpha=0.8)
@@ -64,7 +77,10 @@ def importance_picture(importances: Mapping[str, float]) -> bytes:
 
 
 def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str) -> bytes:
-    """Draw the scores of complete trials against each value. Later trials are darker."""
+    """Draw one plot for each searched value: the scores of the complete trials against this value.
+
+    Later trials are darker.
+    """
     figure, axes = canvas(len(ranges), 0.4 + 2.3 * len(ranges))
     shades = np.linspace(0.25, 1.0, max(1, len(points)))
     for axis, (name, range_) in zip(axes[:, 0], ranges.items(), strict=True):
@@ -78,9 +94,11 @@ def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: 
 
 
 def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str, *, lower: bool) -> bytes:
-    """Draw a parallel coordinate plot: a line for each complete trial, across its values to its score.
+    """Draw a parallel coordinate plot. Each complete trial is a line through its values to its score.
 
-    The best tenth of the trials, at least three, are emphasised.
+    The best tenth of the trials, but at least three, have thicker lines in another colour.
+
+    lower: Whether lower scores are better.
     """
     figure, axes = canvas(1, 4.4)
     axis, columns = axes[0, 0], [*ranges, metric]
@@ -106,7 +124,10 @@ def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metri
 
 
 def place(range_: Range, value: Any) -> float:
-    """Return the position of a value in its range, from 0 to 1."""
+    """Return the position of a value in its range: 0 for the lowest value, 1 for the highest.
+
+    For `space.LogUniform`, the logarithm of the value determines the position.
+    """
     if isinstance(range_, Choice):
         return range_.values.index(value) / (len(range_.values) - 1)
     if isinstance(range_, LogUniform):
@@ -115,7 +136,7 @@ def place(range_: Range, value: Any) -> float:
 
 
 def ticks(range_: Range) -> list[tuple[float, str]]:
-    """Return positions and texts of a few values of a range."""
+    """Return a few values of a range for an axis. Each is a pair of its position from 0 to 1 and its text."""
     if isinstance(range_, Choice):
         return [(place(range_, value), as_text(value)) for value in range_.values]
     if isinstance(range_, LogUniform):
@@ -128,4 +149,5 @@ def ticks(range_: Range) -> list[tuple[float, str]]:
 
 
 def label_ticks(setter: Any, range_: Range) -> None:
+    """Label an axis with values of a range. `setter` is the axis's method `set_xticks` or `set_yticks`."""
     setter(*zip(*ticks(range_), strict=True))

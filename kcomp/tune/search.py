@@ -1,4 +1,7 @@
-"""A search for good values, and the command lines and run folders of its trials. This module does not import Optuna."""
+"""A search for good values of a recipe: its settings, and the runs that it trains. This module does not import Optuna.
+
+A trial is one set of values. A run is the training with these values on one fold.
+"""
 
 import hashlib
 import json
@@ -19,13 +22,17 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Search:
-    """The settings of a search. They determine the score of a trial, together with the values that the trial tries.
+    """The settings of a search for good values. The score of a trial depends only on these settings and on its values.
 
-    recipe: path of the recipe.
-    loaded: that recipe, with the values of `fixed`.
-    fixed:  values that are not searched, by name.
-    metric: name of a metric that the runs log.
-    scorer: the scorer of the runs, whose metric chooses their epoch.
+    Attributes:
+        recipe: Path of the recipe.
+        loaded: The recipe, with the values of `fixed`.
+        fixed: Values that are not searched, by name.
+        backend: "jax" or "torch".
+        folds: The folds on which each trial is trained. The trial's score is the mean over these folds.
+        seed: Seed of the runs and of the search.
+        metric: Name of the metric that the search optimises. The runs log this metric.
+        scorer: The recipe's own metric, which chooses the best epoch of a run, with the target (the kind of labels).
     """
 
     recipe: Path
@@ -39,7 +46,7 @@ class Search:
 
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
-        """Return the ranges of the searched values, by name. Raise ValueError if there are none."""
+        """The range of each searched value, by name. Raises ValueError if the recipe declares no range."""
         ranges = space.ranges(self.loaded.recipe.config, self.fixed)
         if not ranges:
             raise ValueError(
@@ -51,7 +58,10 @@ class Search:
 
     @cached_property
     def key(self) -> str:
-        """Return 12 hexadecimal digits that identify the search. Scores of different searches cannot be compared."""
+        """A hash of the settings and the data, as 12 hexadecimal digits.
+
+        Scores of searches with different hashes cannot be compared.
+        """
         parts = [self.loaded.fingerprint(), self.backend, self.folds, self.seed, self.metric, sorted(self.ranges)]
         parts += [self.data({}, fold) for fold in self.folds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -62,28 +72,32 @@ class Search:
 
     @property
     def lower(self) -> bool:
+        """Whether lower scores are better."""
         return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """Return the fingerprints of the table and the pseudo-labels for these values, as a manifest has them."""
+        """Return the hashes of the table and of the pseudo-labels that a recipe with these values trains on.
+
+        They have the names and form of the run's manifest.json.
+        """
         recipe = self.loaded.with_values(**values).recipe
         table = recipe.table(recipe.config)
         return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
 
     def check(self, values: Mapping[str, Any], fold: int) -> None:
-        """Raise ValueError if the run folder of these values has a different run, such as one of an older table."""
+        """Raise ValueError if the folder of the run already contains another run, for example one of an older table."""
         run = self.run(values, fold)
         if (run / "manifest.json").is_file():
             expected = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
             check_own(run, expected | {"seed": self.seed, "fold": fold} | self.data(values, fold))
 
     def run(self, values: Mapping[str, Any], fold: int) -> Run:
-        """Return the run that `kcomp train` trains with these values."""
+        """Return the run that `kcomp train` trains with these values on this fold."""
         loaded = self.loaded.with_values(**values)
         return Run(default_folder(loaded, self.backend, seed=self.seed, fold=fold, root=Path("runs")))
 
     def command(self, values: Mapping[str, Any], fold: int) -> list[str]:
-        """Return the arguments of `kcomp` that train these values."""
+        """Return the arguments of `kcomp` that train these values on this fold, beginning with "train"."""
         arguments = [
             "train",
             str(self.recipe),
@@ -99,10 +113,14 @@ class Search:
         return arguments
 
     def score(self, values: Mapping[str, Any], fold: int) -> float:
+        """Return the score of a complete run."""
         return float(self.run(values, fold).result["scores"][self.metric])
 
-    def now(self, log: list[dict[str, Any]]) -> float:
-        """Return the score that a run would have if it ended with this log."""
+    def score_so_far(self, log: list[dict[str, Any]]) -> float:
+        """Return the score that an unfinished run would have if it ended after its latest epoch.
+
+        log: The rows of the run's log.csv, at least one.
+        """
         if self.loaded.recipe.keep == "last":
             return float(log[-1][self.metric])
         metric, best = self.scorer.metric, log[0]
@@ -111,12 +129,14 @@ class Search:
         return float(best[self.metric])
 
 
-def hopeless(value: float, others: list[float], *, lower: bool, least: int = 5) -> bool:
-    """Return whether to stop a trial, because it is worse than the median of complete trials at the same step.
+def is_worse_than_median(value: float, others: list[float], *, lower: bool, least: int = 5) -> bool:
+    """Return whether a trial has a worse score than the median of the complete trials at the same step.
 
-    value:  the score of the trial.
-    others: the scores of complete trials at this step. If there are fewer than `least`, the trial is not stopped.
-    lower:  whether lower scores are better.
+    Args:
+        value: The score of the trial.
+        others: The scores that the complete trials had at this step.
+        lower: Whether lower scores are better.
+        least: If there are fewer complete trials than this, return False.
 
     References:
         Golovin et al. 2017, Google Vizier, section 3.2.2 (with running averages).

@@ -1,7 +1,8 @@
-"""The Optuna study that all workers of a search use. It assigns trials to workers and proposes their values.
+"""Store the trials of a search in an Optuna study, and distribute the trials among processes (workers).
 
-A worker holds a lock on its trial. The operating system releases the lock when the worker ends for any reason. If a
-running trial's lock is free, its worker has ended, and the next worker continues the trial under the same number.
+A trial is one set of values. A worker holds a lock on the trial that it trains. The operating system releases the lock
+when the worker ends for any reason. A trial that is marked as running but not locked was therefore abandoned, and the
+next worker continues it under the same number.
 """
 
 import datetime
@@ -20,12 +21,19 @@ from kcomp.tune.search import Search
 from kcomp.values import as_text
 
 LABELS = (str, int, float, bool, type(None))  # types that Optuna stores unchanged; others are stored as texts
-UNCLAIMED = datetime.timedelta(minutes=1)  # the worker of a younger trial may not have locked it yet
+UNCLAIMED = datetime.timedelta(minutes=1)  # until this age, the worker of a new trial may not have locked it yet
 
 
 @dataclass
 class Claimed:
-    """A trial that belongs to this process until `lock` is closed."""
+    """A trial that this process trains.
+
+    Attributes:
+        trial: Optuna's trial.
+        values: The values of the trial, by name.
+        reported: The steps whose scores are already in the study. Each epoch of each fold is a step.
+        lock: A lock on the trial. Other workers may continue the trial after the lock is closed.
+    """
 
     trial: optuna.Trial
     values: dict[str, Any]
@@ -34,9 +42,11 @@ class Claimed:
 
 
 def open_study(search: Search, place: str) -> optuna.Study:
-    """Return the study of this search in the storage at `place`. Create it if there is none.
+    """Return the Optuna study that stores the trials of a search. Create the study if there is none.
 
     The first trial of a new study uses the recipe's own values.
+
+    place: Where the study is stored. See `open_storage`.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kinds = optuna.study.StudyDirection
@@ -54,7 +64,10 @@ def open_study(search: Search, place: str) -> optuna.Study:
 
 
 def open_storage(place: str) -> Any:
-    """Open the storage of studies: a database at a URL, a SQLite file (*.db), or an Optuna journal (*.journal)."""
+    """Open the place where Optuna stores studies.
+
+    place: A file that ends in .db (SQLite) or .journal (Optuna's own format), or the URL of a database.
+    """
     if "://" not in place and Path(place).suffix == ".journal":
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -72,7 +85,10 @@ def open_storage(place: str) -> Any:
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
-    """Return a trial whose worker has ended, or else a new trial. Return None if `total` trials are done or running."""
+    """Lock a trial for this process and return it: an abandoned trial if there is one, else a new trial.
+
+    total: How many trials the search has. Return None if all of them have ended or belong to other workers.
+    """
     with wait_for_lock(search.folder / "lock"):
         trials = study.get_trials(deepcopy=False)
         for frozen in trials:
@@ -92,6 +108,7 @@ def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
 
 
 def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
+    """Choose the values of a locked trial. Store this machine's name and the run folders in the study."""
     values = {name: suggest(trial, name, range_) for name, range_ in search.ranges.items()}
     trial.set_user_attr("host", platform.node())
     trial.set_user_attr("runs", [str(search.run(values, fold).folder) for fold in search.folds])
@@ -100,9 +117,10 @@ def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
 
 
 def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> HeldLock | None:
-    """Lock a running trial whose worker has ended, and return the lock. Return None if the worker still runs.
+    """Lock a trial that is marked as running but whose worker has ended, and return the lock.
 
-    A worker on a machine without this folder has no lock here. Its trials are never continued by others.
+    Return None if the worker still runs. A worker on a machine with another file system has no lock in this folder.
+    Return None for the trials of such a worker too.
     """
     path = lock_path(search, frozen.number)
     started = frozen.datetime_start or datetime.datetime.now()
@@ -116,13 +134,17 @@ def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> 
 
 
 def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-    """Return a TPE sampler for trial `number`. Its seed is fixed, so that a continued search tries the same values."""
+    """Return the TPE sampler that chooses the values of a trial.
+
+    Its seed depends only on the search's seed and on the trial's number. A search that was interrupted therefore
+    chooses the same values again.
+    """
     digest = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
     return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)
 
 
 def suggest(trial: optuna.Trial, name: str, range_: space.Range) -> Any:
-    """Return the trial's value of this name. If it has none, let the study's sampler choose it."""
+    """Return the trial's value with this name. If the trial has none yet, the study's sampler chooses the value."""
     if isinstance(range_, space.Choice):
         labels = [label(range_, value) for value in range_.values]
         return range_.values[labels.index(trial.suggest_categorical(name, labels))]
@@ -132,6 +154,7 @@ def suggest(trial: optuna.Trial, name: str, range_: space.Range) -> Any:
 
 
 def label(range_: space.Range, value: Any) -> Any:
+    """Return a value in the form in which Optuna stores it. Tuples, for example, become texts."""
     return value if not isinstance(range_, space.Choice) or isinstance(value, LABELS) else as_text(value)
 
 

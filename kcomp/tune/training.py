@@ -1,4 +1,4 @@
-"""A training process of a trial. The file log.csv in its run folder shows its progress."""
+"""Train one fold of a trial in a child process, and read its progress from the run's log.csv."""
 
 import subprocess
 import time
@@ -14,10 +14,18 @@ POLL = 0.3  # seconds between two checks of the log
 
 
 class Training:
-    """A child process that trains `run` with `kcomp ARGUMENTS`. If this process ends, the child ends too.
+    """A child process that trains a run. The child ends when this process ends.
 
-    Use it in a `with` block. The end of the block ends the training, and another process can then continue it. The
-    output goes to the file `output`. `error` is the error message of a failed training.
+    Use it in a `with` block, which ends the child. Another process can then continue the run.
+
+    Args:
+        arguments: The arguments of `kcomp`.
+        backend: "jax" or "torch".
+        run: The run that these arguments train.
+        output: The file for everything that the child prints.
+
+    Attributes:
+        error: The error message of the training. None if there was no error.
     """
 
     def __init__(self, arguments: list[str], backend: str, run: Run, output: Path) -> None:
@@ -38,9 +46,10 @@ class Training:
                 self.process.wait()
 
     def logs(self) -> Iterator[list[dict[str, Any]]]:
-        """Yield the run's log after each epoch, until the training ends.
+        """Start the training. Each time an epoch ends, yield the rows of log.csv up to this epoch.
 
-        If another process trains the run, wait for it. This happens if two trials have the same values.
+        If another process is already training the run, wait for that process. This happens if two trials have the same
+        values.
         """
         reported = 0
         while True:
@@ -53,7 +62,7 @@ class Training:
             if complete:
                 return
             if code is not None:
-                self.error = describe_exit(code, last_line(self.output))
+                self.error = describe_exit(code, error_in(self.output))
                 if code != BUSY:
                     return
                 self.process = None
@@ -62,7 +71,7 @@ class Training:
             time.sleep(POLL)
 
 
-def last_line(path: Path) -> str:
-    """Return the error at the end of a command's output."""
+def error_in(path: Path) -> str:
+    """Return the error message in a file that contains the output of a `kcomp` command."""
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
     return next((line[7:] for line in reversed(lines) if line.startswith("kcomp: ")), (lines or ["no message"])[-1])

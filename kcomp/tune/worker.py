@@ -1,4 +1,7 @@
-"""Work on trials: train their folds, stop bad trials early (pruning), and report the scores to the study."""
+"""Train the trials of a search, stop bad trials early (pruning), and store their scores in the study.
+
+A trial is one set of values. It is trained on one or more folds, one after the other.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,22 +12,25 @@ import optuna
 from optuna.trial import TrialState
 
 from kcomp.tune import storage
-from kcomp.tune.search import Search, hopeless
+from kcomp.tune.search import Search, is_worse_than_median
 from kcomp.tune.training import Training
 from kcomp.values import as_text
 
-FOLD = 100_000  # steps per fold: an epoch's step is FOLD * position of the fold + epoch
+FOLD = 100_000  # Optuna numbers scores by steps; an epoch's step is FOLD * (position of the fold) + epoch
 FAILURES = 3  # failed trials in a row that end the search, because the recipe must be wrong
 DIVERGED = "the loss became"  # kcomp train's error begins like this if the loss becomes NaN or infinite
 
 
 @dataclass
 class Worker:
-    """A process that works on the trials of a study.
+    """A process that trains trials of a search. Several workers may share a search.
 
-    total:      number of trials of the study, by all workers together.
-    prune:      whether to stop bad trials early.
-    print_line: function that prints a line.
+    Attributes:
+        search: The settings of the search.
+        study: The Optuna study that stores the trials.
+        total: How many trials all workers train together.
+        prune: Whether to stop bad trials early.
+        print_line: Function that prints a line.
     """
 
     search: Search
@@ -34,7 +40,7 @@ class Worker:
     print_line: Callable[[str], None]
 
     def work(self) -> None:
-        """Work until the study has `total` trials. Raise RuntimeError if several trials in a row fail."""
+        """Train trials until the study has `total` trials. Raise RuntimeError if several trials in a row fail."""
         failed: list[str] = []
         while (claimed := storage.claim(self.search, self.study, self.total)) is not None:
             with claimed.lock:
@@ -45,7 +51,10 @@ class Worker:
                 raise RuntimeError(f"{FAILURES} trials in a row failed, the last: {failed[-1]}")
 
     def record(self, claimed: storage.Claimed, outcome: float | str | None) -> None:
-        """Record a trial's outcome in the study: its score, None if it was pruned, or an error."""
+        """Store the outcome of a trial in the study.
+
+        outcome: The trial's score, None if the trial was stopped early, or an error message.
+        """
         trial = claimed.trial
         if isinstance(outcome, float):
             self.study.tell(trial, outcome)
@@ -56,7 +65,7 @@ class Worker:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.set_user_attr("error", outcome)
-            # from a pruned trial the sampler learns to avoid the values; from a failed one it learns nothing
+            # the sampler learns to avoid the values of a pruned trial; it ignores a failed trial
             state = TrialState.PRUNED if outcome.startswith(DIVERGED) else TrialState.FAIL
             self.study.tell(trial, state=state)
             self.print_line(f"trial {trial.number}: failed: {outcome}")
@@ -64,14 +73,24 @@ class Worker:
 
 @dataclass
 class Attempt:
-    """The work on one trial. `scores` are those of the folds that are trained."""
+    """The training of one trial on all folds of the search.
+
+    Attributes:
+        worker: The worker that trains the trial.
+        claimed: The trial.
+        scores: The score of each fold whose training is complete.
+    """
 
     worker: Worker
     claimed: storage.Claimed
     scores: list[float] = field(default_factory=list)
 
     def run(self) -> float | str | None:
-        """Train the folds, and return their mean score. Return None if the trial was pruned, or a text if it failed."""
+        """Train the folds one after the other.
+
+        Return the mean score of the folds. Return None if the trial was stopped early, or an error message if it
+        failed.
+        """
         search, values = self.worker.search, self.claimed.values
         texts = "  ".join(f"{name}={as_text(value)}" for name, value in values.items())
         self.worker.print_line(f"trial {self.claimed.trial.number}: {texts}")
@@ -83,16 +102,24 @@ class Attempt:
             if not math.isfinite(self.scores[-1]):
                 return f"{search.metric} of fold {fold} is {self.scores[-1]}"
             last = position == len(search.folds) - 1
-            if not last and self.is_hopeless(FOLD * (position + 1) - 1, self.scores, f"after fold {fold}"):
+            if not last and self.report_and_prune(FOLD * (position + 1) - 1, self.scores, f"after fold {fold}"):
                 return None
         return float(np.mean(self.scores))
 
     def train(self, position: int, fold: int) -> str | None:
-        """Train a fold, and return None. Return an error text if it failed, or an empty text if the trial was pruned.
+        """Train the trial on one fold.
+
+        Args:
+            position: The position of the fold in the search's list of folds, from 0.
+            fold: The number of the fold.
+
+        Returns:
+            None if the fold was trained to its end, an error message if the training failed, or an empty text if the
+            trial was stopped early.
 
         Raises:
-            ValueError: If the run folder contains a different run. This is no failure of the trial, whose values are
-                not the cause: another worker can continue it.
+            ValueError: If the run folder contains another run. The trial is then not marked as failed, because its
+                values are not the cause. Another worker can continue it.
         """
         search, values, number = self.worker.search, self.claimed.values, self.claimed.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"
@@ -101,15 +128,21 @@ class Attempt:
         command = search.command(values, fold)
         with Training(command, search.backend, run, output) as training:
             for log in training.logs():
-                epoch, now = len(log), search.now(log)
+                epoch, now = len(log), search.score_so_far(log)
                 was_complete = run.complete  # stopping a complete run saves nothing
                 where = f"in epoch {epoch} of fold {fold}"
-                if self.is_hopeless(FOLD * position + epoch, [*self.scores, now], where) and not was_complete:
+                if self.report_and_prune(FOLD * position + epoch, [*self.scores, now], where) and not was_complete:
                     return ""
         return None if run.complete else training.error or f"{run.folder} was not trained to its end"
 
-    def is_hopeless(self, step: int, scores: list[float], where: str) -> bool:
-        """Report the mean score at this step, and return whether to stop the trial."""
+    def report_and_prune(self, step: int, scores: list[float], where: str) -> bool:
+        """Store the mean score at a step in the study. Return whether the trial must be stopped early.
+
+        Args:
+            step: The number of the step: FOLD * position of the fold + epoch.
+            scores: The scores of the folds up to this step.
+            where: The step in words, to be printed.
+        """
         worker, trial, value = self.worker, self.claimed.trial, float(np.mean(scores))
         if not math.isfinite(value):
             return False
@@ -118,7 +151,7 @@ class Attempt:
             self.claimed.reported.add(step)
         complete = worker.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         others = [other.intermediate_values[step] for other in complete if step in other.intermediate_values]
-        if not worker.prune or not hopeless(value, others, lower=worker.search.lower):
+        if not worker.prune or not is_worse_than_median(value, others, lower=worker.search.lower):
             return False
         trial.set_user_attr("pruned", where)
         worker.print_line(

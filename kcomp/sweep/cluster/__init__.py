@@ -1,1 +1,1 @@
-"""Sweeps on a Ray cluster."""
+"""Run the trainings of a sweep on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, and divide its resources among jobs."""
+"""Connect to a Ray cluster, and divide its cores and GPUs among the jobs of a sweep."""
 
 import contextlib
 import logging
@@ -11,16 +11,19 @@ from typing import Any
 
 from kcomp.sweep.machine import usable_cores
 
-ANSWER = 10.0  # seconds to wait for a head node
+ANSWER = 10.0  # seconds to wait for an answer of the head node
 
 
 @dataclass(frozen=True)
 class JobResources:
-    """The resources of a job: `threads` cores and `gpus` GPUs.
+    """The division of a cluster among the jobs of a sweep.
 
-    slots: number of jobs that the cluster can run at the same time.
-    limit: largest number of jobs that are submitted at once. None submits all, because Ray queues them and a cluster
-           may grow.
+    Attributes:
+        slots: How many jobs the cluster can run at the same time.
+        threads: How many cores each job uses.
+        gpus: How many GPUs each job uses.
+        limit: How many jobs may be submitted and not yet ended. None submits all jobs. Ray then queues those that do
+            not fit, and runs them earlier if the cluster grows.
     """
 
     slots: int
@@ -30,9 +33,9 @@ class JobResources:
 
 
 def check_address(address: str | None) -> None:
-    """Raise ValueError if the address of a head node is invalid, and ConnectionError if nothing answers there.
+    """Raise ValueError if the address of a cluster's head node is invalid, and ConnectionError if nothing answers.
 
-    Ray itself would try to connect for minutes.
+    Without this check, Ray would try to connect for minutes.
     """
     if address in (None, "", "auto", "local"):
         return
@@ -50,9 +53,16 @@ def check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
-    """Connect to the cluster at `address` or $RAY_ADDRESS. Without an address, start a local cluster for this block.
+    """Connect to a Ray cluster inside a `with` block. Yield the division of its resources among jobs.
 
-    Everything printed to sys.stdout in the block goes to the file `log`, because Ray prints many lines for a lost node.
+    In the block, text that this process prints to sys.stdout goes to a file. Ray prints many lines if a node is lost.
+
+    Args:
+        address: Address of the head node. None for $RAY_ADDRESS. If neither is set, a cluster on this machine is
+            started for the block.
+        count: How many jobs the sweep has.
+        parallel: How many jobs run at the same time. None for as many as possible.
+        log: The file for the printed text.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     alone = address is None and not os.environ.get("RAY_ADDRESS")
@@ -71,7 +81,13 @@ def connected(address: str | None, count: int, parallel: int | None, log: Path) 
 
 
 def divide_resources(nodes: Sequence[Mapping[str, float]], count: int, parallel: int | None) -> JobResources:
-    """Divide the resources of the nodes among `count` jobs, `parallel` of them at the same time."""
+    """Divide the cores and GPUs of a cluster among `count` jobs.
+
+    Args:
+        nodes: For each node, its number of "CPU" and "GPU".
+        count: How many jobs the sweep has.
+        parallel: How many jobs run at the same time. None for as many as possible.
+    """
     cpus, gpus = ([int(node.get(name, 0)) for node in nodes] for name in ("CPU", "GPU"))
     if not sum(cpus):
         raise ValueError("the Ray cluster has no CPUs for tasks; start nodes with --num-cpus of 1 or more")

@@ -1,4 +1,4 @@
-"""Detect which machines of a cluster can access the folder of the runs."""
+"""Detect which machines of a cluster can access the folder that contains the run folders."""
 
 import contextlib
 import uuid
@@ -8,23 +8,26 @@ from pathlib import Path
 from kcomp.sweep.progress import SweepProgress
 from kcomp.system.locks import try_lock, wait_for_lock
 
-TOKEN = ".sweep-"  # prefix of files by which machines detect that they share storage
+TOKEN = ".sweep-"  # beginning of the names of these files
 
 
 @contextlib.contextmanager
 def storage_token(jobs: Sequence[SweepProgress]) -> Iterator[Path]:
-    """Create a file beside the runs. Machines that find this file share the storage of the runs."""
+    """Create a file beside the runs for the duration of a `with` block, and yield its path.
+
+    A machine on which this file exists can access the run folders of these jobs.
+    """
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob(f"{TOKEN}*"):
         with contextlib.suppress(OSError):
             lock = try_lock(old)
-            if lock is not None:  # a running sweep holds its lock
+            if lock is not None:  # a sweep that still runs holds the lock on its own file
                 with lock:
                     old.unlink()
     path = root / f"{TOKEN}{uuid.uuid4().hex}"
     with wait_for_lock(path):
-        path.touch()  # another sweep may have removed it before the lock
+        path.touch()  # another sweep may have removed the file before this process locked it
         try:
             yield path
         finally:

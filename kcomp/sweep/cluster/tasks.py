@@ -1,4 +1,7 @@
-"""Train jobs as tasks of a Ray cluster. If a worker or node is lost, its job is continued elsewhere."""
+"""Train the jobs of a sweep as tasks of a Ray cluster.
+
+If a worker or a node of the cluster is lost, Ray starts its job on another one.
+"""
 
 import contextlib
 import socket
@@ -14,28 +17,38 @@ from kcomp.sweep.jobs import TrainingJob
 from kcomp.sweep.progress import FAILED, RUNNING, WAITING, SweepProgress
 from kcomp.sweep.remote import Answer, Order, pack, train, unpack
 
-RETRIES = 20  # most restarts of a job whose worker or node was lost; it continues its run folder
-PAUSE = 0.5  # seconds between two checks
-VISIBLE = 30.0  # seconds to wait for a file that another machine wrote on shared storage
+RETRIES = 20  # how often Ray restarts a job whose worker or node was lost
+PAUSE = 0.5  # seconds between two checks of the jobs
+VISIBLE = 30.0  # seconds until a file that another machine wrote to shared storage must be visible here
 
 
 class Listener:
-    """A Ray actor that collects the output of jobs until the process that started the sweep reads it."""
+    """A Ray actor (an object in its own process) that receives the printed lines of all jobs.
+
+    The process that started the sweep reads the lines with `take`.
+    """
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, str | None, str]] = []
 
     def add(self, number: int, place: str | None, text: str) -> None:
-        """Store a line of a job's output. `place` is the job's machine in the first line, and None in later lines."""
+        """Store a line that a job printed.
+
+        Args:
+            number: The position of the job in the sweep.
+            place: The name of the job's machine in its first message. None in later messages.
+            text: The line. Empty in the first message.
+        """
         self.messages.append((number, place, text))
 
     def take(self) -> list[tuple[int, str | None, str]]:
+        """Return the stored messages (number, place, text), and remove them."""
         messages, self.messages = self.messages, []
         return messages
 
 
 def task(order: Order, number: int, listener: Any) -> Answer:
-    """Train a job on a node."""
+    """Train a job on the node that runs this function. Send each printed line to `listener`."""
     listener.add.remote(number, socket.gethostname(), "")
     return train(order, lambda text: listener.add.remote(number, None, text))
 
@@ -43,7 +56,14 @@ def task(order: Order, number: int, listener: Any) -> Answer:
 def run(
     jobs: Sequence[SweepProgress], sources: Mapping[str, str], resources: JobResources, show: Callable[[], None]
 ) -> None:
-    """Train the jobs that are not complete. A failed job does not stop the others. Call `show` at every check."""
+    """Train the jobs that are not complete on the cluster. After a job fails, the other jobs are still trained.
+
+    Args:
+        jobs: The jobs with their progress, which this function updates.
+        sources: The source texts of the recipe and of the files that it imports, by file name.
+        resources: How many cores and GPUs each job uses.
+        show: Function that shows the progress. It is called about twice a second.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -60,7 +80,7 @@ def run(
                     order = order_of(jobs[number].job, sources, shared, resources.threads)
                     running[remote.remote(order, number, listener)] = number
                 finished, _ = ray.wait(list(running), timeout=PAUSE)
-                with contextlib.suppress(ray.exceptions.RayError):  # the messages are only shown
+                with contextlib.suppress(ray.exceptions.RayError):  # lost messages change only what is shown
                     apply_messages(jobs, running.values(), ray.get(listener.take.remote(), timeout=10))
                 for reference in finished:
                     apply_answer(jobs[running.pop(reference)], reference)
@@ -74,6 +94,7 @@ def run(
 
 
 def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
+    """Return a job with the data that another machine needs to train it."""
     job = replace(job, recipe=str(Path(job.recipe).resolve()), folder=str(Path(job.folder).resolve()))
     return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
 
@@ -81,7 +102,13 @@ def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads
 def apply_messages(
     jobs: Sequence[SweepProgress], running: Collection[int], messages: Sequence[tuple[int, str | None, str]]
 ) -> None:
-    """Update the progress of jobs from their messages. Ignore late messages of jobs that have ended."""
+    """Update the progress of jobs from the messages of a `Listener`.
+
+    Args:
+        jobs: The progress of each job.
+        running: The numbers of the running jobs. Messages of other jobs are ignored.
+        messages: Tuples (number, place, text), as in `Listener.add`.
+    """
     for number, place, text in messages:
         if number not in running:
             continue
@@ -92,7 +119,12 @@ def apply_messages(
 
 
 def apply_answer(progress: SweepProgress, reference: Any) -> None:
-    """Update the progress of a job from its answer. Without shared storage, write the run in the answer."""
+    """Update the progress of a job that has ended. Write its run and output if the answer contains them.
+
+    Args:
+        progress: The progress of the job.
+        reference: Ray's reference to the job's `Answer`.
+    """
     import ray
 
     job = progress.job
