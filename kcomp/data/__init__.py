@@ -1,4 +1,7 @@
-"""Read tables of images, choose folds, decode images and make batches. Works without a recipe, as in a notebook."""
+"""Read tables of images, choose folds, decode images and make batches.
+
+The functions also work without a recipe (kcomp's description of a training), for example in a notebook.
+"""
 
 from kcomp.data.batches import Batches
 from kcomp.data.boxes import Box

@@ -1,4 +1,4 @@
-"""Handle damaged images when a table is read, and measure the range of images with more than eight bits."""
+"""Handle damaged images while a table is read, and measure the pixel range of images with more than eight bits."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -13,15 +13,16 @@ OnBad = Literal["error", "drop", "warn", "ignore"]
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
-    """Check image files for damage, and measure the values of images with more than eight bits a channel.
+    """Check image files for damage, and measure the pixel range of images with more than eight bits a channel.
 
     Args:
         images: Paths of the images.
-        on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged images and gives
-            a notice. "warn" keeps these rows and gives a notice. "ignore" reads no image and measures no range.
+        on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged images and
+            prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image and measures no range.
 
     Returns:
-        Which rows to use, bool of shape (rows,), and the range of values, or None without such images.
+        Two things: whether to use each row, bool of shape (rows,); and the pixel range (low, high) to scale to 0..255,
+        as `measure_range` computes it. The range is None if no image has more than eight bits, or if nothing was read.
 
     Raises:
         ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or
@@ -48,9 +49,9 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the range of values of images with more than eight bits, and print a notice of it.
+    """Return the pixel range that `measure_range` computes, and print a notice of this range.
 
-    Return None if there are no such images.
+    Return None if no image has more than eight bits a channel. `checks` are the results for undamaged files.
     """
     value_range = measure_range(checks)
     deep = [check for check in checks if check.kind]

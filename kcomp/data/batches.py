@@ -1,6 +1,7 @@
-"""Batches of uint8 images, loaded in advance by threads.
+"""Load batches of images in advance, with threads.
 
-Every random number depends only on the seed, the epoch and the image id or batch.
+The random numbers for an image depend only on the seed, the epoch and the image id. The random numbers for a batch
+depend only on the seed, the epoch and the number of the batch.
 """
 
 import copy
@@ -22,33 +23,38 @@ from kcomp.data.tables import Table
 if TYPE_CHECKING:
     from kcomp.data.keras_dataset import BatchDataset
 
-Batch = dict[str, Any]  # arrays by name, and `plans`: the random choices of layers such as MixUp
+Batch = dict[str, Any]  # see `Batches.load`
 
 
 class Transform(Protocol):
-    """The part of albumentations.Compose that `Batches` uses."""
+    """The methods of albumentations.Compose that `Batches` calls."""
 
     def set_random_seed(self, seed: int) -> None: ...
     def __call__(self, *, image: np.ndarray) -> dict[str, Any]: ...
 
 
 class Batches:
-    """The batches of a table. They are the same on every backend and with any number of threads.
+    """Batches of the images of a table, and of their labels.
+
+    A batch has the same content on every backend and with any number of threads.
 
     Args:
-        table: The rows; at least one.
+        table: The images and their labels; at least one row.
         image_size: The size of every image in pixels: one number for a square, or (height, width).
-        batch_size: Rows in a batch, from 1. Training skips the rows that do not fill a batch at the end of an epoch.
-            Outside of training, the last batch repeats its last row, so that every batch has one shape.
+        batch_size: How many rows a batch has, from 1. In training, rows at the end of an epoch that do not fill a batch
+            are skipped. Otherwise, the last batch repeats its last row until it is full, so that all batches have one
+            shape.
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of all random numbers.
-        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None.
-            It is seeded for each image, so it must not store anything from one image to the next.
-        layers: Layers that change whole batches in training. Layers of `kcomp.augment` come last. The host makes their
-            random choices, and the device applies them. Other Keras layers that take a dict of `images` and `labels`,
-            such as KerasCV's, are applied on the host.
-        images: How images are decoded and cached. None stretches them to `image_size`.
+        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None. It is seeded
+            anew for each image, so it must not store anything from one image to the next.
+        layers: Layers that change whole batches in training. Keras layers that take a dict of `images` and `labels`,
+            such as KerasCV's, come first. They are applied before the training step. Layers of `kcomp.augment`, such as
+            MixUp, come last. Their random numbers are drawn in NumPy, and the training step applies the layers on the
+            device.
+        images: How to decode, resize and cache images. None means `Images(image_size)`, which stretches images to
+            `image_size`.
 
     Raises:
         ValueError: If the table is empty, `batch_size` is below 1, `transform` is not an albumentations.Compose, or
@@ -111,7 +117,10 @@ class Batches:
         return self.load(0, index)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the positions of the rows in the order of `epoch`, shape (len(self) * batch_size,)."""
+        """Return the positions in the table of the rows that `epoch` reads, in reading order.
+
+        The shape is (len(self) * batch_size,).
+        """
         if self.training:
             permutation = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.table))
             return self._by_id[permutation][: len(self) * self.batch_size]
@@ -138,19 +147,23 @@ class Batches:
         return pixels
 
     def load(self, epoch: int, index: int) -> Batch:
-        """Return batch number `index` of `epoch`.
+        """Return batch number `index` of `epoch`, a dict of up to three entries.
 
-        The batch is a dict of `images` (batch_size, height, width, channels) in 0..255, `labels` float32 (batch_size,
-        columns) if the table is labelled, and `plans`. `plans` is a tuple of the random choices of each layer of
-        `kcomp.augment`, which the training step applies.
+        `images` has shape (batch_size, height, width, channels) and values in 0..255. `labels` is float32 of shape
+        (batch_size, columns); it is absent if the table has no labels. `plans` is a tuple with one element for each
+        layer of `kcomp.augment`: the random numbers with which the training step applies the layer. It is absent
+        without such layers.
 
-        Images are uint8, which takes a quarter of the bytes of float32. The training step converts them to float32.
-        Images are float32 if the transform returns floats, or if a layer is applied on the host.
+        Images are uint8, which takes a quarter of the memory of float32. The training step converts them to float32.
+        Images are float32 from the start if the transform returns floats, or if a Keras layer changed the batch.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
-        """Return the batch of the rows at these positions, augmented and mixed like batch `index` of `epoch`."""
+        """Return a batch of the rows at the positions `rows`, in the form that `load` returns.
+
+        The batch gets the random numbers of batch number `index` of `epoch`.
+        """
         images = stack([self.image(int(row), epoch) for row in rows])
         batch: Batch = {"images": images}
         if self._labels is not None:
@@ -178,10 +191,10 @@ class Batches:
     def as_dataset(self, workers: int | None = None) -> "BatchDataset":
         """Return the batches as a keras.utils.PyDataset, for `fit`, `evaluate` and `predict` of any Keras model.
 
-        A batch is a tuple of images, float32 (rows, height, width, 3) in 0..255, and of labels, float32 (rows,
-        columns), if the table is labelled. `layers` are already applied. Each epoch of `fit` has a new order and new
-        augmentation. Pass `shuffle=False` to `fit`: the order of the rows changes each epoch anyway, and batches can
-        only be loaded in advance if they are read in order.
+        Each batch is a tuple. Its first element is the images, float32 (rows, height, width, channels) in 0..255. If
+        the table has labels, the second element is the labels, float32 (rows, columns). `layers` are already applied.
+        In training, each epoch has a new order of the rows and new augmentation. Pass `shuffle=False` to `fit`, because
+        batches can only be loaded in advance if `fit` reads the batches in order.
 
         Args:
             workers: Number of threads that load batches in advance, from 1. None for one for each core, at most 8.
@@ -208,7 +221,7 @@ class Batches:
         return BatchDataset(self, threads)
 
     def _augment(self, pixels: np.ndarray, row: int, epoch: int) -> np.ndarray:
-        if not hasattr(self._local, "transform"):  # a Compose holds its generator, so threads cannot share one
+        if not hasattr(self._local, "transform"):  # a Compose has one random generator, so each thread needs a copy
             self._local.transform = copy.deepcopy(self.transform)
         transform: Transform = self._local.transform
         draws = generator(self.seed, Purpose.IMAGE, epoch if self.training else 0, self._items[row])
@@ -217,7 +230,7 @@ class Batches:
 
 
 def stack(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Return images of one shape as a batch: uint8 if all of them are, float32 otherwise."""
+    """Stack images of one shape into a batch: uint8 if all images are uint8, otherwise float32."""
     batch = np.stack(images)
     return batch if batch.dtype == np.uint8 else batch.astype(np.float32, copy=False)
 
@@ -228,7 +241,10 @@ def check_transform(transform: Any) -> None:
 
 
 def check_layer_order(layers: Sequence[Any]) -> None:
-    """Raise ValueError if a layer that runs on the host follows one that runs on the device."""
+    """Raise ValueError if a layer of `kcomp.augment` comes before another kind of layer.
+
+    Only layers of `kcomp.augment` have a method `draw`. The training step applies them, so they come last.
+    """
     planned = [hasattr(layer, "draw") for layer in layers]
     if planned != sorted(planned):
         raise ValueError(
@@ -252,7 +268,7 @@ def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], worker
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:  # also when the reader stops early, or an image cannot be read
+    finally:  # also if the caller stops early, or an image cannot be read
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -260,8 +276,11 @@ _host_layer = threading.Lock()
 
 
 def apply_on_host(layer: Any, batch: Batch, seed: int) -> Batch:
-    """Apply a Keras layer with its own random numbers to a batch, outside of the compiled step."""
+    """Apply a Keras layer to a batch outside of the compiled training step.
+
+    `seed` determines all random numbers of the layer.
+    """
     from kcomp.data.foreign_layers import call_seeded
 
-    with _host_layer:  # the seeds are global, so only one thread may call a layer at a time
+    with _host_layer:  # the call sets global seeds, so only one thread may call a layer at a time
         return call_seeded(layer, batch, seed)

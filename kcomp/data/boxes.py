@@ -1,4 +1,4 @@
-"""Crop images to the boxes of a table."""
+"""Crop images to bounding boxes, which stand in four columns of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,15 @@ Unit = Literal["pixels", "shares"]
 
 @dataclass(frozen=True)
 class Box:
-    """The columns of a table that contain a box, and their meaning.
+    """Four columns of a table that contain a bounding box, and the meaning of the four numbers.
 
     Args:
         columns: Four columns. The first two are the left and the upper edge. The last two are the right and the lower
             edge ("corners"), or width and height ("size").
-        form: "corners" or "size". None detects it from the name of the third column, such as xmax or width.
-        unit: "pixels", or "shares" of the image's width and height. None means shares if no value exceeds 1.
-        margin: Share of the box's width and height to add on each side, from 0.
+        form: "corners" or "size". None: the name of the third column decides, such as xmax or width.
+        unit: "pixels", or "shares" of the image's width and height, from 0 to 1. None means shares if no value exceeds
+            1.
+        margin: How much to add on each side, as a share of the box's width and height, from 0.
 
     Raises:
         ValueError: If there are not four columns, an argument is not one of the allowed values, or `form` is None and
@@ -71,12 +72,12 @@ def form_of(columns: Sequence[str]) -> Form:
 
 @dataclass(frozen=True)
 class Crop:
-    """An image that is cropped to a box when it is read, by calling the object.
+    """An image cropped to a bounding box. Call the object to read the image and to get the cropped pixels.
 
     Attributes:
         image: The whole image.
-        edges: The left, upper, right and lower edge, in pixels or in shares of the image's sides.
-        shares: Whether the edges are shares.
+        edges: The left, upper, right and lower edge of the box.
+        shares: Whether the edges are shares of the image's width and height. If False, the edges are in pixels.
     """
 
     image: Image
@@ -85,12 +86,12 @@ class Crop:
 
     @property
     def identity(self) -> str | None:
-        """The key under which `Images` caches the cropped image. None if the whole image has no key."""
+        """The text that identifies the crop in the cache of decoded images. None: the image is not cached."""
         whole = identity_of(self.image)
         return None if whole is None else f"{whole} box {self.edges} {self.shares}"
 
     def __call__(self) -> np.ndarray:
-        """Return the pixels within the box, (height, width, 3).
+        """Return the pixels inside the box, shape (height, width, 3).
 
         Raises:
             ValueError: If no pixel of the image is in the box.
@@ -109,7 +110,10 @@ class Crop:
 
 
 def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
-    """Return the images, cropped to the boxes in the rows of `source`. If `box` is None, return them unchanged.
+    """Return each image as a `Crop` to its bounding box. If `box` is None, return the images unchanged.
+
+    `source` has one row for each image, and `box` names the four columns. Error messages name the first bad row by
+    `ids`.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.

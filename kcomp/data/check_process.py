@@ -1,11 +1,12 @@
-"""A program that checks image files for damage.
+"""Check image files for damage, as a separate program.
 
-It reads paths from standard input, separated by zero bytes. It writes a line of JSON for each: `problem` (a text, or
-null) and, for images of more than eight bits, `kind`, `low` and `high`.
+The program reads paths from standard input, separated by zero bytes. For each path, it writes one line of JSON.
+`problem` is a text that says what is damaged, or null. For images of more than eight bits a channel, `kind` is the type
+of the pixels, and `low` and `high` are the lowest and the highest pixel value.
 
-The check needs a separate process. If a JPEG is damaged inside, its decoder prints a warning on standard error and
-returns an image that is partly grey. Standard error, the only sign of the damage, is shared by all threads of a
-process. This file imports nothing from kcomp, so that the process starts quickly.
+The check needs a separate process. If the data of a JPEG are damaged, the decoder returns a partly grey image. The only
+sign of the damage is a warning on standard error, which all threads of a process share. This file imports nothing from
+kcomp, so that the process starts quickly.
 """
 
 import io
@@ -24,15 +25,16 @@ from PIL import Image
 
 ZEROS = bytes(64)
 PNG = b"\x89PNG"
-PADDING = 8  # extraneous bytes before the end that cameras write
+PADDING = 8  # cameras may write up to this many extra bytes before the end marker
 EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid SOS parameters")
 
 
 def check_file(path: str) -> dict[str, Any]:
-    """Check a file, and return a dict with `problem`: why the file is damaged, or None for a good file.
+    """Check a file, and return the result as a dict.
 
-    For an image of more than eight bits, the dict also has `kind`, `low` and `high`.
+    `problem` says why the file is damaged. It is None for a good file. For an image of more than eight bits a channel,
+    the dict also has `kind`, the type of the pixels, and `low` and `high`, the lowest and the highest pixel value.
     """
     try:
         content = Path(path).read_bytes()
@@ -50,7 +52,10 @@ def check_file(path: str) -> dict[str, Any]:
 
 
 def jpeg_problem(content: bytes) -> str | None:
-    """Return why a JPEG is damaged: libjpeg's warning, or zero bytes in place of a part. None for a good file."""
+    """Return why a JPEG is damaged, or None for a good file.
+
+    The reason is an error of the decoder, a warning of libjpeg, or a part of the data that zero bytes replace.
+    """
     pixels, complaint = decode(content)
     if pixels is None:
         return pillow_problem(content)
@@ -60,7 +65,10 @@ def jpeg_problem(content: bytes) -> str | None:
 
 
 def decode(content: bytes) -> tuple[np.ndarray | None, str]:
-    """Decode a JPEG at an eighth of its size, which still reads all data. Return the pixels and the warnings."""
+    """Decode a JPEG at an eighth of its width and height. This is fast and still reads all data.
+
+    Return two things: the pixels, or None after an error; and the error, or the first line that libjpeg printed.
+    """
     start = os.lseek(2, 0, os.SEEK_END)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
@@ -73,7 +81,11 @@ def decode(content: bytes) -> tuple[np.ndarray | None, str]:
 
 
 def is_harmless(complaint: str, content: bytes) -> bool:
-    """Return whether the decoder prints this warning for good files too: padding before the end, or an odd header."""
+    """Return whether the decoder prints the warning `complaint` for good files too.
+
+    Such warnings are about an unusual header, or about padding before the end marker: a few extra bytes, or any number
+    of equal bytes.
+    """
     extraneous = EXTRANEOUS.search(complaint)
     if extraneous is None:
         return any(text in complaint for text in HARMLESS)
@@ -82,10 +94,11 @@ def is_harmless(complaint: str, content: bytes) -> bool:
 
 
 def has_zeros(content: bytes) -> bool:
-    """Return whether a baseline JPEG has a run of zero bytes that no encoder writes.
+    """Return whether a baseline JPEG has 64 zero bytes in a row that no encoder writes.
 
     Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2). If this symbol does not end a
-    block, 64 zero bytes encode blocks whose coefficients are all equal, which do not occur in pictures.
+    block of 8 x 8 pixels, 64 zero bytes encode blocks whose coefficients are all equal. Such blocks do not occur in
+    pictures.
     """
     if ZEROS not in content:
         return False
@@ -106,7 +119,10 @@ def has_zeros(content: bytes) -> bool:
 
 
 def first_symbols(tables: bytes) -> list[int]:
-    """Return the symbol that zero bits encode in each AC table of a DHT segment."""
+    """Return, for each AC Huffman table, the symbol that zero bits encode.
+
+    `tables` is the content of a DHT segment, which defines Huffman tables.
+    """
     symbols, place = [], 0
     while place + 17 < len(tables):
         if tables[place] >= 0x10:
@@ -116,7 +132,10 @@ def first_symbols(tables: bytes) -> list[int]:
 
 
 def pillow_problem(content: bytes) -> str | None:
-    """Return why neither Pillow nor OpenCV can read all of a file. None for a good file."""
+    """Return what Pillow reports as damaged in an image file, or None for a good file.
+
+    A file in a format that Pillow does not know is good if OpenCV can decode it.
+    """
     try:
         with Image.open(io.BytesIO(content)) as opened:
             if opened.format == "PNG":
@@ -132,15 +151,21 @@ def pillow_problem(content: bytes) -> str | None:
 
 
 def is_deep(content: bytes) -> bool:
-    """Return whether an image may have more than eight bits a channel."""
+    """Return whether an image may have more than eight bits a channel: a 16-bit PNG, or any TIFF.
+
+    `content` is the encoded file.
+    """
     if content.startswith(PNG):
         return content[24] == 16
     return content[:4] in (b"II*\0", b"MM\0*")
 
 
 def deep_pixels(content: bytes) -> np.ndarray | None:
-    """Return the pixels of an image in their own type: (height, width) or BGR (height, width, 3). None if they are
-    uint8, or OpenCV cannot read them."""
+    """Decode an image that may have more than eight bits a channel, and keep the type of its pixels.
+
+    Return pixels of shape (height, width), or BGR of shape (height, width, 3). Return None if the pixels are uint8, or
+    if OpenCV cannot decode the image.
+    """
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error:

@@ -1,4 +1,4 @@
-"""Read CSV files as texts. Detect their encoding and delimiter."""
+"""Read all cells of a CSV file as texts. Detect the encoding and the delimiter of the file."""
 
 import codecs
 import csv
@@ -15,16 +15,16 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bar
 
 
 def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = None, hint: str = "") -> pd.DataFrame:
-    """Read the cells of a CSV as texts. Only an empty cell is missing: 007, NA and None stay texts.
+    """Read the cells of a CSV file as texts. Only an empty cell is a missing value.
 
-    Spaces after delimiters and around column names are removed. A notice says which encoding and delimiter were
-    detected, unless they are UTF-8 and a comma.
+    Cells such as 007, NA and None stay texts. Spaces after delimiters and around column names are removed. A notice
+    names the detected encoding and delimiter, unless these are UTF-8 and a comma.
 
     Args:
         path: The CSV file.
         columns: Columns that the file must have.
         encoding: A Python encoding. None detects UTF-8, UTF-16, CP949 and Latin-1.
-        hint: Added to the error message if the first of `columns`, the column of ids, is missing.
+        hint: A text to add to the error message if the first of `columns`, the column of ids, is missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -44,7 +44,10 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
 
 
 def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
-    """Return a file's text without a byte order mark, and the name of its encoding."""
+    """Return two things: the text of a file without a byte order mark, and the name of its encoding.
+
+    If `encoding` is None, the encoding is detected.
+    """
     content = path.read_bytes()
     if encoding is None:
         encoding = detect_encoding(content, path)
@@ -57,7 +60,10 @@ def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def detect_delimiter(text: str, columns: Sequence[str]) -> str:
-    """Return the delimiter for which the first line has all `columns`. If none has, return that with the most cells."""
+    """Return the delimiter that splits the first line of a CSV into names that include all `columns`.
+
+    If no delimiter does so, return the delimiter that splits the first line into most names.
+    """
     first = text.lstrip("\r\n").split("\n", 1)[0]
     headers = {
         mark: [name.strip() for name in next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])]
@@ -68,7 +74,12 @@ def detect_delimiter(text: str, columns: Sequence[str]) -> str:
 
 
 def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
-    """Return the cells of a CSV's text. Raise ValueError if rows have more cells than the first line."""
+    """Convert the text of a CSV file to a DataFrame of texts.
+
+    Raises:
+        ValueError: If the text is not a CSV, a row has more cells than the first line, or a column name is repeated.
+            The message names `path`.
+    """
     options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
     try:
         source = pd.read_csv(io.StringIO(text), sep=delimiter, skipinitialspace=True, **options)  # type: ignore[call-overload]
@@ -87,7 +98,11 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint: str) -> None:
-    """Raise ValueError if a table has no rows or lacks a column. The hint is for the first of `columns`, the ids."""
+    """Raise ValueError if a table has no rows or lacks one of `columns`.
+
+    The message names the table by `source`. If the first of `columns`, the column of ids, is missing, the message ends
+    with `hint`.
+    """
     absent = [name for name in columns if name not in frame]
     if absent:
         advice = hint if columns[0] in absent else ""
@@ -97,7 +112,9 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint
 
 
 def texts_of(frame: pd.DataFrame, columns: Sequence[str], *, hint: str = "") -> pd.DataFrame:
-    """Return a DataFrame's cells as texts, as `read_texts` reads them. Whole numbers have no decimal point.
+    """Convert the cells of a DataFrame to texts, as if `read_texts` had read them from a file.
+
+    Whole numbers get no decimal point, even if the column has the type float. `hint` is as for `read_texts`.
 
     Raises:
         ValueError: If the frame has no rows or lacks one of `columns`.
@@ -111,7 +128,7 @@ def texts_of_column(column: pd.Series) -> pd.Series:
     values = column
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_float_dtype(column):
         present = column.dropna()
-        if (present == present.round()).all():  # pandas turns whole numbers into floats where one is missing
+        if (present == present.round()).all():  # if a value is missing, pandas stores whole numbers as floats
             values = column.astype("Int64")
     texts = values.astype(object).where(column.notna(), None)
     texts = texts.map(lambda value: None if value is None else str(value))

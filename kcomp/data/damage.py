@@ -1,4 +1,4 @@
-"""Find damaged image files before they are used."""
+"""Find damaged image files before images are used."""
 
 import hashlib
 import json
@@ -18,20 +18,21 @@ from kcomp.system.cache import cache_folder
 from kcomp.system.notices import notice
 
 PROGRAM = Path(__file__).with_name("check_process.py")
-MANY = 2000  # files whose check takes long enough to be announced
-FILES = 64  # fewest files for each process
-LARGEST = 256 << 20  # bytes of stored results
+MANY = 2000  # if more files must be checked, a notice says so in advance
+FILES = 64  # how many files each child process gets at least
+LARGEST = 256 << 20  # bytes; a larger file of stored results is overwritten
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """The result of the check of an image file.
+    """The result of checking one image file for damage.
 
     Attributes:
         problem: Why the file cannot be used. None for a good file.
-        kind: The type of the pixels, such as "uint16", if they have more than eight bits; otherwise empty.
-        low: The lowest value of such pixels.
-        high: The highest value of such pixels.
+        kind: The type of the pixels, such as "uint16", if the image has more than eight bits a channel; otherwise
+            empty.
+        low: The lowest pixel value if `kind` is not empty; otherwise 0.
+        high: The highest pixel value if `kind` is not empty; otherwise 0.
     """
 
     problem: str | None = None
@@ -41,9 +42,9 @@ class FileCheck:
 
 
 def check_files(paths: Sequence[str]) -> list[FileCheck]:
-    """Read all data of image files, and return the result of the check of each.
+    """Check image files for damage by reading all data of each file. Return one result for each path.
 
-    Results are cached by path, size and time of change, so each file is read once.
+    Results are cached on disk. A file is checked again only if its path, size or modification time changes.
     """
     stored = StoredChecks(cache_folder() / "checks.txt")
     keys = [check_key(path) for path in paths]
@@ -56,7 +57,10 @@ def check_files(paths: Sequence[str]) -> list[FileCheck]:
 
 
 def check_key(path: str) -> str:
-    """Return the cache key of a file. It changes with the size, the time of change and the path of the file."""
+    """Return the key under which the result of checking a file is cached.
+
+    The key changes with the path, size and modification time of the file, and with the versions of OpenCV and Pillow.
+    """
     try:
         status = os.stat(path)  # noqa: PTH116  # faster than Path
         content = f"{status.st_size} {status.st_mtime_ns} {os.path.abspath(path)}"  # noqa: PTH100
@@ -69,7 +73,10 @@ SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"
 
 
 class StoredChecks:
-    """Results of checks by the cache key of a file, stored in one file to which all processes append."""
+    """The cached results of checking image files, by the key that `check_key` returns.
+
+    One file on disk has the results of all processes. Each process appends its new results.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,10 +91,10 @@ class StoredChecks:
             try:
                 self.results[key] = FileCheck(**json.loads(text)) if text else good
             except (ValueError, TypeError):
-                continue  # a line that a full disk cut off
+                continue  # an incomplete line, written to a full disk
 
     def add(self, results: dict[str, FileCheck]) -> None:
-        """Store results and append them to the file. A full or read-only disk is ignored."""
+        """Add results in memory, and append them to the file on disk. Errors of the disk are ignored."""
         self.results |= results
         lines = [f"{key} {as_text(result)}".rstrip() for key, result in results.items()]
         try:
@@ -108,7 +115,10 @@ def as_text(result: FileCheck) -> str:
 
 
 def run_checks(paths: Sequence[str]) -> list[FileCheck]:
-    """Check files in as many processes as there are cores."""
+    """Check image files in parallel child processes. Return one result for each path.
+
+    There are at most 16 processes, at most one for each core, and at least `FILES` files for each process.
+    """
     count = max(1, min(os.cpu_count() or 1, 16, len(paths) // FILES))
     parts = [list(paths[number::count]) for number in range(count)]
     with ThreadPoolExecutor(count) as pool:
@@ -120,7 +130,10 @@ def run_checks(paths: Sequence[str]) -> list[FileCheck]:
 
 
 def run_process(paths: list[str]) -> list[FileCheck]:
-    """Check files in a child process. A file that crashes the process is reported as damaged."""
+    """Check image files in a child process. Return one result for each path.
+
+    If a file crashes the process, the file counts as damaged, and a new process checks the files after it.
+    """
     results: list[FileCheck] = []
     while len(results) < len(paths):
         content = b"\0".join(os.fsencode(path) for path in paths[len(results) :])

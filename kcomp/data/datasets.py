@@ -1,4 +1,4 @@
-"""Read TensorFlow Datasets as tables, without TensorFlow if their files are array records or Parquet."""
+"""Read TensorFlow Datasets as tables, without TensorFlow. The files must be array records or Parquet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,13 @@ from kcomp.targets import OneOf
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The image of one record, which is read by calling the object: encoded bytes or a uint8 array.
+    """The image of one record of a TensorFlow data set. Call the object to get encoded bytes or a uint8 array.
 
-    `origin` identifies the prepared data set and split. None if they are unknown.
+    Attributes:
+        source: The records, in order.
+        position: The position of the record in `source`.
+        feature: The name of the feature that contains the image.
+        origin: A text that identifies the prepared files of the data set and the split. None if these are unknown.
     """
 
     source: Sequence[dict[str, Any]]
@@ -27,7 +31,7 @@ class StoredImage:
 
     @property
     def identity(self) -> str | None:
-        """The key under which `Images` caches the decoded image. None turns caching off."""
+        """The text that identifies the image in the cache of decoded images. None: the image is not cached."""
         return None if self.origin is None else f"{self.origin} {self.feature} {self.position}"
 
     def __call__(self) -> bytes | np.ndarray:
@@ -50,9 +54,9 @@ def read_tfds(
     Args:
         name: A data set of `tfds.data_source`, such as "beans:0.1.0".
         split: A split of `tfds.data_source`, such as "train[:80%]".
-        image: An Image feature, or a uint8 Tensor feature.
-        label: A ClassLabel feature; the classes are all its names, sorted. None for unlabelled rows.
-        image_id: A text or integer feature. None makes the ids "train-000000" and so on, in record order.
+        image: The name of an Image feature, or of a uint8 Tensor feature.
+        label: The name of a ClassLabel feature, whose names become the classes, sorted. None for unlabelled rows.
+        image_id: The name of a text or integer feature. None makes the ids "train-000000" and so on, in record order.
         data_dir: The folder in which the data set was prepared. None for TFDS's default folder.
 
     Returns:
@@ -103,7 +107,10 @@ def read_tfds(
 
 
 def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str]) -> Table:
-    """Return a labelled table. Its classes are all `names`, and `numbers` are the positions of the rows' classes."""
+    """Return a labelled table: the rows of `frame` with one column for each class.
+
+    `names` are all classes. `numbers` has, for each row, the position of its class in `names`; -1 raises ValueError.
+    """
     label_numbers = np.array(numbers)
     missing = int((label_numbers < 0).sum())  # TFDS marks secret labels of a test split as -1
     if missing:
@@ -125,7 +132,12 @@ def import_tfds() -> ModuleType:
 
 
 def prepared_builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -> Any:
-    """Return the builder of a data set. Raise FileNotFoundError if its files have not been prepared."""
+    """Return the TFDS builder of a data set whose files are already prepared.
+
+    Raises:
+        FileNotFoundError: If the files are not prepared.
+        ValueError: If there is no such data set.
+    """
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
     except (ValueError, AssertionError) as error:  # AssertionError for an unknown version
@@ -137,7 +149,10 @@ def prepared_builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -
 
 
 def origin_of(builder: Any, split: str) -> str | None:
-    """Return a text that changes when the data set is prepared again. None if its files are not on a local disk."""
+    """Return a text that identifies the prepared files of a split. None if the files are not on a local disk.
+
+    The text changes when the data set is prepared again.
+    """
     try:
         status = Path(builder.data_dir, "dataset_info.json").stat()
     except OSError:
@@ -150,7 +165,11 @@ def how_to_prepare(name: str) -> str:
 
 
 def open_split(tfds: ModuleType, name: str, builder: Any, split: str) -> Sequence[dict[str, Any]]:
-    """Return the records of a split, with encoded images."""
+    """Return the records of a split as a sequence of dicts. Their images stay encoded bytes.
+
+    Raises:
+        ValueError: If only TensorFlow reads the files, or there is no such split.
+    """
     pictures = [key for key, feature in builder.info.features.items() if isinstance(feature, tfds.features.Image)]
     try:
         return builder.as_data_source(split, decoders={key: tfds.decode.SkipDecoding() for key in pictures})
@@ -186,5 +205,5 @@ def check_features(
 
 
 def as_text(value: Any) -> str:
-    """Return an id, which TFDS stores as bytes or as a number, as text."""
+    """Convert an id to text. TFDS stores ids as bytes or as numbers."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""A cache of decoded images on disk, of limited size, shared by epochs, folds, backends and runs."""
+"""Cache decoded images on disk. The cache has a limited size, and all kcomp processes share it."""
 
 import contextlib
 import functools
@@ -17,20 +17,21 @@ from kcomp.system.files import replacing
 
 MAGIC = b"kcomp 1\n"
 HEADER = struct.Struct("<8sIIQ")  # magic, height, width, checksum of the content
-RECENT = 3600.0  # seconds; how often a use is recorded, and how long a used file is safe from removal
+RECENT = 3600.0  # seconds between two records of a file's use; only files unused for longer may be removed
 
 
 class DecodedImages:
-    """A folder of limited size that stores uint8 pixels by key.
+    """A folder of limited size that stores decoded images (uint8 pixels) by key.
 
-    The folder never takes more than half of the disk space that would be free without it. A file's modification time is
-    the time of its last use, to the hour. A full folder makes room by removing files, the oldest first. Only files that
-    were not used in the hour before the process started may be removed. If there are none, new images are not stored:
-    in epochs of random order, replacing files that are in use would give fewer hits.
+    The folder never takes more than half of the disk space that would be free without the folder. To make room for a
+    new image, the files whose last use is the longest ago are removed. The time of the last use is the file's
+    modification time, which is updated at most once an hour. A file is never removed if it was used less than an hour
+    before this process started, or later. If no file may be removed, new images are not stored. In epochs of random
+    order, replacing files that are in use would give fewer hits.
 
-    Processes may share the folder. A file is complete or absent. Each process counts the files again after it has
-    written an eighth of the limit, so several processes may exceed the limit by an eighth each. Reading and writing
-    raise no errors: an unreadable file counts as absent, and after a failed write the process warns and writes no more.
+    Processes may share the folder. A file is complete or absent. Each process adds up the file sizes again after it has
+    written an eighth of the limit, so each process may exceed the limit by an eighth. Reading and writing raise no
+    errors. An unreadable file counts as absent. After a failed write, the process warns once and writes no more.
 
     Args:
         folder: The folder. It is created when needed.
@@ -42,12 +43,12 @@ class DecodedImages:
         self._cutoff = time.time() - RECENT
         self._lock = threading.Lock()
         self._used = self._bound = self._uncounted = 0
-        self._unused: list[tuple[float, str]] = []  # last use and name of removable files, the oldest last
+        self._unused: list[tuple[float, str]] = []  # (last use, name) of removable files, newest first
         self._counted = False
         self._writing = True
 
     def get(self, key: str, channels: int = 3) -> np.ndarray | None:
-        """Return read-only pixels (height, width, channels), or None if the file is absent or damaged."""
+        """Return read-only pixels, shape (height, width, channels). None if the file is absent or damaged."""
         path = f"{self.folder}/{key}"
         try:
             with io.FileIO(path) as file:
@@ -61,7 +62,7 @@ class DecodedImages:
         return unpack(content, channels)
 
     def put(self, key: str, pixels: np.ndarray) -> None:
-        """Store contiguous uint8 pixels (height, width, channels), if they fit into the folder."""
+        """Store contiguous uint8 pixels of shape (height, width, channels) under `key`, unless the folder is full."""
         if not self._writing:
             return
         content = pack(pixels)
@@ -77,7 +78,7 @@ class DecodedImages:
             self._stop(f"cannot be written ({error.strerror or error})")
 
     def _make_room(self, size: int) -> bool:
-        """Return whether `size` more bytes fit, after removing unused files."""
+        """Make room for `size` more bytes by removing unused files. Return whether the bytes fit."""
         if not self._counted or self._uncounted > self.limit // 8:
             self._count()
         self._remove_until(size)
@@ -92,7 +93,7 @@ class DecodedImages:
         return True
 
     def _count(self) -> None:
-        """Add up the files of the folder, and list those that may be removed."""
+        """Add up the file sizes in the folder, and list the files that may be removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._used, self._unused = 0, []
         with os.scandir(self.folder) as entries:
@@ -128,7 +129,10 @@ class DecodedImages:
 
 @functools.cache
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
-    """Return the cache of a folder. Every call returns the same object, so a process counts the files only once."""
+    """Return the `DecodedImages` of a folder.
+
+    Calls with equal arguments return the same object, so a process does not count the files once for each `Images`.
+    """
     return DecodedImages(folder, limit)
 
 
@@ -139,7 +143,10 @@ def pack(pixels: np.ndarray) -> bytes:
 
 
 def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
-    """Return the pixels that `pack` converted to bytes, without a copy. None for other content."""
+    """Convert the bytes that `pack` returns back to pixels, without a copy.
+
+    Return None if the header or the checksum is not that of an image with this number of channels.
+    """
     if len(content) < HEADER.size:
         return None
     magic, height, width, expected = HEADER.unpack_from(content)
@@ -152,5 +159,8 @@ def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
 
 
 def checksum(content: bytes, start: int = 0) -> int:
-    """Return the sum of the little-endian 64-bit words, modulo 2**64. It is faster than CRC-32."""
+    """Return the sum of the little-endian 64-bit words from byte number `start` on, modulo 2**64.
+
+    This is faster than CRC-32.
+    """
     return int(np.frombuffer(content, "<u8", offset=start).sum(dtype=np.uint64))

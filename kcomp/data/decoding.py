@@ -21,13 +21,14 @@ def decode(
 ) -> np.ndarray:
     """Decode an image and turn it upright, as its EXIF orientation says.
 
-    OpenCV decodes. Pillow decodes what OpenCV cannot, and reports what is wrong with a file.
+    OpenCV decodes the image. If OpenCV cannot, Pillow decodes the image or reports what is wrong with the file.
 
     Args:
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
         size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its sides (rounded up). Its shorter
             side stays at least twice `size`, because resizing from a smaller image would blur.
-        value_range: The values of images with more than eight bits that become 0 and 255.
+        value_range: The pixel range (low, high) that becomes 0 to 255. Only for images with more than eight bits a
+            channel.
         channels: Channels of the result; see `with_channels`.
 
     Returns:
@@ -41,7 +42,10 @@ def decode(
 
 
 def read_pixels(image: Image, size: int | None = None, channels: int = 3) -> np.ndarray:
-    """Decode an image as `decode` does, but keep its type. Return pixels (height, width, channels)."""
+    """Decode an image as `decode` does, but keep the type of its pixels, such as uint16.
+
+    Return pixels of shape (height, width, channels).
+    """
     if callable(image):
         image = image()
     if isinstance(image, np.ndarray):
@@ -52,7 +56,7 @@ def read_pixels(image: Image, size: int | None = None, channels: int = 3) -> np.
     if is_deep(encoded):
         pixels = deep_pixels(encoded)
         if pixels is not None:
-            return with_channels(as_read(pixels), channels)
+            return with_channels(bgr_to_rgb(pixels), channels)
     if channels not in (1, 3):
         return with_channels(read_all_channels(encoded), channels)
     flag = reduction(encoded, size) if size is not None else None
@@ -65,30 +69,34 @@ def read_pixels(image: Image, size: int | None = None, channels: int = 3) -> np.
 
 
 def read_all_channels(encoded: bytes) -> np.ndarray:
-    """Decode an image with all channels that its file has."""
+    """Decode the bytes of an image file with all its channels. Three or four channels become RGB or RGBA."""
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("OpenCV cannot read it; return an array from a function instead, as in Table's `image`")
-    return as_read(pixels)
+    return bgr_to_rgb(pixels)
 
 
-def as_read(pixels: np.ndarray) -> np.ndarray:
-    """Return OpenCV's pixels with their channels in the order of the file."""
+def bgr_to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Convert OpenCV's BGR to RGB and BGRA to RGBA. Pixels with other numbers of channels do not change."""
     order = RGB_OF_BGR.get(pixels.shape[2]) if pixels.ndim == 3 else None
     return pixels if order is None else pixels[:, :, order]
 
 
 def reduction(encoded: bytes, size: int) -> int | None:
-    """Return OpenCV's flag to decode a JPEG at a half, a quarter or an eighth of its sides.
+    """Return OpenCV's flag to decode a JPEG at an eighth, a quarter or a half of its width and height.
 
-    It is the smallest of these whose shorter side is at least twice `size`. None if the JPEG is too small for all.
+    Among these three sizes, the result is the smallest whose shorter side is at least twice `size`. Return None if the
+    JPEG is too small for all three.
     """
     sides = jpeg_sides(encoded)
     return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)
 
 
 def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
-    """Return height and width from a JPEG's frame header (ITU-T T.81, B.2.2). None if there is no such header."""
+    """Return height and width from the frame header of a JPEG (ITU-T T.81, B.2.2).
+
+    Return None if the bytes are not a JPEG, or if there is no frame header.
+    """
     if encoded[:2] != b"\xff\xd8":
         return None
     place = 2
@@ -96,7 +104,7 @@ def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
         marker = encoded[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; the 3 excluded are tables
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header; C4, C8 and CC are not
             return int.from_bytes(encoded[place + 5 : place + 7]), int.from_bytes(encoded[place + 7 : place + 9])
         else:
             place += 2 + int.from_bytes(encoded[place + 2 : place + 4])
@@ -114,10 +122,11 @@ def decode_with_pillow(encoded: bytes) -> np.ndarray:
 
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Convert an image of shape (height, width) or (height, width, its channels) to (height, width, channels).
+    """Convert pixels to the number of channels that the network takes. Return shape (height, width, channels).
 
-    For three channels, grey is repeated, and RGBA loses its last channel. For one channel, RGB and RGBA become their
-    luminance (ITU-R BT.601). Any other number must equal the number of channels of the image.
+    `pixels` has shape (height, width) or (height, width, channels of the image). For `channels=3`, grey is repeated
+    three times, and RGBA loses its last channel. For `channels=1`, RGB and RGBA become their luminance (ITU-R BT.601).
+    For other values of `channels`, the image must already have this number of channels.
     """
     if pixels.dtype.kind not in "uif" or pixels.ndim not in (2, 3):
         raise ValueError(f"pixels must be numbers of 2 or 3 dimensions; received {pixels.dtype} of {pixels.shape}")

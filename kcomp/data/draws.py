@@ -1,4 +1,7 @@
-"""Counter-based random numbers. Seed, purpose, epoch and item determine each stream of numbers."""
+"""Make random generators whose numbers depend only on a seed, a purpose, an epoch and an item.
+
+The item is the image or the batch that the random numbers are for.
+"""
 
 import hashlib
 from enum import IntEnum
@@ -7,9 +10,10 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is used for.
+    """What random numbers are used for, such as the order of the rows (ORDER).
 
-    Different purposes never share numbers. Do not change the values: that would change the numbers of every run.
+    Two purposes never share random numbers. Do not change the values: each change would change the random numbers of
+    every training.
     """
 
     ORDER = 1
@@ -21,10 +25,12 @@ class Purpose(IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0) -> np.random.Generator:
-    """Return the NumPy generator of random numbers for (seed, purpose, epoch, item).
+    """Return a NumPy generator whose numbers depend only on the arguments.
 
-    Each argument is a whole number from 0 to 2**64 - 1. The generator is Philox. Seed and purpose are its key; epoch
-    and item are the upper words of its counter, so streams cannot overlap.
+    Each argument is a whole number from 0 to 2**64 - 1. `item` is the number of a batch, or the hash of an image id
+    (see `item_of`). The generator is Philox, which computes each number from a key and a counter. Seed and purpose are
+    the key. Epoch and item are the upper words of the counter, so two generators with different arguments never give
+    the same part of a sequence.
 
     References:
         Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
@@ -33,8 +39,8 @@ def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0) -> np.
 
 
 def item_of(image_id: str) -> int:
-    """Return the 64-bit hash of an image id, to use as `item` of `generator`.
+    """Return the 64-bit hash of an image id, to pass as `item` to `generator`.
 
-    An image's random numbers then do not depend on its position in a table.
+    With a hash, the random numbers for an image do not depend on the position of the image in a table.
     """
     return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "little")

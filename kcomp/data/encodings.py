@@ -5,17 +5,17 @@ import itertools
 from pathlib import Path
 
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-OTHERS = ("shift_jis", "gb18030", "big5", "cp1252", "cp1251")  # in the error message; no rule tells them apart
+OTHERS = ("shift_jis", "gb18030", "big5", "cp1252", "cp1251")  # no rule detects these; the error message names them
 
 
 def detect_encoding(content: bytes, path: Path) -> str:
-    """Return the name of the encoding: utf-8, utf-16 (also -le, -be without a mark), cp949 or latin-1.
+    """Return the name of a text's encoding: utf-8, utf-16, utf-16-le, utf-16-be, cp949 or latin-1.
 
-    CP949 and Latin-1 are accepted only if the text they give looks like Korean or Western European text, because
-    almost any bytes can be decoded as either.
+    utf-16-le and utf-16-be are UTF-16 without a byte order mark. CP949 and Latin-1 are accepted only if the decoded
+    text looks like Korean or Western European text, because both encodings can decode almost any bytes.
 
     Raises:
-        ValueError: If no encoding fits. The message names encodings to try.
+        ValueError: If no encoding fits. The message names `path`, and encodings to try.
     """
     for mark, name in MARKS.items():
         if content.startswith(mark):
@@ -44,7 +44,10 @@ def decodes(content: bytes, encoding: str) -> bool:
 
 
 def is_korean(content: bytes) -> bool:
-    """Return whether nine of ten letters outside ASCII are syllables of KS X 1001, the usual Korean syllables."""
+    """Return whether the bytes, decoded as CP949, look like Korean text.
+
+    At least 90 % of the letters outside ASCII must be common Korean syllables, which are those in KS X 1001.
+    """
     letters = [letter for letter in content.decode("cp949") if letter > "\x7f" and letter.isalpha()]
     common = [letter for letter in letters if "\uac00" <= letter <= "\ud7a3" and can_encode(letter, "euc_kr")]
     return bool(letters) and len(common) >= 0.9 * len(letters)
@@ -58,9 +61,10 @@ def can_encode(letter: str, encoding: str) -> bool:
 
 
 def is_western(content: bytes) -> bool:
-    """Return whether a Latin-1 text looks Western European.
+    """Return whether the bytes, decoded as Latin-1, look like Western European text.
 
-    Most of its letters outside ASCII stand between ASCII characters, and no character is a control character.
+    No character may be a control character of 0x80 to 0x9f. At most a quarter of the characters outside ASCII may
+    directly follow another character outside ASCII.
     """
     high = [place for place, byte in enumerate(content) if byte > 0x7F]
     if any(content[place] < 0xA0 for place in high):

@@ -1,4 +1,4 @@
-"""Apply Keras layers with their own random numbers (KerasCV's, Keras's own) to a batch with a fixed seed."""
+"""Apply Keras or KerasCV layers to a batch. A seed determines all random numbers of the layers."""
 
 import contextlib
 import random
@@ -12,15 +12,16 @@ import numpy as np
 
 
 def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Apply a layer to a batch in training mode. `seed` determines all its random numbers.
+    """Apply a Keras layer to a batch in training mode. `seed` determines all random numbers of the layer.
 
-    The function seeds the generators of the layer and its sublayers, and those of TensorFlow, Python and NumPy. It
-    restores Python's and NumPy's afterwards. It does not seed PyTorch's global generator, because training uses it for
-    dropout at the same time. Create a layer that uses this generator, such as keras.layers.Dropout, with a `seed`.
+    The function seeds the generators of the layer and its sublayers, and the global generators of TensorFlow, Python
+    and NumPy. The generators of Python and NumPy are restored afterwards. PyTorch's global generator is not seeded,
+    because training uses it for dropout at the same time. keras.layers.Dropout and other layers that use this generator
+    must be created with a `seed`.
 
-    The layer computes in float32 under any dtype policy. If it has an argument for the range of pixel values, set it to
-    (0, 255). KerasCV computes with TensorFlow, so its results are the same on both backends. Keras's own layers draw
-    different numbers on each backend. Only one thread may call this function at a time.
+    The layer computes in float32 under any dtype policy. If the layer has an argument for the range of pixel values,
+    set the argument to (0, 255). KerasCV computes with TensorFlow, so its results are the same on both backends.
+    Keras's own layers draw different numbers on each backend. Only one thread may call this function at a time.
 
     Args:
         layer: A Keras layer that takes and returns a dict of `images` and `labels`.
@@ -36,7 +37,7 @@ def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str
     inputs: dict[str, np.ndarray] = {
         name: np.array(batch[name], np.float32) for name in ("images", "labels") if name in batch
     }
-    # Keras's global generator is one per thread, so a new thread has a fresh one
+    # Keras has one global generator per thread, so a new thread starts with a new generator
     with restored_global_seeds(), ThreadPoolExecutor(1) as thread:
         outputs = thread.submit(seed_and_call, layer, inputs, seed).result()
     for name, values in inputs.items():
@@ -49,9 +50,9 @@ def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str
 
 
 def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Seed every generator the layer may use, and call it.
+    """Seed every random generator that the layer may use, and call the layer.
 
-    Some Keras layers overwrite their inputs, so `inputs` must be a copy.
+    `inputs` must be a copy, because some Keras layers overwrite their inputs.
     """
     seeds = np.random.default_rng(seed)
     random.seed(int(seeds.integers(2**31)))
@@ -59,7 +60,7 @@ def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(int(seeds.integers(2**31)))
     for seed_generator in seed_generators(layer):
-        # random seeds, because on PyTorch neighbouring seeds give the same numbers one call later
+        # random seeds, because on PyTorch consecutive seeds give the same numbers, shifted by a call
         reset(seed_generator, int(seeds.integers(2**31)))
     for sublayer in layer._flatten_layers():
         sublayer.dtype_policy = "float32"  # KerasCV layers fail under a mixed policy
@@ -73,7 +74,7 @@ def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[
 
 
 def seed_generators(layer: Any) -> list[Any]:
-    """Return the seed generators of a layer and its sublayers: Keras's, and TensorFlow's, which KerasCV uses."""
+    """Return the generators of a layer and its sublayers: those of Keras, and TensorFlow's, which KerasCV uses."""
     by_identity = {}
     for sublayer in layer._flatten_layers():
         for value in (*sublayer._seed_generators, *vars(sublayer).values()):
@@ -91,7 +92,7 @@ def reset(seed_generator: Any, seed: int) -> None:
 
 @contextlib.contextmanager
 def restored_global_seeds() -> Iterator[None]:
-    """Restore the global generators of Python and NumPy when the block ends."""
+    """Restore the global random generators of Python and NumPy at the end of a `with` block."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         yield

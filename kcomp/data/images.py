@@ -1,4 +1,4 @@
-"""Decode and resize one image."""
+"""Decode, resize and cache images."""
 
 import copy
 import hashlib
@@ -18,7 +18,7 @@ from kcomp.data.value_range import ValueRange, check_range
 from kcomp.system.cache import cache_folder
 
 FITS = ("stretch", "shorter", "crop")
-SMALL = 32 * 32  # pixels before resizing; decoding so few is as fast as reading a cached file
+SMALL = 32 * 32  # smaller images are not cached, because decoding is as fast as reading the cache
 
 
 class Images:
@@ -27,17 +27,17 @@ class Images:
     Args:
         size: The target size in pixels, from 1: one number for a square, or (height, width). None keeps the size of
             each image.
-        fit: "stretch" resizes to the target size. "shorter" keeps the proportions and resizes to the smallest image
-            that covers the target size; for a square, its shorter side has that size. "crop" does the same, then cuts
-            out the centre.
+        fit: "stretch" resizes to the target size. "shorter" keeps the aspect ratio and resizes to the smallest image
+            that covers the target size. If the target is a square, the shorter side of the image then equals the side
+            of the square. "crop" resizes like "shorter", then cuts out the centre.
         resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
             (with antialiasing, as in Pillow).
-        reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their sides, which is faster and
-            gives slightly different pixels. The shorter side of such an image is at least 4, 8 or 16 times the longer
-            side of `size`.
-        value_range: The lowest and highest value of images with more than eight bits a channel, such as (0, 4095);
-            they become 0 and 255. None takes the range that was measured when the table was read. Images of eight bits
-            are not scaled.
+        reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their width and height. This is
+            faster and gives slightly different pixels. Only images whose shorter side is at least 4, 8 or 16 times the
+            longer side of `size` are reduced in this way.
+        value_range: The pixel range that becomes 0 to 255, such as (0, 4095), for images with more than eight bits a
+            channel. None takes the range that was measured when the table was read. Images of eight bits are not
+            scaled.
         channels: Channels of the result, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. 1 and 3 convert grey, RGB and
             RGBA images. Any other number must equal the number of channels of the images.
         cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs share.
@@ -85,7 +85,7 @@ class Images:
 
     @property
     def settings(self) -> str:
-        """A text with every setting that changes the pixels."""
+        """A text with every setting that changes the pixels, for the cache key of an image."""
         versions = f"{cv2.__version__} {PIL.__version__}"
         return f"{versions} {self.size} {self.fit} {self.resampling} {self.reduced} {self.value_range} {self.channels}"
 
@@ -95,7 +95,7 @@ class Images:
         return self._cache is not None
 
     def with_range(self, value_range: ValueRange | None) -> "Images":
-        """Return a copy that scales images by this range, unless `value_range` is already set."""
+        """Return a copy that scales pixels from `value_range`. If a range is already set, return the object itself."""
         if self.value_range is not None or value_range is None:
             return self
         ranged = copy.copy(self)
@@ -136,7 +136,10 @@ class Images:
         return decode(image, least, self.value_range, self.channels)
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
-        """Resize pixels, uint8 of shape (height, width, channels), to `size` with `fit` and `resampling`."""
+        """Resize pixels to `size` with `fit` and `resampling`.
+
+        The argument and the result are uint8 of shape (height, width, channels).
+        """
         if self.size is None:
             return np.ascontiguousarray(pixels)
         height, width = height_and_width(self.size)
@@ -155,7 +158,11 @@ class Images:
 
 
 def identity_of(image: Image) -> str | None:
-    """Return a text that is unique to an image and changes with it. None if there is no such text, as for an array."""
+    """Return a text that identifies the content of an image, for the cache of decoded images.
+
+    For a file, the text contains path, size and modification time. For bytes, it contains their hash. For a function,
+    the text is the attribute `identity`. Return None if there is no such attribute, or for an array.
+    """
     if isinstance(image, bytes):
         return f"bytes {hashlib.sha256(image).hexdigest()}"
     if isinstance(image, str | Path):

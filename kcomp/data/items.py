@@ -1,4 +1,4 @@
-"""Average the predictions of all images of one item, such as a patient or a product."""
+"""Average the predictions of all images that show the same item, such as a patient or a product."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,14 +11,16 @@ from kcomp.targets import Target
 
 
 def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str], np.ndarray]:
-    """Average predictions or labels over the images of each item, such as a product. Return the items and their values.
-
-    If the table has no items, return the image ids and `values`.
+    """Average predictions or labels over the images that show the same item, such as a product.
 
     Args:
-        table: The rows, with a column `item` if several images belong to one item.
+        table: The images. A column `item` says which item an image shows.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target. It turns means and maxima into valid predictions.
+        target: The target of the competition. It turns averages into valid predictions, such as rows that sum to 1.
+
+    Returns:
+        Two things: the items, and the averages of shape (items, columns). If the table has no column `item`, they are
+        the image ids and `values`.
     """
     if "item" not in table.frame:
         return table.ids, values
@@ -34,12 +36,12 @@ def average_items(
 
     Args:
         ids: The image ids, unique.
-        items: The item of each image, such as a patient or a product.
+        items: The item that each image shows, such as a patient or a product.
         predictions: Predictions of shape (images, columns).
         how: "mean" or "max".
 
     Returns:
-        The items in the order of their first image, and float64 predictions of shape (items, columns).
+        Two things: the items, in the order of their first image; and predictions, float64 of shape (items, columns).
 
     Raises:
         ValueError: If the lengths differ, an id is repeated, an image has no item, or `how` is unknown.

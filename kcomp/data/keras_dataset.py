@@ -1,4 +1,7 @@
-"""Batches as a keras.utils.PyDataset for Keras's `fit`. This module imports Keras: import it only inside functions."""
+"""Let Keras's `fit` read batches, as a keras.utils.PyDataset.
+
+Import this module only inside functions, because it imports Keras.
+"""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +16,7 @@ _layer_call = threading.Lock()
 
 
 class Source(Protocol):
-    """The part of `Batches` that a dataset uses."""
+    """The attributes and methods of `Batches` that `BatchDataset` uses."""
 
     table: Table
     batch_size: int
@@ -24,14 +27,14 @@ class Source(Protocol):
 
 
 class BatchDataset(keras.utils.PyDataset):
-    """The batches of `source` as pairs of images and labels.
+    """A Keras data set that returns the batches of `source` as tuples of images and labels.
 
-    Threads of this class load batches in advance. Keras's own threads would return batches of the previous epoch at the
-    start of an epoch, so `workers` of the base class stays 1.
+    `threads` threads load batches in advance. Keras's own threads are not used (`workers` of the base class is 1),
+    because they would return batches of the previous epoch at the start of an epoch.
 
     Attributes:
-        epoch: The epoch whose batches are returned. It advances at the end of an epoch only if every batch of the epoch
-            was read, because Keras also ends an epoch after the single batch that it reads to build a model.
+        epoch: The number of the epoch whose batches are returned. `on_epoch_end` raises it only if every batch of the
+            epoch was read. To build a model, Keras reads a single batch and then also calls `on_epoch_end`.
     """
 
     def __init__(self, source: Source, threads: int) -> None:
@@ -45,7 +48,10 @@ class BatchDataset(keras.utils.PyDataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return images and labels of batch number `index` of the current epoch. Without labels, return only images."""
+        """Return batch number `index` of the current epoch, a tuple of images and labels.
+
+        Without labels, the tuple has only the images.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"the batches of an epoch are 0 to {len(self) - 1}; received {index}")
         for number in range(index, len(self)):
@@ -57,7 +63,11 @@ class BatchDataset(keras.utils.PyDataset):
         return self.waiting.pop(index).result()
 
     def load(self, epoch: int, index: int) -> tuple[np.ndarray, ...]:
-        """Return a batch, changed by the layers of `source`. The repeated rows of the last batch are left out."""
+        """Return a batch as a tuple of float32 arrays: images, and labels if there are any.
+
+        All layers of `source` are applied. If the last batch repeats rows to have the full size, these rows are left
+        out.
+        """
         batch = apply_planned(self.source, self.source.load(epoch, index))
         rows = len(self.source.table) - index * self.source.batch_size
         names = [name for name in ("images", "labels") if name in batch]
@@ -74,12 +84,15 @@ class BatchDataset(keras.utils.PyDataset):
 
 
 def apply_planned(source: Source, batch: dict[str, Any]) -> dict[str, Any]:
-    """Apply the layers of kcomp.augment, such as MixUp, to a batch of `source`. Return a batch of NumPy arrays."""
+    """Apply the layers of kcomp.augment, such as MixUp, to a batch. Return a batch of NumPy arrays.
+
+    `batch["plans"]` has the random numbers of each of these layers. It is removed from `batch`.
+    """
     plans = batch.pop("plans", ())
     planned = [layer for layer in source.layers if hasattr(layer, "draw")]
     if not plans:
         return batch
-    with _layer_call:  # a Keras layer builds itself at its first call
+    with _layer_call:  # a Keras layer creates its state at the first call, which is not safe in two threads
         for layer, plan in zip(planned, plans, strict=True):
             batch = layer(batch, plan=plan)
     return {name: keras.ops.convert_to_numpy(values) for name, values in batch.items()}

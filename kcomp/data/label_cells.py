@@ -1,11 +1,11 @@
-"""Split the cells of a table that contain several labels."""
+"""Split table cells that contain several labels, such as `cat|dog`."""
 
 import numpy as np
 import pandas as pd
 
 from kcomp.system.notices import notice
 
-SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # the first that occurs is used
+SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # in order of preference
 
 
 def detect_separator(cells: pd.Series) -> str | None:
@@ -15,15 +15,15 @@ def detect_separator(cells: pd.Series) -> str | None:
 
 
 def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[np.ndarray, list[str]]:
-    """Return the labels of all cells, and the row of each.
+    """Split each cell into its labels.
 
     Args:
-        cells: Texts; a missing value is a row without labels.
-        separator: The text between two labels. None detects it, with a notice.
-        source: Where the cells come from, for the notice.
+        cells: Texts, one for each row of a table. A missing value is a row without labels.
+        separator: The text between two labels. None detects the separator and prints a notice.
+        source: The origin of the cells, such as "train.csv, label", for the notice.
 
     Returns:
-        The row numbers, int of shape (labels,), and the labels.
+        Two things of equal length: the row number of each label, int of shape (labels,); and the labels.
     """
     mark = detect_separator(cells) if separator is None else separator
     texts = cells.fillna("").tolist()
@@ -42,10 +42,10 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
 
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
-    """Return the separator and the number of labels if the cells look like lists of labels, else None.
+    """Return the separator and the number of different labels if the cells look like lists of labels.
 
     Cells look like lists if two rules hold. There are at most as many different labels as different cells. Every cell
-    with several labels has a label that is the only label of another cell.
+    with several labels has a label that is the only label of another cell. Return None if a rule does not hold.
     """
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)
@@ -61,7 +61,10 @@ def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
 
 
 def hint_at_several(names: pd.Series, source: str) -> None:
-    """Give a notice if class names look like lists of labels; see `several_in_cells`."""
+    """Print a notice if class names look like lists of labels, such as `cat|dog`; see `several_in_cells`.
+
+    `source` says where the names come from, such as "train.csv, label".
+    """
     several = several_in_cells(names)
     if several is not None:
         mark, count = several

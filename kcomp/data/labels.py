@@ -1,4 +1,4 @@
-"""Read the label columns of a table and choose the target."""
+"""Read the label columns of a table, and choose the target: the kind of labels that the network predicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ KINDS = ("label", "labels", "one_hot", "multi_hot", "numbers", "grades")
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """The columns of a table that contain labels, as one argument of `read_csv` names them.
+    """The columns of a table that contain labels, and the form of the labels.
 
     Attributes:
-        kind: The argument's name, one of `KINDS`. Empty for unlabelled rows.
-        names: The columns.
-        levels: The levels of grades, in order. If empty, the grades must be numbers, which are then sorted.
+        kind: The form of the labels: the name of an argument of `read_csv`, one of `KINDS`. Empty for unlabelled rows.
+        names: The names of the label columns.
+        levels: For grades, the levels in order. If empty, the grades must be numbers, which are then sorted.
         separator: The text between two labels in a cell. None detects it.
-        long: The column of names, if the table has a row for each id and name. Empty for other tables.
+        long: Only for a table with one row for each id and name of a number: the column of names. Otherwise empty.
     """
 
     kind: str = ""
@@ -38,7 +38,11 @@ class LabelColumns:
     def of(
         cls, separator: str | None, **arguments: str | Sequence[str] | Mapping[str, Sequence[str]] | None
     ) -> "LabelColumns":
-        """Return the label columns that the arguments of `read_csv` name. Raise ValueError if several are set."""
+        """Make an object from the label arguments of `read_csv`, such as label="breed".
+
+        Raises:
+            ValueError: If several label arguments are set, or `separator` is set without `labels`.
+        """
         chosen = {kind: value for kind, value in arguments.items() if value is not None}
         if len(chosen) > 1:
             raise ValueError(
@@ -56,7 +60,15 @@ class LabelColumns:
 
     @classmethod
     def of_mapping(cls, kind: str, columns: Mapping[str, Sequence[str]]) -> "LabelColumns":
-        """Return the columns of grades={column: levels} or numbers={names: values}. Raise ValueError for others."""
+        """Make an object from an argument of `read_csv` that is a dict.
+
+        Args:
+            kind: The name of the argument, "grades" or "numbers".
+            columns: {column: levels} for grades, or {column of names: column of values} for numbers.
+
+        Raises:
+            ValueError: If the dict has another form.
+        """
         [(name, value)] = columns.items() if len(columns) == 1 else [("", "")]
         if name and kind == "grades":
             return cls(kind, (name,), tuple(map(str, value)))
@@ -68,7 +80,9 @@ class LabelColumns:
         )
 
     def add_labels(self, table: Table, source: pd.DataFrame, path: str) -> Table:
-        """Return the table with its labels and their target. Without label columns, return the table unchanged.
+        """Return the table with its label columns and its target. Without label columns, return it unchanged.
+
+        `source` has the cells of the table's file, row by row. Error messages name the file by `path`.
 
         Raises:
             ValueError: If a label is missing and the target needs it, or a label is invalid for the target.
@@ -94,7 +108,7 @@ Labels = tuple[pd.DataFrame, Target]
 
 
 def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one class name for each row."""
+    """Read one class name from each row. Return one-hot labels, and the target `OneOf`."""
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -104,7 +118,10 @@ def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path
 
 
 def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read any number of class names for each row. An empty cell means that the row has no class."""
+    """Read any number of class names from each row. Return labels of 0 and 1, and the target `AnyOf`.
+
+    An empty cell means that the row has no class.
+    """
     [column] = columns.names
     rows, names = split_cells(source[column], columns.separator, f"{path}, {column}")
     joined = join_spellings(pd.Series(names, dtype=object), f"{path}, {column}").to_numpy(object)
@@ -116,7 +133,10 @@ def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each class. The values of a row sum to 1."""
+    """Read one column for each class. Return the labels, and the target `OneOf`.
+
+    The labels of a row must sum to 1.
+    """
     labels = to_numbers(source[list(columns.names)], ids, path)
     several = (labels.isin([0, 1]).all(axis=1) & (labels.sum(axis=1) > 1)).to_numpy()
     if several.any():
@@ -128,17 +148,26 @@ def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each label, with values from 0 to 1. An empty cell is a missing label."""
+    """Read one column for each label, with values from 0 to 1. Return the labels, and the target `AnyOf`.
+
+    An empty cell is a missing label (NaN).
+    """
     return to_numbers(source[list(columns.names)], ids, path), AnyOf(columns.names)
 
 
 def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one or several numbers for each row. An empty cell is a missing number."""
+    """Read one or several numbers from each row. Return the numbers, and the target `Numbers`.
+
+    An empty cell is a missing number (NaN).
+    """
     return to_numbers(source[list(columns.names)], ids, path), Numbers(columns.names)
 
 
 def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one of several ordered levels for each row. The label is the position of the level."""
+    """Read one of several ordered levels from each row. Return a column `grade`, and the target `Grades`.
+
+    The column has the position of each row's level, from 0.
+    """
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -158,7 +187,8 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
 def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
     """Return the levels of grades that are numbers: all whole numbers from the lowest to the highest grade.
 
-    If there would be 1000 levels or more, or if a grade is not whole, return only the grades that occur, lowest first.
+    If there would be more than 1000 levels, or if a grade is not whole, return only the grades that occur, lowest
+    first.
     """
     values = pd.to_numeric(names, errors="coerce")
     if values.isna().any():
@@ -173,7 +203,10 @@ def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]
 
 
 def to_numbers(cells: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
-    """Convert texts to float64 numbers. Decimal commas are allowed. An empty cell is NaN, true is 1 and false is 0."""
+    """Convert texts to float64 numbers. An empty cell is NaN, true is 1 and false is 0.
+
+    Decimal commas are allowed. Error messages name the file by `path`, and the first invalid row by `ids`.
+    """
     return cells.apply(lambda column: to_number(column, ids, path))
 
 

@@ -11,10 +11,11 @@ LEFTOVERS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # of archives a
 
 
 def list_images(folder: str | Path) -> list[str]:
-    """Return the image files in a folder and its subfolders: sorted paths relative to the folder, separated by `/`.
+    """Return the sorted paths of all image files in a folder and its subfolders.
 
-    Hidden files and folders are skipped, such as `.ipynb_checkpoints` and `._0.jpg`. So are files that archives and
-    file managers leave behind, such as `Thumbs.db` and `__MACOSX`. A notice lists the skipped names.
+    The paths are relative to the folder and separated by `/`. Hidden files and folders are skipped, such as
+    `.ipynb_checkpoints` and `._0.jpg`. So are files that archives and file managers create, such as `Thumbs.db` and
+    `__MACOSX`. A notice lists the skipped names.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -32,7 +33,7 @@ def list_images(folder: str | Path) -> list[str]:
                     skipped.append(start + entry.name + ("/" if entry.is_dir() else ""))
                 elif entry.is_dir():
                     if entry.is_symlink() and is_inside(os.path.join(folder, start), entry.path):  # noqa: PTH118
-                        continue  # a link to a folder that contains it
+                        continue  # a link to a folder above it, which would be listed without end
                     waiting.append(f"{start}{entry.name}/")
                 elif os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:  # noqa: PTH122
                     paths.append(start + entry.name)

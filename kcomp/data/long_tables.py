@@ -1,4 +1,7 @@
-"""Join the rows of a table that has one row for each id and label, or for each id and name of a number."""
+"""Convert tables with several rows for each image to one row for each image.
+
+Such a long table has one row for each label of an image, or one row for each named number of an image.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,18 +17,24 @@ from kcomp.system.notices import notice
 def join_ids(
     source: pd.DataFrame, id_column: str, labels: LabelColumns, group: str | None, path: str, *, has_items: bool
 ) -> tuple[pd.DataFrame, LabelColumns]:
-    """Return the rows, joined if an id has a row for each label or for each name of a number, and the label columns.
+    """Convert a table with several rows for each image to one row for each image.
+
+    The rows of an image have the same id. A table with one row for each image does not change.
 
     Args:
         source: The cells of the table.
         id_column: The column of ids.
-        labels: The label columns.
-        group: A column that must be equal in all rows of an id; None for none.
-        path: Where the cells come from, for messages.
-        has_items: Whether each row is an image, so that rows with one id are not joined.
+        labels: The label columns of the table.
+        group: A column that must be equal in all rows of an id, or None.
+        path: The file of the table, for messages.
+        has_items: Whether `read_csv` has the argument `item` or `box`. Then each row is an image, and rows are not
+            joined.
+
+    Returns:
+        Two things: the cells of the converted table, and its label columns.
 
     Raises:
-        ValueError: If rows that must be joined are images, or differ in their group.
+        ValueError: If rows must be joined but `has_items` is true, or the rows of an id differ in `group`.
     """
     same = [] if group is None else [group]
     if labels.long and has_items:
@@ -39,17 +48,17 @@ def join_ids(
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Join all rows of each id into one row. Its label cell has the labels of these rows, joined by the separator.
+    """Join all rows of an id into one row. Its label cell lists the labels of all these rows.
 
     Args:
         source: The cells of the table.
         id_column: The column of ids.
-        labels: The column of labels, with a separator.
+        labels: The label column, and the separator to put between two labels.
         same: Columns that must be equal in all rows of an id.
-        path: Where the cells come from, for messages.
+        path: The file of the table, for messages.
 
     Raises:
-        ValueError: If a column of `same` differs within an id.
+        ValueError: If the rows of an id differ in a column of `same`.
     """
     check_same(source, id_column, same, path)
     [column] = labels.names
@@ -64,20 +73,23 @@ def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: 
 def spread_rows(
     source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str
 ) -> tuple[pd.DataFrame, LabelColumns]:
-    """Convert a table with a row for each id and name to one with a row for each id and a column for each name.
+    """Convert a table with a row for each id and name to a table with a row for each id.
 
-    Return the new table and its label columns, the names in sorted order. A missing name of an id is an empty cell.
+    The new table has one column for each name. If an id has no row for a name, the cell in the new table is empty.
 
     Args:
         source: The cells of the table.
         id_column: The column of ids.
-        labels: The column of names (`long`) and the column of values.
+        labels: The column of names (`labels.long`) and the column of values (`labels.names`).
         same: Columns that must be equal in all rows of an id.
-        path: Where the cells come from, for messages.
+        path: The file of the table, for messages.
+
+    Returns:
+        Two things: the new table, and its label columns, which are the names in sorted order.
 
     Raises:
-        ValueError: If an id or a name is empty, a name occurs twice for an id or is the name of another column that
-            is used, or a column of `same` differs within an id.
+        ValueError: If an id or a name is empty, an id has two rows for a name, a name equals the id column or a column
+            of `same`, or the rows of an id differ in a column of `same`.
     """
     check_ids(source[id_column].drop_duplicates())
     check_same(source, id_column, same, path)
@@ -106,7 +118,7 @@ def spread_rows(
 
 
 def check_same(source: pd.DataFrame, id_column: str, columns: Sequence[str], path: str) -> None:
-    """Raise ValueError if one of the columns differs within an id."""
+    """Raise ValueError if rows with the same id have different values in one of `columns`."""
     groups = source.groupby(id_column, sort=False, dropna=False)
     for column in columns:
         counts = groups[column].nunique(dropna=False)
