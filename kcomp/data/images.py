@@ -18,7 +18,7 @@ from kcomp.data.value_range import ValueRange, check_range
 from kcomp.system.cache import cache_folder
 
 FITS = ("stretch", "shorter", "crop")
-SMALL = 32 * 32  # smaller images are not cached, because decoding is as fast as reading the cache
+SMALL = 32 * 32  # pixels; images without more are not cached, because decoding them is as fast
 
 
 class Images:
@@ -95,7 +95,10 @@ class Images:
         return self._cache is not None
 
     def with_range(self, value_range: ValueRange | None) -> "Images":
-        """Return a copy that scales pixels from `value_range`. If a range is already set, return the object itself."""
+        """Return a copy that scales pixels from `value_range`.
+
+        Return the object itself if its own range is already set, or if the argument is None.
+        """
         if self.value_range is not None or value_range is None:
             return self
         ranged = copy.copy(self)

@@ -92,7 +92,7 @@ def apply_planned(source: Source, batch: dict[str, Any]) -> dict[str, Any]:
     planned = [layer for layer in source.layers if hasattr(layer, "draw")]
     if not plans:
         return batch
-    with _layer_call:  # a Keras layer creates its state at the first call, which is not safe in two threads
+    with _layer_call:  # a Keras layer builds itself at its first call, so two threads may not call it at once
         for layer, plan in zip(planned, plans, strict=True):
             batch = layer(batch, plan=plan)
     return {name: keras.ops.convert_to_numpy(values) for name, values in batch.items()}

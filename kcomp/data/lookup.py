@@ -16,18 +16,18 @@ USUAL_FOLDERS = ("images", "train", "train_images", "test", "test_images", ".") 
 
 
 def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | Path | None) -> list[str]:
-    """Return the path of each row's image.
+    """Return the path of each row's image file.
 
     Args:
-        source: The cells of a table, as texts.
-        ids: The ids of its rows.
-        csv: The path of the table.
-        images: A folder, or a pattern with `{column}`. It is relative to the folder of the CSV. If it does not exist
-            there, it is relative to the working directory. None tries folders beside the CSV: one named like the CSV,
-            then `USUAL_FOLDERS`. The first folder that has every image is used.
+        source: The cells of a CSV file, as texts.
+        ids: The image id of each row.
+        csv: The path of the CSV file.
+        images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". It is relative to the
+            folder of the CSV. If there is no such folder, it is relative to the working directory. None tries folders
+            beside the CSV: one named like the CSV, then `USUAL_FOLDERS`. The first folder that has every image is used.
 
     Raises:
-        FileNotFoundError: If images or the folder are missing.
+        FileNotFoundError: If an image or the folder is missing.
         ValueError: If two files match an id, or the pattern names an unknown column.
     """
     if images is not None and "{" in str(images):
@@ -39,7 +39,11 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
 
 
 def existing_folder(folder: Path, images: str) -> Path:
-    """Return the folder `images` inside `folder`, or inside the working directory if it does not exist there."""
+    """Return the folder `images` inside `folder`. If it does not exist, look in the working directory.
+
+    Raises:
+        FileNotFoundError: If there is no such folder in either place.
+    """
     places = list(dict.fromkeys([folder / images, Path(images)]))
     for place in places:
         if place.is_dir():
@@ -51,7 +55,10 @@ def existing_folder(folder: Path, images: str) -> Path:
 
 
 def look_around(ids: pd.Series, csv: Path) -> list[str]:
-    """Return the images in the first usual folder that has all of them. Print its name, unless it is images/."""
+    """Search folders beside a CSV file for the images, and return the path of each row's image.
+
+    The first folder that has all images is used. A notice names the folder unless it is images/.
+    """
     best, folder = "", csv.parent
     for place in dict.fromkeys([csv.stem, f"{csv.stem}_images", *USUAL_FOLDERS]):
         if not (folder / place).is_dir():
@@ -68,7 +75,10 @@ def look_around(ids: pd.Series, csv: Path) -> list[str]:
 
 
 def match_files(ids: pd.Series, files: Sequence[str], place: str) -> list[str]:
-    """Return the file of each id. Raise FileNotFoundError with the number and first ids without a file."""
+    """Return the image file of each id. Raise FileNotFoundError if an id has no file.
+
+    `files` are paths relative to the folder `place`.
+    """
     positions = matches(ids, files)
     if (positions < 0).any():
         raise FileNotFoundError(describe_missing(ids, positions, files, place))
@@ -82,10 +92,11 @@ def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str]
 
 
 def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
-    """Return the position of each id's file in `files`, or -1 if there is none; shape (rows,).
+    """Return the position of each id's file in `files`, or -1 if there is none. The shape is (rows,).
 
-    Each id is compared with the path and the name of every file, first with and then without the file ending. The same
-    comparisons follow regardless of case and Unicode form. The last comparison also removes the ending of the id.
+    Each id is compared with the path and the name of every file, first with and then without the file ending. If no
+    file matches, the comparisons are repeated regardless of case and Unicode form. The last comparison also removes the
+    ending of the id.
 
     Raises:
         ValueError: If an id matches several files.
@@ -115,7 +126,7 @@ def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
 
 
 def index_keys(keys: Iterable[str]) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """Return the first position of each key, and all positions of each repeated key."""
+    """Return two dicts: the first position of each key, and all positions of each key that occurs twice or more."""
     places: dict[str, int] = {}
     repeated: dict[str, list[int]] = {}
     for position, key in enumerate(keys):
@@ -142,7 +153,7 @@ def unchanged(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name in Unicode form NFC and in lower case (case folding)."""
+    """Convert a name to lower case (case folding) and Unicode form NFC, so that equal names compare equal."""
     return (
         name.casefold()
         if name.isascii()
@@ -155,13 +166,20 @@ def plain_stem(name: str) -> str:
 
 
 def without_ending(name: str) -> str:
-    """Remove an image file's ending; other dots belong to the name."""
+    """Remove the ending of an image file, such as `.jpg`. Other dots belong to the name."""
     stem, dot, ending = name.rpartition(".")
     return stem if dot and f".{ending.lower()}" in IMAGE_ENDINGS else name
 
 
 def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
-    """Return the path of each row's image from a pattern. Raise FileNotFoundError if images are missing."""
+    """Return the image path of each row: `pattern` with each `{column}` replaced by the row's cell.
+
+    The paths begin with `folder`, or with the working directory if the pattern's folder does not exist in `folder`.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If the pattern names an unknown column.
+    """
     fixed = pattern.partition("{")[0].rpartition("/")[0]
     start = existing_folder(folder, fixed or ".")
     rest = pattern[len(fixed) :].lstrip("/")
@@ -185,7 +203,7 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
 
 
 def are_files(paths: pd.Series) -> np.ndarray:
-    """Return whether each path is a file. List each folder only once."""
+    """Return whether each path is a file, bool of shape (paths,). Each folder is listed only once."""
     parts = paths.str.rsplit("/", n=1)
     listed: dict[str, set[str]] = {}
     for folder in parts.str[0].unique():

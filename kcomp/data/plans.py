@@ -1,4 +1,7 @@
-"""Plans: the random choices of layers that mix or erase images, drawn on the host. A plan has one row per sample."""
+"""Draw the random numbers of layers that mix or erase images, such as MixUp, in NumPy.
+
+A plan has all random numbers of one layer for one batch. Each array of a plan has one row for each image.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,15 +12,16 @@ Shape = Sequence[int]
 
 
 class MixPlan(NamedTuple):
-    """The random choices of MixUp, CutMix or Switch for a batch of N samples. Keras and JAX pass them as a tuple.
+    """The random numbers of MixUp, CutMix or Switch for a batch of N images.
 
-    A sample does not change if its blend and weight are 1 and its box is empty.
+    An image does not change if its blend and weight are 1 and its box is empty. The class is a NamedTuple, because
+    Keras and JAX pass tuples of arrays to layers and compiled functions.
 
     Attributes:
-        partner: int32 (N,), the row that each sample is mixed with.
-        blend: float32 (N,), the share of the sample's own pixels outside of the box, from 0 to 1.
-        box: int32 (N, 4), the part pasted from the partner: top, bottom, left, right, with exclusive ends.
-        weight: float32 (N,), the share of the sample's own label, from 0 to 1.
+        partner: int32 (N,), the position in the batch of the image to mix with.
+        blend: float32 (N,), the weight of the image's own pixels outside of the box, from 0 to 1.
+        box: int32 (N, 4), the part to replace by the partner's pixels: top, bottom, left, right, with exclusive ends.
+        weight: float32 (N,), the weight of the image's own label, from 0 to 1. The partner's label has the rest.
     """
 
     partner: Any
@@ -41,12 +45,18 @@ class ErasePlan(NamedTuple):
 def active(
     draws: np.random.Generator, count: int, probability: float, stop_epoch: int | None, epoch: int
 ) -> np.ndarray:
-    """Draw which samples are mixed, bool (N,)."""
+    """Draw which of `count` images a layer changes, bool (count,): each with `probability`.
+
+    From `stop_epoch` on, no image is changed. None means that there is no such epoch.
+    """
     return (draws.random(count) < probability) & (stop_epoch is None or epoch < stop_epoch)
 
 
 def partners(draws: np.random.Generator, count: int) -> np.ndarray:
-    """Draw the partner of each sample. Partners are a permutation, so a sample may be its own partner."""
+    """Draw the image that each image of a batch is mixed with, int32 (count,).
+
+    The result is a random permutation of the positions in the batch, so an image may be mixed with itself.
+    """
     return draws.permutation(count).astype(np.int32)
 
 
@@ -63,9 +73,10 @@ def plan_of(
 
 
 def boxes_around(draws: np.random.Generator, shape: Shape, tall: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Draw boxes of the heights `tall` and the widths `wide`, int32 (N, 4), clipped at the border of the image.
+    """Draw boxes around random points of the images. `shape` is (N, height, width).
 
-    Their centres are uniform over the image.
+    `tall` and `wide` are the heights and the widths of the boxes, shape (N,). The centres are uniform over the image,
+    and parts outside of the image are cut off. Return int32 (N, 4): top, bottom, left, right.
     """
     count, height, width = shape
     row, column = draws.integers(0, height, count), draws.integers(0, width, count)
@@ -81,5 +92,5 @@ def area(box: np.ndarray) -> np.ndarray:
 
 
 def beta(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
-    """Draw `count` numbers from Beta(alpha, alpha). If alpha is 0, return ones, so that no sample changes."""
+    """Draw `count` numbers from Beta(alpha, alpha). If alpha is 0, return ones, so that no image changes."""
     return draws.beta(alpha, alpha, count) if alpha else np.ones(count)

@@ -1,4 +1,4 @@
-"""Pseudo-labels: labels of test rows that are predictions of trained models, called the teachers.
+"""Pseudo-labels: predictions of trained models, used as labels of test rows. These models are called teachers.
 
 Each fold has its own pseudo-labels. Their teachers were never trained on the held-out rows of that fold.
 """
@@ -18,8 +18,8 @@ from kcomp.data.tables import Image, Table, check_labels
 from kcomp.system.files import write_csv
 
 COLUMNS = ("image_id", "image", "fold", "teachers_table")
-DIGITS = 16  # digits of the fingerprint of the teachers' table that the file stores
-BEFORE_ID = "pseudo/"  # keeps ids unique when a test row has the id of a labelled row
+DIGITS = 16  # the file stores the first digits of the fingerprint of the teachers' table
+BEFORE_ID = "pseudo/"  # ids stay unique even if a test row has the id of a labelled row
 
 
 def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: str) -> None:
@@ -27,10 +27,10 @@ def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: 
 
     Args:
         path: The CSV file to write.
-        rows: The columns image_id, image, fold, and one for each class. Paths of image files are written relative to
-            the folder of `path`. Images that are not files have empty cells.
-        classes: Names of the class columns.
-        table: Fingerprint of the table that the teachers were trained on.
+        rows: The rows to write, with the columns image_id, image, fold, and one column for each class. Paths of image
+            files are written relative to the folder of `path`. Images that are not files get empty cells.
+        classes: The names of the class columns.
+        table: The fingerprint (`Table.fingerprint`) of the table that the teachers were trained on.
 
     Raises:
         ValueError: If a class is named like another column.
@@ -57,8 +57,8 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
     Args:
         table: Labelled rows with folds.
-        path: A CSV file of `kcomp pseudo`.
-        test: Test rows whose images are used, matched by id. None reads the image files that the CSV names.
+        path: A CSV file that `kcomp pseudo` wrote.
+        test: Test rows to take the images from, matched by id. None reads the image files that the CSV names.
 
     Returns:
         The table with pseudo-labels.
@@ -107,7 +107,10 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
 
 def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
-    """Raise ValueError unless the teachers of every row were trained on the folds of this table."""
+    """Raise ValueError unless the pseudo-labels in `source` were made for the rows and folds of `table`.
+
+    The models that made pseudo-labels of other tables may have been trained on held-out rows of this table.
+    """
     own, tables = table.fingerprint()[:DIGITS], sorted(set(source["teachers_table"].fillna("")))
     if tables != [own]:
         raise ValueError(
@@ -122,7 +125,10 @@ def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
 
 
 def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
-    """Raise ValueError if a row occurs twice in a fold, or if its image is the image of a labelled row."""
+    """Raise ValueError if a pseudo-labelled row is invalid.
+
+    Each row needs an id, may occur once for each fold, and may not have the image of a labelled row of `table`.
+    """
     if frame["image_id"].isna().any():
         raise ValueError(f"{path}: every row needs an image id")
     repeated = frame[frame.duplicated(["image_id", "fold"])]
@@ -138,9 +144,9 @@ def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
 
 
 def content_key(image: Image) -> str | None:
-    """Return a text that is equal for equal images: the file's path, or a hash of the content.
+    """Return a text that is equal for equal images: the path of a file, or a hash of bytes or an array.
 
-    None if a function returns the image.
+    Return None if a function returns the image.
     """
     if isinstance(image, str | Path):
         return str(Path(image).resolve())
@@ -151,7 +157,14 @@ def content_key(image: Image) -> str | None:
 
 
 def image_files(path: Path, source: pd.DataFrame) -> list[str]:
-    """Return the paths of the images that the CSV names, relative to its folder."""
+    """Return the absolute path of each image that a file of pseudo-labels names.
+
+    `source` has the cells of the file, and `path` is its path. The cells have paths relative to the folder of the file.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If a cell has no path.
+    """
     names = source["image"] if "image" in source else pd.Series([None] * len(source))
     if names.isna().any():
         raise ValueError(

@@ -51,10 +51,10 @@ def read_csv(
     Args:
         csv: The CSV file, or a DataFrame. Commas, semicolons, tabs or vertical bars stand between the cells.
         images: The folder of the images, relative to the folder of the CSV or to the working directory. An id is the
-            name or the path of a file in it, with or without ending; case and Unicode form do not matter. Or a pattern
-            such as "images/{image_id}.jpg", in which the row's values replace the names of columns, and its id replaces
-            `{image_id}`. None searches folders beside the CSV: a folder with the name of the CSV, images, train,
-            train_images, test, test_images, and then all folders.
+            name or the path of a file in this folder, with or without ending; case and Unicode form do not matter. Or a
+            pattern such as "images/{image_id}.jpg": the name of each column is replaced by the cell of the row, and
+            `{image_id}` by the id of the row. None searches folders beside the CSV: a folder with the name of the CSV,
+            images, train, train_images, test, test_images, and then the folder of the CSV with all its subfolders.
         id: The column of image ids.
         label: A column of class names, one in each row. The classes are its sorted values. The target is `OneOf`.
         labels: A column of class names, several in a cell or several rows with one id. The target is `AnyOf`.
@@ -62,15 +62,15 @@ def read_csv(
         multi_hot: One column for each label, with numbers from 0 to 1. An empty cell is a missing label. The target is
             `AnyOf`.
         numbers: One or several columns of numbers. An empty cell is a missing number. Or {names: values} for a table
-            with a row for each id and name: the column of names, and the column of their values. The target is
-            `Numbers`.
-        grades: A column of whole numbers, whose order is that of the grades, or {column: levels} with the levels,
-            lowest first. The target is `Grades`.
-        group: A column, such as the patient. All rows with the same value get the same fold. It becomes the column
-            `group`.
-        item: A column that names the item that an image shows, such as a product. Predictions are averaged over the
-            images of an item. The column becomes `item`. It may be the id column if an id has several rows. The image
-            ids then get the endings #0, #1 and so on.
+            with a row for each id and name of a number: `names` is the column of names, `values` the column of numbers.
+            The target is `Numbers`.
+        grades: A column of whole numbers: the higher the number, the higher the grade. Or {column: levels} with all
+            levels, lowest first. The target is `Grades`.
+        group: A column, such as the patient. All rows with the same value get the same fold. The column is called
+            `group` in the returned table.
+        item: A column that says which item an image shows, such as a product. Predictions are averaged over the images
+            of an item. The column is called `item` in the returned table. It may be the id column if an id has several
+            rows. The image ids then get the endings #0, #1 and so on.
         item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
         box: Four columns of a box to which the image is cropped, or a `Box`, which also sets their meaning.
         separator: The text between two labels in a cell of `labels`. None detects | ; , or a space.
@@ -127,14 +127,21 @@ def read_csv(
 def read_source(
     csv: str | Path | pd.DataFrame, columns: Sequence[str], encoding: str | None
 ) -> tuple[Path, pd.DataFrame]:
-    """Return the path of a table and its cells as texts. The path is used in messages and to find the images."""
+    """Return two things: the path of a table, and its cells as texts.
+
+    The path is used in messages and to find the images. For a DataFrame, the path is the word DataFrame.
+    """
     if isinstance(csv, pd.DataFrame):
         return Path("DataFrame"), texts_of(csv, columns, hint=ID_HINT)
     return Path(csv), read_texts(Path(csv), columns, encoding=encoding, hint=ID_HINT)
 
 
 def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Series:
-    """Return unique ids of the rows. If the item column is also the id column, number the rows of each item."""
+    """Return a unique image id for each row. Raise ValueError if an id is missing or repeated.
+
+    If `item`, the column that says which item an image shows, is also the id column, ids may be repeated. They then get
+    the endings #0, #1 and so on.
+    """
     ids = source[id_column].astype(object)
     if item == id_column and ids.duplicated().any():
         check_ids(ids.drop_duplicates())
@@ -153,13 +160,14 @@ def read_test(
 ) -> Table:
     """Read unlabelled rows from a folder of images or from a CSV file.
 
-    Rows with damaged images are kept, because a submission needs every row; a notice names them.
+    Rows with damaged images are not left out, because a submission needs every row. A notice names the damaged images.
 
     Args:
         path: A folder, read by `read_images`, or a CSV file, read by `read_csv`.
         images: The folder of the images, or a pattern; see `read_csv`. Not used for a folder.
         id: The CSV's column of image ids. Not used for a folder.
-        item: The CSV's column of items; see `read_csv`. Not used for a folder, or for a CSV without this column.
+        item: The CSV's column that says which item an image shows; see `read_csv`. Not used for a folder, or for a CSV
+            without this column.
 
     Returns:
         The unlabelled rows.

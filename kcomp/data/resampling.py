@@ -1,4 +1,4 @@
-"""Resize pixels."""
+"""Resize images with OpenCV or Pillow."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,10 @@ RESAMPLING = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "bicubic": cv2
 
 
 def resample(pixels: np.ndarray, height: int, width: int, resampling: str) -> np.ndarray:
-    """Resize uint8 pixels of shape (height, width, channels) to a height and width."""
+    """Resize an image to `height` and `width`. `resampling` is "area", "linear" or "bicubic".
+
+    The argument and the result are uint8 of shape (height, width, channels).
+    """
     if pixels.shape[:2] == (height, width):
         return pixels.copy()
     if pixels.shape[2] != 3:  # OpenCV and Pillow take only some numbers of channels

@@ -9,15 +9,15 @@ from kcomp.system.notices import notice
 
 
 def join_spellings(names: pd.Series, source: str) -> pd.Series:
-    """Return names with one spelling each, without surrounding spaces and in Unicode form NFC.
+    """Use one spelling for class names that differ only in case, surrounding spaces or Unicode form.
 
-    Names that differ only in case get the most frequent spelling. Of equally frequent spellings, it is the first in the
-    alphabet. Names of one letter keep their case, because `a` and `A` are often two classes. A notice lists the changed
-    spellings.
+    The result has no surrounding spaces and is in Unicode form NFC. If names differ only in case, the most frequent
+    spelling is used. If two spellings are equally frequent, the first in the alphabet is used. Names of one letter keep
+    their case, because `a` and `A` are often two classes. A notice lists the changed spellings.
 
     Args:
-        names: Texts; missing values stay missing, and blank texts become missing.
-        source: Where the names come from, for the notice, such as "train.csv, label".
+        names: One class name for each row. Missing values stay missing, and blank texts become missing.
+        source: Where the names come from, such as "train.csv, label", for the notice.
 
     Examples:
         >>> import pandas as pd
@@ -52,5 +52,5 @@ def join_spellings(names: pd.Series, source: str) -> pd.Series:
 
 
 def key_of(name: str) -> str:
-    """Return a text that is equal for all spellings of a name."""
+    """Return a text that is equal for names that differ only in case. Names of one letter do not change."""
     return name if len(name) == 1 else unicodedata.normalize("NFC", name.casefold())

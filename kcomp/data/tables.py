@@ -24,19 +24,20 @@ class Table:
         frame: One row per image, with the columns `image_id` (unique strings) and `image` (a path, encoded bytes, a
             uint8 array, or a function that returns bytes or an array). Labelled rows have the label columns of the
             target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
-            Repeated folds have further columns `fold_1`, `fold_2`, and so on, with other numbers. The columns `group`
-            and `item` name rows that must share a fold.
+            If the rows were cut into folds several times (`repeats` of `folds`), there are further columns `fold_1`,
+            `fold_2` and so on. Rows with the same value in a column `group` or `item` must share a fold.
         target: The target of the competition, such as `targets.OneOf(classes)`. None for unlabelled rows.
-        pattern: Where to find the images of other CSV files of the competition, such as that of the test rows; see
-            `images` of `read_csv`. Empty for the default of `read_csv`.
-        id_column: The column of image ids in such files.
-        pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while its fold is held
-            out; see `with_pseudo`.
-        value_range: The values of images with more than eight bits a channel that become 0 and 255; see `Images`. None
-            if there are no such images.
-        item_column: The column of items in such files. Empty for none.
-        item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
-        folds_in_order: Whether training uses only rows of earlier folds than the held-out fold; see `time_folds`.
+        pattern: Where the images of the competition's CSV files are, such as those of the test rows; see `images` of
+            `read_csv`. Empty for the default of `read_csv`.
+        id_column: The name of the id column in the competition's CSV files.
+        pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its
+            column `fold` is held out; see `with_pseudo`.
+        value_range: The pixel range that becomes 0 to 255, for images with more than eight bits a channel; see
+            `Images`. None if there are no such images.
+        item_column: The name of the item column in the competition's CSV files; see `item` of `read_csv`. Empty for
+            none.
+        item_average: How to combine the predictions of all images of an item: "mean", or "max" for the maximum.
+        folds_in_order: Whether only rows of folds before the held-out fold are trained on; see `time_folds`.
 
     Raises:
         ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels
@@ -107,7 +108,7 @@ class Table:
         return self.target
 
     def rows(self, keep: np.ndarray) -> "Table":
-        """Select rows.
+        """Return a table of the selected rows.
 
         Args:
             keep: A boolean mask of shape (rows,), or the positions of the rows, in the order of the new table.
@@ -115,15 +116,14 @@ class Table:
         return replace(self, frame=self.frame.iloc[np.flatnonzero(keep) if keep.dtype == bool else keep])
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of ids, labels, folds, and of the kind of target and its classes.
+        """Return a SHA-256 hash of the ids, the labels, the folds, the kind of target and the class names.
 
-        It does not depend on the order of the rows. Image files are not read. Pseudo-labels are left out, because they
-        do not change which rows are held out.
+        The order of the rows, the content of the images and pseudo-labels do not change the hash.
         """
         rows = digest(self.frame[["image_id", *self.columns, *fold_columns(self.frame)]])
         if self.target is None:
             return rows
-        meaning = json.dumps([self.target.name, self.target.class_names])  # loss and scale do not change the labels
+        meaning = json.dumps([self.target.name, self.target.class_names])  # other settings do not change labels
         return hashlib.sha256(f"{meaning}\n{rows}".encode()).hexdigest()
 
     def pseudo_of(self, fold: int) -> pd.DataFrame | None:
@@ -144,9 +144,9 @@ class Table:
         return rows
 
     def pseudo_record(self, fold: int) -> dict[str, Any] | None:
-        """Return the number of pseudo-labelled rows of `fold`, and the SHA-256 of their ids and labels.
+        """Return a dict about the pseudo-labelled rows of `fold`, or None if the table has no pseudo-labels.
 
-        Return None if the table has no pseudo-labels.
+        `rows` is how many rows there are. `sha256` is a hash of their ids and labels.
 
         Raises:
             ValueError: If the labelled rows were changed after `with_pseudo`.
@@ -159,19 +159,22 @@ class Table:
 
 
 def fold_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of folds: `fold`, and `fold_1`, `fold_2` and so on for repeated folds."""
+    """Return the names of the fold columns: `fold`, and `fold_1`, `fold_2` and so on for repeated folds."""
     names = itertools.chain(["fold"], (f"fold_{repeat}" for repeat in itertools.count(1)))
     return list(itertools.takewhile(frame.columns.__contains__, names))
 
 
 def digest(rows: pd.DataFrame) -> str:
-    """Return the SHA-256 of a table. The order of its rows does not matter."""
+    """Return the SHA-256 hash of the cells of a table. The order of the rows does not change the hash."""
     text = rows.sort_values("image_id").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_class_names(frame: pd.DataFrame, names: Sequence[str]) -> Table:
-    """Return a table of the rows with their classes. `names` has the class of each row."""
+    """Return a labelled table: `frame` with a one-hot column for each class.
+
+    `names` has the class name of each row.
+    """
     numbers, classes = pd.factorize(np.array(names, dtype=object), sort=True)
     labels = np.eye(len(classes), dtype=np.float32)[numbers]
     return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), OneOf(tuple(classes)))

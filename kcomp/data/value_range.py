@@ -1,4 +1,4 @@
-"""Scale pixels of more than eight bits to 0..255. All images of a table are scaled by the same range."""
+"""Scale pixels of more than eight bits to 0..255. One range of pixel values is used for all images of a table."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,12 @@ ValueRange = tuple[float, float]
 
 
 def measure_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the range of values of all images with more than eight bits a channel. None if there are no such images.
+    """Return the range of pixel values (low, high) that becomes 0 to 255.
 
-    For whole numbers, the range is 0 to 2**n - 1, the smallest that has all values; cameras and scanners use such
-    ranges. For fractions, it is 0 to 1 or 0 to 255 if these have all values. Otherwise it is the lowest and the
-    highest value.
+    Only images with more than eight bits a channel count. Return None if there are no such images. For whole numbers,
+    the range is 0 to 2**n - 1 with the smallest n that covers all values, because cameras and scanners use such ranges.
+    For fractions, the range is 0 to 1 or 0 to 255 if it covers all values. Otherwise it is the lowest and the highest
+    value.
     """
     deep = [check for check in checks if check.kind]
     if not deep:
@@ -34,10 +35,12 @@ def check_range(value_range: ValueRange | None) -> None:
 
 
 def to_eight_bits(pixels: np.ndarray, value_range: ValueRange | None) -> np.ndarray:
-    """Scale pixels from `value_range` to uint8 0..255, with clipping and rounding. uint8 pixels do not change.
+    """Scale pixels linearly from `value_range` to uint8 0..255. uint8 pixels do not change.
+
+    Values outside of the range are clipped.
 
     Raises:
-        ValueError: If pixels of another type have no range.
+        ValueError: If the pixels are not uint8 and `value_range` is None.
     """
     if pixels.dtype == np.uint8:
         return pixels

@@ -1,4 +1,4 @@
-"""Choose the method that assigns rows to folds: scikit-learn's, iterative stratification, or whole groups."""
+"""Assign rows to folds by the suitable method: scikit-learn's, iterative stratification, or by whole groups."""
 
 from typing import Any
 
@@ -12,14 +12,18 @@ from kcomp.data.splits.stratify import stratify
 def assign(
     strata: np.ndarray, groups: np.ndarray | None, shares: np.ndarray, *, splitter: Any, seed: int
 ) -> np.ndarray:
-    """Assign each row to a fold. Return the folds as positions in `shares`, of shape (rows,).
+    """Assign each row to a fold so that every fold gets its share of the rows and of each stratum.
 
     Args:
-        strata: The class or stratum of each row, of shape (rows,), or its labels, bool of shape (rows, labels).
+        strata: What to stratify by: the stratum number of each row, such as its class, shape (rows,). Or whether a row
+            has each label, bool of shape (rows, labels).
         groups: The group of each row, of shape (rows,). None for rows without groups.
         shares: The share of rows of each fold, of shape (folds,).
-        splitter: The scikit-learn splitter for rows without groups and with one stratum each.
-        seed: Seed of the other methods.
+        splitter: The scikit-learn splitter to use if there are no groups and each row has one stratum.
+        seed: Seed of kcomp's own methods.
+
+    Returns:
+        The fold of each row, from 0, int of shape (rows,).
     """
     labels = one_hot(strata)
     if groups is not None:
@@ -28,7 +32,7 @@ def assign(
         np.add.at(counts, groups, labels)
         return stratify_groups(counts, np.bincount(groups), shares, seed=seed)[groups]
     sizes = labels.sum(0)
-    if strata.ndim == 2 or (sizes[sizes > 0] < len(shares)).any():  # scikit-learn refuses strata smaller than that
+    if strata.ndim == 2 or (sizes[sizes > 0] < len(shares)).any():  # scikit-learn rejects small strata
         return stratify(labels, shares, seed=seed)
     folds = np.full(len(strata), len(shares) - 1)
     for number, (_, held_out) in enumerate(splitter.split(strata, strata)):

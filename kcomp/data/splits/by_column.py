@@ -1,4 +1,4 @@
-"""Assign rows to folds by a column of the table, which contains times or the folds themselves."""
+"""Assign rows to folds by a column of the table: by times, or by values such as fold numbers or sites."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Ta
     Args:
         table: The rows, without pseudo-labels.
         column: A column of `table.frame` without missing values.
-        allow_crossing: Whether rows of one group or item may be in several folds.
+        allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
         The table with the column `fold`.
@@ -47,14 +47,14 @@ def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Ta
 def time_folds(table: Table, column: str, count: int, *, allow_crossing: bool = False) -> Table:
     """Cut the rows into folds of equal size by time. Training uses only rows that are earlier than the held-out fold.
 
-    The rows are cut into `count` + 1 parts. The first part is fold -1, which is never held out. Rows of the same time
-    get the same fold. Later folds have more training rows.
+    The rows are cut into `count` + 1 parts by time. The first part is fold -1, which is never held out. Rows of the
+    same time get the same fold. Later folds have more training rows.
 
     Args:
         table: The rows, without pseudo-labels.
         column: A column of `table.frame` with numbers, dates or times.
-        count: Number of folds that are held out, at least 1.
-        allow_crossing: Whether rows of one group or item may be in several folds.
+        count: How many folds are held out in turn, at least 1.
+        allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
         The table with the column `fold`, -1 to count - 1.
@@ -82,13 +82,13 @@ def time_folds(table: Table, column: str, count: int, *, allow_crossing: bool = 
 
 
 def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: bool = False) -> Table:
-    """Hold out the latest rows as fold 0. The earlier rows get fold -1 and are trained on.
+    """Hold out the latest rows as fold 0. The earlier rows get fold -1 and are always trained on.
 
     Args:
         table: The rows, without pseudo-labels.
         column: A column of `table.frame` with numbers, dates or times.
         fraction: Share of rows to hold out, between 0 and 1, both excluded. Rows of the same time are not separated.
-        allow_crossing: Whether rows of one group or item may be both held out and trained on.
+        allow_crossing: Whether some rows of a `group` or `item` may be held out while others are trained on.
 
     Returns:
         The table with the column `fold`, 0 or -1.
@@ -113,11 +113,11 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
 def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: bool) -> Table:
     """Cut the rows into folds by time.
 
-    starts: the share of rows, from 0 to 1, before each fold. Rows before the first fold get fold -1.
+    `starts[k]` is the share of rows, from 0 to 1, that come before fold k. Rows before fold 0 get fold -1.
     """
     ordered = rows.sorted_by_id(table)
     times = times_of(column_of(ordered, column), column)
-    middle = times.rank(method="average").to_numpy() - 0.5  # centre of the rows with the same time, in rows
+    middle = times.rank(method="average").to_numpy() - 0.5  # the mean position of rows with the same time
     folds = np.searchsorted(starts * len(times), middle) - 1
     lacking = sorted(set(range(-1, len(starts))) - set(folds.tolist()))
     if lacking:
@@ -131,7 +131,11 @@ def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: b
 
 
 def column_of(table: Table, column: str) -> pd.Series:
-    """Return a column of the table. Raise ValueError if there is no such column, or if a value is missing."""
+    """Return a column of the table.
+
+    Raises:
+        ValueError: If there is no such column, or a value is missing.
+    """
     if column not in table.frame:
         raise ValueError(f"the table has no column {column!r}; it has {[str(name) for name in table.frame]}")
     values = table.frame[column].reset_index(drop=True)
@@ -142,7 +146,7 @@ def column_of(table: Table, column: str) -> pd.Series:
 
 
 def times_of(values: pd.Series, column: str) -> pd.Series:
-    """Convert a column to numbers, or to dates and times in UTC."""
+    """Convert the values of a column to numbers, or to dates and times in UTC. Errors name `column`."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all():
         return numbers

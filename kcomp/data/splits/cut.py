@@ -1,6 +1,6 @@
 """Cut rows into random folds: plain, stratified, grouped and repeated.
 
-The same rows get the same folds on every machine, in any row order.
+The folds do not depend on the machine or on the order of the rows.
 """
 
 import numpy as np
@@ -11,24 +11,26 @@ from kcomp.data.splits.assign import assign
 from kcomp.data.tables import Table
 from kcomp.system.notices import notice
 
-FAR = 0.25  # deviation of a hold-out's share that is reported, as a share of its smaller side
+FAR = 0.25  # print a notice if the held-out share is off by more than FAR * min(fraction, 1 - fraction)
 
 
 def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_crossing: bool = False) -> Table:
     """Cut the rows into folds of equal size at random.
 
-    Rows with the same value of `group` or `item` share a fold. Without these columns this is scikit-learn's KFold.
+    Rows with the same value in the column `group` or `item` share a fold. Without these columns, the method is
+    scikit-learn's KFold.
 
     Args:
         table: The rows, without pseudo-labels.
         count: Number of folds, from 2 to the number of rows or groups.
         seed: Seed of the shuffle. Row order does not matter.
-        repeats: How often to cut all rows. Repeat r, from 0, uses the seed `seed + r`. Its folds are r * count to
-            (r + 1) * count - 1, in the column `fold_r`, or `fold` for r = 0.
-        allow_crossing: Whether rows of one group or item may be in several folds.
+        repeats: How many times to cut all rows into folds. Repeat number r, from 0, uses the seed `seed + r`. Its folds
+            are numbered from r * count to (r + 1) * count - 1. Column `fold` has the folds of repeat 0, column `fold_1`
+            has the folds of repeat 1, and so on.
+        allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
-        The table with the column `fold`, 0 to count - 1, and one more column for each further repeat.
+        The table with the column `fold`, 0 to count - 1, and one more column for each repeat after the first.
 
     Raises:
         ValueError: If `count` or `repeats` is out of range, or a row has no group.
@@ -58,21 +60,21 @@ def stratified_folds(
 ) -> Table:
     """Cut the rows into folds with equal shares of each class, label, grade or range of numbers.
 
-    Rows with the same value of `group` or `item` share a fold (see `stratify_groups`). Without these columns, the
-    method is iterative stratification for several labels, and scikit-learn's StratifiedKFold for all others. A soft
-    label counts as its most likely class.
+    Rows with the same value in the column `group` or `item` share a fold (see `stratify_groups`). Without these
+    columns, the method is iterative stratification if a row may have several labels, and scikit-learn's StratifiedKFold
+    otherwise. A row whose label is a mixture of classes counts as the most likely class.
 
     Args:
         table: Labelled rows, without pseudo-labels.
         count: Number of folds, from 2 to the number of rows or groups.
         seed: Seed of the shuffle. Row order does not matter.
-        repeats: How often to cut all rows; see `folds`.
-        rare: What to do with a class that has fewer rows than there are folds. "train" warns, and puts its rows and
-            their groups into fold -1, which is never held out. "error" raises ValueError.
-        allow_crossing: Whether rows of one group or item may be in several folds.
+        repeats: How many times to cut all rows into folds; see `folds`.
+        rare: What to do with a class that has fewer rows than there are folds. "train" prints a notice, and puts the
+            rows of the class and of their groups into fold -1, which is never held out. "error" raises ValueError.
+        allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
-        The table with the column `fold`, -1 to count - 1, and one more column for each further repeat.
+        The table with the column `fold`, -1 to count - 1, and one more column for each repeat after the first.
 
     Raises:
         ValueError: If `count` or `repeats` is out of range, the rows have no labels, a row has no group, or a class is
@@ -107,8 +109,8 @@ def holdout(
 ) -> Table:
     """Hold out a share of the rows as fold 0. The other rows get fold -1 and are always trained on.
 
-    Rows with the same value of `group` or `item` stay together. At least one group is held out. A notice says the share
-    of the rows if large groups move it far from `fraction`.
+    Rows with the same value in the column `group` or `item` stay together. At least one group is held out. If large
+    groups move the share of held-out rows far from `fraction`, a notice says the share.
 
     Args:
         table: The rows, without pseudo-labels; labelled, if stratified.
@@ -116,8 +118,9 @@ def holdout(
         seed: Seed of the shuffle. Row order does not matter.
         stratified: Whether to hold out the same share of each class, label, grade or range of numbers, as
             `stratified_folds` does.
-        rare: What to do with a class of one row. "train" trains on it and warns, "error" raises ValueError.
-        allow_crossing: Whether rows of one group or item may be both held out and trained on.
+        rare: What to do with a class of one row. "train" trains on the row and prints a notice, "error" raises
+            ValueError.
+        allow_crossing: Whether some rows of a `group` or `item` may be held out while others are trained on.
 
     Returns:
         The table with the column `fold`, 0 or -1.
@@ -151,15 +154,15 @@ def holdout(
 
 
 def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, may_all: bool) -> np.ndarray:
-    """Change folds so that at least one group is held out, and one is trained on.
+    """Return the folds, changed if necessary so that a group is held out and another group is trained on.
 
     If the share of held-out rows is far from `fraction`, print a notice.
 
     Args:
-        numbers: 0 for rows that are held out, -1 for others, of shape (rows,).
-        groups: The group of each row, of shape (rows,).
+        numbers: The fold of each row, shape (rows,): 0 if the row is held out, -1 if it is trained on.
+        groups: The group of each row, shape (rows,).
         fraction: The share of rows to hold out.
-        may_all: Whether all groups may be held out, because other rows are trained on.
+        may_all: Whether all these groups may be held out, because rows outside of `groups` are trained on.
     """
     names, sizes = np.unique(groups, return_counts=True)
     shares = sizes / len(groups)
@@ -179,7 +182,10 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
 
 
 def whole_groups(chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Add to the chosen rows all rows of their groups. Return bool of shape (rows,)."""
+    """Extend a choice of rows to whole groups: choose each row whose group has a chosen row.
+
+    The argument and the result say whether a row is chosen, bool of shape (rows,). `groups` has the group of each row.
+    """
     return chosen if groups is None else np.isin(groups, groups[chosen])
 
 
@@ -198,9 +204,10 @@ def repeated(
     repeats: int,
     seed: int,
 ) -> Table:
-    """Cut the rows into `count` folds, `repeats` times. Rows in `trained` get fold -1.
+    """Cut the rows into `count` folds, `repeats` times, and return the table with the fold columns.
 
-    The arrays are in the order of the sorted ids.
+    `strata`, `groups` and `trained` have one element for each row, sorted by image id. If `trained` is true for a row,
+    its fold is -1, so the row is never held out. `splitter_class` is a class of scikit-learn; see `assign`.
     """
     if repeats < 1:
         raise ValueError(f"the number of repeats must be at least 1; received {repeats}")

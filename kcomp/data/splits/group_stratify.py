@@ -8,15 +8,17 @@ from kcomp.data.splits.stratify import largest
 def stratify_groups(counts: np.ndarray, sizes: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
     """Assign whole groups to folds so that every fold has about its share of the rows and of each label.
 
-    Large groups are assigned first. Each group is assigned to the fold that then gives the smallest squared difference
-    between the folds' shares and `shares`, summed over all labels and the number of rows. This is the greedy method of
-    scikit-learn's StratifiedGroupKFold, extended to several labels and to folds of any size.
+    Large groups are assigned first. Each group goes to the fold for which the sum of (share[f, k] - shares[f])**2 over
+    all folds f and labels k is then smallest. share[f, k] is the share of the rows with label k that is in fold f. One
+    more k stands for all rows. scikit-learn's StratifiedGroupKFold uses this greedy method for one label and equal
+    folds.
 
     Args:
-        counts: Number of rows with each label in each group, (groups, labels). A row may have several labels or none.
-        sizes: Rows in each group, of shape (groups,).
-        shares: The share of rows that each fold gets, of shape (folds,). They sum to 1.
-        seed: Seed of the order of groups of similar size, and of ties.
+        counts: How many rows of each group have each label, shape (groups, labels). A row may have several labels or
+            none.
+        sizes: How many rows each group has, shape (groups,).
+        shares: The wanted share of rows for each fold, shape (folds,). The shares sum to 1.
+        seed: Seed of the order of groups of similar size, and of the choice between equally good folds.
 
     Returns:
         The fold of each group, of shape (groups,). Without labels, no fold exceeds its share by the size of the largest

@@ -1,4 +1,4 @@
-"""Helpers of the functions that assign folds: rows sorted by id, groups, rare classes, and the fold columns."""
+"""Help the functions that assign folds: sort rows by id, number groups, find rare classes, add fold columns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from kcomp.data.tables import Table, fold_columns
 from kcomp.system.notices import notice
 
-TOGETHER = ("group", "item")  # columns: rows with the same value get the same fold
+TOGETHER = ("group", "item")  # rows with the same value in one of these columns get the same fold
 
 
 def sorted_by_id(table: Table) -> Table:
@@ -20,10 +20,11 @@ def sorted_by_id(table: Table) -> Table:
 
 
 def group_of_rows(table: Table) -> np.ndarray | None:
-    """Return the number of each row's group. None for a table without groups and items.
+    """Return a group number for each row, int of shape (rows,).
 
-    Rows with the same `group` or the same `item` are in one group. So are rows that are connected by such pairs: if A
-    and B share a group, and B and C share an item, all three are in one group.
+    Rows with the same `group` or the same `item` are in one group, and so are rows that such pairs connect: if A and B
+    share a `group`, and B and C share an `item`, then A, B and C are in one group. Return None if the table has neither
+    column.
     """
     columns = [name for name in TOGETHER if name in table.frame]
     if not columns:
@@ -43,25 +44,32 @@ def group_of_rows(table: Table) -> np.ndarray | None:
 
 
 def strata_of(table: Table) -> np.ndarray:
-    """Return the stratum of each row, such as its class, (rows,). For several labels, return bool (rows, labels)."""
+    """Return the stratum number of each row for stratified folds: its class, grade or range of numbers.
+
+    The shape is (rows,). If a row may have several labels, return whether each row has each label, bool of shape (rows,
+    labels).
+    """
     if table.target is None:
         raise ValueError("these rows have no labels to stratify by; cut them with data.folds(...)")
     return table.target.strata(table.labels)
 
 
 def one_hot(strata: np.ndarray) -> np.ndarray:
-    """Return bool (rows, strata): whether a row belongs to a stratum."""
+    """Return whether each row belongs to each stratum, such as a class. The result is bool (rows, strata).
+
+    The argument is the stratum number of each row, shape (rows,), or already has the shape of the result.
+    """
     return strata[:, None] == np.arange(strata.max(initial=-1) + 1) if strata.ndim == 1 else strata.astype(bool)
 
 
 def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str) -> np.ndarray:
-    """Return which rows belong to a class with fewer than `least` rows, bool of shape (rows,).
+    """Return whether each row belongs to a class with fewer than `least` rows, bool of shape (rows,).
 
     Args:
         table: The rows.
-        strata: Their strata or labels.
-        least: Number of rows below which a class is rare.
-        rare: "train" to warn in one line, "error" to raise.
+        strata: The classes or labels of the rows, as `strata_of` returns them.
+        least: How many rows a class needs so that it is not rare.
+        rare: If there are rare classes, "train" prints a notice and "error" raises ValueError.
     """
     if rare not in ("train", "error"):
         raise ValueError(f"`rare` must be 'train' or 'error'; received {rare!r}")
@@ -81,12 +89,12 @@ def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str
 
 
 def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = False) -> Table:
-    """Return the table with fold columns, one for each repeat.
+    """Return the table with one column of fold numbers for each repeat. Existing fold columns are replaced.
 
     Args:
         table: The rows, without pseudo-labels.
-        columns: Fold numbers of shape (rows,), counted in the order of the sorted ids.
-        in_order: Whether training uses only folds before the held-out fold.
+        columns: For each repeat, the fold numbers of the rows sorted by image id, shape (rows,).
+        in_order: Whether only rows of folds before the held-out fold are trained on.
     """
     if table.pseudo is not None:
         raise ValueError("pseudo-labels belong to the folds they were made for; cut the folds first, then add them")
@@ -101,7 +109,10 @@ def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = 
 
 
 def check_groups_stay(table: Table, numbers: np.ndarray) -> None:
-    """Raise ValueError if rows of one group or item are in several folds. `table` is sorted by id."""
+    """Raise ValueError if rows with the same `group` or `item` are in different folds.
+
+    `table` is sorted by image id, and `numbers` has the fold of each row.
+    """
     for name in TOGETHER:
         if name not in table.frame:
             continue

@@ -1,4 +1,4 @@
-"""Split a table into the rows to train on and the rows of one fold."""
+"""Split a table into the rows to train on and the held-out rows of one fold."""
 
 from dataclasses import replace
 
@@ -8,17 +8,18 @@ from kcomp.data.tables import Table, fold_columns
 
 
 def split(table: Table, fold: int) -> tuple[Table, Table]:
-    """Split the rows into those to train on and those of one fold.
+    """Split a table into the rows to train on and the held-out rows of one fold.
 
-    After `time_folds`, only rows of earlier folds are trained on. With `repeats`, fold numbers continue from one repeat
-    to the next, and each repeat splits all rows.
+    After `time_folds`, only rows of earlier folds are trained on. If the rows were cut into folds several times
+    (`repeats` of `folds`), each repeat has different fold numbers and contains all rows.
 
     Args:
         table: Rows with folds.
         fold: Number of the fold to hold out.
 
     Returns:
-        The training rows, followed by the pseudo-labelled rows of this fold, and the held-out rows.
+        Two tables: the training rows, followed by the pseudo-labelled rows of this fold if there are any; and the
+        held-out rows.
 
     Raises:
         ValueError: If the table has no folds, or no such fold.
@@ -41,13 +42,16 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
 
 
 def repeat_of(table: Table, fold: int) -> int:
-    """Return the number of the repeat, from 0, that a fold of the table belongs to."""
+    """Return the number of the repeat, from 0, that a fold belongs to.
+
+    If the rows were cut into folds several times (`repeats` of `folds`), each repeat has different fold numbers.
+    """
     names = fold_columns(table.frame)
     return next(repeat for repeat, name in enumerate(names) if fold in table.frame[name].to_numpy())
 
 
 def check_fold(table: Table, fold: int) -> None:
-    """Raise ValueError unless `fold` is a fold of the table."""
+    """Raise ValueError unless the table has a fold with the number `fold`."""
     if "fold" not in table.frame:
         raise ValueError("the table has no folds; end the recipe's table function with data.stratified_folds(...)")
     allowed = fold_numbers(table)
@@ -56,6 +60,6 @@ def check_fold(table: Table, fold: int) -> None:
 
 
 def fold_numbers(table: Table) -> list[int]:
-    """Return the folds that can be held out, ascending."""
+    """Return the numbers of the folds that can be held out, in ascending order."""
     values = table.frame[fold_columns(table.frame)].to_numpy()
     return sorted(int(number) for number in set(values.ravel().tolist()) if number >= 0)

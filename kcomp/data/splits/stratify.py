@@ -2,19 +2,20 @@
 
 import numpy as np
 
-TIE = 1e-9  # numbers closer than this are equal
+TIE = 1e-9  # numbers that differ by less count as equal
 
 
 def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
     """Assign rows to folds so that every fold gets its share of the rows of each label.
 
-    The label with the fewest remaining rows is next. Each of its rows goes to the fold that lacks most rows of that
-    label. Among equal folds, it goes to the fold that lacks most rows in total. Rows without a label come last.
+    The labels are taken one after another. The next label is always the one with the fewest rows that are not yet
+    assigned. Each of these rows goes to the fold that still needs most rows of the label. If several folds need equally
+    many, the row goes to the fold that still needs most rows in total. Rows without a label are assigned last.
 
     Args:
-        labels: Whether a row has a label, bool of shape (rows, labels).
-        shares: The share of rows that each fold gets, of shape (folds,). They sum to 1.
-        seed: Seed of the order of the rows, and of ties.
+        labels: Whether each row has each label, bool of shape (rows, labels).
+        shares: The share of rows that each fold gets, shape (folds,). The shares sum to 1.
+        seed: Seed of the order of the rows, and of the choice between equally good folds.
 
     Returns:
         The fold of each row, of shape (rows,).
@@ -43,7 +44,10 @@ def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray
 
 
 def largest(random: np.random.Generator, *keys: np.ndarray) -> int:
-    """Return the position of the largest value in the first of `keys`. The next keys, then chance, break ties."""
+    """Return the position of the largest value in the first array of `keys`.
+
+    If several values are equally large, the values at these positions in the next array decide, and finally chance.
+    """
     best = np.arange(len(keys[0]))
     for key in keys:
         best = best[key[best] >= key[best].max() - TIE]
