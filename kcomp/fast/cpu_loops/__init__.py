@@ -1,1 +1,1 @@
-"""Loops over PyTorch's tensors, compiled by Numba."""
+"""Loops over the numbers of PyTorch tensors, compiled by Numba, for training and prediction on a CPU."""

@@ -1,11 +1,13 @@
-"""Depthwise convolutions, with one filter for each channel, and their gradients on a CPU.
+"""Compiled loops for depthwise convolutions (one filter for each channel) and for their gradients, on a CPU.
 
-oneDNN 3.12 takes up to twenty times as long for the weight gradient of kernels wider than 3. If the padding of
-opposite sides differs, PyTorch copies the images first.
+PyTorch computes convolutions on a CPU by oneDNN. oneDNN 3.12 takes up to twenty times as long for the gradient of
+kernels wider than 3. PyTorch also copies the images first if the padding above and below differs, or left and right.
 
-A thread computes bands of an image's rows, one row after the other, because sequential reads are fastest. It copies
-each row and its padding into blocks of sixteen channels. The blocks stay in the core's cache while the kernel is
-applied. Array shapes are those of kcomp.fast.torch.depthwise.
+Each image is divided into bands of successive rows, and each thread computes whole bands. It works row after row,
+because sequential reads are fastest. It copies each image row, with its padding, into blocks of sixteen channels. The
+blocks stay in the core's cache while the kernel is applied.
+
+kcomp.fast.torch.depthwise calls these loops on images (N, height, width, channels) and kernels (size, size, channels).
 """
 
 import functools
@@ -23,23 +25,27 @@ from kcomp.fast.cpu_loops.lanes import (
     store_each,
     zero,
 )
-from kcomp.fast.cpu_loops.machine_code import inline, loop, run, share, thread
+from kcomp.fast.cpu_loops.machine_code import inline, loop, range_of_thread, run, thread
 
 __all__ = ["AT_ONCE", "LANES", "correlate", "run", "weight_gradient"]
 
-AT_ONCE = 4  # outputs computed together; their sums fill half of the registers of AVX2
+AT_ONCE = 4  # output pixels computed together; their sums fill half of the registers of AVX2
 
 
 @inline
 def fill(target, count):
-    """Write zeros to `count` pixels of a block."""
+    """Write zeros to `count` pixels of a block: sixteen channels of successive pixels."""
     for number in range(count):
         store(zero(), target + number * BYTES)
 
 
 @inline
 def copy(source, apart, target, distance, count):
-    """Copy `count` blocks of sixteen channels. Sources are `apart` bytes apart, targets are `distance` bytes apart."""
+    """Copy sixteen numbers `count` times.
+
+    source: address of the first numbers to read. The next ones are `apart` bytes further.
+    target: address of the first numbers to write. The next ones are `distance` bytes further.
+    """
     for _ in range(count):
         store(load(source), target)
         source += apart
@@ -48,9 +54,10 @@ def copy(source, apart, target, distance, count):
 
 @inline
 def copy_row(source, width, blocks, target, padded, distance):
-    """Copy a row of pixels into `blocks` areas, one for each block of sixteen channels.
+    """Copy a row of pixels, and divide its channels into `blocks` blocks of sixteen.
 
-    Each area has space for `padded` pixels. The copied pixels are `distance` pixels apart.
+    The target has one area for each block, with space for `padded` pixels. In an area, each copied pixel is `distance`
+    pixels after the one before it. The pixels between them are not written.
     """
     for _ in range(width):
         copy(source, BYTES, target, padded * BYTES, blocks)
@@ -60,9 +67,12 @@ def copy_row(source, width, blocks, target, padded, distance):
 
 @inline
 def band_of(unit, bands, rows):
-    """Return the number of the image that a unit of work belongs to, and the start and end of its rows.
+    """Return the image and the rows of band number `unit`: three numbers (image, first row, end of the rows).
 
-    A unit of work is one band of rows of one image. Each image has `bands` bands.
+    A band is a set of successive rows of one image. All bands of all images are numbered in one sequence.
+
+    bands: how many bands each image has.
+    rows:  how many rows each image has.
     """
     band, each = unit % bands, (rows + bands - 1) // bands
     return unit // bands, min(band * each, rows), min((band + 1) * each, rows)
@@ -70,28 +80,36 @@ def band_of(unit, bands, rows):
 
 @loop(17)
 def correlate(arguments):
-    """Correlate images with a kernel.
+    """Correlate images with a depthwise kernel.
 
-    Arguments: images (N, height, width, channels); kernel (size, size, channels); outputs (N, high, wide, channels),
-    written; work memory, float32 (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES); bands of an image;
-    N; height; width; channels; high; wide; size; stride; distance; zeros above; zeros to the left; pixels of a padded
-    row.
+    outputs[n, y, x] = sum over i, j of kernel[i, j] * images[n, y * stride - top + i, x * stride - left + j]
 
-    Pixel (y, x) of an image is placed at (y * distance, x * distance), with zeros between pixels. The gradient of
-    a strided convolution is therefore a correlation too.
+    Outside an image, the pixels are zeros. With a `distance` above 1, pixel (y, x) of an image is first moved to
+    (y * distance, x * distance), with zeros between pixels. The gradient of a strided convolution needs this.
+
+    Arguments, in this order:
+
+    images:    (N, height, width, channels).
+    kernel:    (size, size, channels).
+    outputs:   (N, high, wide, channels), written.
+    work:      memory for float32 numbers (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES).
+    bands:     in how many bands of rows each image is divided.
+    N, height, width, channels, high, wide, size, stride, distance: as above.
+    top, left: how many rows and columns of zeros precede the image.
+    padded:    how many pixels the work memory has for a row of the image with its zeros.
     """
     images, kernel, outputs, work, bands = arguments[0][:5]
     count, height, width, channels, high, wide, size, stride, distance, top, left, padded = arguments[0][5:]
     blocks, pixel = channels // LANES, 4 * channels
-    start, stop = share(count * bands, 1)
+    start, stop = range_of_thread(count * bands, 1)
     weights = work + thread() * (blocks * size * (size + padded) + wide + AT_ONCE) * BYTES
-    lines = weights + blocks * size * size * BYTES  # a ring of `size` lines of the image
-    line = lines + blocks * size * padded * BYTES  # one line of the outputs
+    lines = weights + blocks * size * size * BYTES  # the last `size` rows of the image; a new row replaces the oldest
+    line = lines + blocks * size * padded * BYTES  # one row of the outputs
     copy_row(kernel, size * size, blocks, weights, size * size, 1)
     fill(lines, blocks * size * padded)
     for unit in range(start, stop):
         image, begin, end = band_of(unit, bands, high)
-        ready = 0  # number of lines copied so far
+        ready = 0  # how many rows of the image are copied so far
         for y in range(begin, end):
             above = y * stride - top
             below = min((above + size - 1) // distance + 1, height)
@@ -100,7 +118,7 @@ def correlate(arguments):
                 source, slot = images + (image * height + ready) * width * pixel, ready % size
                 copy_row(source, width, blocks, lines + (slot * blocks * padded + left) * BYTES, padded, distance)
                 ready += 1
-            # Rows of the kernel that meet lines of the image: upper, upper + distance, ..., below `lower`.
+            # Kernel rows upper, upper + distance, ... below `lower` meet rows of the image. The others meet zeros.
             upper = max(0, -above)
             upper += -(above + upper) % distance
             lower = min(size, height * distance - above)
@@ -123,12 +141,18 @@ def correlate(arguments):
 
 @functools.cache
 def weight_gradient(size: int) -> Any:
-    """Return the loop that adds up the gradient of a kernel of size x size.
+    """Return the loop that computes the gradient of a depthwise kernel with shape (size, size, channels).
 
-    Arguments of the loop: gradient of the outputs (N, high, wide, channels); images (N, height, width, channels); sums
-    (threads, blocks, size, size, LANES), zero at first; work memory, float32 (threads, blocks, padded + size * size,
-    LANES); bands of an image; N; height; width; channels; high; wide; stride; zeros above; zeros to the left; pixels of
-    a padded row. The sums of one kernel row stay in registers.
+    The loop takes these arguments, in this order:
+
+    gradient:  gradient of the convolution's outputs (N, high, wide, channels).
+    images:    input of the convolution (N, height, width, channels).
+    sums:      (threads, blocks, size, size, LANES), zeros at first. Each thread adds its part of the gradient here.
+    work:      memory for float32 numbers (threads, blocks, padded + size * size, LANES).
+    bands:     in how many bands of rows each image is divided.
+    N, height, width, channels, high, wide, stride: as above.
+    top, left: how many rows and columns of zeros the convolution adds before the image.
+    padded:    how many pixels the work memory has for a row of the image with its zeros.
     """
 
     @loop(15)
@@ -136,8 +160,8 @@ def weight_gradient(size: int) -> Any:
         gradient, images, sums, work, bands = arguments[0][:5]
         count, height, width, channels, high, wide, stride, top, left, padded = arguments[0][5:]
         blocks, pixel = channels // LANES, 4 * channels
-        start, stop = share(count * bands, 1)
-        line = work + thread() * blocks * (padded + size * size) * BYTES  # one line of the image
+        start, stop = range_of_thread(count * bands, 1)
+        line = work + thread() * blocks * (padded + size * size) * BYTES  # one row of the image
         kernel, totals = line + blocks * padded * BYTES, sums + thread() * size * size * pixel
         fill(line, blocks * padded)
         for unit in range(start, stop):
@@ -156,7 +180,7 @@ def weight_gradient(size: int) -> Any:
                         place = kernel + (block * size + row) * size * BYTES
                         each = load_each(size, place, BYTES)
                         for _ in range(wide):
-                            each = add_products(each, load(source), at, BYTES)
+                            each = add_products(each, load(source), at, BYTES)  # one sum for each kernel column
                             source += pixel
                             at += stride * BYTES
                         store_each(each, place, BYTES)

@@ -1,18 +1,23 @@
-"""Silu, then squeeze and excitation, for prediction. For training, batch normalisation comes first.
+"""Compiled loops for silu with squeeze and excitation (Hu et al. 2018) after it, on a CPU.
 
-A thread computes whole images, which stay in its core's cache from one pass to the next. Arguments with the names of
-cpu_loops.silu have the same meaning here. Others are:
+Squeeze and excitation averages each channel over an image. Two small 1 x 1 convolutions turn the averages into one
+factor from 0 to 1 for each channel, the gate. The channels are then multiplied by the gate. `silu_excited` is for
+prediction. `forward` and `backward` are for training, where batch normalisation precedes silu.
 
-count:  number of images.
-size:   number of values in an image.
-inner:  memory for sums, float64 (threads, row).
-matrix: weights of a convolution. The first is (channels, hidden), the second (hidden, channels). `backward` takes both
-        transposed.
+Each thread computes whole images, which stay in its core's cache from one pass to the next.
+
+The loops of this module and of kcomp.fast.cpu_loops.silu share the names of their arguments. Here the sizes are:
+
+count:  how many images there are.
+size:   how many numbers an image has.
+row:    how many numbers are processed together: several pixels with all their channels.
+hidden: how many outputs the first convolution has.
 """
 
 import numpy as np
 
-from kcomp.fast.cpu_loops.machine_code import doubles, floats, inline, loop, run, share, thread
+from kcomp.fast.cpu_loops.gate import clear, gate_gradients, gate_of, multiply, sum_channels
+from kcomp.fast.cpu_loops.machine_code import doubles, floats, inline, loop, range_of_thread, run, thread
 from kcomp.fast.cpu_loops.silu import (
     FLUSH,
     ONE,
@@ -20,7 +25,7 @@ from kcomp.fast.cpu_loops.silu import (
     area,
     flush,
     inverse_exponential,
-    recalled,
+    read_scale_and_shift,
     repeat,
     scale_and_shift,
 )
@@ -28,78 +33,23 @@ from kcomp.fast.cpu_loops.silu import (
 __all__ = ["backward", "forward", "run", "silu_excited"]
 
 
-@inline
-def product(vector, matrix, bias, result):
-    """Compute result = vector @ matrix + bias."""
-    size = len(result)
-    for j in range(size):
-        result[j] = bias[j]
-    for i in range(len(vector)):
-        factor, row = vector[i], floats(matrix, i * size, size)
-        for j in range(size):
-            result[j] += factor * row[j]
-
-
-@inline
-def clear(some, all_of):
-    """Set the float32 sums `some` and the float64 sums `all_of` to zero."""
-    for j in range(len(some)):
-        some[j] = ZERO
-        all_of[j] = 0.0
-
-
-@inline
-def sigmoid(values):
-    """Apply the sigmoid in place."""
-    for j in range(len(values)):
-        values[j] = ONE / (ONE + inverse_exponential(values[j]))
-
-
-@inline
-def pixels_of_row(all_of, channels, scale, result):
-    """Sum each channel over the pixels of a row, multiply the sums by `scale`, and write them to `result`."""
-    for j in range(channels):
-        total = 0.0
-        for k in range(j, len(all_of), channels):
-            total += all_of[k]
-        result[j] = total * scale
-
-
-@inline
-def gate_of(mean, matrices, between, squeezed, gate):
-    """Compute the gate (channels,) of an image from the means of its channels.
-
-    Write the input of the second silu to `between`, and its output to `squeezed`.
-    """
-    first, first_bias, second, second_bias = matrices
-    product(mean, first, floats(first_bias, 0, len(between)), between)
-    for j in range(len(between)):
-        squeezed[j] = between[j] / (ONE + inverse_exponential(between[j]))
-    product(squeezed, second, floats(second_bias, 0, len(gate)), gate)
-    sigmoid(gate)
-
-
-@inline
-def multiply(values, start, end, by):
-    """Multiply each row of an image by the numbers in `by`."""
-    row, at = len(by), start
-    while at < end:
-        size = min(row, end - at)
-        y = floats(values, at, size)
-        for j in range(size):
-            y[j] *= by[j]
-        at += size
-
-
 @loop(12)
 def silu_excited(arguments):
-    """Apply silu, and squeeze and excitation, in place.
+    """Apply silu, then squeeze and excitation, to images in place.
 
-    Arguments: values (count, size), matrix, bias, matrix, bias, work, inner, count, size, row, channels, hidden.
+    Arguments, in this order:
+
+    values:       images (count, size), replaced by the result.
+    matrix, bias: weights (channels, hidden) and (hidden,) of the first convolution.
+    matrix, bias: weights (hidden, channels) and (channels,) of the second convolution.
+    work:         memory for float32 numbers (threads, AREAS, row).
+    inner:        memory for float64 numbers (threads, row).
+    count, size, row, channels, hidden: how many images, numbers of an image, numbers of a row, channels, and outputs of
+        the first convolution there are. A row is several pixels with all their channels.
     """
     values, work, inner = arguments[0][0], arguments[0][5], arguments[0][6]
     count, size, row, channels, hidden = arguments[0][7:]
-    start, stop = share(count, 1)
+    start, stop = range_of_thread(count, 1)
     some, by, mean = area(work, 0, row), area(work, 1, row), area(work, 2, row)[:channels]
     between, squeezed = area(work, 3, row)[:hidden], area(work, 4, row)[:hidden]
     all_of = doubles(inner, thread() * row, row)
@@ -116,7 +66,7 @@ def silu_excited(arguments):
                     some[j] += x[j]
                 at += len(x)
             flush(some, all_of)
-        pixels_of_row(all_of, channels, channels / size, mean)
+        sum_channels(all_of, channels, channels / size, mean)
         gate_of(mean, arguments[0][1:5], between, squeezed, by[:channels])
         repeat(by, channels)
         multiply(values, image * size, end, by)
@@ -124,17 +74,30 @@ def silu_excited(arguments):
 
 @loop(23)
 def forward(arguments):
-    """Apply batch normalisation, silu, and squeeze and excitation.
+    """Apply batch normalisation, silu, and squeeze and excitation to images, in training.
 
-    Arguments: inputs (count, size), gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics, work,
-    sums of `moments`, number of threads in these sums, matrix, bias, matrix, bias, inner, means (count, channels),
-    inputs of the second silu (count, hidden), gates (count, channels), count, size, row, channels, hidden.
+    Arguments, in this order:
 
-    The loop writes outputs, statistics, means, inputs of the second silu, and gates.
+    inputs:       images (count, size).
+    gamma, beta:  weights (channels,) of the batch normalisation.
+    center:       (channels,), the numbers that `moments` subtracted from the inputs.
+    epsilon:      address of one float64.
+    outputs:      (count, size), written.
+    statistics:   (3, channels), written: mean, variance, 1 / sqrt(variance + epsilon).
+    work:         memory for float32 numbers (threads, AREAS, row).
+    sums:         sums that `moments` computed, float64 (parts, 2, row).
+    parts:        how many threads computed these sums.
+    matrix, bias: weights (channels, hidden) and (hidden,) of the first convolution.
+    matrix, bias: weights (hidden, channels) and (channels,) of the second convolution.
+    inner:        memory for float64 numbers (threads, row).
+    means:        each image's channel means after silu (count, channels), written.
+    products:     outputs of the first convolution (count, hidden), written.
+    gates:        each image's factors for its channels (count, channels), written.
+    count, size, row, channels, hidden: as in the module's docstring.
     """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts = arguments[0][:10]
     inner, means, products, gates, count, size, row, channels, hidden = arguments[0][14:]
-    start, stop = share(count, 1)
+    start, stop = range_of_thread(count, 1)
     a, b, some, by = area(work, 0, row), area(work, 1, row), area(work, 2, row), area(work, 3, row)
     squeezed, all_of = area(work, 4, row)[:hidden], doubles(inner, thread() * row, row)
     pixels = count * size // channels
@@ -155,7 +118,7 @@ def forward(arguments):
                 at += length
             flush(some, all_of)
         mean, gate = floats(means, image * channels, channels), floats(gates, image * channels, channels)
-        pixels_of_row(all_of, channels, channels / size, mean)
+        sum_channels(all_of, channels, channels / size, mean)
         gate_of(mean, arguments[0][10:14], floats(products, image * hidden, hidden), squeezed, gate)
         for j in range(channels):
             by[j] = gate[j]
@@ -165,7 +128,12 @@ def forward(arguments):
 
 @inline
 def add_gate_products(gradient, outputs, at, end, some, all_of):
-    """Add up an image's gradient times its outputs in float64, for each place in a row."""
+    """Add gradient * outputs of one image to the float64 sums `all_of`, one sum for each place in a row.
+
+    gradient, outputs: addresses of the numbers of all images.
+    at, end:           positions of the image's first number and of its end.
+    some:              float32 memory of the length of a row, zeros at first and at the end.
+    """
     row = len(some)
     while at < end:
         pause = min(at + FLUSH * row, end)
@@ -179,36 +147,18 @@ def add_gate_products(gradient, outputs, at, end, some, all_of):
 
 
 @inline
-def times_silu_gradient(values, inputs):
-    """Multiply values by the derivative of silu at its inputs."""
-    for j in range(len(values)):
-        s = ONE / (ONE + inverse_exponential(inputs[j]))
-        values[j] *= s * (ONE + inputs[j] * (ONE - s))
-
-
-@inline
-def gate_gradients(matrices, gate, products, to_gate, to_products, by, plus):
-    """Compute the gradients of an image's gate, and of the means that the gate is computed from.
-
-    to_gate:     each channel's sum of gradient times outputs. It is replaced by the gradient of the sigmoid's input.
-    to_products: written: the gradient of the input of the second silu.
-    by:          written: a copy of the gate.
-    plus:        written: the gradient of the means.
-    """
-    first, second, zeros = matrices
-    channels = len(gate)
-    for j in range(channels):
-        to_gate[j] *= ONE - gate[j]  # sigmoid's gradient is gate * (1 - gate); the outputs contain the factor gate
-        by[j] = gate[j]
-        zeros[j] = ZERO
-    product(to_gate, second, zeros, to_products)
-    times_silu_gradient(to_products, products)
-    product(to_products, first, zeros, plus[:channels])
-
-
-@inline
 def image_gradients(arrays, at, end, normalisation, gate, work, totals):
-    """Compute the gradient of the first silu's input for one image, and add it to the sums as `silu_part` does."""
+    """Compute, for one image, the gradient of the first silu's input: the batch normalisation's output.
+
+    y = (g * by + plus) * silu'(x * a + b). Also add y and y * (x - c) to the sums in `totals`.
+
+    arrays:        addresses of all images' g (gradient of the outputs), x (inputs) and y (written).
+    at, end:       positions of the image's first number and of its end.
+    normalisation: arrays a, b and c of one row. Batch normalisation is x * a + b, and c is the mean.
+    gate:          arrays `by` (factors) and `plus` (gradient that arrives through the channel means) of one row.
+    work:          three float32 arrays of one row. The last two are zeros at first and at the end.
+    totals:        two float64 arrays of one row.
+    """
     (gradient, inputs, to_silu), (a, b, c), (by, plus) = arrays, normalisation, gate
     (part, some, more), (to_first, to_second) = work, totals
     row = len(by)
@@ -233,24 +183,32 @@ def image_gradients(arrays, at, end, normalisation, gate, work, totals):
 
 @loop(21)
 def backward(arguments):
-    """Compute the gradients of `forward`, up to the input of the first silu.
+    """Compute the gradients of `forward`, back to the output of the batch normalisation.
 
-    Arguments: gradient, inputs and outputs of `forward` (count, size), gamma, beta, statistics, gradient of the first
-    silu's input (count, size), work, sums of that gradient and of its product with x - mean, the two matrices
-    (transposed), inner, gates and inputs of the second silu from `forward`, gradient of the second silu's input (count,
-    hidden), gradient of the sigmoid's input (count, channels), count, size, row, channels, hidden.
+    Arguments, in this order:
 
-    The loop writes the three gradients and the sums.
+    gradient:        gradient of the outputs (count, size).
+    inputs, outputs: those of `forward` (count, size).
+    gamma, beta, statistics: those of `forward`.
+    to_silu:         gradient of the batch normalisation's output (count, size), written.
+    work:            memory for float32 numbers (threads, AREAS, row).
+    sums:            float64 (threads, 2, row). Sums of `to_silu`, and of `to_silu` * (x - mean), are added here.
+    first, second:   the convolutions' weights, transposed: (hidden, channels) and (channels, hidden).
+    inner:           memory for float64 numbers (threads, row).
+    gates, products: those of `forward`.
+    to_products:     gradient of the first convolution's output (count, hidden), written.
+    to_gates:        gradient of the second convolution's output (count, channels), written.
+    count, size, row, channels, hidden: as in the module's docstring.
     """
     gradient, inputs, outputs, gamma, beta, statistics, to_silu, work, sums = arguments[0][:9]
     first, second, inner, gates, products, to_products, to_gates = arguments[0][9:16]
     count, size, row, channels, hidden = arguments[0][16:]
-    start, stop = share(count, 1)
+    start, stop = range_of_thread(count, 1)
     a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
     some, more, part = area(work, 3, row), area(work, 4, row), area(work, 7, row)
     by, plus, all_of = area(work, 5, row), area(work, 6, row), doubles(inner, thread() * row, row)
     totals = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
-    recalled(gamma, beta, statistics, channels, a, b, c)
+    read_scale_and_shift(gamma, beta, statistics, channels, a, b, c)
     for j in range(row):
         more[j] = ZERO
     for image in range(start, stop):
@@ -259,7 +217,7 @@ def backward(arguments):
         add_gate_products(gradient, outputs, at, end, some, all_of)
         gate, to_gate = floats(gates, image * channels, channels), floats(to_gates, image * channels, channels)
         before, to_before = floats(products, image * hidden, hidden), floats(to_products, image * hidden, hidden)
-        pixels_of_row(all_of, channels, 1.0, to_gate)
+        sum_channels(all_of, channels, 1.0, to_gate)
         gate_gradients((first, second, part), gate, before, to_gate, to_before, by, plus)
         for j in range(channels):
             plus[j] *= np.float32(channels / size)

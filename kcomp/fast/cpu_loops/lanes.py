@@ -1,6 +1,7 @@
-"""A Numba type of sixteen float32 numbers that stay in registers through a loop. Arrays would be stored in memory.
+"""A Numba type for sixteen float32 numbers, and functions that load, store and add them.
 
-An address is an int64 in bytes and need not be aligned to a register. `each` is a tuple of values of this type.
+Numba keeps such a value in registers through a loop. It would store an array in memory. The functions take addresses as
+int64 numbers of bytes. A tuple of several such values is called `each`.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ from numba.extending import intrinsic, models, register_model
 
 __all__ = ["BYTES", "LANES", "add", "add_products", "each_of", "load", "load_each", "store", "store_each", "zero"]
 
-LANES = 16  # one register of AVX-512, two of AVX2, four of NEON
+LANES = 16  # numbers in a value: one register of AVX-512, two of AVX2, four of NEON
 BYTES = 4 * LANES
 _vector, _fused = ir.VectorType(ir.FloatType(), LANES), ("contract",)
 
@@ -64,7 +65,7 @@ def add(typing, first, second):
 
 @intrinsic(prefer_literal=True)
 def each_of(typing, count, value):
-    """Return a tuple that repeats the value `count` times; `count` must be a compile-time constant."""
+    """Return a tuple that repeats `value` `count` times; `count` must be a compile-time constant."""
     each = types.UniTuple(_lanes, count.literal_value)
 
     def code(context, builder, signature, arguments):
@@ -75,7 +76,7 @@ def each_of(typing, count, value):
 
 @intrinsic(prefer_literal=True)
 def load_each(typing, count, address, step):
-    """Load a tuple of `count` values, `step` bytes apart; `count` must be a compile-time constant."""
+    """Load a tuple of `count` values from addresses `step` bytes apart; `count` must be a compile-time constant."""
     each = types.UniTuple(_lanes, count.literal_value)
 
     def code(context, builder, signature, arguments):
@@ -103,9 +104,9 @@ def store_each(typing, each, address, step):
 
 @intrinsic
 def add_products(typing, each, factor, address, step):
-    """Add a product to each value of a tuple, and return the tuple.
+    """Return the tuple `each` with a product added to each of its values.
 
-    The product for value i is `factor` times the number at address + i * step.
+    Value number i grows by factor * (the sixteen numbers at address + i * step), number by number.
     """
 
     def code(context, builder, signature, arguments):

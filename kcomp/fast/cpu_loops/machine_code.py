@@ -1,7 +1,11 @@
-"""Compile and cache loops over tensors with Numba, and run them in PyTorch's threads.
+"""Compile loops over tensors with Numba, cache the machine code, and run it in PyTorch's threads.
 
-Numba's own threads would compete for cores with PyTorch's threads, which spin while they wait. Importing this module
-raises ImportError or OSError if Numba is missing, or if PyTorch has no OpenMP with GNU's interface (outside Linux).
+Numba has threads too, but they would compete for cores with PyTorch's threads, which spin while they wait.
+
+Raises:
+    ImportError: On import, if Numba is missing, or if PyTorch's OpenMP does not have GNU's interface (only Linux has
+        it).
+    OSError: On import, if PyTorch's library libtorch_cpu.so does not exist (it does on Linux).
 """
 
 import ctypes
@@ -19,7 +23,7 @@ from numba.extending import intrinsic
 
 from kcomp.system.cache import cache_folder
 
-# ctypes also finds functions in the libraries that this library depends on.
+# ctypes also searches the libraries that libtorch_cpu.so depends on, such as OpenMP.
 _library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
 try:
     _in_parallel = _library.GOMP_parallel
@@ -32,17 +36,20 @@ _in_parallel.restype = None
 thread: Any = types.ExternalFunction("omp_get_thread_num", types.int32())
 threads: Any = types.ExternalFunction("omp_get_num_threads", types.int32())
 
-# Numba's cache detects a change in the file of a loop, but not in functions inlined from other files.
-_INLINED = [Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py", "silu.py")]
+# Numba compiles a loop again when its file changes, but not when a file changes whose functions it inlines.
+_INLINED = [
+    Path(__file__).with_name(name).read_bytes() for name in ("machine_code.py", "lanes.py", "silu.py", "gate.py")
+]
 VERSION = hashlib.sha256(b"".join(_INLINED)).hexdigest()[:16]
-# MATHS leaves out two options: reordering sums would break the exponential's rounding, and numbers may be infinite.
+# Numba's fast-math options, except two: reordered sums would break the exponential's rounding, and numbers may be
+# infinite.
 MATHS = {"contract", "nsz", "arcp"}
 
 
 def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
-    """Return a decorator that compiles a loop. The loop takes one pointer to `count` int64 values.
+    """Return a decorator that compiles a function of one argument: a pointer to `count` int64 numbers.
 
-    A value is the address of a tensor or a number.
+    Each number is an integer argument of the loop, or the address of a tensor. The compiled loop is for `run`.
     """
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 
@@ -52,7 +59,7 @@ def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
         try:
             folder.mkdir(parents=True, exist_ok=True)  # if this fails, Numba would use a folder without VERSION
             return numba.cfunc(signature, cache=True, fastmath=MATHS, error_model="numpy")(function)
-        except Exception:  # noqa: BLE001 - no cache folder, or a damaged file in it, which may raise any error
+        except Exception:  # noqa: BLE001 - a missing cache folder or a damaged file in it may raise any error
             return numba.cfunc(signature, fastmath=MATHS, error_model="numpy")(function)
         finally:
             config.CACHE_DIR = before
@@ -61,18 +68,22 @@ def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
 
 
 def run(code: Any, *arguments: Any) -> None:
-    """Run a loop in all of PyTorch's threads. Tensors are passed by their address."""
+    """Run a compiled loop in all of PyTorch's threads at once.
+
+    code:      a function compiled by `loop`. It works on the range of numbers that `range_of_thread` gives its thread.
+    arguments: integers and tensors. The loop receives the address of a tensor's first number.
+    """
     values = [value.data_ptr() if isinstance(value, torch.Tensor) else value for value in arguments]
     _in_parallel(code.address, (ctypes.c_int64 * len(values))(*values), torch.get_num_threads(), 0)
 
 
 def inline(function: Any) -> Any:
-    """Compile a function so that its code is inserted in the loops that call it."""
+    """Compile a helper of the loops. Numba inserts its code where a loop calls it."""
     return numba.njit(fastmath=MATHS, error_model="numpy", inline="always")(function)
 
 
 def _pointer(kind: Any) -> Any:
-    """Return a compiled function that converts an address to a pointer to numbers of one type."""
+    """Return a compiled function that converts an address to a pointer to numbers of type `kind`."""
 
     @intrinsic
     def pointer(context: Any, address: Any) -> Any:
@@ -89,19 +100,22 @@ _float32, _float64 = _pointer(types.float32), _pointer(types.float64)
 
 @inline
 def floats(address, start, count):
-    """Return `count` float32 numbers as an array. It begins `start` numbers after the address."""
+    """Return an array of the `count` float32 numbers that begin at address + 4 * start."""
     return numba.carray(_float32(address + 4 * start), count)
 
 
 @inline
 def doubles(address, start, count):
-    """Return `count` float64 numbers as an array. It begins `start` numbers after the address."""
+    """Return an array of the `count` float64 numbers that begin at address + 8 * start."""
     return numba.carray(_float64(address + 8 * start), count)
 
 
 @inline
-def share(count, row):
-    """Return the start and end of this thread's part of `count` numbers. Rows of `row` numbers are not divided."""
+def range_of_thread(count, row):
+    """Return the range (start, end) of the numbers 0 to count - 1 that this thread works on.
+
+    The threads get about equally many. A range begins at a multiple of `row`, and only the last may end elsewhere.
+    """
     rows = (count + row - 1) // row
     each = (rows + threads() - 1) // threads()
     start = min(thread() * each * row, count)

@@ -1,13 +1,13 @@
-"""Passes over activations: silu in place, and batch normalisation with silu after it, forward and backward.
+"""Compiled loops for silu in place, and for batch normalisation with silu after it, with gradients, on a CPU.
 
-PyTorch has no joint operation for batch normalisation and silu. Its silu spends most of its time in the exponential.
+PyTorch has no operation for batch normalisation and silu together. Its silu spends most of its time in the exponential.
 """
 
 import math
 
 import numpy as np
 
-from kcomp.fast.cpu_loops.machine_code import doubles, floats, inline, loop, run, share, thread
+from kcomp.fast.cpu_loops.machine_code import doubles, floats, inline, loop, range_of_thread, run, thread
 
 __all__ = [
     "AREAS",
@@ -19,12 +19,13 @@ __all__ = [
     "silu_part",
 ]
 
-AREAS = 8
+AREAS = 8  # arrays of one row in the work memory of a thread
 FLUSH = 64  # rows that are summed in float32 before the sum is added in float64
 ONE, ZERO = np.float32(1), np.float32(0)
 
-# exp(-x) = 2^k e^r with |r| <= log(2) / 2. Here the polynomial through the Chebyshev nodes is accurate to 1e-7.
-# Adding 1.5 * 2^23 to a float32 rounds it to an integer. The integer is then in the lowest bits.
+# exp(-x) = 2^k e^r with an integer k and |r| <= log(2) / 2. For such r, a polynomial of degree 5 through Chebyshev's
+# nodes computes e^r with a relative error of 1e-7. k is -x / log(2) rounded to an integer: adding ROUND = 1.5 * 2^23 to
+# a float32 rounds it, and leaves the integer in its lowest bits.
 _REST = np.polynomial.Chebyshev.interpolate(np.exp, 5, domain=[-math.log(2) / 2, math.log(2) / 2])
 C0, C1, C2, C3, C4, C5 = map(np.float32, _REST.convert(kind=np.polynomial.Polynomial).coef * [1, -1, 1, -1, 1, -1])
 LOG_2, MINUS_LOG2_E = np.float32(math.log(2)), np.float32(-1 / math.log(2))
@@ -45,38 +46,44 @@ def inverse_exponential(x):
 
 @loop(2)
 def silu_in_place(arguments):
-    """Apply silu in place. Arguments: values, count."""
+    """Replace the numbers of a tensor by x * sigmoid(x).
+
+    Arguments: the tensor, and how many numbers it has.
+    """
     values, count = arguments[0]
-    start, stop = share(count, 16)
+    start, stop = range_of_thread(count, 16)
     x = floats(values, start, stop - start)
     for i in range(stop - start):
         x[i] = x[i] / (ONE + inverse_exponential(x[i]))
 
 
-# The loops below process rows of `row` numbers. A row has several pixels with all their channels, so that the registers
-# are full even if an image has few channels. The last row may be shorter. At the start, each thread copies the numbers
-# of each channel (gamma, beta) for every pixel of a row. The loops share these arguments:
-#   work:       work memory, float32 (threads, AREAS, row).
-#   sums:       float64 (threads, 2, row), zero at first. One loop writes them, and the next reads them.
-#   statistics: float32 (3, channels): a batch's mean, biased variance and 1 / sqrt(variance + epsilon).
+# The loops below process `row` numbers at a time: several pixels with all their channels. Registers are then full even
+# if an image has few channels. The last row may be shorter. At the start, each thread repeats the numbers of a channel,
+# such as gamma and beta, for each pixel of a row. Variances are biased: divided by the number of pixels.
 
 
 @inline
 def area(work, number, row):
-    """Return area `number` of this thread's work memory, an array of `row` numbers."""
+    """Return this thread's array number `number` (0 to AREAS - 1) in the memory `work`, with `row` numbers."""
     return floats(work, (AREAS * thread() + number) * row, row)
 
 
 @inline
 def repeat(values, channels):
-    """Fill a row with copies of its first pixel."""
+    """Copy the first `channels` numbers over the rest of the array, again and again."""
     for j in range(channels, len(values)):
         values[j] = values[j - channels]
 
 
 @inline
 def total(sums, number, channel, parts, row, channels):
-    """Return the total of a channel: its sum `number` (0 or 1), added over `parts` threads and the pixels of a row."""
+    """Return the sum of one channel over all threads and all pixels of a row.
+
+    sums:   address of float64 numbers (parts, 2, row).
+    number: 0 or 1, which of the two sums of a thread.
+    parts:  how many threads computed sums.
+    row:    how many numbers a row has: several pixels with all their channels.
+    """
     result = 0.0
     for part in range(parts):
         values = doubles(sums, (2 * part + number) * row, row)
@@ -95,10 +102,14 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """Compute `a` and `b` so that batch normalisation is x * a + b, and write the statistics.
+    """Write `a` and `b`, so that batch normalisation is x * a + b, from the sums that `moments` computed.
 
-    arrays: gamma, beta, center, epsilon, statistics and sums, as `normalised_silu` takes them.
-    parts:  number of threads that added to the sums.
+    Also write the statistics: mean, variance and 1 / sqrt(variance + epsilon) of each channel.
+
+    arrays: addresses of gamma, beta, center, epsilon, statistics and sums, as in `normalised_silu`.
+    parts:  how many threads computed the sums.
+    pixels: how many pixels the whole batch has.
+    a, b:   arrays of one row: one number for each channel, repeated for each pixel.
     """
     gamma, beta, center, epsilon, statistics, sums = arrays
     row = len(a)
@@ -119,8 +130,12 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 
 @inline
-def recalled(gamma, beta, statistics, channels, a, b, c):
-    """Compute `a` and `b` from the statistics, so that batch normalisation is x * a + b. Write the means to `c`."""
+def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
+    """Write `a`, `b` and `c` from statistics: batch normalisation is x * a + b, and c is the mean.
+
+    gamma, beta, statistics: addresses, as in `normalised_silu`.
+    a, b, c: arrays of one row: one number for each channel, repeated for each pixel.
+    """
     by, plus, saved = floats(gamma, 0, channels), floats(beta, 0, channels), floats(statistics, 0, 3 * channels)
     for j in range(channels):
         a[j] = by[j] * saved[2 * channels + j]
@@ -133,12 +148,18 @@ def recalled(gamma, beta, statistics, channels, a, b, c):
 
 @loop(7)
 def moments(arguments):
-    """Add up x - center and (x - center)^2 for each channel.
+    """Sum x - center and (x - center)^2 over a batch, for each channel. They give mean and variance.
 
-    Arguments: inputs, center (channels,), work, sums (written), count, row, channels.
+    Arguments, in this order:
+
+    inputs: the batch, `count` numbers.
+    center: numbers (channels,) near the mean of each channel. They keep the variance accurate.
+    work:   memory for float32 numbers (threads, AREAS, row).
+    sums:   float64 (threads, 2, row), zeros at first, written: the two sums of each thread.
+    count, row, channels: how many numbers the batch, a row and a pixel have. A row is several pixels.
     """
     inputs, center, work, sums, count, row, channels = arguments[0]
-    at, end = share(count, row)
+    at, end = range_of_thread(count, row)
     first, second, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
     to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
     middle = floats(center, 0, channels)
@@ -164,13 +185,23 @@ def moments(arguments):
 
 @loop(13)
 def normalised_silu(arguments):
-    """Apply batch normalisation and silu.
+    """Apply batch normalisation, then silu, to a batch.
 
-    Arguments: inputs, gamma, beta, center of `moments`, epsilon (a float64), outputs, statistics (written), work, sums
-    of `moments`, number of threads in these sums, count, row, channels.
+    Arguments, in this order:
+
+    inputs:      the batch, `count` numbers.
+    gamma, beta: weights (channels,) of the batch normalisation.
+    center:      (channels,), the numbers that `moments` subtracted from the inputs.
+    epsilon:     address of one float64.
+    outputs:     `count` numbers, written.
+    statistics:  (3, channels), written: mean, variance, 1 / sqrt(variance + epsilon).
+    work:        memory for float32 numbers (threads, AREAS, row).
+    sums:        sums that `moments` computed, float64 (parts, 2, row).
+    parts:       how many threads computed these sums.
+    count, row, channels: how many numbers the batch, a row and a pixel have. A row is several pixels.
     """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts, count, row, channels = arguments[0]
-    at, end = share(count, row)
+    at, end = range_of_thread(count, row)
     a, b = area(work, 0, row), area(work, 1, row)
     pixels = count // channels
     scale_and_shift((gamma, beta, center, epsilon, statistics, sums), parts, pixels, channels, a, b)
@@ -185,17 +216,23 @@ def normalised_silu(arguments):
 
 @loop(11)
 def silu_part(arguments):
-    """Compute the gradient of silu's input, the first half of the gradient of `normalised_silu`.
+    """Compute the first half of the gradient of `normalised_silu`: the gradient of silu's input.
 
-    Arguments: gradient, inputs, gamma, beta, statistics, outputs (the gradient of silu's input), work, sums (of the
-    outputs, and of the outputs times x - mean), count, row, channels.
+    Arguments, in this order:
+
+    gradient: gradient of the outputs, `count` numbers.
+    inputs, gamma, beta, statistics: those of `normalised_silu`.
+    outputs:  gradient of silu's input, `count` numbers, written.
+    work:     memory for float32 numbers (threads, AREAS, row).
+    sums:     float64 (threads, 2, row), zeros at first, written: sums of `outputs` and of `outputs` * (x - mean).
+    count, row, channels: how many numbers the batch, a row and a pixel have. A row is several pixels.
     """
     gradient, inputs, gamma, beta, statistics, outputs, work, sums, count, row, channels = arguments[0]
-    at, end = share(count, row)
+    at, end = range_of_thread(count, row)
     first, second = area(work, 0, row), area(work, 1, row)
     a, b, c = area(work, 2, row), area(work, 3, row), area(work, 4, row)
     to_first, to_second = doubles(sums, 2 * thread() * row, row), doubles(sums, (2 * thread() + 1) * row, row)
-    recalled(gamma, beta, statistics, channels, a, b, c)
+    read_scale_and_shift(gamma, beta, statistics, channels, a, b, c)
     for j in range(row):
         first[j] = ZERO
         second[j] = ZERO
@@ -218,14 +255,22 @@ def silu_part(arguments):
 
 @loop(12)
 def normalised_part(arguments):
-    """Compute the gradient of batch normalisation, the second half of the gradient of `normalised_silu`.
+    """Compute the second half of the gradient of `normalised_silu`: that of the batch normalisation.
 
-    Arguments: gradient (the outputs of `silu_part`, replaced by the inputs' gradient), inputs, gamma, statistics,
-    gradients of gamma and beta (2, channels; written), work, sums of `silu_part`, number of threads in these sums,
-    pixels, count (0 if the inputs need no gradient), row, channels.
+    Arguments, in this order:
+
+    gradient:      the outputs of `silu_part`, replaced by the gradient of the inputs.
+    inputs, gamma, statistics: those of `normalised_silu`.
+    weights:       gradients of gamma and beta (2, channels), written.
+    work:          memory for float32 numbers (threads, AREAS, row).
+    sums:          sums that `silu_part` computed, float64 (parts, 2, row).
+    parts:         how many threads computed these sums.
+    pixels:        how many pixels the batch has.
+    count:         how many numbers the batch has. 0 skips the gradient of the inputs.
+    row, channels: how many numbers a row and a pixel have. A row is several pixels.
     """
     gradient, inputs, gamma, statistics, weights, work, sums, parts, pixels, count, row, channels = arguments[0]
-    at, end = share(count, row)
+    at, end = range_of_thread(count, row)
     a, b, c = area(work, 0, row), area(work, 1, row), area(work, 2, row)
     by, saved, written = (
         floats(gamma, 0, channels),
@@ -235,7 +280,8 @@ def normalised_part(arguments):
     for j in range(channels):
         mean, inverse = saved[j], saved[2 * channels + j]
         to_beta, to_gamma = total(sums, 0, j, parts, row, channels), total(sums, 1, j, parts, row, channels) * inverse
-        # gamma / sigma (g - mean(g) - x_hat mean(g x_hat)), as factors of g and x and a constant
+        # The gradient of x is gamma / sigma (g - mean(g) - x_hat mean(g x_hat)) = a g + b x + c, where
+        # x_hat = (x - mean) / sigma.
         a[j] = by[j] * inverse
         b[j] = -by[j] * inverse * inverse * to_gamma / pixels
         c[j] = by[j] * inverse * (inverse * mean * to_gamma - to_beta) / pixels
