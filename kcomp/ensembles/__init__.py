@@ -1,3 +1,3 @@
-"""Combine the predictions of several runs (an ensemble), and score the result."""
+"""Ensembles: combine the predictions of several runs, and score the combination."""
 
 METHODS = ("mean", "median", "vote", "gmean", "rank", "search", "greedy", "stack")  # equals methods.fitting.METHODS

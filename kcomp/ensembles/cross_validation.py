@@ -1,4 +1,4 @@
-"""Split rows into parts for cross-validation, independently of their order in files."""
+"""Split rows into parts for cross-validation. The order of the rows in files has no influence."""
 
 import numpy as np
 
@@ -6,13 +6,15 @@ from kcomp.data.splits.stratify import stratify
 
 
 def stratified_parts(strata: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return a part number from 0 to count - 1 for each row (rows,).
+    """Divide rows into `count` parts of equal size, and return each row's part (rows,), from 0.
 
-    strata: the stratum of each row (rows,), or its labels, bool (rows, labels), as `Target.strata` returns them.
-    count:  number of parts. If there are fewer rows, there is one part for each row.
-
-    Parts have equal sizes and equal shares of each stratum or label. The rows of a stratum with fewer than `count` rows
+    Each part has the same share of every class (or other stratum). The rows of a stratum with fewer than `count` rows
     go to different parts.
+
+    Args:
+        strata: The stratum of each row, (rows,). For several labels, bool (rows, labels). `Target.strata` returns both.
+        count: How many parts. If there are fewer rows, each row is a part.
+        seed: Seed of the random division.
     """
     count = min(count, len(strata))
     if strata.ndim == 2:

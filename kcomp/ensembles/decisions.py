@@ -1,4 +1,7 @@
-"""Fit thresholds or cut points to held-out predictions, and score them by nested folds, without importing Keras."""
+"""Fit thresholds or cut points to held-out predictions, and score them by nested cross-validation.
+
+This module does not import Keras.
+"""
 
 import math
 from collections.abc import Mapping
@@ -11,18 +14,20 @@ from kcomp.metrics.decisions import CutPoints, Thresholds, fit_decisions, from_j
 from kcomp.metrics.scores import Scorer
 from kcomp.targets.arrays import list_names
 
-SHOWN = 8  # thresholds that are printed
+SHOWN = 8  # at most this many thresholds are printed
 
 
 @dataclass(frozen=True)
 class ScoredDecisions:
-    """Thresholds or cut points, and the metric with and without them.
+    """Fitted thresholds or cut points, and how much they improve the metric.
 
-    decisions:   the thresholds or cut points, fitted on all held-out rows. Use them for test rows.
-    plain:       the metric without them, by thresholds of 0.5 or the nearest grade.
-    nested:      the metric with them by nested cross-validation: each part of the rows uses a fit on the other parts.
-    optimistic:  the metric of `decisions` on the rows that they were fitted on.
-    unseen:      the labels without a positive held-out row, or the grades without a held-out row.
+    Attributes:
+        metric: Name of the metric.
+        decisions: The thresholds or cut points, fitted on all held-out rows. Use them for test rows.
+        plain: The metric without fitting: thresholds of 0.5, or the nearest grade.
+        nested: The metric by nested cross-validation. Each part of the rows is scored with a fit on the other parts.
+        optimistic: The metric of `decisions` on the rows that they were fitted on.
+        unseen: Names of the labels without a positive held-out row, or of the grades without a held-out row.
     """
 
     metric: str
@@ -33,19 +38,22 @@ class ScoredDecisions:
     unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry `decisions` of result.json. `from_json` reads it."""
+        """Return the entry `decisions` of a run's result.json. `from_json` restores it."""
         scores = {"plain": self.plain, "nested": self.nested, "optimistic": self.optimistic}
         return {**self.decisions.to_json(), "metric": self.metric, **scores, "unseen": list(self.unseen)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "ScoredDecisions":
-        """Return the object that `to_json` stored."""
+        """Restore the object that `to_json` converted to a dict."""
         values = {name: stored[name] for name in ("plain", "nested", "optimistic")}
         scores = {name: math.nan if value is None else float(value) for name, value in values.items()}
         return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored["unseen"]))
 
     def describe(self) -> str:
-        """Return one line about the fitted numbers and their gain, and a warning about unseen labels or grades."""
+        """Return a sentence with the fitted numbers and their scores.
+
+        A second line warns about unseen labels or grades.
+        """
         values = self.decisions.values
         numbers = ", ".join(f"{value:.3g}" for value in values[:SHOWN])
         more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
@@ -75,10 +83,10 @@ def score_decisions(
         scorer: The metric and the target.
         labels: Shape (rows, columns).
         predictions: Predictions of rows that the network was not trained on, shape (rows, columns).
-        parts: The part of each row in nested cross-validation, shape (rows,).
+        parts: For nested cross-validation, the part of each row, shape (rows,).
 
     Returns:
-        The thresholds or cut points with their scores. None if the metric or the target uses none, or if there are
+        The thresholds or cut points with their scores. None if the metric or the target uses neither, or if there are
         fewer than two parts.
     """
     metric, target = scorer.metric, scorer.target

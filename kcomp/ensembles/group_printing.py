@@ -1,4 +1,4 @@
-"""Print the results of `kcomp ensemble --group-by`."""
+"""Print the tables of `kcomp ensemble --group-by`."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ NESTED = "Fitted ensembles are scored by nested cross-validation; members by the
 
 
 def print_groups(results: Sequence[GroupScores], rows: HeldOut, method: str) -> None:
-    """Print a table with a row for each group of members, the best first.
+    """Print one table row for each group of members, the best group first.
 
-    A row has scores, costs, and the gain over the best member of the group.
+    A row has the group's scores, its costs, and its gain over its best member.
     """
     lines = [group_row(result) for result in results]
     print(f"{method} of each group, scored on {len(rows.ids)} held-out rows")
@@ -52,7 +52,7 @@ def group_row(result: GroupScores) -> dict[str, Any]:
 
 
 def print_sizes(results: Sequence[SizeScores], metric: str) -> None:
-    """Print a table with a row for each kind of group and each number of members."""
+    """Print one table row for each kind of group and each size of ensemble."""
     lines = [
         {
             "kind": result.kind,

@@ -1,4 +1,4 @@
-"""Group members that differ in one respect only: seed, backend, values of the recipe, or network."""
+"""Find members of an ensemble that differ in one respect only: seed, fold, recipe values, network or backend."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from kcomp.system.files import read_json
 from kcomp.values import as_text
 
 KINDS = ("seed", "fold", "value", "model", "backend")
-NO_GROUP = {  # reasons why a kind has no group
+NO_GROUP = {  # for each kind, the reason if there is no group
     "seed": "no two members have the same recipe, values and backend, and different seeds",
     "fold": "no member has runs of several folds",
     "value": "no two members have the same recipe source, backend and seed, and different values",
@@ -23,10 +23,14 @@ NO_GROUP = {  # reasons why a kind has no group
 
 @dataclass(frozen=True)
 class Group:
-    """Members that have the settings in `name` in common and differ only in `kind`, such as the seed.
+    """Members that differ in one respect only.
 
-    `levels` lists what differs. `members` are positions in a list of members. A group of kind `fold` is one member with
-    several runs. A group of kind `single` is one member.
+    Attributes:
+        kind: In what they differ: "seed", "fold", "value", "model" or "backend". A group "fold" is one member whose
+            runs differ in the fold. "single" is one member by itself.
+        name: The settings that the members have in common.
+        levels: What differs, as text, such as the seeds "0,1,2".
+        members: Positions of the members in the list of all members.
     """
 
     kind: str
@@ -36,7 +40,10 @@ class Group:
 
 
 def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
-    """Return the groups of a kind, sorted by name. A group has at least two members, or for `fold` two runs."""
+    """Return all groups of a kind, sorted by name.
+
+    Groups of one are left out: one member, or one run for kind "fold".
+    """
     if kind == "fold":
         return [group for group in single_groups(members, "fold") if len(members[group.members[0]].runs) > 1]
     shared, name_levels = GROUPINGS[kind](members)
@@ -53,7 +60,7 @@ def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
 
 
 def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group]:
-    """Return a group for each member, with only this member."""
+    """Return one group for each member, which has only this member."""
     return [
         Group(kind, member.name, ",".join(str(run.manifest["fold"]) for run in member.runs), (place,))
         for place, member in enumerate(members)
@@ -61,12 +68,15 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return the name of a group. If another group has the same name, append the hash at the end of the group's key."""
+    """Return the name of the group `key`.
+
+    If two groups have the same name, append the start of the hash at the key's end.
+    """
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
 
 NameLevels = Callable[[list[Member]], str]
-Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # the key of each member's group, with a hash last
+Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # for each member the key of its group, which ends with a hash
 
 
 def by_seed(members: Sequence[Member]) -> Grouping:
@@ -79,7 +89,10 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Group members by fingerprint and seed. Members that two frameworks trained, such as soups, are not in a group."""
+    """Group members by recipe, fingerprint and seed; the backend differs.
+
+    Members that both frameworks trained, such as averaged weights of two backends, are grouped with nothing else.
+    """
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
         for member in members
@@ -88,15 +101,15 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Group members by the recipe's source, backend and seed. The recipe's values differ within a group."""
+    """Group members by recipe source, backend and seed; the recipe's values differ."""
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Group members by backend and seed. Recipes or networks differ within a group.
+    """Group members by backend and seed; the recipe or the network differs.
 
-    The differences are an empty list if all members have the same recipe name and network.
+    A group in which all members have the same recipe name and network has empty `levels`, so `find_groups` drops it.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 
@@ -127,7 +140,7 @@ GROUPINGS: dict[str, Callable[[Sequence[Member]], Grouping]] = {
 
 
 def source_of(run: Run) -> str:
-    """Return a hash of the recipe files in the run folder, and of the kcomp code that trained it."""
+    """Return a hash of the recipe files in the run folder and of the kcomp code that trained the run."""
     digest = hashlib.sha256(str(run.manifest.get("code")).encode())
     for path in sorted((run / "recipe").glob("*.py")):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
@@ -139,7 +152,7 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def name_values(values: Sequence[Mapping[str, Any]]) -> str:
-    """Return the values that differ between members, such as `rate=0.1; rate=0.2`. Empty if no value differs."""
+    """Return the recipe values that differ between members, such as `rate=0.1; rate=0.2`. Empty if none differs."""
     names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
     return (
         "; ".join(" ".join(f"{name}={as_text(config.get(name))}" for name in names) for config in values)
@@ -153,7 +166,7 @@ def differs(name: str, values: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def network_of(run: Run) -> tuple[int, str]:
-    """Return the number of a run's weights, and a hash of their names and shapes. They identify the network."""
+    """Identify a run's network: return how many weights it has, and a hash of their names and shapes."""
     import h5py
 
     path = run / "best.weights.h5"

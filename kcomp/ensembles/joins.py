@@ -1,4 +1,4 @@
-"""Join the predictions of the members of an ensemble by image id and column name. This module imports no Keras."""
+"""Join the predictions of several models by image id and column name. This module does not import Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,20 @@ from kcomp.runs.folder import Run
 from kcomp.targets import Target
 
 HINT = " (--allow-partial uses the rows that all have)"
-PARTS = 5  # parts for nested cross-validation if the members have different folds
+PARTS = 5  # how many parts nested cross-validation has if the members have different folds
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The rows that every member held out, sorted by image id.
+    """The rows that every member of an ensemble held out of its training, sorted by image id.
 
-    target:     the target of the first run, which gives the order of the columns.
-    values:     predictions (members, rows, columns).
-    labels:     (rows, columns), in which NaN is a missing label.
-    parts:      a part number for each row (rows,), for nested cross-validation.
-    own_folds:  whether the parts are the folds of the runs.
+    Attributes:
+        ids: The image ids.
+        target: The target of the first run. It determines the order of the columns.
+        values: Predictions, (members, rows, columns).
+        labels: Labels, (rows, columns). NaN is a missing label.
+        parts: For nested cross-validation, the part of each row, (rows,).
+        own_folds: Whether the parts are the folds of the runs.
     """
 
     ids: pd.Index
@@ -36,13 +38,21 @@ class HeldOut:
 
     @property
     def label_frame(self) -> pd.DataFrame:
+        """The labels as a table: one row for each image id, one column for each label column."""
         return pd.DataFrame(self.labels, self.ids, list(self.target.columns))
 
 
 def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial: bool, hint: str = "") -> pd.Index:
-    """Return the ids that all indexes have in common, in the order of the first.
+    """Return the ids that all indexes have in common, in the order of the first index.
 
-    Raises ValueError if the indexes differ and `partial` is false. The message has `rule`, the missing ids and `hint`.
+    Args:
+        named_ids: Pairs of a name for messages, such as a file, and its ids.
+        rule: The rule in words, for the message: all indexes must have the same ids.
+        partial: Whether the ids may differ.
+        hint: Text at the end of the message.
+
+    Raises:
+        ValueError: If the ids differ and `partial` is False. The message has examples of missing ids.
     """
     first_name, common = named_ids[0]
     for name, ids in named_ids[1:]:
@@ -61,15 +71,21 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 
 
 def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
-    """Return the rows of these ids (rows, columns). Do not copy them if the frame has exactly these ids."""
+    """Return the rows of these ids, (rows, columns).
+
+    If the frame has exactly these ids in this order, nothing is selected.
+    """
     selected = frame if frame.index.equals(ids) else frame.loc[ids]
     return selected.to_numpy(np.float64)
 
 
 def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
-    """Join the held-out rows of all members. Return None if they have no row in common.
+    """Join the held-out predictions of all members. Return None if no row was held out by every member.
 
-    Raises ValueError if the members held out different rows and `partial` is false.
+    `partial` allows members to hold out different rows. Only the common ones are used then.
+
+    Raises:
+        ValueError: If the members held out different rows and `partial` is False.
     """
     named_ids = [(describe_member(member), member.predictions.index) for member in members]
     rule = "members of one ensemble must hold out the same rows"
@@ -94,10 +110,15 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
 def join_test_predictions(
     members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
 ) -> list[pd.DataFrame]:
-    """Return each member's test predictions, averaged over its runs. All have the same ids and columns.
+    """Return the test predictions of each member, averaged over the member's runs.
 
-    `temperatures` (members,) calibrate the predictions of each run before they are averaged, because they were fitted
-    to single runs.
+    All frames have the same ids and columns.
+
+    Args:
+        members: The members.
+        temperatures: The temperature of each member, (members,). It calibrates each run's predictions before the runs
+            are averaged, because it was fitted to predictions of single runs. None for no calibration.
+        partial: Whether runs may predict different rows. Only the common ones are returned then.
     """
     rule = "runs of one ensemble must predict the same rows"
     target, frames = members[0].runs[0].target, list[pd.DataFrame]()
@@ -117,7 +138,7 @@ def join_test_predictions(
             parts.append(pd.DataFrame(values, ids, part.columns))
             common = (common[0], ids)
         frames.append(parts[0] if len(parts) == 1 else average_frames(parts, parts[-1].index, target))
-    ids = frames[-1].index  # the number of ids never grows from run to run
+    ids = frames[-1].index  # the last run's ids are those that all runs have
     if not len(ids):
         raise ValueError(f"{rule}; these have no id in common")
     return [frame if frame.index.equals(ids) else frame.loc[ids] for frame in frames]
@@ -129,5 +150,5 @@ def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index, target: Target
 
 
 def count_most_test_rows(runs: Sequence[Run]) -> int:
-    """Return the largest number of test rows that one of the runs predicts."""
+    """Return how many test rows the run with the most test predictions has."""
     return max(len(run.probabilities("test")) for run in runs)

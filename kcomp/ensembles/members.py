@@ -1,4 +1,7 @@
-"""Members of an ensemble. A member is a group of runs that differ only in their fold. This module imports no Keras."""
+"""The members of an ensemble. A member is a group of runs that differ only in their fold.
+
+This module does not import Keras.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +19,17 @@ MemberKey = tuple[str, str, str, int, int]  # recipe, fingerprint, backend, seed
 
 @dataclass(frozen=True)
 class Member:
-    """One model of the ensemble: the runs that differ only in their fold. Each repeat of repeated folds is a member.
+    """One model of an ensemble: the runs that differ only in their fold. Each repeat of repeated folds is a member.
 
-    backend:        `jax`, `torch`, or a longer name for runs that use weights of both; see kcomp.runs.folder.member_of.
-    repeat:         number of the repeat, from 0; see `repeats` of `kcomp.data.folds`.
-    predictions:    the held-out rows of all runs, sorted by image id, with the columns sorted by name.
-    folds:          the fold of each of these rows.
+    Attributes:
+        recipe: Name of the recipe.
+        fingerprint: Hash of the recipe and its values.
+        backend: "jax", "torch", or a longer name for runs that use weights of both; see `kcomp.runs.folder.member_of`.
+        seed: The seed of the runs.
+        repeat: Which repeat of repeated folds, from 0; see `repeats` of `kcomp.data.folds`.
+        runs: One run for each fold.
+        predictions: The held-out rows of all runs, sorted by image id, with columns sorted by name.
+        folds: The fold of each row of `predictions`.
     """
 
     recipe: str
@@ -39,19 +47,20 @@ class Member:
 
     @property
     def draw(self) -> str:
-        """The seed and, after the first, the repeat."""
+        """The seed, and the repeat if it is not the first: "seed 1 repeat 2"."""
         return f"seed {self.seed} repeat {self.repeat}" if self.repeat else f"seed {self.seed}"
 
     def folder_of(self, image_id: str) -> Path:
-        """Return the folder of the run that held this row out."""
+        """Return the folder of the run that held out this image."""
         fold = self.folds[image_id]
         return next(run.folder for run in self.runs if run.manifest["fold"] == fold)
 
 
 def build_members(runs: Sequence[Run]) -> list[Member]:
-    """Group runs into members, sorted by recipe, fingerprint, backend, seed and repeat.
+    """Group runs into members. Members are sorted by recipe, fingerprint, backend, seed and repeat.
 
-    Raises ValueError if two runs of a member held out the same rows, or if a file has invalid predictions.
+    Raises:
+        ValueError: If two runs of a member held out the same row, or if a file has invalid predictions.
     """
     groups: dict[MemberKey, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.manifest["fold"]):
@@ -85,7 +94,10 @@ def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFr
 
 
 def shared_target(runs: Sequence[Run]) -> Target:
-    """Return the target of the first run. Raise ValueError if the labels of another run have a different meaning."""
+    """Return the target of the first run.
+
+    Raise ValueError if another run has other classes, numbers or kind of target.
+    """
     target = runs[0].target
     for run in runs[1:]:
         other = run.target
@@ -105,10 +117,10 @@ def shared_target(runs: Sequence[Run]) -> Target:
 
 
 def check_same_table(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless all runs have the same rows, labels and folds.
+    """Raise ValueError unless all runs use the same rows, labels and folds.
 
-    Otherwise, a run may have been trained on rows that the ensemble is scored on. The entry `table` of manifest.json is
-    a hash of ids, labels and folds.
+    Otherwise, a run may have been trained on rows that the ensemble is scored on. The check compares `table` in each
+    manifest.json, a hash of ids, labels and folds.
     """
     for run in runs[1:]:
         if run.manifest["table"] != runs[0].manifest["table"]:
@@ -125,9 +137,12 @@ def check_test_predictions(runs: Sequence[Run]) -> None:
 
 
 def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the labels of all rows that the runs held out: one row for each image id, columns sorted by name.
+    """Return the labels of all held-out rows of the runs: one row for each image id, columns sorted by name.
 
-    Identical files are read once. Raises ValueError if two runs have different labels for a row.
+    Of identical label files, only one is read.
+
+    Raises:
+        ValueError: If two runs have different labels for a row.
     """
     columns = sorted(shared_target(runs).columns)
     different: dict[bytes, Run] = {}

@@ -1,4 +1,4 @@
-"""Print the scores of an ensemble and its members."""
+"""Print the scores of an ensemble and of its members."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ FRAMEWORK_GAIN = (
 
 
 def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScores, method: str) -> None:
-    """Print the scores of members and ensemble, the differences between members, and the gain of the ensemble."""
+    """Print the scores of the members and the ensemble, how much the members differ, and the ensemble's gain."""
     count = len(members)
     lines = [member_row(number, member, scores) for number, member in enumerate(members)]
     name = f"{method} of {count}"
@@ -59,7 +59,10 @@ def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str,
 
 
 def print_diversity(values: np.ndarray, target: Target) -> None:
-    """Print how much members differ: a sentence for two, a matrix for more. Name identical members."""
+    """Print how much the members differ: a sentence for two members, a table for more. Identical members are named.
+
+    `values` are the members' predictions (members, rows, columns).
+    """
     correlation = correlations(values, target)
     disagreement = disagreements(values, target) if target.class_names else None
     if len(values) == 2:
@@ -75,7 +78,7 @@ def print_diversity(values: np.ndarray, target: Target) -> None:
 
 
 def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
-    """Print a table of the differences, with one row and one column for each member."""
+    """Print a table of how much each pair of members differs. Both arrays have the shape (members, members)."""
     lines = []
     for row in range(len(correlation)):
         line = {"member": str(row + 1)}
@@ -94,7 +97,7 @@ def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) 
 
 
 def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
-    """Print how the ensemble was fitted and scored. Print nothing if it was not fitted."""
+    """Print how the ensemble was fitted and scored. Print nothing if nothing was fitted."""
     if not scores.parts:
         return
     origin = "the folds of the runs" if rows.own_folds else "stratified"
@@ -110,7 +113,10 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
 
 
 def print_gain(title: str, gain: Gain, other: str) -> None:
-    """Print the gain in each score with its 95 % interval, and the numbers of rows that one model alone has right."""
+    """Print the gain in each metric with its 95 % interval.
+
+    Also print how many rows only one of the two models predicts right.
+    """
     print(f"{title}, with the 95 % interval over rows:")
     width = max(map(len, gain.intervals))
     for name, interval in gain.intervals.items():
@@ -122,7 +128,7 @@ def print_gain(title: str, gain: Gain, other: str) -> None:
 
 
 def describe_gain(interval: Interval) -> str:
-    """Return a gain as text: `better by 0.0104 [+0.0030, +0.0243]`."""
+    """Return a gain as text, such as "better by 0.0104 [+0.0030, +0.0243]"."""
     size = f"{abs(interval.mean):.4f}"
     if np.isnan(interval.mean):
         return "not defined"
@@ -134,13 +140,16 @@ def describe_gain(interval: Interval) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign and four digits. A number that rounds to zero has no sign."""
+    """Return the number with its sign and four decimals. A number that rounds to zero has no sign."""
     text = f"{value:+.4f}"
     return text[1:] if float(text) == 0 else text
 
 
 def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
-    """Print the gain of mixing frameworks, a row for each number of members. Print nothing if `gains` is empty."""
+    """Print the gain of mixing two frameworks, one table row for each size of ensemble.
+
+    Print nothing if `gains` is empty.
+    """
     if not gains:
         return
     lines = []

@@ -1,6 +1,7 @@
-"""Make pseudo-labels: predictions of test rows that are confident enough to be used as labels in training.
+"""Make pseudo-labels: confident predictions of test rows, which are then used as training labels.
 
-A fold's pseudo-labels come from the runs that held out this fold. This module imports no Keras.
+The pseudo-labels of a fold come from its teachers: the runs that did not train on this fold. This module does not
+import Keras.
 """
 
 from collections.abc import Sequence
@@ -20,12 +21,17 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class FoldLabels:
-    """The pseudo-labels of a fold, from its teachers: the runs that held out the fold.
+    """The pseudo-labels of one fold. Its teachers, the runs that held out this fold, made them.
 
-    test, held_out:  the teachers' mean predictions, one row for each image id, one column for each class.
-    labels:          the true labels of the held-out rows.
-    threshold:       the lowest confidence of a pseudo-label.
-    chosen_ids:      the ids of the test rows that get a pseudo-label.
+    Attributes:
+        fold: Number of the fold.
+        target: The target of the runs.
+        runs: The teachers.
+        test: Mean prediction of the teachers for the test rows: one row for each image id, one column for each class.
+        held_out: Mean prediction of the teachers for the held-out rows, in the same form.
+        labels: True labels of the held-out rows.
+        threshold: The lowest confidence of a pseudo-label.
+        chosen_ids: Ids of the test rows that get a pseudo-label.
     """
 
     fold: int
@@ -38,9 +44,10 @@ class FoldLabels:
     chosen_ids: pd.Index
 
     def pseudo_labels(self, *, hard: bool) -> pd.DataFrame:
-        """Return the labels of the chosen rows, sorted by id: 0 or 1 if `hard`, else probabilities.
+        """Return the pseudo-labels of the chosen rows, sorted by id.
 
-        For several labels, a label that is not confident enough is NaN.
+        They are 0 or 1 if `hard` is True, otherwise probabilities. With several labels for each image, a label below
+        the threshold is NaN.
         """
         ids = self.chosen_ids.sort_values()
         values = self.test.loc[ids].to_numpy()
@@ -49,20 +56,28 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Return whether each confident prediction of held-out rows is right, and the number of all predictions."""
+        """Check the confident predictions of held-out rows against the true labels.
+
+        Returns:
+            Two things: whether each confident prediction is right, bool (predictions,), and how many predictions there
+                are in all, confident or not.
+        """
         values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
         sure = self.target.confidence(values) >= self.threshold
         right, known = self.target.hardened(values) == self.target.hardened(labels), ~np.isnan(labels)
-        if sure.shape[1] == 1:  # one class a row
+        if sure.shape[1] == 1:  # each row has one class
             right, known = right.all(1, keepdims=True), known.all(1, keepdims=True)
         return right[sure & known], int(known.sum())
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
-    """Return, for each fold, the runs that held it out. If `folds` is None, return all folds.
+    """Return the teachers of each fold: the runs that held out this fold.
 
-    Only these runs may label the test rows that runs of the same fold are trained on. The result does not depend on the
-    order of `runs`. Raises ValueError if tables or targets differ, a run is named twice, or a fold has no run.
+    Only they may label test rows for new runs of the same fold. Otherwise, knowledge of the fold's labels would leak
+    into its validation score. The order of `runs` has no influence. If `folds` is None, all folds are returned.
+
+    Raises:
+        ValueError: If runs differ in rows, folds or target, a run is named twice, or a fold has no teacher.
     """
     shared_target(runs)
     check_same_table(runs)
@@ -91,16 +106,20 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 
 
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
-    """Average the runs' predictions of each test row, and choose the rows whose average is confident enough.
+    """Average the teachers' predictions of each test row, and choose the rows with a confident average.
 
-    With one class in each row, the confidence is the highest probability. With several labels, the confidence of a
-    label with probability p is the larger of p and 1 - p.
+    With one class for each image, the confidence is the highest probability. With several labels, the confidence of a
+    label with probability p is max(p, 1 - p), and that of a row is its most confident label's.
 
-    threshold: lowest confidence of a chosen row, from 0 to 1.
-    per_class: largest number of rows of each class, the most confident first. A row belongs to its most likely class.
-               Rows of equal confidence are sorted by id. None for no limit.
+    Args:
+        fold: Number of the fold.
+        runs: The teachers of the fold.
+        threshold: Lowest confidence of a chosen row, from 0 to 1.
+        per_class: How many rows to choose of each class at most, the most confident first. A row belongs to its most
+            likely class. Rows of equal confidence are sorted by id. None for no limit.
 
-    Raises ValueError if no row reaches the threshold, or if predictions are not probabilities.
+    Raises:
+        ValueError: If no row reaches the threshold, or if predictions are not probabilities.
     """
     rule, target = "the runs that label one fold must predict the same rows", runs[0].target
     test, held_out = mean_of_runs(runs, "test", rule), mean_of_runs(runs, "oof", rule)
@@ -123,7 +142,13 @@ def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: i
 
 
 def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
-    """Return the mean of the runs' predictions `test` or `oof`, sorted by id. Raise ValueError if their rows differ."""
+    """Return the mean of several runs' predictions, sorted by id.
+
+    `name` is "test" for test rows or "oof" for held-out rows. `rule` is the start of the error message.
+
+    Raises:
+        ValueError: If the runs predict different rows.
+    """
     target = runs[0].target
     columns = list(target.prediction_columns)
     frames = [frame[columns].sort_index() for frame in read_all(runs, name)]
@@ -133,12 +158,19 @@ def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
 
 
 def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.DataFrame:
-    """Return the chosen rows of all folds, sorted by fold and id.
+    """Return a table of the pseudo-labelled rows of all folds, sorted by fold and id.
 
-    The columns are image_id, image, fold and one column for each class. `test` has the images. `hard` is that of
-    `FoldLabels.pseudo_labels`. Raises ValueError if `test` lacks a row.
+    The columns are image_id, image, fold and one column for each class.
+
+    Args:
+        folds: The pseudo-labels of each fold.
+        test: The table of test rows, which has the images.
+        hard: Whether labels are 0 or 1; see `FoldLabels.pseudo_labels`.
+
+    Raises:
+        ValueError: If `test` lacks a row.
     """
-    rows: dict[str, list[int]] = {}  # of each id, or of each item
+    rows: dict[str, list[int]] = {}  # the test rows of each id; an item with several images has several rows
     for row, name in enumerate(test.frame.get("item", test.ids)):
         rows.setdefault(str(name), []).append(row)
     image_ids, images, parts = test.ids, test.images, []
@@ -159,7 +191,11 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
 
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
-    """Return a table row for each class: test rows predicted as this class, chosen rows, and their mean confidence."""
+    """Return one table row for each class, as a dict with the names of the columns.
+
+    It has how many test rows are predicted as this class, how many of these were chosen, and the mean confidence of the
+    chosen ones.
+    """
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
     confidence = np.broadcast_to(labels.target.confidence(values), values.shape)
@@ -180,7 +216,10 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 
 
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
-    """Return a table row for a fold, with the teachers' accuracy on held-out rows of the same confidence."""
+    """Return one table row for a fold, as a dict with the names of the columns.
+
+    It includes the teachers' accuracy on held-out rows that reach the same confidence.
+    """
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())
     return {

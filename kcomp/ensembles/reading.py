@@ -1,4 +1,4 @@
-"""Read the predictions of many runs with threads, and check them. This module imports no Keras."""
+"""Read the predictions of many runs in threads, and check them. This module does not import Keras."""
 
 import hashlib
 import os
@@ -10,13 +10,16 @@ import pandas as pd
 
 from kcomp.runs.folder import Run
 
-BATCH = 8  # tables that are read at once, to limit memory
+BATCH = 8  # how many tables are read at once; more need more memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read the run's file `oof`, `labels` or `test`. Its columns are sorted by name.
+    """Read the held-out predictions of a run (`name` is "oof"), its true labels ("labels") or test predictions ("test").
 
-    Raises ValueError unless the file has valid labels or predictions of the run's target.
+    The columns are sorted by name.
+
+    Raises:
+        ValueError: If the columns or values are invalid for the run's target.
     """
     frame, target = run.probabilities(name), run.target
     columns = list(target.columns if name == "labels" else target.prediction_columns)
@@ -34,12 +37,12 @@ def read_checked(run: Run, name: str) -> pd.DataFrame:
 
 
 def hash_file(path: Path) -> bytes:
-    """Return the SHA-256 of a file. A missing file counts as an empty one; reading it raises an error later."""
+    """Return the SHA-256 of a file. A missing file counts as empty, because reading it later raises a clearer error."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest()
 
 
 def read_all(runs: Sequence[Run], name: str) -> Iterator[pd.DataFrame]:
-    """Yield the tables of all runs, in order, as `read_checked` returns them. A thread for each core reads them."""
+    """Yield the table of each run, in order, as `read_checked` returns it. Threads read several tables at once."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(runs), BATCH):
             yield from pool.map(lambda run: read_checked(run, name), runs[start : start + BATCH])

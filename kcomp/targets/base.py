@@ -240,7 +240,7 @@ class Target(abc.ABC):
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:
-        """Average predictions over augmented views of the same images. (views, rows, columns) becomes (rows, columns)."""
+        """Average predictions over augmented views of each image, from (views, rows, columns) to (rows, columns)."""
         return predictions.mean(0)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The methods that combine the predictions of members: averages, weights, stacking, and temperatures."""
+"""The methods that combine the predictions of several models: averages, fitted weights, stacking, temperatures."""

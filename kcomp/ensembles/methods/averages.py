@@ -1,4 +1,4 @@
-"""Averages without fitted numbers, and the weighted mean."""
+"""Averages of several models' predictions that need no fit, and the weighted mean."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,9 +12,9 @@ Blend = Callable[[Values], np.ndarray]
 
 
 def average_of(method: str, target: Target) -> Blend:
-    """Return the function of the target that averages predictions by this method.
+    """Return the target's function for a method of `AVERAGES`. It averages the predictions of several models.
 
-    The function raises ValueError if the target does not support the method.
+    If the target does not support the method, the function raises ValueError when it is called.
     """
     functions: dict[str, Blend] = {
         "mean": target.average,
@@ -27,7 +27,7 @@ def average_of(method: str, target: Target) -> Blend:
 
 
 def weighted(values: Values, weights: np.ndarray) -> np.ndarray:
-    """Return the mean with `weights` (members,), which sum to 1."""
+    """Return the weighted mean of the members' predictions. `weights` (members,) must sum to 1."""
     total = np.zeros(values[0].shape, np.float64)
     for weight, member in zip(weights, values, strict=True):
         total += weight * member

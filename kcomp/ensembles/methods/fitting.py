@@ -1,4 +1,4 @@
-"""Fit a method that combines the predictions of members on some rows, and apply it to other rows."""
+"""Fit a method that combines the predictions of several models on some rows, and apply it to other rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,16 @@ METHODS = (*AVERAGES, *WEIGHTS, "stack")
 
 @dataclass(frozen=True)
 class FittedMethod:
-    """A method that combines predictions, with its fitted numbers.
+    """A fitted method that combines the members' predictions.
 
-    target:        the target of the predictions.
-    blend:         function that combines the members' predictions (members, rows, columns).
-    weights:       the weight of each member (members,), or None if the method has no weights.
-    temperatures:  the temperature of each member (members,). They calibrate predictions before `blend`. None for none.
-    penalties:     the L2 penalties of stacking: one, or one for each column. Empty for other methods.
+    Attributes:
+        target: The target of the predictions.
+        blend: Function that combines the members' predictions (members, rows, columns) to one prediction (rows,
+            columns).
+        weights: The weight of each member, (members,). None if the method has no weights.
+        temperatures: The temperature of each member, (members,), which calibrates its predictions before `blend`. None
+            for no calibration.
+        penalties: The L2 penalties of stacking: one, or one for each column. Empty for other methods.
     """
 
     target: Target
@@ -32,25 +35,31 @@ class FittedMethod:
     penalties: tuple[float, ...] = ()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return predictions (rows, columns) from the predictions of the members (members, rows, columns)."""
+        """Combine the members' predictions (members, rows, columns) to one prediction (rows, columns)."""
         if self.temperatures is not None:
             values = temperature.apply_each(values, self.temperatures, self.target)
         return self.blend(list(values))
 
 
 def is_fitted(method: str, *, calibrate: bool) -> bool:
-    """Return whether the method fits numbers, such as weights. Only such methods need nested cross-validation."""
+    """Return whether the method fits numbers, such as weights, and so needs nested cross-validation."""
     return calibrate or method not in AVERAGES
 
 
 def fit_method(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
 ) -> FittedMethod:
-    """Fit `method` to predictions `values` (members, rows, columns) and labels (rows, columns) for the best metric.
+    """Fit a method so that the metric of the combined predictions is best.
 
-    calibrate: whether to fit a temperature for each member first.
+    Args:
+        method: A name from `METHODS`.
+        values: Predictions of the members, (members, rows, columns).
+        labels: Labels, (rows, columns).
+        scorer: The metric and the target.
+        calibrate: Whether to fit a temperature for each member first.
 
-    Raises ValueError if the target does not support the method or temperatures.
+    Raises:
+        ValueError: If the target does not support the method or temperatures.
     """
     if method not in METHODS:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; received {method!r}")
@@ -72,10 +81,21 @@ def fit_method(
 def predict_unseen(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, parts: np.ndarray, *, calibrate: bool = False
 ) -> np.ndarray:
-    """Return the ensemble's predictions (rows, columns) by nested cross-validation.
+    """Return the combined predictions (rows, columns) by nested cross-validation.
 
-    Each part of the rows is predicted with a method that is fitted on all other parts. An average has nothing to fit
-    but temperatures. Raises ValueError if there is only one part.
+    For each part of the rows, the method is fitted on all other parts and predicts this part. For a plain average, only
+    the temperatures are fitted, if any.
+
+    Args:
+        method: A name from `METHODS`.
+        values: Predictions of the members, (members, rows, columns).
+        labels: Labels, (rows, columns).
+        scorer: The metric and the target.
+        parts: The part of each row, (rows,).
+        calibrate: Whether to fit a temperature for each member first.
+
+    Raises:
+        ValueError: If there is something to fit and only one part.
     """
     if not is_fitted(method, calibrate=calibrate):
         return average_of(method, scorer.target)(list(values))

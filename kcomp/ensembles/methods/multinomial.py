@@ -1,4 +1,4 @@
-"""A multinomial logistic regression on the log probabilities of the members."""
+"""Stacking by multinomial logistic regression on the members' log probabilities."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,20 @@ from kcomp.targets.arrays import softmax
 
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 INNER_PARTS = 3
-SMALLEST = 1e-7  # smaller probabilities are rounding in float32, and their logarithms would be outliers
+SMALLEST = 1e-7  # smaller float32 probabilities are mostly rounding, and their logarithms would be outliers
 
 
 @dataclass(frozen=True)
 class MultinomialStacker:
     """A multinomial logistic regression that combines the members' probabilities.
 
-    The logits are the mean log probability of the members, plus all log probabilities times `weights`, plus `bias`.
-    `weights` has shape (members * classes, classes), `bias` (classes,). `penalty` is the L2 penalty of the fit.
+    The logits are `mean_log(p) + features_of(p) @ weights + bias`, where p are the probabilities (members, rows,
+    classes). With weights and bias of 0, the result is the geometric mean of the members.
+
+    Attributes:
+        weights: Shape (members * classes, classes).
+        bias: Shape (classes,).
+        penalty: The L2 penalty of the fit.
     """
 
     weights: np.ndarray
@@ -38,8 +43,8 @@ class MultinomialStacker:
 def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
     """Fit the regression to probabilities `values` (members, rows, classes) and `labels` (rows, classes).
 
-    The fit has members * classes * classes weights. The L2 penalty is chosen by log loss in a cross-validation on these
-    rows with 3 stratified parts. With an infinite penalty, the result is the geometric mean of the members.
+    It has members * classes * classes weights. The L2 penalty is the one with the lowest log loss in a 3-fold
+    stratified cross-validation on these rows.
     """
     features, offset = features_of(list(values)), mean_log(list(values))
     parts = stratified_parts(labels.argmax(1), INNER_PARTS)
@@ -56,11 +61,15 @@ def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
 
 
 def mean_log(values: Values) -> np.ndarray:
+    """Return the logarithm of the members' probabilities, averaged over members, (rows, classes)."""
     return arrays.mean([np.log(np.maximum(member, arrays.SMALLEST)) for member in values])
 
 
 def features_of(values: Values) -> np.ndarray:
-    """Return log probabilities (rows, members * classes), shifted so that the mean of each member in a row is 0."""
+    """Return the members' log probabilities side by side, (rows, members * classes).
+
+    From each row of each member, the mean over classes is subtracted.
+    """
     logs = [np.log(np.maximum(member, SMALLEST)) for member in values]
     return np.concatenate([member - member.mean(1, keepdims=True) for member in logs], axis=1)
 
@@ -68,7 +77,10 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return weights and bias for each penalty. `penalties` descend, and each fit starts from the previous one."""
+    """Fit a regression for each penalty, and return the weights and bias of each. `regression` describes the arguments.
+
+    `penalties` must descend, because each fit starts from the previous solution.
+    """
     fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
     for penalty in penalties:
@@ -85,10 +97,17 @@ def regression(
     *,
     start: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights and bias with the smallest loss.
+    """Return the weights (features, classes) and the bias (classes,) that minimize the loss.
 
     The loss is the mean cross-entropy of softmax(offset + features @ weights + bias), plus penalty / 2 * |weights|^2.
     Unlike in scikit-learn, labels may be soft, and a class may have no row.
+
+    Args:
+        features: Shape (rows, features).
+        offset: Fixed part of the logits, (rows, classes).
+        labels: Shape (rows, classes).
+        penalty: The L2 penalty.
+        start: Weights and bias to start from. None for zeros.
     """
     from scipy import optimize
 

@@ -1,4 +1,4 @@
-"""Fast versions of metrics, for a search over the weights of members."""
+"""Fast versions of metrics, for searches that try many weights of an ensemble's members."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,13 @@ from kcomp.targets.arrays import SMALLEST
 
 @dataclass(frozen=True)
 class Objective:
-    """A function to minimise over the weights of members.
+    """A function to minimize over the weights of members: loss(weights @ features).
 
-    features:  numbers of each member that the loss needs (members, numbers), such as probabilities of true classes.
-    loss:      function of the weighted mean of the rows of `features`. It returns the metric (times -1 if higher is
-               better) and, to break ties, the log loss.
+    Attributes:
+        features: An array (members, numbers) that has all that the loss needs, such as each member's predictions,
+            flattened.
+        loss: Function of the weighted mean of the members' features, (numbers,). It returns two numbers: the metric
+            (negated if higher is better), and the log loss, which breaks ties.
     """
 
     features: np.ndarray
@@ -24,9 +26,12 @@ class Objective:
 
 
 def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """Return the loss of a weighted mean of members' predictions. `labels` and each of `values` are (rows, columns).
+    """Return the objective of a weighted mean of the members' predictions.
 
-    If two weighted means have the same metric, the one with the lower log loss is better.
+    Args:
+        scorer: The metric and the target.
+        values: Predictions of each member, (rows, columns).
+        labels: Labels, (rows, columns).
     """
     flat = np.stack([member.ravel() for member in values])
     sign = -1.0 if scorer.metric.higher_is_better else 1.0
@@ -48,24 +53,29 @@ def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) 
 
 
 def has_probabilities(scorer: Scorer) -> bool:
-    """Return whether predictions of the target are probabilities of classes."""
+    """Return whether the target predicts probabilities of classes."""
     return log_loss.name in scorer.target.shown_metrics
 
 
 def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Return the members' probabilities of the true classes (members, entries), and their weights in the log loss."""
+    """Select the predicted probabilities of the true classes, because only they enter the log loss.
+
+    Returns:
+        Two arrays: the selected probabilities (members, entries), and the weight of each entry in the log loss
+            (entries,).
+    """
     inputs = [log_loss.inputs(labels, member, scorer.target) for member in values]
     true = np.nan_to_num(inputs[0][0])
-    totals = true.reshape(len(true), -1).sum(1)  # 1 for one class a row, else the number of known labels
+    totals = true.reshape(len(true), -1).sum(1)  # 1 if each row has one class, else how many labels are known
     places = np.nonzero(true)
     shares = true[places] / totals[places[0]] / np.count_nonzero(totals)
     return np.stack([probabilities[places] for _, probabilities in inputs]), shares
 
 
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    """Return whether `new` is lower than `old` by more than rounding.
+    """Return whether the loss `new` is lower than `old` by more than rounding.
 
-    A loss has two numbers. The second decides if the first is equal or NaN.
+    A loss is two numbers. The second is compared if the first ones are equal or NaN.
     """
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]

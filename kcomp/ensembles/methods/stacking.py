@@ -1,4 +1,4 @@
-"""Stacking: a regression of the labels on the members' predictions, of the kind that the target names."""
+"""Stacking: a regression that predicts the labels from the predictions of several models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from kcomp.ensembles.methods import multinomial
 from kcomp.ensembles.methods.averages import Values
 from kcomp.targets import Target
 
-ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties of ridge regression, for standardized columns
+ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties to try in ridge regression
 
 
 class Stacker(Protocol):
-    """A fitted regression: a function of the members' predictions (members, rows, columns).
+    """A fitted stacking regression.
 
-    It returns predictions (rows, columns).
+    Called with the members' predictions (members, rows, columns), it returns (rows, columns).
+
+    `penalties` are the L2 penalties of the fit.
     """
 
     @property
@@ -26,9 +28,12 @@ class Stacker(Protocol):
 
 
 def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
-    """Fit the regression that suits the target.
+    """Fit the regression that the target names in `Target.stacker`.
 
-    `values` are predictions (members, rows, columns). `labels` are (rows, columns), in which NaN is a missing label.
+    Args:
+        values: Predictions of the members, (members, rows, columns).
+        labels: Labels, (rows, columns). NaN is a missing label.
+        target: The target of the labels.
     """
     return STACKERS[target.stacker](values, labels, target)
 
@@ -37,8 +42,12 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    The regression of a label is None if its known values are all 0 or all 1. The prediction of such a label is the
-    geometric mean of the members.
+    If a label's known values are all 0 or all 1, there is no regression for it. Its prediction is the members'
+    geometric mean.
+
+    Attributes:
+        columns: The regression of each label, or None.
+        target: The target of the labels.
     """
 
     columns: tuple[multinomial.MultinomialStacker | None, ...]
@@ -74,8 +83,14 @@ def two_classes(probabilities: np.ndarray) -> np.ndarray:
 class RidgeStackers:
     """A ridge regression for each column.
 
-    The prediction is the mean of the members, plus their predictions times `weights`, plus `bias`. `weights` has shape
-    (members, columns), `bias` (columns,). `penalties` are the L2 penalties for standardized predictions.
+    prediction[row, column] = mean over members + sum over members(weights[member, column] * member's prediction) +
+    bias[column]
+
+    Attributes:
+        weights: Shape (members, columns).
+        bias: Shape (columns,).
+        penalties: The L2 penalty of each column, for standardized predictions.
+        target: The target of the labels.
     """
 
     weights: np.ndarray
@@ -89,10 +104,10 @@ class RidgeStackers:
 
 
 def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeStackers:
-    """Fit scikit-learn's RidgeCV to the error of the members' mean.
+    """Fit scikit-learn's RidgeCV to the difference between the labels and the members' mean.
 
     The L2 penalty of each column is chosen by leave-one-out cross-validation on these rows. With an infinite penalty,
-    the result is the mean of the members.
+    the prediction would be the mean of the members, up to a constant.
     """
     weights, bias = np.zeros((len(values), labels.shape[1])), np.zeros(labels.shape[1])
     penalties = []
@@ -105,7 +120,10 @@ def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeSt
 
 
 def ridge(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return weights (members,), bias and L2 penalty for the predictions (rows, members) of one column."""
+    """Fit one column, and return three things: weights (members,), bias and L2 penalty.
+
+    `predictions` has the shape (rows, members), `labels` (rows,).
+    """
     from sklearn.linear_model import RidgeCV
 
     center, scale = predictions.mean(0), predictions.std(0)

@@ -1,4 +1,4 @@
-"""Calibrate probabilities by a temperature; see `Target.tempered`."""
+"""Calibrate probabilities by temperature scaling; see `Target.tempered`."""
 
 import numpy as np
 
@@ -9,10 +9,15 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
-    """Return the temperature (0.05 to 20) with the smallest log loss. Both arrays have shape (rows, classes).
+    """Return the temperature, from 0.05 to 20, that gives the smallest log loss.
 
-    A temperature above 1 softens probabilities, one below 1 sharpens them. Log loss is convex in 1 / temperature, so
-    there is one minimum. Guo et al. 2017, On calibration of modern neural networks.
+    Both arrays have the shape (rows, classes).
+
+    A temperature above 1 makes probabilities less extreme, one below 1 more extreme. There is one minimum, because the
+    log loss is convex in 1 / temperature.
+
+    References:
+        Guo et al. 2017, On calibration of modern neural networks.
     """
     from scipy import optimize
 
@@ -26,7 +31,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
 
 
 def fit_each(values: np.ndarray, labels: np.ndarray, target: Target) -> np.ndarray:
-    """Fit a temperature for each member, shape (members,). `values` are probabilities (members, rows, classes)."""
+    """Fit the temperature of each member, (members,). `values` are probabilities (members, rows, classes)."""
     return np.array([fit(member, labels, target) for member in values])
 
 

@@ -1,4 +1,4 @@
-"""Fit the weights of members for the best metric. Weights are at least 0 and sum to 1."""
+"""Fit the weights of an ensemble's members to a metric. Weights are at least 0 and sum to 1."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ from kcomp.metrics import log_loss
 from kcomp.metrics.scores import Scorer
 from kcomp.targets.arrays import SMALLEST
 
-STEPS = (0.3, 0.1, 0.03)  # shares of the total weight that the local search moves
-PASSES = 5  # passes of the local search over all members, for each step
-ROUNDS = 50  # rounds of greedy selection
-PATIENCE = 5  # rounds of greedy selection without improvement
+STEPS = (0.3, 0.1, 0.03)  # how much of the total weight the local search moves at once, first large, then small
+PASSES = 5  # for each step, the local search passes over all members at most this many times
+ROUNDS = 50  # greedy selection ends after this many rounds
+PATIENCE = 5  # or after this many rounds without improvement
 
 
 def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return the weights (members,) of a weighted mean that optimise the metric.
+    """Return the weights (members,) whose weighted mean of predictions has the best metric.
 
-    Log loss is convex in the weights, so a method with gradients finds its optimum. For other metrics, a local search
-    starts from the optimum of log loss, or from equal weights if predictions are not probabilities. It may end at a
-    local optimum.
+    The log loss is convex in the weights, so a gradient method finds the best ones. For other metrics, a local search
+    starts from there, and may end in a local optimum. If predictions are not probabilities, it starts from equal
+    weights.
     """
     if not has_probabilities(scorer):
         return local_search(objective(scorer, values, labels), np.full(len(values), 1 / len(values)))
@@ -37,7 +37,7 @@ def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -
 
 
 def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return the weights with the smallest log loss, by sequential quadratic programming (SciPy's SLSQP)."""
+    """Return the weights with the smallest log loss. SciPy's SLSQP (sequential quadratic programming) finds them."""
     from scipy import optimize
 
     entries, shares = labelled_entries(values, labels, scorer)
@@ -64,7 +64,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Move weight to or from one member at a time while this lowers the loss, in smaller and smaller steps."""
+    """Change the weight of one member at a time as long as this lowers the loss. The steps of `STEPS` get smaller."""
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:
@@ -87,7 +87,7 @@ def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Return weights with `share` of the total weight moved to a member, or away from it if `share` is below 0.
+    """Move `share` of the total weight to a member, or away from the member if `share` is negative. Return all weights.
 
     The other members keep their proportions. Return None if there is nothing to move.
     """
@@ -99,11 +99,11 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 
 
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return weights (members,) by forward selection with replacement (Caruana et al. 2004).
+    """Return the weights (members,) of forward selection with replacement (Caruana et al. 2004).
 
-    The selection starts with the n best members, where n gives the lowest loss. Each round adds the member that gives
-    the lowest loss. It ends after 50 rounds, or after 5 rounds without improvement. The weight of a member is
-    proportional to how often it was selected up to the best round.
+    The selection starts with the n best members, for the n whose mean has the lowest loss. Each round then adds one
+    more copy of the member that gives the lowest loss. The search ends after 50 rounds, or after 5 rounds without
+    improvement. A member's weight is its share of all copies at the best round.
     """
     goal = objective(scorer, values, labels)
     features = goal.features
@@ -128,7 +128,7 @@ def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> 
 
 
 def first_best(losses: list[tuple[float, float]]) -> int:
-    """Return the position of the lowest loss. If losses differ only by rounding, return the first of them."""
+    """Return the position of the lowest loss. Of losses that differ only by rounding, return the first one."""
     best = 0
     for number, loss in enumerate(losses):
         if improves(loss, losses[best]):

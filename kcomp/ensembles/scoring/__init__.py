@@ -1,1 +1,1 @@
-"""Scores of members, of their ensemble, and of groups of members."""
+"""Scores of single models, of their ensemble, and of groups of models."""

@@ -1,4 +1,4 @@
-"""Measure how much the predictions of members differ."""
+"""Measure how much the predictions of an ensemble's members differ."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from kcomp.targets import Target
 
 
 def correlations(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return Pearson's correlation (members, members) over all predictions of `values` (members, rows, columns).
+    """Return Pearson's correlation between the predictions of each pair of members, (members, members).
 
-    Predictions that are not probabilities are standardized first, because columns have different units. The correlation
-    with a member of constant predictions is NaN.
+    `values` are predictions (members, rows, columns). Targets without classes have columns in different units, so each
+    column is standardized first. The correlation with constant predictions is NaN.
     """
     if not target.class_names:
         values = (values - values.mean((0, 1))) / np.maximum(values.std((0, 1)), 1e-15)
@@ -21,18 +21,20 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return, for each pair of members, the share of predicted classes, labels or grades that differ.
+    """Return the share of cases in which a pair of members predicts different classes, for each pair, (members, members).
 
-    The result has the shape (members, members).
-
-    The target must have classes.
+    `values` are predictions (members, rows, columns). A case is a class or grade of a row, or one of its labels. The
+    target must have classes.
     """
     decisions = np.stack([target.decide(member) for member in values]).reshape(len(values), -1)
     return np.stack([(decisions != own).mean(1) for own in decisions])
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs (first, later) of positions of members whose predictions are identical."""
+    """Return pairs of members with identical predictions.
+
+    A pair is two positions, the first such member and a later one.
+    """
     pairs = []
     first_with: dict[bytes, int] = {}
     for place, member in enumerate(values):

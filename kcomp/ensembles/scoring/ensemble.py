@@ -1,4 +1,4 @@
-"""Score members and their ensemble on held-out rows. This module imports no Keras."""
+"""Score an ensemble and its members on held-out rows. This module does not import Keras."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,24 @@ from kcomp.metrics.scores import Scorer, score_each
 
 @dataclass(frozen=True)
 class EnsembleScores:
-    """Scores, by name, of each member, of the ensemble, and of the plain mean of all members.
+    """Scores of an ensemble, of each member, and of the plain (unweighted) mean. Scores are dicts by metric name.
 
-    metric:          the metric that the ensemble was fitted to. The best member is best by this metric.
-    best:            the position of the best member. It is chosen on the rows that it is scored on, so its score is
-                     rather too good, and the gain over it rather too small.
-    gain:            the gain of the ensemble over the best member. Members and plain mean are not calibrated. With
-                     calibration, a gain in log loss therefore includes the effect of the calibration.
-    gain_over_mean:  the gain of the ensemble over the plain mean. None if the ensemble is the plain mean.
-    fitted:          the method, fitted on all rows. Use it for test rows.
-    parts:           the number of parts of nested cross-validation. 0 if nothing was fitted.
-    optimistic:      the ensemble's `metric` on the rows that it was fitted on.
-    decisions:       thresholds or cut points, fitted to the ensemble. None if the metric or the target uses none.
+    Attributes:
+        metric: Name of the metric that the ensemble was fitted to.
+        members: Scores of each member.
+        ensemble: Scores of the ensemble.
+        mean: Scores of the plain mean of all members.
+        best: Position of the member with the best `metric`. It is chosen on the rows that it is scored on, so its score
+            is slightly too good, and the gain over it slightly too small.
+        gain: Gain of the ensemble over the best member. The best member is not calibrated. If the ensemble is, a gain
+            in log loss includes the effect of the calibration.
+        gain_over_mean: Gain of the ensemble over the plain mean, which is not calibrated either. None if the ensemble
+            is the plain mean.
+        fitted: The method, fitted on all rows. Use it for test rows.
+        parts: How many parts the nested cross-validation has. 0 if nothing was fitted.
+        optimistic: The ensemble's `metric` on the rows that it was fitted on.
+        decisions: Thresholds or cut points, fitted to the ensemble's predictions. None if the metric or the target uses
+            neither.
     """
 
     metric: str
@@ -41,7 +47,14 @@ class EnsembleScores:
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
-    """Fit the ensemble on all rows. Score it by nested cross-validation, on rows that it was not fitted on."""
+    """Fit an ensemble on all rows, and score it by nested cross-validation, on rows that a fit has not seen.
+
+    Args:
+        rows: Predictions and labels of the held-out rows.
+        scorer: The metric and the target.
+        method: A name from `kcomp.ensembles.METHODS`.
+        calibrate: Whether to calibrate each member by a temperature first.
+    """
 
     def scores_of(predictions: np.ndarray) -> dict[str, float]:
         return score_each(scorer.first(SHOWN), rows.labels, predictions, scorer.target)

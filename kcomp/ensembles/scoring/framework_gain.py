@@ -1,4 +1,7 @@
-"""Compare ensembles of two frameworks with ensembles of the same size of one framework, over all choices of seeds."""
+"""Test whether an ensemble of two frameworks beats an ensemble of the same size of one framework.
+
+All choices of seeds are compared, or a random sample of them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -15,25 +18,36 @@ from kcomp.metrics import Metric
 from kcomp.metrics.scores import Scorer
 from kcomp.system.backends import BACKENDS
 
-HALVES = 20  # ways to divide a set of seeds into halves; sets of up to 6 seeds have no more
-CHUNK = 2**24  # numbers that are averaged at once, to limit memory
+HALVES = 20  # at most this many ways to divide a set of seeds into halves; 6 seeds have 20 ways
+CHUNK = 2**24  # how many numbers are averaged at once; more need more memory
 
 
 @dataclass(frozen=True)
 class FrameworkGain:
-    """Scores of two kinds of ensembles of `k` members: mixed ones of two frameworks, and single ones of one framework.
+    """Scores of mixed ensembles (two frameworks) and single ensembles (one framework), all of `k` members.
 
-    The ensembles average predictions. Mixed and single ensembles are compared for the same set of k seeds, so that
-    starting weights and batches are the same. In a single ensemble, one framework trains all k seeds. In a mixed one,
-    each framework trains half of the seeds (for odd k, one framework trains one seed more). All ways to divide the
-    seeds are scored.
+    An ensemble is the mean of its members' predictions. Mixed and single ensembles are compared for the same set of k
+    seeds, because a seed determines starting weights and batches. In a single ensemble, one framework trains all k
+    seeds. In a mixed one, each framework trains half of the seeds. For odd k, one of the frameworks trains one seed
+    more. All ways to divide the seeds are scored.
 
-    differences:  for each backend and each set of seeds, the mean score of the mixed ensembles minus the score of the
-                  single ensemble. Above 0, mixing is better. The sets have seeds in common, so the spread of the
-                  differences is no standard error.
-    same_seeds:   the mean score of ensembles of k/2 seeds, each trained on both frameworks. None for odd k.
-    choices_*:    the numbers of ensembles.
-    sampled:      whether the ensembles are a random sample of all possible ensembles.
+    Attributes:
+        recipe: Name of the recipe.
+        fingerprint: Hash of the recipe and its values.
+        metric: Name of the metric.
+        k: How many members each ensemble has.
+        rows: How many rows were scored.
+        seeds: The seeds that both frameworks have trained.
+        mixed: Mean score of the mixed ensembles.
+        single: Mean score of the single ensembles, by backend.
+        same_seeds: Mean score of ensembles of k/2 seeds that both frameworks trained. None for odd k.
+        choices_mixed: How many mixed ensembles were scored.
+        choices_single: How many single ensembles were scored, by backend.
+        choices_same_seeds: How many ensembles `same_seeds` is the mean of.
+        differences: For each backend, one number for each set of seeds: the mean score of its mixed ensembles minus the
+            score of its single ensemble. The sign is such that mixing is better above 0. The sets overlap, so the
+            spread of these numbers is no standard error.
+        sampled: Whether the ensembles are a random sample of all possible ones.
     """
 
     recipe: str
@@ -53,12 +67,12 @@ class FrameworkGain:
 
     @property
     def difference(self) -> np.ndarray:
-        """Return the difference to the mean of the two single-framework scores, for each set of seeds."""
+        """The gain of mixing for each set of seeds, (sets,): `differences`, averaged over the two backends."""
         return np.mean(list(self.differences.values()), axis=0)
 
     @property
     def spread(self) -> float:
-        """Return the standard deviation of `difference` over the sets of seeds. NaN for one set."""
+        """The standard deviation of `difference` over the sets of seeds. NaN for one set."""
         return float(self.difference.std(ddof=1)) if len(self.difference) > 1 else math.nan
 
 
@@ -67,11 +81,14 @@ def framework_gain(
 ) -> list[FrameworkGain]:
     """Compare mixed and single ensembles, for each recipe, fingerprint, pair of backends and number of members k.
 
-    k is from 2 to the number of seeds that both backends have.
+    k runs from 2 to the number of seeds that both backends have.
 
-    labels:  labels as `read_labels` returns them. Only rows that all members held out are used.
-    limit:   largest number of sets of seeds, and of ways to divide a set (at most 20). If there are more, a random
-             sample is used.
+    Args:
+        members: The members of both backends.
+        labels: Labels, as `read_labels` returns them. Only rows that all members held out are used.
+        scorer: The metric and the target.
+        limit: How many sets of seeds, and how many ways to divide a set (here at most 20), are scored. If there are
+            more, a random sample is scored.
     """
     records = []
     for key, by_backend in group_members(members).items():
@@ -93,13 +110,14 @@ def framework_gain(
 
 
 def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, dict[int, Member]]]:
-    """Return the members that only one framework trained, by (recipe, fingerprint), then backend, then seed.
+    """Return the members that were trained by one framework alone.
 
-    Of repeated folds, only the first repeat is used.
+    They are in nested dicts with three levels of keys: (recipe, fingerprint), backend, seed. Of repeated folds, only
+    the first repeat is used.
     """
     groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
     for member in members:
-        # other backends mix frameworks or start from another run; other repeats have other folds
+        # A longer name of the backend means that a run used another run's weights. Other repeats have other folds.
         if member.backend in BACKENDS and member.repeat == 0:
             by_backend = groups.setdefault((member.recipe, member.fingerprint), {})
             by_backend.setdefault(member.backend, {})[member.seed] = member
@@ -107,7 +125,7 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return the fast metric (see methods.objectives) of the members on the rows `ids`, with columns joined by name."""
+    """Return the fast metric (see methods/objectives.py) of the members on the rows `ids`."""
     columns = list(scorer.target.prediction_columns)
     values = [select_rows(member.predictions[columns], ids) for member in members]
     return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))
@@ -115,16 +133,20 @@ def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scor
 
 @dataclass(frozen=True)
 class SeedEnsembles:
-    """The members of two frameworks: `count` seeds of the first framework, then the same seeds of the second."""
+    """The members of two frameworks: `count` seeds of the first framework, then the same seeds of the second.
+
+    `objective` is the fast metric of these 2 * count members.
+    """
 
     objective: Objective
     metric: Metric
     count: int
 
     def scores(self, ensembles: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
-        """Return the scores of ensembles.
+        """Return the score of each ensemble, (ensembles,).
 
-        An ensemble is two lists of seeds, by position: those of the first and those of the second framework.
+        An ensemble is two lists of seeds, as positions from 0: the seeds of the first framework and those of the
+        second.
         """
         weights = np.zeros((len(ensembles), 2 * self.count))
         for row, (first, second) in zip(weights, ensembles, strict=True):
@@ -179,7 +201,7 @@ def compute_record(
 def choose_subsets(
     places: Sequence[int] | range, size: int, limit: int, draws: np.random.Generator
 ) -> list[tuple[int, ...]]:
-    """Return all subsets of `places` with `size` elements. If there are more than `limit`, draw `limit` at random."""
+    """Return all subsets of `places` with `size` elements, or `limit` random ones if there are more than `limit`."""
     if math.comb(len(places), size) <= limit:
         return list(combinations(places, size))
     subsets: set[tuple[int, ...]] = set()

@@ -1,4 +1,7 @@
-"""The gain of an ensemble over another model on the same rows, with an interval. Above 0, the ensemble is better."""
+"""The gain of an ensemble over another model on the same rows, with a confidence interval.
+
+Above 0, the ensemble is better.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +12,18 @@ from kcomp.metrics import Metric, accuracy
 from kcomp.metrics.scores import Scorer
 from kcomp.metrics.significance import Interval, mcnemar, paired_metric
 
-SHOWN = 2  # metrics of the target that are shown besides the one that is optimised
+SHOWN = 2  # how many metrics of the target are shown besides the optimized metric
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The gain of an ensemble over another model in each score, by name, and in the number of right rows.
+    """How much better an ensemble is than another model.
 
-    `rows_won` is the number of rows that only the ensemble predicts right, `rows_lost` those that only the other model
-    does. Both are None for a target whose predictions are not right or wrong, such as numbers.
+    Attributes:
+        intervals: The gain in each metric with its confidence interval, by metric name.
+        rows_won: How many rows the ensemble predicts right and the other model wrong.
+        rows_lost: How many rows the other model predicts right and the ensemble wrong. Both are None for targets whose
+            predictions are not right or wrong, such as numbers.
     """
 
     intervals: dict[str, Interval]
@@ -26,7 +32,10 @@ class Gain:
 
 
 def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other: np.ndarray) -> Gain:
-    """Compare the predictions (rows, columns) of two models by the recipe's metric and others of the target."""
+    """Compare an ensemble with another model by the recipe's metric and two more metrics of the target.
+
+    All arrays have the shape (rows, columns).
+    """
     target, intervals = scorer.target, {}
     for metric in scorer.first(SHOWN):
         interval = paired_metric(metric, labels, ensemble, other, target=target)
@@ -39,7 +48,12 @@ def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other
 
 
 def find_best(metrics: Sequence[Metric], members: Sequence[Mapping[str, float]]) -> int:
-    """Return the position of the best member by the first metric. The next metrics, then the position, break ties."""
+    """Return the position of the best member by the first metric.
+
+    Ties are broken by the next metrics, then by position.
+
+    `members` has the scores of each member, by metric name.
+    """
     best = 0
     for number, values in enumerate(members):
         pairs = [(metric, values[metric.name], members[best][metric.name]) for metric in metrics]

@@ -1,4 +1,4 @@
-"""Scores and costs of groups of members, all on the same rows. This module imports no Keras."""
+"""Scores and costs of groups of models, all on the same rows. This module does not import Keras."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,19 @@ from kcomp.ensembles.scoring.framework_gain import choose_subsets
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
 
-LIMIT = 50  # subsets of a group for each size; if there are more, a random sample is used
+LIMIT = 50  # how many subsets of each size are scored in a group; of more, a random sample is scored
 
 
 @dataclass(frozen=True)
 class GroupScores:
-    """A group with its scores and its costs: the number of models that predict a test row, and seconds of training."""
+    """A group of members with its scores and its costs.
+
+    Attributes:
+        group: The group.
+        scores: The scores of the group as an ensemble.
+        models: How many models predict each test row.
+        seconds: Training time of all runs.
+    """
 
     group: Group
     scores: EnsembleScores
@@ -35,9 +42,9 @@ class GroupScores:
 def score_groups(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
 ) -> list[GroupScores]:
-    """Score each group of members as an ensemble. Return the best score first, and equal scores by name.
+    """Score each group of members as an ensemble. Return the best group first, and groups with equal scores by name.
 
-    A group of one member is scored without a fit, so its score equals that of the "best member" of a larger group.
+    A group of kind "single" is scored without a fit, so that its score equals the "best member" of a larger group.
     """
     results = []
     for group in groups:
@@ -57,16 +64,26 @@ def score_groups(
 
 
 def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
-    """Return the number of models that predict a row (several for a run with snapshots), and seconds of training."""
+    """Return how many models predict a row, and the seconds of training.
+
+    A run with snapshots counts as several models.
+    """
     return sum(len(run.weights) for run in runs), sum(run.result["seconds"] for run in runs)
 
 
 @dataclass(frozen=True)
 class SizeScores:
-    """Scores and costs of all ensembles with `members` members from groups of one kind.
+    """Mean score and cost of all ensembles of one size that can be formed within groups of one kind.
 
-    `score`, `models` and `seconds` are means over the ensembles. `spread` is the standard deviation of the score, or
-    NaN for one ensemble. `sampled` says whether the ensembles are a random sample of all possible ones.
+    Attributes:
+        kind: The kind of the groups; see `Group`.
+        members: How many members each ensemble has.
+        ensembles: How many ensembles were scored.
+        sampled: Whether they are a random sample of all possible ensembles.
+        score: Mean score.
+        spread: Standard deviation of the score. NaN for one ensemble.
+        models: Mean number of models that predict each test row.
+        seconds: Mean training time.
     """
 
     kind: str
@@ -82,9 +99,9 @@ class SizeScores:
 def score_by_size(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, method: str
 ) -> list[SizeScores]:
-    """Score subsets of the groups, so that kinds of groups can be compared with equal numbers of members.
+    """Score subsets of each group, so that kinds of groups can be compared at equal size.
 
-    `method` must be an average without fitted numbers. Subsets have members in common, so their spread is no standard
+    `method` must be an average without fitted numbers. Subsets overlap, so the spread of their scores is no standard
     error.
     """
     subsets, sampled = subsets_by_size(groups)
@@ -108,7 +125,12 @@ def score_by_size(
 def subsets_by_size(
     groups: Sequence[Group],
 ) -> tuple[dict[tuple[str, int], list[tuple[int, ...]]], set[tuple[str, int]]]:
-    """Return the subsets of members by (kind, size), and those (kind, size) whose subsets are a random sample."""
+    """Form ensembles of every size within each group.
+
+    Returns:
+        Two things: the ensembles by (kind of group, size), each a tuple of positions of members, and the set of those
+            (kind, size) whose ensembles are a random sample.
+    """
     subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)
     for group in groups:
