@@ -56,7 +56,7 @@ def parts_of_torch():
         "depthwise loops": (depthwise, "suits", lambda *_: False),
         "silu loops in prediction": (folding, "silu_in_place", lambda values: functional.silu(values, inplace=True)),
         "excitation loops in prediction": (folding, "silu_excited", lambda *_: False),
-        "kernels ordered once in prediction": (folding, "packed", lambda *_: None),
+        "kernels ordered once in prediction": (folding, "pack_kernel", lambda *_: None),
     }
 
 

@@ -1,1 +1,4 @@
-"""Faster layers, steps and updates for Keras, with the same results; kcomp.fast.patches lists all of them."""
+"""Faster layers, training steps and optimizer updates for Keras. kcomp.fast.patches lists all of them.
+
+Results are the same as without them, up to rounding.
+"""

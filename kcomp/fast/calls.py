@@ -1,12 +1,12 @@
-"""Faster `call` functions for Keras layers, built from the arithmetic of one backend.
+"""Faster versions of the method `call` of Keras layers, for the backend's own operations.
 
-The first arguments of each function are functions of one backend that compute the result. functools.partial binds them.
-The other arguments are those of the layer's own `call`.
+The first arguments of each function are the backend's operations, for example a function that computes silu.
+functools.partial binds them. The other arguments are the layer and the arguments of the layer's own `call`.
 
-Each function returns the layer's output, or None if it does not support the layer or the inputs. After None, the
-layer's own `call` runs. Supported are Keras's own layer classes, channels_last images, padding "same" and "valid", and
-all floats. Subclasses, dilation, masks and renorm are not supported. Results and reverse-mode gradients equal Keras's
-up to rounding. Forward-mode gradients (`jax.jvp`) are not available on JAX.
+Each function returns the layer's output, or None if it does not support the layer or the inputs. The layer's own `call`
+runs after None. The functions support Keras's own layer classes, channels_last images, padding "same" and "valid", and
+all floats. They do not support subclasses, dilation, masks and renorm. Results and reverse-mode gradients equal Keras's
+up to rounding. On JAX, forward-mode gradients (`jax.jvp`) are not available.
 """
 
 import functools
@@ -20,7 +20,7 @@ from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding
 
 
 def activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
-    """Return the output of Activation("silu"). Return None for another activation or for integer inputs.
+    """Return the output of an Activation("silu") layer. Return None for other activations and for integers.
 
     silu: the backend's silu, a function of the inputs.
     """
@@ -35,12 +35,12 @@ def convolve(
 ) -> Any:
     """Return the output of a convolution layer, or None if the layer or the inputs are not supported.
 
-    depthwise: computes depthwise convolutions. Its kernel has shape (height, width, C).
-    dense:     computes other convolutions. Its kernel has shape (height, width, C, F).
+    depthwise: function that computes a depthwise convolution. Its kernel is (height, width, C).
+    dense:     function that computes any other convolution. Its kernel is (height, width, C, F).
     zeros:     rows and columns of zeros to add around the images first, ((top, bottom), (left, right)).
 
-    Both functions take images (N, H, W, C), a kernel, a bias (F,) or None, the strides, and the padding in pixels. The
-    padding has the form of `zeros`.
+    `depthwise` and `dense` take images (N, H, W, C), the kernel, a bias (F,) or None, the strides, and the padding in
+    pixels, ((top, bottom), (left, right)).
     """
     if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
         return None
@@ -59,7 +59,12 @@ def convolve(
 
 
 def pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], pair: Any, inputs: Any) -> Any:
-    """Return the output of zero padding and the convolution after it, or None if the convolution is not supported."""
+    """Return the output of zero padding and a convolution after it. Return None if that is not supported.
+
+    pair: a kcomp.fast.pairs.PaddedConvolution, which has the two layers.
+
+    `depthwise` and `dense` are as for `convolve`.
+    """
     padding, convolution = pair.layers
     return convolve(depthwise, dense, convolution, inputs, padding.padding)
 
@@ -74,10 +79,11 @@ def normalise(
 ) -> Any:
     """Return the output of BatchNormalization, or None if the layer or the inputs are not supported.
 
-    arithmetic: function of inputs (..., C), gamma and beta (C,) or None, the moving mean and variance (C,), epsilon,
-                and a boolean: whether to use the batch's statistics. It returns the outputs and the batch's mean and
-                variance (C,), or None. The variance is biased (divided by the count), as in Keras.
-    move:       updates a moving average. It takes the variable, its value, the batch's value and the momentum.
+    arithmetic: the backend's batch normalisation, a function of (inputs, gamma, beta, moving mean, moving variance,
+                epsilon, learns). Inputs are (..., C), and the next four (C,). gamma and beta may be None. If `learns`,
+                it uses the batch's mean and variance. It returns (outputs, the batch's mean, the batch's variance), or
+                None if it does not support the inputs. The variance is biased (divided by the count), as in Keras.
+    move:       function that updates a moving average, of (variable, its value, the batch's value, momentum).
     """
     if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
         return None
@@ -100,9 +106,11 @@ def normalise(
 def normalise_and_activate(
     arithmetic: Callable[..., Any], move: Callable[..., Any], pair: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of batch normalisation and the silu after it, or None if they are not supported.
+    """Return the output of batch normalisation and silu after it. Return None if that is not supported.
 
-    `arithmetic` and `move` are as for `normalise`.
+    pair:       a kcomp.fast.pairs.NormalisedSilu, which has the two layers.
+    arithmetic: as for `normalise`, with silu applied to the outputs.
+    move:       as for `normalise`.
     """
     normalisation, activation = pair.layers
     is_silu = activation.activation is keras.activations.silu  # the user may have set another activation
@@ -112,10 +120,12 @@ def normalise_and_activate(
 def normalise_and_excite(
     arithmetic: Callable[..., Any], move: Callable[..., Any], block: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of batch normalisation, silu, and squeeze and excitation, or None if they are not supported.
+    """Return the output of batch normalisation, silu, and squeeze and excitation. None if not supported.
 
-    `arithmetic` and `move` are as for `normalise`. The first argument of `arithmetic` is one more: a tuple of the
-    kernel and bias of the first convolution, and the kernel and bias of the second.
+    block:      a kcomp.fast.excitation.Excitation, which has all layers.
+    arithmetic: as for `normalise`, with silu, then squeeze and excitation, applied to the outputs. An additional first
+                argument is the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
+    move:       as for `normalise`.
     """
     if not block.has_usual_activations:
         return None

@@ -1,4 +1,7 @@
-"""Squeeze and excitation (Hu et al. 2018), with batch normalisation and silu before it, as one step."""
+"""Find squeeze and excitation (Hu et al. 2018) in a network, and join its layers into one step.
+
+The step begins with the batch normalisation and the silu before squeeze and excitation.
+"""
 
 import dataclasses
 from typing import Any
@@ -10,13 +13,14 @@ from kcomp.fast.pairs import NormalisedSilu, is_a
 
 
 class Excitation:
-    """Batch normalisation and silu, then squeeze and excitation.
+    """Batch normalisation, silu, then squeeze and excitation, called like one layer.
 
     Squeeze and excitation pools an image, computes one factor from 0 to 1 for each channel (the gate), and multiplies
     the channels by these factors.
 
     activated: the batch normalisation and silu.
-    gate:      the layers that compute the gate, from the pooling to the second convolution, which ends in a sigmoid.
+    gate:      the layers that compute the gate, in order. The first is the pooling. The last two are convolutions, and
+               the second of these ends in a sigmoid.
     merge:     the Multiply layer.
     """
 
@@ -28,7 +32,7 @@ class Excitation:
         return self.gated(self.activated.call(inputs, training=training))
 
     def gated(self, values: Any) -> Any:
-        """Return the activations multiplied by their gate."""
+        """Return the output of squeeze and excitation for the output `values` of the first silu."""
         gate = values
         for layer in self.gate:
             gate = layer.call(gate)
@@ -41,15 +45,20 @@ class Excitation:
 
 
 def have_usual_activations(activated: NormalisedSilu, first: Any, second: Any) -> bool:
-    """Return whether the three activations are silu, silu and sigmoid, in this order."""
+    """Return whether the activations in squeeze and excitation are silu, silu and sigmoid, in this order.
+
+    activated:     the batch normalisation and its activation.
+    first, second: the two convolutions with their activations.
+    """
     activations = activated.layers[1].activation, first.activation, second.activation
     return activations == (keras.activations.silu, keras.activations.silu, keras.activations.sigmoid)
 
 
 def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
-    """Return the calls of a network's layers, with each squeeze and excitation joined into one call.
+    """Return a network's list of layer calls, in which one call replaces each squeeze and excitation.
 
-    The joined call includes the batch normalisation and silu before it.
+    The new call includes the batch normalisation and silu before squeeze and excitation. kcomp.fast.pairs.join_pairs
+    must have joined these two.
     """
     readers, joined, skipped = readers_of(steps), [], set()
     for number, step in enumerate(steps):
@@ -66,9 +75,13 @@ def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
 
 
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
-    """Return the numbers of the calls that follow `start` in squeeze and excitation, from pooling to product.
+    """Return the positions in `steps` of the calls of one squeeze and excitation, from pooling to Multiply.
 
-    Return an empty list if a call outside the chain reads one of the values in between.
+    Return an empty list if the calls after `start` do not form such a chain, or if another call reads a value inside
+    it.
+
+    start:   the call before the pooling.
+    readers: for each slot (the number of a tensor), the positions of the calls that read it.
     """
     [values] = start.outputs
     reading = readers.get(values, [])
@@ -90,7 +103,10 @@ def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, lis
 
 
 def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
-    """Return whether the layers, from pooling to product, are squeeze and excitation as in EfficientNet."""
+    """Return whether `layers`, from pooling to Multiply, are squeeze and excitation as in EfficientNet.
+
+    activated: the batch normalisation and silu before them.
+    """
     pooling, *between, first, second, _ = layers
     channels = activated.layers[0].moving_mean.shape[0]
     images = is_a(pooling, keras.layers.GlobalAveragePooling2D) and pooling.data_format == "channels_last"
@@ -109,5 +125,5 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
 
 
 def shape_of(layer: Any) -> Any:
-    """Return the target shape of a Reshape layer, without the batch. None for another layer."""
+    """Return the target shape of a Reshape layer, without the batch axis. Return None for another layer."""
     return tuple(layer.target_shape) if is_a(layer, keras.layers.Reshape) else None

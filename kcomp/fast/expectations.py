@@ -1,4 +1,7 @@
-"""The parts of Keras that the patches rely on, and a check that they exist."""
+"""Which classes, methods and attributes of Keras the patches use, and a check that they exist.
+
+Each constant lists those of one group of layers. kcomp does not apply a patch if the installed Keras differs.
+"""
 
 import importlib
 import inspect
@@ -11,11 +14,14 @@ import keras
 
 @dataclass(frozen=True)
 class Expected:
-    """A method of a Keras class, and attributes of its objects, that a patch relies on.
+    """A method of a Keras class and attributes of the class's objects, which a patch uses.
 
     path:       module and class, such as "keras.layers:Conv2D".
+    method:     name of the method.
     parameters: names of the method's parameters, in order. None if the patch does not use the method.
-    make:       function that takes the class and returns an object with `attributes`. None checks the class itself.
+    attributes: names of the attributes.
+    make:       function that takes the class and returns an object, which must have the attributes. If None, the class
+                must have them.
     """
 
     path: str
@@ -26,7 +32,7 @@ class Expected:
 
 
 def find_difference(expected: Expected) -> str | None:
-    """Describe how the installed Keras differs from `expected`; return None if it does not differ."""
+    """Return a text that says how the installed Keras differs from `expected`, or None if it does not."""
     module, _, name = expected.path.partition(":")
     try:
         owner = getattr(importlib.import_module(module), name)
@@ -48,7 +54,7 @@ def find_difference(expected: Expected) -> str | None:
 
 
 def built_convolution(layer_class: Any) -> Any:
-    """Return a built convolution layer with a 1 x 1 kernel of zeros. Other initializers would draw random numbers."""
+    """Return a built convolution layer with a 1 x 1 kernel of zeros. The default kernel would use random numbers."""
     zeros = (
         {"kernel_initializer": "zeros"} if layer_class is keras.layers.Conv2D else {"depthwise_initializer": "zeros"}
     )

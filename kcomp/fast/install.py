@@ -1,8 +1,8 @@
-"""Install the fast paths of kcomp.fast.patches in Keras, once for each process.
+"""Replace methods of Keras's classes by the faster ones of kcomp.fast.patches, once for each process.
 
-kcomp.models, kcomp.prediction and kcomp.training do this. Networks that they make or run are then fast, also in a
-notebook. The classes of Keras change for the whole process. Other Keras models give the same results as without kcomp,
-to rounding. On JAX, functions that are already compiled do not change.
+kcomp.models, kcomp.prediction and kcomp.training do this, so their networks are fast in a notebook too. The classes of
+Keras change for the whole process. Other Keras models run faster too, and give the same results up to rounding. On JAX,
+functions that are already compiled do not change.
 """
 
 import contextlib
@@ -20,12 +20,15 @@ from kcomp.system.fast_switch import fast_paths_are_on
 
 _installed: list[str] = []  # names of the patches that now replace methods of Keras's classes
 _undo = contextlib.ExitStack()
-_turned_off: set[str] = set()  # names of patches; scripts/ablate_fast.py adds to it
-_blocked: list[bool] = [False]  # whether the fast paths are off: the default, then an entry for each open `patched`
+_turned_off: set[str] = set()  # names of patches that may not run; scripts/ablate_fast.py adds names
+_blocked: list[bool] = [False]  # whether all patches are off; each `patched` block appends its own entry
 
 
 def install() -> None:
-    """Install the fast paths of the current backend. Do nothing if they are installed or KCOMP_FAST is 0."""
+    """Install the patches of the current backend, unless the environment variable KCOMP_FAST is 0.
+
+    Do nothing if they are installed already.
+    """
     if _installed or _blocked[-1] or not fast_paths_are_on():
         return
     for patch in PATCHES:
@@ -36,17 +39,17 @@ def install() -> None:
 
 
 def installed_names() -> list[str]:
-    """Return the names of the patches that now replace methods of Keras's classes."""
+    """Return the names of the installed patches, those that now replace methods of Keras's classes."""
     return list(_installed)
 
 
 @contextlib.contextmanager
 def patched(on: bool) -> Iterator[None]:
-    """Turn the fast paths on or off inside the context, and restore the previous state at its end.
+    """Turn all patches on or off inside a `with` block, and restore the previous state at its end.
 
-    `kcomp compare` uses it to run Keras's own layers, and so do the tests. On JAX, the context must surround the first
-    call of a compiled function. On PyTorch, it must surround every call. Contexts may be nested, but only one thread
-    may use them at a time.
+    `kcomp compare` turns them off to run Keras's own layers, and so do the tests. On JAX, the block must surround the
+    first call of a compiled function. On PyTorch, it must surround every call. Blocks may be nested, but only one
+    thread may use them at a time.
     """
     before = bool(_installed)
     _blocked.append(not on)
@@ -59,7 +62,10 @@ def patched(on: bool) -> Iterator[None]:
 
 
 def is_enabled(name: str) -> bool:
-    """Return whether a fast path may run: it is not turned off, and suits the backend, the device and Keras."""
+    """Return whether the patch with this name may run.
+
+    A patch may run if it is not turned off, and if it suits the backend, the device and the installed Keras.
+    """
     return not _blocked[-1] and fast_paths_are_on() and name not in _turned_off and _suits(name)
 
 
@@ -73,7 +79,7 @@ def _switch(on: bool) -> None:
 
 @functools.cache
 def _suits(name: str) -> bool:
-    """Return whether a patch suits the backend, the device and Keras. Warn once if Keras differs from its `expects`."""
+    """Return whether a patch suits the backend, the device and Keras. Warn once if Keras lacks what it uses."""
     patch = next(patch for patch in PATCHES if patch.name == name)
     backend = keras.backend.backend()
     if patch.backend not in (backend, "any"):
@@ -94,7 +100,7 @@ def _left_out(patch: Patch, difference: str) -> str:
 
 
 def _replace_call(replaced_class: Any, accelerated: Callable[..., Any]) -> None:
-    """Replace the `call` of a class by `accelerated`. If `accelerated` returns None, the class's own `call` runs."""
+    """Replace the `call` of a class by `accelerated`. If `accelerated` returns None, the original `call` runs."""
     original = replaced_class.call
     if "call" in vars(replaced_class):
         _undo.callback(setattr, replaced_class, "call", original)

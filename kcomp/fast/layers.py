@@ -1,4 +1,4 @@
-"""Read properties of a Keras layer: whether a fast path supports it, its padding and its weights."""
+"""Read what the faster layers need from a Keras layer: whether they support it, its padding, its weights."""
 
 import math
 from typing import Any
@@ -7,7 +7,10 @@ import keras
 
 
 def covers_convolution(layer: Any) -> bool:
-    """Return whether kcomp's faster convolutions support a layer."""
+    """Return whether kcomp's faster convolutions support a layer: Conv2D or DepthwiseConv2D in its usual form.
+
+    The layer must be channels_last without dilation. It must be depthwise, or have a single group.
+    """
     return (
         type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
         and layer.data_format == "channels_last"
@@ -21,16 +24,20 @@ def covers_convolution(layer: Any) -> bool:
 
 
 def is_depthwise(layer: Any) -> bool:
-    """Return whether a convolution has one filter for each channel.
+    """Return whether a convolution has exactly one filter for each input channel.
 
-    This holds for a DepthwiseConv2D with depth_multiplier 1, and for a Conv2D with as many groups as channels.
+    A DepthwiseConv2D must have depth_multiplier 1, which the caller checks. A Conv2D is depthwise if it has as many
+    groups as filters, and one input channel in each group.
     """
     grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
     return type(layer) is keras.layers.DepthwiseConv2D or grouped
 
 
 def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
-    """Return the padding of a layer for images (N, H, W, C) in pixels, ((top, bottom), (left, right))."""
+    """Return the zeros that a convolution layer adds around images (N, H, W, C), in pixels.
+
+    The result is ((top, bottom), (left, right)).
+    """
 
     def along(size: int, window: int, stride: int) -> tuple[int, int]:
         missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
@@ -40,12 +47,12 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def value_of(weight: Any) -> Any:
-    """Return a layer's weight as a tensor. Keras's own conversion takes longer than a small operation."""
+    """Return the tensor of a Keras variable. Keras's own conversion takes longer than a small operation."""
     return weight.value if isinstance(weight, keras.Variable) else weight
 
 
 def as_type(value: Any, dtype: str) -> Any:
     """Return the tensor cast to `dtype`. None stays None."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
-        return value  # Keras's cast takes longer to return the same tensor
+        return value  # to return the same tensor, Keras's cast takes longer
     return keras.ops.cast(value, dtype)

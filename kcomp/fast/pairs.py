@@ -1,4 +1,7 @@
-"""Pairs of successive layers that run as one step."""
+"""Find pairs of successive layers in a network, and join each pair into one step.
+
+A patch of kcomp.fast.patches can then compute both layers by one operation.
+"""
 
 import dataclasses
 from typing import Any
@@ -9,7 +12,10 @@ from kcomp.engine.graph import LayerCall, sole_readers
 
 
 class Pair:
-    """A layer and the only layer that reads its output. A patch of kcomp.fast.patches may replace `call`."""
+    """Two layers called like one: only the second layer reads the output of the first.
+
+    A patch of kcomp.fast.patches may replace `call` by one operation.
+    """
 
     def __init__(self, first: Any, second: Any) -> None:
         self.layers = [first, second]
@@ -20,7 +26,7 @@ class Pair:
 
 
 class NormalisedSilu(Pair):
-    """Batch normalisation, then silu."""
+    """A batch normalisation layer, then a silu activation layer, called like one layer."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         normalisation, activation = self.layers
@@ -28,13 +34,15 @@ class NormalisedSilu(Pair):
 
 
 class PaddedConvolution(Pair):
-    """Zero padding, then a convolution without padding."""
+    """A zero padding layer, then a convolution layer without padding, called like one layer."""
 
 
 def join_pairs(steps: list[LayerCall], result: int) -> list[LayerCall]:
-    """Return the calls of a network's layers, with each pair of this module joined into one call.
+    """Return a network's list of layer calls, in which one call replaces each supported pair of layers.
 
-    result: the slot of the network's output.
+    Supported pairs are batch normalisation with silu, and zero padding with a convolution.
+
+    result: the slot (the number of a tensor) of the network's output.
     """
     reader_of, joined, skipped = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
@@ -50,7 +58,7 @@ def join_pairs(steps: list[LayerCall], result: int) -> list[LayerCall]:
 
 
 def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
-    """Return the two layers as a NormalisedSilu or a PaddedConvolution, or None if they are neither."""
+    """Return the layers of two successive calls as a NormalisedSilu or a PaddedConvolution, or None if neither."""
     if not all(step.direct and step.source is not None for step in (first, second)):
         return None
     layer, after = first.operation, second.operation

@@ -1,7 +1,8 @@
-"""The list of all places where kcomp replaces Keras's own code.
+"""The list of all places where kcomp replaces slower code, mostly of Keras, with the same results.
 
-`KCOMP_FAST=0` turns all of them off. kcomp.fast.install applies the patches that replace the `call` of a class. Each
-other patch is applied by the module that its field `replaces` names. scripts/ablate_fast.py measures their effects.
+The environment variable KCOMP_FAST=0 turns all of them off. kcomp.fast.install applies the patches that replace the
+method `call` of a class. For every other patch, the field `replaces` names the module that applies it.
+scripts/ablate_fast.py measures how much time each patch saves.
 """
 
 from collections.abc import Callable
@@ -30,16 +31,17 @@ Calls = dict[Any, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Patch:
-    """One fast path: code that replaces slower code of Keras and gives the same results.
+    """Code of kcomp that replaces slower code, mostly of Keras. Results are the same up to rounding.
 
-    name:     used in warnings and by scripts/ablate_fast.py.
+    name:     the name in warnings and in scripts/ablate_fast.py.
     replaces: the code that runs without the patch.
-    reason:   why the fast path exists.
+    reason:   why the patch is faster.
     backend:  "jax", "torch" or "any".
-    device:   "cpu", or "any" where it also runs on a GPU.
-    tested:   versions of Keras it was tested with.
-    expects:  the parts of Keras it relies on. If one differs, kcomp warns and does not apply the patch.
-    calls:    returns {class: function of (layer, inputs, ...)}. Each function runs in place of the class's `call`.
+    device:   "cpu", or "any" for a patch that also runs on a GPU.
+    tested:   versions of Keras that the patch was tested with.
+    expects:  the classes of Keras that the patch uses. If one differs, kcomp warns and does not apply the patch.
+    calls:    function that returns {class: function}. The function runs in place of the class's `call`, with the layer
+              as its first argument. None if the patch replaces something other than `call`.
     """
 
     name: str

@@ -1,8 +1,9 @@
-"""Run a functional model's layers in order without Keras's checks at each call, for eager PyTorch.
+"""Run a functional model's layers in order without Keras's checks at each call, on PyTorch.
 
 Keras spends about half a millisecond on each call of a layer: it converts arguments, looks for masks and opens scopes.
 For 240 layers, this takes longer than the arithmetic of a small batch. This module lists the calls of a model's layers
-once, as a `Plan`. The plan runs `call` where the checks change nothing, and `__call__` for all other layers.
+once, as a `Plan`. For most layers, the plan runs `call`, which skips the checks. It runs `__call__` where the checks
+could change the result.
 """
 
 import contextlib
@@ -23,15 +24,16 @@ _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionar
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of a model's layers, in an order in which they can run. The model has one input and one output.
+    """The list of a functional model's layer calls, in an order in which they can run.
 
-    Values between layers are stored in numbered slots.
+    The model has one input and one output. Each tensor has a numbered place, its slot, in a list of values.
 
-    size:     number of slots.
-    source:   the slot of the model's input.
-    result:   the slot of the model's output.
+    steps:    the calls.
+    size:     how many slots there are.
+    source:   slot of the model's input.
+    result:   slot of the model's output.
     dtype:    type of the input.
-    rank:     number of dimensions of the input.
+    rank:     how many dimensions the input has.
     autocast: type that weights are cast to in mixed precision, else None.
     """
 
@@ -44,7 +46,7 @@ class Plan:
     autocast: str | None = None
 
     def run(self, inputs: Any, training: bool | None) -> Any:
-        """Return the model's output, or None if the inputs have a mask or a different rank than the model's.
+        """Return the model's output, or None if the inputs have a mask or another rank than the model's input.
 
         Each value is freed after its last use.
         """
@@ -67,7 +69,7 @@ class Plan:
 
 
 def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
-    """Return the output of one call of a layer. `values` has the contents of the slots."""
+    """Run one call of a layer, and return its output. `values` is the list of tensors computed so far."""
     source = step.source
     arguments, keywords = (values[source],) if source is not None else fill(step.arguments, values), step.keywords
     if keywords:
@@ -78,7 +80,7 @@ def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
 
 
 def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
-    """Return the output of a functional model, or None if Keras's own `call` must run."""
+    """Return a functional model's output without Keras's checks, or None if Keras's own `call` must run."""
     plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
@@ -88,7 +90,7 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 
 
 def plan_of(model: Any) -> Plan | None:
-    """Return the plan of a functional model, which is made once.
+    """Return the plan of a functional model: its layer calls in order. It is made once and stored.
 
     Return None if the model has several inputs or outputs, overrides `call`, or has layers that make masks.
     """
@@ -128,7 +130,10 @@ def may_make_mask(layer: Any) -> bool:
 
 
 def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
-    """Return one call of a layer. `slots` maps the id of each tensor to the number of its slot."""
+    """Return the layer call that a Keras node of a functional model stands for.
+
+    slots: for the id of each tensor, the number of its place in the list of values.
+    """
     operation = node.operation
     training = bool(getattr(operation, "_call_has_training_arg", False))
 
@@ -151,16 +156,18 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
 
 
 def dtypes_in(arguments: Any) -> list[str]:
-    """Return the types of the tensors and constants among a call's arguments."""
+    """Return the types of the tensors and arrays among the arguments of a call."""
     values = keras.tree.flatten((arguments.args, arguments.kwargs))
     return [keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")]
 
 
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
-    """Return whether `call` and `__call__` of an operation give the same result.
+    """Return whether `operation.call` and `operation.__call__` give the same result.
 
-    This holds for Keras's own operations without inner layers, if their precision equals that of their inputs and of
-    the model. It does not hold for quantized or rematerialised layers, or for layers with an activity regularizer.
+    This is true for Keras's own operations without inner layers, if their precision equals that of the inputs and of
+    the model. It is not true for quantized or rematerialised layers, or for layers with an activity regularizer.
+
+    dtypes: types of the inputs.
     """
     if not type(operation).__module__.startswith("keras."):
         return False

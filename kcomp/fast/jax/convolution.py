@@ -1,6 +1,7 @@
-"""Depthwise and 1x1 convolutions, batch normalisation and silu for XLA on a CPU; kcomp.fast.calls uses them.
+"""Depthwise and 1 x 1 convolutions, batch normalisation and silu for JAX on a CPU.
 
-Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Gradients are reverse-mode only.
+kcomp.fast.calls uses them. Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Gradients are
+reverse-mode only.
 """
 
 import functools
@@ -11,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BLOCK_ROWS = 8  # for the gradient of a depthwise kernel: a block and its sums fit into a core's own cache
+BLOCK_ROWS = 8  # rows in a block, for the gradient of a depthwise kernel; with the sums, they fit into a core's cache
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return a 1x1 convolution, computed as a matrix product. Return None for larger kernels.
+    """Return a 1 x 1 convolution, computed as a matrix product. Return None for larger kernels.
 
     For larger kernels, XLA's own convolution is as fast.
     """
@@ -27,13 +28,13 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
 
 @functools.cache
 def _dense_function() -> Any:
-    """Return a function with custom gradients that multiplies images (N, H, W, C) by a matrix (C, F)."""
+    """Return a function that multiplies images (N, H, W, C) by a matrix (C, F), with its gradients."""
 
     @jax.jit
     def backward(saved, gradient):
         images, matrix = saved
         rows, others = images.reshape(-1, images.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-        # By default, XLA copies the larger factor to another layout before it multiplies.
+        # JAX's own gradient makes XLA copy the larger factor to another layout before it multiplies.
         return gradient @ matrix.T, rows.T @ others
 
     function = jax.custom_vjp(jnp.matmul)
@@ -42,7 +43,10 @@ def _dense_function() -> Any:
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return the depthwise convolution with a kernel (height, width, C), summed in at least 32 bits."""
+    """Return the depthwise convolution of images with a kernel (height, width, C), summed in at least 32 bits.
+
+    padding: ((top, bottom), (left, right)) in pixels.
+    """
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     padded = jnp.pad(images.astype(dtype), ((0, 0), *padding, (0, 0)))
     outputs = _depthwise_function()(padded, kernel.astype(dtype), tuple(strides)).astype(images.dtype)
@@ -51,7 +55,7 @@ def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -
 
 @functools.cache
 def _depthwise_function() -> Any:
-    """Return a function of (images, kernel, strides): depthwise convolution without padding, with custom gradients."""
+    """Return a function of (images, kernel, strides): depthwise convolution without padding, with its gradients."""
 
     @functools.partial(jax.jit, static_argnums=0)
     def backward(strides, saved, gradient):
@@ -66,11 +70,13 @@ def _depthwise_function() -> Any:
 
 @functools.partial(jax.jit, static_argnums=2)
 def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
-    """Return the correlation of images (N, H, W, C) and a kernel (height, width, C).
+    """Return the depthwise convolution of images (N, H, W, C) with a kernel (height, width, C), without padding.
 
-    It is the sum of shifted slices of the images, each multiplied by one weight for each channel.
+    outputs[n, y, x, c] = sum over i, j of kernel[i, j, c] * images[n, y * strides[0] + i, x * strides[1] + j, c]
+
+    Each (i, j) is one term: a shifted slice of all images, multiplied by kernel[i, j].
     """
-    # On a CPU, XLA compiles this to one vectorised loop, 6 to 60 times faster than its grouped convolution.
+    # On a CPU, XLA compiles this sum to one vectorised loop, 6 to 60 times faster than its own depthwise convolution.
     sides = zip(images.shape[1:3], kernel.shape[:2], strides, strict=True)
     shape = [(size - window) // stride + 1 for size, window, stride in sides]
     weights = kernel.reshape(-1, kernel.shape[2])
@@ -83,10 +89,7 @@ def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
 
 
 def _window(images: Any, start: Any, shape: Any, strides: Any) -> Any:
-    """Return the slice of images (N, H, W, C) that starts at (row, column).
-
-    shape: height and width of the slice, after the strides.
-    """
+    """Return images[:, start[0] :: strides[0], start[1] :: strides[1]], cut to the height and width in `shape`."""
     # jax.numpy's indexing and operators give the same program, but take twice as long to trace
     batch, _, _, channels = images.shape
     ends = [a + (n - 1) * step + 1 for a, n, step in zip(start, shape, strides, strict=True)]
@@ -94,17 +97,23 @@ def _window(images: Any, start: Any, shape: Any, strides: Any) -> Any:
 
 
 def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> Any:
-    """Return the gradient with respect to images of `shape` (H, W).
+    """Return the gradient of a depthwise convolution with respect to images of height and width `shape`.
 
-    Pixels whose row and column have equal remainders after division by the strides meet the same weights. The gradient
-    of each such set of pixels is one correlation. The sets are interleaved at the end.
+    result[n, a, b] = sum of gradient[n, y, x] * kernel[i, j] over all y, i with y * strides[0] + i = a and all x, j
+    with x * strides[1] + j = b
+
+    For a = p * strides[0] + row, only the kernel rows i = row, row + strides[0], ... occur. The result for one `row`
+    and one `column` is therefore a convolution of `gradient` without strides. There are strides[0] * strides[1] of
+    these, which are interleaved at the end.
+
+    gradient: gradient of the convolution's outputs (N, H, W, C).
     """
     batch, height, width, channels = gradient.shape
     rows, columns = (math.ceil(size / stride) for size, stride in zip(shape, strides, strict=True))
 
-    def phase(row, column):  # the pixels row, row + stride, ...; they meet only every stride-th weight
+    def phase(row, column):  # the gradient of the pixels at rows row, row + stride, ... and columns likewise
         weights = kernel[row :: strides[0], column :: strides[1]][::-1, ::-1]
-        if 0 in weights.shape:  # a stride wider than the kernel skips these pixels
+        if 0 in weights.shape:  # the stride is larger than the kernel, and no window contains these pixels
             return jnp.zeros((batch, rows, columns, channels), gradient.dtype)
         around = ((0, 0), (weights.shape[0] - 1, rows - height), (weights.shape[1] - 1, columns - width), (0, 0))
         return _shifted_sum(jnp.pad(gradient, around), weights, (1, 1))
@@ -115,11 +124,14 @@ def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> An
 
 
 def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any) -> Any:
-    """Return the gradient with respect to the kernel.
+    """Return the gradient of a depthwise convolution with respect to the kernel (height, width, C).
 
-    A loop over blocks of output rows adds up arrays (kernel rows, width, C), one for each column of the kernel.
+    result[i, j] = sum over n, y, x of gradient[n, y, x] * images[n, y * strides[0] + i, x * strides[1] + j]
+
+    A loop over blocks of output rows computes, for each j, an array of sums (kernel height, output width, C). The last
+    step sums these over the width.
     """
-    # The plain sum over batch, rows and columns takes 5 to 16 times longer: XLA reduces slices without vectorising.
+    # The sum over n, y and x in one expression takes 5 to 16 times longer: XLA does not vectorise it.
     batch, height, width, channels = gradient.shape
     blocks = math.ceil(height / BLOCK_ROWS)
     rows = math.ceil(height / blocks)
@@ -135,14 +147,14 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
 
     def add_block(index, carried):
         sums, ours, seen = carried
-        for row in range(rows):  # the kernel's rows meet consecutive rows of the images
+        for row in range(rows):  # all kernel rows at once: they meet successive rows of the image
             top, gradients = row * strides[0], ours[row]
             for column, total in enumerate(sums):
                 end = (top + kernel_shape[0], column + (width - 1) * strides[1] + 1, channels)
                 window = jax.lax.slice(seen, (top, column, 0), end, (1, strides[1], 1))
                 spread = jax.lax.broadcast_in_dim(gradients, window.shape, (1, 2))
                 sums[column] = jax.lax.add(total, jax.lax.mul(window, spread))
-        return sums, *fetch(index + 1)  # if the sums fetched rows, XLA would compute an address for each number
+        return sums, *fetch(index + 1)  # XLA would compute an address for each number if the loop above read the rows
 
     zeros = [jnp.zeros((kernel_shape[0], width, channels), gradient.dtype) for _ in range(kernel_shape[1])]
     sums, *_ = jax.lax.fori_loop(0, batch * blocks, add_block, (zeros, *fetch(0)))
@@ -150,22 +162,29 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
 
 
 def _lengthen(images: Any, height: int) -> Any:
-    """Return images (N, H, W, C) with rows of zeros appended, up to at least `height` rows in all."""
+    """Return images (N, H, W, C) with rows of zeros appended, so that they have at least `height` rows."""
     missing = max(height - images.shape[1], 0)
     return jnp.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else images
 
 
 def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
-    """Update a moving average with the batch's value. `average` is the current value of `variable`."""
+    """Update a moving average: average * momentum + batch_value * (1 - momentum).
+
+    variable:    the Keras variable to update.
+    average:     the variable's current value.
+    batch_value: the mean or variance of the batch.
+    """
     variable.assign(average * momentum + batch_value * (1.0 - momentum))
 
 
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:
-    """Normalise by the batch's statistics. Return None in inference, which XLA fuses without help.
+    """Apply batch normalisation in training. Return three things: outputs, the batch's mean and its variance.
 
-    Arguments and result are those of kcomp.fast.calls.normalise.
+    Return a single None if `learns` is False. XLA then fuses Keras's own operations.
+
+    learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
     """
     if not learns:
         return None
@@ -175,7 +194,10 @@ def normalise(
 
 @functools.cache
 def _normalise_function() -> Any:
-    """Return a function of (inputs, gamma, beta, epsilon): batch normalisation with a custom gradient of two sums."""
+    """Return a function of (inputs, gamma, beta, epsilon): batch normalisation in training, with its gradients.
+
+    The gradients need two sums over the batch, and fewer saved arrays than JAX's own.
+    """
 
     @functools.partial(jax.jit, static_argnums=3)
     def forward(inputs, gamma, beta, epsilon):
@@ -210,13 +232,12 @@ def silu(inputs: Any) -> Any:
 
 @functools.cache
 def _silu_function() -> Any:
-    """Return silu with a custom gradient, which needs only the inputs of the forward pass."""
+    """Return silu with a gradient that saves only the inputs of the forward pass."""
 
     @jax.jit
     def backward(inputs, gradient):
-        small = jnp.exp(
-            -jnp.abs(inputs)
-        )  # differs from the forward expression, because XLA would merge equal ones and save the result
+        # not the expression of `forward`: XLA would merge equal expressions and save the result
+        small = jnp.exp(-jnp.abs(inputs))
         sigmoid = jnp.where(inputs >= 0, 1, small) / (1 + small)
         return (gradient * sigmoid * (1 + inputs * (1 - sigmoid)),)
 

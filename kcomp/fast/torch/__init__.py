@@ -1,1 +1,1 @@
-"""Faster layers, networks and updates for PyTorch."""
+"""Faster layers, networks and optimizer updates for PyTorch."""

@@ -1,4 +1,4 @@
-"""Adam and AdamW updates for PyTorch on a CPU, in one pass over weights and moments."""
+"""Faster updates of Adam and AdamW for PyTorch on a CPU, in one pass over the weights."""
 
 import functools
 import math
@@ -11,11 +11,12 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def use_fused_update(optimizer: Any) -> None:
-    """Replace the update of Keras's Adam and AdamW by PyTorch's fused operation, also inside a MultiOptimizer.
+    """Make Keras's Adam and AdamW update weights by PyTorch's fused operation.
 
-    Keras 3.15 makes a dozen passes over all weights, and the fused operation makes one. Results are the same, to
-    rounding. Keras's own update still runs for amsgrad, on a GPU, and for types other than float32. Other optimizers do
-    not change.
+    Keras 3.15 makes a dozen passes over all weights. The fused operation makes one, and gives the same results up to
+    rounding. Keras's own update still runs for amsgrad, on a GPU, and for types other than float32.
+
+    optimizer: the optimizer to change. In a MultiOptimizer, each Adam and AdamW changes. Any other optimizer does not.
     """
     for part in getattr(optimizer, "optimizers", [optimizer]):
         own = isinstance(part, keras.optimizers.Adam) and type(part).__module__.startswith("keras.")
@@ -26,10 +27,10 @@ def use_fused_update(optimizer: Any) -> None:
 
 
 def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
-    """Update weights and moments by the variant of Adam at the end of section 2 of Kingma and Ba (2015), as Keras does.
+    """Update weights and moments as Keras does: by the variant of Adam at the end of section 2 of Kingma and Ba (2015).
 
-    This variant adds epsilon to the square root of the uncorrected second moment. PyTorch adds epsilon to the root of
-    the corrected moment. Epsilon is therefore divided by sqrt(1 - beta_2 ** number).
+    This variant adds epsilon to the root of the uncorrected second moment. PyTorch adds epsilon to the root of the
+    corrected moment. The code therefore passes epsilon / sqrt(1 - beta_2 ** number) to PyTorch.
     """
     uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
     if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":

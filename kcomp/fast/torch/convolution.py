@@ -1,6 +1,7 @@
-"""Convolutions and batch normalisation on PyTorch without layout copies; kcomp.fast.calls uses them.
+"""Convolutions and batch normalisation for PyTorch that do not copy images to another memory layout.
 
-Images are (N, H, W, C), kernels (height, width, in, out), as in Keras.
+kcomp.fast.calls uses them. Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Padding is ((top,
+bottom), (left, right)) in pixels.
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> An
             return images[:, :: strides[0], :: strides[1]] @ matrix  # a tenth faster than the convolution
         if images.shape[1:3] == (1, 1):
             return times_matrix(images, matrix, bias)
-        # with more pixels, adding a bias to the product takes another pass
+        # for more pixels, the convolution is faster: adding a bias to a product takes another pass
     return convolve(images, kernel.permute(3, 2, 0, 1), bias, strides, padding)
 
 
@@ -35,7 +36,12 @@ def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -
 
 
 def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None:
-    """Update a moving average with the batch's value. `average` is the current value of `variable`."""
+    """Update a moving average: average * momentum + batch_value * (1 - momentum).
+
+    variable:    the Keras variable to update.
+    average:     the variable's current value.
+    batch_value: the mean or variance of the batch.
+    """
     if average.dtype == batch_value.dtype and average is variable.value and not in_stateless_scope():
         with torch.no_grad():
             average.lerp_(batch_value, 1.0 - momentum)
@@ -46,9 +52,12 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Return the normalised inputs and the batch's statistics, as `arithmetic` of kcomp.fast.calls.normalise does.
+    """Apply batch normalisation. Return three things: outputs, the batch's mean and the batch's variance.
 
-    Return None for a batch of one value, which PyTorch rejects.
+    The mean and variance are None if `learns` is False. Return a single None if a batch to learn from has only one
+    value in each channel, which PyTorch rejects.
+
+    learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
     """
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
     if learns and count < 2:

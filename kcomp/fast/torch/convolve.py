@@ -1,4 +1,7 @@
-"""PyTorch's convolution of images in Keras's layout, (N, H, W, C), without layout copies."""
+"""Convolutions by PyTorch's own operations for images in Keras's layout (N, H, W, C).
+
+The images are not copied to another layout. Padding is ((top, bottom), (left, right)) in pixels.
+"""
 
 from typing import Any
 
@@ -17,20 +20,21 @@ def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, gr
     return functional.conv2d(images, kernel, bias, tuple(strides), (top, left), groups=groups).permute(0, 2, 3, 1)
 
 
-def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return a kernel (F, C / groups, height, width) in oneDNN's memory order for images of this size.
+def pack_kernel(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
+    """Return a kernel in the memory order that oneDNN, PyTorch's library for CPUs, uses for images of this size.
 
-    oneDNN would otherwise reorder the kernel at every call. Return None if the padding of opposite sides differs, if
-    images and kernel are not float32 on a CPU, during export, or if PyTorch lacks oneDNN's operations.
+    oneDNN would otherwise reorder the kernel at every call. The kernel is (F, C / groups, height, width). Return None
+    if oneDNN cannot be used: for padding that differs above and below or left and right, for images or kernels other
+    than float32 on a CPU, during export, or if PyTorch lacks its operations.
     """
     (top, bottom), (left, right) = padding
     plain = (
         type(images) is torch.Tensor and images.device.type == "cpu" and images.dtype == kernel.dtype == torch.float32
     )
-    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and hasattr(
+    has_operations = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and hasattr(
         torch.ops.mkldnn, "_convolution_pointwise"
     )
-    available = known and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    available = has_operations and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
     if not (plain and available) or (top, left) != (bottom, right) or exported():
         return None
     shape = [len(images), images.shape[3], *images.shape[1:3]]
@@ -39,7 +43,7 @@ def packed(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1
 
 
 def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the same convolution as `convolve`, with a kernel from `packed`. Gradients are not available."""
+    """Return the same convolution as `convolve`, for a kernel from `pack_kernel`. Gradients are not available."""
     (top, _), (left, _) = padding
     images = images.permute(0, 3, 1, 2)
     # the operation that TorchInductor calls; "none" means no activation
@@ -49,5 +53,8 @@ def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: 
 
 
 def times_matrix(vectors: Any, matrix: Any, bias: Any) -> Any:
-    """Return the 1 x 1 convolution of pooled vectors (N, 1, 1, C). A matrix product has less overhead."""
+    """Return the 1 x 1 convolution of images with one pixel (N, 1, 1, C), as a matrix product plus bias.
+
+    This has less overhead than a convolution. `matrix` is (C, F), `bias` is (F,).
+    """
     return torch.addmm(bias, vectors[:, 0, 0], matrix)[:, None, None]

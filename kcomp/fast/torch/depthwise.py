@@ -1,6 +1,7 @@
-"""Depthwise convolutions for PyTorch on a CPU, computed by kcomp's compiled loops where they apply.
+"""Depthwise convolutions for PyTorch on a CPU, by kcomp's compiled loops where these are faster.
 
-Images are (N, height, width, channels), kernels (size, size, channels).
+Images are (N, height, width, channels), kernels (size, size, channels). Padding is ((top, bottom), (left, right)) in
+pixels.
 """
 
 import functools
@@ -12,15 +13,16 @@ import torch
 from kcomp.fast.torch.convolve import convolve
 from kcomp.fast.torch.loop_arguments import covered, differentiable_gradients, loops
 
-BLOCK = 16  # channels in a block, as LANES in kcomp.fast.cpu_loops.lanes
-BANDS = 4  # smallest number of bands (sets of successive rows of an image) for each thread
+BLOCK = 16  # channels that a loop computes together: LANES of kcomp.fast.cpu_loops.lanes
+BANDS = 4  # each thread gets at least this many bands (sets of successive rows of an image)
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
-    """Return whether to compute this convolution by the compiled loops.
+    """Return whether to compute a depthwise convolution by the compiled loops.
 
     The loops need a square kernel, equal strides, padding smaller than the kernel, and a multiple of 16 channels. They
-    are faster than PyTorch if a gradient is needed, or if the padding of opposite sides differs.
+    are faster than PyTorch if a gradient is needed. They are also faster if the padding differs above and below, or
+    left and right.
     """
     size, columns, channels = kernel.shape
     learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
@@ -30,20 +32,21 @@ def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
 
 
 def is_uneven(padding: Any) -> bool:
-    """Return whether the padding of opposite sides differs. PyTorch then copies the images."""
+    """Return whether the padding differs above and below, or left and right. PyTorch then copies the images."""
     return any(before != after for before, after in padding)
 
 
 def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
-    """Return the convolution, with gradients. The padding is ((top, bottom), (left, right)) in pixels."""
+    """Return the depthwise convolution of images. PyTorch can differentiate it."""
     return Depthwise.apply(images, kernel, stride, padding)
 
 
 def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
-    """Return the correlation of images and a kernel, (N, rows, columns, channels).
+    """Return the correlation of images with a depthwise kernel, (N, rows, columns, channels).
 
-    distance: rows and columns from one pixel of the images to the next, with zeros between them. It is the stride
-              when the images are the gradient of a strided convolution.
+    stride:   rows and columns between the starts of neighbouring windows.
+    distance: a `distance` above 1 first inserts distance - 1 rows and columns of zeros between the pixels. This is for
+              images that are the gradient of a convolution with this stride.
     """
     code, size, (count, height, width, channels) = loops("depthwise"), len(kernel), images.shape
     high, wide = (
@@ -61,12 +64,19 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
 
 
 def bands(count: int) -> int:
-    """Return the number of bands of rows in each of `count` images, chosen so that all threads get equal work."""
+    """Return in how many bands of successive rows to divide each of `count` images.
+
+    Threads compute whole bands. With this number, all threads get about equal work.
+    """
     return math.ceil(BANDS * torch.get_num_threads() / count)
 
 
 def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding: Any) -> Any:
-    """Return the gradient with respect to the kernel, (size, size, channels)."""
+    """Return the gradient of the kernel, (size, size, channels).
+
+    gradient: gradient of the convolution's outputs.
+    images:   input of the convolution.
+    """
     code, (count, height, width, channels), (_, high, wide, _) = loops("depthwise"), images.shape, gradient.shape
     (top, _), (left, _) = padding
     padded, threads = max(left + width, (wide - 1) * stride + size), torch.get_num_threads()
@@ -79,7 +89,7 @@ def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding:
 
 
 class Depthwise(torch.autograd.Function):
-    """The depthwise convolution with its gradients."""
+    """The depthwise convolution and its gradients, as an operation that PyTorch can differentiate."""
 
     @staticmethod
     def forward(context: Any, images: Any, kernel: Any, stride: int, padding: Any) -> Any:
@@ -98,7 +108,7 @@ class Depthwise(torch.autograd.Function):
             return *differentiable_gradients(function, (images, kernel), needed, gradient), None, None
         gradient, to_images, to_kernel = gradient.contiguous(), None, None
         if needed[0]:
-            # The images' gradient is the correlation of the outputs' gradient with the flipped kernel.
+            # The gradient of the images is the correlation of `gradient` with the flipped kernel.
             sides = zip(images.shape[1:3], gradient.shape[1:3], padding, strict=True)
             around = [
                 (size - 1 - before, pixels + before - 1 - (outputs - 1) * stride)

@@ -1,4 +1,8 @@
-"""Squeeze and excitation (Hu et al. 2018) and the layers before it, by compiled loops for PyTorch on a CPU."""
+"""Squeeze and excitation (Hu et al. 2018) and the layers before it for PyTorch on a CPU, by compiled loops.
+
+Squeeze and excitation averages each channel over an image. Two 1 x 1 convolutions turn the averages into one factor
+from 0 to 1 for each channel. The channels are then multiplied by these factors.
+"""
 
 import functools
 from typing import Any
@@ -11,17 +15,17 @@ from kcomp.fast.torch.silu import PIXELS, rows_of
 
 
 def suits(images: Any) -> bool:
-    """Return whether the loops support images (N, H, W, C). They need at least one image for each thread."""
+    """Return whether the loops support images (N, H, W, C). There must be at least one image for each thread."""
     several = images.ndim == 4 and len(images) >= torch.get_num_threads()
     return several and covered(images) and loops("excitation") is not None
 
 
 def silu_excited(values: Any, *weights: Any) -> bool:
-    """Apply silu, and squeeze and excitation, to images (N, H, W, C) in place, and return True.
+    """Apply silu, then squeeze and excitation, to images (N, H, W, C) in place, and return True.
 
     Return False and change nothing if the loops do not support the images.
 
-    weights: those of the two convolutions: a matrix (C, hidden), its bias, a matrix (hidden, C), its bias.
+    weights: weights of the two convolutions: matrix (C, hidden), bias (hidden,), matrix (hidden, C), bias (C,).
     """
     if not suits(values):
         return False
@@ -41,10 +45,13 @@ def normalised_excited(
     epsilon: float,
     learns: bool,
 ) -> tuple[Any, Any, Any] | None:
-    """Return the output of batch normalisation, silu, and squeeze and excitation, and the batch's mean and variance.
+    """Apply batch normalisation, silu, and squeeze and excitation, in training.
 
-    Return None in inference, and if the loops do not support the inputs or weights. `weights` are as for
-    `silu_excited`; the other arguments are those of `arithmetic` in kcomp.fast.calls.normalise.
+    Return three things: the outputs, the batch's mean and the batch's variance. Return a single None if `learns` is
+    False, or if the loops do not support the inputs or weights.
+
+    weights: weights of the two convolutions, as for `silu_excited`.
+    learns:  True to normalise by the batch's mean and variance, as in training. False for the moving ones.
     """
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None
@@ -54,7 +61,10 @@ def normalised_excited(
 
 
 class NormalisedExcitation(torch.autograd.Function):
-    """Batch normalisation, silu, and squeeze and excitation. The backward pass computes silu again to save memory."""
+    """Batch normalisation, silu, and squeeze and excitation, as one operation with its gradients.
+
+    The backward pass computes the first silu again, so its output need not be saved.
+    """
 
     @staticmethod
     def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float, *weights: Any) -> Any:

@@ -1,6 +1,6 @@
 """Operations that replace several layers of a network in prediction on PyTorch.
 
-They are convolutions that include the layers around them, and sums and products that overwrite their input.
+Some are convolutions that include the layers around them. Others are sums and products that overwrite an input.
 """
 
 import functools
@@ -14,19 +14,19 @@ from torch.nn import functional
 
 from kcomp.fast.excitation import Excitation
 from kcomp.fast.layers import as_type, is_depthwise, padding_of, value_of
-from kcomp.fast.torch.convolve import convolve, convolve_packed, packed, times_matrix
+from kcomp.fast.torch.convolve import convolve, convolve_packed, pack_kernel, times_matrix
 from kcomp.fast.torch.excitation import silu_excited
 from kcomp.fast.torch.loop_arguments import exported
 from kcomp.fast.torch.silu import silu_in_place
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-SIZES = 4  # image sizes for which a convolution stores a packed kernel
+SIZES = 4  # for how many image sizes a convolution stores a kernel in oneDNN's memory order
 
 
-def in_place(layer: Any) -> Callable[[Any], Any] | None:
-    """Return a function that applies an activation layer in place, or None if the layer is not supported.
+def in_place_activation(layer: Any) -> Callable[[Any], Any] | None:
+    """Return a function that applies an activation layer in place, or None for layers other than these.
 
-    Supported are silu, relu, and ReLU with or without a maximum.
+    They are Activation("silu"), Activation("relu"), and ReLU with any `max_value`, without slope and threshold.
     """
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
         return silu_in_place
@@ -41,9 +41,14 @@ def in_place(layer: Any) -> Callable[[Any], Any] | None:
 class Folded:
     """One convolution that replaces zero padding, a convolution, batch normalisation and an activation.
 
-    gamma / sqrt(variance + epsilon) scales each filter, and the rest of the normalisation becomes the bias (Jacob et
-    al. 2018, Quantization and training of neural networks, section 3.2). `fold` reads the weights of the layers;
-    later changes of the weights have no effect until the next `fold`.
+    Batch normalisation multiplies each filter by scale = gamma / sqrt(variance + epsilon). Its other terms become part
+    of the bias: (bias - mean) * scale + beta. Jacob et al. 2018, Quantization and training of neural networks, section
+    3.2.
+
+    Kernel and bias are computed when the object is made and at each call of `fold`. If the layers' weights change
+    later, call `fold` again.
+
+    layers: the layers to replace, in order. Only the convolution is required. A Dropout layer is ignored.
     """
 
     def __init__(self, layers: list[Any]) -> None:
@@ -63,13 +68,14 @@ class Folded:
     def activation(self) -> Callable[[Any], Any] | None:
         """The activation after the convolution, or None. It is read at each call because the user may change it."""
         if self.after is not None:
-            return in_place(self.after) or self.after.call
+            return in_place_activation(self.after) or self.after.call
         return None if self.layer.activation is keras.activations.linear else self.layer.activation
 
     def fold(self) -> None:
-        """Compute kernel and bias from the layers' current weights.
+        """Compute kernel and bias again, from the current weights of the convolution and the batch normalisation.
 
-        In mixed precision, the products of kernel and scale are rounded, not the factors.
+        The scale of the batch normalisation multiplies the kernel in float32. The product is then rounded to the type
+        of a mixed precision policy.
         """
         with AutocastScope(None):
             kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
@@ -84,7 +90,7 @@ class Folded:
         self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
 
     def fold_normalisation(self, normalisation: Any) -> Any:
-        """Fold a batch normalisation into the bias, and return the factor (F,) for the kernel."""
+        """Put a batch normalisation into `bias`, and return its scale (F,), by which to multiply the kernel."""
         variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
         scale = torch.rsqrt(variance + normalisation.epsilon)
         scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value
@@ -97,7 +103,7 @@ class Folded:
         return outputs if activation is None else activation(outputs)
 
     def convolved(self, images: Any) -> Any:
-        """Return the output before the activation."""
+        """Return the output of the convolution, without the activation."""
         if exported():
             return self.prepare(images)(images)
         size = images.shape[1], images.shape[2]
@@ -108,7 +114,7 @@ class Folded:
         return self.prepared[size](images)
 
     def prepare(self, images: Any) -> Callable[[Any], Any]:
-        """Return a function that convolves images of this size."""
+        """Return a function that computes this convolution for images of the same size as `images`."""
         strides, groups, bias = self.layer.strides, self.groups, self.bias
         rows, columns = padding_of(self.layer, images)
         padding = add_pairs(self.zeros[0], rows), add_pairs(self.zeros[1], columns)
@@ -116,27 +122,27 @@ class Folded:
         if one_pixel and bias is not None and groups == 1:
             matrix = self.kernel[:, :, 0, 0].t()
             return lambda images: times_matrix(images, matrix, bias)
-        kernel, padding = make_even(self.kernel, padding) if groups > 1 else (self.kernel, padding)
-        ordered = packed(kernel, images, strides, padding, groups)
+        kernel, padding = equalise_padding(self.kernel, padding) if groups > 1 else (self.kernel, padding)
+        ordered = pack_kernel(kernel, images, strides, padding, groups)
         if ordered is None:
             return lambda images: convolve(images, kernel, bias, strides, padding, groups)
         return lambda images: convolve_packed(images, ordered, bias, strides, padding, groups)
 
 
 class Excited:
-    """A folded convolution with silu, then squeeze and excitation."""
+    """A `Folded` convolution with silu, then squeeze and excitation, called like one layer."""
 
     def __init__(self, start: Folded, excitation: Excitation) -> None:
         self.start, self.excitation = start, excitation
         self.read_gate()
 
     def fold(self) -> None:
-        """Read the current weights of all layers."""
+        """Compute kernels and biases again, from the current weights of all layers."""
         self.start.fold()
         self.read_gate()
 
     def read_gate(self) -> None:
-        """Read the current weights of the two convolutions of squeeze and excitation."""
+        """Read the current weights of the two convolutions inside squeeze and excitation."""
         convolutions = self.excitation.first, self.excitation.second
         with AutocastScope(None):
             weights = [weight for layer in convolutions for weight in (layer.kernel, layer.bias)]
@@ -150,11 +156,15 @@ class Excited:
         if self.excitation.has_usual_activations and silu_excited(outputs, *self.weights):
             return outputs
         _, activation = self.excitation.activated.layers
-        return self.excitation.gated((in_place(activation) or activation.call)(outputs))
+        return self.excitation.gated((in_place_activation(activation) or activation.call)(outputs))
 
 
 class Overwriting:
-    """A layer that merges tensors. It overwrites the first tensor if the result has the same shape."""
+    """A layer that adds or multiplies tensors. It writes the result into the first tensor if the shapes agree.
+
+    layer:  the Add or Multiply layer, which runs if the shapes do not agree.
+    change: function that adds or multiplies in place, of (first tensor, other tensor).
+    """
 
     def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
         self.layer, self.change = layer, change
@@ -175,11 +185,15 @@ def add_pairs(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int
     return first[0] + second[0], first[1] + second[1]
 
 
-def make_even(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """Enlarge a depthwise kernel (C, 1, height, width) so that the padding of opposite sides is equal. Return both.
+def equalise_padding(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
+    """Return two things: a larger depthwise kernel and padding that is equal on opposite sides.
 
-    PyTorch pads both sides equally, and would otherwise copy the images. The kernel gets m rows of zeros above, and the
-    images get m more rows of padding above. Columns on the left grow in the same way. No output changes.
+    A convolution with them has the same output as before. PyTorch would copy the images to pad opposite sides
+    differently. If the padding below exceeds that above by m, the kernel gets m rows of zeros above, and so does the
+    padding. Columns grow on the left in the same way. If the padding above exceeds that below, nothing changes.
+
+    kernel:  (C, 1, height, width).
+    padding: ((top, bottom), (left, right)) in pixels.
     """
     (top, bottom), (left, right) = padding
     above, before = max(bottom - top, 0), max(right - left, 0)

@@ -1,6 +1,6 @@
-"""Run a network in inference on PyTorch.
+"""Run a network in prediction on PyTorch, with fewer operations.
 
-The layers around a convolution are folded into it. Sums and products overwrite values that no other layer reads.
+Each convolution includes the layers around it. Sums and products overwrite values that no other layer reads.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from kcomp.fast.excitation import Excitation
 from kcomp.fast.layers import covers_convolution
 from kcomp.fast.pairs import NormalisedSilu, Pair
 from kcomp.fast.straight import Plan, plan_of
-from kcomp.fast.torch.folding import Excited, Folded, Overwriting, in_place
+from kcomp.fast.torch.folding import Excited, Folded, Overwriting, in_place_activation
 
 
 def inference_of(network: keras.Model) -> Callable[[Any], Any]:
     """Return a function of images (batch, height, width, channels) equal to `network(images, training=False)`.
 
-    The function always uses the network's current weights. It folds the layers again after assignment, loading or
-    training changes the variables, and after the layers of a Sequential change.
+    The function always uses the network's current weights. It computes its kernels again if a weight changed, and if
+    the layers of a Sequential changed.
     """
     state: dict[str, Any] = {"functional": None}
 
@@ -41,13 +41,16 @@ def inference_of(network: keras.Model) -> Callable[[Any], Any]:
 
 
 def folded_plan_of(network: keras.Model) -> Plan | None:
-    """Return the calls of a network's layers, folded. None for a network without a plan (kcomp.fast.straight)."""
+    """Return a network's layer calls in order, with the layers around each convolution folded into it.
+
+    Return None if kcomp.fast.straight does not support the network.
+    """
     plan = plan_of(network)
     return None if plan is None else fold_plan(plan)
 
 
 def refold(plan: Plan | None) -> Plan | None:
-    """Update a folded plan to the current weights of its layers, and return it. None stays None."""
+    """Compute the folded kernels again, from the current weights of the layers. Return the plan; None stays None."""
     for step in () if plan is None else plan.steps:
         if isinstance(step.operation, Folded | Excited):
             step.operation.fold()
@@ -55,22 +58,25 @@ def refold(plan: Plan | None) -> Plan | None:
 
 
 def fold_plan(plan: Plan) -> Plan:
-    """Return the plan with each convolution, its zero padding, normalisation and activation in one call."""
+    """Return a plan (a network's layer calls) in which one call replaces each convolution and the layers around it.
+
+    These are zero padding before the convolution, and normalisation and activation after it.
+    """
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(folded_steps(plan)), plan.result)))
 
 
 def folded_steps(plan: Plan) -> Iterator[LayerCall]:
-    """Yield the calls of a plan, in order, with the layers around each convolution folded into it."""
+    """Yield the layer calls of a plan in order, with the layers around each convolution folded into it."""
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> LayerCall | None:
-        """Return the only call that reads the output of call `number`. None if it reads other values too."""
+        """Return the only call that reads the output of call `number`. None if that call has other inputs too."""
         step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
 
     places = {id(step): number for number, step in enumerate(plan.steps)}
     skipped: set[int] = set()  # numbers of calls that are part of an earlier, folded call
-    fresh: set[int] = set()  # slots of convolutions' outputs, which share memory with no other value
+    fresh: set[int] = set()  # slots of convolutions' outputs; no other value shares their memory
     for number, step in enumerate(plan.steps):
         if number in skipped:
             continue
@@ -89,10 +95,10 @@ def folded_steps(plan: Plan) -> Iterator[LayerCall]:
 def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None]) -> list[LayerCall]:
     """Return the calls that one folded convolution replaces, in order, beginning with `first`.
 
-    They are a convolution, the zero padding before it, and the normalisation, activation and dropout after it. All but
-    the convolution are optional. Return an empty list if `first` is neither a convolution nor padded by zeros.
+    They are a convolution, optional zero padding before it, and optional normalisation, activation and dropout after
+    it. Return an empty list if `first` is not a convolution, with or without padding.
 
-    after: returns the only call that reads a call's output, or None.
+    after: function that returns the only call that reads a call's output, or None.
     """
     group, layer = [first], layers_of(first)[-1]
     if first.source is None or not first.direct or not covers_convolution(layer):
@@ -104,7 +110,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
     if isinstance(group[-1].operation, Excitation):
         return group
     activated = type(group[-1].operation) is NormalisedSilu
-    if not activated and (step := after(group[-1])) is not None and in_place(step.operation) is not None:
+    if not activated and (step := after(group[-1])) is not None and in_place_activation(step.operation) is not None:
         group.append(step)
     if (step := after(group[-1])) is not None and type(step.operation) is keras.layers.Dropout:
         group.append(step)
@@ -112,9 +118,12 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 
 
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
-    """Return a copy of a call of Multiply or Add that overwrites its first input.
+    """Return a copy of an Add or Multiply call that overwrites its first input.
 
-    Return the call unchanged if it is another layer, or if another layer reads that input.
+    Return the call unchanged if it is of another layer, or if another call reads its first input too.
+
+    number:  the position of `step` in the plan.
+    readers: for each slot (the number of a tensor), the positions of the calls that read it.
     """
     change = {keras.layers.Multiply: torch.Tensor.mul_, keras.layers.Add: torch.Tensor.add_}.get(type(step.operation))
     value = step.reads[0]
@@ -125,7 +134,7 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """Return the layers of a call, which may be a Pair or an Excitation. An Excitation counts up to its first silu."""
+    """Return the layers that one call runs. Of an Excitation, return the batch normalisation and the first silu."""
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
 

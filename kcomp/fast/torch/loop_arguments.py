@@ -1,4 +1,4 @@
-"""Decide which tensors kcomp's compiled loops support, and load the loops."""
+"""Load kcomp's compiled loops, and decide which tensors they support."""
 
 import functools
 import importlib
@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-ENOUGH = 1 << 17  # numbers; for smaller tensors, calling a loop takes longer than it saves
+ENOUGH = 1 << 17  # numbers in a tensor; for smaller tensors, calling a loop takes longer than it saves
 
 
 def covered(values: Any) -> bool:
-    """Return whether the loops support a tensor, and whether it is large enough to gain from them."""
+    """Return whether the compiled loops support a tensor and are faster for its size."""
     if exported() or transformed():
         return False
     return (
@@ -24,12 +24,12 @@ def covered(values: Any) -> bool:
 
 
 def exported() -> bool:
-    """Return whether PyTorch is exporting or tracing. Sizes and addresses are symbols then, not numbers."""
+    """Return whether PyTorch is exporting or tracing. Sizes and addresses are then symbols, not numbers."""
     return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def transformed() -> bool:
-    """Return whether torch.func or forward-mode differentiation is active. Both support only PyTorch's operations."""
+    """Return whether torch.func or forward-mode differentiation is active. They support only PyTorch's operations."""
     stack = getattr(torch._C, "_functorch", None)  # neither name is public
     level = getattr(torch.autograd.forward_ad, "_current_level", -1)
     return level >= 0 or (stack is not None and stack.peek_interpreter_stack() is not None)
@@ -37,7 +37,7 @@ def transformed() -> bool:
 
 @functools.cache
 def loops(name: str = "silu") -> Any:
-    """Return a module of kcomp.fast.cpu_loops, or None where Numba or GNU's OpenMP is missing."""
+    """Return the module kcomp.fast.cpu_loops.`name`. None if Numba or GNU's OpenMP is missing."""
     try:
         return importlib.import_module(f"kcomp.fast.cpu_loops.{name}")
     except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor may raise any error
@@ -45,10 +45,10 @@ def loops(name: str = "silu") -> Any:
 
 
 def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return gradients that can be differentiated again. They come from PyTorch's own operations.
+    """Return the gradients of a function by PyTorch's own operations, so that they can be differentiated again.
 
-    function: computes the outputs from `values` by PyTorch's operations.
-    needed:   for each value, whether its gradient is needed. The gradient of the others is None.
+    function: computes the outputs from `values` by PyTorch's own operations.
+    needed:   for each value, whether its gradient is needed. Other values get None.
     gradient: the gradient of the outputs.
     """
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]

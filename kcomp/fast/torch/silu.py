@@ -1,4 +1,4 @@
-"""silu in place, and batch normalisation with silu, by compiled loops for PyTorch on a CPU."""
+"""Silu in place, and batch normalisation with silu after it, for PyTorch on a CPU, by compiled loops."""
 
 import functools
 from typing import Any
@@ -8,12 +8,12 @@ from torch.nn import functional
 
 from kcomp.fast.torch.loop_arguments import covered, differentiable_gradients, loops
 
-PIXELS = 16  # pixels whose mean is close enough to the overall mean for an accurate variance
-LONG_ROW = 512  # numbers; a row and its work areas fit into a core's first-level cache
+PIXELS = 16  # the mean of so many pixels is near enough to the overall mean to compute an accurate variance
+LONG_ROW = 512  # numbers processed together; with their work memory, they fit into a core's first-level cache
 
 
 def silu_in_place(values: Any) -> Any:
-    """Apply silu in place and return the tensor. Use it only if no gradient needs the input."""
+    """Apply silu in place and return the tensor. Only for prediction: a gradient would need the values before silu."""
     if not covered(values):
         return functional.silu(values, inplace=True)
     loops().run(loops().silu_in_place, values, values.numel())
@@ -23,10 +23,11 @@ def silu_in_place(values: Any) -> Any:
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Return the output of batch normalisation and silu, and the batch's mean and variance.
+    """Apply batch normalisation and silu. Return three things: outputs, the batch's mean and its variance.
 
-    Return None in inference, and if the loops do not support the inputs. The arguments are those of `arithmetic` in
-    kcomp.fast.calls.normalise.
+    Return a single None if `learns` is False, or if the loops do not support the inputs.
+
+    learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
     """
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
@@ -34,9 +35,10 @@ def normalised_silu(
 
 
 class NormalisedSiluGradient(torch.autograd.Function):
-    """Batch normalisation (Ioffe and Szegedy 2015) and silu, with two passes over the data forward and two backward.
+    """Batch normalisation (Ioffe and Szegedy 2015) and silu as one operation with its gradients.
 
-    Separate operations need three passes forward and four backward. The outputs of batch normalisation are not saved.
+    It makes two passes over the data forward and two backward. Separate operations need three and four. The output of
+    batch normalisation is not saved: the backward pass computes it again.
     """
 
     @staticmethod
@@ -76,9 +78,14 @@ def _by_torch(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 
 def rows_of(inputs: Any) -> tuple[int, int, int, Any, Any]:
-    """Return five arguments of the loops for a tensor (..., C): its size, a row's size, C, and two areas of memory.
+    """Return five arguments of the compiled loops for a tensor of shape (..., C).
 
-    A row is several pixels with all their channels. The first area is work memory, the second is for sums.
+    Returns:
+        How many numbers the tensor has.
+        How many numbers a row has. A row is several pixels with all their channels, which a loop processes together.
+        C.
+        Work memory, float32 (threads, AREAS, row).
+        Memory for sums, zeros, float64 (threads, 2, row).
     """
     channels = inputs.shape[-1]
     row, threads = max(1, LONG_ROW // channels) * channels, torch.get_num_threads()
