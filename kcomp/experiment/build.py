@@ -1,4 +1,7 @@
-"""Build the network, batches and stages of a recipe. No other module calls these functions of a recipe."""
+"""Build the network, batches and stages of a recipe. A stage is a part of a training.
+
+Only this module calls the recipe's functions for them.
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -24,11 +27,11 @@ class Experiment:
     """The network, batches and stages of a recipe for one fold and one seed.
 
     Attributes:
-        target: The target, fitted on the training rows.
+        target: What the network predicts, such as one of several classes. It is fitted on the training rows.
         network: The network, which returns logits (batch, target.outputs).
-        training: Batches of the rows outside the fold, with augmentation and mixing.
+        training: Batches of the training rows, with augmentation and mixing.
         validation: Batches of the held-out rows. `validation.table` has their labels.
-        stages: The stages in training order, at least one.
+        stages: The parts of the training, in order. Each has its own trained layers, loss and optimizer.
     """
 
     target: Target
@@ -39,7 +42,7 @@ class Experiment:
 
 
 def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load_pretrained: bool = True) -> Experiment:
-    """Build the network, batches and stages for one fold.
+    """Build the network, batches and stages of a recipe for one fold.
 
     Args:
         recipe: The recipe, with its final config.
@@ -49,8 +52,8 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
         load_pretrained: Whether to load pretrained weights. Use False if other weights are loaded afterwards.
 
     Raises:
-        ValueError: If a function of the recipe returns a wrong type, the network does not return the logits of the
-            target, or the fold does not exist.
+        ValueError: If a function of the recipe returns a wrong type, the network does not return logits for the target,
+            or the fold does not exist.
     """
     rows, held_out = split(table, fold)
     clear_session()  # otherwise, numbers in layer names would continue from earlier networks
@@ -65,7 +68,10 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
 
 
 def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
-    """Return the recipe's stages, each with a loss. Raise ValueError if there is none."""
+    """Return the stages of the recipe.
+
+    A stage without a loss gets the target's loss. Raise ValueError if there is none.
+    """
     stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config)))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
@@ -73,13 +79,13 @@ def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
 
 
 def fit_target(table: Table, fold: int) -> Target:
-    """Return the target, fitted on the training rows of a fold."""
+    """Return what the network predicts (classes or numbers), fitted on the rows of `table` outside `fold`."""
     rows, _ = split(table, fold)
     return rows.required_target.fitted(rows.labels)
 
 
 def with_loss(stage: Stage, target: Target) -> Stage:
-    """Return the stage, with the target's loss if it has no loss."""
+    """Return the stage unchanged if it has a loss. Otherwise, return it with the target's loss."""
     if stage.loss is not None:
         return stage
     return replace(stage, loss=target.loss(stage.label_smoothing), label_smoothing=0.0)
@@ -88,14 +94,14 @@ def with_loss(stage: Stage, target: Target) -> Stage:
 def build_network(
     recipe: Recipe, target: Target, *, seed: int = 0, load_pretrained: bool = True, precision: str | None = None
 ) -> keras.Model:
-    """Build the recipe's network, with initial weights that are equal on both backends.
+    """Build the network of a recipe. Its initial weights are equal on both backends.
 
     Args:
         recipe: The recipe, with its final config.
-        target: The target of the run.
+        target: What the network predicts.
         seed: Seeds the initial weights.
         load_pretrained: Whether to load pretrained weights. Use False if other weights are loaded afterwards.
-        precision: One of `kcomp.recipe.PRECISIONS`. None uses the recipe's.
+        precision: One of `kcomp.recipe.PRECISIONS`. None uses the recipe's precision.
     """
     use_precision(precision or recipe.precision)
     loading = contextlib.nullcontext() if load_pretrained else pretrained.skipped()
@@ -104,5 +110,8 @@ def build_network(
 
 
 def build_batches(recipe: Recipe, rows: Table, *, training: bool, seed: int) -> Batches:
-    """Build the recipe's batches of these rows."""
+    """Build the recipe's batches of `rows`.
+
+    If `training`, they are augmented, and their order changes in each epoch.
+    """
     return expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=training, seed=seed))

@@ -1,4 +1,4 @@
-"""Check the return values of a recipe's functions before the training starts."""
+"""Check the network of a recipe before the training starts."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, 
 
 
 def check_output(network: keras.Model, target: Target) -> None:
-    """Raise ValueError unless a model has one input tensor, and its output is logits for the target."""
+    """Raise ValueError unless a network has one input, and returns logits (batch, target.outputs)."""
     inputs = getattr(network, "inputs", None) or []
     if len(inputs) != 1:
         raise ValueError(
@@ -36,11 +36,11 @@ def check_output(network: keras.Model, target: Target) -> None:
 
 
 def probability_layer(network: keras.Model) -> str | None:
-    """Describe the layer that converts the network's output to probabilities. Return None if the output is logits.
+    """Describe the last layer of a network if it returns probabilities. Return None if it returns logits.
 
-    The function examines the last layer of functional and Sequential models, and of inner models. If this layer or its
-    activation is not Keras's, it runs the network on two random images. An output is probabilities if it is at least 0
-    and sums to 1, which is very unlikely for logits.
+    The last layer of an inner model counts as the last layer. If the layer or its activation is not Keras's, the
+    function runs the network on two random images. Outputs of at least 0 that sum to 1 count as probabilities. Logits
+    are very unlikely to have these properties.
     """
     operation: Any = last_operation(network)
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
@@ -57,7 +57,10 @@ def probability_layer(network: keras.Model) -> str | None:
 
 
 def last_operation(network: keras.Model) -> Any:
-    """Return the last layer or operation that changes values. None for a subclassed model, whose layers are unknown."""
+    """Return the last layer or operation of a network that changes values. Identity, Dropout and reshaping do not.
+
+    Return None for a subclassed model, whose layers are unknown.
+    """
     if not getattr(network, "outputs", None):
         return None
     history = network.outputs[0]._keras_history
@@ -68,13 +71,13 @@ def last_operation(network: keras.Model) -> Any:
 
 
 def only_casts(operation: Any) -> bool:
-    """Return whether an operation changes no values: Activation("linear"), or a cast to another type."""
+    """Return whether an operation changes at most the type of its input: Activation("linear"), or a cast."""
     linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
     return linear or type(operation).__name__ == "Cast"
 
 
 def is_normalised(network: keras.Model) -> bool:
-    """Return whether the network's output for two random images is at least 0 and sums to 1."""
+    """Return whether the network's outputs for two random images are at least 0, and sum to 1 for each image."""
     shape = [side or 32 for side in network.inputs[0].shape[1:]]
     images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
     outputs = keras.ops.convert_to_numpy(network(images, training=False)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""List the layers of a network, with the weights that each stage trains."""
+"""List the layers of a network, and how many weights of each layer are trained in each stage (part of a training)."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,15 @@ from kcomp.recipe import Stage
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer of a network.
+    """A layer of a network, as a line of a table.
 
     Attributes:
-        path: The path of the layer, as `Stage(train=...)` uses it.
+        path: The name of the layer, or "inner/layer" for a layer in an inner model. `Stage(train=...)` takes such
+            paths.
         kind: The name of its class.
-        shape: The shape of its output without the batch axis. Empty if it is unknown or if there are several outputs.
-        weights: Number of its weights.
-        trained: Number of weights that each stage trains.
+        shape: The shape of its output without the batch axis. Empty if it is unknown, or if there are several outputs.
+        weights: How many weights it has.
+        trained: How many weights each stage trains.
     """
 
     path: str
@@ -31,11 +32,11 @@ class LayerRow:
 
 
 def layer_rows(network: keras.Model, stages: Sequence[Stage]) -> list[LayerRow]:
-    """Return the layers in the order of the network, with the weights that each stage trains.
+    """Return a row for each layer, in the order of the network. A row says how many weights each stage trains.
 
     Args:
-        network: The network. The function changes which layers are trainable, and leaves them as in the last stage.
-        stages: The stages of the recipe.
+        network: The network. Afterwards, its layers are trainable or frozen as in the last stage.
+        stages: The stages of the recipe. A stage is a part of a training, and names the layers that it trains.
 
     Raises:
         ValueError: If a stage trains no layer.

@@ -1,4 +1,4 @@
-"""Callbacks that score each epoch, keep the best weights, write the log, save the state and show progress."""
+"""Keras callbacks that score each epoch, save weights, log and state, seed dropout, and show progress."""
 
 import math
 import time
@@ -21,24 +21,27 @@ from kcomp.training import state
 from kcomp.training.rates import rate_of
 from kcomp.training.session import Session
 
-UNSAVED = 5.0  # seconds of training that may stay unsaved, per second that the last save took
+UNSAVED = 5.0  # seconds of training between two saves, for each second that the first save took
 
 
 class Score(keras.callbacks.Callback):
-    """Score the held-out rows at the end of each epoch, and add the scores to `logs` for later callbacks.
+    """Score the held-out rows at the end of each epoch, and add the scores to the dict `logs` that Keras passes.
 
-    `row` is the epoch's row of log.csv. The time of the first epoch counts from the construction of the callback,
-    because `fit` fetches the first batches, and so runs the frozen layers, before the epoch begins.
+    Callbacks that run later find the scores in `logs`. `row` is the epoch's line of log.csv, as a dict.
+
+    The duration of the first epoch counts from the construction of this callback. `fit` prepares the first batches
+    before it calls `on_epoch_begin`, and preparing a batch can include running the frozen layers.
 
     Args:
-        stage: The stage that is trained.
-        progress: The progress of the run.
-        predict: Returns the predictions (rows, columns) of the held-out rows.
-        scores: Returns the scores of these predictions, by name.
-        images: Number of training images in an epoch.
+        stage: The stage that is trained. A stage is a part of a training with its own trained layers, loss and
+            optimizer.
+        progress: How much of the training is finished.
+        predict: Function that returns predictions (rows, columns) for the held-out rows.
+        scores: Function that computes scores, by name, from these predictions.
+        images: How many training images an epoch has.
 
     Raises:
-        FloatingPointError: If the loss or a probability is NaN or infinite.
+        FloatingPointError: If the loss or a prediction becomes NaN or infinite.
     """
 
     def __init__(
@@ -74,13 +77,19 @@ class Score(keras.callbacks.Callback):
 
 
 class Record(keras.callbacks.Callback):
-    """Record a finished epoch in the progress, and save the best weights, log.csv and the state.
+    """Save the training at the end of each epoch: best weights, log.csv, and the state.
 
-    The state is written last, because a continued run starts from it. This callback runs after the recipe's callbacks,
-    so that it also saves their changes.
+    A stopped run continues from the state. It is written after the other files. If the process is killed before that,
+    the continued run trains the epoch again. List this callback after the recipe's callbacks, so that the state
+    includes their changes.
 
-    Epochs on cached features can take less time than saving the state. The state is therefore saved only if the
-    training since the last save took `UNSAVED` times as long as that save. The last epoch of a stage is always saved.
+    With cached features, an epoch can take less time than saving the state. log.csv and the state are therefore saved
+    only if the training since the last save took `UNSAVED` times as long as the save. They are always saved after the
+    last epoch of a stage.
+
+    Args:
+        session: The objects that the training uses, such as network and recipe.
+        score: The callback that scored the epoch.
     """
 
     def __init__(self, session: Session, score: Score) -> None:
@@ -99,7 +108,7 @@ class Record(keras.callbacks.Callback):
         name = self.metric.name
         if not self.keeps_best or best is None or self.metric.is_better(row[name], best[name]):
             progress.best_epoch = progress.epochs
-            if self.keeps_best:  # the last epoch is saved once, at the end of the stage, because it is slow
+            if self.keeps_best:  # for keep="last", train_stage saves the weights once, because saving is slow
                 save_weights(self.run, self.network)
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.metric)
         self.model.stop_training = progress.stage_over
@@ -113,8 +122,12 @@ class Record(keras.callbacks.Callback):
             self.due = ended + UNSAVED * (ended - started)
 
 
-def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
-    """Return new callbacks of the recipe. Call `set_run` of those that have it (see kcomp.tracking)."""
+def recipe_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
+    """Create the Keras callbacks that the recipe defines.
+
+    A callback may have a method `set_run` (see kcomp.tracking). Such a callback receives the run folder, the recipe's
+    settings, and `log`, which has a dict for each finished epoch.
+    """
     callbacks = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
     for callback in callbacks:
         if hasattr(callback, "set_run"):
@@ -123,20 +136,26 @@ def own_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[k
 
 
 def report_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
-    """Call `on_result` of the recipe's callbacks that have such a method."""
-    for callback in own_callbacks(recipe, run, log):
+    """Pass `result`, the content of result.json, to the recipe's callbacks that have a method `on_result`."""
+    for callback in recipe_callbacks(recipe, run, log):
         if hasattr(callback, "on_result"):
             callback.on_result(result)
 
 
 def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") -> None:
-    """Write the network's weights into a file of the run folder, by default the file of the best epoch."""
+    """Write a network's weights to the file `name` in the run folder.
+
+    The default file, best.weights.h5, holds the weights with which kcomp predicts.
+    """
     with moved_into(run / name) as path:
         network.save_weights(path)
 
 
 def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metric) -> bool:
-    """Return whether to end the stage, because its last `patience` epochs did not improve on its best score."""
+    """Return whether to stop a stage early: its best score is `stage.patience` epochs old, or older.
+
+    A stage is a part of a training. Its `patience` counts epochs, and None never stops the stage early.
+    """
     if stage.patience is None or progress.stage_epochs <= stage.patience:
         return False
     values = [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
@@ -159,11 +178,17 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
 
 
 class SeedNoise(keras.callbacks.Callback):
-    """Seed PyTorch's global generator by seed and epoch. Keras's unseeded dropout draws from this generator.
+    """Seed PyTorch's global random generator in each epoch.
 
-    A continued run therefore draws the same numbers as an uninterrupted one. The generator is seeded at the first
-    update of an epoch, because the start of data loading also draws from it. On JAX, the state of dropout is a variable
-    that is saved with the other variables.
+    Keras's dropout draws from it unless a layer has its own seed.
+
+    A continued run therefore draws the same dropout masks as an uninterrupted run. The generator is seeded at the first
+    batch of an epoch, because starting the data loading also draws from it. On JAX, the callback does nothing: the
+    state of dropout is a variable there, and is saved with the weights.
+
+    Args:
+        seed: The seed of the run.
+        epochs_done: How many epochs the run has finished.
     """
 
     def __init__(self, seed: int, epochs_done: int) -> None:
@@ -181,10 +206,16 @@ class SeedNoise(keras.callbacks.Callback):
 
 
 class Display(keras.callbacks.Callback):
-    """Show a progress bar over all stages, and print a line for each epoch.
+    """Show one progress bar for the whole training, and print a line for each epoch.
 
-    The bar shows the remaining time, the learning rate, the loss, the score and the images per second. Without a
-    terminal, only the lines are printed.
+    The bar shows the remaining time, learning rate, loss, last score, and images per second. If the output is not a
+    terminal, only the lines are printed. If the loss becomes NaN or infinite, the callback ends the epoch.
+
+    Args:
+        console: Where to print.
+        title: The text in front of the bar.
+        total_batches: How many batches the whole training has.
+        done_batches: How many of these batches were trained before, if the run is continued.
     """
 
     def __init__(self, console: Console, title: str, total_batches: int, done_batches: int = 0) -> None:
@@ -209,7 +240,7 @@ class Display(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.advance(self.task)
         now = time.perf_counter()
-        if now - self.shown < 0.5:  # reading the loss waits for the device, so read it rarely
+        if now - self.shown < 0.5:  # read the loss rarely, because reading waits for the device
             return
         self.shown = now
         loss = float((logs or {}).get("loss", math.nan))
@@ -219,7 +250,13 @@ class Display(keras.callbacks.Callback):
         self.bar.update(self.task, now=f"rate {self.rate:.0e} loss {loss:.2f} {self.score}{speed:.0f} img/s")
 
     def epoch_line(self, row: dict[str, Any], epochs: int, names: Sequence[str]) -> None:
-        """Print a finished epoch: the loss on training rows, then the scores `names` on held-out rows."""
+        """Print the line of a finished epoch: the loss on training rows, and scores on held-out rows.
+
+        Args:
+            row: The epoch's line of log.csv.
+            epochs: How many epochs the whole training has.
+            names: The scores to print, in this order.
+        """
         self.score = f"{names[0]} {row[names[0]]:.3f} "
         held_out = "  ".join(f"{name} {row[name]:.4f}" for name in names)
         self.bar.console.print(

@@ -1,4 +1,4 @@
-"""Check a recipe's stages before the training starts."""
+"""Check the stages of a recipe before the training starts. A stage is a part of a training with its own optimizer."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,10 @@ from kcomp.training.rates import schedules_of
 
 
 def check_stage(stage: Stage) -> None:
-    """Raise ValueError unless the stage has a Keras optimizer and a loss that takes labels and logits.
+    """Raise ValueError unless a stage has a Keras optimizer, and a loss that compares labels with logits.
 
-    Some losses that take probabilities or class numbers would raise no error, but train the network wrongly.
+    Losses that take probabilities, or labels as class numbers, raise no error in training, but train the network
+    wrongly.
     """
     if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
         raise ValueError(
@@ -29,12 +30,12 @@ def check_stage(stage: Stage) -> None:
 
 
 def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
-    """Raise ValueError if a stage's `average` contradicts the rest of the recipe.
+    """Raise ValueError if the weight averaging of a stage contradicts other settings of the recipe.
 
     Args:
-        stage: The stage to check.
-        stages: All stages of the recipe.
-        keep: The recipe's `keep`.
+        stage: The stage to check. Its `average` is an object of kcomp.averaging, or None for no averaging.
+        stages: All stages of the recipe, in training order.
+        keep: The recipe's choice of weights: "best" for those of the best epoch, "last" for those of the last epoch.
     """
     if stage.average is None:
         return
@@ -58,11 +59,11 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
 
 
 def cycle_epochs(stage: Stage) -> int:
-    """Return the number of epochs in a cycle of the stage's schedule.
+    """Return how many epochs a cycle of the stage's learning rate lasts.
 
     Raises:
-        ValueError: If a schedule is not CosineRestarts, does not last the whole stage, or restarts within an epoch, or
-            if several optimizers have different cycles.
+        ValueError: If a learning rate does not follow the schedule CosineRestarts, if the schedule is shorter or longer
+            than the stage, if a cycle ends within an epoch, or if several optimizers have different cycles.
     """
     all_schedules = schedules_of(stage.optimizer)
     cosines = [schedule for schedule in all_schedules if isinstance(schedule, CosineRestarts)]

@@ -1,4 +1,4 @@
-"""Measure the part of the first epoch in which training waits for images."""
+"""Measure how much of the first epoch training spends waiting for images."""
 
 import time
 from collections.abc import Iterator
@@ -9,17 +9,19 @@ from rich.console import Console
 
 from kcomp.data.batches import Batch, Batches
 
-LARGE = 0.1  # share of an epoch
+LARGE = 0.1  # above this share of an epoch, `describe_wait` suggests changes
 
 
 class DataWait(keras.callbacks.Callback):
-    """Print the part of the first epoch in which training waits for batches. Above a tenth, print what to change.
+    """Print which share of the first epoch training spent waiting for batches.
 
-    The first step is not counted, because it compiles the network and starts the threads.
+    Above a tenth, also print what to change.
+
+    The first step is not counted, because it compiles the network and starts the threads that load images.
 
     Args:
         console: Where to print.
-        batches: The batches of the epoch.
+        batches: The batches of an epoch.
         silent: Whether to print nothing.
     """
 
@@ -30,7 +32,7 @@ class DataWait(keras.callbacks.Callback):
         self.done = silent or len(batches) < 2
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the batches, and add up the time spent waiting for each batch."""
+        """Yield the batches unchanged, and add the time spent waiting for each batch to `waited`."""
         while True:
             before = time.perf_counter()
             batch = next(batches, None)
@@ -51,7 +53,12 @@ class DataWait(keras.callbacks.Callback):
 
 
 def describe_wait(share: float, batches: Batches) -> str:
-    """Return the line to print for the measured share, from 0 to 1, of an epoch."""
+    """Return the text to print.
+
+    Args:
+        share: The share of the first epoch that training spent waiting, from 0 to 1.
+        batches: The batches, whose settings decide which changes the text suggests.
+    """
     text = f"{share:.0%} of the first epoch waited for images"
     if share <= LARGE:
         return text

@@ -1,4 +1,4 @@
-"""Finish a run: choose its final weights, predict the held-out rows, and write the result."""
+"""Finish a training: choose the final weights, predict the held-out rows with them, and write the result."""
 
 from typing import Any
 
@@ -13,9 +13,11 @@ from kcomp.training.session import Session
 
 
 def finish(session: Session) -> dict[str, Any]:
-    """Predict the held-out rows with the final weights or snapshots, then write and return the result.
+    """Write the held-out predictions, labels and scores to the run folder, and return the content of result.json.
 
-    result.json is written after all other files of the run, because it marks the run as complete.
+    The final weights predict the rows: those of the best or last epoch, or an average of weights. After a training with
+    snapshots, the predictions are the mean over the snapshots. result.json is written last, because it marks the run as
+    complete.
     """
     run, target, progress = session.run, session.target, session.progress
     probabilities, average = session.stage_average.outcome()

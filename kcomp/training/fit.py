@@ -1,4 +1,7 @@
-"""Train or continue one run: one recipe with one fold and one seed on the current backend."""
+"""Train a run, or continue a stopped run.
+
+A run is one training of a recipe with one backend, seed and held-out fold.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +23,7 @@ from kcomp.runs.folder import Run, check_same, continued, start
 from kcomp.runs.locking import locked
 from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
-from kcomp.training.callbacks import Display, Record, Score, SeedNoise, own_callbacks, save_weights
+from kcomp.training.callbacks import Display, Record, Score, SeedNoise, recipe_callbacks, save_weights
 from kcomp.training.checks import check_average, check_stage
 from kcomp.training.data_wait import DataWait
 from kcomp.training.finish import finish
@@ -48,22 +51,22 @@ def train(
     across: bool = False,
     table: Table | None = None,
 ) -> dict[str, Any]:
-    """Train `run` to its end, and return the content of result.json. A complete run is not trained again.
+    """Train a run to its end, and return the content of result.json. If the run is complete, return its result at once.
 
     Args:
-        loaded: The recipe.
+        loaded: The recipe, loaded from its file.
         run: The run folder.
         seed: Seeds the initial weights, the batches and dropout.
         fold: The fold that is held out.
         console: Where to print.
-        origin: Weights to start from instead of those of the recipe's model.
-        across: Whether a run that the other backend started may be continued.
-        table: The recipe's table, if it is already read. None reads it.
+        origin: Weights to start from, in place of the initial weights of the recipe's model.
+        across: Whether to continue a run that the other backend started.
+        table: The recipe's table of images and labels. If it is None, the function reads it.
 
     Raises:
         ValueError: If the folder contains a different experiment, or a check of the recipe fails.
         BusyError: If another process is training the run.
-        FloatingPointError: If the loss or a probability becomes NaN or infinite.
+        FloatingPointError: If the loss or a prediction becomes NaN or infinite.
     """
     install()
     with locked(run):
@@ -93,7 +96,10 @@ def train(
 
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Load the weights of `origin` into a new run, or print that a run of the other backend is continued."""
+    """Load the weights of `origin` into the network of a new run.
+
+    If a stopped run continues on the other backend, print a line instead.
+    """
     run, epochs, text = session.run, session.progress.epochs, ""
     if epochs:
         parts = continued(run.manifest, manifest, epochs).get("history", [manifest])
@@ -106,12 +112,12 @@ def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | No
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
-    """Build the network, batches and stages, check the stages, and load the run's progress."""
+    """Build the network, batches and stages of a run, check them, and load the progress of a stopped run."""
     recipe = loaded.recipe
     built = build_experiment(recipe, table, fold=fold, seed=seed)
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
         with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
-    if recipe.callbacks is not None:  # only checked here; each stage gets new ones
+    if recipe.callbacks is not None:  # only checked here; each stage creates its callbacks
         expect_type(Sequence, "callbacks", recipe.callbacks(recipe.config))
     network, training, stages = built.network, built.training, built.stages
     for stage in stages:  # check every stage before the first one is trained
@@ -133,7 +139,7 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
 
 
 def train_stage(session: Session, number: int, display: Display) -> None:
-    """Train the remaining epochs of stage `number`, counted from 0."""
+    """Train the remaining epochs of stage `number`, counted from 0. A stage is a part of a training."""
     stage, progress = session.stages[number], session.progress
     trained = set_trainable(session.network, stage.train, train_batch_norm=stage.train_batch_norm)
     parts = split_stage(
@@ -170,17 +176,17 @@ def train_stage(session: Session, number: int, display: Display) -> None:
         if stage.cache_views is not None and parts.frozen is not None:
             training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
         fit_epochs(session, model, stage, display, training, parts.prepare, validate)
-    if session.recipe.keep == "last":  # needed too if the run was killed after its last save of the state
+    if session.recipe.keep == "last":  # also if the run was killed between its last save of the state and this line
         save_weights(session.run, session.network)
 
 
 def restore(session: Session, model: Mixed, *, over: bool) -> None:
-    """Load the state that an earlier epoch of this stage wrote into the run folder.
+    """Load the variables of network, optimizer and weight average from the saved state of a stopped run.
 
     Args:
-        session: The run.
-        model: The compiled model of the stage.
-        over: Whether the saved epoch was the last epoch of the stage.
+        session: The objects that the training uses, such as run folder and network.
+        model: The compiled model of the stage that was stopped.
+        over: Whether this stage has no epoch left.
     """
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer, session.stage_average.variables)
@@ -191,14 +197,15 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
 def cached_batches(
     session: Session, stage: Stage, frozen: keras.Model, trained: keras.Model
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
-    """Return the training batches of a cached stage, and a function that predicts the held-out rows from features.
+    """Return two things: batches for training, and a function that predicts the held-out rows.
 
-    If several images belong to one item of the competition, the function returns one row of predictions for each item.
-    Missing features are computed first, with the current weights of the network.
+    Both use features, the outputs of the frozen layers, in place of images. Features that the cache lacks are first
+    computed with the current weights. The predictions have one row for each image. If the competition wants one
+    prediction for several images, such as all images of a patient, there is one row for each such group.
 
     Args:
-        session: The run.
-        stage: The cached stage.
+        session: The objects that the training uses, such as batches and network.
+        stage: The stage (part of a training) that uses features.
         frozen: Network from images to features.
         trained: Network from features to logits.
     """
@@ -239,7 +246,7 @@ def fit_epochs(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, names)
     )
     display.batch_size = training.batch_size
-    own = own_callbacks(recipe, session.run, progress.log)
+    own = recipe_callbacks(recipe, session.run, progress.log)
     batches = training.epochs(progress.epochs, remaining)
     wait = DataWait(session.console, training, silent=progress.epochs > 0 or training is not session.training)
     try:
@@ -257,14 +264,18 @@ def fit_epochs(
 
 
 def as_input(batch: Batch) -> tuple[Batch]:
-    """Return the batch in a tuple, as `fit` requires. The labels are part of the input, because the step mixes them."""
+    """Wrap a batch in a tuple, as `fit` requires.
+
+    Its labels stay in the input, because the training step mixes them.
+    """
     return (batch,)
 
 
 def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
-    """Return the stage's class weights (classes,) in the order of the target's classes, float32, or None.
+    """Return the factor of each class in a stage's loss, or None if the stage sets none.
 
-    "balanced" gives each class the weight rows / (classes * rows of the class).
+    The factors are float32 (classes,), in the order of the target's classes. With class_weights="balanced", they are
+    factor[c] = sum(counts) / (classes * counts[c]), where counts[c] is how many training rows have class c.
 
     Raises:
         ValueError: If the target has no classes, or the weights do not name each class once.

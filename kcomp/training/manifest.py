@@ -1,4 +1,4 @@
-"""Describe a run in its file manifest.json. The entries suffice to find the run, repeat it, and use its predictions."""
+"""Build the content of manifest.json, which describes a run: how to find it, repeat it and use its predictions."""
 
 import importlib.metadata
 import platform
@@ -23,6 +23,13 @@ def build_manifest(
     loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None
 ) -> dict[str, Any]:
     """Return the content of manifest.json for a run that starts now.
+
+    Args:
+        loaded: The recipe, loaded from its file.
+        table: All labelled rows, with their folds.
+        seed: The seed of the run.
+        fold: The fold that is held out.
+        origin: Weights of another run to start from, or None.
 
     Raises:
         ValueError: If the table has no such fold.
@@ -62,7 +69,10 @@ def build_manifest(
 
 
 def device() -> str:
-    """Return the name that the backend gives to the training device. For several devices, add their number in front."""
+    """Return the name of the training device, such as "cpu".
+
+    For four devices, it is "4 x " and the name of the first.
+    """
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,4 +1,4 @@
-"""A Keras model that mixes batches and trains a network in the compiled step, on both backends."""
+"""A Keras model that mixes the images of a batch (MixUp, CutMix) and trains a network on them in one step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,28 +13,30 @@ from kcomp.prediction.forward import as_float
 from kcomp.targets import Target
 from kcomp.training.averages.stage_average import StageAverage
 
-# Keras marks the layers of COMPILED_ON_JAX as not compilable. This is true of TensorFlow only. Keras does not mark the
-# layers of FIXED_ON_JAX, which JAX cannot compile: AugMix draws Python's random numbers, which a compiled step would
-# repeat, and RandomElasticTransform needs concrete values where JAX has traced ones.
-COMPILED_ON_JAX = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
-FIXED_ON_JAX = ("AugMix", "RandomElasticTransform")
+# Keras marks these layers as not compilable. That is true on TensorFlow, but JAX can compile them.
+COMPILABLE_ON_JAX = ("RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
+# Keras does not mark these layers, but JAX cannot compile them. AugMix draws Python's random numbers, which a compiled
+# step would repeat. RandomElasticTransform needs concrete values where JAX has traced values.
+NOT_COMPILABLE_ON_JAX = ("AugMix", "RandomElasticTransform")
 
 
 class Mixed(keras.Model):
-    """A model that applies batch layers, such as MixUp, and the network in one training step.
+    """Apply batch layers such as MixUp, then the network, in one training step.
 
-    The input is a batch of data.Batches with `images`, `labels` and `plans`, the random choices of the batch layers. A
-    batch that is already mixed has its mixed labels under `mixed`. The train step is Keras's own. The loss uses the
-    mixed labels, and the metrics use the labels before mixing. Save the weights of `network`, not of this model.
+    The input is a batch of kcomp.data.Batches: a dict of `images`, `labels` and `plans`. `plans` has the random choices
+    of each batch layer. If the images are mixed already, the dict also has `mixed`, the mixed labels.
+
+    The loss uses the labels after mixing, and the metrics use the labels before mixing. The train step is Keras's own.
+    Save the weights of `network`, not of this model.
 
     Args:
         network: The network, which returns logits.
-        layers: Batch layers. Only those whose random choices are in `plans` are applied.
-        class_weights: float32 (classes,), or None. `target` computes the factor of each row's loss from these
-            weights and the mixed labels.
-        stage_average: Averages weights inside the step. Its variables become variables of this model, because Keras on
-            JAX updates only the model's variables in the compiled step.
-        target: The target of the labels. None if there are no class weights.
+        layers: Batch layers. Layers without a method `draw` are ignored, because `Batches` applies them.
+        class_weights: Factor of each class in the loss, float32 (classes,), or None. `target` computes the weight of
+            each row from these factors and the mixed labels.
+        stage_average: An object that averages weights inside the step, or None. Its variables become variables of this
+            model, because Keras on JAX updates only the model's variables in the compiled step.
+        target: What the network predicts. None is allowed without class weights.
 
     Raises:
         ValueError: If there are class weights without a target.
@@ -51,7 +53,7 @@ class Mixed(keras.Model):
         if class_weights is not None and target is None:
             raise ValueError("class weights need the target of the labels: Mixed(..., target=target)")
         install()
-        super().__init__(name="mixed", autocast=False)  # layers cast for themselves; pixels and labels keep float32
+        super().__init__(name="mixed", autocast=False)  # each layer casts its inputs; pixels and labels stay float32
         self.network, self.class_weights, self.target = network, class_weights, target
         self.stage_average, self.averages = stage_average, list(stage_average.compiled) if stage_average else []
         self.planned = planned_layers(layers)
@@ -63,36 +65,43 @@ class Mixed(keras.Model):
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile as Keras does, and mark all parts as built. Otherwise `fit` would first trace the whole network."""
+        """Compile as Keras does, and mark model, layers, loss and metrics as built.
+
+        Otherwise, `fit` would first trace the whole network to learn the shapes of its outputs.
+        """
         super().compile(*arguments, **options)
         inside = (part for layer in self.planned for part in layer._flatten_layers())
         for part in (self, *inside):  # neither the layers nor this model create weights when they are built
             part.built = True
         rows = keras.KerasTensor((None, None))
-        for part in ("_compile_loss", "_compile_metrics"):  # not public; without them `fit` traces the network
+        for part in ("_compile_loss", "_compile_metrics"):  # private in Keras; without them `fit` traces the network
             if (container := getattr(self, part, None)) is not None:
                 container.build(rows, rows)
 
     @property
     def jit_compile(self) -> bool:
-        """Return whether the step is compiled: on JAX, if every layer can be compiled."""
+        """Whether Keras compiles the training step. True on JAX, if JAX can compile every layer."""
         return keras.backend.backend() == "jax" and not self.uncompiled()
 
     @jit_compile.setter
     def jit_compile(self, value: Any) -> None:
-        """Ignore the value that Keras's `compile` sets, because its choice fits TensorFlow only."""
+        """Ignore the value that Keras's `compile` sets, because Keras chooses it for TensorFlow."""
 
     def uncompiled(self) -> list[str]:
-        """Return the names of the layers that cannot be compiled on JAX."""
-        compiled, fixed = ([getattr(keras.layers, name) for name in names] for names in (COMPILED_ON_JAX, FIXED_ON_JAX))
+        """Return the names of the layers that JAX cannot compile."""
+        compilable = [getattr(keras.layers, name) for name in COMPILABLE_ON_JAX]
+        not_compilable = [getattr(keras.layers, name) for name in NOT_COMPILABLE_ON_JAX]
         return [
             layer.name
             for layer in self._flatten_layers()
-            if type(layer) in fixed or (not layer.supports_jit and type(layer) not in compiled)
+            if type(layer) in not_compilable or (not layer.supports_jit and type(layer) not in compilable)
         ]
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make the train function as Keras does. On JAX, use the stored program of an equal step if there is one."""
+        """Create the train function as Keras does.
+
+        On JAX, use the stored program of an equal training step, if there is one.
+        """
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
         if plain or keras.distribution.distribution() is not None or not is_enabled("jax-program-store"):
             super().make_train_function(force)
@@ -116,14 +125,24 @@ class Mixed(keras.Model):
 
 
 def planned_layers(layers: Sequence[Any]) -> list[Any]:
-    """Return the batch layers whose random choices (plans) are drawn with the batches, in the order of `layers`."""
+    """Return the batch layers that have a method `draw`, in the same order.
+
+    The host calls `draw` to make the random choices of a layer for each batch. The training step then applies the
+    layer.
+    """
     return [layer for layer in layers if hasattr(layer, "draw")]
 
 
 def apply_plans(layers: Sequence[Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    """Apply batch layers with the random choices in a batch's `plans`, and return its `images` (float) and `labels`.
+    """Apply batch layers such as MixUp to a batch.
 
-    If the batch has mixed labels under `mixed`, these are used as its labels.
+    Args:
+        layers: The layers, as `planned_layers` returns them.
+        inputs: A batch of kcomp.data.Batches. `plans` has the random choices of each layer. If the images are mixed
+            already, `mixed` has the mixed labels.
+
+    Returns:
+        A batch with `images` (floats) and `labels`, both after mixing.
     """
     batch = {"images": as_float(inputs["images"]), "labels": inputs.get("mixed", inputs["labels"])}
     for layer, plan in zip(layers, inputs.get("plans", ()) if layers else (), strict=True):

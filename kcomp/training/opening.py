@@ -1,4 +1,4 @@
-"""Print the rows, classes, images and backend of a run before it starts, and warn of classes that look wrong."""
+"""Print what a run trains on before it starts: rows, classes, images, backend, and warnings."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from kcomp.targets.arrays import list_names
 if TYPE_CHECKING:
     from kcomp.training.session import Session
 
-LINES = 5  # largest number of printed lines, with warnings
+LINES = 5  # print at most so many lines, warnings included
 
 
 def print_opening(session: "Session", table: Table, manifest: Mapping[str, Any]) -> None:
@@ -45,7 +45,10 @@ def describe_images(session: "Session") -> str:
 
 
 def warn_untrained(training: Table, held_out: Table, fold: int) -> list[str]:
-    """Return a warning if held-out rows have classes without a training row."""
+    """Return a list with a warning if a class has held-out rows but no training row.
+
+    Otherwise, return an empty list.
+    """
     target = training.required_target
     trained, scored = (target.class_counts(table.labels) > 0 for table in (training, held_out))
     missing = [name for name, is_missing in zip(target.class_names, scored & ~trained, strict=True) if is_missing]

@@ -1,4 +1,4 @@
-"""The optimizer of a stage, and the three changes that kcomp makes to it."""
+"""Compile a training model with the optimizer of a stage, after three changes to the optimizer."""
 
 from typing import Any
 
@@ -13,18 +13,21 @@ from kcomp.training.rates import bind
 def compile_for_stage(
     model: keras.Model, stage: Stage, network: keras.Model, *, steps: int, seed: int, **options: Any
 ) -> None:
-    """Compile a training model with its stage's optimizer and loss, and create the optimizer's variables.
+    """Compile a training model with a stage's optimizer and loss, and create the optimizer's variables.
 
-    The recipe's optimizer is changed in three ways. First, schedules of `kcomp.schedules`, which count epochs, get the
-    number of steps in an epoch. Schedules of Keras count steps and do not change. Second, weight decay leaves out
-    weights of one dimension (biases, normalisation), unless the stage sets `weight_decay_on_all=True`. Third, with
-    PyTorch on a CPU, Adam and AdamW update all weights in one pass. The result is the same up to rounding.
-    `KCOMP_FAST=0` turns the third change off.
+    A stage is a part of a training, with its own optimizer from the recipe. kcomp changes this optimizer in three ways:
+
+    - Schedules of kcomp.schedules count epochs. They receive the number of steps in an epoch. Keras's schedules count
+      steps and do not change.
+    - Weight decay leaves out weights of one dimension (biases, normalisation). `weight_decay_on_all=True` in the stage
+      turns this off.
+    - With PyTorch on a CPU, Adam and AdamW update all weights in one pass. The result is the same up to rounding.
+      `KCOMP_FAST=0` in the environment turns this off.
 
     Args:
         model: The model to compile: `network`, or a model that wraps it.
-        stage: The stage, with a new optimizer.
-        network: The network whose weights the stage trains.
+        stage: The stage, with an optimizer that was not used before.
+        network: The network whose weights are trained.
         steps: Steps (batches) in an epoch, from 1.
         seed: Seeds the optimizer's initial values.
         **options: Other arguments of `keras.Model.compile`, such as `metrics`.
@@ -41,17 +44,26 @@ def compile_for_stage(
 
 
 def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
-    """Leave weights of one dimension out of the weight decay of a stage's optimizer, unless the stage includes them."""
+    """Exclude weights of one dimension, such as biases, from weight decay.
+
+    Do nothing if `stage.weight_decay_on_all`.
+    """
     if stage.weight_decay_on_all:
         return
     one_dimensional = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
     for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
         optimizer.exclude_from_weight_decay(var_list=one_dimensional)
         if not any(decays(stage.optimizer, optimizer, variable) for variable in network.trainable_variables):
-            optimizer.weight_decay = None  # Keras on PyTorch fails if no variable decays
+            optimizer.weight_decay = None  # Keras on PyTorch fails if weight decay applies to no variable
 
 
 def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
-    """Return whether `part`, one of the optimizers that `optimizer` combines, updates `variable` with weight decay."""
+    """Return whether `part` updates `variable` with weight decay. Weights of one dimension have none.
+
+    Args:
+        optimizer: The optimizer of a stage, which may combine several (keras.optimizers.MultiOptimizer).
+        part: One of the combined optimizers, or `optimizer` itself.
+        variable: A weight of the network.
+    """
     chosen = getattr(optimizer, "_optimizer_map", lambda variable: part)(variable)
     return chosen is part and len(variable.shape) > 1

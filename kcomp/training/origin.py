@@ -1,4 +1,4 @@
-"""Start a run from the weights of another run, and check that these weights were not trained on held-out rows."""
+"""Start a run from the weights of another run. First check that these weights were not trained on held-out rows."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -15,19 +15,19 @@ from kcomp.models.transfer import take_weights
 from kcomp.runs.folder import Run, find
 from kcomp.targets import Target
 
-# Entries of the other run's manifest that the new manifest repeats.
+# The new run's manifest repeats these entries of the other run's manifest, under `from`.
 ORIGIN_ENTRIES = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "from", "soup")
-SAME = 0.9  # two tables are the same data set if at least this share of their common ids has equal labels
+SAME = 0.9  # two tables are the same data set if at least this share of their common ids has equal labels in both
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Weights to start from.
+    """Weights of another training, from which a run starts.
 
     Attributes:
-        weights: The weights file.
-        run: The run that the file belongs to, or None for a file from elsewhere.
-        record: Describes the weights under `from` in the manifest of the new run.
+        weights: The path of the weights file.
+        run: The run that trained the weights, or None for a file that belongs to no run.
+        record: Where the weights come from, for the entry `from` of the new run's manifest.json.
     """
 
     weights: Path
@@ -36,7 +36,10 @@ class Origin:
 
 
 def find_origin(path: Path) -> Origin:
-    """Return the weights at a path: a .weights.h5 file, or the folder of one complete run or a folder that contains it.
+    """Find the weights that a user names with `--from`.
+
+    Args:
+        path: A .weights.h5 file, the folder of a complete run, or a folder that contains exactly one run.
 
     Raises:
         ValueError: If the path is another file, the run is not complete, or there is not exactly one run.
@@ -67,11 +70,21 @@ def find_origin(path: Path) -> Origin:
 
 
 def check_unseen(origin: Origin, table: Table, fold: int) -> None:
-    """Raise ValueError if the weights were trained on rows that `fold` of the table holds out.
+    """Raise ValueError if the weights to start from were trained on rows of the held-out fold.
 
-    This is so in two cases. First, the run that the weights come from held out another fold of this table. A run that
-    its own weights came from may have done so too. Second, that run was trained on the same data set, and did not hold
-    out all rows of this fold.
+    Scores would be too good.
+
+    There are two cases:
+
+    - Another run used the same table and held out another fold. The weights come from this run, directly or through
+      further runs.
+    - The weights come from a run on another table of the same data set, and the run did not hold out all rows of this
+      fold.
+
+    Args:
+        origin: The weights to start from.
+        table: The table of the new run.
+        fold: The fold of this table that the new run holds out.
     """
     fingerprint = table.fingerprint()
     for number, record in enumerate(ancestors(origin.record)):
@@ -92,6 +105,10 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
 
 
 def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """Yield `record`, the manifest entries of a run, then those of all runs from which its weights come.
+
+    Weights can come from a run that the training started from (`from`), or from the runs that a soup averages (`soup`).
+    """
     if record is None:
         return
     yield record
@@ -101,10 +118,10 @@ def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:
-    """Return the ids of the rows that the other run held out. The set is empty if it used a different data set.
+    """Return the ids of the rows that the run of `origin` held out. The set is empty if it used a different data set.
 
-    Two tables are the same data set if they have the same classes, and ids in common of which at least `SAME` have
-    equal labels. Differing labels may be corrections.
+    Two tables are the same data set if they have the same classes, some ids in common, and equal labels for at least
+    the share `SAME` of the common ids. Labels that differ may be corrections.
     """
     if origin.run is None:
         return set()
@@ -119,9 +136,9 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 
 
 def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
-    """Load the weights of `origin` into the network, and return a line that describes them.
+    """Load the weights of `origin` into the network, and return a line of text that says so.
 
-    Outputs are matched by the names of the classes. If the target differs, the head is not loaded.
+    The head's outputs are matched by class name. If the targets differ, all weights but those of the head are loaded.
     """
     order = target.head_order(origin.run.target if origin.run else target)
     head = take_weights(network, origin.weights, order=order, head=order is not None)

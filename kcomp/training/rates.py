@@ -9,18 +9,21 @@ from kcomp.schedules import EpochSchedule
 
 
 def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """Return the schedule or rate variable of an optimizer, or of each optimizer that it combines."""
+    """Return the learning rate schedules of an optimizer: one, or one for each optimizer that it combines.
+
+    A constant learning rate counts as a schedule, and is returned as a Keras variable.
+    """
     optimizers = getattr(optimizer, "optimizers", None)
     if optimizers:
         return [schedule for inner in optimizers for schedule in schedules_of(inner)]
-    return [optimizer._learning_rate]  # the public property is the rate of the next update
+    return [optimizer._learning_rate]  # the public `learning_rate` is a number, not the schedule
 
 
 def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
-    """Set the number of steps in an epoch in every schedule of an optimizer that counts epochs.
+    """Set how many steps an epoch has, in each schedule of an optimizer that counts epochs (see kcomp.schedules).
 
     Args:
-        optimizer: An optimizer, or one that combines several.
+        optimizer: An optimizer, or one that combines several (keras.optimizers.MultiOptimizer).
         steps_per_epoch: Steps (batches) in an epoch, from 1.
 
     Examples:
@@ -38,9 +41,9 @@ def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
-    """Return an optimizer's learning rate at its next update.
+    """Return the learning rate of an optimizer's next update.
 
-    If it combines several optimizers, return the largest of their learning rates.
+    For an optimizer that combines several, return the largest learning rate.
     """
     optimizers = getattr(optimizer, "optimizers", None)
     if optimizers:

@@ -1,4 +1,4 @@
-"""The objects that belong to the training of one run."""
+"""Hold the objects that the training of one run uses."""
 
 from dataclasses import dataclass, field
 
@@ -19,42 +19,60 @@ from kcomp.training.averages.stage_average import StageAverage
 
 @dataclass
 class Session:
-    """The recipe, network, batches, stages and progress of a run during training."""
+    """Everything that the training of one run uses. A run is one training with one backend, seed and held-out fold.
+
+    Attributes:
+        recipe: The user's description of the training.
+        run: The run folder.
+        target: What the network predicts, such as one of several classes. It is fitted on the training rows.
+        network: The network, which returns logits.
+        training: Batches of the training rows.
+        validation: Batches of the held-out rows.
+        stages: The parts of the training, in order. Each has its own trained layers, loss and optimizer.
+        progress: How much of the training is finished.
+        console: Where to print.
+        fingerprint: A hash of the recipe.
+        stage_average: The object that averages weights in the current stage.
+    """
 
     recipe: Recipe
     run: Run
-    target: Target  # fitted on the training rows
+    target: Target
     network: keras.Model
     training: Batches
     validation: Batches
     stages: list[Stage]
     progress: state.TrainingProgress
     console: Console
-    fingerprint: str  # of the recipe
-    stage_average: StageAverage = field(default_factory=StageAverage)  # of the current stage
+    fingerprint: str
+    stage_average: StageAverage = field(default_factory=StageAverage)
 
     def __post_init__(self) -> None:
         self.forward = compile_forward(self.network)
         self.scorer = Scorer(self.recipe.metric_of(self.target), self.target)
         table = self.validation.table
-        self.ids, self.labels = per_item(table, table.labels, self.target)  # of the held-out images, or items
-        self.continuing = self.progress.epochs > 0  # until the state is loaded into the current stage
+        self.ids, self.labels = per_item(table, table.labels, self.target)  # of images, or of items
+        self.continuing = self.progress.epochs > 0  # whether the saved state is not loaded yet
 
     def validate(self) -> np.ndarray:
-        """Return predictions (rows, columns) of the held-out images with the current weights.
+        """Return predictions (rows, columns) for the held-out rows, with the current weights.
 
-        If several images belong to one item of the competition, there is one row for each item.
+        There is one row for each image. If the competition wants one prediction for several images, such as all images
+        of a patient, there is one row for each such group. kcomp calls such a group an item.
         """
         return self.merge_items(predict_rows(self.forward, self.validation, self.target))
 
     def merge_items(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the predictions (rows, columns) of items, computed from those of their images.
+        """Return one row of predictions for each item, computed from the predictions (rows, columns) of its images.
 
-        An item is what the competition predicts, if several images belong to it. Without items, the predictions of
-        the images are returned unchanged.
+        An item is a group of held-out images, such as those of a patient, for which the competition wants one
+        prediction. Without items, return the predictions unchanged.
         """
         return per_item(self.validation.table, predictions, self.target)[1]
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
-        """Return the scores of predictions (rows, columns) of the held-out rows, by name, the recipe's metric first."""
+        """Return scores by name for predictions (rows, columns) of the held-out rows.
+
+        The recipe's metric comes first.
+        """
         return self.scorer.all(self.labels, predictions)

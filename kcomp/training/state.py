@@ -1,4 +1,4 @@
-"""Save and load the state from which a stopped run continues. The state is one file, which is replaced atomically."""
+"""Save and load the state of a training, so that a stopped run can continue. Each save replaces one file atomically."""
 
 import json
 import zipfile
@@ -16,16 +16,16 @@ from kcomp.system.files import replacing
 
 @dataclass
 class TrainingProgress:
-    """Count the finished epochs of a run.
+    """How much of a training is finished.
 
     Attributes:
-        stage: Number of the current stage, from 0.
-        stage_epochs: Finished epochs of the current stage.
-        epochs: Finished epochs of all stages.
-        best_epoch: The epoch with the best score so far, counted from 1. None before the first epoch ends.
-        stage_over: Whether patience or a callback ended the current stage.
-        seconds: Duration of the finished epochs, and of computing features.
-        log: One row for each finished epoch.
+        stage: The number of the current stage (part of the training), from 0.
+        stage_epochs: How many epochs of the current stage are finished.
+        epochs: How many epochs of all stages are finished.
+        best_epoch: The number of the epoch with the best score so far, from 1. None before the first epoch ends.
+        stage_over: Whether early stopping or a callback ended the current stage.
+        seconds: How long the finished epochs took, including the computation of cached features.
+        log: One dict for each finished epoch, a line of log.csv.
     """
 
     stage: int = 0
@@ -44,9 +44,16 @@ def save(
     optimizer: keras.optimizers.Optimizer,
     averages: Sequence[Any] = (),
 ) -> None:
-    """Write the progress and the variables of the network, the optimizer and the stage's average.
+    """Write the state file: the progress, and all variables of network, optimizer and weight average.
 
-    The network's variables are its weights, statistics and random states.
+    The variables of a network are its weights, statistics and random states.
+
+    Args:
+        run: The run folder.
+        progress: How much of the training is finished.
+        network: The network.
+        optimizer: The optimizer of the current stage, already built.
+        averages: The variables of the object that averages weights.
     """
     arrays = {f"network/{name}": value for name, value in named(network_variables(network)).items()}
     arrays |= {f"optimizer/{name}": value for name, value in named(optimizer.variables).items()}
@@ -57,7 +64,7 @@ def save(
 
 
 def load_progress(run: Run) -> TrainingProgress:
-    """Return the saved progress of a run, or a new progress if nothing is saved."""
+    """Return the saved progress of a run. If the run has no state file, return a new progress."""
     path = run / STATE
     if not path.is_file():
         return TrainingProgress()
@@ -67,10 +74,16 @@ def load_progress(run: Run) -> TrainingProgress:
 def load_variables(
     run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Sequence[Any] = ()
 ) -> None:
-    """Load the values that `save` wrote into the variables of the network, the built optimizer and the average.
+    """Load the variables that `save` wrote into the network, the optimizer and the weight average.
 
-    A state from the other backend also loads, because the names and order of variables are equal on both backends.
-    Random states are cast: their type is uint32 on JAX and int32 on PyTorch.
+    The other backend can also load a state, because names and order of variables are equal on both. Random states are
+    cast: they are uint32 on JAX and int32 on PyTorch.
+
+    Args:
+        run: The run folder.
+        network: The network.
+        optimizer: The optimizer of the current stage, already built.
+        averages: The variables of the object that averages weights.
 
     Raises:
         ValueError: If the file is damaged, or its variables have other names, shapes or order.
@@ -82,9 +95,9 @@ def load_variables(
 
 
 def network_variables(network: keras.Model) -> list[Any]:
-    """Return all variables of a network: those of the layers in order, then random states.
+    """Return all variables of a network in an order that does not change if layers are frozen or unfrozen.
 
-    The order does not change if layers are frozen or unfrozen.
+    The variables of each layer come first, one layer after the other. All other variables follow.
     """
     ordered = [variable for layer in network.layers for variable in layer.variables]
     ordered += network.variables
@@ -92,7 +105,7 @@ def network_variables(network: keras.Model) -> list[Any]:
 
 
 def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the values of variables by name. A name is the position and the path of a variable."""
+    """Return the values of variables by name. A name has position and path, such as "00003/dense/kernel"."""
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
         for number, variable in enumerate(variables)
@@ -102,7 +115,7 @@ def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
 def assign(variables: Sequence[Any], arrays: dict[str, np.ndarray], prefix: str, run: Run) -> None:
     names = sorted(name for name in arrays if name.startswith(prefix))
     saved = [(name.rpartition("/")[2], arrays[name].shape) for name in names]
-    # compare names too, because another version of Keras may order variables of equal shape differently
+    # compare names too: variables of equal shape may have another order in another version of Keras
     ours = [(variable.path.rpartition("/")[2], tuple(variable.shape)) for variable in variables]
     if ours != saved:
         mismatch = next(

@@ -1,1 +1,1 @@
-"""Snapshots and averages of the weights of a stage."""
+"""Average weights or predictions over a stage, which is a part of a training."""

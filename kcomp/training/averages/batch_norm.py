@@ -1,4 +1,4 @@
-"""Recompute the statistics of batch normalisation for changed weights, such as an average of weights."""
+"""Compute the statistics of batch normalisation again after the weights changed, for example to an average."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def normalisations(network: keras.Model) -> list[keras.layers.BatchNormalization
 
 
 def statistics_of(norms: Sequence[keras.layers.BatchNormalization]) -> list[Any]:
-    """Return the moving mean and the moving variance of each layer, as Keras variables."""
+    """Return the Keras variables `moving_mean` and `moving_variance` of each layer, in one list."""
     return [variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
 
 
@@ -30,20 +30,20 @@ def estimate(
     epoch: int = 0,
     layers: Sequence[Any] = (),
 ) -> list[np.ndarray]:
-    """Set and return the statistics of batch normalisation layers: averages over the batches of one epoch.
+    """Set the statistics of batch normalisation layers to their mean over the batches of one epoch, and return them.
 
-    The forward passes run in training mode, with dropout, and compute no gradient. Other batch normalisation layers
-    keep their statistics.
+    The forward passes run in training mode, with dropout, and compute no gradient. Batch normalisation layers that are
+    not in `norms` keep their statistics.
 
     Args:
         network: The network, with its final weights.
-        norms: The layers whose statistics are computed.
+        norms: The batch normalisation layers whose statistics are computed.
         batches: The training batches.
         epoch: The epoch whose batches are used, from 0.
-        layers: Batch layers to apply, such as mixing.
+        layers: Batch layers, such as MixUp, to apply to the batches.
 
     Returns:
-        Mean and variance of each layer, float32, in the order of `statistics_of`.
+        The mean and the variance of each layer, float32, in the order of `statistics_of`.
 
     References:
         Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization, section 3.2.
@@ -51,7 +51,7 @@ def estimate(
     every, chosen = normalisations(network), {id(layer) for layer in norms}
     before = [(layer.trainable, layer.momentum) for layer in every]
     for layer in every:
-        layer.trainable, layer.momentum = id(layer) in chosen, 0.0  # 0: a pass sets its batch's statistics
+        layer.trainable, layer.momentum = id(layer) in chosen, 0.0  # 0: statistics of the last batch only
     variables = statistics_of(norms)
     totals = [np.zeros(variable.shape) for variable in variables]
     parts = split_stage(network, layers)
@@ -73,14 +73,18 @@ def estimate(
 
 
 def forward_of(model: Mixed, statistics: Sequence[Any], seed: int, epoch: int) -> Callable[[Batch], list[np.ndarray]]:
-    """Return a function that runs a batch in training mode and returns the new values of `statistics`.
+    """Return a function that runs a batch in training mode, and returns the new values of `statistics`.
 
-    seed, epoch: they seed dropout.
+    Args:
+        model: The model to run.
+        statistics: Variables of the model that a forward pass changes.
+        seed: Seeds dropout, together with `epoch`.
+        epoch: The epoch whose batches are run, from 0.
     """
     if keras.backend.backend() == "torch":
         import torch
 
-        torch.manual_seed(int(generator(seed, Purpose.NOISE, epoch).integers(2**63)))  # unseeded dropout draws from it
+        torch.manual_seed(int(generator(seed, Purpose.NOISE, epoch).integers(2**63)))  # seeds dropout
 
         def run_torch(batch: Batch) -> list[np.ndarray]:
             with torch.no_grad():
@@ -103,7 +107,7 @@ def forward_of(model: Mixed, statistics: Sequence[Any], seed: int, epoch: int) -
     state = [variable.value for variable in variables]
 
     def run_jax(batch: Batch) -> list[np.ndarray]:
-        state[:] = run(state, batch)  # the states of dropout carry over to the next batch
+        state[:] = run(state, batch)  # the random states of dropout carry over to the next batch
         return [np.asarray(state[place]) for place in places]
 
     return run_jax

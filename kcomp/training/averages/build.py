@@ -1,4 +1,4 @@
-"""Build the object that computes a stage's average during training."""
+"""Create the object that averages weights or predictions in a stage, which is a part of a training."""
 
 from kcomp.averaging import EMA, Snapshots
 from kcomp.recipe import Stage
@@ -10,7 +10,12 @@ from kcomp.training.session import Session
 
 
 def build_stage_average(stage: Stage, session: Session) -> StageAverage:
-    """Return the object that computes the stage's `average` (Snapshots, EMA or SWA). For None, it computes nothing."""
+    """Return the object that applies `stage.average` during training. For `average=None`, the object does nothing.
+
+    Args:
+        stage: The stage. Its `average` is Snapshots, EMA or SWA of kcomp.averaging, or None.
+        session: The objects that the training uses, such as network and run folder.
+    """
     average = stage.average
     if average is None:
         return StageAverage()

@@ -1,4 +1,4 @@
-"""Average the weights of a network over a stage: EMA after every update, SWA at the ends of epochs."""
+"""Average the weights of a network in a stage (a part of a training): EMA after every update, SWA after epochs."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -17,11 +17,16 @@ from kcomp.training.session import Session
 
 
 class WeightAverage(StageAverage, ABC):
-    """Average the floating-point weights of the trainable layers, in separate variables.
+    """Base class of EMA and SWA. It stores an average of the network's weights in separate variables.
 
-    The average includes the statistics of trainable batch normalisation. Frozen layers are left out, because their
-    weights do not change. `count` counts the calls of `in_step` (EMA) or the averaged epochs (SWA). The saved state
-    includes the average and the count.
+    The average has the floating-point weights of trainable layers, including the statistics of batch normalisation.
+    Weights of frozen layers do not change, so they need no average.
+
+    Attributes:
+        sources: The weights of the network that are averaged.
+        values: The average of each weight in `sources`.
+        count: With EMA, how many batches were trained. With SWA, how many epochs are averaged.
+        variables: `count` and `values`. The saved state of a run includes them.
     """
 
     def __init__(self, session: Session, stage: Stage) -> None:
@@ -36,7 +41,7 @@ class WeightAverage(StageAverage, ABC):
         self.variables = [self.count, *self.values]
 
     def move(self, share: Any) -> None:
-        """Move the average towards the current weights by `share` of the difference, a number or tensor from 0 to 1."""
+        """Set average += share * (weights - average). `share` is a number or a scalar tensor, from 0 to 1."""
         if keras.backend.backend() == "torch":
             import torch
 
@@ -51,18 +56,22 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return the epochs, counted from 1 over the run, that the average is compared with besides the best epoch."""
+        """Return epochs that must have worse scores than the average, in addition to the chosen epoch (`best_epoch`).
+
+        Epochs are counted from 1 over the whole training.
+        """
 
     def complete(self) -> None:
-        """Replace the network's weights by the average."""
+        """Finish the average, and copy it into the network."""
         for value, source in zip(self.values, self.sources, strict=True):
             source.assign(value.value)
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Return the predictions of the average if it scores better than every epoch that it is compared with.
+        """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The average then becomes the run's weights. Otherwise return None, and the best epoch's weights stay. The second
-        value is the entry `average` of result.json.
+        The average becomes the run's weights, and makes the predictions, only if it scores better than the chosen epoch
+        and every epoch of `epochs_to_beat`. Otherwise, the predictions are None, and the chosen epoch's weights stay.
+        The recipe chooses the best epoch or the last epoch.
         """
         session, metric = self.session, self.session.scorer.metric
         progress, epochs = session.progress, self.epochs_to_beat()
@@ -91,7 +100,7 @@ class WeightAverage(StageAverage, ABC):
     def print_outcome(
         self, probabilities: np.ndarray | None, record: dict[str, Any]
     ) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Print whether the average becomes the run's weights, and return the arguments unchanged."""
+        """Print whether the average becomes the run's weights, and return both arguments unchanged."""
         text = f"stage {self.stage.name!r}: the {record['method']} is "
         if record["accepted"]:
             text += f"kept: {record['metric']} {record['score']:.4f} out of fold, "
@@ -103,10 +112,14 @@ class WeightAverage(StageAverage, ABC):
 
 
 class StageEMA(WeightAverage):
-    """Update an exponential moving average inside the compiled training step, so that no weight leaves the device.
+    """Update an exponential moving average of the weights inside the compiled training step.
 
-    The average is updated at the start of a step, from the weights before the step. It is therefore one update behind
-    until `complete`. With gradient accumulation, it moves once for each update, not once for each batch.
+    No weight leaves the device. The average is updated at the start of a step, from the weights before the step. It
+    therefore lacks the newest weights until `complete` adds them. With gradient accumulation, the average changes once
+    for each update, not once for each batch.
+
+    `decay` is the largest share of the old average in the new average. After the first updates, the share is smaller:
+    (1 + t) / (10 + t) after update t.
     """
 
     def __init__(self, session: Session, stage: Stage, decay: float) -> None:
@@ -131,7 +144,10 @@ class StageEMA(WeightAverage):
 
 
 class StageSWA(WeightAverage):
-    """Compute the mean of the weights at the ends of epochs (stochastic weight averaging)."""
+    """Compute the mean of the weights at the ends of several epochs (stochastic weight averaging).
+
+    `swa` says which epochs are averaged.
+    """
 
     def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:
         super().__init__(session, stage)

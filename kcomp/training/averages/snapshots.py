@@ -1,4 +1,7 @@
-"""Save snapshots, and average their predictions. A snapshot is the weights at a minimum of a cosine with restarts."""
+"""Save snapshots, and average their predictions.
+
+A snapshot is the weights at a minimum of the learning rate, which follows a cosine with restarts.
+"""
 
 from typing import Any
 
@@ -10,15 +13,15 @@ from kcomp.training.callbacks import save_weights
 from kcomp.training.session import Session
 
 
-def snapshot(number: int) -> str:
-    """Return the file name of snapshot `number`, counted from 1, in the run folder."""
+def snapshot_name(number: int) -> str:
+    """Return the file name of a snapshot in the run folder. Snapshots are counted from 1."""
     return f"snapshots/{number}.weights.h5"
 
 
 class StageSnapshots(StageAverage):
-    """Write a snapshot every `cycle` epochs, and average the predictions of the last ones.
+    """Save a snapshot of the weights every `cycle` epochs, and average the predictions of the last snapshots.
 
-    last: number of snapshots to average. None averages all.
+    `last` is how many snapshots are averaged. None averages all.
     """
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:
@@ -26,24 +29,25 @@ class StageSnapshots(StageAverage):
 
     def epoch_ended(self, stage_epochs: int) -> None:
         if stage_epochs % self.cycle == 0:
-            save_weights(self.session.run, self.session.network, snapshot(stage_epochs // self.cycle))
+            save_weights(self.session.run, self.session.network, snapshot_name(stage_epochs // self.cycle))
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Return the mean predictions, or None if a callback ended the stage before the first snapshot.
+        """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The second value is the entry `average` of result.json.
+        The predictions are the mean over the snapshots. They are None if a callback ended the stage before the first
+        snapshot.
         """
         session = self.session
         count = session.progress.stage_epochs // self.cycle
         if not count:
             return None, {"method": "snapshots", "reason": "the stage ended before the first"}
-        chosen = [snapshot(number) for number in range(max(0, count - (self.last or count)) + 1, count + 1)]
+        chosen = [snapshot_name(number) for number in range(max(0, count - (self.last or count)) + 1, count + 1)]
         predictions = []
         for name in chosen:
             load_weights(session.network, session.run / name)
             predictions.append(session.validate().astype(np.float64))
         after = session.progress.stage_epochs % self.cycle
-        if after:  # save the last snapshot, now in the network, for exports and runs that start from it
+        if after:  # best.weights.h5 has later weights: replace them by the last snapshot, which the network has now
             save_weights(session.run, session.network)
         snapshot_scores = {
             name: session.scores(probabilities) for name, probabilities in zip(chosen, predictions, strict=True)

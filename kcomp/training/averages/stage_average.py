@@ -1,4 +1,4 @@
-"""The base class of snapshots and averages of weights."""
+"""Base class of the objects that average weights, or predictions of snapshots, in a stage (a part of a training)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,29 +7,29 @@ import numpy as np
 
 
 class StageAverage:
-    """The default of a stage: no average. Subclasses average weights, or save snapshots.
+    """Do nothing during a stage, which is a part of a training. Subclasses average weights, or save snapshots of them.
 
     Attributes:
-        variables: Keras variables that are saved with the state, and loaded when a run continues.
-        compiled: The subset of `variables` that `in_step` sets.
+        variables: Keras variables that are saved with a run's state, and loaded when the run continues.
+        compiled: Those of `variables` that `in_step` sets.
     """
 
     variables: Sequence[Any] = ()
     compiled: Sequence[Any] = ()
 
     def in_step(self) -> None:
-        """Update the average at the start of each training step, inside the compiled function."""
+        """Update the average. Each training step calls this method at its start, inside the compiled function."""
 
     def epoch_ended(self, stage_epochs: int) -> None:
-        """Use the weights at the end of an epoch, before the state is saved.
+        """Use the weights at the end of an epoch. The state of the run is saved afterwards.
 
-        stage_epochs: number of finished epochs of the stage, from 1.
+        stage_epochs: How many epochs of the stage are finished, from 1.
         """
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Return the run's predictions of the held-out rows, and the entry `average` of result.json.
+        """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The predictions have shape (rows, columns). None means that the weights of the best epoch predict the rows. The
-        network has its last weights when this is called.
+        This method is called at the end of the stage, when the network has its last weights. If the predictions are
+        None, the caller predicts with best.weights.h5.
         """
         return None, {}

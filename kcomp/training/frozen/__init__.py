@@ -1,1 +1,1 @@
-"""The frozen layers of a stage: separate them from the trained layers, compute their outputs, and cache the outputs."""
+"""Separate frozen from trained layers, and compute and cache the outputs of the frozen layers."""

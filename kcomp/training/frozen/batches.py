@@ -1,4 +1,4 @@
-"""Batches of a cached stage. They contain features, the outputs of the frozen layers, in place of images."""
+"""Batches that contain features in place of images. Features are the cached outputs of frozen layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,17 @@ from kcomp.training.frozen.keys import features_key
 
 
 class FeatureBatches(Batches):
-    """Batches of `source` with features in place of images.
+    """Batches with the rows, order and labels of `source`, but with cached features in place of images.
 
-    Order and labels are those of `source`. Mixing uses the size of the features.
+    The features of a training image are cached for `views` different augmentations. Epoch e uses the features of the
+    image as augmented in epoch first + (e - first) % views. Held-out images are not augmented.
 
-    Each training image has cached features for `views` epochs of augmentation. Epoch e uses those of epoch
-    first + (e - first) % views. Batches that are not for training always use epoch 0.
+    Args:
+        source: The batches of images.
+        features: The cache.
+        first: The first epoch that uses the features, counted from 0 over the whole training.
+        views: How many augmentations of each image have cached features.
+        layers: Layers such as MixUp, which are applied to batches of features.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class FeatureBatches(Batches):
         return self.source.order(epoch)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Return the features of the row at position `row`, float32 of shape `self.shape`."""
+        """Return the features of the image in row number `row`: float32 of shape `self.shape`."""
         return self.features.get(row, self.draw_of(epoch) if self.training else 0)
 
     def draw_of(self, epoch: int) -> int:
@@ -49,12 +54,16 @@ class FeatureBatches(Batches):
 
 
 def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
-    """Return the batch layers (such as MixUp) that a stage applies in its training step.
+    """Return the batch layers, such as MixUp, that the training step of a stage applies.
 
-    A cached stage applies those that can mix features.
+    A stage is a part of a training.
+
+    If the stage trains on cached features, they are the layers that can mix features, and only with
+    `mix_features=True`.
 
     Raises:
-        ValueError: If the stage is cached and a layer augments images at random, because the layer would never run.
+        ValueError: If the stage trains on cached features and a layer augments images, because the layer would never
+            run.
     """
     if stage.cache_views is None:
         return batches.layers
@@ -64,13 +73,20 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
             f"stage {stage.name!r}: cache_views leaves no images for layers that draw for themselves; "
             f"leave out {unplanned} or cache_views"
         )
-    # erasing paints a colour, which features do not have
+    # random erasing fills a box with a colour, and features have no colours
     mixing = [layer for layer in batches.layers if not isinstance(layer, augment.RandomErasing)]
     return tuple(mixing) if stage.mix_features else ()
 
 
 class Cache:
-    """The features of a run's training and held-out rows for one frozen network."""
+    """The cached features (outputs of frozen layers) of a run's training rows and held-out rows.
+
+    Args:
+        frozen: Network from images to features.
+        training: Batches of the training images.
+        validation: Batches of the held-out images.
+        fingerprint: A hash of the recipe.
+    """
 
     def __init__(self, frozen: keras.Model, training: Batches, validation: Batches, fingerprint: str) -> None:
         self.frozen, self.training, self.validation = frozen, training, validation
@@ -79,24 +95,30 @@ class Cache:
         self.held_out = Features(validation, shape, features_key(frozen, validation, fingerprint))
 
     def fill(self, numbers: Sequence[int]) -> int:
-        """Compute missing features, and return their number.
+        """Compute the features that are not cached yet, and return how many were computed.
 
         Args:
-            numbers: Epochs whose augmentation of the training rows is used. Held-out rows are not augmented.
+            numbers: Epochs, from 0. Training images are augmented as in these epochs. Held-out images are not
+                augmented.
         """
         forward, count = compile_forward(self.frozen), self.training.batch_size
         return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)
 
     def line(self, stage: Stage, computed: int, seconds: float) -> str:
-        """Return the line to print after `fill`."""
+        """Return a line to print after `fill`.
+
+        It says how many features were computed, how long it took, and where the features are.
+        """
         failures = [features.failure for features in (self.trained, self.held_out) if features.failure]
         where = f"kept in memory only, not in {self.trained.folder} ({failures[0]})" if failures else "kept"
         return f"stage {stage.name!r}: {computed} features computed in {seconds:.1f} s, {where}"
 
     def batches(self, stage: Stage, first: int) -> tuple[FeatureBatches, FeatureBatches]:
-        """Return two sets of batches, to train a stage and to score it.
+        """Return two things: batches of features for training, and batches of features of the held-out rows.
 
-        first: number of the stage's first epoch, counted over all stages.
+        Args:
+            stage: The stage (part of a training) that uses the features.
+            first: The first epoch of the stage, counted from 0 over the whole training.
         """
         layers = mixing_layers(stage, self.training)
         views = stage.cache_views or 1

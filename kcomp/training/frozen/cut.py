@@ -1,4 +1,4 @@
-"""Divide a network at one tensor into frozen layers, which compute the tensor, and trained layers, which use it."""
+"""Divide a network at one tensor. Frozen layers compute this tensor, and trained layers use it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,32 +10,38 @@ from kcomp.models.trainable import leaves
 
 
 class NotCutError(ValueError):
-    """Raised if a network cannot be divided into frozen and trained layers."""
+    """Raised if a network cannot be divided into frozen layers and trained layers."""
 
 
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
-    """Return (frozen, rest), two models that share the network's layers, with rest(frozen(images)) = network(images).
+    """Divide a network into two models, `frozen` and `rest`, such that rest(frozen(images)) = network(images).
 
-    `rest` has every layer that is trainable now, including batch normalisation that updates its statistics. The network
-    is divided at the last tensor before these layers that all paths pass through. Dropout after the last frozen weights
-    stays in `rest`. Run `frozen` in inference mode, which turns off its noise, such as drop connect in frozen blocks.
+    Both models share the layers of the network. `rest` has every layer that is trainable now, and batch normalisation
+    that updates its statistics. The network is divided at one tensor that all paths through it pass: the last such
+    tensor before the first trained layer. A dropout layer directly before that point belongs to `rest`, so that it
+    stays active.
+
+    Run `frozen` in inference mode. Random layers in `frozen`, such as drop connect, are then off.
 
     Args:
         network: A Sequential, or a functional model with one input and one output.
         spatial: Whether the output of `frozen` must have shape (batch, height, width, channels).
 
+    Returns:
+        The two models (frozen, rest).
+
     Raises:
-        NotCutError: If the network is of another kind, or if no frozen layers can be separated. Also if a layer before
-            the first weights is random: it augments images, and would have no effect in inference mode.
+        NotCutError: If the network is of another kind, if no layer with weights can be separated, or if the network
+            augments its images. Augmentation would have no effect in inference mode.
     """
     nodes = in_order(network)
     first_trained = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
     if first_trained is None:
         raise NotCutError("a network of which no layer is trained has nothing to be cut from")
-    places = [(place, tensor) for place, tensor in passages(nodes, network.outputs) if place < first_trained]
+    places = [(place, tensor) for place, tensor in bottlenecks(nodes, network.outputs) if place < first_trained]
     if spatial:
         places = [(place, tensor) for place, tensor in places if len(tensor.shape) == 4]
-    while places and noise_ends(nodes, places):
+    while places and ends_in_noise(nodes, places):
         places.pop()
     dimensions = " of 4 dimensions" if spatial else ""
     if not places or not any(has_weights(node.operation) for node in nodes[: places[-1][0] + 1]):
@@ -56,7 +62,10 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 
 def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """Return (frozen, rest) as `cut` does. Return (None, network) if it raises NotCutError or both share a layer."""
+    """Divide a network into (frozen, rest) as `cut` does. If that is impossible, return (None, network).
+
+    It is also impossible if both models would share a weight, because a layer is used twice.
+    """
     try:
         frozen, trained = cut(network)
     except NotCutError:
@@ -66,9 +75,11 @@ def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]
 
 
 def in_order(network: keras.Model) -> list[Any]:
-    """Return Keras's nodes (calls of layers) of a functional model, in an order in which they can run.
+    """Return the nodes of a functional model in an order in which they can run.
 
-    Raise NotCutError for other models.
+    A node is Keras's record of a layer call.
+
+    Raise NotCutError if the model is not functional or Sequential, or has several inputs or outputs.
     """
     nodes = nodes_of(network) if is_plain_functional(network) else None
     if nodes is None:
@@ -79,9 +90,12 @@ def in_order(network: keras.Model) -> list[Any]:
     return nodes
 
 
-def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield each tensor that all paths through the network pass, with the position of the node that computes it."""
-    waiting: dict[int, int] = {}  # how often each tensor is still needed
+def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield (position, tensor) for each tensor that all paths through the network pass.
+
+    `position` is that of the node (layer call) in `nodes` that computes the tensor. `outputs` are those of the network.
+    """
+    waiting: dict[int, int] = {}  # how many later nodes and outputs use each tensor
     for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
         waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
     alive: dict[int, Any] = {}
@@ -95,19 +109,26 @@ def passages(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int
             yield place, next(iter(alive.values()))
 
 
-def noise_ends(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether a random layer, such as dropout, lies between the last frozen weights and the last possible cut.
+def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
+    """Return whether an earlier cut would leave random layers, such as dropout, but no weights out of the frozen part.
 
-    The network is then divided before the random layer. `places` are the possible cuts, as `passages` yields them.
+    The caller then divides the network at an earlier tensor, so that these random layers stay active in training.
+
+    Args:
+        nodes: The nodes (layer calls) of the network, in order.
+        places: The tensors at which the network can be divided, as `bottlenecks` yields them.
     """
     last = places[-1][0]
     weighted = max((place for place in range(last + 1) if has_weights(nodes[place].operation)), default=-1)
-    before = [place for place, _ in places[:-1] if place >= weighted]  # an earlier cut would lose a frozen block
+    before = [place for place, _ in places[:-1] if place >= weighted]  # earlier cuts would freeze fewer weights
     return bool(before) and any(draws_noise(node.operation) for node in nodes[before[0] + 1 : last + 1])
 
 
 def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
-    """Yield the names of random layers before the first layer with weights. Normalization does not count as weights."""
+    """Yield the names of random layers before the first layer with weights. These layers augment the images.
+
+    A Normalization layer before them does not count as a layer with weights.
+    """
     for layer in (layer for node in nodes for layer in parts(node.operation)):
         if has_weights(layer) and type(layer) is not keras.layers.Normalization:
             return
@@ -116,7 +137,7 @@ def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
 
 
 def learns(operation: Any) -> bool:
-    """Return whether training changes a weight or a statistic of this layer."""
+    """Return whether training changes a weight or a statistic of a layer."""
     return any(layer.trainable and layer.weights for layer in parts(operation))
 
 
@@ -125,12 +146,12 @@ def has_weights(operation: Any) -> bool:
 
 
 def draws_noise(operation: Any) -> bool:
-    """Return whether a layer is random: it has a random state and no weights. Dropout at rate 0 is not random."""
+    """Return whether a layer is random: it has a random state and no weights. Dropout with rate 0 is not random."""
     return bool(getattr(operation, "variables", ())) and not has_weights(operation)
 
 
 def parts(operation: Any) -> list[keras.layers.Layer]:
-    """Return the layers of an inner model, or a list of the layer itself. Return an empty list for other operations."""
+    """Return all layers of an inner model, [layer] for a single layer, and [] for an operation that is no layer."""
     if isinstance(operation, keras.Model):
         return [layer for _, layer in leaves(operation)]
     return [operation] if isinstance(operation, keras.layers.Layer) else []

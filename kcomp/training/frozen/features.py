@@ -1,6 +1,7 @@
-"""Features of a frozen network, computed once for each augmented image, then cached on disk and in memory.
+"""Compute the features of images, which are the outputs of a frozen network, and cache them on disk and in memory.
 
-Training augments an image differently in each epoch. A draw is the number of one of these versions of the image.
+Training augments an image differently in each epoch. A *draw* is the number of the epoch whose augmentation an image
+has.
 """
 
 import hashlib
@@ -15,22 +16,23 @@ from kcomp.data.batches import Batches, ahead, stack
 from kcomp.prediction.forward import Forward
 from kcomp.system.cache import cache_folder
 from kcomp.system.files import replacing
-from kcomp.training.frozen.keys import draws, identity
+from kcomp.training.frozen.keys import identity, is_random
 
-Place = tuple[int, int]  # position of a row, number of a draw
+Place = tuple[int, int]  # position of an image's row, and a draw: the epoch whose augmentation the image has
 
 
 class Features:
-    """The features of a frozen network for the images of a table.
+    """The cached features of a table's images. Features are the outputs of a frozen network.
 
-    A file holds one image's features for one draw as float32, and a checksum. A damaged file counts as missing.
+    A file has the features of one image with one augmentation, as float32 numbers and a checksum. A damaged file counts
+    as missing.
 
     Args:
-        batches: Source of the images, by `batches.image(row, draw)`.
-        shape: Shape of one image's features.
-        key: Result of keys.features_key. It names the folder, so runs with the same key share it.
-        memory_bytes: Limit of the cache in memory. Other features are read from disk when needed. If writing to disk
-            fails, all features stay in memory, and `failure` is the error.
+        batches: The source of the images.
+        shape: The shape of one image's features.
+        key: The name of the cache folder, from keys.features_key. Runs with the same key share the folder.
+        memory_bytes: How many bytes of features may stay in memory. Other features are read from disk when needed. If
+            the disk cannot be written, all features stay in memory, and `failure` has the error.
     """
 
     def __init__(self, batches: Batches, shape: Sequence[int], key: str, *, memory_bytes: int = 1 << 30) -> None:
@@ -45,12 +47,12 @@ class Features:
         self._memory: dict[Place, np.ndarray] = {}
 
     def fill(self, forward: Forward, numbers: Sequence[int], count: int) -> int:
-        """Compute the missing features of these draws of every row, and return their number.
+        """Compute the features of every image that are not cached yet, and return how many were computed.
 
         Args:
-            forward: Function of images, (count, height, width, 3) in 0..255, that returns (count, *shape).
-            numbers: Draws to compute.
-            count: Images in one call of `forward`.
+            forward: Function from images, (count, height, width, 3) in 0..255, to features, (count, *shape).
+            numbers: Draws: the epochs, from 0, whose augmentations of the images are used.
+            count: How many images one call of `forward` takes.
         """
         places = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
         cached = ahead(self.find, iter(places), self.batches.workers)
@@ -61,12 +63,20 @@ class Features:
         parts = [missing[start : start + count] for start in range(0, len(missing), count)]
         images = ahead(self.images, ((part, count) for part in parts), self.batches.workers)
         for part, pixels in zip(parts, images, strict=True):
-            for (row, draw), values in zip(part, forward(pixels), strict=False):  # the last part is padded
+            for (row, draw), values in zip(part, forward(pixels), strict=False):  # `images` pads the last part
                 self.store(row, draw, np.array(values, np.float32))
         return len(missing)
 
     def get(self, row: int, draw: int) -> np.ndarray:
-        """Return the features of a row and a draw. Raise ValueError if the file was deleted after `fill`."""
+        """Return the features of an image.
+
+        Args:
+            row: The position of the image in the table.
+            draw: The epoch whose augmentation the image has.
+
+        Raises:
+            ValueError: If the file of the features was deleted or damaged after `fill`.
+        """
         draw = self.distinct([draw])[0]
         values = self._memory.get((row, draw))
         if values is None:
@@ -76,29 +86,42 @@ class Features:
         return values
 
     def distinct(self, numbers: Sequence[int]) -> list[int]:
-        """Return `numbers`, or [0] if the images are not augmented, because all draws are then equal."""
-        return list(numbers) if draws(self.batches) else [0]
+        """Return the epochs that have different augmentations: `numbers`, or [0] if the images are not augmented."""
+        return list(numbers) if is_random(self.batches) else [0]
 
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
-        """Return the images of these places. Repeat the last image up to `count`, so that all calls have one shape."""
+        """Return the images of `places` as one array of `count` images. The last image is repeated if there are fewer.
+
+        All calls of the network then have the same shape.
+        """
         pixels = [self.batches.image(row, draw) for row, draw in places]
         return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])
 
     def find(self, row: int, draw: int) -> bool:
-        """Return whether the features are on the disk. If so, cache them in memory if they fit."""
+        """Return whether the disk has the features of an image. If memory has room for them, load them.
+
+        Args:
+            row: The position of the image in the table.
+            draw: The epoch whose augmentation the image has.
+        """
         values = self.read_file(row, draw)
         if values is not None and self.fits_in_memory():
             self._memory[row, draw] = values
         return values is not None
 
     def store(self, row: int, draw: int, values: np.ndarray) -> None:
-        """Write features to the disk. Cache them in memory if they fit or if the disk fails."""
+        """Write the features of an image to disk. Also store them in memory if there is room, or if the disk fails.
+
+        Args:
+            row: The position of the image in the table.
+            draw: The epoch whose augmentation the image has.
+            values: The features.
+        """
         content = np.ascontiguousarray(values, "<f4").tobytes()
         if self.failure is None:
             try:
-                with replacing(
-                    self.path(row, draw), synced=False
-                ) as file:  # the checksum detects a file cut short by a power cut
+                # not synced, because the checksum detects a file that a power failure cut short
+                with replacing(self.path(row, draw), synced=False) as file:
                     file.write(content + checksum(content))
             except OSError as error:
                 self.failure = error
@@ -109,7 +132,7 @@ class Features:
         return (len(self._memory) + 1) * self._bytes <= self.memory_bytes
 
     def read_file(self, row: int, draw: int) -> np.ndarray | None:
-        """Return the features on the disk, or None if the file is missing, unreadable or damaged."""
+        """Return the features of an image from disk. Return None if their file is missing, unreadable or damaged."""
         try:
             content = self.path(row, draw).read_bytes()
         except OSError:
@@ -123,7 +146,7 @@ class Features:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the free bytes on the disk of a folder. The folder need not exist yet."""
+    """Return how many bytes are free on the disk of `folder`, which need not exist yet."""
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 

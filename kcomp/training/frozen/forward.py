@@ -1,4 +1,4 @@
-"""Run the frozen layers in inference mode before each training step, as a cached stage does."""
+"""Run the frozen layers of a network in inference mode, before each training step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
-    """Return a function that applies batch layers, such as MixUp, to a batch, and replaces its images by features.
+    """Return a function that replaces the images of a batch by features, which are the outputs of the frozen layers.
 
-    The returned batch has the features under `images` and, with `layers`, the mixed labels under `mixed`. A cached
-    stage computes the same features, if its batches are not mixed.
+    The function first applies batch layers such as MixUp. It returns a batch with the features under `images`. If there
+    are batch layers, the labels before mixing are under `labels`, and those after mixing are under `mixed`.
 
     Args:
         frozen: Network from images to features.
-        layers: The batch layers. The batches contain their random choices.
+        layers: The batch layers. Their random choices are part of the batches.
     """
     forward, layers = forward_on_device(frozen), planned_layers(layers)
 
@@ -45,13 +45,13 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
 
 @dataclass(frozen=True)
 class StageParts:
-    """The parts of a stage's network, and the batch layers that each part of the step applies.
+    """A network that is divided into frozen layers and trained layers, and the place where batch layers are applied.
 
     Attributes:
-        frozen: The frozen layers before the first trainable layer. None if the training step runs the whole network.
-        trained: The network that the training step runs: the layers above `frozen`, or all layers.
-        layers: The batch layers that the training step applies. Empty if `prepare` applies them.
-        prepare: A function that turns a batch into the input of the training step.
+        frozen: Network of the frozen layers before the first trained layer. None if the training step runs all layers.
+        trained: The network that the training step runs: the layers after `frozen`, or all layers.
+        layers: The batch layers, such as MixUp, that the training step applies. Empty if `prepare` applies them.
+        prepare: Function that turns a batch of kcomp.data.Batches into the input of the training step.
     """
 
     frozen: keras.Model | None
@@ -63,21 +63,22 @@ class StageParts:
 def split_stage(
     network: keras.Model, layers: Sequence[Any], *, cached: bool = False, spatial: bool = False
 ) -> StageParts:
-    """Divide a network for a stage, by the current `trainable` of its layers.
+    """Divide the network of a stage before its first trained layer. A stage is a part of a training.
 
-    A cached stage trains on stored features. Otherwise, `prepare` runs the frozen layers before each step.
+    A layer is trained if its `trainable` is True now. `prepare` of the result runs the frozen layers before each
+    training step. If the stage trains on cached features, `prepare` does nothing.
 
-    The training step runs the whole network if the network cannot be divided. It also does so if a batch layer from the
-    recipe's code has variables, such as a generator's state, because Keras updates variables only in the step.
+    The training step runs the whole network if the network cannot be divided. It also does so if a batch layer of the
+    recipe has variables, such as a random state, because Keras updates variables only in the step.
 
     Args:
-        network: The classifier.
-        layers: The batch layers that the stage applies.
-        cached: Whether the stage trains on stored features.
-        spatial: Whether those features must be maps (batch, height, width, channels).
+        network: The whole network.
+        layers: The batch layers, such as MixUp, that the stage applies.
+        cached: Whether the stage trains on cached features, the outputs of the frozen layers.
+        spatial: Whether the features must have shape (batch, height, width, channels).
 
     Raises:
-        NotCutError: If the stage is cached and the network cannot be divided.
+        NotCutError: If the stage trains on cached features and the network cannot be divided.
     """
     if cached:
         return StageParts(*cut(network, spatial=spatial), layers, keep_batch)
@@ -93,7 +94,7 @@ def keep_batch(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def on_devices(values: Any) -> Any:
-    """Return values as the backend's array. With several devices, each device holds a part of the rows."""
+    """Return values as arrays of the backend. With several devices, each device has a part of the rows."""
     array, distribution = ops.convert_to_tensor(values), keras.distribution.distribution()
     if distribution is None:
         return array

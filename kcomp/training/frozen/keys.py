@@ -1,4 +1,4 @@
-"""Cache keys of features: hashes of the frozen network, of the image pipeline, and of an image's source."""
+"""Cache keys of features, which are the outputs of a frozen network."""
 
 import hashlib
 import importlib.metadata
@@ -19,12 +19,15 @@ from kcomp.training.manifest import device
 
 
 def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str:
-    """Return a hash of everything that features depend on, except the image: 32 hexadecimal digits.
+    """Return a hash, 32 hexadecimal digits, of everything that features depend on except the image.
 
-    The hash covers the weights and architecture of `frozen`, backend, device, precision, versions, and the image
-    pipeline of `batches`. If the pipeline is random, the hash covers its seed too. Layers and transforms from the
-    recipe's code cannot be described. For them, the hash covers the recipe's `fingerprint`, so any change of the recipe
-    computes the features again.
+    Features are the outputs of the network `frozen`. The hash covers:
+
+    - weights and architecture of the network
+    - backend, device, precision and versions of packages
+    - how `batches` decodes and augments images, and its seed if the augmentation is random
+    - `fingerprint`, the hash of the recipe, if the recipe's own code defines a layer or a transform. kcomp cannot
+      describe such code, so any change of the recipe computes the features again.
     """
     content = {
         "versions": [
@@ -36,10 +39,10 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
         "backend": [keras.backend.backend(), device()],
         "precision": precision_in_use(),
         "architecture": cache_key_of_network(frozen) or fingerprint,
-        # a pipeline of the recipe may depend on every argument of its batches(), rows included
+        # subclasses from the recipe may depend on every argument of its batches(), rows included
         "pipeline": pipeline(batches) or [fingerprint, batches.training, batches.table.fingerprint()],
         "size": batches.image_size,
-        "seed": batches.seed if draws(batches) else None,
+        "seed": batches.seed if is_random(batches) else None,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for weight in frozen.weights:
@@ -47,13 +50,16 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
     return digest.hexdigest()[:32]
 
 
-def draws(batches: Batches) -> bool:
-    """Return whether images are augmented at random, so that an image may differ from epoch to epoch."""
+def is_random(batches: Batches) -> bool:
+    """Return whether `batches` augments images at random, so that an image may differ from epoch to epoch."""
     return batches.transform is not None or type(batches) is not Batches
 
 
 def pipeline(batches: Batches) -> str | None:
-    """Return a text that describes how images are decoded and transformed, or None if that is unknown."""
+    """Describe in a text how `batches` decodes and augments images.
+
+    Return None if kcomp cannot describe a part of it.
+    """
     images = batches.images
     if type(batches) is not Batches or type(images) is not Images:
         return None
@@ -74,9 +80,9 @@ def pipeline(batches: Batches) -> str | None:
 
 
 def albumentations_only(described: Any) -> bool:
-    """Return whether a description of transforms names only classes of albumentations.
+    """Return whether a description by `albumentations.to_dict`, or a part of it, names only classes of albumentations.
 
-    The names of other classes include their module.
+    The name of any other class contains a dot, because it includes the module.
     """
     if isinstance(described, dict):
         name = described.get("__class_fullname__", "")
