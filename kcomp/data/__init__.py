@@ -1,6 +1,6 @@
 """Read tables of images, choose folds, decode images and make batches.
 
-The functions also work without a recipe (kcomp's description of a training), for example in a notebook.
+The functions also work without a recipe (a Python file that describes a training), for example in a notebook.
 """
 
 from kcomp.data.batches import Batches

@@ -1,4 +1,4 @@
-"""Handle damaged images while a table is read, and measure the pixel range of images with more than eight bits."""
+"""Find damaged images while a table of images is read, and measure pixel values of more than eight bits."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ OnBad = Literal["error", "drop", "warn", "ignore"]
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
-    """Check image files for damage, and measure the pixel range of images with more than eight bits a channel.
+    """Check image files for damage, and measure the pixel values of images with more than eight bits a channel.
 
     Args:
         images: Paths of the images.
@@ -21,8 +21,8 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
             prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image and measures no range.
 
     Returns:
-        Two things: whether to use each row, bool of shape (rows,); and the pixel range (low, high) to scale to 0..255,
-        as `measure_range` computes it. The range is None if no image has more than eight bits, or if nothing was read.
+        Two things: whether to use each row, bool of shape (rows,); and the pixel values (low, high) that become 0 and
+        255. The latter are None if no image has more than eight bits a channel, or if no image was read.
 
     Raises:
         ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or
@@ -49,9 +49,10 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the pixel range that `measure_range` computes, and print a notice of this range.
+    """Return the pixel values (low, high) that become 0 and 255, and print a notice of these values.
 
-    Return None if no image has more than eight bits a channel. `checks` are the results for undamaged files.
+    Only images with more than eight bits a channel count. Without such images, return None. `checks` are the results
+    for undamaged files.
     """
     value_range = measure_range(checks)
     deep = [check for check in checks if check.kind]

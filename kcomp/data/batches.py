@@ -151,8 +151,8 @@ class Batches:
 
         `images` has shape (batch_size, height, width, channels) and values in 0..255. `labels` is float32 of shape
         (batch_size, columns); it is absent if the table has no labels. `plans` is a tuple with one element for each
-        layer of `kcomp.augment`: the random numbers with which the training step applies the layer. It is absent
-        without such layers.
+        layer of `kcomp.augment`: the random numbers with which the training step applies the layer. `plans` is
+        absent without such layers.
 
         Images are uint8, which takes a quarter of the memory of float32. The training step converts them to float32.
         Images are float32 from the start if the transform returns floats, or if a Keras layer changed the batch.

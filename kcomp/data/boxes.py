@@ -112,8 +112,7 @@ class Crop:
 def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
     """Return each image as a `Crop` to its bounding box. If `box` is None, return the images unchanged.
 
-    `source` has one row for each image, and `box` names the four columns. Error messages name the first bad row by
-    `ids`.
+    `source` has one row for each image, and `box` names its four columns. Error messages use the image ids, `ids`.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.

@@ -67,7 +67,8 @@ def jpeg_problem(content: bytes) -> str | None:
 def decode(content: bytes) -> tuple[np.ndarray | None, str]:
     """Decode a JPEG at an eighth of its width and height. This is fast and still reads all data.
 
-    Return two things: the pixels, or None after an error; and the error, or the first line that libjpeg printed.
+    Return two things: the pixels, or None if decoding fails; and the error message, or the first warning of libjpeg.
+    The text is empty if there is no warning.
     """
     start = os.lseek(2, 0, os.SEEK_END)
     try:

@@ -19,7 +19,7 @@ from kcomp.system.notices import notice
 
 PROGRAM = Path(__file__).with_name("check_process.py")
 MANY = 2000  # if more files must be checked, a notice says so in advance
-FILES = 64  # how many files each child process gets at least
+FILES = 64  # how many files each child process gets at least, if there are several
 LARGEST = 256 << 20  # bytes; a larger file of stored results is overwritten
 
 
@@ -117,7 +117,8 @@ def as_text(result: FileCheck) -> str:
 def run_checks(paths: Sequence[str]) -> list[FileCheck]:
     """Check image files in parallel child processes. Return one result for each path.
 
-    There are at most 16 processes, at most one for each core, and at least `FILES` files for each process.
+    There are at most 16 processes, and at most one for each core. Each process gets at least `FILES` files, unless
+    there is only one process.
     """
     count = max(1, min(os.cpu_count() or 1, 16, len(paths) // FILES))
     parts = [list(paths[number::count]) for number in range(count)]

@@ -109,7 +109,8 @@ def read_tfds(
 def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str]) -> Table:
     """Return a labelled table: the rows of `frame` with one column for each class.
 
-    `names` are all classes. `numbers` has, for each row, the position of its class in `names`; -1 raises ValueError.
+    `names` are all classes. `numbers` has the class of each row, as a position in `names`. If a number is -1, raise
+    ValueError.
     """
     label_numbers = np.array(numbers)
     missing = int((label_numbers < 0).sum())  # TFDS marks secret labels of a test split as -1

@@ -72,7 +72,7 @@ class DecodedImages:
             if room:
                 with replacing(
                     self.folder / key, synced=False
-                ) as file:  # the checksum detects a file that a power cut damaged
+                ) as file:  # not synced, because the checksum detects a file that a power cut damaged
                     file.write(content)
         except OSError as error:
             self._stop(f"cannot be written ({error.strerror or error})")
@@ -83,7 +83,7 @@ class DecodedImages:
             self._count()
         self._remove_until(size)
         if self._used + size > self._bound and self._uncounted:
-            self._count()  # another process may have removed files, or written the same ones
+            self._count()  # another process may have removed files, or written the same files
             self._remove_until(size)
         if self._used + size > self._bound:
             self._stop(f"is full ({self._used / 2**30:.1f} GiB; `cache_bytes` allows {self.limit / 2**30:.1f} GiB)")
@@ -116,7 +116,7 @@ class DecodedImages:
         path = self.folder / name
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            if status.st_mtime < self._cutoff:  # else it was used after the count
+            if status.st_mtime < self._cutoff:  # otherwise the file was used after `_count`
                 path.unlink()
                 self._used -= status.st_size
 

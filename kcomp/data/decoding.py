@@ -25,8 +25,8 @@ def decode(
 
     Args:
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
-        size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its sides (rounded up). Its shorter
-            side stays at least twice `size`, because resizing from a smaller image would blur.
+        size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its width and height (rounded up).
+            The shorter side is then still at least twice `size`, because resizing from a smaller image would blur.
         value_range: The pixel range (low, high) that becomes 0 to 255. Only for images with more than eight bits a
             channel.
         channels: Channels of the result; see `with_channels`.

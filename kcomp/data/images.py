@@ -18,11 +18,11 @@ from kcomp.data.value_range import ValueRange, check_range
 from kcomp.system.cache import cache_folder
 
 FITS = ("stretch", "shorter", "crop")
-SMALL = 32 * 32  # pixels; images without more are not cached, because decoding them is as fast
+SMALL = 32 * 32  # pixels; images this small are not cached: decoding is as fast as reading the cache
 
 
 class Images:
-    """Decode and resize images, and cache the result on disk for all runs.
+    """Decode and resize images, and cache the result on disk for this and later trainings.
 
     Args:
         size: The target size in pixels, from 1: one number for a square, or (height, width). None keeps the size of
@@ -163,8 +163,8 @@ class Images:
 def identity_of(image: Image) -> str | None:
     """Return a text that identifies the content of an image, for the cache of decoded images.
 
-    For a file, the text contains path, size and modification time. For bytes, it contains their hash. For a function,
-    the text is the attribute `identity`. Return None if there is no such attribute, or for an array.
+    For a file, the text contains path, size and modification time. For bytes, the text contains a hash. For a function,
+    the text is the attribute `identity`. Return None for an array, or for a function without this attribute.
     """
     if isinstance(image, bytes):
         return f"bytes {hashlib.sha256(image).hexdigest()}"

@@ -19,8 +19,8 @@ def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str
         target: The target of the competition. It turns averages into valid predictions, such as rows that sum to 1.
 
     Returns:
-        Two things: the items, and the averages of shape (items, columns). If the table has no column `item`, they are
-        the image ids and `values`.
+        Two things: the items, and the averages of shape (items, columns). If the table has no column `item`, the two
+        things are the image ids and `values`.
     """
     if "item" not in table.frame:
         return table.ids, values

@@ -27,14 +27,14 @@ class Source(Protocol):
 
 
 class BatchDataset(keras.utils.PyDataset):
-    """A Keras data set that returns the batches of `source` as tuples of images and labels.
+    """A Keras data set that returns the batches of a `Batches` object as tuples of images and labels.
 
     `threads` threads load batches in advance. Keras's own threads are not used (`workers` of the base class is 1),
     because they would return batches of the previous epoch at the start of an epoch.
 
     Attributes:
-        epoch: The number of the epoch whose batches are returned. `on_epoch_end` raises it only if every batch of the
-            epoch was read. To build a model, Keras reads a single batch and then also calls `on_epoch_end`.
+        epoch: The number of the epoch whose batches are returned. It does not advance if only some batches of the epoch
+            were read, because Keras reads a single batch to build a model, and then ends the epoch.
     """
 
     def __init__(self, source: Source, threads: int) -> None:
@@ -86,7 +86,7 @@ class BatchDataset(keras.utils.PyDataset):
 def apply_planned(source: Source, batch: dict[str, Any]) -> dict[str, Any]:
     """Apply the layers of kcomp.augment, such as MixUp, to a batch. Return a batch of NumPy arrays.
 
-    `batch["plans"]` has the random numbers of each of these layers. It is removed from `batch`.
+    `batch["plans"]` has the random numbers of each of these layers. The function removes this entry from `batch`.
     """
     plans = batch.pop("plans", ())
     planned = [layer for layer in source.layers if hasattr(layer, "draw")]

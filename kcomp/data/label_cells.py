@@ -5,7 +5,7 @@ import pandas as pd
 
 from kcomp.system.notices import notice
 
-SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # in order of preference
+SEPARATORS = {"|": "vertical bars", ";": "semicolons", ",": "commas", " ": "spaces"}  # best first
 
 
 def detect_separator(cells: pd.Series) -> str | None:
@@ -42,10 +42,10 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
 
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
-    """Return the separator and the number of different labels if the cells look like lists of labels.
+    """Return two things: the separator, and the number of different labels. Each cell may have several labels.
 
-    Cells look like lists if two rules hold. There are at most as many different labels as different cells. Every cell
-    with several labels has a label that is the only label of another cell. Return None if a rule does not hold.
+    Return None unless the cells look like lists of labels, which means two rules. There are at most as many different
+    labels as different cells. Every cell with several labels has a label that is the only label of another cell.
     """
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)

@@ -21,11 +21,13 @@ class LabelColumns:
     """The columns of a table that contain labels, and the form of the labels.
 
     Attributes:
-        kind: The form of the labels: the name of an argument of `read_csv`, one of `KINDS`. Empty for unlabelled rows.
+        kind: The form of the labels, such as "one_hot": the name of an argument of `read_csv`; see `KINDS`. Empty for
+            unlabelled rows.
         names: The names of the label columns.
         levels: For grades, the levels in order. If empty, the grades must be numbers, which are then sorted.
         separator: The text between two labels in a cell. None detects it.
-        long: Only for a table with one row for each id and name of a number: the column of names. Otherwise empty.
+        long: If the table has one row for each pair of an image id and the name of a number: the column of names.
+            Otherwise empty.
     """
 
     kind: str = ""
@@ -38,7 +40,7 @@ class LabelColumns:
     def of(
         cls, separator: str | None, **arguments: str | Sequence[str] | Mapping[str, Sequence[str]] | None
     ) -> "LabelColumns":
-        """Make an object from the label arguments of `read_csv`, such as label="breed".
+        """Make `LabelColumns` from the label arguments of `read_csv`, such as label="breed".
 
         Raises:
             ValueError: If several label arguments are set, or `separator` is set without `labels`.
@@ -60,7 +62,7 @@ class LabelColumns:
 
     @classmethod
     def of_mapping(cls, kind: str, columns: Mapping[str, Sequence[str]]) -> "LabelColumns":
-        """Make an object from an argument of `read_csv` that is a dict.
+        """Make `LabelColumns` from a label argument of `read_csv` that is a dict.
 
         Args:
             kind: The name of the argument, "grades" or "numbers".
@@ -108,7 +110,7 @@ Labels = tuple[pd.DataFrame, Target]
 
 
 def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one class name from each row. Return one-hot labels, and the target `OneOf`."""
+    """Read one class name from each row. Return two things: one-hot labels, and the target `OneOf`."""
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -118,9 +120,9 @@ def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path
 
 
 def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read any number of class names from each row. Return labels of 0 and 1, and the target `AnyOf`.
+    """Read any number of class names from each row. An empty cell means that the row has no class.
 
-    An empty cell means that the row has no class.
+    Return two things: labels of 0 and 1 with one column for each class, and the target `AnyOf`.
     """
     [column] = columns.names
     rows, names = split_cells(source[column], columns.separator, f"{path}, {column}")
@@ -133,7 +135,7 @@ def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each class. Return the labels, and the target `OneOf`.
+    """Read one column for each class. Return two things: the labels, and the target `OneOf`.
 
     The labels of a row must sum to 1.
     """
@@ -148,25 +150,26 @@ def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each label, with values from 0 to 1. Return the labels, and the target `AnyOf`.
+    """Read one column for each label, with values from 0 to 1. An empty cell is a missing label (NaN).
 
-    An empty cell is a missing label (NaN).
+    Return two things: the labels, and the target `AnyOf`.
     """
     return to_numbers(source[list(columns.names)], ids, path), AnyOf(columns.names)
 
 
 def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one or several numbers from each row. Return the numbers, and the target `Numbers`.
+    """Read one or several numbers from each row. An empty cell is a missing number (NaN).
 
-    An empty cell is a missing number (NaN).
+    Return two things: the numbers, and the target `Numbers`.
     """
     return to_numbers(source[list(columns.names)], ids, path), Numbers(columns.names)
 
 
 def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one of several ordered levels from each row. Return a column `grade`, and the target `Grades`.
+    """Read one of several ordered levels, such as mild or severe, from each row.
 
-    The column has the position of each row's level, from 0.
+    Return two things: labels in a column `grade`, and the target `Grades`. A label is the position of the level, from
+    0.
     """
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
@@ -185,10 +188,10 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
 
 
 def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
-    """Return the levels of grades that are numbers: all whole numbers from the lowest to the highest grade.
+    """Return the levels of a column whose grades are numbers: all whole numbers from the lowest to the highest.
 
     If there would be more than 1000 levels, or if a grade is not whole, return only the grades that occur, lowest
-    first.
+    first. `names` has the grade of each row as text.
     """
     values = pd.to_numeric(names, errors="coerce")
     if values.isna().any():

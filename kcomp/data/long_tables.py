@@ -1,6 +1,7 @@
 """Convert tables with several rows for each image to one row for each image.
 
-Such a long table has one row for each label of an image, or one row for each named number of an image.
+Such a long table has one row for each label of an image. Or it has one row for each number of an image, with a column
+for the name of the number.
 """
 
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ def join_ids(
         labels: The label columns of the table.
         group: A column that must be equal in all rows of an id, or None.
         path: The file of the table, for messages.
-        has_items: Whether `read_csv` has the argument `item` or `box`. Then each row is an image, and rows are not
-            joined.
+        has_items: Whether the argument `item` or `box` of `read_csv` is set. Then each row is an image, and rows are
+            not joined.
 
     Returns:
         Two things: the cells of the converted table, and its label columns.
@@ -48,7 +49,7 @@ def join_ids(
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Join all rows of an id into one row. Its label cell lists the labels of all these rows.
+    """Join all rows of an id into one row. Its label cell lists the labels of all joined rows.
 
     Args:
         source: The cells of the table.
@@ -73,9 +74,9 @@ def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: 
 def spread_rows(
     source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str
 ) -> tuple[pd.DataFrame, LabelColumns]:
-    """Convert a table with a row for each id and name to a table with a row for each id.
+    """Convert a table with a row for each (id, name, value) to a table with a row for each id.
 
-    The new table has one column for each name. If an id has no row for a name, the cell in the new table is empty.
+    Each name becomes a column. If an id has no row for a name, the cell in the new table is empty.
 
     Args:
         source: The cells of the table.

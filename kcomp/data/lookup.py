@@ -22,8 +22,8 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
         source: The cells of a CSV file, as texts.
         ids: The image id of each row.
         csv: The path of the CSV file.
-        images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". It is relative to the
-            folder of the CSV. If there is no such folder, it is relative to the working directory. None tries folders
+        images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". Both are relative to the
+            folder of the CSV or, if the folder does not exist there, to the working directory. None tries folders
             beside the CSV: one named like the CSV, then `USUAL_FOLDERS`. The first folder that has every image is used.
 
     Raises:
@@ -35,7 +35,7 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
     if images is not None:
         place = existing_folder(csv.parent, str(images))
         return [f"{place}/{name}" for name in match_files(ids, list_images(place), str(place))]
-    return look_around(ids, csv)
+    return search_usual_folders(ids, csv)
 
 
 def existing_folder(folder: Path, images: str) -> Path:
@@ -54,7 +54,7 @@ def existing_folder(folder: Path, images: str) -> Path:
     )
 
 
-def look_around(ids: pd.Series, csv: Path) -> list[str]:
+def search_usual_folders(ids: pd.Series, csv: Path) -> list[str]:
     """Search folders beside a CSV file for the images, and return the path of each row's image.
 
     The first folder that has all images is used. A notice names the folder unless it is images/.

@@ -20,7 +20,8 @@ class MixPlan(NamedTuple):
     Attributes:
         partner: int32 (N,), the position in the batch of the image to mix with.
         blend: float32 (N,), the weight of the image's own pixels outside of the box, from 0 to 1.
-        box: int32 (N, 4), the part to replace by the partner's pixels: top, bottom, left, right, with exclusive ends.
+        box: int32 (N, 4), the part to replace by the partner's pixels: top, bottom, left, right. Row `bottom` and
+            column `right` are not replaced.
         weight: float32 (N,), the weight of the image's own label, from 0 to 1. The partner's label has the rest.
     """
 
@@ -31,11 +32,12 @@ class MixPlan(NamedTuple):
 
 
 class ErasePlan(NamedTuple):
-    """The random choices of RandomErasing for a batch of N images.
+    """The random numbers of RandomErasing for a batch of N images.
 
     Attributes:
-        box: int32 (N, 4), the part to fill: top, bottom, left, right, with exclusive ends.
-        colour: float32 (N, 3), the colour to fill it with, from 0 to 255.
+        box: int32 (N, 4), the part of each image to fill: top, bottom, left, right. Row `bottom` and column `right` are
+            not filled.
+        colour: float32 (N, 3), the RGB colour of the filled box, from 0 to 255.
     """
 
     box: Any
@@ -45,7 +47,7 @@ class ErasePlan(NamedTuple):
 def active(
     draws: np.random.Generator, count: int, probability: float, stop_epoch: int | None, epoch: int
 ) -> np.ndarray:
-    """Draw which of `count` images a layer changes, bool (count,): each with `probability`.
+    """Draw whether a layer changes each of `count` images, bool (count,). Each is changed with `probability`.
 
     From `stop_epoch` on, no image is changed. None means that there is no such epoch.
     """

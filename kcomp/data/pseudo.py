@@ -23,7 +23,7 @@ BEFORE_ID = "pseudo/"  # ids stay unique even if a test row has the id of a labe
 
 
 def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: str) -> None:
-    """Write a file of pseudo-labels.
+    """Write a file of pseudo-labels: test rows whose labels are predictions of trained models, called teachers.
 
     Args:
         path: The CSV file to write.
@@ -50,7 +50,7 @@ def is_file(image: Image) -> bool:
 
 
 def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) -> Table:
-    """Add the pseudo-labelled rows of a file that `kcomp pseudo` wrote.
+    """Add test rows with pseudo-labels, which are predictions of trained models, to the rows to train on.
 
     Each pseudo-labelled row belongs to a fold, and training uses the row only while that fold is held out.
     Pseudo-labelled rows are never held out. They do not change the folds or the fingerprint of the table.
@@ -65,8 +65,8 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
     Raises:
         FileNotFoundError: If the CSV or an image is missing.
-        ValueError: If the labels were made for other rows, folds or classes, because the teachers may then have been
-            trained on held-out rows. Also if an image is the image of a labelled row too.
+        ValueError: If the pseudo-labels were made for other rows, folds or classes, because the models may then have
+            been trained on held-out rows. Also if an image is the image of a labelled row too.
 
     References:
         Lee 2013, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks.

@@ -139,8 +139,8 @@ def read_source(
 def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Series:
     """Return a unique image id for each row. Raise ValueError if an id is missing or repeated.
 
-    If `item`, the column that says which item an image shows, is also the id column, ids may be repeated. They then get
-    the endings #0, #1 and so on.
+    Ids may be repeated if `item`, the column that says which item an image shows, is also the id column. Repeated ids
+    then get the endings #0, #1 and so on.
     """
     ids = source[id_column].astype(object)
     if item == id_column and ids.duplicated().any():

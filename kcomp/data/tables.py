@@ -26,9 +26,9 @@ class Table:
             target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
             If the rows were cut into folds several times (`repeats` of `folds`), there are further columns `fold_1`,
             `fold_2` and so on. Rows with the same value in a column `group` or `item` must share a fold.
-        target: The target of the competition, such as `targets.OneOf(classes)`. None for unlabelled rows.
-        pattern: Where the images of the competition's CSV files are, such as those of the test rows; see `images` of
-            `read_csv`. Empty for the default of `read_csv`.
+        target: What a network predicts, such as `targets.OneOf(classes)`. None for unlabelled rows.
+        pattern: The argument `images` of `read_csv` for other CSV files of the competition, such as that of the test
+            rows. Empty for None.
         id_column: The name of the id column in the competition's CSV files.
         pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its
             column `fold` is held out; see `with_pseudo`.
@@ -97,12 +97,12 @@ class Table:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, float32 of shape (rows, columns). ValueError for unlabelled rows."""
+        """The labels, float32 of shape (rows, columns). Raises ValueError for unlabelled rows."""
         return self.frame[list(self.required_target.columns)].to_numpy(np.float32)
 
     @property
     def required_target(self) -> Target:
-        """The target. ValueError for unlabelled rows."""
+        """The target, which is never None. Raises ValueError for unlabelled rows."""
         if self.target is None:
             raise ValueError("these rows have no labels; read them with `label=` or another argument of read_csv")
         return self.target
@@ -111,7 +111,8 @@ class Table:
         """Return a table of the selected rows.
 
         Args:
-            keep: A boolean mask of shape (rows,), or the positions of the rows, in the order of the new table.
+            keep: A boolean mask of shape (rows,), or positions of rows. The new table has the rows in the order of the
+                positions.
         """
         return replace(self, frame=self.frame.iloc[np.flatnonzero(keep) if keep.dtype == bool else keep])
 
@@ -127,7 +128,7 @@ class Table:
         return hashlib.sha256(f"{meaning}\n{rows}".encode()).hexdigest()
 
     def pseudo_of(self, fold: int) -> pd.DataFrame | None:
-        """Return the pseudo-labelled rows to train on while `fold` is held out. None if the table has none.
+        """Return the pseudo-labelled rows to train on while `fold` is held out. None without pseudo-labels.
 
         Raises:
             ValueError: If the pseudo-labels belong to other folds only.

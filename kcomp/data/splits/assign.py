@@ -15,12 +15,12 @@ def assign(
     """Assign each row to a fold so that every fold gets its share of the rows and of each stratum.
 
     Args:
-        strata: What to stratify by: the stratum number of each row, such as its class, shape (rows,). Or whether a row
-            has each label, bool of shape (rows, labels).
-        groups: The group of each row, of shape (rows,). None for rows without groups.
-        shares: The share of rows of each fold, of shape (folds,).
+        strata: The stratum number of each row, shape (rows,). A stratum is a class, a grade or a range of numbers. Or
+            whether each row has each label, bool of shape (rows, labels).
+        groups: The group of each row, shape (rows,). A group gets a single fold. None for rows without groups.
+        shares: The share of the rows that each fold gets, shape (folds,).
         splitter: The scikit-learn splitter to use if there are no groups and each row has one stratum.
-        seed: Seed of kcomp's own methods.
+        seed: Seed of the methods that are used if `splitter` is not.
 
     Returns:
         The fold of each row, from 0, int of shape (rows,).

@@ -10,8 +10,8 @@ from kcomp.data.tables import Table
 def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Table:
     """Take the folds from a column of the table.
 
-    Whole numbers from -1 are the folds; -1 marks rows that are never held out. Other values, such as names of sites or
-    cameras, become the folds 0, 1, 2 and so on in sorted order.
+    If all values are whole numbers from -1, these are the folds, and -1 marks rows that are never held out. Otherwise
+    the values, such as names of sites or cameras, become the folds 0, 1, 2 and so on in sorted order.
 
     Args:
         table: The rows, without pseudo-labels.
@@ -146,7 +146,10 @@ def column_of(table: Table, column: str) -> pd.Series:
 
 
 def times_of(values: pd.Series, column: str) -> pd.Series:
-    """Convert the values of a column to numbers, or to dates and times in UTC. Errors name `column`."""
+    """Convert the values of a column to numbers, or to dates and times in UTC.
+
+    Raise ValueError, with the name `column`, if this is impossible.
+    """
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all():
         return numbers

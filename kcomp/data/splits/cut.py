@@ -46,7 +46,7 @@ def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_cr
     """
     groups = None if allow_crossing else rows.group_of_rows(rows.sorted_by_id(table))
     equal = np.zeros(len(table), int)
-    return repeated(table, equal, groups, equal > 0, KFold, count=count, repeats=repeats, seed=seed)
+    return cut_repeatedly(table, equal, groups, equal > 0, KFold, count=count, repeats=repeats, seed=seed)
 
 
 def stratified_folds(
@@ -95,7 +95,7 @@ def stratified_folds(
     strata = rows.strata_of(ordered)
     rows.check_count(count, len(table))
     trained = whole_groups(rows.rows_of_rare_classes(ordered, strata, count, rare), groups)
-    return repeated(table, strata, groups, trained, StratifiedKFold, count=count, repeats=repeats, seed=seed)
+    return cut_repeatedly(table, strata, groups, trained, StratifiedKFold, count=count, repeats=repeats, seed=seed)
 
 
 def holdout(
@@ -154,7 +154,7 @@ def holdout(
 
 
 def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, may_all: bool) -> np.ndarray:
-    """Return the folds, changed if necessary so that a group is held out and another group is trained on.
+    """Return `numbers`, changed if needed so that a group is held out and another group is trained on.
 
     If the share of held-out rows is far from `fraction`, print a notice.
 
@@ -193,7 +193,7 @@ def select(values: np.ndarray | None, chosen: np.ndarray) -> np.ndarray | None:
     return None if values is None else values[chosen]
 
 
-def repeated(
+def cut_repeatedly(
     table: Table,
     strata: np.ndarray,
     groups: np.ndarray | None,

@@ -44,10 +44,10 @@ def group_of_rows(table: Table) -> np.ndarray | None:
 
 
 def strata_of(table: Table) -> np.ndarray:
-    """Return the stratum number of each row for stratified folds: its class, grade or range of numbers.
+    """Return the stratum number of each row, shape (rows,). A stratum is a class, a grade or a range of numbers.
 
-    The shape is (rows,). If a row may have several labels, return whether each row has each label, bool of shape (rows,
-    labels).
+    If a row may have several labels, return whether each row has each label, bool of shape (rows, labels). Stratified
+    folds have equal shares of each stratum or label.
     """
     if table.target is None:
         raise ValueError("these rows have no labels to stratify by; cut them with data.folds(...)")
@@ -89,11 +89,12 @@ def rows_of_rare_classes(table: Table, strata: np.ndarray, least: int, rare: str
 
 
 def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = False) -> Table:
-    """Return the table with one column of fold numbers for each repeat. Existing fold columns are replaced.
+    """Return the table with new fold columns. Existing fold columns are replaced.
 
     Args:
         table: The rows, without pseudo-labels.
-        columns: For each repeat, the fold numbers of the rows sorted by image id, shape (rows,).
+        columns: One array for each time that the rows were cut into folds: the fold numbers, shape (rows,), of the rows
+            sorted by image id.
         in_order: Whether only rows of folds before the held-out fold are trained on.
     """
     if table.pseudo is not None:

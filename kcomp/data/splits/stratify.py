@@ -8,9 +8,9 @@ TIE = 1e-9  # numbers that differ by less count as equal
 def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
     """Assign rows to folds so that every fold gets its share of the rows of each label.
 
-    The labels are taken one after another. The next label is always the one with the fewest rows that are not yet
-    assigned. Each of these rows goes to the fold that still needs most rows of the label. If several folds need equally
-    many, the row goes to the fold that still needs most rows in total. Rows without a label are assigned last.
+    The next label is always the label with the fewest rows that are not yet assigned. Each of these rows goes to the
+    fold that still needs most rows of the label. If several folds need equally many, the row goes to the fold that
+    still needs most rows in total. Rows without a label are assigned last.
 
     Args:
         labels: Whether each row has each label, bool of shape (rows, labels).
@@ -46,7 +46,7 @@ def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray
 def largest(random: np.random.Generator, *keys: np.ndarray) -> int:
     """Return the position of the largest value in the first array of `keys`.
 
-    If several values are equally large, the values at these positions in the next array decide, and finally chance.
+    Between positions with equally large values, the next array of `keys` decides, and chance if all arrays are equal.
     """
     best = np.arange(len(keys[0]))
     for key in keys:
