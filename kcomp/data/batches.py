@@ -47,12 +47,11 @@ class Batches:
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of all random numbers.
-        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None. It is seeded
-            anew for each image, so it must not store anything from one image to the next.
+        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None. The transform
+            is seeded anew for each image, so it must not store anything from one image to the next.
         layers: Layers that change whole batches in training. Keras layers that take a dict of `images` and `labels`,
-            such as KerasCV's, come first. They are applied before the training step. Layers of `kcomp.augment`, such as
-            MixUp, come last. Their random numbers are drawn in NumPy, and the training step applies the layers on the
-            device.
+            such as KerasCV's, come first and are applied before the training step. Layers of `kcomp.augment`, such as
+            MixUp, come last: NumPy draws the random numbers of these layers, and the training step applies the layers.
         images: How to decode, resize and cache images. None means `Images(image_size)`, which stretches images to
             `image_size`.
 

@@ -112,7 +112,8 @@ class Crop:
 def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
     """Return each image as a `Crop` to its bounding box. If `box` is None, return the images unchanged.
 
-    `source` has one row for each image, and `box` names its four columns. Error messages use the image ids, `ids`.
+    `source` has one row for each image, and `box` names four columns of `source`. `ids` are the image ids, for error
+    messages.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.

@@ -33,7 +33,7 @@ HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform", "Invalid S
 def check_file(path: str) -> dict[str, Any]:
     """Check a file, and return the result as a dict.
 
-    `problem` says why the file is damaged. It is None for a good file. For an image of more than eight bits a channel,
+    `problem` says why the file is damaged, and is None for a good file. For an image of more than eight bits a channel,
     the dict also has `kind`, the type of the pixels, and `low` and `high`, the lowest and the highest pixel value.
     """
     try:

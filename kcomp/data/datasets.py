@@ -166,7 +166,7 @@ def how_to_prepare(name: str) -> str:
 
 
 def open_split(tfds: ModuleType, name: str, builder: Any, split: str) -> Sequence[dict[str, Any]]:
-    """Return the records of a split as a sequence of dicts. Their images stay encoded bytes.
+    """Return the records of a split as a sequence of dicts. Images stay encoded bytes.
 
     Raises:
         ValueError: If only TensorFlow reads the files, or there is no such split.

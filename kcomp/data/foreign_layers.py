@@ -74,7 +74,10 @@ def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[
 
 
 def seed_generators(layer: Any) -> list[Any]:
-    """Return the generators of a layer and its sublayers: those of Keras, and TensorFlow's, which KerasCV uses."""
+    """Return all seed generators of a layer and its sublayers.
+
+    These are the generators of Keras, and those of TensorFlow, which KerasCV uses.
+    """
     by_identity = {}
     for sublayer in layer._flatten_layers():
         for value in (*sublayer._seed_generators, *vars(sublayer).values()):

@@ -25,7 +25,7 @@ class LabelColumns:
             unlabelled rows.
         names: The names of the label columns.
         levels: For grades, the levels in order. If empty, the grades must be numbers, which are then sorted.
-        separator: The text between two labels in a cell. None detects it.
+        separator: The text between two labels in a cell. None detects the separator.
         long: If the table has one row for each pair of an image id and the name of a number: the column of names.
             Otherwise empty.
     """
@@ -82,7 +82,7 @@ class LabelColumns:
         )
 
     def add_labels(self, table: Table, source: pd.DataFrame, path: str) -> Table:
-        """Return the table with its label columns and its target. Without label columns, return it unchanged.
+        """Return the table with its label columns and its target. Without label columns, the table does not change.
 
         `source` has the cells of the table's file, row by row. Error messages name the file by `path`.
 
@@ -110,7 +110,10 @@ Labels = tuple[pd.DataFrame, Target]
 
 
 def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one class name from each row. Return two things: one-hot labels, and the target `OneOf`."""
+    """Read one class name from each row.
+
+    Return two things: one-hot labels, and the target `OneOf`, which means that each image has one class.
+    """
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -122,7 +125,8 @@ def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path
 def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
     """Read any number of class names from each row. An empty cell means that the row has no class.
 
-    Return two things: labels of 0 and 1 with one column for each class, and the target `AnyOf`.
+    Return two things: labels of 0 and 1 with one column for each class, and the target `AnyOf`, which means that an
+    image may have several classes.
     """
     [column] = columns.names
     rows, names = split_cells(source[column], columns.separator, f"{path}, {column}")
@@ -135,9 +139,9 @@ def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each class. Return two things: the labels, and the target `OneOf`.
+    """Read one column for each class. The labels of a row must sum to 1.
 
-    The labels of a row must sum to 1.
+    Return two things: the labels, and the target `OneOf`, which means that each image has one class.
     """
     labels = to_numbers(source[list(columns.names)], ids, path)
     several = (labels.isin([0, 1]).all(axis=1) & (labels.sum(axis=1) > 1)).to_numpy()
@@ -152,7 +156,7 @@ def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
     """Read one column for each label, with values from 0 to 1. An empty cell is a missing label (NaN).
 
-    Return two things: the labels, and the target `AnyOf`.
+    Return two things: the labels, and the target `AnyOf`, which means that an image may have several labels.
     """
     return to_numbers(source[list(columns.names)], ids, path), AnyOf(columns.names)
 
@@ -160,7 +164,7 @@ def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, 
 def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
     """Read one or several numbers from each row. An empty cell is a missing number (NaN).
 
-    Return two things: the numbers, and the target `Numbers`.
+    Return two things: the numbers, and the target `Numbers`, which means that a network predicts numbers.
     """
     return to_numbers(source[list(columns.names)], ids, path), Numbers(columns.names)
 
@@ -168,8 +172,8 @@ def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
     """Read one of several ordered levels, such as mild or severe, from each row.
 
-    Return two things: labels in a column `grade`, and the target `Grades`. A label is the position of the level, from
-    0.
+    Return two things: labels in a column `grade`, and the target `Grades`, which means that a network predicts ordered
+    levels. A label is the position of the level, from 0.
     """
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")

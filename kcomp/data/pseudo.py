@@ -1,6 +1,6 @@
 """Pseudo-labels: predictions of trained models, used as labels of test rows. These models are called teachers.
 
-Each fold has its own pseudo-labels. Their teachers were never trained on the held-out rows of that fold.
+Each fold has different pseudo-labels, whose teachers were never trained on the held-out rows of the fold.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
     """Add test rows with pseudo-labels, which are predictions of trained models, to the rows to train on.
 
     Each pseudo-labelled row belongs to a fold, and training uses the row only while that fold is held out.
-    Pseudo-labelled rows are never held out. They do not change the folds or the fingerprint of the table.
+    Pseudo-labelled rows are never held out, and do not change the folds or the fingerprint of the table.
 
     Args:
         table: Labelled rows with folds.
@@ -159,7 +159,8 @@ def content_key(image: Image) -> str | None:
 def image_files(path: Path, source: pd.DataFrame) -> list[str]:
     """Return the absolute path of each image that a file of pseudo-labels names.
 
-    `source` has the cells of the file, and `path` is its path. The cells have paths relative to the folder of the file.
+    `path` is the path of the file, and `source` has the cells of the file. Image paths in the file are relative to the
+    folder of the file.
 
     Raises:
         FileNotFoundError: If an image is missing.

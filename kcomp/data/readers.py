@@ -56,7 +56,7 @@ def read_csv(
             `{image_id}` by the id of the row. None searches folders beside the CSV: a folder with the name of the CSV,
             images, train, train_images, test, test_images, and then the folder of the CSV with all its subfolders.
         id: The column of image ids.
-        label: A column of class names, one in each row. The classes are its sorted values. The target is `OneOf`.
+        label: A column of class names, one in each row. The classes are sorted. The target is `OneOf`.
         labels: A column of class names, several in a cell or several rows with one id. The target is `AnyOf`.
         one_hot: One column for each class. The numbers of a row are from 0 to 1 and sum to 1. The target is `OneOf`.
         multi_hot: One column for each label, with numbers from 0 to 1. An empty cell is a missing label. The target is
@@ -72,7 +72,7 @@ def read_csv(
             of an item. The column is called `item` in the returned table. It may be the id column if an id has several
             rows. The image ids then get the endings #0, #1 and so on.
         item_average: How to combine the predictions of an item's images: "mean", or "max" for the maximum.
-        box: Four columns of a box to which the image is cropped, or a `Box`, which also sets their meaning.
+        box: Four columns of a box to which the image is cropped, or a `Box`, which also says what the columns mean.
         separator: The text between two labels in a cell of `labels`. None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
         on_bad: What to do with damaged images. "error" raises ValueError, "drop" leaves out their rows, and "warn" only

@@ -1,4 +1,4 @@
-"""Assign rows to folds, and split rows into those to train on and those to hold out."""
+"""Assign the rows of a table to folds, and split a table into rows to train on and rows to hold out."""
 
 from kcomp.data.splits.by_column import folds_from, time_folds, time_holdout
 from kcomp.data.splits.cut import folds, holdout, stratified_folds

@@ -70,7 +70,8 @@ def stratified_folds(
         seed: Seed of the shuffle. Row order does not matter.
         repeats: How many times to cut all rows into folds; see `folds`.
         rare: What to do with a class that has fewer rows than there are folds. "train" prints a notice, and puts the
-            rows of the class and of their groups into fold -1, which is never held out. "error" raises ValueError.
+            rows of the class and all rows of the same groups into fold -1, which is never held out. "error" raises
+            ValueError.
         allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
