@@ -190,6 +190,21 @@ def test_loading_imports_no_keras(path):
     assert done.stdout == "False\n"
 
 
+def test_a_recipe_may_import_from_a_module_of_keras(path):
+    path.write_text("from keras.optimizers import AdamW\nimport keras.losses\n" + SOURCE)
+    code = """
+    import sys
+    from kcomp.recipe import load
+    from kcomp.system.import_hook import lazy_keras
+    with lazy_keras(load=False):
+        load(sys.argv[1])
+    import keras
+    give(name=sys.modules["keras.optimizers"].AdamW.__name__, same=keras.optimizers is sys.modules["keras.optimizers"])
+    """
+    backend = "jax" if importlib.util.find_spec("jax") else "torch"
+    assert conftest.in_backend(backend, code, path, fresh=True) == {"name": "AdamW", "same": True}
+
+
 def test_a_table_is_read_before_keras_is_imported(path):
     """And once Keras is used, or the block has ended, everything is a usual module."""
     imports = "import keras\nfrom kcomp import augment, models, schedules, views\n"

@@ -22,8 +22,9 @@ class WithoutPyTorch:
 class LazyModule(ModuleType):
     """A module whose code runs when one of its attributes is first used.
 
-    Attributes that begin with two underscores do not run it, because `inspect` reads them in all modules. This differs
-    from importlib.util.LazyLoader, which would run the code for example in the middle of an import of PyTorch.
+    The import of a submodule runs it too. Other attributes that begin with two underscores do not, because `inspect`
+    reads them in all modules. This differs from importlib.util.LazyLoader, which would run the code for example in the
+    middle of an import of PyTorch.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -31,6 +32,12 @@ class LazyModule(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         self.run()
         return getattr(self, name)
+
+    def __getattribute__(self, name: str) -> Any:
+        # Python reads __path__ to import a submodule, such as keras.optimizers, which needs the whole package.
+        if name == "__path__" and name in ModuleType.__getattribute__(self, "__dict__"):
+            self.run()
+        return ModuleType.__getattribute__(self, name)
 
     def run(self) -> None:
         """Run the module's code. After this, it is an ordinary module."""

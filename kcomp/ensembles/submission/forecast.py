@@ -66,8 +66,8 @@ def recipe_test_ids(run: Run) -> list[str]:
         recipe = run.recipe().recipe
         if recipe.test is None:
             raise ValueError(
-                f"{run.folder} has not predicted the sample's rows, and its recipe has no test rows; name the folder "
-                "of the test images with --images"
+                f"{run.folder} has not predicted the sample's rows, and its recipe has no test rows; name the "
+                "folder of the test images with --images FOLDER"
             )
         table = expect_type(Table, "test", recipe.test(recipe.config))
     return list(dict.fromkeys(map(str, table.frame["item"]))) if "item" in table.frame else table.ids
