@@ -14,7 +14,7 @@ BATCH = 8  # how many tables are read at once; more need more memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read the held-out predictions of a run (`name` is "oof"), its true labels ("labels") or test predictions ("test").
+    """Read the held-out predictions of a run (`name` is "oof"), its labels ("labels") or its test predictions ("test").
 
     The columns are sorted by name.
 

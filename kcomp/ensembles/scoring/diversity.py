@@ -21,7 +21,7 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return the share of cases in which a pair of members predicts different classes, for each pair, (members, members).
+    """Return the share of cases in which each pair of members predicts different classes, shape (members, members).
 
     `values` are predictions (members, rows, columns). A case is a class or grade of a row, or one of its labels. The
     target must have classes.
