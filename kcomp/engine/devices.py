@@ -1,4 +1,4 @@
-"""Train one network on several devices, each with a part of every batch."""
+"""Train one network on several devices, each with an equal share of every batch."""
 
 import keras
 
@@ -6,7 +6,7 @@ import keras
 def use_devices(count: int) -> None:
     """Train on the first `count` devices of the backend with Keras's DataParallel.
 
-    Each device holds all weights and gets an equal part of every batch. Gradients and batch normalisation use the
+    Each device holds all weights and gets an equal share of every batch. Gradients and batch normalisation use the
     whole batch, so results equal those of one device up to rounding.
 
     Raises:
@@ -24,20 +24,20 @@ def use_devices(count: int) -> None:
 
 
 def device_count() -> int:
-    """Return the number of devices that each batch is divided over; 1 by default."""
+    """Return how many devices share each batch; 1 by default."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else int(distribution.device_mesh.devices.size)
 
 
 def clear_session() -> None:
-    """Call keras.utils.clear_session without losing the devices that `use_devices` set."""
+    """Call keras.utils.clear_session, which forgets the devices of `use_devices`, and set these devices again."""
     distribution = keras.distribution.distribution()
     keras.utils.clear_session()
     keras.distribution.set_distribution(distribution)
 
 
 def check_batch(batch_size: int) -> None:
-    """Raise ValueError unless the batch size is a multiple of the number of devices."""
+    """Raise ValueError if the batch size is not a multiple of the number of devices."""
     if batch_size % device_count():
         raise ValueError(
             f"a batch of {batch_size} images has no equal shares on {device_count()} devices; change --devices, or the "

@@ -1,4 +1,4 @@
-"""The layer calls of a functional model, in an order in which they can run."""
+"""List the layer calls of a functional model, in an order in which they can run."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,20 +10,23 @@ import keras
 
 @dataclass(frozen=True)
 class Slot:
-    """The position of a tensor in the list of values that a model computes."""
+    """The position of a tensor in a list of all tensors that a model computes."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call of a layer: values[outputs] = operation(*arguments, **keywords).
+    """One call of a layer in a functional model.
 
-    An argument that another layer computes is a Slot, the position of its value in `values`.
+    Running it computes values[outputs] = operation(*arguments, **keywords), where `values` lists the model's tensors.
+    In the arguments, a Slot stands for the tensor at its position in `values`.
 
-    direct: Whether `operation.call` may be called instead of `operation.__call__`.
-    training: Whether the operation takes the argument `training`.
-    done: Slots of the values that no later call needs.
+    operation: the layer, or another Keras operation.
+    outputs:   positions of the results in `values`.
+    direct:    whether `operation.call` may be called instead of `operation.__call__`.
+    training:  whether the operation takes the argument `training`.
+    done:      positions of the tensors that no later call needs.
     """
 
     operation: Any
@@ -36,20 +39,20 @@ class LayerCall:
 
     @property
     def source(self) -> int | None:
-        """The slot of the call's input, or None if the call has several arguments. `training` does not count."""
+        """The position in `values` of the call's only input, apart from `training`. None if it has several."""
         is_single = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
         argument = self.arguments[0] if is_single else None
         return argument.number if isinstance(argument, Slot) else None
 
     @property
     def reads(self) -> list[int]:
-        """The slots among the arguments. A slot that is used twice is listed twice."""
+        """The positions in `values` of all tensors among the arguments, as often as they occur."""
         values = keras.tree.flatten((self.arguments, self.keywords))
         return [value.number for value in values if isinstance(value, Slot)]
 
 
 def fill(structure: Any, values: list[Any]) -> Any:
-    """Return `structure` (nested tuples, lists and dicts) with each Slot replaced by its value."""
+    """Return nested tuples, lists and dicts in which each Slot is replaced by its tensor in `values`."""
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, tuple | list):
@@ -60,9 +63,9 @@ def fill(structure: Any, values: list[Any]) -> Any:
 
 
 def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
-    """Return, for each slot, the positions in `calls` of the calls that read it.
+    """Return, for the position of each tensor, the numbers of the calls that read the tensor.
 
-    A call that reads a slot twice is listed twice.
+    Calls are numbered as in `calls`. A call that reads a tensor twice is listed twice.
     """
     readers: dict[int, list[int]] = {}
     for number, call in enumerate(calls):
@@ -72,9 +75,10 @@ def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
 
 
 def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
-    """Return, for the position of each call whose output only one call reads, the position of that call.
+    """Return {number of a call: number of the only call that reads its output}.
 
-    result: the slot of the model's output, which the caller of the model reads.
+    Calls are numbered as in `calls`. A call is left out if it has several outputs, or if several calls or none read its
+    output. The same holds for the model's output, at position `result`: whoever runs the model reads it too.
     """
     readers = readers_of(calls)
     readers.setdefault(result, []).append(len(calls))
@@ -83,7 +87,10 @@ def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
 
 
 def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
-    """Yield the calls, with `done` set to the slots that no later call reads. `result` is never among them."""
+    """Yield the calls, with `done` set to the positions of the tensors that no later call reads.
+
+    The model's output, at position `result`, is never in `done`.
+    """
     last = {slot: number for number, call in enumerate(calls) for slot in call.reads}
     for number, call in enumerate(calls):
         done = tuple(slot for slot, use in last.items() if use == number and slot != result)
@@ -93,27 +100,30 @@ def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
 def nodes_of(model: Any) -> list[Any] | None:
     """Return Keras's nodes (calls of layers) of a functional model, in an order in which they can run.
 
-    Return None for other models.
+    Return None for a model that is not functional.
     """
-    by_depth = getattr(
-        functional_of(model), "_nodes_by_depth", None
-    )  # private; without it the model runs as Keras does
+    # not public; without this attribute, the model runs as Keras runs it
+    by_depth = getattr(functional_of(model), "_nodes_by_depth", None)
     return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def is_plain_functional(model: Any) -> bool:
-    """Return whether a model is Keras's own functional class, with one input tensor and one output tensor."""
-    is_keras_class = type(model).__module__.startswith("keras.")  # a subclass may have a `call` that does more
-    return is_keras_class and all(is_one(getattr(functional_of(model), name, None)) for name in ("input", "output"))
+    """Return whether a model is of Keras's own functional class, with one input and one output tensor.
+
+    A Sequential counts. A subclass does not.
+    """
+    is_keras_class = type(model).__module__.startswith("keras.")  # a subclass may have another `call`
+    ends = [getattr(functional_of(model), name, None) for name in ("input", "output")]
+    return is_keras_class and all(map(is_one_tensor, ends))
 
 
 def functional_of(model: Any) -> Any:
-    """Return the functional model inside a built Sequential, or the model itself."""
+    """Return the functional model inside a built Sequential. Return any other model itself."""
     return getattr(model, "_functional", None) or model
 
 
-def is_one(structure: Any) -> bool:
+def is_one_tensor(structure: Any) -> bool:
     """Return whether `structure` is a single tensor, or a list or tuple of one tensor. A dictionary does not count."""
     if isinstance(structure, list | tuple) and len(structure) == 1:
-        return is_one(structure[0])
+        return is_one_tensor(structure[0])
     return isinstance(structure, keras.KerasTensor)

@@ -1,4 +1,4 @@
-"""Draw initial weights on the host, so that both backends start from the same numbers."""
+"""Draw initial weights with NumPy, so that both backends start from the same numbers."""
 
 import contextlib
 import itertools
@@ -15,10 +15,11 @@ from kcomp.data.draws import Purpose, generator
 
 @contextlib.contextmanager
 def draw_weights_on_host(seed: int) -> Iterator[None]:
-    """Make Keras's initializers draw with NumPy inside this block. The draws depend on `seed` and the order of layers.
+    """Make Keras's initializers draw with NumPy inside a `with` block.
 
-    This changes VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and
-    Orthogonal. Zeros and Ones use NumPy too, because JAX would compile one program for each shape.
+    The numbers depend on `seed` and on the order in which layers are built. This changes VarianceScaling (with Glorot,
+    He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal. Zeros and Ones use NumPy too, because
+    JAX would compile a program for each shape.
     """
     numbers = itertools.count()
     formulas: dict[type, Callable[..., np.ndarray]] = {
@@ -33,14 +34,14 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 
     def replacement(formula: Callable[..., np.ndarray]) -> Callable[..., Any]:
         def draw(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-            # how often Keras infers shapes differs by backend, so those calls must not advance the count
+            # Keras also draws to infer shapes, on some backends more often; these draws must not advance the count
             item = 2**32 if in_stateless_scope() else next(numbers)
             values = formula(generator(seed, Purpose.WEIGHTS, item=item), self, tuple(shape))
             return keras.ops.convert_to_tensor(values.astype(np.float32), dtype=dtype or keras.config.floatx())
 
         return draw
 
-    def filled(value: int) -> Callable[..., Any]:
+    def constant(value: int) -> Callable[..., Any]:
         def fill(self: Any, shape: tuple[int, ...], dtype: Any = None, **keywords: Any) -> Any:
             kind = keras.backend.standardize_dtype(dtype or keras.config.floatx())
             return keras.ops.convert_to_tensor(np.full(shape, value, np.float32), dtype=kind)
@@ -51,7 +52,7 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
         for kind, formula in formulas.items():
             setattr(kind, "__call__", replacement(formula))  # noqa: B010
         for kind, value in constants.items():
-            setattr(kind, "__call__", filled(value))  # noqa: B010
+            setattr(kind, "__call__", constant(value))  # noqa: B010
         yield
     finally:
         for kind, original in originals.items():
@@ -61,7 +62,8 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Draw weights with variance scale / fan (Glorot and Bengio 2010, He et al. 2015).
 
-    The fan of a convolution is its number of input or output channels times the size of its kernel.
+    The fan is the number of inputs or outputs of one unit, or their mean. For a convolution, it is the number of input
+    or output channels times the number of kernel positions.
     """
     window = math.prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
@@ -71,7 +73,7 @@ def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[
         return draws.uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance), shape)
     if initializer.distribution == "untruncated_normal":
         return draws.normal(0.0, math.sqrt(variance), shape)
-    # 0.8796 is the standard deviation of a standard normal distribution truncated at 2
+    # 0.8796 is the standard deviation of a standard normal distribution that is truncated at 2
     return cut_normal(draws, 0.0, math.sqrt(variance) / 0.87962566103423978, shape)
 
 
@@ -88,7 +90,7 @@ def truncated_normal(draws: np.random.Generator, initializer: Any, shape: tuple[
 
 
 def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw from a normal distribution truncated at two standard deviations. Values outside are drawn again."""
+    """Draw from a normal distribution truncated at two standard deviations. Numbers outside are drawn again."""
     values = draws.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = draws.standard_normal(int(beyond.sum()))
@@ -96,7 +98,11 @@ def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape:
 
 
 def orthogonal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the orthogonal factor of a normal matrix, with unique signs (Saxe et al. 2014)."""
+    """Draw an orthogonal matrix, multiplied by the initializer's gain (Saxe et al. 2014).
+
+    It is the factor Q of a random normal matrix QR, with signs such that R has a positive diagonal. All axes of `shape`
+    but the last form the rows.
+    """
     rows, columns = math.prod(shape[:-1]), shape[-1]
     factor, triangle = np.linalg.qr(draws.standard_normal((max(rows, columns), min(rows, columns))))
     factor = factor * np.sign(np.diag(triangle))

@@ -1,13 +1,13 @@
-"""Set the arithmetic precision of a recipe on both backends."""
+"""Set the arithmetic precision, equally on both backends."""
 
 import keras
 
 
 def use_precision(name: str) -> None:
-    """Set Keras's dtype policy, and whether a GPU may round float32.
+    """Set Keras's dtype policy, and whether a GPU may round float32 numbers before it multiplies.
 
     By default, PyTorch rounds in convolutions only, and JAX rounds in convolutions and matrix products. This function
-    gives a recipe the same arithmetic on both backends.
+    sets the same arithmetic on both backends.
 
     Args:
         name: "float32" computes in float32 throughout. "tensorfloat32" lets an NVIDIA GPU round the inputs of matrix
@@ -24,12 +24,12 @@ def use_precision(name: str) -> None:
     else:
         import jax
 
-        if jax.default_backend() != "cpu":  # on a CPU this would only change the key of the compilation cache
+        if jax.default_backend() != "cpu":  # on a CPU, this would change only the keys of compiled programs
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if rounded else "float32")
 
 
 def precision_in_use() -> str:
-    """Return the policy and how matrix products are rounded, such as "float32, TF32 off"."""
+    """Return a text such as "float32, TF32 off": Keras's dtype policy, and whether matrix products are rounded."""
     policy = keras.config.dtype_policy().name
     if keras.backend.backend() == "torch":
         import torch

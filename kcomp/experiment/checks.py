@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kcomp.engine.graph import is_one
+from kcomp.engine.graph import is_one_tensor
 from kcomp.targets import Target
 
 PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}  # names of activations and of layers
@@ -23,7 +23,7 @@ def check_output(network: keras.Model, target: Target) -> None:
         )
     outputs = network.compute_output_spec(inputs[0])
     shapes = keras.tree.map_structure(lambda output: output.shape, outputs)
-    if not is_one(outputs) or keras.tree.flatten(outputs)[0].shape != (None, target.outputs):
+    if not is_one_tensor(outputs) or keras.tree.flatten(outputs)[0].shape != (None, target.outputs):
         raise ValueError(
             f"the recipe's model must give logits of shape (batch, {target.outputs}) for a target of {target.name}, "
             f"{list(target.columns)}; it gives {shapes}"

@@ -1,6 +1,7 @@
-"""Write exported JAX programs into files, and compile them in a separate process.
+"""Compile JAX programs with kcomp's settings of XLA, and write and read exported ones.
 
-`python -m kcomp.jax_programs.compile FILE [--donate]` compiles the program in a file into JAX's compilation cache.
+`python -m kcomp.jax_programs.compile FILE [--donate]` compiles the program in FILE. JAX stores the machine code in its
+compilation cache, where other processes find it.
 """
 
 import contextlib
@@ -22,10 +23,10 @@ from kcomp.system.die_with_parent import die_with_parent
 from kcomp.system.files import replacing
 
 LARGE = 1 << 16  # bytes; compiling a smaller program takes less time than starting a process
-UNUSED = 30 * 24 * 3600.0  # seconds; programs not read for this long are removed
+UNUSED = 30 * 24 * 3600.0  # seconds; programs that were not read for so long are deleted
 DONATE = "--donate"
-# For XLA on a CPU, measured in docs/results/speed.md: the full width of AVX-512 registers, where available, and
-# XLA's older matrix product for prediction.
+# Settings of XLA for a CPU, measured in docs/results/speed.md: the full width of AVX-512 registers for all programs,
+# and XLA's older matrix product for predictions.
 SETTINGS = {"xla_cpu_prefer_vector_width": 512}
 PREDICTION = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -43,9 +44,9 @@ def read_program(path: Path) -> Any:
 
 
 def write_program(path: Path, exported: Any) -> None:
-    """Write an exported program, and remove programs in its folder that were not read for `UNUSED` seconds.
+    """Write an exported program to a file. Delete files in its folder that were not read for `UNUSED` seconds.
 
-    An error, such as a full disk or missing flatbuffers, is ignored: the next process traces again.
+    An error, such as a full disk or missing flatbuffers, is ignored. The next process then traces the function again.
     """
     with contextlib.suppress(ImportError, OSError, ValueError):
         text = bytes(exported.serialize())
@@ -57,14 +58,17 @@ def write_program(path: Path, exported: Any) -> None:
 
 
 def compile_exported(exported: Any, donate: bool) -> Any:
-    """Compile an exported program. With `donate`, it may reuse the memory of its first argument."""
+    """Compile an exported program.
+
+    donate: True if the program may reuse the memory of its first argument.
+    """
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
     return jit(exported.call, donate).lower(*arguments).compile()
 
 
 def jit(function: Any, donate: bool) -> Any:
-    """Return `jax.jit` of a function, with XLA's settings for training or prediction.
+    """Return `jax.jit` of a function, with kcomp's settings of XLA.
 
     donate: True for a training step, which may reuse the memory of its first argument. False for a prediction.
     """
@@ -72,9 +76,9 @@ def jit(function: Any, donate: bool) -> Any:
 
 
 def settings(donate: bool) -> dict[str, Any]:
-    """Return kcomp's XLA settings for a training step (`donate`) or a prediction.
+    """Return kcomp's settings of XLA, without those that the installed XLA lacks or that XLA_FLAGS contains.
 
-    Settings that the installed XLA does not have, or that XLA_FLAGS contains, are left out.
+    donate: True for a training step, False for a prediction.
     """
     if not is_enabled("jax-xla-settings"):
         return {}
@@ -94,11 +98,14 @@ def is_known(name: str, value: Any) -> bool:
 
 
 def compile_beside(path: Path, donate: bool) -> None:
-    """Compile a large program in another process, which writes the code into JAX's compilation cache.
+    """Compile a large program in another process, which writes the machine code into JAX's compilation cache.
 
     XLA's compiler fragments the memory of its process. Every later step of that process then takes 1.5 times as long
-    (docs/results/speed.md). Do nothing if this machine has already compiled the program, if the device is not a CPU, or
-    if the cache has no folder. Ignore errors, because the process that needs the program can compile it too.
+    (docs/results/speed.md). Do nothing if this machine has compiled the program before, if the device is not a CPU, or
+    if JAX's cache has no folder. Errors are ignored, because the calling process can compile the program too.
+
+    path:   file of the exported program.
+    donate: True for a training step, False for a prediction.
     """
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:

@@ -1,4 +1,7 @@
-"""The cache key of a network. Networks with the same cache key compute the same function of weights and images."""
+"""Cache keys of networks: texts that describe what a network computes.
+
+Two networks with the same key compute the same function of weights and images.
+"""
 
 import functools
 import hashlib
@@ -15,11 +18,11 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 
 
 def cache_key_of_network(model: keras.Model) -> str | None:
-    """Return a text of the classes, configurations, connections and constants of a functional model.
+    """Return a text that describes a functional model: its layers, their options, connections and constants.
 
-    The names of layers and the values of weights are left out. Return None if the model is not a plain functional
-    model. Also return None if it has a class or function from outside Keras and kcomp, because kcomp does not notice
-    changes of such code.
+    Names of layers and values of weights are left out. Return None in two cases. The model is not Keras's own
+    functional class with one input and one output. Or the model uses a class or function from outside Keras and kcomp:
+    the text would not show changes of such code.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -48,19 +51,19 @@ def cache_key_of_network(model: keras.Model) -> str | None:
 
 
 def cache_key_of_inference(model: keras.Model) -> str | None:
-    """Return the cache key of `model(images, training=False)` as a function of `model.variables` and the images.
+    """Return the cache key of `model(images, training=False)`, a function of `model.variables` and the images.
 
-    It contains the key of the network and the order of its variables. Return None if the network has no key.
+    It describes the network and the order of its variables. Return None if `cache_key_of_network` returns None.
     """
     network = cache_key_of_network(model)
     return network and json.dumps([network, describe_variables(model, model.variables)])
 
 
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
-    """Return position, shape, type, regularizer and constraint of each of the variables in `chosen`.
+    """Return [position, shape, type, {regularizer, constraint}] for each of the variables in `chosen`.
 
-    The position is that in the order of `cache_key_of_network`, or None for a variable that does not belong to the
-    model. Return None if a regularizer or constraint is from outside Keras and kcomp.
+    The position is that among all variables of the model, in the order of its layers. It is None for variables outside
+    the model. Return None instead of the list if a regularizer or constraint is from outside Keras and kcomp.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
@@ -76,27 +79,27 @@ def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> 
 
 
 def settings_of(variable: keras.Variable) -> dict[str, Any]:
-    """Return the serialized regularizer and constraint of a variable, without those that are None."""
+    """Return a variable's regularizer and constraint, serialized. Leave out those that are None."""
     settings = {"regularizer": variable.regularizer, "constraint": variable.constraint}
     return {name: keras.saving.serialize_keras_object(value) for name, value in settings.items() if value is not None}
 
 
 def trainable_flags(model: keras.Model) -> list[bool]:
-    """Return `trainable` of every layer and inner layer, in the order of `cache_key_of_network`."""
+    """Return `trainable` of every layer and inner layer, in the order in which the network runs them."""
     operations = [layer for node in nodes_of(model) or [] for layer in with_inner_layers(node.operation)]
     return [layer.trainable for layer in operations if isinstance(layer, keras.layers.Layer)]
 
 
 def with_inner_layers(operation: Any) -> list[Any]:
-    """Return an operation and all layers inside it."""
+    """Return a list of an operation and all layers inside it."""
     is_layer = isinstance(operation, keras.layers.Layer)
     return [operation, *(operation._flatten_layers(include_self=False) if is_layer else [])]
 
 
 def is_known(operation: Any) -> bool:
-    """Return whether an operation's code is Keras's or kcomp's.
+    """Return whether an operation's code belongs to Keras or kcomp.
 
-    Its class, its configuration and the versions of Keras and kcomp then determine what it computes.
+    The operation's class and configuration, with the versions of Keras and kcomp, then determine what it computes.
     """
     kind = type(operation)
     return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda
@@ -105,16 +108,16 @@ def is_known(operation: Any) -> bool:
 def is_own_function(function: Any) -> bool:
     """Return whether a function was written in Keras or kcomp.
 
-    `__module__` alone is not enough, because `functools.wraps` copies it from another function.
+    `__module__` alone does not tell, because `functools.wraps` copies it from another function.
     """
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
 
 def describe_attributes(holder: Any) -> list[Any] | None:
-    """Return attributes of a layer or a loss that its configuration (`get_config`) may not contain.
+    """Return attributes of a layer or loss that its `get_config` may leave out: a list of lists.
 
-    These are arrays (as a hash), functions (as a name) and the automatic casts. Return None if a function is from
-    outside Keras and kcomp, or if it replaces `call`.
+    The attributes are arrays (as hashes), functions (as names), and whether the layer casts its inputs (`autocast`).
+    Return None if an attribute is a function from outside Keras and kcomp, or replaces `call`.
     """
     descriptions: list[Any] = [["autocast", getattr(holder, "autocast", None)]]
     for name, value in sorted(vars(holder).items()):
@@ -129,14 +132,14 @@ def describe_attributes(holder: Any) -> list[Any] | None:
 
 
 def is_own(module: Any) -> bool:
-    """Return whether a module's name is Keras's or kcomp's."""
+    """Return whether a module's name begins with keras or kcomp."""
     return isinstance(module, str) and module.partition(".")[0] in ("keras", "kcomp")
 
 
 def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
     """Return the result of `get_config`, or None if it fails or names code from outside Keras and kcomp.
 
-    A configuration contains only the name of such code, which does not show its changes.
+    The configuration would contain only the name of such code, and would not show its changes.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns that a lambda cannot be loaded again
@@ -148,7 +151,7 @@ def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | No
 
 
 def names_own_classes(config: Any) -> bool:
-    """Return whether all classes that a configuration names are Keras's or kcomp's."""
+    """Return whether all classes that a configuration names belong to Keras or kcomp."""
     if isinstance(config, dict):
         own = "class_name" not in config or is_own(config.get("module"))
         return own and all(map(names_own_classes, config.values()))
@@ -156,7 +159,7 @@ def names_own_classes(config: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Return [type, numbers] of an array or tensor, for JSON. Raise TypeError if it is not numeric."""
+    """Return [type, numbers] for an array or tensor, so that JSON can store it. Raise TypeError if not numeric."""
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{type(value).__name__} has no numbers")

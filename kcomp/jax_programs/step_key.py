@@ -1,4 +1,4 @@
-"""The cache key of a compiled JAX training step."""
+"""The cache key of a compiled JAX training step: a text that describes everything the step computes."""
 
 import itertools
 import json
@@ -10,11 +10,13 @@ from kcomp.jax_programs import network_key
 
 
 def cache_key_of_step(model: Any) -> str | None:
-    """Return the cache key of the compiled training step of a `training.mixed.Mixed`.
+    """Return the cache key of a model's compiled training step, or None if the step has no key.
 
-    The step's result depends only on this key and on the values of weights, state and batch. Return None if any code is
-    from outside Keras and kcomp. Also return None if no configuration describes it, as for a nested optimizer or an
-    average of weights.
+    The step's result depends only on the key and on the values of weights, optimizer state and batch. There is no key
+    if code from outside Keras and kcomp takes part. There is none either if no configuration describes the step, as
+    with a nested optimizer or an average of weights.
+
+    model: a kcomp.training.mixed.Mixed. It applies augmentations that mix images, such as MixUp, then the network.
     """
     network = network_key.cache_key_of_network(model.network)
     mixing = [type(layer) for layer in model.planned]
@@ -31,13 +33,13 @@ def cache_key_of_step(model: Any) -> str | None:
         or not optimizer
         or "exclude_layers" in optimizer  # Muon excludes layers by name
         or any(hasattr(model.optimizer, name) for name in ("optimizers", "inner_optimizer"))
-        or not all(kind.__module__ == "kcomp.augment" for kind in mixing)  # their plans determine what they do
+        or not all(kind.__module__ == "kcomp.augment" for kind in mixing)  # they do what the batch's `plans` say
         or model.averages
     ):
         return None
     optimizer["name"] = None
     if isinstance(optimizer.get("learning_rate"), float):
-        optimizer["learning_rate"] = None  # a variable; the numbers of a schedule are constants of the program
+        optimizer["learning_rate"] = None  # a number is a variable; those in a schedule are constants of the program
     return json.dumps(
         [
             network,
@@ -54,16 +56,19 @@ def cache_key_of_step(model: Any) -> str | None:
 
 
 def cache_key_within_fit(model: Any, state: Any) -> str | None:
-    """Return `cache_key_of_step` during `fit`. There, Keras holds the values of all variables in `state`."""
+    """Return `cache_key_of_step` while `fit` runs.
+
+    state: the values of the model's variables, which Keras's `fit` stores outside the model on JAX.
+    """
     values = zip(itertools.chain(*variables_of(model)), itertools.chain(*state), strict=True)
     with keras.StatelessScope(list(values)):
         return cache_key_of_step(model)
 
 
 def describe_loss(loss: Any) -> list[Any] | None:
-    """Return a loss's type, arguments and attributes. Its `get_config` is not used, because some losses omit arguments.
+    """Return a list of a loss's type, arguments and attributes. `get_config` is not used: it may omit arguments.
 
-    Return None for a function, and for arguments other than numbers, texts and None.
+    Return None if the loss is a function, or if an argument is not a number, a text or None.
     """
     attributes = network_key.describe_attributes(loss) if isinstance(loss, keras.losses.Loss) else None
     options = getattr(loss, "_fn_kwargs", {})
@@ -72,6 +77,9 @@ def describe_loss(loss: Any) -> list[Any] | None:
 
 
 def variables_of(model: Any) -> tuple[list[keras.Variable], ...]:
-    """Return the variables of a model, grouped and ordered as in the state of Keras's train step on JAX."""
+    """Return four lists of a model's variables: trainable, not trainable, the optimizer's, the metrics'.
+
+    Keras's train step on JAX takes their values in this order.
+    """
     groups = model.trainable_variables, model.non_trainable_variables
     return *groups, model.optimizer.variables, model.metrics_variables

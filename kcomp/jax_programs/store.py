@@ -1,8 +1,9 @@
-"""A store of compiled JAX programs, by cache keys that describe what they compute.
+"""A store of compiled JAX programs: in memory and in the cache folder.
 
 JAX looks into its own compilation cache only after it has traced a function. Tracing a network in Python takes longer
-than loading its compiled code. kcomp therefore traces a function once for each cache key, exports it (jax.export,
-StableHLO), and stores the export in memory and in the cache folder. The next fold, seed or process loads it.
+than loading its compiled code. kcomp therefore traces a function once and exports it (jax.export, StableHLO). It stores
+the exported program under a cache key, a text that describes what the program computes. The next fold, seed or process
+with this key loads the program.
 """
 
 import hashlib
@@ -21,8 +22,8 @@ from kcomp.jax_programs.compile import compile_beside, compile_exported, jit, re
 from kcomp.system.cache import cache_folder
 from kcomp.system.code_version import code_version
 
-IN_MEMORY = 32  # programs; a run of two stages has about six
-# Settings of JAX that do not change results.
+IN_MEMORY = 32  # most programs in memory; a training of two stages needs about six
+# JAX's settings with these prefixes do not change results.
 SILENT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug_log", "jax_logging", "jax_traceback")
 
 _programs: dict[str, Any] = {}
@@ -33,11 +34,11 @@ def cached_jit(
 ) -> Callable[[Any, Any], Any]:
     """Return `function` compiled for JAX's first device. It takes two trees of arrays, (state, data).
 
-    cache_key: function that takes the first `state` and returns a text, the cache key. Functions with equal keys share
-               one program. The key must therefore describe all that the result depends on, with the shapes in `state`.
-               It need not describe the values of both arguments and the shapes in `data`. If the key is None or
-               KCOMP_FAST is 0, `jax.jit` compiles `function`.
-    donate:    True for a training step, whose results may reuse the memory of `state`.
+    cache_key: function that takes the first `state` and returns a text, or None for no key. Functions with equal keys
+               share one program. The key must therefore describe all that the result depends on, except three things:
+               the values in `state`, the values in `data`, and the shapes in `data`. Without a key, or if the
+               environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
+    donate:    True for a training step, whose results may reuse the memory of `state`. False for a prediction.
     """
     if not is_enabled("jax-program-store"):
         return jit(function, donate)
@@ -60,9 +61,12 @@ def cached_jit(
 
 
 def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, arguments: Any) -> Any:
-    """Return the compiled program for arguments of these shapes, from memory, the cache folder or a new trace.
+    """Return the compiled program for arguments of these shapes, or None if JAX cannot export the function.
 
-    Return None if JAX cannot export the function.
+    The program comes from memory, else from the cache folder, else from tracing the function.
+
+    key:    describes all that the result depends on.
+    donate: True for a training step, False for a prediction.
     """
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
     parts = [key, donate, settings(donate), str(shapes), environment_key()]
@@ -87,7 +91,7 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
 
 
 def environment_key() -> list[Any]:
-    """Return what affects the arithmetic of all programs: versions, settings, installed patches, kind of device."""
+    """Return what affects the arithmetic of all programs: versions, settings, patches of Keras, kind of device."""
     values = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]

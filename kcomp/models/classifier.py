@@ -1,4 +1,4 @@
-"""Build a classifier on a backbone."""
+"""Build a classifier: a backbone with a new classification head."""
 
 from collections.abc import Sequence
 
@@ -20,23 +20,23 @@ def classifier(
 ) -> keras.Model:
     """Put a classification head on a backbone: global average pooling, dropout, a dense layer named "head".
 
-    The backbone's layers become layers of the new model, so the path of a layer is its name. The dense layer starts at
-    zero, because a small data set has too few updates to overcome random weights.
+    The backbone's layers become layers of the new model, so `set_trainable` finds them by their plain names. The dense
+    layer starts at zero, because training on a small data set has too few updates to overcome random weights.
 
     Args:
         backbone: A model whose output is one feature map (batch, height, width, channels).
         target: The target of the competition, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
         dropout: Share of dropped features, from 0 to below 1.
-        imagenet_classes: The number (0 to 999) of each class in ImageNet, if all classes are ImageNet classes. The head
-            then starts with the weights of these classes from the ImageNet head of an EfficientNet-Lite. None starts
-            at zero.
+        imagenet_classes: For each class of the competition, its number among the ImageNet classes (0 to 999). The head
+            then starts with the weights that the ImageNet head of an EfficientNet-Lite has for these classes. None
+            starts at zero.
 
     Returns:
         A model that returns float32 logits (batch, target.outputs) under any precision.
 
     Raises:
-        ValueError: If `target` has no output, the backbone does not return one feature map, or `imagenet_classes`
-            does not fit.
+        ValueError: If `target` has no output, the backbone does not return one feature map, or `imagenet_classes` does
+            not fit the target or the backbone.
 
     References:
         Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero.
@@ -67,9 +67,10 @@ def classifier(
 
 
 def imagenet_columns(backbone: keras.Model, count: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    """Return the kernel (features, count) and bias (count,) of some classes from the backbone's ImageNet head.
+    """Return two things: kernel (features, count) and bias (count,), which the ImageNet head has for some classes.
 
-    numbers: the ImageNet numbers of the classes, 0 to 999.
+    count:   how many classes the new head has.
+    numbers: the number of each class among the ImageNet classes, 0 to 999.
     """
     head = getattr(backbone, "imagenet_head", None)
     if head is None:

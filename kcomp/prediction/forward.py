@@ -24,14 +24,15 @@ def predict_rows(
     augmented: Batches | None = None,
     views: Sequence[View] = (plain,),
 ) -> np.ndarray:
-    """Return predictions averaged over views of each image: float32 (rows, columns), in the order of the rows.
+    """Return predictions for the rows of a table: float32 (rows, columns), in the order of the rows.
 
-    A view is a variant of an image for test-time augmentation, such as its mirror image.
+    Each prediction is the mean over several views of the image. A view is a variant of the image for test-time
+    augmentation, such as its mirror image.
 
     Args:
         forward: Function from images to logits.
-        batches: Rows to predict. A forward pass has `batches.batch_size` images, or all views of one row if there are
-            more views than that.
+        batches: Table with the rows to predict, and the transform without augmentation. A forward pass has at most
+            `batches.batch_size` images, or all views of one row if there are more views than that.
         target: Converts logits to predictions.
         augmented: The same rows with the training transform, for views that augment at random.
         views: Views to average. By default, the image itself.
@@ -43,9 +44,8 @@ def predict_rows(
     starts = range(0, count, rows)
 
     def load(start: int) -> np.ndarray:
-        chosen = np.minimum(
-            np.arange(start, start + rows), count - 1
-        )  # repeat the last row, so that all passes have one shape
+        # the last pass repeats the last row, so that all passes have one shape
+        chosen = np.minimum(np.arange(start, start + rows), count - 1)
         return np.concatenate([look(view, chosen, batches, augmented) for view in views])
 
     predictions = np.empty((count, len(target.prediction_columns)), np.float32)
@@ -56,7 +56,14 @@ def predict_rows(
 
 
 def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
-    """Return one view of the images of these rows: (rows, height, width, 3) in 0..255, uint8 or float32."""
+    """Return one view (variant for test-time augmentation) of the images in `rows`.
+
+    The images are (rows, height, width, 3) in 0..255, uint8 or float32.
+
+    rows:      row numbers in the table.
+    batches:   the table with the transform without augmentation.
+    augmented: the table with the training transform, for views that augment at random.
+    """
     if view.draw is None:
         images = stack([batches.image(int(row)) for row in rows])
     elif augmented is None:
@@ -73,12 +80,14 @@ def as_float(images: Any) -> Any:
 
 
 def compile_forward(network: keras.Model) -> Forward:
-    """Return a compiled inference function from images (batch, height, width, 3) to float32 logits (batch, outputs).
+    """Return a compiled function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
-    Images are uint8 or float32, and become float32 on the device. The function reads the network's weights at each
-    call. JAX compiles it once for each shape, also if layers are frozen or unfrozen later; `keras.Model.predict` would
-    compile again. Networks of the same architecture share one program (see kcomp.jax_programs). On PyTorch, batch
-    normalisation is folded into convolutions.
+    It runs the network in inference mode, with the weights that the network has at each call. Images are uint8 or
+    float32, and become float32 on the device.
+
+    JAX compiles the function once for each shape of images, even if layers are frozen or unfrozen later;
+    `keras.Model.predict` would compile again. Networks of the same architecture share one program (kcomp.jax_programs).
+    On PyTorch, batch normalisation is folded into convolutions.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -87,9 +96,9 @@ def compile_forward(network: keras.Model) -> Forward:
 
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
-    """Return a function like that of `compile_forward` whose results stay on the device.
+    """Return a function like that of `compile_forward`, whose results stay on the device.
 
-    The results can be the input of layers that are trained. No gradient reaches the network.
+    Trainable layers can take these results as input. No gradient reaches the network.
     """
     install()
     if keras.backend.backend() == "torch":
@@ -101,7 +110,7 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             run_torch = inference_of(network)
         else:
             run_torch = torch.inference_mode()(lambda images: network(images, training=False))
-        # the copy is a normal tensor, so layers after it can be trained
+        # layers after an inference tensor cannot be trained; its copy is a normal tensor
         return lambda images: run_torch(as_float(ops.convert_to_tensor(images))).to(torch.float32, copy=True)
     import jax
 

@@ -1,7 +1,7 @@
-"""Export a finished run as ONNX, for ONNX Runtime and OpenVINO.
+"""Export a finished training run as ONNX, for ONNX Runtime and OpenVINO.
 
-This module needs PyTorch, because other exporters need TensorFlow. It exports runs of both backends, because both
-backends write the same format of weights files.
+This module needs PyTorch, because other exporters need TensorFlow. It also exports runs of JAX, because the backends
+write the same format of weights files.
 """
 
 import json
@@ -22,11 +22,11 @@ from kcomp.system.backends import is_installed
 from kcomp.system.files import write_atomically
 from kcomp.targets import Target
 
-TOLERANCE = 1e-3  # far above rounding: a larger difference means a wrong export
+TOLERANCE = 1e-3  # largest difference from Keras; rounding is far below, so more means a wrong export
 
 
 class Predictor(torch.nn.Module):
-    """A PyTorch module that runs the network in inference mode and converts its logits to predictions."""
+    """A PyTorch module that runs a Keras network in inference mode and converts its logits to predictions."""
 
     def __init__(self, network: keras.Model, target: Target) -> None:
         super().__init__()
@@ -37,12 +37,14 @@ class Predictor(torch.nn.Module):
 
 
 def export_run(run: Run, path: Path) -> str:
-    """Write the network of a finished run as ONNX, and return a line that describes the file.
+    """Write the network of a finished run as ONNX, and return a line for the user that describes the file.
 
     The input "images" is float32 (batch, height, width, 3) in 0..255, with any batch size. The output "predictions" is
-    float32 (batch, columns), as in oof.csv. It has a probability for each class or label, numbers in the units of the
-    labels, or the expected grade. The arithmetic is float32, also if the recipe trains in another precision. The file's
-    metadata has columns (a JSON list), target, recipe, fingerprint, backend, seed, fold, kcomp and opset.
+    float32 (batch, columns), with the columns of oof.csv, the run's out-of-fold predictions. Depending on the target,
+    these are a probability for each class or label, numbers in the units of the labels, or the expected grade.
+
+    The arithmetic is float32, even if the recipe trains in another precision. The file's metadata has columns (a JSON
+    list), target, recipe, fingerprint, backend, seed, fold, kcomp (its version) and opset.
 
     Raises:
         RuntimeError: If predictions of ONNX Runtime differ from those of Keras. No file is written.
@@ -62,10 +64,12 @@ def export_run(run: Run, path: Path) -> str:
 
 
 def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
-    """Return the network and its predictions as an ONNX model, for any batch size.
+    """Return an ONNX model from images to predictions, for any batch size.
 
     The network is exported as trainable, so batch normalisation stays one operation. ONNX Runtime and OpenVINO fold
-    that operation into the convolution before it.
+    this operation into the convolution before it.
+
+    target: converts logits to predictions.
     """
     network.trainable = True
     example = torch.zeros((2, *network.input_shape[1:]))  # with one image the exporter would fix the batch size
@@ -84,7 +88,7 @@ def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto, run: Run) -> None:
-    """Add values of the run's manifest to the metadata of an ONNX model."""
+    """Add the run's recipe, backend, seed, columns and similar facts to the metadata of an ONNX model."""
     manifest = run.manifest
     metadata: dict[str, Any] = {name: manifest[name] for name in ("recipe", "fingerprint", "backend", "seed", "fold")}
     columns = json.dumps(run.target.prediction_columns, ensure_ascii=False)
@@ -94,9 +98,12 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 
 
 def check(content: bytes, network: keras.Model, run: Run) -> str:
-    """Compare predictions of ONNX Runtime and Keras on three random images. Raise RuntimeError if they differ.
+    """Compare predictions of ONNX Runtime and Keras on three random images. Return a text with the difference.
 
-    Differences in a column are divided by the column's largest prediction if it is above 1.
+    Differences are divided by Keras's largest prediction in the same column if that is above 1. Raise RuntimeError if a
+    difference is above `TOLERANCE`.
+
+    content: the ONNX model as bytes.
     """
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""Predict test rows with a finished run."""
+"""Predict test images with the network of a finished training run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,12 @@ from kcomp.runs.probabilities import write_probabilities
 def predict_run(
     run: Run, test: Path | None, *, images: Path | None = None, count: str | None, output: Path | None
 ) -> str:
-    """Write a run's predictions of the test rows, and return a line that describes the file.
+    """Write a run's predictions of the test rows to a CSV file, and return a line that describes the file.
 
     test:   a CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.
-    count:  test-time augmentation: the number of randomly augmented copies to average with each image. "none" predicts
-            each image once, and None uses the views of the recipe.
+    count:  test-time augmentation: how many randomly augmented copies to average with each image, as a text. "none"
+            predicts each image once. None averages the variants that the recipe lists in `views`.
     output: a folder for the file, which is named after the run. None writes test.csv in the run folder.
     """
     recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
@@ -53,13 +53,24 @@ def predict_run(
 
 
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
-    """Return the run's network with the weights of best.weights.h5."""
+    """Return the run's network with the weights of its file best.weights.h5.
+
+    precision: name of the arithmetic precision, such as "float32". None for that of the recipe.
+    """
     network = build_network(recipe, run.target, load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")
     return network
 
 
 def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None = None) -> data.Table:
+    """Return the table of test rows, as `predict_run` needs it.
+
+    It has the training images' range of pixel values. If several images show one item, such as a patient, predictions are averaged for
+    each item as in training.
+
+    test:   a CSV of image ids, or a folder of images. None returns the test rows of the recipe.
+    images: the folder of the images in the CSV. None uses the folder of the training images.
+    """
     if test is None:
         if recipe.test is None:
             raise ValueError(
@@ -71,12 +82,13 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
         place = run.manifest["image_pattern"] or None if images is None else images.absolute()
         item = run.manifest.get("item_column") or None
         table = data.read_test(test, place, id=run.manifest["id_column"], item=item)
-    value_range = run.manifest["value_range"]  # measured on the labelled rows, so test rows are scaled alike
+    value_range = run.manifest["value_range"]  # of the training images, so that test images are scaled alike
     average = run.manifest.get("item_average", "mean")
     return replace(table, value_range=tuple(value_range) if value_range else None, item_average=average)
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:
+    """Return the variants of each image to average, for `count` as in `predict_run`."""
     if count is None:
         return views.with_plain(recipe.views(recipe.config) if recipe.views else [])
     return views.with_plain([] if count == "none" else views.random(int(count)))

@@ -186,13 +186,13 @@ def add_pairs(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int
 
 
 def equalise_padding(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """Return two things: a larger depthwise kernel and padding that is equal on opposite sides.
+    """Return two things: a kernel and padding that is equal on opposite sides, for the same convolution.
 
-    A convolution with them has the same output as before. PyTorch would copy the images to pad opposite sides
-    differently. If the padding below exceeds that above by m, the kernel gets m rows of zeros above, and so does the
-    padding. Columns grow on the left in the same way. If the padding above exceeds that below, nothing changes.
+    PyTorch would copy the images to pad opposite sides differently. If m = bottom - top is positive, the kernel gets m
+    rows of zeros above it, and top grows by m. Columns grow on the left in the same way. If m is negative, nothing
+    changes, and the padding stays unequal.
 
-    kernel:  (C, 1, height, width).
+    kernel:  depthwise kernel (C, 1, height, width).
     padding: ((top, bottom), (left, right)) in pixels.
     """
     (top, bottom), (left, right) = padding
