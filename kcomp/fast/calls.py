@@ -3,10 +3,10 @@
 The first arguments of each function are the backend's operations, for example a function that computes silu.
 functools.partial binds them. The other arguments are the layer and the arguments of the layer's own `call`.
 
-Each function returns the layer's output, or None if it does not support the layer or the inputs. The layer's own `call`
-runs after None. The functions support Keras's own layer classes, channels_last images, padding "same" and "valid", and
-all floats. They do not support subclasses, dilation, masks and renorm. Results and reverse-mode gradients equal Keras's
-up to rounding. On JAX, forward-mode gradients (`jax.jvp`) are not available.
+Each function returns the layer's output, or None if it does not support the layer or the inputs. If the result is None,
+the layer's own `call` runs. The functions support Keras's own layer classes, channels_last images, padding "same" and
+"valid", and all floats. They do not support subclasses, dilation, masks and renorm. Results and reverse-mode gradients
+equal Keras's up to rounding. On JAX, forward-mode gradients (`jax.jvp`) are not available.
 """
 
 import functools

@@ -1,6 +1,7 @@
 """Which classes, methods and attributes of Keras the patches use, and a check that they exist.
 
-Each constant lists those of one group of layers. kcomp does not apply a patch if the installed Keras differs.
+Each constant, such as CONVOLUTIONS, describes one group of classes. kcomp does not apply a patch if the installed Keras
+differs from the description.
 """
 
 import importlib
@@ -54,7 +55,7 @@ def find_difference(expected: Expected) -> str | None:
 
 
 def built_convolution(layer_class: Any) -> Any:
-    """Return a built convolution layer with a 1 x 1 kernel of zeros. The default kernel would use random numbers."""
+    """Return a built convolution layer with a 1 x 1 kernel of zeros. Keras's default would draw random numbers."""
     zeros = (
         {"kernel_initializer": "zeros"} if layer_class is keras.layers.Conv2D else {"depthwise_initializer": "zeros"}
     )

@@ -30,7 +30,8 @@ def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variabl
     """Update weights and moments as Keras does: by the variant of Adam at the end of section 2 of Kingma and Ba (2015).
 
     This variant adds epsilon to the root of the uncorrected second moment. PyTorch adds epsilon to the root of the
-    corrected moment. The code therefore passes epsilon / sqrt(1 - beta_2 ** number) to PyTorch.
+    corrected moment. The code therefore passes epsilon / sqrt(1 - beta_2 ** number) to PyTorch, where `number` counts
+    the updates.
     """
     uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
     if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":

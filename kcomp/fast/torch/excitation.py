@@ -15,7 +15,7 @@ from kcomp.fast.torch.silu import PIXELS, rows_of
 
 
 def suits(images: Any) -> bool:
-    """Return whether the loops support images (N, H, W, C). There must be at least one image for each thread."""
+    """Return whether kcomp's compiled loops support images (N, H, W, C). Each thread needs at least one image."""
     several = images.ndim == 4 and len(images) >= torch.get_num_threads()
     return several and covered(images) and loops("excitation") is not None
 
@@ -23,7 +23,7 @@ def suits(images: Any) -> bool:
 def silu_excited(values: Any, *weights: Any) -> bool:
     """Apply silu, then squeeze and excitation, to images (N, H, W, C) in place, and return True.
 
-    Return False and change nothing if the loops do not support the images.
+    Return False and change nothing if the compiled loops do not support the images.
 
     weights: weights of the two convolutions: matrix (C, hidden), bias (hidden,), matrix (hidden, C), bias (C,).
     """

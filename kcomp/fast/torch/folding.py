@@ -41,9 +41,8 @@ def in_place_activation(layer: Any) -> Callable[[Any], Any] | None:
 class Folded:
     """One convolution that replaces zero padding, a convolution, batch normalisation and an activation.
 
-    Batch normalisation multiplies each filter by scale = gamma / sqrt(variance + epsilon). Its other terms become part
-    of the bias: (bias - mean) * scale + beta. Jacob et al. 2018, Quantization and training of neural networks, section
-    3.2.
+    Batch normalisation multiplies each filter by scale = gamma / sqrt(variance + epsilon). The new bias is (bias -
+    mean) * scale + beta. See Jacob et al. 2018, Quantization and training of neural networks, section 3.2.
 
     Kernel and bias are computed when the object is made and at each call of `fold`. If the layers' weights change
     later, call `fold` again.
@@ -74,8 +73,8 @@ class Folded:
     def fold(self) -> None:
         """Compute kernel and bias again, from the current weights of the convolution and the batch normalisation.
 
-        The scale of the batch normalisation multiplies the kernel in float32. The product is then rounded to the type
-        of a mixed precision policy.
+        The scale of the batch normalisation multiplies the kernel in float32. In mixed precision, the product is then
+        rounded to 16 bits.
         """
         with AutocastScope(None):
             kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
@@ -160,9 +159,9 @@ class Excited:
 
 
 class Overwriting:
-    """A layer that adds or multiplies tensors. It writes the result into the first tensor if the shapes agree.
+    """An Add or Multiply layer that writes its result into the first tensor if that has the result's shape.
 
-    layer:  the Add or Multiply layer, which runs if the shapes do not agree.
+    layer:  Keras's layer, which runs if the first tensor has another shape.
     change: function that adds or multiplies in place, of (first tensor, other tensor).
     """
 

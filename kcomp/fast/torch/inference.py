@@ -50,7 +50,7 @@ def folded_plan_of(network: keras.Model) -> Plan | None:
 
 
 def refold(plan: Plan | None) -> Plan | None:
-    """Compute the folded kernels again, from the current weights of the layers. Return the plan; None stays None."""
+    """Compute the folded kernels again, from the current weights, and return the same plan. Return None for None."""
     for step in () if plan is None else plan.steps:
         if isinstance(step.operation, Folded | Excited):
             step.operation.fold()
@@ -60,7 +60,7 @@ def refold(plan: Plan | None) -> Plan | None:
 def fold_plan(plan: Plan) -> Plan:
     """Return a plan (a network's layer calls) in which one call replaces each convolution and the layers around it.
 
-    These are zero padding before the convolution, and normalisation and activation after it.
+    The layers around a convolution are zero padding before it, and normalisation and activation after it.
     """
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(folded_steps(plan)), plan.result)))
 
@@ -70,7 +70,7 @@ def folded_steps(plan: Plan) -> Iterator[LayerCall]:
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> LayerCall | None:
-        """Return the only call that reads the output of call `number`. None if that call has other inputs too."""
+        """Return the only call that reads the output of call `number`. None if it reads anything else."""
         step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
 
@@ -134,7 +134,10 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """Return the layers that one call runs. Of an Excitation, return the batch normalisation and the first silu."""
+    """Return the layers that one call runs.
+
+    For a kcomp.fast.excitation.Excitation, return only its batch normalisation and first silu.
+    """
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
 

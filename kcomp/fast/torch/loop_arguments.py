@@ -10,7 +10,7 @@ ENOUGH = 1 << 17  # numbers in a tensor; for smaller tensors, calling a loop tak
 
 
 def covered(values: Any) -> bool:
-    """Return whether the compiled loops support a tensor and are faster for its size."""
+    """Return whether the compiled loops support a tensor, and the tensor is large enough for them to be faster."""
     if exported() or transformed():
         return False
     return (
