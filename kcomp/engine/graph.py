@@ -39,7 +39,7 @@ class LayerCall:
 
     @property
     def source(self) -> int | None:
-        """The position in `values` of the call's only input, apart from `training`. None if it has several."""
+        """The position in `values` of the call's only input, apart from `training`. None if it has several inputs."""
         is_single = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
         argument = self.arguments[0] if is_single else None
         return argument.number if isinstance(argument, Slot) else None
@@ -52,7 +52,7 @@ class LayerCall:
 
 
 def fill(structure: Any, values: list[Any]) -> Any:
-    """Return nested tuples, lists and dicts in which each Slot is replaced by its tensor in `values`."""
+    """Return a copy of `structure`, nested tuples, lists and dicts, with a tensor of `values` for each Slot."""
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, tuple | list):
@@ -63,7 +63,7 @@ def fill(structure: Any, values: list[Any]) -> Any:
 
 
 def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
-    """Return, for the position of each tensor, the numbers of the calls that read the tensor.
+    """Return {position of a tensor: numbers of the calls that read the tensor}.
 
     Calls are numbered as in `calls`. A call that reads a tensor twice is listed twice.
     """
@@ -78,7 +78,7 @@ def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
     """Return {number of a call: number of the only call that reads its output}.
 
     Calls are numbered as in `calls`. A call is left out if it has several outputs, or if several calls or none read its
-    output. The same holds for the model's output, at position `result`: whoever runs the model reads it too.
+    output. The call that computes the model's output, at position `result`, is always left out.
     """
     readers = readers_of(calls)
     readers.setdefault(result, []).append(len(calls))

@@ -62,8 +62,8 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Draw weights with variance scale / fan (Glorot and Bengio 2010, He et al. 2015).
 
-    The fan is the number of inputs or outputs of one unit, or their mean. For a convolution, it is the number of input
-    or output channels times the number of kernel positions.
+    The fan is a layer's number of inputs, its number of outputs, or the mean of the two numbers. For a convolution,
+    these are channels times kernel positions.
     """
     window = math.prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
@@ -100,8 +100,8 @@ def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape:
 def orthogonal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Draw an orthogonal matrix, multiplied by the initializer's gain (Saxe et al. 2014).
 
-    It is the factor Q of a random normal matrix QR, with signs such that R has a positive diagonal. All axes of `shape`
-    but the last form the rows.
+    The matrix is Q in the QR factorization of a random normal matrix, with a positive diagonal of R. All axes of
+    `shape` but the last form the matrix's rows.
     """
     rows, columns = math.prod(shape[:-1]), shape[-1]
     factor, triangle = np.linalg.qr(draws.standard_normal((max(rows, columns), min(rows, columns))))

@@ -20,9 +20,9 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 def cache_key_of_network(model: keras.Model) -> str | None:
     """Return a text that describes a functional model: its layers, their options, connections and constants.
 
-    Names of layers and values of weights are left out. Return None in two cases. The model is not Keras's own
-    functional class with one input and one output. Or the model uses a class or function from outside Keras and kcomp:
-    the text would not show changes of such code.
+    Names of layers and values of weights are left out. Return None if the model is not Keras's own functional class
+    with one input and one output. Also return None if the model uses code from outside Keras and kcomp, because the
+    text would not show changes of such code.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -60,10 +60,11 @@ def cache_key_of_inference(model: keras.Model) -> str | None:
 
 
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
-    """Return [position, shape, type, {regularizer, constraint}] for each of the variables in `chosen`.
+    """Return a list [position, shape, type, settings] for each of the variables in `chosen`.
 
-    The position is that among all variables of the model, in the order of its layers. It is None for variables outside
-    the model. Return None instead of the list if a regularizer or constraint is from outside Keras and kcomp.
+    The position is the variable's number among all variables of the model, in the order of the layers. It is None for a
+    variable outside the model. The settings are the regularizer and the constraint. If one of these is from outside
+    Keras and kcomp, return None.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
@@ -85,7 +86,7 @@ def settings_of(variable: keras.Variable) -> dict[str, Any]:
 
 
 def trainable_flags(model: keras.Model) -> list[bool]:
-    """Return `trainable` of every layer and inner layer, in the order in which the network runs them."""
+    """Return the attribute `trainable` of every layer and inner layer, in the order in which the network runs them."""
     operations = [layer for node in nodes_of(model) or [] for layer in with_inner_layers(node.operation)]
     return [layer.trainable for layer in operations if isinstance(layer, keras.layers.Layer)]
 

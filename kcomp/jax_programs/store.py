@@ -32,12 +32,14 @@ _programs: dict[str, Any] = {}
 def cached_jit(
     function: Callable[[Any, Any], Any], cache_key: Callable[[Any], str | None], *, donate: bool = False
 ) -> Callable[[Any, Any], Any]:
-    """Return `function` compiled for JAX's first device. It takes two trees of arrays, (state, data).
+    """Return `function` compiled for JAX's first device, where equal functions share one program.
 
-    cache_key: function that takes the first `state` and returns a text, or None for no key. Functions with equal keys
-               share one program. The key must therefore describe all that the result depends on, except three things:
-               the values in `state`, the values in `data`, and the shapes in `data`. Without a key, or if the
-               environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
+    `function` takes two arguments, `state` and `data`. Each is a JAX pytree: nested lists, tuples or dicts of arrays.
+
+    cache_key: function that takes the first `state` and returns a text, the key, or None for no key. Functions with
+               equal keys share one program. The key must therefore describe all that the result depends on, except
+               three things: the values in `state`, the values in `data`, and the shapes in `data`. Without a key, or if
+               the environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
     donate:    True for a training step, whose results may reuse the memory of `state`. False for a prediction.
     """
     if not is_enabled("jax-program-store"):
@@ -61,11 +63,12 @@ def cached_jit(
 
 
 def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, arguments: Any) -> Any:
-    """Return the compiled program for arguments of these shapes, or None if JAX cannot export the function.
+    """Return the compiled program of `function`, or None if JAX cannot export it.
 
-    The program comes from memory, else from the cache folder, else from tracing the function.
+    The program is for arguments with the shapes of `arguments`. It comes from memory, else from the cache folder, else
+    from tracing the function.
 
-    key:    describes all that the result depends on.
+    key:    a text that describes all that the result depends on.
     donate: True for a training step, False for a prediction.
     """
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)

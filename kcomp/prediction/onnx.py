@@ -37,7 +37,7 @@ class Predictor(torch.nn.Module):
 
 
 def export_run(run: Run, path: Path) -> str:
-    """Write the network of a finished run as ONNX, and return a line for the user that describes the file.
+    """Write the network of a finished run as ONNX, and return a line of text that describes the file.
 
     The input "images" is float32 (batch, height, width, 3) in 0..255, with any batch size. The output "predictions" is
     float32 (batch, columns), with the columns of oof.csv, the run's out-of-fold predictions. Depending on the target,
@@ -100,8 +100,8 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 def check(content: bytes, network: keras.Model, run: Run) -> str:
     """Compare predictions of ONNX Runtime and Keras on three random images. Return a text with the difference.
 
-    Differences are divided by Keras's largest prediction in the same column if that is above 1. Raise RuntimeError if a
-    difference is above `TOLERANCE`.
+    If a column's largest prediction by Keras is above 1, differences in the column are divided by it. Raise
+    RuntimeError if a difference is above `TOLERANCE`.
 
     content: the ONNX model as bytes.
     """

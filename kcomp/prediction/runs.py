@@ -20,12 +20,12 @@ from kcomp.runs.probabilities import write_probabilities
 def predict_run(
     run: Run, test: Path | None, *, images: Path | None = None, count: str | None, output: Path | None
 ) -> str:
-    """Write a run's predictions of the test rows to a CSV file, and return a line that describes the file.
+    """Write a run's predictions of the test rows to a CSV file, and return a line of text that describes the file.
 
     test:   a CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.
-    count:  test-time augmentation: how many randomly augmented copies to average with each image, as a text. "none"
-            predicts each image once. None averages the variants that the recipe lists in `views`.
+    count:  test-time augmentation. "8" averages each image with 8 randomly augmented copies. "none" predicts each image
+            once. None averages the variants that the recipe lists in `views`.
     output: a folder for the file, which is named after the run. None writes test.csv in the run folder.
     """
     recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])

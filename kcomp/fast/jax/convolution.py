@@ -102,9 +102,9 @@ def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> An
     result[n, a, b] = sum of gradient[n, y, x] * kernel[i, j] over all y, i with y * strides[0] + i = a and all x, j
     with x * strides[1] + j = b
 
-    For a = p * strides[0] + row, only the kernel rows i = row, row + strides[0], ... occur. The result for one `row`
-    and one `column` is therefore a convolution of `gradient` without strides. There are strides[0] * strides[1] of
-    these, which are interleaved at the end.
+    For result rows a = row, row + strides[0], ..., only the kernel rows i = row, row + strides[0], ... occur. The same
+    is true of columns. Each pair (row, column) therefore needs one convolution of `gradient` without strides. Their
+    results are interleaved at the end.
 
     gradient: gradient of the convolution's outputs (N, H, W, C).
     """
