@@ -1,1 +1,4 @@
-"""`kcomp compare`: train one recipe on two backends, in separate processes, and report the differences."""
+"""`kcomp compare`: train one recipe on two backends, in separate processes, and report the differences.
+
+A recipe is the Python file in which a user describes a training.
+"""

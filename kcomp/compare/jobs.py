@@ -1,4 +1,4 @@
-"""Jobs and answers of the processes of `kcomp compare`, stored as files in one folder."""
+"""Describe the measurements of `kcomp compare`. Each runs in its own process, and writes its results to a folder."""
 
 import json
 import os
@@ -16,12 +16,23 @@ from kcomp.system.files import read_json, replacing
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """One measurement, which one process makes.
+    """One measurement of one backend, made in a process of its own.
 
-    part:       "setup", "exact" (float64), "single" (the recipe's precision) or "cost".
-    label:      the name of the backend in the report. The results in `folder` are <part>-<label>.json and .npz.
-    reference:  whether this job writes the tensors that all other jobs read. Its part must be "exact".
-    unit:       the relative rounding error that the job simulates if it is the reference.
+    Attributes:
+        part: What the process does: "setup" writes the starting weights, "exact" computes in float64, "single" computes
+            in the recipe's precision, and "cost" measures speed and memory.
+        backend: "jax" or "torch".
+        label: The backend's name in the report. If a backend is compared with itself, its second name is "jax again".
+        recipe: The path of the recipe.
+        assignments: The options `--set name=value`, each as "name=value".
+        seed: The seed of the training.
+        fold: The fold that is held out.
+        updates: How many updates (training steps) the process runs.
+        folder: The folder for the results, <part>-<label>.json and <part>-<label>.npz.
+        reference: Whether this process writes the tensors on which all other processes run the layers. Only with
+            "exact".
+        unit: The relative rounding error that the reference simulates.
+        debug: Whether errors show a traceback.
     """
 
     part: str
@@ -60,7 +71,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def start(job: ProbeJob) -> int:
-    """Run a job in a new process, and return its exit code. Its messages go to the terminal."""
+    """Run a measurement in a new process, and return its exit code. Its messages go to the terminal."""
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
     path.write_text(json.dumps(asdict(job)))
@@ -69,7 +80,7 @@ def start(job: ProbeJob) -> int:
 
 
 def environment(job: ProbeJob) -> dict[str, str]:
-    """Return the environment variables that must be set before the backend is imported."""
+    """Return the environment variables that the process needs before it imports its backend."""
     variables = {"KERAS_BACKEND": job.backend}
     if job.part == "exact":
         variables |= {"JAX_ENABLE_X64": "1"}
@@ -82,7 +93,7 @@ def environment(job: ProbeJob) -> dict[str, str]:
 
 
 def unique_labels(backends: Sequence[str]) -> list[str]:
-    """Return a different name for each backend. A second "jax" becomes "jax again"."""
+    """Return a different name for each backend. If "jax" is listed twice, the second name is "jax again"."""
     labels: list[str] = []
     for backend in backends:
         label = backend

@@ -1,4 +1,7 @@
-"""Sketches: short arrays that preserve the distance between two long arrays, for files between processes."""
+"""Sketches: short arrays that replace long arrays in files.
+
+The distance of two sketches is close to that of the arrays.
+"""
 
 import functools
 import hashlib
@@ -10,11 +13,11 @@ BUCKETS = 1 << 14
 
 
 def sketch(array: np.ndarray) -> np.ndarray:
-    """Return the flat array as float64, or a count sketch of `BUCKETS` numbers if the array is longer.
+    """Return the flat array as float64. If it has more than `BUCKETS` numbers, return a count sketch of that length.
 
-    Each number is added with a random sign to a random bucket, equal for all arrays of one size (Charikar, Chen and
-    Farach-Colton 2002). The distance of two sketches estimates the distance of the arrays, with a relative standard
-    deviation of 1 / sqrt(2 * BUCKETS) = 0.6 %. The distance of equal arrays is exactly 0.
+    A count sketch adds each number, with a random sign, to a random bucket (Charikar, Chen and Farach-Colton 2002).
+    Signs and buckets are the same for all arrays of one size. The distance of two sketches estimates the distance of
+    the arrays, with a relative standard deviation of 1 / sqrt(2 * BUCKETS) = 0.6 %. Equal arrays have equal sketches.
     """
     flat = np.asarray(array, np.float64).ravel()
     if flat.size <= BUCKETS:
@@ -24,20 +27,23 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return the sketch of labels and of a mask of the missing ones. A missing label (NaN) is 0, and its mask is 1."""
+    """Return a sketch of labels, in which NaN marks a missing label.
+
+    Missing labels count as 0, and a mask of them is added.
+    """
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))
 
 
 @functools.lru_cache(maxsize=32)
 def assignment(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a bucket and a sign for each position of an array of this size."""
+    """Return two arrays for arrays of `size` numbers: the bucket of each number, and its sign (1 or -1)."""
     draws = np.random.default_rng(size)
     return draws.integers(0, BUCKETS, size, np.int32), draws.integers(0, 2, size, np.int8) * 2 - 1
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the Euclidean distance of two sketches. It is infinite if sizes differ or a number is not finite."""
+    """Return the Euclidean distance of two sketches. It is infinite if their sizes differ or a number is not finite."""
     if first.shape != second.shape:
         return float("inf")
     result = float(np.linalg.norm(first - second))
@@ -53,7 +59,7 @@ def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
 
 
 def digest(arrays: Sequence[np.ndarray]) -> str:
-    """Return a hash of the bits of arrays. Their order matters."""
+    """Return a hash of the bits of arrays. The order of the arrays matters."""
     digest_of_all = hashlib.sha256()
     for array in arrays:
         digest_of_all.update(f"{array.dtype}{array.shape}".encode())

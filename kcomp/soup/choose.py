@@ -1,4 +1,7 @@
-"""Choose the runs whose weights are averaged: all runs, or only runs that do not worsen the score (greedy)."""
+"""Choose the runs whose weights are averaged.
+
+"uniform" takes all runs. "greedy" takes only runs that do not worsen the score.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +17,13 @@ SOUPS = ("uniform", "greedy")
 
 @dataclass(frozen=True)
 class Candidate:
-    """The average of the weights of some runs.
+    """The average of the weights of some runs. A run is a finished training.
 
-    members: The numbers of the runs.
-    probabilities: Predictions for the held-out rows, of shape (rows, classes).
-    statistics: New estimates of batch normalisation's statistics, or None without new estimates.
+    Attributes:
+        members: The positions of these runs in the list of runs.
+        probabilities: The predictions of the averaged weights for the held-out rows, (rows, columns).
+        statistics: New statistics of batch normalisation for the averaged weights. None keeps the average of the runs'
+            statistics.
     """
 
     members: tuple[int, ...]
@@ -26,15 +31,25 @@ class Candidate:
     statistics: Any = None
 
 
-Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # returns the averages to choose from, for these runs
+Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # from positions of runs to averages of their weights
 
 
 @dataclass(frozen=True)
 class SoupChoice:
-    """The soup chosen on all held-out rows, the best single run, and their scores by the metric.
+    """The average of weights with the best score, and the best single run.
 
-    The `unseen` scores are computed on rows that the choice did not use. Each half of the rows is scored with the
-    candidate that was chosen on the other half.
+    The scores `score` and `best_score` use all held-out rows, on which average and run were also chosen. The unseen
+    scores use only rows on which they were not chosen: the rows are halved, and each half is scored with the choice of
+    the other half.
+
+    Attributes:
+        soup: The average of the weights of the chosen runs.
+        best: The best single run.
+        score: The score of `soup`.
+        best_score: The score of `best`.
+        unseen_score: The score of averages on unseen rows.
+        unseen_best_score: The score of single runs on unseen rows.
+        scorer: Computes the metric.
     """
 
     soup: Candidate
@@ -51,7 +66,15 @@ class SoupChoice:
 
 
 def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, scorer: Scorer) -> SoupChoice:
-    """Choose which of `count` runs to average, by the metric on the held-out rows. `labels` are (rows, columns)."""
+    """Choose which runs to average, by the metric on the held-out rows.
+
+    Args:
+        evaluate: Function from positions of runs to one or two averages of their weights, with their predictions.
+        count: How many runs there are.
+        labels: The true labels of the held-out rows, (rows, columns).
+        method: "uniform" averages all runs. "greedy" adds runs one by one if they do not worsen the score.
+        scorer: Computes the metric.
+    """
 
     def value(probabilities: np.ndarray, rows: np.ndarray) -> float:
         return scorer(labels[rows], probabilities[rows])
@@ -85,19 +108,25 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
 
 
 def ranked(scorer: Scorer, value: float) -> float:
-    """Return a number to minimise: the score, negated if higher is better, or infinity for NaN."""
+    """Return a number that is lower for a better score: the score or its negative. Return infinity for NaN."""
     if np.isnan(value):
         return np.inf
     return -value if scorer.metric.higher_is_better else value
 
 
 def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Return the best average of all runs."""
+    """Average all runs. If `evaluate` returns two averages, return the one with the lower cost."""
     return min(evaluate(tuple(sorted(number for run in ordered for number in run.members))), key=cost)
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Add runs to the average one by one, the best first. Keep those that do not worsen it (Wortsman et al. 2022)."""
+    """Add runs to the average one by one, the best first. Skip a run if it worsens the score (Wortsman et al. 2022).
+
+    Args:
+        evaluate: Function from positions of runs to one or two averages of their weights.
+        ordered: The single runs, the best first.
+        cost: Function of an average. Lower is better.
+    """
     soup = ordered[0]
     for run in ordered[1:]:
         larger = min(evaluate(tuple(sorted(soup.members + run.members))), key=cost)

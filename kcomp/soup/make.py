@@ -1,4 +1,7 @@
-"""A model soup: one network whose weights are the average of several runs' weights (Wortsman et al. 2022)."""
+"""Make a soup: one network whose weights are the average of several runs' weights (Wortsman et al. 2022).
+
+A run is one training of a recipe with one backend, seed and held-out fold.
+"""
 
 import hashlib
 import time
@@ -23,15 +26,17 @@ from kcomp.training.callbacks import save_weights
 from kcomp.training.manifest import build_manifest
 from kcomp.training.origin import find_origin
 
-ALIKE = 0.02  # largest mean difference of predictions, in `Target.unit`; backends differ by 1e-5, bfloat16 by 1e-3
+ALIKE = 0.02  # largest mean difference of predictions / Target.unit; that of two backends is 1e-5, bfloat16's 1e-3
 
 
 class SoupBuilder:
-    """Averages the weights of runs, and predicts the held-out rows with the averages.
+    """Average the weights of runs, and predict the held-out rows with the averages.
 
-    The runs are sorted, so that their order does not matter. The first run's recipe builds the network and the batches.
-    Raises ValueError if another run's weights have different names or shapes, or if its predictions differ when the
-    first run's recipe computes them.
+    The first run's recipe builds the network and the batches. The runs are sorted, so that their order does not matter.
+
+    Raises:
+        ValueError: If the weights of the runs have different names or shapes, or if a run's weights predict differently
+            under the first run's recipe than under the run's own recipe.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -63,7 +68,7 @@ class SoupBuilder:
         return self.network.get_weights()
 
     def trained_normalisations(self) -> list[keras.layers.BatchNormalization]:
-        """Return the batch normalisation layers that were trained: their statistics differ between the runs."""
+        """Return the batch normalisation layers that the runs trained. Their statistics differ between the runs."""
         place = {id(variable): number for number, variable in enumerate(self.network.weights)}
 
         def differs(layer: keras.layers.BatchNormalization) -> bool:
@@ -75,7 +80,10 @@ class SoupBuilder:
         return [layer for layer in normalisations(self.network) if differs(layer)]
 
     def evaluate(self, members: tuple[int, ...]) -> list[Candidate]:
-        """Return the average of these runs. If batch normalisation was trained, add a copy with new statistics."""
+        """Return the average of the weights of the runs at these positions, with its predictions.
+
+        If the runs trained batch normalisation, also return the average with statistics that are computed again.
+        """
         if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
             candidates = [Candidate(members, self.predicted())]
@@ -103,7 +111,7 @@ class SoupBuilder:
             )
 
     def set_weights_of(self, chosen: Candidate) -> None:
-        """Set the network's weights to those of a candidate."""
+        """Set the network's weights to an average, including its statistics of batch normalisation."""
         self.network.set_weights(average([self.weights[number] for number in chosen.members]))
         for variable, value in zip(statistics_of(self.norms), chosen.statistics or (), strict=False):
             variable.assign(value)
@@ -112,8 +120,15 @@ class SoupBuilder:
 def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) -> tuple[SoupChoice, list[Run]]:
     """Average the weights of runs, and write the average as a run if it scores better than the best of them.
 
+    Args:
+        runs: At least two complete runs with the same table, fold, precision and target.
+        output: The run folder to write.
+        method: "uniform" averages all runs. "greedy" adds runs one by one if they do not worsen the score.
+        scorer: Computes the metric.
+
     Returns:
-        The choice, and the runs in the order that its numbers refer to.
+        Two things: the choice, and the runs in sorted order. The choice refers to runs by their positions in this
+            order.
 
     Raises:
         RuntimeError: If the average does not score better. Nothing is written.
@@ -142,7 +157,7 @@ def refusal(choice: SoupChoice, builder: SoupBuilder, method: str) -> str:
 
 
 def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str, seconds: float) -> None:
-    """Write the run folder of a soup, result.json last."""
+    """Write the averaged weights as a run folder, with result.json last."""
     builder.set_weights_of(choice.soup)
     manifest = build_manifest(builder.loaded, builder.table, seed=builder.seed, fold=builder.fold)
     ingredients = [
@@ -181,7 +196,7 @@ def write(builder: SoupBuilder, output: Run, choice: SoupChoice, *, method: str,
 
 
 def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Return the mean of several networks' weights, array by array. Non-float arrays come from the first network."""
+    """Return the mean of several networks' weights, array by array. Integer arrays come from the first network."""
     if len(weights) == 1:
         return list(weights[0])
     floats = [np.issubdtype(array.dtype, np.floating) for array in weights[0]]
@@ -192,19 +207,19 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """Return recipe, fingerprint, backend and seed of a run."""
+    """Return four things that identify a run whatever its fold: recipe, fingerprint, backend and seed."""
     manifest = run.manifest
     return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 
 
 def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
-    """Return 8 hexadecimal digits that identify a soup. Soups of the same runs have the same digits in all folds."""
+    """Return 8 hexadecimal digits that identify a soup. Soups of the same runs have the same digits in every fold."""
     text = repr([*map(identity, runs), method, metric])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless at least two runs have the same table, fold, precision and target."""
+    """Raise ValueError unless there are at least two runs, with the same table, fold, precision and target."""
     if len(runs) < 2:
         raise ValueError(f"a soup takes two runs or more; received {len(runs)}")
     first = runs[0].manifest

@@ -1,1 +1,1 @@
-"""The process of the command: start the worker processes, and report their measurements, without Keras."""
+"""The main process of `kcomp compare`: start the measurements, compare their results, and write the report."""

@@ -1,4 +1,4 @@
-"""Find the layers that compute different results on two backends. This module imports no Keras."""
+"""Find the layers that compute different results on two backends. This module does not import Keras."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,12 +26,13 @@ from kcomp.compare.sketch import distance, relative
 def check_arithmetic(
     reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float
 ) -> dict[str, Any]:
-    """Compare every layer, and the whole training step. Return the table of layers, and the faults that were found.
+    """Compare every layer, and the whole training step. Return a dict with the layers, and the faults (`findings`).
 
-    reference:  the results of the float64 process whose tensors are the inputs of every layer.
-    exacts:     the results of the other backends in float64.
-    singles:    the results of both backends in the recipe's precision.
-    unit:       the relative rounding unit of that precision.
+    Args:
+        reference: The results of the float64 process whose tensors are the inputs of every layer.
+        exacts: The results of the other backends in float64.
+        singles: The results of both backends in the recipe's precision.
+        unit: The relative rounding unit of the recipe's precision.
     """
     check_same_layers([reference, *exacts, *singles])
     rows, findings = [], []
@@ -58,7 +59,7 @@ def check_arithmetic(
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    """Raise ValueError if the recipe builds different layers on two backends."""
+    """Raise ValueError if the recipe builds different layers on two backends. `probes` are the results of processes."""
     expected = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
         names = [call["name"] for call in probe.answer["calls"]]
@@ -80,7 +81,10 @@ def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[di
 
 
 def layer_findings(number: int, measurements: Sequence[Measurement], singles: Sequence[Probe]) -> list[dict[str, Any]]:
-    """Return the fault of a layer, or an empty list: the result that exceeds its tolerance most."""
+    """Return a list with the fault of layer `number`, or an empty list.
+
+    The fault describes the result that exceeds its tolerance most.
+    """
     worst = worst_of(measurements)
     name = singles[0].answer["calls"][number]["name"]
     if worst is None or worst.used_tolerance <= 1:
@@ -109,7 +113,10 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
-    """Return the end of a sentence about the first setting of a layer that differs between the backends."""
+    """Return the end of a sentence that names the first setting of a layer that differs between the backends.
+
+    Return an empty text if no setting differs.
+    """
     calls = [(probe.label, probe.answer["calls"][number]) for probe in singles]
     (first_label, first), *others = [(label, {"kind": call["kind"], **call["config"]}) for label, call in calls]
     for label, config in others:
@@ -122,7 +129,7 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return a layer's row of the report: its differences in the whole step, and when it runs alone."""
+    """Return a layer's row of the report: the differences of its results in the whole step, and when it runs alone."""
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}
     output, gradient = f"out/{number}/0", f"gradient/{number}/0"
@@ -146,7 +153,10 @@ def layer_row(
 
 
 def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iterator[dict[str, Any]]:
-    """Yield the differences of each weight's gradient in the whole step, relative to the gradient of the layer."""
+    """Yield the differences of each weight's gradient in the whole step.
+
+    They are divided by the norm of the layer's gradient.
+    """
     weights = reference.answer["weights"]
     gradients = [reference.arrays[f"step/weight/{k}"] for k in range(len(weights))]
     own = [k for k, weight in enumerate(weights) if weight["call"] == number]
@@ -162,9 +172,15 @@ def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iter
 def step_difference(
     name: str, singles: Sequence[Probe], reference: Probe, *, size: float | None = None
 ) -> dict[str, float] | None:
-    """Return the differences of one result of the whole step: between the backends, and of each backend to float64.
+    """Return the differences of a result in the whole step, or None if a process has no such result.
 
-    The differences are divided by `size`. None divides them by the norm of the reference's result.
+    `between` is the difference between the backends. Under the name of each backend is its difference to float64.
+
+    Args:
+        name: The name of the result, such as out/3/0 for output 0 of layer 3.
+        singles: The results of both backends in the recipe's precision.
+        reference: The results in float64.
+        size: The number that divides the differences. None uses the norm of the float64 result.
     """
     key = f"step/{name}"
     if any(key not in probe.arrays for probe in (reference, *singles)):
@@ -179,7 +195,10 @@ def step_difference(
 def rounding_change(name: str, reference: Probe, *, size: float | None = None) -> float | None:
     """Return how much a result of the float64 step changes if the outputs of all layers are rounded.
 
-    The change is divided by `size`. None divides it by the norm of the result.
+    Args:
+        name: The name of the result, such as out/3/0 for output 0 of layer 3.
+        reference: The results in float64.
+        size: The number that divides the change. None uses the norm of the result.
     """
     if f"step/{name}" not in reference.arrays:
         return None
@@ -188,7 +207,10 @@ def rounding_change(name: str, reference: Probe, *, size: float | None = None) -
 
 
 def whole_step(reference: Probe, singles: Sequence[Probe], unit: float) -> list[dict[str, Any]]:
-    """Return the rows of the report for the logits, the loss, and the gradient of all weights together."""
+    """Return the report's rows for three results of a whole training step.
+
+    They are the logits, the loss, and the gradient of all weights together.
+    """
     last = len(reference.answer["calls"]) - 1
     gradients = [f"step/weight/{k}" for k in range(len(reference.answer["weights"]))]
     keys = {"logits": [f"step/out/{last}/0"], "loss": ["step/loss"], "gradients of all weights": gradients}

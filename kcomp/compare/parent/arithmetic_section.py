@@ -1,4 +1,4 @@
-"""The section of the report that compares the layers' arithmetic. This module imports no Keras."""
+"""Write the section of the report that compares the results of each layer. This module does not import Keras."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from kcomp.report.page import PageTable, Section
 
 
 def number(value: float | None) -> str:
-    """Return a difference with two digits, or a dash for None."""
+    """Return a number as text with two digits, or a dash for None and NaN."""
     if value is None or np.isnan(value):
         return "–"
     return "0" if value == 0 else f"{value:.1e}"

@@ -1,18 +1,20 @@
-"""Measure how far the weights of two backends move apart in the first updates. This module imports no Keras.
+"""Measure how far the weights of two backends differ after the first updates. This module does not import Keras.
 
-Two sound backends differ after the first update for three reasons. Each has a term in the tolerance:
+If two backends are correct, their weights differ after the first update for three reasons. Each reason adds a term to
+the tolerance:
 
-Rounding in the forward and backward pass. Adam divides a gradient by its own size, so a gradient that is nearly zero
-turns rounding into an update of full size. Each backend therefore repeats the updates with the rows of each batch in
-another order and with every weight moved by up to the rounding unit. The largest effect counts `FACTOR` times, because
-sums of many terms lose more than one unit, and few repeats may miss the worst case.
+Rounding in the forward and backward pass. Adam divides a gradient by its own size. If a gradient is nearly zero, Adam
+turns its rounding error into an update of full size. Each backend therefore repeats the updates with the rows of each
+batch in another order, and with every weight moved by up to the rounding unit. The largest effect counts `FACTOR`
+times, because sums of many terms lose more than one unit, and few repeats may miss the worst case.
 
-Rounding in the update rule. Keras's Adam computes 1 - beta_2 in float32, kcomp's on PyTorch in float64. With beta_2 =
-0.999, this makes all updates differ by 7e-6 of their size, which no repeat on one backend can show. Both optimizers
+Rounding in the update rule. Keras's Adam computes 1 - beta_2 in float32, and kcomp's Adam on PyTorch in float64. With
+beta_2 = 0.999, all updates then differ by 7e-6 of their size. Repeats on one backend cannot show this. Both optimizers
 therefore also run alone, on the same gradients. Their difference after the same number of updates counts `DILUTION`
 times. `optimizer_difference` checks that difference itself.
 
-Storage. Each backend rounds its new weights to float32, which is `SMALLEST` for both together.
+Storage. Each backend rounds its new weights to float32. Together, both lose up to `SMALLEST` of the norm of the
+weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,15 +30,18 @@ SMALLEST = 2 * SINGLE  # of the norm of the weights: what storing an update in f
 
 
 def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return losses, distances after each update, and whether the first update and the optimizer agree.
+    """Compare losses and weights of two backends after each update.
 
-    probes:  the results of the two backends. Distances are relative to the norm of the first backend's weights.
-             The first distance is before the first update.
-    costs:   the results of the processes that measure cost, which repeat the updates.
+    Return a dict of differences, tolerances and checks.
 
     Only the first update that changes the weights is checked. Later, a number near zero, such as a ReLU's input or a
     moment of Adam, may have a different sign after reordering. Such a change increases the distance by orders of
-    magnitude. The optimizer is checked separately, by its updates with the same gradients.
+    magnitude. The optimizer is checked separately, with the same gradients on both backends.
+
+    Args:
+        probes: The results of the two backends. Distances are divided by the norm of the first backend's weights, and
+            the first distance is before the first update.
+        costs: The results of the processes that measure cost, by backend name. They repeat the updates.
     """
     first, second = probes[0], probes[1]
     between = distances(first, "straight", second, "straight")
@@ -73,9 +78,13 @@ def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str,
 
 
 def first_tolerance(probe: Probe, update: int, rounding: np.ndarray, optimizer: Mapping[str, Any]) -> float:
-    """Return how far the weights may differ after an update, relative to their norm.
+    """Return how far the weights of two backends may differ after an update, divided by the norm of the weights.
 
-    rounding:  the largest distance after each update that rounding causes on one backend.
+    Args:
+        probe: The results of the first backend.
+        update: The number of the update, from 1.
+        rounding: The largest distance that rounding causes on one backend, for each update.
+        optimizer: The result of `optimizer_difference`.
     """
     size = max(float(np.linalg.norm(probe.arrays["trajectory/straight"][update])), 1e-30)
     rule = DILUTION * optimizer["differences"][min(update, optimizer["updates"])] * movement(probe)[update] / size
@@ -83,12 +92,14 @@ def first_tolerance(probe: Probe, update: int, rounding: np.ndarray, optimizer: 
 
 
 def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
-    """Return the distance between the weights of two optimizers after updates with equal gradients.
+    """Compare the weights of two backends after updates with equal gradients.
 
-    The distance is divided by the movement, the distance of the weights from their start. The tolerance is `FACTOR`
-    rounding units of the movement, and of the weights to which it is added. Storing a coefficient b of the optimizer in
-    float32 adds to it: b and its power may each be off by half a unit, which becomes b / (1 - b) times as large in
-    1 - b ** t. The two backends may be off in opposite directions.
+    Return a dict with the relative difference after each update, the tolerance after the last, and whether they agree
+    (`alike`). A difference is divided by the movement, which is the distance of the weights from their start.
+
+    The tolerance is the sum of two terms. First, `FACTOR` rounding units of the movement and of the weights to which it
+    is added. Second, the effect of storing each coefficient b of the optimizer in float32. b and its power may each be
+    off by half a unit, which grows b / (1 - b) times in 1 - b ** t. The backends may be off in opposite directions.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (np.linalg.norm(array, axis=-1) for array in (path - path[0], path))
@@ -112,19 +123,22 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the number of the first update that changes the weights of a backend or makes them NaN. 0 for none."""
+    """Return the number of the first update that changes the weights of a backend or makes them NaN.
+
+    Return 0 if none does.
+    """
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 
 
 def movement(probe: Probe) -> np.ndarray:
-    """Return the distance of the weights from their start after each update."""
+    """Return the distance of a backend's weights from their start, after each update."""
     path = probe.arrays["trajectory/straight"]
     return np.linalg.norm(path - path[0], axis=1)
 
 
 def repeat(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether a second process of the same backend ended with exactly the same weights."""
+    """Return hashes of the final weights of two processes of the same backend, and whether they are identical."""
     digests = [probe.answer["straight"]["digest"], cost["digest"]]
     return {"digests": digests, "identical": digests[0] == digests[1]}
 
@@ -136,7 +150,11 @@ def other_starts(probes: Sequence[Probe]) -> list[str]:
 
 
 def distances(first: Probe, order: str, second: Probe, second_order: str) -> np.ndarray:
-    """Return the distances after each update, relative to the weights, as if both had started from the same weights."""
+    """Return the distance between two trainings after each update, divided by the norm of the first training's weights.
+
+    A training is a backend's results and an order of the rows in each batch. Two trainings of the same backend are
+    compared as if both had started from the same weights.
+    """
     path, other = first.arrays[f"trajectory/{order}"], second.arrays[f"trajectory/{second_order}"]
     if first is second:  # moved weights
         other = other + (path[0] - other[0])

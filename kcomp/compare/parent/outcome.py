@@ -1,4 +1,4 @@
-"""Compare the scores of two backends, and the scores of seeds, on the same folds. This module imports no Keras."""
+"""Compare the scores of two backends, and of seeds, on the same held-out rows. This module does not import Keras."""
 
 import itertools
 import math
@@ -20,15 +20,17 @@ from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.runs.scorer import scorer_of
 
-SHOWN = 2  # number of metrics: the recipe's, then others of the target
+SHOWN = 2  # how many metrics are compared: the recipe's, then others of the target
 
 
 @dataclass(frozen=True)
 class HeldOutPredictions:
-    """Predictions of the same rows by each label and seed.
+    """The predictions of the same held-out rows by each backend and seed.
 
-    labels:      the labels (rows, columns).
-    predictions: arrays (rows, columns) by label and seed.
+    Attributes:
+        labels: The true labels (rows, columns).
+        predictions: Predictions (rows, columns) by name of the backend and seed.
+        scorer: Computes the metrics.
     """
 
     labels: np.ndarray
@@ -39,17 +41,20 @@ class HeldOutPredictions:
     def metrics(self) -> list[Metric]:
         return self.scorer.first(SHOWN)[:SHOWN]
 
-    def of_label(self, label: str, seeds: Sequence[int]) -> np.ndarray:
-        """Return the predictions (seeds, rows, columns) of a label."""
-        return np.stack([self.predictions[label, seed] for seed in seeds])
+    def of_backend(self, name: str, seeds: Sequence[int]) -> np.ndarray:
+        """Return the predictions (seeds, rows, columns) of the backend with this name in the report."""
+        return np.stack([self.predictions[name, seed] for seed in seeds])
 
     def difference(self, metric: Metric, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-        """Return the difference first - second with its interval over rows, as a dictionary."""
+        """Return metric(first) - metric(second), with its 95 % interval over rows, as a dict."""
         return asdict(paired_metric(metric, self.labels, first, second, target=self.scorer.target))
 
 
 def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
-    """Return scores, the paired difference of the two backends, the differences between seeds, and a sentence."""
+    """Compare the scores of two backends.
+
+    Return a dict with scores, differences, tests, and a summary in words (`sentence`).
+    """
     labels = list(dict.fromkeys(label for label, _, _ in runs))
     seeds = list(dict.fromkeys(seed for _, seed, _ in runs))
     folds = list(dict.fromkeys(fold for _, _, fold in runs))
@@ -58,7 +63,7 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
         {"label": label, "seed": seed, "fold": fold, "folder": str(run.folder), **run.result["scores"]}
         for (label, seed, fold), run in runs.items()
     ]
-    first, second = (held_out.of_label(label, seeds) for label in labels[:2])
+    first, second = (held_out.of_backend(label, seeds) for label in labels[:2])
     recipe_metric, compared = next(iter(runs.values())).manifest["metric"], held_out.metrics[0].name
     outcome = {
         "labels": labels,
@@ -80,7 +85,7 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
 
 
 def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPredictions:
-    """Read the held-out predictions of all folds. Raise ValueError if the runs were scored on different rows."""
+    """Read the held-out predictions of all folds. Raise ValueError if the runs predicted different rows."""
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     for label, seed in dict.fromkeys((label, seed) for label, seed, _ in runs):
         frame = pd.concat([runs[label, seed, fold].probabilities("oof") for fold in folds])
@@ -99,9 +104,11 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 
 
 def known_scorer(run: Run) -> Scorer:
-    """Return the scorer of the run's metric. If the recipe defines the metric, use the target's default metric.
+    """Return the object that computes the run's metric.
 
-    The reason is that this process imports no Keras, so it cannot load the recipe.
+    If the recipe defines the metric, use the target's default metric.
+
+    This process does not import Keras, so it cannot load the recipe.
     """
     try:
         return scorer_of([run])
@@ -110,7 +117,7 @@ def known_scorer(run: Run) -> Scorer:
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return McNemar's test of the two backends for each seed. Empty for targets without classes, such as numbers."""
+    """Return McNemar's test of the two backends for each seed. Return an empty list if the target has no classes."""
     target = held_out.scorer.target
     if accuracy.name not in target.shown_metrics:
         return []
@@ -126,7 +133,7 @@ def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Seq
 
 
 def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the difference of each pair of seeds of a backend, with its interval over rows."""
+    """Return the difference in score for each pair of seeds of a backend, with its interval over rows."""
     return [
         {"label": label, "seeds": [first, second], "metric": metric.name}
         | held_out.difference(metric, held_out.predictions[label, first], held_out.predictions[label, second])
@@ -139,9 +146,10 @@ def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds:
 def noise(
     held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int], metric: Metric
 ) -> dict[str, Any] | None:
-    """Return Student's t test of the scores of two backends, paired by seed, and their spread. None for one seed.
+    """Return Student's t test of the scores of two backends, paired by seed. Return None if there is only one seed.
 
-    Scores of the same seed are paired because their runs have the same starting weights, batches and augmentation.
+    Scores of the same seed are paired, because their runs have the same starting weights, batches and augmentation. The
+    result is a dict: mean `difference`, standard deviation between seeds (`spread`), `p`, and how many `seeds`.
     """
     if len(seeds) < 2:
         return None
@@ -158,7 +166,7 @@ def noise(
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
-    """Return the outcome in words."""
+    """Return the comparison of the scores in words."""
     first, second = map(display_name, outcome["labels"][:2])
     counts = {"seed": len(outcome["seeds"]), "fold": len(outcome["folds"]), "row": outcome["rows"]}
     size = ", ".join(quantity(count, noun) for noun, count in counts.items())
@@ -176,7 +184,7 @@ def sentence(outcome: Mapping[str, Any]) -> str:
 
 
 def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
-    """Return the difference of a metric and whether it is more than noise, with the digits that show it."""
+    """Return the difference in one metric in words, and whether it is more than noise."""
     tested, interval, clear = outcome["noise"][name], outcome["frameworks"][name], exceeds_noise(outcome, name)
     difference = interval["mean"] if tested is None else tested["difference"]
     if math.isnan(difference):
@@ -193,7 +201,15 @@ def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
 
 
 def difference_words(outcome: Mapping[str, Any], name: str, difference: float, places: int) -> str:
-    """Describe which score is higher, and whether that is better. Scores that are equal as written are the same."""
+    """Say which backend has the higher score, and whether that is better.
+
+    Args:
+        outcome: The content of the report on scores.
+        name: The metric.
+        difference: The score of the first backend minus that of the second.
+        places: How many decimals are written. If the difference is 0 with so many decimals, the scores count as the
+            same.
+    """
     (first, second), noun = map(display_name, outcome["labels"][:2]), metric_words(name)
     if is_zero(difference, places):
         return f"{first} and {second} have the same {noun} to {places} decimals"

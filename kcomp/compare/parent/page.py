@@ -1,4 +1,4 @@
-"""Run the processes of a comparison one after the other, and write the report. This module imports no Keras."""
+"""Run the measurements of a comparison one after the other, and write the report. This module does not import Keras."""
 
 import shlex
 import shutil
@@ -26,7 +26,7 @@ from kcomp.system.files import write_atomically, write_json
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The options of `kcomp compare`. `output` is None for the default folder."""
+    """The options of `kcomp compare`. `output` is the folder of the report, or None for the default folder."""
 
     recipe: Path
     backends: tuple[str, ...]
@@ -39,15 +39,26 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return the backends by their names in the report. A backend that is named twice is "jax" and "jax again"."""
+        """The backends by their names in the report.
+
+        If "jax" is compared with itself, the second name is "jax again".
+        """
         return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 
 def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Path, list[Section], str | None]:
     """Compare two backends, and write the report.
 
-    Return the report's folder, its sections, and the error of a failed training, or None. `folder` is for the files
-    that the processes exchange. If a process fails, raise SystemExit with its exit code.
+    Args:
+        options: The options of the command.
+        folder: A temporary folder for the files that the processes exchange.
+        console: Where to print.
+
+    Returns:
+        The folder of the report, the sections of the report, and the error of a failed training or None.
+
+    Raises:
+        SystemExit: If a measurement fails, with the exit code of its process.
     """
     first = next(iter(options.labels))
     base = ProbeJob(
@@ -89,7 +100,16 @@ def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Pa
 def measure_backends(
     options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console
 ) -> dict[str, Any]:
-    """Return the measurements of arithmetic, first updates, cost and environment. Each process makes one of them."""
+    """Measure arithmetic, first updates, cost and environment, and return them.
+
+    Each measurement runs in its own process.
+
+    Args:
+        options: The options of the command.
+        base: A description of a measurement, of which each process gets a changed copy.
+        setup: Facts about the recipe, from the first process.
+        console: Where to print.
+    """
     unit = unit_of(setup["precision"], setup["device"])
     base = replace(base, unit=unit)
     exacts, reference = exact_probes(options, base, console)
@@ -113,7 +133,10 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run each backend in float64. Return the results of the other backends, and PyTorch's, which is the reference."""
+    """Run each backend in float64. Return two things: the results of the other backends, and those of the reference.
+
+    The reference is PyTorch, if it is one of the backends. The other backends run the layers on its tensors.
+    """
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):
         announce(console, f"{display_name(backend)}: one step in float64")
@@ -134,7 +157,7 @@ def announce(console: Console, text: str) -> None:
 
 
 def write_report(target: Path, report: Mapping[str, Any]) -> list[Section]:
-    """Write report.json, report.md and report.html, and return the sections."""
+    """Write report.json, report.md and report.html, and return the report's sections."""
     verdict = give_verdict(report)
     sections = report_sections(report, verdict)
     title = f"{report['recipe']}: {joined_names(report['labels'])}"

@@ -1,4 +1,4 @@
-"""Draw the pictures of the report. Each function returns a PNG file as bytes."""
+"""Draw the pictures of the report. Each drawing function returns a PNG file as bytes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from kcomp.report.plots import COLOURS, GREY, canvas, png
 
 
 def positive(values: Sequence[float | None]) -> np.ndarray:
-    """Return numbers for a logarithmic axis. Zero and None become gaps, and infinity becomes 1000."""
+    """Return numbers for a logarithmic axis. Zero and None become NaN (a gap), and numbers above 1000 become 1000."""
     array = np.array([np.nan if value is None else value for value in values], np.float64)
     return np.where(array > 0, np.minimum(array, 1e3), np.nan)
 
 
 def layers_picture(checked: Mapping[str, Any], labels: Sequence[str]) -> bytes:
-    """Draw the differences of each layer in two plots: in the whole step, and alone on the same inputs."""
+    """Draw the differences of each layer in two plots: in the whole training step, and alone on stored inputs."""
     figure, axes = canvas(2, 8.5)
     (whole, alone), rows = axes[:, 0], checked["layers"]
     numbers = np.arange(len(rows))
@@ -52,7 +52,10 @@ def mark_faulty(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
-    """Draw the loss and the distance of the weights by update, and the distances that reordering causes."""
+    """Draw the loss after each update, and the distance between the weights of the backends.
+
+    Dashed lines are the distances that rounding causes on one backend.
+    """
     figure, axes = canvas(2, 6.0)
     top, bottom = axes[:, 0]
     labels = trajectory["labels"]
@@ -101,7 +104,7 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
 
 
 def cost_picture(costs: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Draw images a second in training and prediction: each round, and the median."""
+    """Draw the images per second in training and prediction: each round, and the median."""
     figure, axes = canvas(2, 1.8 + 0.6 * len(costs) * 2)
     for axis, kind, title in zip(axes[:, 0], ("train", "predict"), ("Training", "Prediction"), strict=True):
         for number, (label, cost) in enumerate(costs.items()):

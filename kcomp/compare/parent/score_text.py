@@ -1,32 +1,32 @@
-"""Write scores and their differences with enough digits. No Keras."""
+"""Write scores and their differences with enough digits. This module does not import Keras."""
 
 import math
 from collections.abc import Sequence
 
-DECIMALS, MOST_DECIMALS = 4, 12  # beyond the second, numbers are written as 1.2e-13
+DECIMALS, MOST_DECIMALS = 4, 12  # numbers that need more than 12 decimals are written as 1.2e-13
 CAPITALS = ("auc", "f1", "mae", "r2", "rmse", "roc")
 
 
 def metric_words(name: str) -> str:
-    """Return a metric's name in a sentence: "roc_auc" becomes "ROC AUC", "log_loss" becomes "log loss"."""
+    """Return a metric's name as in a sentence: "roc_auc" becomes "ROC AUC", and "log_loss" becomes "log loss"."""
     return " ".join(word.upper() if word in CAPITALS else word for word in name.split("_"))
 
 
 def decimals(values: Sequence[float], digits: int = 2) -> int:
-    """Return the number of decimals, at least 4, that shows `digits` digits of the smallest value that is not 0."""
+    """Return how many decimals, at least 4, show `digits` digits of the smallest value that is not 0."""
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
     return max([DECIMALS, *(digits - 1 - math.floor(math.log10(size)) for size in sizes)])
 
 
 def plain(value: float, places: int = DECIMALS) -> str:
-    """Return a number with this many decimals; a dash for NaN."""
+    """Return a number with `places` decimals, or a dash for NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:.{places}f}" if places <= MOST_DECIMALS else f"{value:.1e}"
 
 
 def signed(value: float, places: int = DECIMALS) -> str:
-    """Return a number with its sign; a number that rounds to zero has none."""
+    """Return a number with its sign. A number that rounds to zero has no sign."""
     text = plain(abs(value), places)
     if math.isnan(value) or is_zero(value, places):
         return text
@@ -34,7 +34,7 @@ def signed(value: float, places: int = DECIMALS) -> str:
 
 
 def is_zero(value: float, places: int) -> bool:
-    """Return whether a number is 0 with this many decimals."""
+    """Return whether a number is 0 if it is rounded to `places` decimals."""
     return round(abs(value), places) == 0
 
 

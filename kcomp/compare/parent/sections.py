@@ -1,4 +1,4 @@
-"""Convert the numbers of the report to its sections, from the verdict to the arithmetic, without importing Keras."""
+"""Turn the numbers of the report into its sections, from verdict to arithmetic. This module does not import Keras."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def verdict_section(report: Mapping[str, Any], verdict: Verdict) -> Section:
 
 
 def glance_table(report: Mapping[str, Any]) -> PageTable:
-    """Return a table of scores and costs, with a column for each backend."""
+    """Return the table of scores and costs at the top of the report, with a column for each backend."""
     labels, costs, outcome = report["labels"], report["cost"], report["outcome"]
     rows = []
     if "failed" not in outcome:

@@ -1,20 +1,20 @@
 """Measure how much a layer's results differ between the backends, and compute the largest allowed differences.
 
-This module imports no Keras. Every backend runs each layer on the same inputs, in float64 and in the recipe's
+This module does not import Keras. Every backend runs each layer on the same inputs, in float64 and in the recipe's
 precision. The results answer two questions:
 
 Do the backends compute the same function? In float64, they agree to about 1e-15. The allowed difference is
 `EXACT_FACTOR` times the change caused by rounding the layer's inputs to the recipe's precision.
 
-Is the result as accurate as rounding allows? The error of a backend is the difference between the recipe's precision
-and float64. The allowed error is `FACTOR` times the largest of three numbers: the rounding unit, the change caused by
-moving each input by up to that unit, and the other backend's error. A sum of n terms added one by one loses about
-sqrt(n) units, and 256 = sqrt(65,536).
+Is the result as accurate as rounding allows? The error of a backend is the difference between its results in the
+recipe's precision and in float64. The allowed error is `FACTOR` times the largest of three numbers: the rounding unit,
+the change caused by moving each input by up to that unit, and the other backend's error. A sum of n terms added one by
+one loses about sqrt(n) units, and 256 = sqrt(65,536).
 
-All differences are relative. The difference of a gradient is divided by the norm of the gradient of its whole layer.
-The reason is that some weights have a true gradient of zero, such as the bias of the keys in attention or a bias before
-normalization. Their computed gradients are rounding noise. If the norm of a layer's gradient is below `FLOOR` times
-that of the network's gradient, the difference is divided by this product instead.
+All differences are relative. The difference of a weight's gradient is divided by the norm of the gradient of all
+weights of the layer. The reason is that some weights have a true gradient of zero: the bias of the keys in attention,
+or a bias before normalization. Their computed gradients are rounding noise. The divisor is at least `FLOOR` times the
+norm of the gradient of all weights of the network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,14 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Probe:
-    """The results of one process: numbers and arrays, with its backend and the backend's name in the report."""
+    """The results of one process.
+
+    Attributes:
+        label: The backend's name in the report, such as "jax again".
+        backend: "jax" or "torch".
+        answer: The numbers and texts of the results.
+        arrays: The arrays of the results, by name.
+    """
 
     label: str
     backend: str
@@ -52,14 +59,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The differences of one result of one layer, and the largest allowed differences.
+    """The differences in one result of one layer, and the largest allowed differences.
 
-    quantity:         the kind of the result, a key of QUANTITIES.
-    exact:            difference between the backends in float64.
-    errors:           for each backend, the difference between the recipe's precision and float64.
-    between:          difference between the backends in the recipe's precision.
-    exact_tolerance:  the largest allowed `exact`.
-    tolerances:       for each backend, the largest allowed error.
+    Attributes:
+        quantity: The kind of the result, a key of QUANTITIES.
+        exact: The difference between the backends in float64.
+        errors: The difference between the recipe's precision and float64, by name of the backend.
+        between: The difference between the backends in the recipe's precision.
+        exact_tolerance: The largest allowed `exact`.
+        tolerances: The largest allowed error, by name of the backend.
     """
 
     quantity: str
@@ -79,21 +87,21 @@ class Measurement:
 
     @property
     def used_tolerance(self) -> float:
-        """Return the largest ratio of a difference to its tolerance. If it is above 1, the report names the layer."""
+        """The largest ratio of a difference to its tolerance. If it is above 1, the report names the layer."""
         ratios = [self.exact / self.exact_tolerance if self.exact else 0.0]
         ratios += [error / self.tolerances[label] if error else 0.0 for label, error in self.errors.items()]
         return float(np.nan_to_num(max(ratios), nan=0.0))
 
 
 def unit_of(precision: str, device: str = "cpu") -> float:
-    """Return the relative rounding unit of a recipe's precision on a device. Only GPUs have TF32."""
+    """Return the relative rounding unit of a precision on a device. On a CPU, "tensorfloat32" computes in float32."""
     if precision == "tensorfloat32" and device.lower() != "cpu":
         return 2.0**-10
     return UNITS.get(precision, SINGLE)
 
 
 def result_names(reference: Probe, number: int) -> list[str]:
-    """Return the results of layer `number` in the reference, such as out/3/0: output 0 of layer 3."""
+    """Return the names of the results of layer `number` in the reference, such as out/3/0 for output 0 of layer 3."""
     return [name for quantity in QUANTITIES for name in group(reference, quantity, number)]
 
 
@@ -114,7 +122,12 @@ def relative_to(size: float, difference: float) -> float:
 
 
 def result_size(name: str, reference: Probe) -> float:
-    """Return the norm that divides the differences of a result: its own norm, or for a gradient, the whole layer's."""
+    """Return the norm by which differences of a result are divided.
+
+    For an output or a statistic, it is the norm of the result. For a gradient of a weight, it is the norm of the
+    gradient of all weights of the layer. For a gradient of an input, it is the norm of the gradient of all inputs of
+    the layer.
+    """
     quantity, number, _ = name.split("/")
     if quantity not in ("in", "weight"):
         return norm([reference.arrays[f"alone/{name}"]])
@@ -123,12 +136,20 @@ def result_size(name: str, reference: Probe) -> float:
 
 
 def network_gradient(reference: Probe) -> float:
-    """Return the norm of the gradient of all weights, from the layers run alone."""
+    """Return the norm of the gradient of all weights, as computed by the layers that run alone."""
     return norm([array for name, array in reference.arrays.items() if name.startswith("alone/weight/")])
 
 
 def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float) -> Measurement:
-    """Measure one result of one layer. `exacts` and the reference are results in float64."""
+    """Measure the differences in one result of one layer, between backends and between precisions.
+
+    Args:
+        name: The name of the result, such as out/3/0 for output 0 of layer 3.
+        reference: The results in float64 of the process whose tensors are the inputs of every layer.
+        exacts: The results of the other backends in float64.
+        singles: The results of both backends in the recipe's precision.
+        unit: The relative rounding unit of the recipe's precision.
+    """
     key, exact_of = f"alone/{name}", {probe.backend: probe for probe in (*exacts, reference)}
     size = result_size(name, reference)
 

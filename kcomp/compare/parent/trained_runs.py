@@ -1,4 +1,7 @@
-"""Find the runs whose scores are compared, and train the missing runs. This module imports no Keras."""
+"""Find the runs whose scores are compared, and train the missing runs. This module does not import Keras.
+
+A run is one training of a recipe with one backend, seed and held-out fold.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,7 +11,7 @@ from typing import Any
 from kcomp.runs.folder import Run, check_own
 from kcomp.system.processes import run_kcomp
 
-RunKey = tuple[str, int, int]  # label, seed, fold
+RunKey = tuple[str, int, int]  # name of the backend in the report, seed, fold
 
 
 def trained_runs(
@@ -19,13 +22,18 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[RunKey, Run]:
-    """Return a complete run for each backend, seed and fold. Train the runs that are neither in `folder` nor in ./runs.
+    """Return a complete run for each backend, seed and fold. Train those that are neither in `folder` nor in ./runs.
 
-    labels:     the backends by their names in the report. A backend that is named twice gets separate runs.
-    jobs:       pairs of seed and fold.
-    arguments:  further arguments of `kcomp train`.
+    Args:
+        labels: The backends by their names in the report. A backend that is compared with itself has two names.
+        recipe: The path of the recipe.
+        setup: Facts about the recipe, such as name and fingerprint.
+        folder: The folder of the report. New runs are trained into its subfolder `runs`.
+        jobs: Pairs of seed and fold.
+        arguments: Further arguments of `kcomp train`.
 
-    Raises RuntimeError with the command that failed. Runs that were trained before the failure stay.
+    Raises:
+        RuntimeError: If a training fails. The message has the command. Runs that were trained before stay.
     """
     runs: dict[RunKey, Run] = {}
     for label, backend in labels.items():
@@ -45,7 +53,7 @@ def trained_runs(
 
 
 def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
-    """Return whether this run exists, is complete, and belongs to the expected experiment."""
+    """Return whether a run exists, was trained to its end, and has the manifest entries in `expected`."""
     try:
         check_own(run, expected)
     except ValueError:

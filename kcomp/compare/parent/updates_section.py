@@ -1,4 +1,4 @@
-"""The section of the report that compares the first updates. This module imports no Keras."""
+"""Write the section of the report that compares the first updates. This module does not import Keras."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Describe whether the backends agree, which is faster, and whether the scores differ. This module imports no Keras."""
+"""Say whether the backends agree, which is faster, and whether the scores differ. This module does not import Keras."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,13 @@ LEVEL = 0.05  # significance level of the test against the noise of seeds
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result at the top of the report.
+    """The conclusion at the top of the report.
 
-    agree:   whether arithmetic, optimizer, batches and first update agree.
-    faster:  the name of the backend that trains faster. None if the measured rounds overlap.
-    speedup: the training speed of the faster backend divided by that of the slower one.
-    text:    the verdict in words.
+    Attributes:
+        agree: Whether arithmetic, optimizer, batches and first update agree.
+        faster: The name of the backend that trains faster. None if the measured rounds overlap.
+        speedup: The training speed of the faster backend divided by that of the slower backend.
+        text: The conclusion in words.
     """
 
     agree: bool
@@ -31,13 +32,13 @@ class Verdict:
 
 
 def display_name(label: str) -> str:
-    """Return the name of a backend for texts, such as "JAX again" for "jax again"."""
+    """Return a backend's name for texts: "JAX again" for "jax again"."""
     backend, _, suffix = label.partition(" ")
     return f"{NAMES.get(backend, backend)} {suffix}".strip()
 
 
 def give_verdict(report: Mapping[str, Any]) -> Verdict:
-    """Return the verdict of a report with its arithmetic, trajectory, cost and outcome."""
+    """Return the verdict on a report that has measurements of arithmetic, first updates, cost and scores."""
     causes = disagreements(report)
     faster, speedup = compare_speed(report["cost"])
     first = f"{agreement(report, causes)}; {speed_words(faster, speedup)}."
@@ -45,7 +46,10 @@ def give_verdict(report: Mapping[str, Any]) -> Verdict:
 
 
 def disagreements(report: Mapping[str, Any]) -> list[str]:
-    """Return why the backends do not agree, the deepest cause first. Return an empty list if they agree."""
+    """Return why the backends do not agree, as a list of texts.
+
+    A wrong layer comes first, because it explains the others.
+    """
     layers = [row["layer"] for row in report["arithmetic"]["findings"]]
     trajectory = report["trajectory"]
     causes = []
@@ -72,7 +76,10 @@ def agreement(report: Mapping[str, Any], causes: Sequence[str]) -> str:
 
 
 def compare_speed(costs: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, float]:
-    """Return the backend that trains faster, or None if the measured rounds overlap, and the ratio of the speeds."""
+    """Return two things: the faster backend in training, and the ratio of the speeds.
+
+    The backend is None if rounds overlap.
+    """
     speeds = {label: row["train"] or [float("nan")] for label, row in costs.items()}
     slow, fast = sorted(speeds, key=lambda label: float(np.median(speeds[label])))[:2]
     ratio = float(np.median(speeds[fast]) / np.median(speeds[slow]))
@@ -87,7 +94,7 @@ def speed_words(faster: str | None, speedup: float) -> str:
 
 
 def score_words(outcome: Mapping[str, Any]) -> str:
-    """Describe the scores by the recipe's metric, the better direction, and whether they differ by more than noise."""
+    """Say in words what the mean scores are by the recipe's metric, and whether they differ by more than noise."""
     if "failed" in outcome:
         return "There are no scores, because a training failed."
     if outcome["identical"]:
@@ -114,7 +121,7 @@ def better(outcome: Mapping[str, Any], name: str) -> str:
 
 
 def mean_scores(outcome: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Return the mean score over seeds and folds of the first two labels."""
+    """Return the mean score over seeds and folds, for each of the two backends."""
     return {
         label: float(np.mean([row[name] for row in outcome["scores"] if row["label"] == label]))
         for label in outcome["labels"][:2]
@@ -122,15 +129,15 @@ def mean_scores(outcome: Mapping[str, Any], name: str) -> dict[str, float]:
 
 
 def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
-    """Return the number of decimals, at least 4, that shows three digits of the larger mean score."""
+    """Return how many decimals, at least 4, show three digits of the larger mean score."""
     sizes = [abs(mean) for mean in mean_scores(outcome, name).values()]
     return decimals([max(sizes)], digits=3)
 
 
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:
-    """Return whether the backends differ by more than the seeds do.
+    """Return whether the scores of two backends differ by more than noise.
 
-    With one seed, return whether they differ by more than the choice of held-out rows explains.
+    With several seeds, the noise is the difference between seeds. With one seed, it is the choice of held-out rows.
     """
     tested = outcome["noise"][name]
     if tested is None:

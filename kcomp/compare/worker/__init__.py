@@ -1,1 +1,1 @@
-"""The process of one backend: measure arithmetic, first updates and cost."""
+"""The processes of `kcomp compare` in which one backend runs, and measures arithmetic, first updates and cost."""

@@ -1,8 +1,8 @@
-"""Run one training step layer by layer: all layers together, and each layer alone on the same inputs.
+"""Run one training step twice: all layers together, and each layer alone on stored inputs.
 
 The reference process writes every tensor of its forward and backward pass, rounded to float32. Every process then runs
-each layer on exactly these inputs and this gradient of its output. A difference therefore shows at the layer that
-causes it, not at the layers after it.
+each layer on these inputs, with these gradients of the layer's outputs. A layer that computes a wrong result therefore
+does not change the results of later layers.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,25 @@ BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the f
 
 
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
-    """Return `images` and `labels` of a batch, mixed as in a training step. `BUDGET` limits the rows."""
+    """Return `images` and `labels` of a batch after mixing, as in a training step.
+
+    The batch is cut to at least 2 rows, such that all tensors of the network take at most `BUDGET` bytes.
+    """
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
     outputs = apply_plans(experiment.model.planned, inputs)
-    rows = int(max(2, min(len(batch["images"]), BUDGET // (2 * graph.bytes_a_row()))))
+    rows = int(max(2, min(len(batch["images"]), BUDGET // (2 * graph.float32_bytes_per_image()))))
     return {name: as_array(outputs[name])[:rows] for name in ("images", "labels")}
 
 
 class Canonical:
-    """The tensors of the reference by slot, the gradients of the loss with respect to them, and the mixed labels."""
+    """The tensors that the reference process computed in float64 and stored. They are the inputs for every layer.
+
+    Attributes:
+        labels: The labels of the batch after mixing.
+        tensors: Every tensor of the forward pass, by its number in the graph.
+        gradients: The gradient of the loss with respect to each tensor, by the same number.
+    """
 
     def __init__(self, arrays: Arrays) -> None:
         self.labels = arrays["labels"]
@@ -41,9 +50,16 @@ class Canonical:
 
 
 class WholeStep:
-    """The forward and backward pass through all layers.
+    """A forward and a backward pass through all layers.
 
-    An offset of zero is added to each tensor, because the gradient of the offset is the gradient of the tensor.
+    The function adds an offset of zero to each tensor. The gradient of the loss with respect to the offset is then the
+    gradient with respect to the tensor.
+
+    Args:
+        experiment: The stage of the recipe that is measured.
+        graph: The layers of its network.
+        images: The images of a batch, after mixing.
+        labels: The labels of the batch, after mixing.
     """
 
     def __init__(self, experiment: ProbeStage, graph: Graph, images: np.ndarray, labels: np.ndarray) -> None:
@@ -74,7 +90,15 @@ class WholeStep:
         return [loss], {"tensors": {str(slot): value for slot, value in values.items()}, "states": states, "loss": loss}
 
     def run(self, offsets: Arrays | None = None, factors: list[np.ndarray] | None = None) -> dict[str, Any]:
-        """Return tensors and gradients by slot, gradients of the weights, new statistics by call, and the loss."""
+        """Run the passes, and return a dict of results.
+
+        The dict has `tensors` and `gradients` by the tensor's number, `weights` (gradients of the trained weights),
+        `states` (new statistics of each layer call), and `loss`.
+
+        Args:
+            offsets: Arrays to add to the tensors, by the tensor's number. None adds zeros.
+            factors: Arrays by which the trained weights are multiplied. None keeps the weights.
+        """
         weights = [weight.value for weight in self.weights]
         if factors is not None:
             weights = [value * tensor(factor, dtype_of(value)) for value, factor in zip(weights, factors, strict=True)]
@@ -90,12 +114,25 @@ class WholeStep:
         }
 
 
-def alone(graph: Graph, reference: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None) -> Arrays:
-    """Return sketches of each layer's results on the reference's inputs.
+def run_layers_alone(
+    graph: Graph, reference: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Arrays:
+    """Run each layer on the stored inputs, and return sketches of its results by name. A sketch is a shortened array.
 
-    Names: out/<call>/<k>, state/<call>/<k>, in/<call>/<k> (gradient of an input), weight/<call>/<k> (gradient of a
-    weight). `shake` changes every input, weight and output gradient by about the rounding error. Layers that are not
-    `comparable` are left out.
+    <call> is the number of a layer call, and <k> counts its results of one kind. The names are
+
+    - out/<call>/<k> for outputs
+    - state/<call>/<k> for new statistics, such as those of batch normalisation
+    - in/<call>/<k> for gradients with respect to inputs
+    - weight/<call>/<k> for gradients with respect to weights
+
+    Layers that are not `comparable` are left out.
+
+    Args:
+        graph: The layers of the network.
+        reference: The stored inputs, and the stored gradients of outputs.
+        shake: Function that changes an array by about the rounding error. It is applied to inputs, weights and
+            gradients of outputs. None changes nothing.
     """
     move = shake or (lambda array: array)
     jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, reference)]
@@ -116,7 +153,10 @@ def alone(graph: Graph, reference: Canonical, shake: Callable[[np.ndarray], np.n
 
 
 def comparable(graph: Graph, call: Call, reference: Canonical) -> bool:
-    """Return whether all inputs and outputs of a layer are floats of the same shapes as in the reference."""
+    """Return whether a layer can be compared with the reference.
+
+    Its inputs and outputs must be floats, and its outputs must have the shapes that the reference stored.
+    """
     slots = (*call.inputs, *call.outputs)
     same = all(
         graph.shapes[slot] == reference.tensors[slot].shape[1:] for slot in call.outputs if slot in reference.tensors
@@ -137,7 +177,7 @@ def local_function(call: Call) -> Function:
 
 
 def states_of(scope: keras.StatelessScope, call: Call) -> list[Any]:
-    """Return the new values of a layer's statistics, if it has set any."""
+    """Return the new statistics of a layer, such as those of batch normalisation. Other layers have none."""
     values = [scope.get_current_value(weight) for weight in getattr(call.operation, "non_trainable_weights", [])]
     return [value for value in values if value is not None]
 
@@ -154,11 +194,16 @@ def arrays_of(values: dict[str, Any]) -> Arrays:
     return {name: as_array(value) for name, value in values.items()}
 
 
-def signals(step: dict[str, Any], graph: Graph) -> Arrays:
-    """Return sketches of a whole step by name.
+def step_sketches(step: dict[str, Any], graph: Graph) -> Arrays:
+    """Return sketches of the results of a whole step by name. A sketch is a shortened array.
 
-    Names: out/<call>/<k>, state/<call>/<k>, gradient/<call>/<k> of the outputs, weight/<number> of the network's
-    trained weights, and loss.
+    <call> is the number of a layer call, and <k> counts its outputs or statistics. The names are out/<call>/<k>,
+    gradient/<call>/<k> (gradient of an output), state/<call>/<k> (new statistics), weight/<number> (gradient of a
+    trained weight of the network), and loss.
+
+    Args:
+        step: The result of `WholeStep.run`.
+        graph: The layers of the network.
     """
     sketches = {"loss": np.array([float(step["loss"])])}
     for number, call in enumerate(graph.calls):

@@ -20,7 +20,12 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
     """Run `count` updates and some predictions, and return speeds, memory and a hash of the final weights (`digest`).
 
-    Speeds are lists with one number for each round. `started` is the time.time() at which the process started.
+    Speeds are lists in images per second, with one number for each round.
+
+    Args:
+        experiment: The stage of the recipe that is measured.
+        count: How many updates to run.
+        started: The time.time() at which the process started.
     """
     model, batches = experiment.model, experiment.batches(count)
     rows = len(batches[0]["images"])
@@ -41,7 +46,7 @@ def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any
 
 
 class Timer(keras.callbacks.Callback):
-    """Measure the images per second of each epoch. An epoch has `images` images."""
+    """Measure how many images per second each epoch trains. An epoch has `images` images."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -72,7 +77,7 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """Return the peak memory of the process in MiB, on the host and on the device. None if it is unknown."""
+    """Return the peak memory of the process in MiB, on the host and on the device. None means that it is unknown."""
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

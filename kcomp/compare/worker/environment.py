@@ -1,4 +1,4 @@
-"""Describe where a backend runs: versions, device, precision, layout, threads."""
+"""Describe the environment of a backend: versions, device, precision, image layout, threads."""
 
 import importlib.metadata
 import os
@@ -33,7 +33,7 @@ def environment(precision: str) -> dict[str, Any]:
 
 
 def threads() -> int | str:
-    """Return the number of threads of the backend. XLA uses one for each core unless $NPROC is set."""
+    """Return how many threads the backend uses. JAX uses one for each core, unless the variable NPROC is set."""
     if keras.backend.backend() == "torch":
         import torch
 

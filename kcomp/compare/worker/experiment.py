@@ -1,4 +1,7 @@
-"""The part of a training that `kcomp compare` measures: one stage of a recipe, its network, and its first batches."""
+"""Prepare what `kcomp compare` measures: one stage of a recipe, its network, and its first batches.
+
+A stage is a part of a training with its own trained layers, loss and optimizer.
+"""
 
 import contextlib
 import importlib
@@ -28,9 +31,16 @@ from kcomp.values import parse_values
 
 @dataclass
 class ProbeStage:
-    """One stage of a recipe, ready to train without dropout and other noise.
+    """One stage of a recipe, ready to train without dropout and other noise. A stage is a part of a training.
 
-    `model` mixes batches and trains the network. It is compiled with the stage's loss and optimizer.
+    Attributes:
+        loaded: The recipe.
+        session: The objects of the training, such as network and batches.
+        stage: The stage, with its loss and optimizer.
+        model: The model that mixes batches and trains the network. It is compiled with this loss and optimizer.
+        layers: The batch layers, such as MixUp.
+        silenced: The names of the random layers that are turned off.
+        digests: A hash of each starting weight, by number and path of the weight.
     """
 
     loaded: Loaded
@@ -39,14 +49,14 @@ class ProbeStage:
     model: Mixed
     layers: tuple[Any, ...]
     silenced: list[str]
-    digests: dict[str, str]  # of each of the recipe's starting weights
+    digests: dict[str, str]
 
     @property
     def network(self) -> keras.Model:
         return self.session.network
 
     def batches(self, count: int) -> list[Batch]:
-        """Return the first `count` training batches, from as many epochs as necessary."""
+        """Return the first `count` training batches. They come from as many epochs as necessary."""
         source = self.session.training
         reader = source.epochs(0, math.ceil(count / len(source)))
         try:
@@ -61,9 +71,12 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Build the stage that trains the most weights. Of equal stages, build the last.
+    """Build the stage that trains the most weights. If several stages train as many, build the last of them.
 
-    weights: a file of starting weights. None for those of the recipe.
+    Args:
+        loaded: The recipe.
+        job: The measurement, with seed, fold and folder.
+        weights: A file of starting weights. None uses the initial weights of the recipe's model.
     """
     table = loaded.recipe.table(loaded.recipe.config)
     session = fit.prepare(loaded, Run(Path(job.folder)), table, seed=job.seed, fold=job.fold, console=Console())
@@ -92,7 +105,7 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
 def remove_noise(network: keras.Model) -> list[str]:
     """Make random layers run in inference mode during training, and return their names.
 
-    Random layers, such as Dropout, drop connect and random flips, have the state of a random generator as a variable.
+    Random layers, such as Dropout and drop connect, have a variable with the state of a random generator.
     """
     names = []
     for layer in network._flatten_layers(include_self=False):
@@ -111,9 +124,10 @@ def call_without_noise(call: Any) -> Any:
 
 
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
-    """Write the weights as float32 in Keras's order. `shaken` replaces constant weights by random values near them.
+    """Write the weights of a network as float32, in Keras's order.
 
-    A head of zeros passes no gradient to the layers below it. Ones and zeros in normalisation hide errors in its use.
+    `shaken` replaces weights that are constant by random values near the constant. A head of zeros would pass no
+    gradient to the layers below it. Scales of one and biases of zero would hide an error in their use.
     """
     draws = np.random.default_rng(0)
     arrays = {}
@@ -145,7 +159,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a tensor as a NumPy array. Convert 16-bit floats to float32."""
+    """Return a tensor as a NumPy array. Floats of 16 bits become float32."""
     if keras.backend.standardize_dtype(value.dtype) in ("bfloat16", "float16"):
         value = keras.ops.cast(value, "float32")
     return np.asarray(keras.ops.convert_to_numpy(value))
@@ -153,11 +167,11 @@ def as_array(value: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Make every new layer inside the context compute in float64, even if its dtype is set.
+    """Make every layer that is created inside this context compute in float64, whatever dtype it asks for.
 
-    On JAX, the process must start with JAX_ENABLE_X64. Keras 3.15 computes sums and matrix products of float64 in
-    float32, because of an internal table of types. The context changes this table. If a later Keras has no such table,
-    these operations may be only as accurate as float32.
+    On JAX, the process must start with JAX_ENABLE_X64. Keras 3.15 has an internal table of types, which makes sums and
+    matrix products of float64 compute in float32. The context changes this table. If a later version of Keras has no
+    such table, these operations may be only as accurate as float32.
     """
     original, floats = keras.layers.Layer.__init__, keras.config.floatx()
     narrowed = getattr(importlib.import_module("keras.src.backend.common.dtypes"), "BIT64_TO_BIT32_DTYPE", {})

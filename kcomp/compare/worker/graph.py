@@ -1,4 +1,7 @@
-"""Split a network into its calls of layers, so that the inputs of each call can be stored or replaced."""
+"""List the layer calls of a network, so that the inputs of each call can be stored or replaced.
+
+Each tensor of the network has a number, its slot.
+"""
 
 import itertools
 import math
@@ -15,10 +18,16 @@ from kcomp.engine.graph import Slot, fill, nodes_of
 class Call:
     """One call of a layer: values[outputs] = operation(*arguments, **keywords).
 
-    An argument that another layer computes is a Slot, the position of its value in `values`.
+    `values` has every tensor of the network by its number. An argument that another layer computes is a Slot, which
+    holds the number of the tensor.
 
-    name:    the path of the layer, with #2, #3, ... for further calls.
-    inputs:  the slots that the call reads.
+    Attributes:
+        name: The path of the layer. Further calls of the same layer have #2, #3, ... at the end.
+        operation: The layer.
+        arguments: The positional arguments.
+        keywords: The keyword arguments.
+        inputs: The numbers of the tensors that the call reads.
+        outputs: The numbers of the tensors that the call computes.
     """
 
     name: str
@@ -37,7 +46,10 @@ class Call:
         return type(self.operation).__name__
 
     def run(self, values: Mapping[int, Any]) -> list[Any]:
-        """Call the layer as a training step does, and return its outputs."""
+        """Call the layer in training mode, and return its outputs.
+
+        `values` has the tensors of the network by number.
+        """
         keywords = {name: fill(value, values) for name, value in self.keywords.items()}  # type: ignore[arg-type]
         if getattr(self.operation, "_call_has_training_arg", False):
             keywords["training"] = True
@@ -47,10 +59,14 @@ class Call:
 
 @dataclass
 class Graph:
-    """A network as a list of calls of layers, in an order in which they can run.
+    """The layer calls of a network, in an order in which they can run. Each tensor has a number, its slot.
 
-    source, result:  the slots of the images and of the logits.
-    shapes, dtypes:  the shape (without the batch axis) and the type of each slot.
+    Attributes:
+        source: The number of the images.
+        result: The number of the logits.
+        calls: The layer calls.
+        shapes: The shape of each tensor by number, without the batch axis.
+        dtypes: The type of each tensor by number.
     """
 
     source: int = 0
@@ -62,13 +78,16 @@ class Graph:
     def floats(self, slot: int) -> bool:
         return "float" in self.dtypes[slot]
 
-    def bytes_a_row(self) -> int:
-        """Return the bytes that all tensors of one image take in float32."""
+    def float32_bytes_per_image(self) -> int:
+        """Return how many bytes all tensors of the network have for one image, in float32."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """Return the graph of a functional network, with the layers of inner models. Other networks are a single call."""
+    """List the layer calls of a functional network, including those of inner models.
+
+    Other networks are a single call.
+    """
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
     if is_functional(network):
@@ -83,16 +102,25 @@ def graph_of(network: keras.Model) -> Graph:
 
 
 def is_functional(layer: Any) -> bool:
-    """Return whether a layer is a functional model. Subclasses outside Keras do not count: they may override `call`."""
+    """Return whether a layer is a functional model of Keras.
+
+    Other subclasses of Model do not count: they may override `call`.
+    """
     return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
 def expand(
     model: Any, inputs: list[int], prefix: str, graph: Graph, numbers: Iterator[int], names: dict[str, int]
 ) -> list[int]:
-    """Append the calls of a functional model to the graph, and return the slots of its outputs.
+    """Append the layer calls of a functional model to the graph, and return the numbers of its output tensors.
 
-    inputs: the slots of the model's inputs.
+    Args:
+        model: The model.
+        inputs: The numbers of its input tensors.
+        prefix: The path of the model, in front of the names of its layers.
+        graph: The graph, which the function changes.
+        numbers: The next free numbers for tensors.
+        names: How many calls each layer path has so far. The function changes it.
     """
     places = dict(zip(map(id, model.inputs), inputs, strict=True))
     for node in nodes_of(model) or []:
@@ -122,7 +150,10 @@ def expand(
 
 
 def record(graph: Graph, slot: int, tensor: Any) -> None:
-    """Record the shape and type of a slot. Raise ValueError if a size is unknown."""
+    """Store the shape and type of a tensor under its number `slot`.
+
+    Raise ValueError if a size in the shape is unknown.
+    """
     shape = tuple(tensor.shape[1:])
     if None in shape:
         raise ValueError(f"kcomp compare needs a model for images of one size; a layer gives the shape {tensor.shape}")

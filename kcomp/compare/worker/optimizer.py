@@ -1,6 +1,6 @@
-"""Run the stage's optimizer alone on every backend.
+"""Run an optimizer alone, with random gradients that are equal on all backends.
 
-The random gradients are equal on all backends, so that only the update rule can differ.
+Only the update rule can then make the weights differ between backends.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from kcomp.compare.worker.trajectory import state_of, values_of, weights_sketch
 UPDATES = 5  # enough to test momenta and their bias corrections
 
 
-def path(experiment: ProbeStage) -> np.ndarray:
-    """Return sketches of the trained weights at the start and after each update: shape (UPDATES + 1, ...).
+def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
+    """Return sketches of the trained weights at the start and after each update: (UPDATES + 1, numbers).
 
-    Gradients are normal. Their standard deviation is 0.01, or a hundredth of that of the weight if this is more. At the
-    end, the model gets back its starting weights.
+    A sketch is a shortened array. The gradients are normally distributed. The standard deviation of a weight's gradient
+    is the larger of 0.01 and 0.01 * std(weight). At the end, the model gets its starting weights back.
     """
     model, draws = experiment.model, np.random.default_rng(0)
     before, sketches = values_of(state_of(model)), [weights_sketch(model)]
@@ -35,15 +35,15 @@ def path(experiment: ProbeStage) -> np.ndarray:
 
 
 def condition(optimizer: Any) -> float:
-    """Return the largest sum, over an optimizer's coefficients b between 0 and 1, of b / (1 - b).
+    """Return the condition number of an update in the optimizer's coefficients: the sum of b / (1 - b).
 
-    It is the condition number of an update in its coefficients. Adam divides by 1 - beta_2 ** t, where a relative error
-    of beta_2 = 0.999 grows 999 times. Of an optimizer that combines several, the largest number counts.
+    The sum is over all settings b between 0 and 1. For example, Adam divides by 1 - beta_2 ** t, and a relative error
+    of beta_2 = 0.999 grows 999 times. For an optimizer that combines several, return the largest sum.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a scaled loss
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer wraps another optimizer
     sums = []
     for part in getattr(optimizer, "optimizers", [optimizer]):
         settings = {name: value for name, value in vars(part).items() if isinstance(value, float) and 0 < value < 1}
-        settings.pop("ema_momentum", None)  # an average after the update
+        settings.pop("ema_momentum", None)  # used for an average of weights, after the update
         sums.append(sum(value / (1 - value) for value in settings.values()))
     return max(sums)

@@ -1,6 +1,6 @@
-"""Run one process of `kcomp compare`: `python -m kcomp.compare.worker.probe FILE`.
+"""Run one measurement of `kcomp compare`: `python -m kcomp.compare.worker.probe FILE`.
 
-FILE contains a job of kcomp.compare.jobs.
+FILE describes the measurement: a ProbeJob of kcomp.compare.jobs as JSON.
 """
 
 import time
@@ -23,7 +23,7 @@ WEIGHTS, SHAKEN = "start.npz", "weights.npz"
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(path: Path, debug: bool) -> None:
-    """Run the job in a file, and write its results."""
+    """Run the measurement that the file `path` describes, and write its results."""
     started = time.time()
     job = jobs.read_job(path)
     prepare_backend(job.backend)
@@ -36,7 +36,10 @@ def main(path: Path, debug: bool) -> None:
 
 
 def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the recipe, and write the starting weights of all processes."""
+    """Check the recipe, and write the starting weights for all processes.
+
+    Return two things: facts about the recipe for the report, and an empty dict of arrays.
+    """
     from kcomp.compare.worker import experiment
     from kcomp.training.manifest import device
     from kcomp.values import parse_values
@@ -65,6 +68,7 @@ def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the layers in float64. Return two things: the content of the JSON file, and the arrays of the results."""
     from kcomp.compare.worker import experiment
     from kcomp.compare.worker import single as arithmetic
 
@@ -74,7 +78,12 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure the arithmetic, then the first updates, once as they are and several times with other roundings."""
+    """Run the layers in the recipe's precision, then the first updates.
+
+    Return the JSON content and the arrays of the results.
+
+    The updates are repeated `REORDERINGS` times with differently rounded numbers.
+    """
     import keras
     import numpy as np
 
@@ -88,7 +97,7 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     answer, arrays = arithmetic.single(built, job, batches[0])
     experiment.load_weights(built.network, Path(job.folder) / WEIGHTS)
     answer["environment"] = environment.environment(loaded.recipe.precision)
-    arrays["optimizer"] = optimizer.path(built)
+    arrays["optimizer"] = optimizer.weights_after_updates(built)
     answer["condition"] = optimizer.condition(built.model.optimizer)
     answer["batches"] = digest([array for batch in batches for array in keras.tree.flatten(batch)])
     draws = np.random.default_rng(0)
@@ -96,13 +105,14 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
     for number in range(1, REORDERINGS + 1):
         orders[f"reordered {number}"] = [trajectory.reordered(batch, draws) for batch in batches]
     for name, ordered in orders.items():
-        result = trajectory.follow(built, ordered, None if ordered is batches else draws, job.unit)
+        result = trajectory.record_updates(built, ordered, None if ordered is batches else draws, job.unit)
         arrays[f"trajectory/{name}"] = result.pop("sketches")
         answer[name] = result
     return answer, arrays
 
 
 def cost(job: ProbeJob, started: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measure speed and memory. Return the content of the JSON file, and an empty dict of arrays."""
     from kcomp.compare.worker import cost, experiment
 
     built = experiment.build(experiment.load(job), job, weights=Path(job.folder) / WEIGHTS)

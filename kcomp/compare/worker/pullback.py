@@ -1,4 +1,4 @@
-"""Compute values and gradients of functions of tensors on both backends."""
+"""Compute the values and gradients of functions, on JAX and PyTorch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,9 +12,14 @@ Function = Callable[[Any], tuple[list[Any], Any]]
 def pull_back(
     functions: Sequence[Function], arguments: Sequence[Any], cotangents: Sequence[list[Any]]
 ) -> list[tuple[list[Any], Any, Any]]:
-    """Return each function's outputs, the gradients of sum(output * cotangent), and its other results.
+    """Return three things for each function: its outputs, the gradients of its arguments, and its other results.
 
-    Gradients are with respect to the arguments. On JAX, all functions are compiled as one.
+    The gradients are those of sum(output * cotangent), over all outputs. On JAX, all functions are compiled as one.
+
+    Args:
+        functions: The functions.
+        arguments: The argument of each function: nested lists and dicts of tensors.
+        cotangents: For each function, a tensor like each of its outputs.
     """
     if keras.backend.backend() == "torch":
         return [on_torch(*triple) for triple in zip(functions, arguments, cotangents, strict=True)]

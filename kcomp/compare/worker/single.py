@@ -1,4 +1,4 @@
-"""Measure the arithmetic in float64 and in the recipe's precision."""
+"""Run the layers of a network in float64 and in the recipe's precision, and return their results."""
 
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ from kcomp.compare.worker.graph import Graph, graph_of
 from kcomp.data.batches import Batch
 from kcomp.fast.install import patched
 
-CANONICAL = "canonical"  # the file with the inputs of every layer
+CANONICAL = "canonical"  # the name of the file that has the inputs of every layer
 
 
 @patched(False)
 def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
-    """Measure each layer alone in float64, with Keras's own layers.
+    """Run each layer alone in float64, with Keras's own layers.
 
-    The reference also measures the whole step. It then repeats both with every number changed at random by up to the
-    rounding unit, which shows the differences that rounding alone can cause.
+    Return two things: facts for the report, and the results.
+
+    The reference process also runs the whole training step, and stores the inputs of every layer. It then repeats all
+    this with every number changed at random by up to the rounding unit. The repeat shows which differences rounding can
+    cause.
     """
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
     mixed = arithmetic.mixed(experiment, batch, graph)
@@ -38,21 +41,24 @@ def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays
         write_arrays(Path(job.folder) / CANONICAL, canonical_arrays(first, mixed))
         offsets = {slot: moved(first["tensors"][slot]) - first["tensors"][slot] for slot in step.zeros}
         factors = [moved(np.ones(weight.shape)) for weight in step.weights]
-        arrays |= prefixed("step/", arithmetic.signals(first, graph))
-        arrays |= prefixed("moved-step/", arithmetic.signals(step.run(offsets, factors), graph))
-        arrays |= prefixed("moved-alone/", arithmetic.alone(graph, canonical(job), moved))
+        arrays |= prefixed("step/", arithmetic.step_sketches(first, graph))
+        arrays |= prefixed("moved-step/", arithmetic.step_sketches(step.run(offsets, factors), graph))
+        arrays |= prefixed("moved-alone/", arithmetic.run_layers_alone(graph, canonical(job), moved))
     reference = canonical(job)
-    arrays |= prefixed("alone/", arithmetic.alone(graph, reference)) | mixing_signals(mixed, reference)
+    arrays |= prefixed("alone/", arithmetic.run_layers_alone(graph, reference)) | mixing_signals(mixed, reference)
     return description(experiment, graph, reference), arrays
 
 
 def single(experiment: ProbeStage, job: ProbeJob, batch: Batch) -> tuple[dict[str, Any], Arrays]:
-    """Measure the whole step and each layer in the recipe's precision, with the fast paths of `kcomp train`."""
+    """Run the whole training step, and each layer alone, in the recipe's precision with kcomp's fast layers.
+
+    Return two things: facts for the report, and the results.
+    """
     graph, reference = graph_of(experiment.network), canonical(job)
     mixed = arithmetic.mixed(experiment, batch, graph)
     step = WholeStep(experiment, graph, reference.tensors[0], reference.labels).run()
-    arrays = prefixed("alone/", arithmetic.alone(graph, reference))
-    arrays |= prefixed("step/", arithmetic.signals(step, graph)) | mixing_signals(mixed, reference)
+    arrays = prefixed("alone/", arithmetic.run_layers_alone(graph, reference))
+    arrays |= prefixed("step/", arithmetic.step_sketches(step, graph)) | mixing_signals(mixed, reference)
     return description(experiment, graph, reference), arrays
 
 
@@ -81,7 +87,7 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
 
 
 def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> dict[str, Any]:
-    """Return the names, classes, settings and shapes of the layers, and properties of the stage, for the report."""
+    """Return facts for the report: names, settings and shapes of the layers, and properties of the stage."""
     owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
     weights = experiment.network.trainable_variables
     return {
@@ -104,7 +110,7 @@ def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> d
 
 
 def settings(operation: Any) -> dict[str, str]:
-    """Return a layer's configuration as texts, without its name and precision. Empty if it has no configuration."""
+    """Return a layer's configuration as texts, without its name and precision. Return {} if it has no configuration."""
     try:
         config = operation.get_config()
     except (NotImplementedError, TypeError, ValueError, AttributeError):

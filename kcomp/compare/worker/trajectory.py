@@ -1,4 +1,7 @@
-"""Run the first updates of a stage, and record sketches of the weights after each."""
+"""Run the first updates of a stage (part of a training), and record sketches of the weights after each update.
+
+A sketch is a short array that replaces a long array in files.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +17,7 @@ from kcomp.training.fit import as_input
 
 
 class Recorder(keras.callbacks.Callback):
-    """Record the loss and a sketch of the trained weights after each epoch, which has only one update here."""
+    """Record the loss, and a sketch of the trained weights, at the end of each epoch. Here, an epoch has one update."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
-    """Run one update for each batch, with `together` updates in an epoch of Keras."""
+    """Run one update for each batch. `together` is how many updates make an epoch of Keras."""
     model.fit(
         (as_input(batch) for batch in batches),
         steps_per_epoch=together,
@@ -38,13 +41,20 @@ def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, toget
     )
 
 
-def follow(
+def record_updates(
     experiment: ProbeStage, batches: Sequence[Batch], draws: np.random.Generator | None = None, unit: float = 0.0
 ) -> dict[str, Any]:
-    """Run one update for each batch. Return losses (updates,), sketches (updates + 1, ...) and a hash of the weights.
+    """Run one update for each batch. At the end, the model gets its starting weights back.
 
-    The first sketch is of the starting weights. With `draws`, every weight starts up to `unit` times itself away, as if
-    it were rounded differently. At the end, the model gets back its starting weights.
+    Args:
+        experiment: The stage that is trained.
+        batches: The batches.
+        draws: If given, every weight first moves by a random share of itself, at most `unit`, as if it were rounded.
+        unit: The largest share.
+
+    Returns:
+        `losses` (updates,), `sketches` (updates + 1, numbers) of the weights at the start and after each update, and
+        `digest`, a hash of the final weights.
     """
     model = experiment.model
     before, recorder = values_of(state_of(model)), Recorder()
@@ -86,11 +96,11 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """Return the rows of a batch in another order. The mean over the batch is the same except for rounding."""
+    """Return a batch with its rows in another order. The mean over the batch is the same except for rounding."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     rows = keras.tree.map_structure(lambda values: values[order], batch)
-    if "plans" in rows:  # partners are row numbers
+    if "plans" in rows:  # MixUp's partners are row numbers
         rows["plans"] = tuple(
             plan._replace(partner=places[plan.partner]) if isinstance(plan, MixPlan) else plan for plan in rows["plans"]
         )
