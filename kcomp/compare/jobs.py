@@ -22,7 +22,7 @@ class ProbeJob:
         part: What the process does: "setup" writes the starting weights, "exact" computes in float64, "single" computes
             in the recipe's precision, and "cost" measures speed and memory.
         backend: "jax" or "torch".
-        label: The backend's name in the report. If a backend is compared with itself, its second name is "jax again".
+        label: The backend's name in the report. If a backend is compared with itself, the second name is "jax again".
         recipe: The path of the recipe.
         assignments: The options `--set name=value`, each as "name=value".
         seed: The seed of the training.
@@ -31,7 +31,7 @@ class ProbeJob:
         folder: The folder for the results, <part>-<label>.json and <part>-<label>.npz.
         reference: Whether this process writes the tensors on which all other processes run the layers. Only with
             "exact".
-        unit: The relative rounding error that the reference simulates.
+        unit: The relative rounding error that this process simulates if it is the reference.
         debug: Whether errors show a traceback.
     """
 

@@ -27,9 +27,9 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return a sketch of labels, in which NaN marks a missing label.
+    """Return a sketch (shortened array) of labels and of a mask. NaN marks a missing label.
 
-    Missing labels count as 0, and a mask of them is added.
+    In the sketch, a missing label counts as 0, and the mask is 1 for missing labels and 0 for others.
     """
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))

@@ -68,9 +68,9 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
 
 
 def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
-    """Return the stages of the recipe.
+    """Return the stages of the recipe, which are the parts of a training.
 
-    A stage without a loss gets the target's loss. Raise ValueError if there is none.
+    A stage without a loss gets the target's loss. Raise ValueError if there is no stage.
     """
     stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config)))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
@@ -85,7 +85,7 @@ def fit_target(table: Table, fold: int) -> Target:
 
 
 def with_loss(stage: Stage, target: Target) -> Stage:
-    """Return the stage unchanged if it has a loss. Otherwise, return it with the target's loss."""
+    """Return a stage (part of a training) unchanged if it has a loss, and with the target's loss otherwise."""
     if stage.loss is not None:
         return stage
     return replace(stage, loss=target.loss(stage.label_smoothing), label_smoothing=0.0)

@@ -21,7 +21,7 @@ class LayerRow:
         kind: The name of its class.
         shape: The shape of its output without the batch axis. Empty if it is unknown, or if there are several outputs.
         weights: How many weights it has.
-        trained: How many weights each stage trains.
+        trained: How many weights of the layer each stage (part of a training) trains.
     """
 
     path: str

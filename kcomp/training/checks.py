@@ -13,8 +13,8 @@ from kcomp.training.rates import schedules_of
 def check_stage(stage: Stage) -> None:
     """Raise ValueError unless a stage has a Keras optimizer, and a loss that compares labels with logits.
 
-    Losses that take probabilities, or labels as class numbers, raise no error in training, but train the network
-    wrongly.
+    A stage is a part of a training. Losses that take probabilities, or labels as class numbers, raise no error in
+    training, but train the network wrongly.
     """
     if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
         raise ValueError(
@@ -33,7 +33,7 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
     """Raise ValueError if the weight averaging of a stage contradicts other settings of the recipe.
 
     Args:
-        stage: The stage to check. Its `average` is an object of kcomp.averaging, or None for no averaging.
+        stage: The stage (part of a training) to check. Its `average` is an object of kcomp.averaging, or None.
         stages: All stages of the recipe, in training order.
         keep: The recipe's choice of weights: "best" for those of the best epoch, "last" for those of the last epoch.
     """
@@ -59,7 +59,7 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
 
 
 def cycle_epochs(stage: Stage) -> int:
-    """Return how many epochs a cycle of the stage's learning rate lasts.
+    """Return how many epochs a cycle of the learning rate lasts in a stage, which is a part of a training.
 
     Raises:
         ValueError: If a learning rate does not follow the schedule CosineRestarts, if the schedule is shorter or longer

@@ -13,7 +13,7 @@ LARGE = 0.1  # above this share of an epoch, `describe_wait` suggests changes
 
 
 class DataWait(keras.callbacks.Callback):
-    """Print which share of the first epoch training spent waiting for batches.
+    """Print the share of the first epoch in which training waited for batches.
 
     Above a tenth, also print what to change.
 
@@ -53,11 +53,11 @@ class DataWait(keras.callbacks.Callback):
 
 
 def describe_wait(share: float, batches: Batches) -> str:
-    """Return the text to print.
+    """Say how long training waited for images and, if that was long, what to change.
 
     Args:
-        share: The share of the first epoch that training spent waiting, from 0 to 1.
-        batches: The batches, whose settings decide which changes the text suggests.
+        share: The share of the first epoch in which training waited, from 0 to 1.
+        batches: The batches. Their settings decide which changes the text suggests.
     """
     text = f"{share:.0%} of the first epoch waited for images"
     if share <= LARGE:

@@ -54,7 +54,7 @@ def train(
     """Train a run to its end, and return the content of result.json. If the run is complete, return its result at once.
 
     Args:
-        loaded: The recipe, loaded from its file.
+        loaded: The recipe, which is the user's description of the training, loaded from its file.
         run: The run folder.
         seed: Seeds the initial weights, the batches and dropout.
         fold: The fold that is held out.
@@ -96,7 +96,7 @@ def train(
 
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Load the weights of `origin` into the network of a new run.
+    """Load `origin`, weights of another training, into the network of a new run.
 
     If a stopped run continues on the other backend, print a line instead.
     """
@@ -112,7 +112,10 @@ def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | No
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
-    """Build the network, batches and stages of a run, check them, and load the progress of a stopped run."""
+    """Build the network, batches and stages of a run, check them, and load the progress of a stopped run.
+
+    The stages are the parts of a training. The returned session holds all these objects.
+    """
     recipe = loaded.recipe
     built = build_experiment(recipe, table, fold=fold, seed=seed)
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
@@ -185,7 +188,7 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
 
     Args:
         session: The objects that the training uses, such as run folder and network.
-        model: The compiled model of the stage that was stopped.
+        model: The compiled model of the stage (part of a training) that was stopped.
         over: Whether this stage has no epoch left.
     """
     session.continuing = False
@@ -266,7 +269,7 @@ def fit_epochs(
 def as_input(batch: Batch) -> tuple[Batch]:
     """Wrap a batch in a tuple, as `fit` requires.
 
-    Its labels stay in the input, because the training step mixes them.
+    The labels are part of the input, because the training step mixes them.
     """
     return (batch,)
 

@@ -16,7 +16,7 @@ LINES = 5  # print at most so many lines, warnings included
 
 
 def print_opening(session: "Session", table: Table, manifest: Mapping[str, Any]) -> None:
-    """Print three to five lines about the run, however many classes there are."""
+    """Print what a run trains on: rows, classes, image size and device, then warnings. Print at most `LINES` lines."""
     seed, fold = manifest["seed"], manifest["fold"]
     training, held_out, target = session.training.table, session.validation.table, table.required_target
     lines = [

@@ -58,11 +58,11 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
 
 
 def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
-    """Return whether `part` updates `variable` with weight decay. Weights of one dimension have none.
+    """Return whether `part` updates `variable` with weight decay. Weight decay leaves out weights of one dimension.
 
     Args:
-        optimizer: The optimizer of a stage, which may combine several (keras.optimizers.MultiOptimizer).
-        part: One of the combined optimizers, or `optimizer` itself.
+        optimizer: The optimizer of a stage (part of a training), which may be a keras.optimizers.MultiOptimizer.
+        part: One of the optimizers that `optimizer` combines, or `optimizer` itself.
         variable: A weight of the network.
     """
     chosen = getattr(optimizer, "_optimizer_map", lambda variable: part)(variable)

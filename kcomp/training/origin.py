@@ -27,7 +27,7 @@ class Origin:
     Attributes:
         weights: The path of the weights file.
         run: The run that trained the weights, or None for a file that belongs to no run.
-        record: Where the weights come from, for the entry `from` of the new run's manifest.json.
+        record: A description of the weights. The new run's manifest.json stores it under `from`.
     """
 
     weights: Path
@@ -70,16 +70,13 @@ def find_origin(path: Path) -> Origin:
 
 
 def check_unseen(origin: Origin, table: Table, fold: int) -> None:
-    """Raise ValueError if the weights to start from were trained on rows of the held-out fold.
+    """Raise ValueError if the weights to start from were trained on rows that the new run holds out.
 
-    Scores would be too good.
-
-    There are two cases:
+    The scores on these rows would be too good. There are two cases:
 
     - Another run used the same table and held out another fold. The weights come from this run, directly or through
       further runs.
-    - The weights come from a run on another table of the same data set, and the run did not hold out all rows of this
-      fold.
+    - The weights come from a run on another table of the same data set, and that run did not hold out all these rows.
 
     Args:
         origin: The weights to start from.
@@ -105,7 +102,7 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
 
 
 def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """Yield `record`, the manifest entries of a run, then those of all runs from which its weights come.
+    """Yield the manifest entries `record` of a run, then the entries of all runs from which its weights come.
 
     Weights can come from a run that the training started from (`from`), or from the runs that a soup averages (`soup`).
     """
@@ -118,7 +115,7 @@ def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:
-    """Return the ids of the rows that the run of `origin` held out. The set is empty if it used a different data set.
+    """Return the ids of the rows that the run of `origin` held out. The set is empty if that run used another data set.
 
     Two tables are the same data set if they have the same classes, some ids in common, and equal labels for at least
     the share `SAME` of the common ids. Labels that differ may be corrections.
@@ -136,7 +133,7 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 
 
 def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
-    """Load the weights of `origin` into the network, and return a line of text that says so.
+    """Load the weights of `origin` into the network, and return a text to print that names their file.
 
     The head's outputs are matched by class name. If the targets differ, all weights but those of the head are loaded.
     """

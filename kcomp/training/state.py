@@ -22,9 +22,10 @@ class TrainingProgress:
         stage: The number of the current stage (part of the training), from 0.
         stage_epochs: How many epochs of the current stage are finished.
         epochs: How many epochs of all stages are finished.
-        best_epoch: The number of the epoch with the best score so far, from 1. None before the first epoch ends.
+        best_epoch: The number, from 1, of the epoch whose weights are kept: the best so far, or the last if the recipe
+            has keep="last". None before the first epoch ends.
         stage_over: Whether early stopping or a callback ended the current stage.
-        seconds: How long the finished epochs took, including the computation of cached features.
+        seconds: How many seconds the finished epochs took, including the computation of cached features.
         log: One dict for each finished epoch, a line of log.csv.
     """
 
@@ -105,7 +106,10 @@ def network_variables(network: keras.Model) -> list[Any]:
 
 
 def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the values of variables by name. A name has position and path, such as "00003/dense/kernel"."""
+    """Return the values of variables by name.
+
+    A name is the position and path of a variable, such as "00003/dense/kernel".
+    """
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
         for number, variable in enumerate(variables)

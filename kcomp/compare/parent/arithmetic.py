@@ -59,7 +59,10 @@ def check_arithmetic(
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    """Raise ValueError if the recipe builds different layers on two backends. `probes` are the results of processes."""
+    """Raise ValueError if the recipe builds different layers on two backends.
+
+    `probes` are the results of the processes, at least one for each backend.
+    """
     expected = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
         names = [call["name"] for call in probe.answer["calls"]]
@@ -113,7 +116,7 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
-    """Return the end of a sentence that names the first setting of a layer that differs between the backends.
+    """Return the end of a sentence that names the first setting in which layer `number` differs between the backends.
 
     Return an empty text if no setting differs.
     """
@@ -129,7 +132,10 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return a layer's row of the report: the differences of its results in the whole step, and when it runs alone."""
+    """Return a layer's row of the report, as a dict.
+
+    It has the differences in the layer's results, in the whole training step and when the layer runs alone.
+    """
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}
     output, gradient = f"out/{number}/0", f"gradient/{number}/0"
@@ -153,9 +159,9 @@ def layer_row(
 
 
 def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iterator[dict[str, Any]]:
-    """Yield the differences of each weight's gradient in the whole step.
+    """Yield, for each weight of layer `number`, the differences of its gradient in the whole training step.
 
-    They are divided by the norm of the layer's gradient.
+    The differences are divided by the norm of the layer's gradient.
     """
     weights = reference.answer["weights"]
     gradients = [reference.arrays[f"step/weight/{k}"] for k in range(len(weights))]
@@ -172,9 +178,10 @@ def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iter
 def step_difference(
     name: str, singles: Sequence[Probe], reference: Probe, *, size: float | None = None
 ) -> dict[str, float] | None:
-    """Return the differences of a result in the whole step, or None if a process has no such result.
+    """Return the differences of a result in the whole training step, or None if a process has no such result.
 
-    `between` is the difference between the backends. Under the name of each backend is its difference to float64.
+    The dict has the difference between the backends under `between`, and the difference between a backend and float64
+    under the backend's name.
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.

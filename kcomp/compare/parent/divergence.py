@@ -39,9 +39,9 @@ def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str,
     magnitude. The optimizer is checked separately, with the same gradients on both backends.
 
     Args:
-        probes: The results of the two backends. Distances are divided by the norm of the first backend's weights, and
-            the first distance is before the first update.
-        costs: The results of the processes that measure cost, by backend name. They repeat the updates.
+        probes: The results of the two backends. A distance is divided by the norm of the first backend's weights. The
+            first distance is that of the starting weights.
+        costs: The results of the processes that measure cost, by backend name. These processes repeat the updates.
     """
     first, second = probes[0], probes[1]
     between = distances(first, "straight", second, "straight")
@@ -82,8 +82,8 @@ def first_tolerance(probe: Probe, update: int, rounding: np.ndarray, optimizer: 
 
     Args:
         probe: The results of the first backend.
-        update: The number of the update, from 1.
-        rounding: The largest distance that rounding causes on one backend, for each update.
+        update: The number of the update, from 1. It is 0 if no update changes the weights.
+        rounding: The largest distance that rounding causes on one backend, after each update.
         optimizer: The result of `optimizer_difference`.
     """
     size = max(float(np.linalg.norm(probe.arrays["trajectory/straight"][update])), 1e-30)
@@ -94,12 +94,13 @@ def first_tolerance(probe: Probe, update: int, rounding: np.ndarray, optimizer: 
 def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
     """Compare the weights of two backends after updates with equal gradients.
 
-    Return a dict with the relative difference after each update, the tolerance after the last, and whether they agree
-    (`alike`). A difference is divided by the movement, which is the distance of the weights from their start.
+    Return a dict with the relative difference after each update, the tolerance for the last update, and whether the
+    backends agree (`alike`). A difference is divided by the movement, which is the distance of the weights from their
+    start.
 
     The tolerance is the sum of two terms. First, `FACTOR` rounding units of the movement and of the weights to which it
-    is added. Second, the effect of storing each coefficient b of the optimizer in float32. b and its power may each be
-    off by half a unit, which grows b / (1 - b) times in 1 - b ** t. The backends may be off in opposite directions.
+    is added. Second, the effect of storing each coefficient b of the optimizer in float32. b and b ** t may each be off
+    by half a unit, which grows b / (1 - b) times in 1 - b ** t. The backends may be off in opposite directions.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (np.linalg.norm(array, axis=-1) for array in (path - path[0], path))
@@ -123,10 +124,7 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the number of the first update that changes the weights of a backend or makes them NaN.
-
-    Return 0 if none does.
-    """
+    """Return the number of the first update that changes the weights of a backend or makes them NaN, or 0."""
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 
@@ -150,10 +148,16 @@ def other_starts(probes: Sequence[Probe]) -> list[str]:
 
 
 def distances(first: Probe, order: str, second: Probe, second_order: str) -> np.ndarray:
-    """Return the distance between two trainings after each update, divided by the norm of the first training's weights.
+    """Return the distance between the weights of two trainings after each update.
 
-    A training is a backend's results and an order of the rows in each batch. Two trainings of the same backend are
-    compared as if both had started from the same weights.
+    A distance is divided by the norm of the first training's weights. Two trainings of the same backend are compared as
+    if both had started from the same weights.
+
+    Args:
+        first: The results of the first backend.
+        order: The name of the first training: "straight", or "reordered 1" and so on for another order of the rows.
+        second: The results of the second backend, or of the same backend.
+        second_order: The name of the second training.
     """
     path, other = first.arrays[f"trajectory/{order}"], second.arrays[f"trajectory/{second_order}"]
     if first is second:  # moved weights

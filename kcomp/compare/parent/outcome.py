@@ -106,7 +106,7 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 def known_scorer(run: Run) -> Scorer:
     """Return the object that computes the run's metric.
 
-    If the recipe defines the metric, use the target's default metric.
+    If the recipe's code defines the metric, use the target's default.
 
     This process does not import Keras, so it cannot load the recipe.
     """

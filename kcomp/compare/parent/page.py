@@ -133,9 +133,12 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run each backend in float64. Return two things: the results of the other backends, and those of the reference.
+    """Run each backend in float64.
 
-    The reference is PyTorch, if it is one of the backends. The other backends run the layers on its tensors.
+    Return two things: the results of the other backends, and the results of the reference.
+
+    The reference is PyTorch, or JAX if PyTorch is not compared. The other backends run each layer on the tensors that
+    the reference stored.
     """
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):

@@ -42,7 +42,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Probe:
-    """The results of one process.
+    """The results of one process that measures a backend.
 
     Attributes:
         label: The backend's name in the report, such as "jax again".
@@ -59,7 +59,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The differences in one result of one layer, and the largest allowed differences.
+    """The relative differences in one result of one layer, and the largest allowed differences.
 
     Attributes:
         quantity: The kind of the result, a key of QUANTITIES.

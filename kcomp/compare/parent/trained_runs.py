@@ -25,7 +25,7 @@ def trained_runs(
     """Return a complete run for each backend, seed and fold. Train those that are neither in `folder` nor in ./runs.
 
     Args:
-        labels: The backends by their names in the report. A backend that is compared with itself has two names.
+        labels: The backend ("jax" or "torch") for each backend name in the report, such as "jax again".
         recipe: The path of the recipe.
         setup: Facts about the recipe, such as name and fingerprint.
         folder: The folder of the report. New runs are trained into its subfolder `runs`.

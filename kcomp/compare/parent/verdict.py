@@ -76,9 +76,9 @@ def agreement(report: Mapping[str, Any], causes: Sequence[str]) -> str:
 
 
 def compare_speed(costs: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, float]:
-    """Return two things: the faster backend in training, and the ratio of the speeds.
+    """Return two things: the name of the backend that trains faster, and the ratio of the training speeds.
 
-    The backend is None if rounds overlap.
+    The name is None if the slowest round of one backend is not faster than the fastest round of the other.
     """
     speeds = {label: row["train"] or [float("nan")] for label, row in costs.items()}
     slow, fast = sorted(speeds, key=lambda label: float(np.median(speeds[label])))[:2]

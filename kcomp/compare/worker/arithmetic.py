@@ -25,7 +25,8 @@ BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the f
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
     """Return `images` and `labels` of a batch after mixing, as in a training step.
 
-    The batch is cut to at least 2 rows, such that all tensors of the network take at most `BUDGET` bytes.
+    Only the first rows are returned, at least 2 and so many that the tensors of the network take at most `BUDGET`
+    bytes.
     """
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
@@ -56,7 +57,7 @@ class WholeStep:
     gradient with respect to the tensor.
 
     Args:
-        experiment: The stage of the recipe that is measured.
+        experiment: The network that is measured, with its loss.
         graph: The layers of its network.
         images: The images of a batch, after mixing.
         labels: The labels of the batch, after mixing.

@@ -23,7 +23,7 @@ def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any
     Speeds are lists in images per second, with one number for each round.
 
     Args:
-        experiment: The stage of the recipe that is measured.
+        experiment: The network that is measured, with its optimizer and batches.
         count: How many updates to run.
         started: The time.time() at which the process started.
     """

@@ -71,7 +71,7 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Build the stage that trains the most weights. If several stages train as many, build the last of them.
+    """Build the stage that trains the most weights, or the last of them. A stage is a part of a training.
 
     Args:
         loaded: The recipe.

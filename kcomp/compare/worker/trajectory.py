@@ -47,7 +47,7 @@ def record_updates(
     """Run one update for each batch. At the end, the model gets its starting weights back.
 
     Args:
-        experiment: The stage that is trained.
+        experiment: The network that is trained, with its optimizer.
         batches: The batches.
         draws: If given, every weight first moves by a random share of itself, at most `unit`, as if it were rounded.
         unit: The largest share.

@@ -30,7 +30,7 @@ def estimate(
     epoch: int = 0,
     layers: Sequence[Any] = (),
 ) -> list[np.ndarray]:
-    """Set the statistics of batch normalisation layers to their mean over the batches of one epoch, and return them.
+    """Set the mean and variance of batch normalisation layers to averages over the batches of one epoch.
 
     The forward passes run in training mode, with dropout, and compute no gradient. Batch normalisation layers that are
     not in `norms` keep their statistics.

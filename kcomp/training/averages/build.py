@@ -13,7 +13,8 @@ def build_stage_average(stage: Stage, session: Session) -> StageAverage:
     """Return the object that applies `stage.average` during training. For `average=None`, the object does nothing.
 
     Args:
-        stage: The stage. Its `average` is Snapshots, EMA or SWA of kcomp.averaging, or None.
+        stage: A stage, which is a part of a training. Its `average` is Snapshots, EMA or SWA of kcomp.averaging, or
+            None.
         session: The objects that the training uses, such as network and run folder.
     """
     average = stage.average

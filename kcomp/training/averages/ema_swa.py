@@ -56,9 +56,9 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return epochs that must have worse scores than the average, in addition to the chosen epoch (`best_epoch`).
+        """Return the numbers of epochs whose scores the average must beat, counted from 1 over the whole training.
 
-        Epochs are counted from 1 over the whole training.
+        The average must also beat the epoch whose weights the recipe keeps: the best epoch or the last.
         """
 
     def complete(self) -> None:
@@ -69,9 +69,9 @@ class WeightAverage(StageAverage, ABC):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The average becomes the run's weights, and makes the predictions, only if it scores better than the chosen epoch
-        and every epoch of `epochs_to_beat`. Otherwise, the predictions are None, and the chosen epoch's weights stay.
-        The recipe chooses the best epoch or the last epoch.
+        The average must score better than the epoch whose weights the recipe keeps (`best_epoch`), and better than all
+        epochs of `epochs_to_beat`. It then makes the predictions, and replaces the weights in best.weights.h5.
+        Otherwise, the predictions are None, and the file does not change.
         """
         session, metric = self.session, self.session.scorer.metric
         progress, epochs = session.progress, self.epochs_to_beat()

@@ -34,7 +34,7 @@ class StageSnapshots(StageAverage):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The predictions are the mean over the snapshots. They are None if a callback ended the stage before the first
+        The predictions are the mean over the snapshots. They are None if a callback ended the training before the first
         snapshot.
         """
         session = self.session

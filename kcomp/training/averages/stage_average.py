@@ -7,11 +7,11 @@ import numpy as np
 
 
 class StageAverage:
-    """Do nothing during a stage, which is a part of a training. Subclasses average weights, or save snapshots of them.
+    """Average nothing. Subclasses average weights, or save snapshots of weights, during a stage (a part of a training).
 
     Attributes:
         variables: Keras variables that are saved with a run's state, and loaded when the run continues.
-        compiled: Those of `variables` that `in_step` sets.
+        compiled: The variables, a part of `variables`, that change inside the compiled training step.
     """
 
     variables: Sequence[Any] = ()
@@ -21,9 +21,10 @@ class StageAverage:
         """Update the average. Each training step calls this method at its start, inside the compiled function."""
 
     def epoch_ended(self, stage_epochs: int) -> None:
-        """Use the weights at the end of an epoch. The state of the run is saved afterwards.
+        """Update the average at the end of an epoch, or save a snapshot. The state of the run is saved afterwards.
 
-        stage_epochs: How many epochs of the stage are finished, from 1.
+        Args:
+            stage_epochs: How many epochs of the stage are finished, from 1.
         """
 
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:

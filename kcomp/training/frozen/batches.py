@@ -46,7 +46,10 @@ class FeatureBatches(Batches):
         return self.source.order(epoch)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Return the features of the image in row number `row`: float32 of shape `self.shape`."""
+        """Return the features of one image as augmented in `epoch`, float32 of shape `self.shape`.
+
+        `row` is the position of the image in the table.
+        """
         return self.features.get(row, self.draw_of(epoch) if self.training else 0)
 
     def draw_of(self, epoch: int) -> int:
@@ -58,8 +61,8 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
 
     A stage is a part of a training.
 
-    If the stage trains on cached features, they are the layers that can mix features, and only with
-    `mix_features=True`.
+    Some stages train on cached features, the outputs of frozen layers. For such a stage, return the layers that can mix
+    features if `stage.mix_features` is set, and no layers otherwise.
 
     Raises:
         ValueError: If the stage trains on cached features and a layer augments images, because the layer would never

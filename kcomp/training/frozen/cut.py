@@ -17,9 +17,8 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     """Divide a network into two models, `frozen` and `rest`, such that rest(frozen(images)) = network(images).
 
     Both models share the layers of the network. `rest` has every layer that is trainable now, and batch normalisation
-    that updates its statistics. The network is divided at one tensor that all paths through it pass: the last such
-    tensor before the first trained layer. A dropout layer directly before that point belongs to `rest`, so that it
-    stays active.
+    that updates its statistics. The network is divided at the last tensor before the first trained layer that all paths
+    through the network pass. A dropout layer directly before this tensor belongs to `rest`, so that it stays active.
 
     Run `frozen` in inference mode. Random layers in `frozen`, such as drop connect, are then off.
 
@@ -62,9 +61,9 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 
 def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """Divide a network into (frozen, rest) as `cut` does. If that is impossible, return (None, network).
+    """Divide a network into (frozen, rest) as `cut` does.
 
-    It is also impossible if both models would share a weight, because a layer is used twice.
+    Return (None, network) if `cut` raises NotCutError, or if a layer would be part of both models.
     """
     try:
         frozen, trained = cut(network)
@@ -91,9 +90,13 @@ def in_order(network: keras.Model) -> list[Any]:
 
 
 def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield (position, tensor) for each tensor that all paths through the network pass.
+    """Yield (position, tensor) for each tensor that all paths through a network pass.
 
-    `position` is that of the node (layer call) in `nodes` that computes the tensor. `outputs` are those of the network.
+    `position` is the index of the layer call that computes the tensor.
+
+    Args:
+        nodes: The layer calls of the network, in order.
+        outputs: The output tensors of the network.
     """
     waiting: dict[int, int] = {}  # how many later nodes and outputs use each tensor
     for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
@@ -110,12 +113,14 @@ def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[
 
 
 def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether an earlier cut would leave random layers, such as dropout, but no weights out of the frozen part.
+    """Return whether random layers, such as dropout, come last in the frozen part of a network.
 
-    The caller then divides the network at an earlier tensor, so that these random layers stay active in training.
+    The frozen part is all layers up to the last tensor in `places`. The caller then divides the network before these
+    random layers, so that they stay active in training. Return False if `places` has no tensor between them and the
+    last frozen weights.
 
     Args:
-        nodes: The nodes (layer calls) of the network, in order.
+        nodes: The layer calls of the network, in order.
         places: The tensors at which the network can be divided, as `bottlenecks` yields them.
     """
     last = places[-1][0]
@@ -127,7 +132,7 @@ def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bo
 def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
     """Yield the names of random layers before the first layer with weights. These layers augment the images.
 
-    A Normalization layer before them does not count as a layer with weights.
+    A Normalization layer does not count as a layer with weights.
     """
     for layer in (layer for node in nodes for layer in parts(node.operation)):
         if has_weights(layer) and type(layer) is not keras.layers.Normalization:

@@ -27,7 +27,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
     - backend, device, precision and versions of packages
     - how `batches` decodes and augments images, and its seed if the augmentation is random
     - `fingerprint`, the hash of the recipe, if the recipe's own code defines a layer or a transform. kcomp cannot
-      describe such code, so any change of the recipe computes the features again.
+      describe such code, so it computes the features again after any change of the recipe.
     """
     content = {
         "versions": [
