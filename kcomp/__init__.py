@@ -1,4 +1,4 @@
-"""kcomp: image competitions in Keras 3, one recipe on JAX and on PyTorch."""
+"""kcomp: train networks for image competitions in Keras 3, with one recipe for JAX and PyTorch."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function at its first use, so that `import kcomp` is quick."""
+    """Import a function or class when it is used for the first time, so that `import kcomp` is quick."""
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(MODULES[name]), name)

@@ -1,9 +1,11 @@
 """MixUp, CutMix and random erasing as Keras layers.
 
-A layer has two methods. `draw` makes all random choices with a NumPy generator, and returns them as a plan: small
-arrays with one row for each sample. `call` applies a plan to a batch. It uses no weights and no random numbers, so both
-backends compute the same images. In training, kcomp draws the plans and passes them with the images. In a notebook,
-call a layer with a seed: `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
+A layer has two methods. `draw` makes all random choices for a batch with a NumPy generator. It returns them as a plan:
+small arrays with one row for each sample. `call` applies a plan to the batch, without weights or random numbers. Both
+backends therefore compute the same images.
+
+In training, kcomp calls `draw` and passes the plans with the images. In a notebook, call a layer with a seed:
+`MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
 """
 
 from typing import Any
@@ -19,15 +21,16 @@ __all__ = ["CutMix", "MixUp", "RandomErasing", "Switch"]
 
 
 class MixUp(keras.layers.Layer):
-    """Blend each image and its label with those of another sample of the batch.
+    """Blend each image with the image of another sample of the batch, and their labels in the same way.
 
-    The result is w x_i + (1 - w) x_j, with w drawn from Beta(alpha, alpha) for each sample (Zhang et al. 2018,
-    mixup: beyond empirical risk minimization, equation 1).
+    With j as the other sample of sample i, the result is w * x_i + (1 - w) * x_j for images and labels. The number w is
+    drawn from Beta(alpha, alpha) for each sample (Zhang et al. 2018, mixup: beyond empirical risk minimization,
+    equation 1).
 
     Args:
-        alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly; 0 turns mixing off.
+        alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly. 0 turns mixing off.
         probability: Probability that a sample is mixed, 0 to 1.
-        stop_epoch: First epoch without mixing, counted from 0 over all stages. None mixes to the end.
+        stop_epoch: First epoch without mixing, counted from 0 from the start of training. None mixes in all epochs.
 
     Raises:
         ValueError: If `alpha` or `probability` is out of range.
@@ -41,11 +44,11 @@ class MixUp(keras.layers.Layer):
     """
 
     def __init__(self, alpha: float = 0.2, *, probability: float = 1.0, stop_epoch: int | None = None) -> None:
-        super().__init__(dtype="float32")  # pixels and labels keep their precision under any policy
+        super().__init__(dtype="float32")  # pixels and labels keep their precision under any mixed precision policy
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Draw the random choices (the plan) for a batch of `shape` (count, height, width)."""
+        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
         mixed = active(draws, shape[0], probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         weight = np.where(mixed, beta(draws, self.alpha, shape[0]), 1.0).astype(np.float32)
         return plan_of(partners(draws, shape[0]), blend=weight, weight=weight)
@@ -57,14 +60,15 @@ class MixUp(keras.layers.Layer):
 class CutMix(keras.layers.Layer):
     """Paste a box of another sample's image into each image, and mix the labels by area.
 
-    The box covers a share 1 - w of the image, with w drawn from Beta(alpha, alpha) for each sample. Its centre is
-    uniform, and the box is clipped at the border. The weights of the labels are the areas after clipping (Yun et al.
-    2019, CutMix, algorithm 1).
+    The number w is drawn from Beta(alpha, alpha) for each sample. The box has the area (1 - w) * height * width and a
+    uniformly drawn centre, and is clipped at the border of the image. If sample i gets a box from sample j, and the
+    clipped box covers a share a of the image, the label is (1 - a) * y_i + a * y_j (Yun et al. 2019, CutMix,
+    algorithm 1).
 
     Args:
-        alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly, as in the paper; 0 turns mixing off.
+        alpha: Parameter of the Beta distribution, from 0 up. 1 draws w uniformly, as in the paper. 0 turns mixing off.
         probability: Probability that a sample is mixed, 0 to 1.
-        stop_epoch: First epoch without mixing, counted from 0 over all stages. None mixes to the end.
+        stop_epoch: First epoch without mixing, counted from 0 from the start of training. None mixes in all epochs.
 
     Raises:
         ValueError: If `alpha` or `probability` is out of range.
@@ -82,7 +86,7 @@ class CutMix(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Draw the random choices (the plan) for a batch of `shape` (count, height, width)."""
+        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
         count, height, width = shape
         mixed = active(draws, count, probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         own_share = np.where(mixed, beta(draws, self.alpha, count), 1.0)
@@ -118,10 +122,10 @@ class Switch(keras.layers.Layer):
     def __init__(self, first_layer: "MixUp | CutMix", second_layer: "MixUp | CutMix", *, first: float = 0.5) -> None:
         super().__init__(dtype="float32")
         self.first_layer, self.second_layer, self.first = first_layer, second_layer, check_share(first)
-        self.built = True  # only the plans of the two layers are used, so they need no build
+        self.built = True  # only `draw` of the two layers is used, so Keras need not build them
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Draw the random choices (the plan) for a batch of `shape` (count, height, width)."""
+        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
         use_first = draws.random(shape[0]) < self.first
         first, second = self.first_layer.draw(draws, shape, epoch), self.second_layer.draw(draws, shape, epoch)
         return MixPlan(
@@ -138,15 +142,15 @@ class Switch(keras.layers.Layer):
 class RandomErasing(keras.layers.Layer):
     """Fill one box of an image with one colour. Labels stay unchanged.
 
-    The layer draws up to ten boxes for an image, and fills the first that fits into it. If none fits, the image stays
-    unchanged (Zhong et al. 2020, Random erasing data augmentation).
+    The layer draws up to ten boxes for each image, and fills the first box that fits into the image. If no box fits,
+    the image stays unchanged (Zhong et al. 2020, Random erasing data augmentation).
 
     Args:
-        probability: Probability that a box of an image is erased, 0 to 1.
-        share: Smallest and largest area of the box, as a share of the image's area from 0 to 1. The area is uniform
-            between them.
-        aspect: Smallest height / width of the box, above 0 and at most 1. The largest is its inverse. The logarithm
-            of the ratio is uniform.
+        probability: Probability that an image gets a box, 0 to 1.
+        share: Smallest and largest area of the box, as shares of the image's area, between 0 and 1. The area is drawn
+            uniformly from this range.
+        aspect: Smallest ratio height / width of the box, above 0 and at most 1. The largest ratio is 1 / aspect. The
+            logarithm of the ratio is drawn uniformly.
         fill: One value, or three for red, green and blue, 0 to 255. None draws a colour for each box.
 
     Raises:
@@ -175,7 +179,7 @@ class RandomErasing(keras.layers.Layer):
         self.probability, self.share, self.aspect, self.fill = check_share(probability), share, aspect, fill
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> ErasePlan:
-        """Return the plan for a batch of `shape` (count, height, width): `box` (N, 4) and `colour` (N, 3)."""
+        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `ErasePlan`."""
         count, height, width = shape
         pending = draws.random(count) < self.probability
         box = np.zeros((count, 4), np.int32)
@@ -200,15 +204,15 @@ class RandomErasing(keras.layers.Layer):
 
 
 def float_images(batch: dict[str, Any]) -> Any:
-    """Return the images of a batch as floats: uint8 becomes float32, because a mixed pixel is not a whole number."""
+    """Return the images of a batch as floats. Whole numbers (uint8) become float32."""
     images = ops.convert_to_tensor(batch["images"])
     return images if keras.backend.is_float_dtype(images.dtype) else ops.cast(images, "float32")
 
 
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
-    """Apply a plan to `images` (N, H, W, C) and `labels` (N, columns).
+    """Apply a plan to a batch with `images` (N, H, W, C) and `labels` (N, columns), and return the new batch.
 
-    A mixed label is NaN if one of the two labels is NaN and its weight is above 0.
+    A mixed label is NaN if one of its two labels is NaN and has a weight above 0.
     """
     images, labels = float_images(batch), batch["labels"]
     check_soft(labels)
@@ -222,7 +226,12 @@ def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
 
 
 def inside_box(box: Any, shape: Shape) -> Any:
-    """Return a mask (N, H, W, 1) that is true inside each sample's box."""
+    """Return a mask (N, H, W, 1) that is True inside the box of each sample.
+
+    Args:
+        box: Shape (N, 4): top, bottom, left, right, with exclusive ends.
+        shape: The shape of the images, (N, H, W, C).
+    """
     rows, columns = ops.arange(shape[1], dtype="int32")[None, :, None, None], ops.arange(shape[2], dtype="int32")
     top, bottom, left, right = (ops.cast(box, "int32")[:, i][:, None, None, None] for i in range(4))
     columns = columns[None, None, :, None]
@@ -231,7 +240,7 @@ def inside_box(box: Any, shape: Shape) -> Any:
 
 
 def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> Any:
-    """Return `plan`. If it is None, draw a plan from `seed`. Raise ValueError if both are None."""
+    """Return `plan`. If it is None, let the layer draw a plan from `seed`. Raise ValueError if both are None."""
     if plan is not None:
         return plan
     if seed is None:
@@ -240,7 +249,10 @@ def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> 
 
 
 def check_soft(labels: Any) -> None:
-    """Raise ValueError unless labels are floats (N, columns). Class numbers (N,) would give wrong results silently."""
+    """Raise ValueError unless labels are floats of shape (N, columns).
+
+    Without this check, class numbers of shape (N,) would give wrong results and no error.
+    """
     if len(labels.shape) != 2 or not keras.backend.is_float_dtype(labels.dtype):
         raise ValueError(
             "mixing needs one-hot or soft labels or numbers, floats of shape (batch, columns); "

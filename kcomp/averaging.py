@@ -1,4 +1,4 @@
-"""Averages of weights, and snapshots. A recipe sets them as `average` of its last stage."""
+"""Averages of weights, and snapshots. A recipe sets one of them as `average` of its last `Stage`."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,11 @@ __all__ = ["EMA", "SWA", "Snapshots"]
 class Snapshots:
     """Save the weights at each minimum of `schedules.CosineRestarts`, and average the predictions of these snapshots.
 
-    The number of snapshots is `cycles` of the schedule. The recipe must have keep="last".
+    A snapshot is a copy of the weights. There are as many snapshots as the schedule has `cycles`. The recipe must have
+    keep="last".
 
     Args:
-        last: Number of snapshots to average, the last ones, from 1. None averages all.
+        last: How many of the latest snapshots are averaged, from 1. None averages all snapshots.
 
     Raises:
         ValueError: If `last` is below 1.
@@ -37,12 +38,12 @@ class Snapshots:
 class EMA:
     """Use an exponential moving average of the weights if it scores better than the weights themselves.
 
-    The average includes batch normalisation's statistics. It starts as the weights at the start of the stage. Update t,
-    counted from 1, changes it to d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)). d is small at
-    first, so that the first weights soon lose their influence.
+    The average includes the statistics of batch normalisation. At the start of the stage, it is equal to the weights.
+    Update t, counted from 1, sets average = d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)). At
+    first, d is small, so that the weights at the start of the stage soon lose their influence.
 
     Args:
-        decay: Largest share of the old average, between 0 and 1, both excluded.
+        decay: Largest value of d, between 0 and 1, both excluded.
 
     Raises:
         ValueError: If `decay` is out of range.
@@ -67,12 +68,12 @@ class EMA:
 class SWA:
     """Use the mean of the weights at the ends of several epochs if it scores better than the last weights.
 
-    `schedules.Tail` has suitable learning rates. The statistics of trained batch normalisation are computed again from
-    the training rows.
+    `schedules.Tail` provides suitable learning rates. If the stage trains batch normalisation, the statistics for the
+    mean weights are computed from the training rows.
 
     Args:
-        from_epoch: First epoch of the stage whose weights are averaged, counted from 1.
-        every: Average the weights of every so many epochs, from 1. 1 averages those of each epoch.
+        from_epoch: First epoch whose weights are averaged, counted from 1 in the stage.
+        every: Distance in epochs from one averaged epoch to the next, from 1. 1 averages the weights of each epoch.
 
     Raises:
         ValueError: If an argument is below 1.
@@ -95,5 +96,5 @@ class SWA:
             raise ValueError(f"SWA(from_epoch, every) are at least 1; received {self.from_epoch} and {self.every}")
 
     def takes(self, epoch: int) -> bool:
-        """Return whether the weights at the end of this epoch of the stage, counted from 1, are averaged."""
+        """Return whether the average uses the weights at the end of this epoch. Epochs count from 1 in the stage."""
         return epoch >= self.from_epoch and (epoch - self.from_epoch) % self.every == 0

@@ -1,4 +1,4 @@
-"""The command line. Each command chooses the backend before it imports Keras."""
+"""The command line of kcomp. Each command chooses Keras's backend before it imports Keras."""
 
 import click
 

@@ -1,4 +1,8 @@
-"""A recipe: a config of values, and functions of this config that build an experiment. This module imports no Keras."""
+"""A recipe: a Python file that describes a training by values and by functions of these values.
+
+The functions build the table of images and labels, the batches, the model and the stages of training. This module does
+not import Keras.
+"""
 
 import dataclasses
 import hashlib
@@ -27,29 +31,30 @@ __all__ = ["Recipe", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the training: its trainable layers, its loss and its optimizer.
+    """A part of the training with its own trainable layers, loss and optimizer. The stages follow each other.
 
     Args:
         name: Name of the stage, for the log.
         epochs: Number of epochs, from 1.
-        train: The layers to train; all others are frozen. "all", "head", a list of layer names, or a regular
-            expression that must match a whole layer name. Each name of a list and each alternative of "a|b" must match
-            a layer. `kcomp layers RECIPE` prints the names. The frozen layers before the first trained layer run in
-            inference mode.
+        train: The layers to train. All other layers are frozen. Write "all", "head", a list of layer names, or a
+            regular expression that must match a whole layer name. Each name in a list and each alternative of "a|b"
+            must match a layer. `kcomp layers RECIPE` prints the names. The frozen layers before the first trainable
+            layer run in inference mode.
         optimizer: A Keras optimizer that no other stage uses.
-        loss: A Keras loss of labels and logits. None for the loss of the table's target.
-        label_smoothing: Share of each label that is divided equally among the classes, from 0 to below 1. Only for the
-            target's own loss.
-        train_batch_norm: Whether to train batch normalisation in the trainable layers, statistics included.
-        class_weights: Weight of each class by name. A row's loss is multiplied by the mean weight of its mixed labels.
-            "balanced" computes rows / (classes * rows of the class), as in scikit-learn. None for 1.
-        weight_decay_on_all: Whether weight decay also applies to biases and normalisation.
-        patience: Epochs without a better score by the recipe's `metric` until the stage ends, from 1. None for never.
-        cache_views: Number of augmented copies of each image. The outputs of the frozen layers are computed once for
-            each copy and cached, and the epochs use the copies in turn. Images are then not mixed. None runs the frozen
-            layers on new augmented images in every epoch.
-        mix_features: Whether to apply MixUp and CutMix to the cached outputs. Needs `cache_views`.
-        average: Snapshots, EMA or SWA of `kcomp.averaging`, only in the last stage. None for no average.
+        loss: A Keras loss of labels and logits. None for the default loss of the target (the kind of labels).
+        label_smoothing: Share of each label that is divided equally among the classes, from 0 to below 1. Only for
+            `loss=None`.
+        train_batch_norm: Whether batch normalisation in the trainable layers is trained and updates its statistics.
+        class_weights: Weight of each class by name. The loss of an image is multiplied by the weight of its class. If
+            the image has several classes, also after MixUp or CutMix, the factor is their mean weight. "balanced" gives
+            a class the weight N / (K * n), with K classes, N labels and n labels of the class. None for 1.
+        weight_decay_on_all: Whether weight decay also applies to biases and to the weights of normalisation layers.
+        patience: How many epochs without a better score by the recipe's `metric` end the stage, from 1. None for none.
+        cache_views: How many augmented copies of each image are made. The outputs of the frozen layers are computed
+            once for each copy and cached, and the epochs use the copies in turn. MixUp and CutMix are then not applied
+            to images. None makes new augmented images in every epoch, and runs the frozen layers on them.
+        mix_features: Whether MixUp and CutMix are applied to the cached outputs. Needs `cache_views`.
+        average: `Snapshots`, `EMA` or `SWA` of `kcomp.averaging`, only in the last stage. None for no average.
 
     Raises:
         ValueError: If an argument has another type or is out of range.
@@ -115,7 +120,10 @@ class Stage:
 
 
 def check_train(stage: str, train: str | Sequence[str]) -> None:
-    """Raise ValueError unless `train` is a regular expression, or a list of names that is not empty."""
+    """Raise ValueError unless `train` is a valid regular expression or a list of at least one layer name.
+
+    stage: The name of the stage, for the error message.
+    """
     if not isinstance(train, str):
         if not train or not all(isinstance(name, str) for name in train):
             raise ValueError(f"stage {stage!r}: a list in train holds at least one name of a layer; received {train!r}")
@@ -128,24 +136,29 @@ def check_train(stage: str, train: str | Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A config, and the functions that build an experiment from it.
+    """The values of a training (the config), and functions that build the parts of the training from the config.
 
     Args:
-        config: An instance of a frozen dataclass; `--set name=value` changes its fields.
-        table: table(config) returns the labelled rows with their folds, a `data.Table`.
-        batches: batches(config, rows, training, seed) returns the `data.Batches` of these rows.
-        model: model(config, target) returns a Keras model of images that returns `target.outputs` logits.
-        stages: stages(config) returns the stages, in training order.
-        test: test(config) returns the rows that `kcomp predict` uses without --test. None for no such rows.
-        callbacks: callbacks(config) returns Keras callbacks, new ones for each stage. None for no callbacks.
-        views: views(config) returns the views that `kcomp predict` averages; see `kcomp.views`. None for one view.
-        sweep: sweep() returns one dict of values for each variant of `kcomp sweep`. None for no variants.
+        config: An instance of a frozen dataclass. The option `--set name=value` changes a field.
+        table: Function. table(config) returns a `data.Table`: the images with labels, and the fold of each image.
+        batches: Function. batches(config, rows, training, seed) returns the `data.Batches` of `rows`, a part of the
+            table. `training` is False for images that the network only predicts.
+        model: Function. model(config, target) returns a Keras model that computes `target.outputs` logits of an image.
+        stages: Function. stages(config) returns a list of `Stage`, in training order.
+        test: Function. test(config) returns the test images that `kcomp predict` uses without the option --test. None
+            if there are none.
+        callbacks: Function. callbacks(config) returns new Keras callbacks. It is called for each stage. None for no
+            callbacks.
+        views: Function. views(config) returns variants of an image (see `kcomp.views`) whose predictions are averaged.
+            None to predict the image alone.
+        sweep: Function. sweep() returns a list of dicts of values. `kcomp sweep` trains the recipe with each dict. None
+            if the recipe has no such list.
         precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".
         metric: A name such as "roc_auc", a `metrics.Metric`, or a function of labels and predictions that returns a
-            float; see `metrics.get`. It chooses the best epoch, is printed first, and is the default of `kcomp
-            ensemble`, `tune`, `soup` and `compare`. None for the target's default.
-        keep: "best" keeps the weights of the epoch with the best metric. "last" keeps those of the last epoch, so that
-            the out-of-fold score is not the best of several epochs.
+            float. See `metrics.get`. The metric chooses the best epoch, is printed first, and is the default of `kcomp
+            ensemble`, `tune`, `soup` and `compare`. None for the default metric of the target, the kind of labels.
+        keep: "best" keeps the weights of the epoch with the best score. "last" keeps the weights of the last epoch. The
+            out-of-fold score is then not the best of several epochs.
 
     Raises:
         TypeError: If `config` is not an instance of a dataclass.
@@ -197,11 +210,11 @@ class Recipe:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
 
     def metric_of(self, target: Any) -> Metric:
-        """Return the recipe's metric, or the target's default. Raise ValueError if it does not suit the target."""
+        """Return the recipe's metric or the target's default. Raise ValueError if it does not fit the target."""
         return get_fitting(target.default_metric if self.metric is None else self.metric, target)
 
     def with_values(self, **changes: Any) -> "Recipe":
-        """Return a variant with other values. Raise ValueError, with the nearest name, for an unknown name."""
+        """Return a copy with other values. Raise ValueError for an unknown name or a value of a wrong type."""
         for name, value in changes.items():
             check_type(name, value, value_types(self.config)[expect_name(name, self.config)])
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
@@ -209,10 +222,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded recipe, its name and its sources.
+    """A recipe that was loaded from a file, with its source.
 
-    `name` is the name of the recipe file without `.py`. `sources` maps file names to texts: first the recipe file, then
-    the files in its folder that it imports.
+    Attributes:
+        recipe: The recipe.
+        name: The name of the recipe file without `.py`.
+        sources: Source texts by file name: first the recipe file, then the files in its folder that it imports.
     """
 
     recipe: Recipe
@@ -220,28 +235,32 @@ class Loaded:
     sources: Mapping[str, str]
 
     def with_values(self, **changes: Any) -> "Loaded":
+        """Return a copy with other values in the recipe's config. See `Recipe.with_values`."""
         return dataclasses.replace(self, recipe=self.recipe.with_values(**changes))
 
     def fingerprint(self) -> str:
         """Return a hash, as 12 hexadecimal digits, of the sources, the values and kcomp's code.
 
-        It is the same on every backend. Of kcomp's code, only the part that determines results counts; see
-        kcomp.system.code_version.
+        All backends have the same hash. From kcomp's code, it includes only the part that determines the results of
+        training. See kcomp.system.code_version.
         """
         parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-_beside: set[str] = set()  # names of the modules that recipes imported from their own folders
+_beside: set[str] = set()  # names of the modules that recipe files imported from their own folders
 
 
 def load(path: str | Path) -> Loaded:
-    """Run a recipe file and return its recipe. Choose the backend first, because the file may import Keras."""
+    """Run a recipe file and return the recipe with its source. The file may import Keras, so choose the backend first.
+
+    path: The path of the file, or the name of a recipe that comes with kcomp.
+    """
     path = find_recipe(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"no recipe at {path}; name a Python file that defines `recipe`; {hint_for(path)}")
-    for name in sys.modules.keys() & _beside:  # helpers of an earlier recipe may have the same names
+    for name in sys.modules.keys() & _beside:  # modules of an earlier recipe may have the same names
         del sys.modules[name]
     before = set(sys.modules)
     module = run_file(path)
@@ -265,9 +284,9 @@ def load(path: str | Path) -> Loaded:
 
 
 def check_values(recipe: Recipe) -> None:
-    """Raise ValueError unless every value has its declared type, and is the same after writing and reading JSON.
+    """Raise ValueError unless each value has its declared type and can be stored in a JSON file without a change.
 
-    `kcomp predict` reads the values from config.json after training.
+    `kcomp predict` reads the values from the file config.json of a run.
     """
     for name, kind in value_types(recipe.config).items():
         check_type(name, getattr(recipe.config, name), kind)

@@ -1,7 +1,7 @@
-"""Learning rate schedules that count epochs.
+"""Learning rate schedules whose arguments are in epochs. A step is the update of the weights by one batch.
 
-In a recipe, the stage sets the number of steps (batches) in an epoch. In a notebook, pass `steps_per_epoch`. Keras's
-own schedules work in a recipe too. They count steps.
+In a recipe, the stage sets the number of steps in an epoch. In a notebook, pass `steps_per_epoch`. Keras's own
+schedules, whose arguments are in steps, work in a recipe too.
 """
 
 import math
@@ -15,14 +15,7 @@ __all__ = ["Constant", "CosineRestarts", "Step", "Tail", "WarmupCosine"]
 
 
 class EpochSchedule(LearningRateSchedule):
-    """A schedule whose arguments count epochs.
-
-    Args:
-        steps_per_epoch: Steps (batches) in an epoch, from 1. None if `bind` sets it later.
-
-    Raises:
-        ValueError: If `steps_per_epoch` is below 1.
-    """
+    """A learning rate schedule whose arguments are in epochs. `bind` sets how many steps an epoch has."""
 
     def __init__(self, steps_per_epoch: int | None) -> None:
         self.steps_per_epoch: int | None = None
@@ -30,13 +23,13 @@ class EpochSchedule(LearningRateSchedule):
             self.bind(steps_per_epoch)
 
     def bind(self, steps_per_epoch: int) -> None:
-        """Set the number of steps in an epoch. Raise ValueError if it is below 1."""
+        """Set how many steps an epoch has. Raise ValueError if the number is below 1."""
         if steps_per_epoch < 1:
             raise ValueError(f"an epoch has at least 1 step; received {steps_per_epoch}")
         self.steps_per_epoch = steps_per_epoch
 
     def steps(self, epochs: float) -> int:
-        """Convert epochs to whole steps, rounded down. Raise ValueError if `steps_per_epoch` is not set."""
+        """Convert a number of epochs to whole steps, rounded down. Raise ValueError before `bind` has been called."""
         if self.steps_per_epoch is None:
             raise ValueError(
                 f"{type(self).__name__} counts epochs; outside of a recipe, give it steps_per_epoch, the batches of one"
@@ -47,16 +40,18 @@ class EpochSchedule(LearningRateSchedule):
 class WarmupCosine(EpochSchedule):
     """A rate that rises linearly to `peak`, then falls to `final` along half a cosine.
 
-    Let w and n be `warmup` and `epochs` in steps. The rate of step t, counted from 0, is peak * (t + 1) / (w + 1) for
-    t < w, so the first step has a rate above 0. After that, it is
-    final + (peak - final) / 2 * (1 + cos(pi * (t - w) / (n - w))). From step n on, it is `final`.
+    With w = `warmup` in steps, n = `epochs` in steps and step t = 0, 1, 2, ..., the rate is
+
+        t < w:       peak * (t + 1) / (w + 1)
+        w <= t < n:  final + (peak - final) / 2 * (1 + cos(pi * (t - w) / (n - w)))
+        n <= t:      final
 
     Args:
         peak: Highest rate, above 0.
-        epochs: Epochs until the rate reaches `final`, warm-up included.
+        epochs: Epochs until the rate reaches `final`, including the warm-up.
         warmup: Epochs of the linear rise, such as 0.5, from 0 to below `epochs`. 0 starts at `peak`.
         final: Last rate, from 0.
-        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
+        steps_per_epoch: Steps in an epoch. None in a recipe, where the stage sets the number.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -102,17 +97,20 @@ class WarmupCosine(EpochSchedule):
 class CosineRestarts(EpochSchedule):
     """A rate that falls from `peak` to `final` along half a cosine, several times.
 
-    Let n and w be `epochs` and `warmup` in steps, and c = ceil(n / cycles) the steps of a cycle. The rate of step t,
-    counted from 1, is final + (peak - final) / 2 * (1 + cos(pi * mod(t - 1, c) / c)). A stage with
-    `averaging.Snapshots` saves the weights at the end of each cycle.
+    With n = `epochs` in steps and c = ceil(n / cycles), the rate of step t = 0, 1, 2, ... is
+
+        final + (peak - final) / 2 * (1 + cos(pi * mod(t, c) / c))
+
+    A stage with `averaging.Snapshots` saves the weights at the end of each cycle.
 
     Args:
         peak: Highest rate, above 0.
         epochs: Epochs of all cycles together.
         cycles: Number of cycles, from 1.
         final: Lowest rate, from 0.
-        warmup: Epochs of warm-up, fewer than in a cycle. 0 for none. For t <= w, the rate is multiplied by t / (w + 1).
-        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
+        warmup: Epochs of a linear rise, fewer than in a cycle. With w = `warmup` in steps, the rate of step t < w is
+            multiplied by (t + 1) / (w + 1). 0 for no rise.
+        steps_per_epoch: Steps in an epoch. None in a recipe, where the stage sets the number.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -159,16 +157,18 @@ class CosineRestarts(EpochSchedule):
 class Tail(EpochSchedule):
     """Another schedule, then a constant or cyclic rate (the tail) for stochastic weight averaging (`averaging.SWA`).
 
-    A cyclic rate falls linearly from `rate` to `low` in every cycle. With c = `every` in steps, the rate of the tail's
-    step i, counted from 1, is (1 - s) * rate + s * low with s = (mod(i - 1, c) + 1) / c. SWA uses the ends of cycles.
+    A cyclic rate falls linearly from `rate` to `low` in each cycle. SWA averages the weights at the ends of cycles.
+    With c = `every` in steps, step i = 0, 1, 2, ... of the tail and s = (mod(i, c) + 1) / c, the cyclic rate is
+
+        (1 - s) * rate + s * low
 
     Args:
-        first: The schedule until epoch `start`.
-        start: Epochs before the tail, from 0.
-        rate: Rate of the tail, or the highest rate of a cycle, above 0.
-        low: Lowest rate of a cycle, from 0. None for a constant rate.
-        every: Epochs in a cycle, above 0. None for a constant rate.
-        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
+        first: The schedule before the tail.
+        start: How many epochs come before the tail, from 0.
+        rate: The constant rate of the tail, or the rate from which a cycle falls, above 0.
+        low: The rate at the end of a cycle, from 0. None for a constant rate.
+        every: How many epochs a cycle has, above 0. None for a constant rate.
+        steps_per_epoch: Steps in an epoch. None in a recipe, where the stage sets the number.
 
     Raises:
         ValueError: If an argument is out of range, or only one of `low` and `every` is set.
@@ -203,7 +203,7 @@ class Tail(EpochSchedule):
         super().__init__(steps_per_epoch)
 
     def bind(self, steps_per_epoch: int) -> None:
-        """Set the number of steps in an epoch, also of `first`. Raise ValueError if it is below 1."""
+        """Set how many steps an epoch has, also for `first`. Raise ValueError if the number is below 1."""
         super().bind(steps_per_epoch)
         if isinstance(self.first, EpochSchedule):
             self.first.bind(steps_per_epoch)
@@ -233,8 +233,8 @@ class Constant(EpochSchedule):
 
     Args:
         rate: The rate, above 0.
-        warmup: Epochs of the linear rise. 0 for none.
-        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
+        warmup: Epochs of the linear rise. 0 for no rise.
+        steps_per_epoch: Steps in an epoch. None in a recipe, where the stage sets the number.
 
     Raises:
         ValueError: If `rate` is not above 0, or `warmup` is negative.
@@ -265,9 +265,9 @@ class Step(EpochSchedule):
 
     Args:
         rate: First rate, above 0.
-        every: Epochs between two changes, above 0.
-        factor: Number that multiplies the rate at each change.
-        steps_per_epoch: Steps in an epoch. None in a recipe, whose stage sets it.
+        every: How many epochs lie between two changes, above 0.
+        factor: The rate is multiplied by this number at each change.
+        steps_per_epoch: Steps in an epoch. None in a recipe, where the stage sets the number.
 
     Raises:
         ValueError: If `rate` or `every` is out of range.

@@ -1,4 +1,4 @@
-"""Ranges in which `kcomp tune` searches. A recipe declares them with its values:
+"""Ranges of values in which `kcomp tune` searches. A recipe declares a range together with a value:
 
     @dataclass(frozen=True)
     class Config:
@@ -21,7 +21,7 @@ from kcomp.values import check_type, describe, expect_name, plain_types, value_t
 
 @dataclass(frozen=True)
 class Uniform:
-    """A range of floats between two bounds. The search draws them uniformly.
+    """A range of floats. The search draws a value uniformly between the bounds.
 
     Args:
         low: Lowest value, included.
@@ -53,7 +53,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform(Uniform):
-    """A range of floats between two bounds, such as learning rates. The search draws their logarithm uniformly.
+    """A range of floats, such as learning rates. The search draws the logarithm of a value uniformly.
 
     Args:
         low: Lowest value, above 0, included.
@@ -89,7 +89,7 @@ class Integer:
         step: Distance between two values, from 1.
 
     Raises:
-        ValueError: If an argument is not a whole number or out of range.
+        ValueError: If an argument is not a whole number, or is out of range.
 
     Examples:
         >>> from dataclasses import dataclass
@@ -164,14 +164,14 @@ def check_bounds(range_: Any, low: float, high: float) -> None:
 
 
 def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Range]:
-    """Return the ranges that a config declares, by the name of the value.
+    """Return the range of each value for which a config declares one, by the name of the value.
 
     Args:
         values: An instance of a recipe's config dataclass.
-        fixed: Values that are not searched, by name. None for no such values.
+        fixed: Values whose ranges are left out, by name. None leaves out no range.
 
     Raises:
-        ValueError: If a range does not fit the type of its value or excludes the value, or `fixed` has an unknown
+        ValueError: If a range does not fit the declared type, a value is outside its range, or `fixed` has an unknown
             name.
 
     Examples:
@@ -199,8 +199,12 @@ def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Ran
 
 
 def declared_in(hint: Any) -> typing.Iterator[Any]:
-    """Yield all ranges in a type. Raise ValueError for a range without its bounds, such as `space.Uniform`."""
-    for part in typing.get_args(hint):  # for Annotated: the type, then its metadata
+    """Yield each range that is declared in a type, such as `Annotated[float, space.Uniform(0, 1)]`.
+
+    Raises:
+        ValueError: If a range lacks its bounds, such as `space.Uniform` without brackets.
+    """
+    for part in typing.get_args(hint):  # the arguments of Annotated are the type and the ranges
         if any(part is kind for kind in (Uniform, LogUniform, Integer, Choice)):
             raise ValueError(f"space.{part.__name__} needs its bounds or values, such as space.Uniform(0.0, 0.5)")
         if isinstance(part, Range):
@@ -210,7 +214,16 @@ def declared_in(hint: Any) -> typing.Iterator[Any]:
 
 
 def check_range(name: str, range_: Range, declared: Any, value: Any) -> None:
-    """Raise ValueError unless the values of the range have the declared type and include the recipe's own value."""
+    """Raise ValueError unless the range fits a value of a recipe.
+
+    The values in the range must have the value's declared type, and the range must include the value.
+
+    Args:
+        name: The name of the value.
+        range_: The range.
+        declared: The declared type of the value.
+        value: The value.
+    """
     ends = range_.values if isinstance(range_, Choice) else (range_.low, range_.high)
     for end in ends:
         check_type(f"{name}: each value of {range_!r}", end, declared)

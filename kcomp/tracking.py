@@ -1,18 +1,20 @@
-"""Callbacks that send a run's log to TensorBoard or Weights & Biases.
+"""Callbacks that send the log of a training to TensorBoard or Weights & Biases.
 
 A recipe's `callbacks` function returns them:
 
     def callbacks(config):
         return [tracking.TensorBoard(), tracking.WandB(project="leaves")]
 
-If a Keras callback has one of these two methods, kcomp calls it:
+If a Keras callback has one of these two methods, kcomp calls the method:
 
-    set_run(folder, values, log)   before each stage and before on_result, with the run folder, the recipe's values by
-                                   name, and the rows of log.csv so far, starting with epoch 1
-    on_result(result)              once, after result.json was written, with its content
+    set_run(folder, values, log)   before each stage of training and before on_result
+    on_result(result)              once, after the training
 
-The step of a curve is the epoch number, so a continued run continues its curves. If a tracker differs from `log.csv` or
-`result.json`, these files are right.
+`folder` is the run's folder, `values` the recipe's values by name, and `log` a list with the row of log.csv for each
+finished epoch. `result` is the content of result.json.
+
+The epoch number is the step of a curve. A continued run therefore continues its curves. If TensorBoard or Weights &
+Biases shows other numbers than `log.csv` or `result.json`, these files are right.
 """
 
 import secrets
@@ -27,16 +29,16 @@ from kcomp.runs.folder import Run
 from kcomp.system.backends import require_packages
 from kcomp.system.files import read_json, write_json
 
-SKIPPED_COLUMNS = ("epoch", "stage")  # of log.csv: the step, and a text
+SKIPPED_COLUMNS = ("epoch", "stage")  # columns of log.csv without a curve: the step itself, and a text
 
 __all__ = ["TensorBoard", "WandB"]
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Write curves, values and final scores for TensorBoard into `<run folder>/tensorboard`.
+    """Write the curves of a training, the recipe's values and the final scores for TensorBoard.
 
-    `tensorboard --logdir runs` shows them. When a stage begins, the file is written again from the log. It therefore
-    has every epoch once, also epochs before the callback was added to the recipe.
+    The file is in `<run folder>/tensorboard`, and `tensorboard --logdir runs` shows it. When a stage of the training
+    begins, the file is written again from log.csv. It therefore contains each epoch once, even in a continued run.
 
     Raises:
         ModuleNotFoundError: If the extra kcomp[track] is not installed.
@@ -53,7 +55,7 @@ class TensorBoard(keras.callbacks.Callback):
         super().__init__()
         require_packages(["tensorboardX"], "track")
         self.writer: Any = None
-        self.ended: Any = None  # the summary that marks the run as ended
+        self.ended: Any = None  # TensorBoard's summary that marks the run as ended
         self.epochs = 0
 
     def set_run(self, folder: Path, values: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> None:
@@ -63,7 +65,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.close()
         for old in (folder / "tensorboard").glob("events.out.tfevents.*"):
             old.unlink()
-        # a running TensorBoard then discards what it read from step 0 on
+        # with purge_step=0, a running TensorBoard discards all steps that it has read
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
         *start_summaries, self.ended = hparams(plain, {f"final/{name}": 0.0 for name in Run(folder).manifest["scores"]})
@@ -100,11 +102,11 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 class WandB(keras.callbacks.Callback):
-    """Send curves, values and final scores to Weights & Biases.
+    """Send the curves of a training, the recipe's values and the final scores to Weights & Biases (W&B).
 
-    The id of the W&B run is stored in `<run folder>/wandb.json`, so a continued run continues the same W&B run. It then
-    sends all epochs of the log that the server does not have, because a killed process may not have sent them.
-    Offline, the new record replaces an interrupted one.
+    The id of the W&B run is stored in `<run folder>/wandb.json`. A continued training therefore continues the same W&B
+    run, and first sends the epochs of log.csv that the W&B server lacks. Offline, a continued training writes a new
+    record of all epochs, which replaces the old record.
 
     Args:
         **options: Arguments of `wandb.init`, such as project="leaves" or mode="offline".
@@ -165,12 +167,15 @@ class WandB(keras.callbacks.Callback):
 
     def send(self, row: Mapping[str, Any], step: int) -> None:
         numbers = {name: float(value) for name, value in row.items() if name not in SKIPPED_COLUMNS}
-        if step >= self.wandb_run.step:  # wandb's step is the next one it expects
+        if step >= self.wandb_run.step:  # wandb_run.step is the first step that the server lacks
             self.wandb_run.log(numbers, step=step, commit=True)
 
 
 def check_login(mode: str | None) -> None:
-    """Raise RuntimeError if W&B needs a login that is missing. `mode` is an argument of wandb.init, or None."""
+    """Raise RuntimeError if W&B needs a login and this machine has none.
+
+    mode: The argument `mode` of wandb.init, such as "offline". None for W&B's own setting.
+    """
     import wandb
 
     mode = mode or wandb.setup().settings.mode

@@ -1,4 +1,4 @@
-"""A recipe's values (its Config): their declared types, how to parse them, and how to store them as JSON."""
+"""The values in a recipe's config: their declared types, how to parse texts, and how to store values as JSON."""
 
 import dataclasses
 import difflib
@@ -11,18 +11,25 @@ from typing import Any
 
 
 def value_types(values: Any) -> dict[str, Any]:
-    """Return the declared types of the values by name."""
+    """Return the declared type of each field of a dataclass, such as a recipe's config, by name."""
     hints = typing.get_type_hints(type(values))
     return {field.name: hints[field.name] for field in dataclasses.fields(values)}
 
 
 def values_as_json(values: Any) -> dict[str, Any]:
-    """Return the values as a dict for a JSON file. Raise TypeError for a value that JSON cannot store."""
+    """Return the values of a config as a dict for a JSON file. Raise TypeError if JSON cannot store a value."""
     return json.loads(json.dumps(dataclasses.asdict(values)))
 
 
 def values_from_json(values: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that `values_as_json` stored, with tuples where `values` declares tuples."""
+    """Return the values that were read from a JSON file, in the form that a config needs.
+
+    JSON has lists instead of tuples. A list becomes a tuple if the config declares a tuple.
+
+    Args:
+        values: The config.
+        stored: The content of the JSON file, by name.
+    """
     declared = value_types(values)
     return {
         expect_name(name, values): tuple(value)
@@ -33,7 +40,15 @@ def values_from_json(values: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_values(values: Any, assignments: Sequence[str]) -> dict[str, Any]:
-    """Parse `name=value` texts into values of the declared types. Raise ValueError for a wrong name or value."""
+    """Parse texts such as "image_size=160". Return the values by name, with their declared types.
+
+    Args:
+        values: The config that declares the types.
+        assignments: The texts.
+
+    Raises:
+        ValueError: If the config has no value of this name, or a text is not a value of the declared type.
+    """
     declared, changes = value_types(values), {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -44,6 +59,7 @@ def parse_values(values: Any, assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def expect_name(name: str, values: Any) -> str:
+    """Return `name` if the config has a value of this name. Otherwise, raise ValueError with the most similar name."""
     names = [field.name for field in dataclasses.fields(values)]
     if name not in names:
         close = difflib.get_close_matches(name, names, 1)
@@ -53,10 +69,13 @@ def expect_name(name: str, values: Any) -> str:
 
 
 def parse_value(name: str, text: str, declared: Any) -> Any:
-    """Parse a text as the type `declared`. Raise ValueError for an invalid text or an unsupported type.
+    """Parse a text as a value of the type `declared`.
 
-    Supported types are str, int, float, bool (true or false), Literal, X | None (none) and tuple[X, ...] (separated by
-    commas).
+    The type may be str, int, float, bool (texts true, false), Literal, X | None (text none) or tuple[X, ...] (texts
+    separated by commas).
+
+    Raises:
+        ValueError: If the text is invalid, or the type is another one.
     """
     kinds = alternatives(declared)
     if len(kinds) > 1:
@@ -92,7 +111,10 @@ def as_text(value: Any) -> str:
 
 
 def check_type(name: str, value: Any, declared: Any) -> None:
-    """Raise ValueError unless `value` has the declared type. A whole number is valid as a float."""
+    """Raise ValueError unless `value` has the type `declared`. A whole number is also valid as a float.
+
+    name: The name of the value, for the error message.
+    """
     for plain in plain_types(declared):
         if plain is typing.Literal and value in literals(declared):
             return
@@ -106,28 +128,35 @@ def check_type(name: str, value: Any, declared: Any) -> None:
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:
-    """Return the types of a union such as int | None. For another type, return a tuple of this type."""
+    """Return the types in a union such as int | None. For any other type, return a tuple with only this type."""
     union = typing.get_origin(declared) in (typing.Union, types.UnionType)
     return typing.get_args(declared) if union else (declared,)
 
 
 def plain_types(declared: Any) -> list[Any]:
-    """Return the types of a union without their arguments, such as tuple for tuple[int, ...]."""
+    """Return the types in a union without their arguments, such as [tuple, NoneType] for tuple[int, ...] | None."""
     return [typing.get_origin(kind) or kind for kind in alternatives(declared)]
 
 
 def literals(declared: Any) -> list[Any]:
+    """Return the values that the Literal types in `declared` allow."""
     return [value for kind in alternatives(declared) for value in typing.get_args(kind)]
 
 
 def describe(declared: Any) -> str:
-    """Return the text for a type in `kcomp train RECIPE --help`."""
+    """Return the name of a type without module names, for error messages and `kcomp train RECIPE --help`."""
     text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # removes module names
 
 
 def expect_type(kind: type, name: str, value: Any) -> Any:
-    """Check the value that the recipe's function `name` returned. Return it, or raise ValueError for a wrong type."""
+    """Return `value` if it has the type `kind`. Otherwise, raise ValueError.
+
+    Args:
+        kind: The type.
+        name: The name of the recipe's function that returned the value, for the error message.
+        value: The returned value.
+    """
     if not isinstance(value, kind):
         raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
     return value

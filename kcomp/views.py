@@ -1,7 +1,7 @@
-"""Views of an image for test-time augmentation. Predictions are averaged over all views of an image.
+"""Views (variants of an image) for test-time augmentation. The predictions of all views of an image are averaged.
 
 A recipe's `views` function returns a list such as `[views.plain, views.left_right, *views.random(8)]`. `plain` is the
-image as in validation; `left_right`, `upside_down` and `half_turn` are its flips.
+image without random augmentation, as in validation. `left_right`, `upside_down` and `half_turn` flip this image.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class View:
 
     Args:
         draw: None for the image as in validation. A number from 0 for the image with the random augmentation of
-            training; each number gives a different augmentation.
-        flips: Axes of (height, width) to flip afterwards: 0 turns the image upside down, 1 swaps left and right.
+            training. Each number gives another augmentation.
+        flips: Axes to flip afterwards. 0 turns the image upside down, and 1 swaps left and right.
 
     Examples:
         >>> from kcomp import views
@@ -36,9 +36,9 @@ half_turn = View(flips=(0, 1))
 
 
 def random(count: int) -> list[View]:
-    """Return views with the random augmentation of training, without mixing.
+    """Return views of an image with the random augmentation of training, but without MixUp and CutMix.
 
-    Predictions repeat exactly, because each image has a fixed augmentation for each view.
+    The augmentation depends only on the image and the number of the view. Repeated predictions are therefore equal.
 
     Args:
         count: Number of views, from 0.
@@ -57,7 +57,7 @@ def random(count: int) -> list[View]:
 
 
 def with_plain(chosen: Sequence[View]) -> list[View]:
-    """Return the views without repetitions, with `plain` first.
+    """Return `plain` and then the other views, each once.
 
     Args:
         chosen: The views of a recipe.

@@ -1,7 +1,7 @@
-"""Run a request of a notebook in this process: python -m kcomp.notebook.child REQUEST ANSWER.
+"""Run a function for a notebook in a child process: python -m kcomp.notebook.child REQUEST ANSWER.
 
-REQUEST is a JSON file with `function`, `backend` and `arguments`. The process writes the file ANSWER, with `result` or
-with the type and message of an error.
+REQUEST is a JSON file with the entries "function" (a name), "backend" and "arguments". The process writes the JSON
+file ANSWER. It contains "result", or the "type" and the "message" of an error.
 """
 
 import sys
@@ -31,7 +31,15 @@ def main(request_file: Path, answer_file: Path) -> None:
 
 
 def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, output: str | None) -> str:
-    """Train one run, or continue it, and return its folder."""
+    """Train a run of a recipe to its end, and return the run's folder.
+
+    Args:
+        recipe: Path of the recipe, a Python file.
+        values: Values of the recipe to change, by name.
+        seed: Seed of the training.
+        fold: The fold that is held out.
+        output: The run's folder. None for the folder that `kcomp train` would choose.
+    """
     from rich.console import Console
 
     from kcomp import recipe as recipes
@@ -53,7 +61,16 @@ def train(recipe: str, values: Mapping[str, Any], *, seed: int, fold: int, outpu
 
 
 def predict(run: str, *, test: str | None, views: int | None) -> str:
-    """Predict test rows with a run, write its test.csv, and return a line that describes the file."""
+    """Predict test images with a run, and write the predictions to test.csv in the run's folder.
+
+    Args:
+        run: The run's folder.
+        test: A CSV file of image ids, or a folder of images. None for the test rows of the recipe.
+        views: How many randomly augmented copies are averaged with each image. None for the views of the recipe.
+
+    Returns:
+        A line that describes the file.
+    """
     from kcomp.prediction.runs import predict_run
     from kcomp.runs.folder import Run
 

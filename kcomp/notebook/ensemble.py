@@ -1,4 +1,4 @@
-"""Combine the predictions of runs from Python: `kcomp.ensemble`. This module imports no Keras."""
+"""Combine the predictions of runs from Python: `kcomp.ensemble`. This module does not import Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,13 @@ from kcomp.runs.scorer import scorer_of
 class EnsembleResult:
     """The scores and the test predictions of an ensemble.
 
+    A member of an ensemble is one run, or several runs that differ only in their fold.
+
     Args:
-        scores: Scores on held-out rows: a row for each member and one for the ensemble, a column for each score. A
-            fitted ensemble is scored by nested cross-validation.
-        test: The predictions of the test rows by image id. None if a run has no predictions of test rows.
+        scores: Scores on held-out rows. One row for each member and one for the ensemble, one column for each metric.
+            A fitted
+            ensemble, such as one with optimised weights, is scored by nested cross-validation.
+        test: The predictions of the test rows, by image id. None if a run has no predictions of test rows.
     """
 
     scores: pd.DataFrame
@@ -33,13 +36,15 @@ class EnsembleResult:
 def ensemble(
     runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: bool = False
 ) -> EnsembleResult:
-    """Combine the predictions of runs, as `kcomp ensemble` does. Runs that differ only in their fold are one member.
+    """Combine the predictions of runs, as the command `kcomp ensemble` does.
+
+    A member of the ensemble is one run, or several runs that differ only in their fold.
 
     Args:
         runs: Complete runs, their folders, or folders that contain runs.
-        method: The method that combines the members, as for `kcomp ensemble --method`: "mean", "median" and others.
-        metric: Name of the metric to optimise. None for the metric of the runs.
-        calibrate: Whether to calibrate each member by a fitted temperature first.
+        method: How to combine the members: "mean", "median" or another method of `kcomp ensemble --method`.
+        metric: Name of the metric that the method optimises. None for the metric of the recipe.
+        calibrate: Whether to calibrate the probabilities of each member first, by temperature scaling.
 
     Raises:
         ValueError: If the method is unknown, a path has no run, or the runs have no held-out row in common.

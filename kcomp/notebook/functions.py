@@ -1,4 +1,4 @@
-"""Train and predict from Python: `kcomp.train` and `kcomp.predict`. This module imports no Keras."""
+"""Train and predict from Python: `kcomp.train` and `kcomp.predict`. This module does not import Keras."""
 
 import json
 import os
@@ -22,16 +22,16 @@ def train(
     output: str | Path | None = None,
     **values: Any,
 ) -> Run:
-    """Train one run of a recipe in a child process, or continue it, as `kcomp train` does.
+    """Train a recipe with one backend, seed and fold (a run) in a child process, as `kcomp train` does.
 
-    A complete run is not trained again. An interrupt (ctrl-C, or the stop button of a notebook) ends the child; the
-    same call then continues the run.
+    A complete run is not trained again. An interrupt (ctrl-C, or the stop button of a notebook) ends the child. The
+    same call later continues the run.
 
     Args:
         recipe: The path of a recipe, or the name of a recipe that comes with kcomp.
-        backend: "jax" or "torch". None uses $KERAS_BACKEND if it is set, or else the installed backend, JAX first.
+        backend: "jax" or "torch". None for $KERAS_BACKEND. Without this variable, JAX if it is installed, else PyTorch.
         fold: The fold that is held out, from 0.
-        seed: Seeds the initial weights, the batches and dropout.
+        seed: Seed of the initial weights, the batches and dropout.
         output: The run folder. None for runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>.
         values: Values of the recipe to change, by name.
 
@@ -42,7 +42,7 @@ def train(
         TypeError: If `recipe` is not a path, or a value cannot be stored as JSON.
         ValueError: If the recipe has no such value, or a check of the recipe or of its data fails.
         BusyError: If another process is training the run.
-        RuntimeError: If the child process is killed, or if it raises an error of a type that only it knows.
+        RuntimeError: If the child process is killed, or raises an error whose type is neither Python's nor kcomp's.
 
     Examples:
         >>> import kcomp
@@ -65,13 +65,13 @@ def train(
 def predict(
     run: Run | str | Path, test: str | Path | None = None, *, views: int | None = None, backend: str | None = None
 ) -> pd.DataFrame:
-    """Predict test rows with a run in a child process, and write them to the run's test.csv.
+    """Predict test images with a run in a child process, and write the predictions to the run's test.csv.
 
     Args:
         run: A complete run, or its folder.
-        test: A CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
-        views: Test-time augmentation: the number of randomly augmented copies to average with each image, from 0. None
-            uses the views of the recipe.
+        test: A CSV of image ids, or a folder of images. None for the test rows of the recipe.
+        views: For test-time augmentation, how many randomly augmented copies of each image are predicted too, from 0.
+            The predictions of an image and its copies are averaged. None for the views that the recipe defines.
         backend: "jax" or "torch". None for the backend that trained the run, if it is installed.
 
     Returns:
@@ -96,7 +96,7 @@ def predict(
 
 
 def check_json(name: str, value: Any) -> None:
-    """Raise TypeError if JSON cannot store the value, because the child process receives values as JSON."""
+    """Raise TypeError if JSON cannot store the value. The child process receives values as JSON."""
     try:
         json.dumps(value)
     except TypeError:

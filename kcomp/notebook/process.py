@@ -1,4 +1,4 @@
-"""Run a function of kcomp.notebook.child in a child process, and show its output while it runs."""
+"""Run a function of kcomp.notebook.child in a child process, and show the child's output while it runs."""
 
 import builtins
 import sys
@@ -17,18 +17,18 @@ PAUSE = 0.1  # seconds between two checks of the output
 
 
 def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
-    """Run a function of kcomp.notebook.child on this backend, and return its result.
+    """Run a function of kcomp.notebook.child in a child process, and return the function's result.
 
     An interrupt of this process, such as ctrl-C in a notebook, also ends the child.
 
     Args:
         function: The name of the function.
-        arguments: Its arguments, which JSON can store.
+        arguments: The function's arguments by name. JSON must be able to store them.
         backend: "jax" or "torch".
 
     Raises:
-        Exception: The error that the function raised, with its message. It is a RuntimeError if this process does not
-            know the type of the error, or if the child was killed.
+        Exception: The error that the function raised, with the same message. If the type of the error is unknown here,
+            or if the child was killed, the error is a RuntimeError.
     """
     with tempfile.TemporaryDirectory(prefix="kcomp-notebook-") as name:
         request, answer, log = (Path(name) / file for file in ("request.json", "answer.json", "log"))
@@ -49,14 +49,19 @@ def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
 
 
 def follow(process: Process) -> tuple[int, str]:
-    """Show the output of a process until it ends, and return its exit code and last line."""
+    """Show the output of a process until the process ends.
+
+    Returns:
+        code: The exit code.
+        last: The last line that the process printed.
+    """
     code, last, header = None, "", True
     with ProgressDisplay() as display:
         while code is None:
             time.sleep(PAUSE)
             code, lines = process.look()
             if header and lines:
-                lines, header = lines[1:], False  # Process writes the command line first
+                lines, header = lines[1:], False  # the first line is the command line, which Process writes
             for line in lines:
                 display.line(line)
                 last = line.strip() or last
@@ -64,7 +69,10 @@ def follow(process: Process) -> tuple[int, str]:
 
 
 def to_exception(name: str, message: str) -> Exception:
-    """Return an exception of the type with this name. If the type is unknown, return a RuntimeError that names it."""
+    """Return an exception of the type with this name, such as "ValueError".
+
+    If neither Python nor kcomp has an exception of this name, return a RuntimeError whose message contains the name.
+    """
     for module in (builtins, errors, files):
         kind = getattr(module, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception):

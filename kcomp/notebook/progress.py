@@ -1,4 +1,4 @@
-"""Show the output of a training, with a progress bar of its epochs, in a terminal and in a notebook."""
+"""Show the output of a training in a terminal or notebook, with a progress bar for the epochs."""
 
 from types import TracebackType
 
@@ -10,9 +10,9 @@ from kcomp.system.backends import is_installed
 
 
 class ProgressDisplay:
-    """A context manager that prints each line, and advances the bar when a line reports a finished epoch.
+    """A context manager that prints lines and shows a progress bar for the epochs.
 
-    A notebook shows the bar only if ipywidgets is installed.
+    The bar advances when a line reports a finished epoch. A notebook shows the bar only if ipywidgets is installed.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class ProgressDisplay:
         self.bar.stop()
 
     def line(self, text: str) -> None:
-        """Show a line of the training's output."""
+        """Print a line of the training's output, and update the bar."""
         if epochs := parse_epoch(text):
             self.bar.update(self.task, completed=epochs[0], total=epochs[1], visible=True)
         self.bar.console.print(text, highlight=False, soft_wrap=True, markup=False)

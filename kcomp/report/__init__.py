@@ -1,1 +1,1 @@
-"""Write HTML pages, plots, and tables in the terminal."""
+"""Write HTML pages and plots, and print tables in the terminal."""

@@ -1,4 +1,4 @@
-"""Write a report as one HTML file, and as Markdown."""
+"""Write a report as one HTML file or as Markdown."""
 
 import base64
 import re
@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NUMBER = re.compile(r"[+-]?\d[\d.,e+-]*%?(\s|$)")
-LONG = 30  # rows from which a table is collapsed, unless it is sortable
+LONG = 30  # a table with at least this many rows is collapsed, unless it is sortable
 
 
 @dataclass(frozen=True)
 class Link:
-    """A table cell that links to a file or folder. `address` is relative to the page."""
+    """A table cell that links to a file or folder.
+
+    Attributes:
+        text: The shown text.
+        address: The path of the file or folder, relative to the page.
+    """
 
     text: str
     address: str
@@ -23,7 +28,13 @@ Cell = str | Link
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of texts. `marked` are the positions of rows to emphasise."""
+    """A table in a report.
+
+    Attributes:
+        header: The names of the columns.
+        rows: The cells of each row.
+        marked: The positions of rows to emphasise, from 0.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -32,11 +43,15 @@ class PageTable:
 
 @dataclass
 class Section:
-    """A section of a report: a heading, a verdict in a few sentences, paragraphs, tables and pictures.
+    """A section of a report.
 
-    good:      whether the verdict is good or bad, which sets its colour. None without a verdict.
-    tables:    pairs of a caption and a table.
-    pictures:  pairs of a caption and the bytes of a PNG file.
+    Attributes:
+        title: The heading.
+        verdict: The result in a few sentences.
+        good: Whether the result is good or bad, which sets the colour of the verdict. None for a neutral colour.
+        paragraphs: More text.
+        tables: Pairs of a caption and a table.
+        pictures: Pairs of a caption and the bytes of a PNG file.
     """
 
     title: str
@@ -48,7 +63,10 @@ class Section:
 
 
 def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:
-    """Return an HTML page that needs no other file. If `sortable`, a click on a header sorts its table."""
+    """Return an HTML page that needs no other file.
+
+    sortable: Whether a click on a column header sorts the table.
+    """
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -65,14 +83,17 @@ def cell_text(cell: Cell) -> str:
 
 
 def is_numeric_column(column: int, table: PageTable) -> bool:
-    """Return whether more than half of a column's cells begin with a number. Empty cells and dashes do not count."""
+    """Return whether more than half of the cells in a column begin with a number.
+
+    Cells that are empty or contain only a dash are not counted.
+    """
     texts = [cell_text(row[column]) for row in table.rows]
     numeric = [bool(NUMBER.match(text)) for text in texts if text not in ("", "-", "–")]
     return 2 * sum(numeric) > len(numeric)
 
 
 def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return the same report without pictures."""
+    """Return a report as Markdown, without pictures."""
     parts = [f"# {title}", f"`{subtitle}`"]
     for section in sections:
         parts += [f"## {section.title}", f"**{section.verdict}**", *section.paragraphs]
@@ -82,7 +103,7 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 
 def markdown_table(table: PageTable) -> str:
-    """Return a table in Markdown. Marked rows are bold."""
+    """Return a table as Markdown. Rows in `table.marked` are bold."""
     lines = [list(table.header), ["---"] * len(table.header)]
     for number, row in enumerate(table.rows):
         texts = [cell_text(cell) for cell in row]

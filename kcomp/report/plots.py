@@ -1,4 +1,4 @@
-"""The style of all pictures: colours, axes, and figures as PNG files in bytes."""
+"""The common style of all plots, and functions that create a figure and save it as PNG."""
 
 import io
 from typing import Any
@@ -17,7 +17,16 @@ STYLE: dict[Any, Any] = {
 
 
 def canvas(rows: int, height: float) -> tuple[Any, Any]:
-    """Return a figure of this height in inches, and its axes as an array of shape (rows, 1)."""
+    """Create a matplotlib figure with one plot below the other.
+
+    Args:
+        rows: How many plots.
+        height: The height of the figure in inches.
+
+    Returns:
+        figure: The figure.
+        axes: The axes of the plots, an array of shape (rows, 1).
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -30,7 +39,7 @@ def canvas(rows: int, height: float) -> tuple[Any, Any]:
 
 
 def png(figure: Any) -> bytes:
-    """Return a figure as a PNG file, and close it."""
+    """Return the bytes of a PNG file that shows a figure. Close the figure."""
     from matplotlib import pyplot
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Print tables in the terminal."""
+"""Print tables in the terminal, and sort their rows."""
 
 import difflib
 import math
@@ -10,9 +10,9 @@ from rich.table import Table
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
-    """Print a table. Its columns are the keys of the first row. Numbers are right-aligned.
+    """Print a table. The columns are the keys of the first row, and numbers are right-aligned.
 
-    If the output is not a terminal, long lines are not cut.
+    If the output is not a terminal, long lines are not wrapped.
     """
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     numeric = {name: all(isinstance(row[name], int | float) for row in rows) for name in rows[0]}
@@ -32,9 +32,16 @@ def cell(value: Any) -> str:
 
 
 def sorted_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
-    """Return the rows sorted by a column, or in descending order for `-column`. Texts among numbers come last.
+    """Return the rows, sorted by a column in ascending order.
 
-    Raises ValueError for an unknown column.
+    If the column contains numbers and texts, rows with a text or NaN come last.
+
+    Args:
+        rows: Dicts of values by column.
+        column: The name of the column. With a minus sign before the name, the order is descending.
+
+    Raises:
+        ValueError: If there is no such column.
     """
     name = column.removeprefix("-")
     if name not in rows[0]:

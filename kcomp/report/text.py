@@ -1,4 +1,4 @@
-"""Format numbers for printed sentences."""
+"""Write a number and its noun, in the singular or plural."""
 
 
 def quantity(count: int, noun: str) -> str:

@@ -1,1 +1,1 @@
-"""Run folders: their files, and tables of runs."""
+"""Read and write the files of runs, and list runs in tables. A run is one training of a recipe."""

@@ -1,4 +1,4 @@
-"""Collect the runs at several paths and in their subfolders."""
+"""Collect the runs that are in several folders and their subfolders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,12 @@ from kcomp.runs.folder import Run, find
 
 
 def collect_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Run]:
-    """Return the runs at these paths or in their subfolders, without repetitions.
+    """Return the runs in these folders and their subfolders, each once.
+
+    complete: Whether all runs must be complete.
 
     Raises:
-        ValueError: If a path has no run.
+        ValueError: If a folder contains no run.
         RuntimeError: If `complete` is True and a run is not complete.
     """
     runs: dict[Path, Run] = {}

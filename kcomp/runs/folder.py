@@ -1,4 +1,4 @@
-"""The files of a run folder. Any process, machine or backend may have written them."""
+"""The folder of a run. A run is one training of a recipe with one backend, seed and fold."""
 
 import contextlib
 import math
@@ -19,20 +19,11 @@ from kcomp.values import values_as_json, values_from_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ATTEMPTS = 5  # attempts to lock a run; one may fail, because `Run.busy` of another process locks it briefly
-STATE = "state/epoch.npz"  # the state from which a stopped run continues
-NEEDED = (
-    "recipe",
-    "fingerprint",
-    "backend",
-    "seed",
-    "fold",
-    "table",
-    "classes",
-    "metric",
-    "scores",
-)  # names that every manifest has
-PARTS = ("backend", "device", "versions")  # names in a manifest whose values may change when a run is continued
+ATTEMPTS = 5  # how often to try to lock a run, because `Run.busy` of another process locks it for a moment
+STATE = "state/epoch.npz"  # file with everything that a stopped run needs to continue
+# entries that every manifest.json has
+NEEDED = ("recipe", "fingerprint", "backend", "seed", "fold", "table", "classes", "metric", "scores")
+PARTS = ("backend", "device", "versions")  # entries of a manifest.json that may change when a run is continued
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Run:
     folder: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))  # also takes a text
+        object.__setattr__(self, "folder", Path(self.folder))  # the caller may pass a text
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -66,7 +57,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Return whether a process is training this run now."""
+        """Whether a process is training this run now."""
         if not (self / "lock").is_file():
             return False
         with contextlib.suppress(OSError):
@@ -78,7 +69,7 @@ class Run:
 
     @property
     def log(self) -> pd.DataFrame:
-        """Return log.csv, one row for each epoch. The table is empty if the file is missing or cannot be read."""
+        """The content of log.csv, with one row for each epoch. Empty if the file is missing or cannot be read."""
         try:
             return pd.read_csv(self / "log.csv")
         except (OSError, ValueError):
@@ -90,21 +81,21 @@ class Run:
 
     @property
     def oof(self) -> pd.DataFrame:
-        """Return the predictions of the held-out rows, by image id."""
+        """The predictions of the held-out rows (out-of-fold): one row for each image id, one column for each class."""
         return self.probabilities("oof")
 
     @property
     def labels(self) -> pd.DataFrame:
-        """Return the labels of the held-out rows, by image id. A missing label is NaN."""
+        """The labels of the held-out rows: one row for each image id, one column for each class. NaN if missing."""
         return self.probabilities("labels")
 
     @property
     def test(self) -> pd.DataFrame:
-        """Return the predictions of the test rows, by image id, which `kcomp predict` writes."""
+        """The predictions of the test rows that `kcomp predict` wrote: one row for each image id."""
         return self.probabilities("test")
 
     def plot(self) -> "Figure":
-        """Return a matplotlib figure of the log: the loss, the scores and the learning rate by epoch.
+        """Return a matplotlib figure with the loss, the scores and the learning rate of each epoch.
 
         Raises:
             ValueError: If the run has no finished epoch.
@@ -119,45 +110,45 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Return a name for files of this run that are not in its folder."""
+        """A text that identifies this run, for the names of files outside of its folder."""
         manifest = self.manifest
         start = f"{manifest['recipe']}-{manifest['fingerprint']}-{made_by(manifest)}"
         return f"{start}-seed{manifest['seed']}-fold{manifest['fold']}"
 
     @property
     def result(self) -> dict[str, Any]:
-        """Return the content of result.json. A score that is null in the file becomes NaN."""
+        """The content of result.json. A score that is null in the file becomes NaN."""
         content = read_checked(self / "result.json", ("scores", "seconds"))
         scores = {name: math.nan if value is None else value for name, value in content["scores"].items()}
         return content | {"scores": scores}
 
     @property
     def weights(self) -> list[Path]:
-        """Return the weights files. With several (snapshots), the run predicts the mean of their predictions."""
+        """The paths of the weights files. If there are several (snapshots), the run averages their predictions."""
         averaged = self.result.get("average") or {}
         return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
 
     @property
     def target(self) -> Target:
-        """Return the target, with its statistics of the training rows."""
+        """The kind of labels (classes, several labels, numbers or grades), with statistics of the training rows."""
         return target_from_json(self.manifest["target"])
 
     def recipe(self) -> Loaded:
-        """Load the recipe of this run from the source and the values in its folder."""
+        """Load the recipe from the source and the values that are stored in this folder."""
         manifest = self.manifest
         loaded = load(self.folder / "recipe" / f"{manifest['recipe']}.py")
         stored = read_json(self / "config.json")
         return loaded.with_values(**values_from_json(loaded.recipe.config, stored))
 
     def probabilities(self, name: str) -> pd.DataFrame:
-        """Read `oof`, `labels` or `test`: one row for each image id (the index), float columns.
+        """Read oof.csv, labels.csv or test.csv: one row for each image id (the index), float columns.
 
-        A missing label is NaN.
+        name: "oof", "labels" or "test". Missing labels become NaN.
         """
         return read_probabilities(self.file(name), missing=name == "labels")
 
     def file(self, name: str) -> Path:
-        """Return the path of the CSV with this name. Raise FileNotFoundError, with a hint, if it is missing."""
+        """Return the path of `<name>.csv`. Raise FileNotFoundError if it is missing, with a hint how to make it."""
         path = self / f"{name}.csv"
         if not path.is_file():
             predict = f"run: kcomp predict {self.folder} (with --test, unless the recipe has test rows)"
@@ -167,7 +158,7 @@ class Run:
 
 
 def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON object in this file. Raise DamagedError if it is not valid or lacks one of the needed names."""
+    """Return the object in a JSON file. Raise DamagedError if it is invalid or lacks one of the entries `needed`."""
     hint = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
     try:
         content = read_json(path)
@@ -180,10 +171,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
-    """Return a name for the backends that trained a run: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
+    """Return the backends that trained a run, as a text: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
 
-    If the run started from weights other than the recipe's, the name ends with `-from-` and 8 digits of the weights'
-    hash. A soup, which averages runs, has the name `soup-<8 digits>`.
+    If the run started from the weights of another run (`--from`), `-from-` and 8 digits of the weights' hash follow. A
+    soup (a run whose weights are the average of other runs) has the text `soup-` and 8 digits.
     """
     if manifest.get("soup"):
         return f"soup-{manifest['soup']['key']}"
@@ -194,10 +185,11 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def member_of(manifest: Mapping[str, Any]) -> str:
-    """Return a text that is equal for all runs of an ensemble member, whatever their folds.
+    """Return the text of `made_by` in a form that is the same for all folds of a training.
 
-    It is the result of `made_by`, except for a run that started from the weights of an earlier run. The hash of such
-    weights differs between folds. The digits are therefore those of the earlier run's fingerprint.
+    Only the digits after `-from-` are others. They come from the fingerprint of the run that provided the weights,
+    because the hash of the weights differs between folds. Runs that differ only in their fold are one member of an
+    ensemble.
     """
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
@@ -206,22 +198,25 @@ def member_of(manifest: Mapping[str, Any]) -> str:
 def default_folder(
     loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path, origin: Mapping[str, Any] | None = None
 ) -> Path:
-    """Return `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`. `origin` is the manifest's entry `from`."""
+    """Return `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`.
+
+    origin: The entry "from" of the run's manifest.json, if the run starts from the weights of another run.
+    """
     name = made_by({"backend": backend, "from": origin})
     return root / loaded.name / loaded.fingerprint() / f"{name}-seed{seed}-fold{fold}"
 
 
 def find(path: Path) -> list[Run]:
-    """Return all runs at `path` or in its subfolders, sorted by folder. A run is a folder with a manifest."""
+    """Return all runs in `path` and its subfolders, sorted by path. A run is a folder with a manifest.json."""
     if (path / "manifest.json").is_file():
         return [Run(path)]
     return [Run(manifest.parent) for manifest in sorted(path.rglob("manifest.json"))]
 
 
 def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
-    """Raise ValueError if the folder contains a different experiment than `manifest` describes.
+    """Raise ValueError if the run's folder already contains another run than the one that `manifest` describes.
 
-    across: Whether an unfinished run of another backend counts as the same experiment, so that it can be continued.
+    across: Whether an unfinished run of another backend is accepted, so that it can be continued on this backend.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
     if before.get("soup"):
@@ -240,11 +235,9 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
 
 
 def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
-    """Raise ValueError if the folder contains a different run than `manifest` describes.
+    """Raise ValueError if the run's folder already contains another run than the one that `manifest` describes.
 
-    Also raise it if several backends trained the run, or if it did not start from the recipe's own weights.
-
-    manifest: A manifest that has at least the entries that `check_same` compares.
+    Also reject a run that was trained by several backends, or that started from the weights of another run.
     """
     check_same(run, manifest)
     backends = made_by(run.manifest) if (run / "manifest.json").is_file() else manifest["backend"]
@@ -253,7 +246,7 @@ def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
 
 
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
-    """Return the SHA-256 of the weights a run started from, or None for the recipe's own weights."""
+    """Return the SHA-256 of the weights from which a run started. Return None for the recipe's own weights."""
     return (manifest.get("from") or {}).get("sha256")
 
 
@@ -265,9 +258,15 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
 
 
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
-    """Write the recipe, its values and the manifest of a new run.
+    """Create the files of a new run: the recipe, its values and manifest.json.
 
-    If the run exists, update its manifest: this process, which `manifest` describes, continues after `epochs` epochs.
+    If the run exists, only update its manifest.json.
+
+    Args:
+        run: The run.
+        loaded: The recipe.
+        manifest: The content for manifest.json, as it describes this process.
+        epochs: How many epochs are already trained.
     """
     if (run / "manifest.json").is_file():
         before = run.manifest
@@ -282,13 +281,14 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
 
 
 def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """Return the manifest of a run that is continued after `epochs` epochs.
+    """Return the content of manifest.json for a run that is continued after `epochs` epochs.
 
-    before: The manifest in the run folder.
-    now: The manifest of the process that continues the run. Backend, device and versions come from it.
+    Backend, device and versions come from the process that continues the run. If they change during a run, the entry
+    "history" lists all their values, each with its first epoch, counted from 1. It omits processes that finished no
+    epoch.
 
-    If these values change during the run, the entry `history` lists them, each with its first epoch, counted from 1.
-    Processes that finished no epoch are left out.
+    before: The present content of manifest.json.
+    now: The description of the process that continues the run.
     """
     trained = [part for part in before.get("history", [{"epoch": 1, **before}]) if part["epoch"] <= epochs]
     parts: list[dict[str, Any]] = []

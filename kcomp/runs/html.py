@@ -1,6 +1,6 @@
-"""The table of runs as an HTML page, with the values that differ between runs of a recipe.
+"""Write the table of runs as an HTML page. This module does not import Keras.
 
-This module imports no Keras.
+The table also shows the recipe's values in which the runs differ.
 """
 
 import json
@@ -17,11 +17,17 @@ from kcomp.runs.folder import Run
 from kcomp.system.files import read_json, write_atomically
 from kcomp.values import as_text
 
-Row = Mapping[str, Any]  # from kcomp.runs.table.run_rows
+Row = Mapping[str, Any]  # a row of kcomp.runs.table.run_rows
 
 
 def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
-    """Write the rows as a page with a section for each recipe. A click on a header sorts its table."""
+    """Write an HTML page with a table for each recipe. A click on a column header sorts the table.
+
+    Args:
+        path: The page.
+        folder: The folder that contains the runs, for the title.
+        rows: One row for each run, from `kcomp.runs.table.run_rows`.
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["recipe"], []).append(row)
@@ -31,7 +37,10 @@ def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
 
 
 def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
-    """Return the section of one recipe's runs. Links are relative to the folder `start`."""
+    """Return the section of the page that shows the runs of one recipe.
+
+    start: The folder of the page. Links to run folders are relative to this folder.
+    """
     values = differing_values([read_values(Path(row["folder"])) for row in rows])
     names = list(dict.fromkeys(name for row in values for name in row))
     header = [name for name in rows[0] if name not in ("recipe", "folder")]
@@ -44,13 +53,13 @@ def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
 
 
 def folder_link(folder: Path, start: Path) -> Link:
-    """Return a link to a run's folder, relative to the folder `start`."""
+    """Return a link to a run's folder. The address is relative to the folder `start`."""
     address = os.path.relpath(folder, start or ".").replace(os.sep, "/")
     return Link(folder.name, quote(address))
 
 
 def counted(rows: Sequence[Row]) -> str:
-    """Return a text with the number of runs, and of unfinished and damaged ones."""
+    """Return a text such as "3 runs, 1 unfinished"."""
     counts = [quantity(len(rows), "run")]
     for state in ("unfinished", "damaged"):
         number = sum(row["seconds"] == state for row in rows)
@@ -60,7 +69,7 @@ def counted(rows: Sequence[Row]) -> str:
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """Return the values of a run's recipe, or an empty dict if they cannot be read."""
+    """Return the recipe's values in a run, by name. Return an empty dict if they cannot be read."""
     try:
         return dict(read_json(Run(folder) / "config.json"))
     except (ValueError, OSError, TypeError):
@@ -68,7 +77,7 @@ def read_values(folder: Path) -> dict[str, Any]:
 
 
 def differing_values(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return, for each run, the values that are not equal in all runs."""
+    """Return a dict for each run, with only those values that are not equal in all runs."""
     texts: dict[str, set[str]] = {}
     for row in values:
         for name, value in row.items():

@@ -1,4 +1,4 @@
-"""The lock of a run folder, so that only one process at a time trains a run."""
+"""Lock the folder of a run, so that only one process at a time trains the run."""
 
 import contextlib
 import shutil
@@ -13,12 +13,13 @@ from kcomp.system.locks import try_lock
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run's lock inside the block. The system releases it when the process ends, even if it is killed.
+    """Hold the lock of a run inside a `with` block.
 
-    If an error ends the block before the first epoch of a new run is saved, the run's files are removed.
+    The operating system releases the lock when the process ends, even if the process is killed. If an error ends the
+    block before a new run has saved its first epoch, the files of the run are removed.
 
     Raises:
-        ValueError: If the folder has files but is not a run.
+        ValueError: If the folder contains files but is not a run.
         BusyError: If another process holds the lock.
     """
     check_run_folder(run)
@@ -40,7 +41,7 @@ def locked(run: Run) -> Iterator[None]:
 
 
 def check_run_folder(run: Run) -> None:
-    """Raise ValueError if the folder has files but is not a run. kcomp would otherwise remove them as leftovers."""
+    """Raise ValueError if the folder contains files but is not a run. kcomp could otherwise remove these files."""
     if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
         names = sorted(path.name for path in run.folder.iterdir())
         if names:
@@ -51,12 +52,18 @@ def check_run_folder(run: Run) -> None:
 
 
 def discard(run: Run, before: Set[Path], new_folders: Sequence[Path]) -> None:
-    """Remove all paths in the run folder except `before`, then `new_folders`, innermost first."""
+    """Remove the files of a run that has just begun.
+
+    Args:
+        run: The run.
+        before: Paths in the run's folder that must not be removed.
+        new_folders: Folders to remove afterwards if they are empty, the innermost first.
+    """
     for path in set(run.folder.iterdir()) - before:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     for folder in new_folders:
-        with contextlib.suppress(OSError):  # the folder holds another run
+        with contextlib.suppress(OSError):  # the folder is not empty: it contains another run
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Draw the log of a run. Needs matplotlib."""
+"""Draw the log of a run with matplotlib."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,19 +11,22 @@ from kcomp.system.backends import require_packages
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCORES = 3  # number of drawn scores: the recipe's metric first
+SCORES = 3  # largest number of drawn scores
 
 
 def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, title: str) -> "Figure":
-    """Return a figure with the training loss, the scores of the held-out rows and the learning rate by epoch.
+    """Draw the training loss, the scores of the held-out rows and the learning rate over the epochs.
 
-    A dotted line marks the first epoch of each stage, and a dot the epoch `best`.
+    A dotted line marks the first epoch of each stage, except the first stage. A large dot marks the epoch `best`.
 
     Args:
         log: The content of log.csv, at least one row.
-        scores: Names of the scores. The first three that are in the log are drawn.
+        scores: Names of scores. The first three that the log contains are drawn.
         best: The epoch whose weights the run uses. None if it is not known yet.
         title: The title.
+
+    Returns:
+        The matplotlib figure.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -48,10 +51,10 @@ def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, titl
             axes[-1, 0].set_yscale("log")
         axes[-1, 0].set_xlabel("epoch")
         axes[0, 0].set_title(title, loc="left")
-        pyplot.close(figure)  # else a notebook shows it twice
+        pyplot.close(figure)  # otherwise, a notebook shows the figure twice
     return figure
 
 
 def stage_starts(log: pd.DataFrame) -> list[int]:
-    """Return the first epoch of each stage."""
+    """Return the first epoch of each stage. A stage is a part of the training with its own trainable layers."""
     return [int(epoch) for epoch in log["epoch"][log["stage"] != log["stage"].shift()]]

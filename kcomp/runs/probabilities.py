@@ -1,4 +1,7 @@
-"""Read and write predictions or labels as CSV files, with the column `image_id` and one for each class or number."""
+"""Read and write CSV files of predictions or labels.
+
+Each row is an image. The columns are `image_id` and one for each class or predicted number.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +13,32 @@ from kcomp.system.files import write_csv
 
 
 def write_probabilities(path: Path, ids: Sequence[str], classes: Sequence[str], values: np.ndarray) -> None:
-    """Write a CSV of `image_id` and one column for each class. float32 values are written without loss."""
+    """Write a CSV file of predictions or labels. float32 values are written without loss.
+
+    Args:
+        path: The file.
+        ids: The image ids, one for each row.
+        classes: The names of the columns.
+        values: Shape (rows, columns).
+    """
     frame = pd.DataFrame(np.asarray(values), columns=list(classes))
     frame.insert(0, "image_id", list(ids))
     write_csv(path, frame)
 
 
 def read_probabilities(path: Path, *, missing: bool = False) -> pd.DataFrame:
-    """Read a CSV of predictions or labels: one row for each image id (the index), one float64 column for each class.
+    """Read a CSV file of predictions or labels, as float64.
 
-    missing: whether empty cells are allowed. They become NaN.
+    Args:
+        path: The file.
+        missing: Whether empty cells are allowed. They become NaN.
 
-    Raises ValueError if the file is not such a CSV, has no rows, repeats an id, or has a value that is not finite.
+    Returns:
+        One row for each image id (the index), one column for each class or predicted number.
+
+    Raises:
+        ValueError: If the file is not such a CSV, has no rows, repeats an id, or contains infinity or an empty cell
+            that is not allowed.
     """
     try:
         frame = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values=[""], low_memory=False)
@@ -41,7 +58,7 @@ def read_probabilities(path: Path, *, missing: bool = False) -> pd.DataFrame:
             raise ValueError(
                 f"{path}: the column {name!r} must hold numbers; row {invalid.index[0]!r} has {invalid.iloc[0]!r}"
             )
-    values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # a row's values are contiguous
+    values = np.ascontiguousarray(indexed.to_numpy(np.float64))  # in memory, the values of a row are adjacent
     empty = indexed.index[~(np.isfinite(values) | (missing & np.isnan(values))).all(1)]
     if len(empty):
         raise ValueError(f"{path}: {len(empty)} rows hold NaN or infinity, first {empty[0]!r}")

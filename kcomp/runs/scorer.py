@@ -1,4 +1,4 @@
-"""The metric and target of finished runs."""
+"""Get the metric and the target (the kind of labels) of complete runs."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from kcomp.runs.folder import Run
 
 
 def scorer_of(runs: Sequence[Run], metric: str | None = None) -> Scorer:
-    """Return the scorer (metric and target) of runs that have the same target.
+    """Return the metric and the target (the kind of labels) of runs. All runs must have the same target.
 
     Args:
         runs: At least one run.
-        metric: Name of a metric. None for the metric of the runs' recipes.
+        metric: Name of a metric. None for the metric of the recipe that the runs trained.
 
     Raises:
-        ValueError: If the name is unknown or does not fit the target, the runs have different metrics, or their metric
-            is a recipe's function.
+        ValueError: If the metric is unknown or does not fit the target. With None, also if the runs have different
+            metrics, or if the metric is a Python function in the recipe.
     """
     names = list(dict.fromkeys(run.manifest["metric"] for run in runs))
     if metric is None and len(names) > 1:

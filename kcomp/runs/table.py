@@ -1,4 +1,4 @@
-"""The rows of the table that `kcomp runs` prints."""
+"""Make the rows of the table that `kcomp runs` prints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +11,8 @@ BEFORE = ("recipe", "fingerprint", "backend", "fold", "seed", "average")  # colu
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return a table row for each run: a dict of values by column.
 
-    All rows have the same columns, with all scores that at least one run logs. `seconds` is "unfinished" for an
-    incomplete run, and "damaged" for a damaged one. A missing value is "-".
+    All rows have the same columns. These include each score that at least one run has. A missing value is "-". In the
+    column "seconds", an incomplete run has "unfinished", and a damaged run has "damaged".
     """
     rows = [run_row(run) for run in runs]
     scores = dict.fromkeys(name for row in rows for name in row if name not in (*BEFORE, "seconds", "folder"))
@@ -21,7 +21,7 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return the known values of a run by column."""
+    """Return the table row of a run, with only the columns that are known."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):
@@ -34,7 +34,10 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def describe_average(average: Mapping[str, Any]) -> str:
-    """Return the average that a run uses: "3 snapshots", "EMA", "SWA", or "-" for the weights of one epoch."""
+    """Return "3 snapshots", "EMA" or "SWA" if a run uses averaged weights or predictions, else "-".
+
+    average: The entry "average" of the run's result.json.
+    """
     snapshots = average.get("weights", [])
     if snapshots:
         return f"{len(snapshots)} snapshot{'' if len(snapshots) == 1 else 's'}"

@@ -1,1 +1,1 @@
-"""Functions around the operating system: backends, files, cache, locks, errors and child processes."""
+"""Functions for files, locks, processes, error messages and the choice of Keras's backend."""

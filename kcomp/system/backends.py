@@ -1,4 +1,4 @@
-"""The choice of Keras's backend, before Keras is imported."""
+"""Choose and prepare Keras's backend before Keras is imported."""
 
 import difflib
 import importlib.util
@@ -15,11 +15,11 @@ BACKENDS = ("jax", "torch")
 
 
 def choose_backend(requested: str | None) -> str:
-    """Return the requested backend. If it is None, return the first that is installed.
+    """Return the name of the backend to use: the requested backend, or the first installed one for None.
 
     Raises:
-        ValueError: If the backend is unknown.
-        ModuleNotFoundError: If it is not installed, or if no backend is installed.
+        ValueError: If the requested backend is unknown.
+        ModuleNotFoundError: If the requested backend is not installed, or if no backend is installed.
     """
     if requested is not None:
         if requested not in BACKENDS:
@@ -42,7 +42,11 @@ def is_installed(backend: str) -> bool:
 
 
 def require_packages(modules: Sequence[str], extra: str) -> None:
-    """Raise ModuleNotFoundError if a module is missing. The message names the extra of kcomp to install."""
+    """Raise ModuleNotFoundError if one of these modules is missing.
+
+    extra: The extra of kcomp that installs the modules, such as "tune" for `pip install 'kcomp[tune]'`. The error
+    message names this extra.
+    """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -50,10 +54,13 @@ def require_packages(modules: Sequence[str], extra: str) -> None:
 
 
 def prepare_backend(backend: str) -> None:
-    """Set memory allocation, environment variables and import hooks. Call this before Keras is imported."""
+    """Select Keras's backend. Call this function before Keras is imported.
+
+    Also set the memory allocation, environment variables and import hooks that the backend needs.
+    """
     keep_freed_memory()
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # on import, albumentations asks PyPI for its newest version
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # prevents a request to PyPI when albumentations is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "jax":
         sys.meta_path.insert(0, WithoutPyTorch())

@@ -1,6 +1,6 @@
-"""The folder of kcomp's cache: converted weights, compiled programs, decoded images, features.
+"""The folder in which kcomp caches converted weights, compiled programs, decoded images and features.
 
-kcomp computes all of them again if they are missing.
+If a file is missing there, kcomp computes it again.
 """
 
 import os
@@ -10,5 +10,8 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """Return $KCOMP_CACHE, or kcomp's folder in the user's cache. The folder may not exist."""
+    """Return the folder for cached files: $KCOMP_CACHE, or kcomp's folder in the user's cache folder.
+
+    The folder may not exist yet.
+    """
     return Path(os.environ.get("KCOMP_CACHE") or platformdirs.user_cache_dir("kcomp"))

@@ -1,4 +1,4 @@
-"""A hash of the code that determines the results of training."""
+"""Compute a hash of the part of kcomp's code that determines the results of training."""
 
 import ast
 import functools
@@ -29,15 +29,16 @@ DETERMINES_RESULTS = (
     "prediction",
     "training",
 )
-DISPLAY_ONLY = ("prediction/onnx.py", "training/opening.py")  # files in these packages that do not change results
+# Files in the packages above that do not change results.
+DISPLAY_ONLY = ("prediction/onnx.py", "training/opening.py")
 
 
 @functools.cache
 def code_version(package: Path = PACKAGE) -> str:
-    """Return a hash, as 12 hexadecimal digits, of the code in kcomp that determines results.
+    """Return a hash, as 12 hexadecimal digits, of the code in kcomp that determines the results of training.
 
-    The hash ignores comments, docstrings, blank lines, the command line and pages. It is the same on every Python
-    version, and for installed and editable packages. A process computes it only once.
+    The hash ignores comments, docstrings, blank lines, the command line and HTML pages. All Python versions give the
+    same hash, and so do installed and editable packages. A process computes the hash only once.
     """
     digest = hashlib.sha256()
     for path in source_files(package):
@@ -47,7 +48,7 @@ def code_version(package: Path = PACKAGE) -> str:
 
 
 def source_files(package: Path) -> list[Path]:
-    """Return the files that determine results, sorted by their path in the package."""
+    """Return the Python files that determine the results of training, sorted by path."""
     files = [
         path
         for name in DETERMINES_RESULTS
@@ -60,7 +61,8 @@ def source_files(package: Path) -> list[Path]:
 def without_comments(source: str) -> str:
     """Return Python source without comments, docstrings, blank lines and spaces at line ends.
 
-    Only the positions come from Python's parser, so the result is the same on every version of Python.
+    Python's parser gives only the positions of comments and docstrings. All versions of Python therefore give the same
+    result.
     """
     source = source.replace("\r\n", "\n")
     lines = source.encode().split(b"\n")
@@ -70,11 +72,12 @@ def without_comments(source: str) -> str:
     return b"\n".join(line for line in stripped if line).decode()
 
 
-Span = tuple[int, int, int, int]  # first line, first byte, last line, end byte; lines count from 1
+# First line (from 1), first byte in this line, last line, and the byte in the last line at which the text ends.
+Span = tuple[int, int, int, int]
 
 
 def docstrings(source: str) -> Iterator[Span]:
-    """Yield the positions of the docstrings of a module, its classes and functions."""
+    """Yield the position of each docstring of the module, its classes and its functions."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -84,7 +87,7 @@ def docstrings(source: str) -> Iterator[Span]:
 
 
 def comments(source: str) -> Iterator[Span]:
-    """Yield the positions of the comments."""
+    """Yield the position of each comment."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, (number, start) = token.line, token.start

@@ -1,7 +1,8 @@
 """Run a command in a process that ends when its parent ends: python -m kcomp.system.die_with_parent PARENT COMMAND...
 
-On Linux, the system ends the process, even if the parent is killed with -9. On other systems, the process continues.
-The lock of its run then prevents another process from training the same run.
+PARENT is the process id of the parent. On Linux, the system ends the process, even if the parent is killed with -9. On
+other systems, the process continues. A training then still holds the lock on its run folder, so no other process trains
+the same run.
 """
 
 import ctypes
@@ -15,12 +16,16 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h; the setting survives exec
 
 
 def die_with_parent(command: Sequence[str]) -> list[str]:
-    """Return the command line that runs `command` and ends it when this process ends."""
+    """Return a command line that runs `command`, and that ends when the process that called this function ends."""
     return [sys.executable, "-m", "kcomp.system.die_with_parent", str(os.getpid()), *command]
 
 
 def main(parent: int, command: list[str]) -> None:
-    if sys.platform == "win32":  # exec starts another process there, and ends this one at once
+    """Run a command in place of this process, and arrange that it ends with its parent.
+
+    parent: The process id of the parent. Exit at once if the parent has already ended.
+    """
+    if sys.platform == "win32":  # on Windows, exec starts another process and ends this process at once
         sys.exit(subprocess.run(command, check=False).returncode)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Errors of the command line, printed in one readable line, and exit codes 1, 2 and 75."""
+"""Print the errors of kcomp's commands in one line, and exit with code 1, 2 (wrong usage) or 75 (try again later)."""
 
 import sys
 import traceback
@@ -13,18 +13,18 @@ BUSY = 75  # exit code "try again later" (EX_TEMPFAIL of sysexits.h)
 
 
 class UsageError(Exception):
-    """Raised if the command line is wrong. The exit code is 2."""
+    """Raised if the arguments of a command are wrong. The command then exits with code 2."""
 
 
 class BusyError(RuntimeError):
-    """Raised if another process holds a lock that this process needs. The exit code is 75."""
+    """Raised if another process holds a lock that this process needs. The command then exits with code 75."""
 
 
 class ReadableGroup(click.Group):
-    """A group of commands of click that prints errors of usage, and an interrupt, in one line.
+    """A group of click commands that prints wrong usage and interrupts in one line.
 
     Attributes:
-        sections: The names of the commands of each section, by its title. `--help` shows the commands in sections.
+        sections: The names of the commands in each section of `--help`, by the section's title.
     """
 
     sections: Mapping[str, Sequence[str]] = {}
@@ -57,8 +57,8 @@ class ReadableGroup(click.Group):
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
     """Decorate a command so that it prints an error in one line and exits.
 
-    The exit code is 2 for wrong usage, 75 if another process holds a lock, and 1 for all other errors. With --debug,
-    errors are raised instead.
+    The exit code is 2 for wrong usage, 75 if another process holds a lock, and 1 for all other errors. With the option
+    --debug, the command raises the error instead.
     """
 
     @wraps(function)
@@ -76,11 +76,11 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def fail(error: Exception, code: int) -> None:
-    """Print an error in one line, and exit with this code.
+    """Print an error in one line, and exit with the code `code`. With the option --debug, raise the error instead.
 
-    The line has the error's text. If the error passed through a recipe, it also has the line of the recipe. For an
-    error of an unexpected type or without text, it also has the type and the line of code. With --debug, the error is
-    raised instead.
+    The line contains the error's message. If the error passed through code of a recipe, the recipe's file and line
+    number follow. For an error without a message or of an unexpected type, the line also names the type, and the place
+    where the error was raised.
     """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
@@ -95,20 +95,34 @@ def fail(error: Exception, code: int) -> None:
 
 
 def recipe_line(error: Exception) -> str:
-    """Return the file and line of the recipe that the error passed through, or an empty text."""
+    """Return the line of a recipe through which an error passed, as `<file>, line <number>`.
+
+    Return an empty text if the error did not pass through code of a recipe.
+    """
     frames = traceback.walk_tb(error.__traceback__)
     shown = [place for place in frames if str(place[0].f_globals.get("__name__", "")).startswith("recipe_")]
     return f"{shown[-1][0].f_code.co_filename}, line {shown[-1][1]}" if shown else ""
 
 
 def raising_line(error: Exception) -> str:
-    """Return the file and line that raised the error, or an empty text."""
+    """Return the line of code that raised an error, as `<file>, line <number>`.
+
+    Return an empty text if the line is unknown.
+    """
     frames = list(traceback.walk_tb(error.__traceback__))
     return f"{frames[-1][0].f_code.co_filename}, line {frames[-1][1]}" if frames else ""
 
 
 def parse_numbers(text: str, option: str) -> list[int]:
-    """Parse whole numbers separated by commas, and drop repetitions. Raise UsageError for other texts."""
+    """Return the whole numbers in a text such as "0,2", each only once.
+
+    Args:
+        text: The value of the option.
+        option: The name of the option, for the error message.
+
+    Raises:
+        UsageError: If the text is anything but whole numbers, from 0, that are separated by commas.
+    """
     try:
         numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:

@@ -1,10 +1,13 @@
-"""Find the extra of kcomp, such as kcomp[lite], that installs a missing package."""
+"""Suggest the extra of kcomp (optional packages, such as kcomp[lite]) that installs a missing package."""
 
 EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets": "tfds", "array_record": "tfds"}
 
 
 def extra_for(error: BaseException | None) -> str:
-    """Return a hint which extra to install after an import error. Return an empty text if no extra has the package."""
+    """Return the end of an error message, such as "; run: pip install 'kcomp[tfds]'", after a failed import.
+
+    Return an empty text if no extra of kcomp installs the missing package.
+    """
     visited: set[int] = set()
     while error is not None and id(error) not in visited:  # KerasCV wraps TensorFlow's import error
         extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])

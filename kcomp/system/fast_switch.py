@@ -1,4 +1,4 @@
-"""The environment variable that turns every fast path off."""
+"""Read the environment variable KCOMP_FAST, which turns kcomp's faster versions of Keras functions on or off."""
 
 import os
 
@@ -8,8 +8,8 @@ NAME = "KCOMP_FAST"
 def fast_paths_are_on() -> bool:
     """Return True if KCOMP_FAST is unset or 1, and False if it is 0. Raise ValueError for any other value.
 
-    With 0, Keras and its backend run unchanged. Set the variable before the process starts: it does not remove fast
-    paths that are already installed.
+    With 0, Keras and its backend run unchanged. Set the variable before the process starts. A later change does not
+    remove replacements of Keras functions that are already active.
     """
     value = os.environ.get(NAME, "1")
     if value not in ("0", "1"):

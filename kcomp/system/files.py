@@ -1,4 +1,7 @@
-"""Write files atomically: write a temporary file beside the path, then move it there."""
+"""Write files atomically, so that a reader never sees an incomplete file.
+
+A temporary file is written beside the path and then moved to the path.
+"""
 
 import contextlib
 import functools
@@ -18,9 +21,11 @@ import pandas as pd
 
 @contextlib.contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`. When the block ends, the file replaces `path`. If it fails, it is removed.
+    """Yield a temporary file for writing. When the `with` block ends, move this file to `path`.
 
-    synced: Whether to wait until the content is on the disk. Otherwise, the file may be empty after a power failure.
+    If the block raises an error, the temporary file is removed, and `path` does not change.
+
+    synced: Whether to wait until the content is on the disk. With False, a power failure may leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -42,7 +47,10 @@ _umask_lock = threading.Lock()
 
 
 def current_umask() -> int:
-    """Return the umask of the process. Read it only once, because reading it briefly sets it to 0 for all threads."""
+    """Return the umask of the process (the permission bits that new files do not get).
+
+    The umask is read only at the first call. Reading it sets it to 0 for a moment, for all threads.
+    """
     with _umask_lock:
         return _read_umask()
 
@@ -56,7 +64,7 @@ def _read_umask() -> int:
 
 @contextlib.contextmanager
 def moved_into(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, for functions that write to a path. When the block ends, move the file to `path`."""
+    """Yield a temporary path, for code that writes to a path. When the `with` block ends, move the file to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name
@@ -77,10 +85,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file is on the disk.
-
-    After a power failure, a file that was written later then never exists without this one.
-    """
+    """Wait until the content of a file is on the disk, so that a power failure cannot lose the content."""
     with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
@@ -91,7 +96,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically. NaN and infinity become null, because JSON has neither."""
+    """Write a JSON file atomically. NaN and infinity become null, because JSON has no such numbers."""
     write_atomically(path, (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -104,13 +109,15 @@ def without_nan(content: Any) -> Any:
 
 
 class DamagedError(ValueError):
-    """Raised if the content of a file is not what kcomp writes, for example because it is damaged."""
+    """Raised if a file has other content than kcomp writes, for example because it is damaged."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file.
+    """Return the content of a JSON file, which must be an object.
 
-    Raise FileNotFoundError if the file is missing, and DamagedError if its content is not a JSON object.
+    Raises:
+        FileNotFoundError: If the file is missing.
+        DamagedError: If the content is not a JSON object.
     """
     try:
         content = json.loads(path.read_text())

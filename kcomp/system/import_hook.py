@@ -1,4 +1,4 @@
-"""Two import hooks. One prevents the import of PyTorch in a process that uses JAX. One delays the import of Keras."""
+"""Delay the import of Keras until it is used, and prevent the import of PyTorch in a process that uses JAX."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,10 @@ LAZY_MODULES = ("keras", "kcomp.augment", "kcomp.models", "kcomp.schedules", "kc
 
 
 class WithoutPyTorch:
-    """An import hook that blocks albumentations.pytorch. It would import PyTorch, and kcomp does not use it."""
+    """An import hook that blocks the module albumentations.pytorch.
+
+    The module would import PyTorch. kcomp does not use the module.
+    """
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "albumentations.pytorch":
@@ -20,11 +23,11 @@ class WithoutPyTorch:
 
 
 class LazyModule(ModuleType):
-    """A module whose code runs when one of its attributes is first used.
+    """A module whose code runs when one of its attributes is used for the first time.
 
-    The import of a submodule runs it too. Other attributes that begin with two underscores do not, because `inspect`
-    reads them in all modules. This differs from importlib.util.LazyLoader, which would run the code for example in the
-    middle of an import of PyTorch.
+    The import of a submodule also runs the code. The use of any other attribute that begins with two underscores does
+    not, because `inspect` reads such attributes of all modules. With importlib.util.LazyLoader, it would run the code,
+    for example in the middle of an import of PyTorch.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -40,14 +43,14 @@ class LazyModule(ModuleType):
         return ModuleType.__getattribute__(self, name)
 
     def run(self) -> None:
-        """Run the module's code. After this, it is an ordinary module."""
+        """Run the module's code. Afterwards, the module is an ordinary module."""
         self.__class__ = ModuleType  # type: ignore[assignment]
         assert self.__spec__ is not None and self.__spec__.loader is not None
         self.__spec__.loader.exec_module(self)
 
 
 class LazyLoader(Loader):
-    """A loader that creates a LazyModule. The module's ordinary loader runs its code later."""
+    """A loader that creates a `LazyModule`, whose code the module's ordinary loader runs later."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -61,7 +64,7 @@ class LazyLoader(Loader):
 
 
 class LazyFinder:
-    """An import hook for LAZY_MODULES."""
+    """An import hook that makes the imports of the modules in `LAZY_MODULES` lazy."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -74,12 +77,13 @@ class LazyFinder:
 
 @contextmanager
 def lazy_keras(*, load: bool = True) -> Iterator[None]:
-    """Delay the import of Keras, and of kcomp's modules that need Keras, until their first use or the end of the block.
+    """Delay the imports of Keras, and of kcomp's modules that need Keras, inside a `with` block.
 
-    A recipe's table needs no Keras. An error in the table is then raised at once, without waiting for the import.
+    A module that is imported in the block is loaded when it is used or when the block ends. In the block, kcomp can
+    read a recipe's table of images and labels, which needs no Keras. An error in the table is then raised without
+    waiting for Keras.
 
-    Args:
-        load: Whether to import them at the end of the block. False delays the import until their first use.
+    load: Whether to load the modules when the block ends. With False, they are loaded only when they are used.
     """
     finder = LazyFinder()
     sys.meta_path.insert(0, finder)

@@ -1,4 +1,4 @@
-"""Locks on files. The operating system releases a lock when the process that holds it ends."""
+"""Lock files, so that two processes do not do the same work. A lock is released when its process ends."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 
 class HeldLock:
-    """A lock that this process holds until `close`, or until the `with` block ends."""
+    """A lock that this process holds. `close` or the end of a `with` block releases the lock."""
 
     def __init__(self, lock: FileLock) -> None:
         self._lock = lock
@@ -28,7 +28,7 @@ class HeldLock:
 
 
 def wait_for_lock(path: Path) -> HeldLock:
-    """Wait until no other process holds the lock on this file, then take the lock and return it."""
+    """Wait until no other process holds the lock on a file. Then take the lock and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False)
     lock.acquire()
@@ -36,10 +36,13 @@ def wait_for_lock(path: Path) -> HeldLock:
 
 
 def try_lock(path: Path, *, attempts: int = 1, pause: float = 0.05) -> HeldLock | None:
-    """Take the lock on this file and return it, or return None if another process holds it.
+    """Take the lock on a file and return it. Return None if another process holds the lock.
 
-    attempts: Number of attempts, `pause` seconds apart. Use several if other processes may hold the lock for a moment,
-        only to check whether it is free.
+    Args:
+        path: The file.
+        attempts: How often to try. Several attempts are useful if other processes take the lock for a moment, only to
+            check whether it is free.
+        pause: Seconds between two attempts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, thread_local=False)

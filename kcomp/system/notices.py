@@ -1,4 +1,4 @@
-"""Print notices: what kcomp detected or decided about the data, one line each."""
+"""Print notices: lines about what kcomp detected or decided, such as the encoding of a CSV file."""
 
 import sys
 import warnings
@@ -9,11 +9,11 @@ PACKAGE = str(Path(__file__).parents[1])
 
 
 class Notice(UserWarning):
-    """What kcomp detected or decided about the data, such as the encoding of a file."""
+    """A warning that tells the user what kcomp detected or decided about the data, such as the encoding of a file."""
 
 
 def notice(text: str) -> None:
-    """Issue a Notice once. Its position is the line outside of kcomp that called kcomp."""
+    """Issue a `Notice`. Python prints it only once, with the line of the user's code that called kcomp."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
@@ -21,7 +21,7 @@ def notice(text: str) -> None:
 
 
 def print_plainly() -> None:
-    """Print each Notice as one line, without file name and source line, from now on."""
+    """From now on, print each `Notice` as one line, without the file name and line of code."""
     default = warnings.formatwarning
 
     def formatted(message: Any, category: type[Warning], *place: Any) -> str:

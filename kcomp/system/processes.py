@@ -1,4 +1,4 @@
-"""Child processes that run kcomp: their environment, start and exit."""
+"""Start child processes that run kcomp, and describe how they ended."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 from kcomp.system.die_with_parent import die_with_parent
 
 KCOMP = (sys.executable, "-m", "kcomp.cli")
-THREADS = ("OMP_NUM_THREADS", "NPROC")  # the first for PyTorch, NumPy and scikit-learn; the second for XLA on a CPU
+THREADS = ("OMP_NUM_THREADS", "NPROC")  # read by PyTorch, NumPy and scikit-learn; read by XLA
 
 
 def run_kcomp(arguments: Sequence[str], backend: str) -> int:
-    """Run `kcomp ARGUMENTS` on this backend in a child process, and return its exit code."""
-    # in a new session, Ctrl-C reaches only this process, which prints one message and ends the child
+    """Run `kcomp ARGUMENTS` on this backend in a child process. Wait until it ends, and return its exit code."""
+    # the child has a session of its own: ctrl-C reaches only this process, which prints a message and ends the child
     command = die_with_parent([*KCOMP, *arguments])
     return subprocess.run(command, env=child_environment(backend), check=False, start_new_session=True).returncode
 
@@ -22,10 +22,13 @@ def run_kcomp(arguments: Sequence[str], backend: str) -> int:
 def child_environment(
     backend: str | None = None, *, threads: int | None = None, device: str | None = None
 ) -> dict[str, str]:
-    """Return the environment of a child process. None keeps the values of this process.
+    """Return the environment variables of a child process: those of this process, with some changes.
 
-    threads: Number of threads. Variables that are already set keep their value.
-    device: The value of CUDA_VISIBLE_DEVICES.
+    Args:
+        backend: The child's backend. None does not change the variable.
+        threads: How many threads the child uses. None does not change the variables. Variables that are already set
+            keep their value.
+        device: The GPU that the child uses, a value of CUDA_VISIBLE_DEVICES. None does not change the variable.
     """
     environment = dict(os.environ)
     if backend is not None:
@@ -38,9 +41,11 @@ def child_environment(
 
 
 def describe_exit(code: int, output: str) -> str:
-    """Return why a process failed: its last line of output, or the signal that ended it.
+    """Return the reason why a process failed: its last line of output, or the signal that ended it.
 
-    code: the exit code, not 0.
+    Args:
+        code: The exit code, not 0.
+        output: The last line of output.
     """
     if code >= 0:
         return output
@@ -50,9 +55,14 @@ def describe_exit(code: int, output: str) -> str:
 def start_kcomp(
     arguments: Sequence[str], environ: Mapping[str, str], output: Path | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start `kcomp ARGUMENTS` in a child process. On Linux, the child ends when this process ends, even by kill -9.
+    """Start `kcomp ARGUMENTS` in a child process, and return the process without waiting.
 
-    output: File for the output of the child. None for the terminal.
+    On Linux, the child ends when this process ends, even if this process is killed with -9.
+
+    Args:
+        arguments: The arguments.
+        environ: The environment variables of the child.
+        output: The file for everything that the child prints. None prints it in the terminal.
     """
     command = die_with_parent([*KCOMP, *arguments])
     if output is None:

@@ -1,4 +1,4 @@
-"""Import and read Python files by path, such as recipes."""
+"""Import or read a Python file by its path. Recipes are such files."""
 
 import importlib.util
 import sys
@@ -9,12 +9,17 @@ from kcomp.system.extras import extra_for
 
 
 def run_file(path: Path) -> types.ModuleType:
-    """Import a file by path. The file can import modules from its own folder, as a script can."""
+    """Run a Python file and return it as a module. The file can import modules from its own folder.
+
+    Raises:
+        ValueError: If the file is not a Python file, or does not load because of an error such as a failed import. The
+            message contains that error.
+    """
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file; a recipe's name ends in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses looks the module up
+    sys.modules[spec.name] = module  # dataclasses searches for the module here
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
     try:
@@ -29,5 +34,5 @@ def run_file(path: Path) -> types.ModuleType:
 
 
 def read_source(path: Path) -> str:
-    """Return the text of a file, with line feeds as line ends."""
+    """Return the text of a file. Windows line ends become line feeds."""
     return path.read_text(encoding="utf-8").replace("\r\n", "\n")

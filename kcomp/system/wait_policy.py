@@ -1,6 +1,6 @@
 """Make PyTorch's threads sleep while they wait, if other programs keep the cores busy.
 
-By default, OpenMP's threads spin: they use their core while they wait for other threads. On busy cores, this slows
+By default, OpenMP's threads spin: they use their core while they wait for other threads. On busy cores, spinning slows
 down the threads that still compute. See docs/results/speed.md.
 """
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 VARIABLE = "OMP_WAIT_POLICY"
-BUSY = 0.5  # share of the cores that other programs use
+BUSY = 0.5  # share of the cores; if other programs use at least this share, threads sleep while they wait
 SECONDS = 0.2  # duration of the measurement
 PROCESSOR_TIMES = Path("/proc/stat")  # Linux only; see proc(5)
 
@@ -17,9 +17,10 @@ _lines: list[str] = []
 
 
 def set_wait_policy() -> None:
-    """Set OpenMP's passive wait policy if other programs use half of the cores. Call this before PyTorch is imported.
+    """Make OpenMP's threads sleep while they wait, if other programs use at least half of the cores.
 
-    A policy that the environment already sets does not change. On systems other than Linux, do nothing.
+    Call this function before PyTorch is imported. Do nothing if the environment variable OMP_WAIT_POLICY is already
+    set, or on systems other than Linux.
     """
     if VARIABLE in os.environ or not PROCESSOR_TIMES.is_file():
         return
@@ -35,10 +36,10 @@ def set_wait_policy() -> None:
 
 
 def count_busy_cores() -> float:
-    """Return the number of cores that are busy while this process sleeps for `SECONDS`.
+    """Return how many cores other programs use, on average over `SECONDS`. This process sleeps in that time.
 
-    The load average cannot be used, because it still counts programs that ended a minute ago, such as the training of
-    the previous fold.
+    The load average would be too high. It still counts programs that ended a minute ago, such as the training of the
+    previous fold.
     """
     before, started = busy_seconds(), time.monotonic()
     time.sleep(SECONDS)
@@ -46,7 +47,7 @@ def count_busy_cores() -> float:
 
 
 def busy_seconds() -> float:
-    """Return the seconds in which cores were busy, added up over all cores since the start of the system."""
+    """Return for how many seconds cores were busy since the system started, added up over all cores."""
     user, nice, system, _idle, _wait, interrupts, soft_interrupts = map(
         int, PROCESSOR_TIMES.read_text().split("\n", 1)[0].split()[1:8]
     )
@@ -54,5 +55,5 @@ def busy_seconds() -> float:
 
 
 def wait_policy_lines() -> list[str]:
-    """Return the line to print if `set_wait_policy` has set the policy. Otherwise, return an empty list."""
+    """Return a line to print if `set_wait_policy` has changed the policy. Otherwise, return an empty list."""
     return list(_lines)
