@@ -54,5 +54,5 @@ def value_of(weight: Any) -> Any:
 def as_type(value: Any, dtype: str) -> Any:
     """Return the tensor cast to `dtype`. None stays None."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
-        return value  # to return the same tensor, Keras's cast takes longer
+        return value  # Keras's cast would take longer to return the same tensor
     return keras.ops.cast(value, dtype)

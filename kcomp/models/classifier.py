@@ -28,8 +28,8 @@ def classifier(
         target: The target of the competition, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
         dropout: Share of dropped features, from 0 to below 1.
         imagenet_classes: For each class of the competition, its number among the ImageNet classes (0 to 999). The head
-            then starts with the weights that the ImageNet head of an EfficientNet-Lite has for these classes. None
-            starts at zero.
+            then starts with the weights that the ImageNet head of an EfficientNet-Lite has for these classes. With
+            None, the head starts at zero.
 
     Returns:
         A model that returns float32 logits (batch, target.outputs) under any precision.
@@ -67,7 +67,9 @@ def classifier(
 
 
 def imagenet_columns(backbone: keras.Model, count: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    """Return two things: kernel (features, count) and bias (count,), which the ImageNet head has for some classes.
+    """Return the weights that a backbone's ImageNet head has for some classes, as a list of two arrays.
+
+    The arrays are the kernel (features, count) and the bias (count,).
 
     count:   how many classes the new head has.
     numbers: the number of each class among the ImageNet classes, 0 to 999.

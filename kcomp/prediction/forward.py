@@ -110,7 +110,7 @@ def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
             run_torch = inference_of(network)
         else:
             run_torch = torch.inference_mode()(lambda images: network(images, training=False))
-        # layers after an inference tensor cannot be trained; its copy is a normal tensor
+        # layers cannot learn from PyTorch's inference tensors; a copy is a normal tensor
         return lambda images: run_torch(as_float(ops.convert_to_tensor(images))).to(torch.float32, copy=True)
     import jax
 

@@ -1,7 +1,8 @@
 """Compiled loops for depthwise convolutions (one filter for each channel) and for their gradients, on a CPU.
 
-PyTorch computes convolutions on a CPU by oneDNN. oneDNN 3.12 takes up to twenty times as long for the gradient of
-kernels wider than 3. PyTorch also copies the images first if the padding above and below differs, or left and right.
+PyTorch computes convolutions on a CPU by oneDNN. For the gradient of kernels wider than 3, oneDNN 3.12 takes up to
+twenty times as long as these loops. PyTorch also copies the images first if the padding above and below differs, or
+left and right.
 
 Each image is divided into bands of successive rows, and each thread computes whole bands. It works row after row,
 because sequential reads are fastest. It copies each image row, with its padding, into blocks of sixteen channels. The
@@ -41,10 +42,10 @@ def fill(target, count):
 
 @inline
 def copy(source, apart, target, distance, count):
-    """Copy sixteen numbers `count` times.
+    """Copy `count` groups of sixteen float32 numbers.
 
-    source: address of the first numbers to read. The next ones are `apart` bytes further.
-    target: address of the first numbers to write. The next ones are `distance` bytes further.
+    source: address of the first group to read. The next group is `apart` bytes further.
+    target: address of the first group to write. The next group is `distance` bytes further.
     """
     for _ in range(count):
         store(load(source), target)
@@ -92,7 +93,8 @@ def correlate(arguments):
     images:    (N, height, width, channels).
     kernel:    (size, size, channels).
     outputs:   (N, high, wide, channels), written.
-    work:      memory for float32 numbers (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES).
+    work:      memory for float32 numbers (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES), where
+               blocks = channels / LANES.
     bands:     in how many bands of rows each image is divided.
     N, height, width, channels, high, wide, size, stride, distance: as above.
     top, left: how many rows and columns of zeros precede the image.
@@ -147,7 +149,8 @@ def weight_gradient(size: int) -> Any:
 
     gradient:  gradient of the convolution's outputs (N, high, wide, channels).
     images:    input of the convolution (N, height, width, channels).
-    sums:      (threads, blocks, size, size, LANES), zeros at first. Each thread adds its part of the gradient here.
+    sums:      (threads, blocks, size, size, LANES), zeros at first, where blocks = channels / LANES. Each thread adds
+               its part of the gradient here.
     work:      memory for float32 numbers (threads, blocks, padded + size * size, LANES).
     bands:     in how many bands of rows each image is divided.
     N, height, width, channels, high, wide, stride: as above.

@@ -5,13 +5,6 @@ factor from 0 to 1 for each channel, the gate. The channels are then multiplied 
 prediction. `forward` and `backward` are for training, where batch normalisation precedes silu.
 
 Each thread computes whole images, which stay in its core's cache from one pass to the next.
-
-The loops of this module and of kcomp.fast.cpu_loops.silu share the names of their arguments. Here the sizes are:
-
-count:  how many images there are.
-size:   how many numbers an image has.
-row:    how many numbers are processed together: several pixels with all their channels.
-hidden: how many outputs the first convolution has.
 """
 
 import numpy as np
@@ -44,8 +37,8 @@ def silu_excited(arguments):
     matrix, bias: weights (hidden, channels) and (channels,) of the second convolution.
     work:         memory for float32 numbers (threads, AREAS, row).
     inner:        memory for float64 numbers (threads, row).
-    count, size, row, channels, hidden: how many images, numbers of an image, numbers of a row, channels, and outputs of
-        the first convolution there are. A row is several pixels with all their channels.
+    count, size, row, channels, hidden: how many there are: images, numbers in an image, numbers in a row, channels, and
+        outputs of the first convolution. A row is several pixels with all their channels.
     """
     values, work, inner = arguments[0][0], arguments[0][5], arguments[0][6]
     count, size, row, channels, hidden = arguments[0][7:]
@@ -93,7 +86,8 @@ def forward(arguments):
     means:        each image's channel means after silu (count, channels), written.
     products:     outputs of the first convolution (count, hidden), written.
     gates:        each image's factors for its channels (count, channels), written.
-    count, size, row, channels, hidden: as in the module's docstring.
+    count, size, row, channels, hidden: how many there are: images, numbers in an image, numbers in a row, channels, and
+        outputs of the first convolution. A row is several pixels with all their channels.
     """
     inputs, gamma, beta, center, epsilon, outputs, statistics, work, sums, parts = arguments[0][:10]
     inner, means, products, gates, count, size, row, channels, hidden = arguments[0][14:]
@@ -128,7 +122,9 @@ def forward(arguments):
 
 @inline
 def add_gate_products(gradient, outputs, at, end, some, all_of):
-    """Add gradient * outputs of one image to the float64 sums `all_of`, one sum for each place in a row.
+    """Add gradient * outputs of one image to the float64 sums `all_of`: one sum for each number of a row.
+
+    A row is several pixels with all their channels.
 
     gradient, outputs: addresses of the numbers of all images.
     at, end:           positions of the image's first number and of its end.
@@ -198,7 +194,8 @@ def backward(arguments):
     gates, products: those of `forward`.
     to_products:     gradient of the first convolution's output (count, hidden), written.
     to_gates:        gradient of the second convolution's output (count, channels), written.
-    count, size, row, channels, hidden: as in the module's docstring.
+    count, size, row, channels, hidden: how many there are: images, numbers in an image, numbers in a row, channels, and
+        outputs of the first convolution. A row is several pixels with all their channels.
     """
     gradient, inputs, outputs, gamma, beta, statistics, to_silu, work, sums = arguments[0][:9]
     first, second, inner, gates, products, to_products, to_gates = arguments[0][9:16]

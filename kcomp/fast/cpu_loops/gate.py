@@ -1,6 +1,7 @@
 """Parts of the loops of kcomp.fast.cpu_loops.excitation: sums over pixels, the gate of an image, and its gradient.
 
-Numba inserts their code into the loops. The gate has one factor from 0 to 1 for each channel of an image.
+The gate has one factor from 0 to 1 for each channel of an image. Numba inserts the code of these functions into the
+loops.
 """
 
 from kcomp.fast.cpu_loops.machine_code import floats, inline

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 AREAS = 8  # arrays of one row in the work memory of a thread
-FLUSH = 64  # rows that are summed in float32 before the sum is added in float64
+FLUSH = 64  # how many rows are summed in float32 before the sum is added to a float64 sum
 ONE, ZERO = np.float32(1), np.float32(0)
 
 # exp(-x) = 2^k e^r with an integer k and |r| <= log(2) / 2. For such r, a polynomial of degree 5 through Chebyshev's
