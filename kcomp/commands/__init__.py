@@ -1,1 +1,1 @@
-"""The commands, one file for each. A command imports heavy packages only when it runs."""
+"""The commands, one file each. A command imports heavy packages only when it runs, so that --help is fast."""

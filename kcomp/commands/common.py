@@ -1,4 +1,4 @@
-"""Functions that several commands use: options, the choice of the backend, and the search for runs."""
+"""What several commands share: options, the choice of the backend, and the search for runs."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from kcomp.system.errors import UsageError
 from kcomp.system.shipped import find_recipe
 
 backend_option = click.option(
-    "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else what is installed."
+    "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: $KERAS_BACKEND, else the installed one."
 )
 
 runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -25,7 +25,10 @@ def output_option(text: str, *, required: bool = False) -> Any:
 def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> None:
     """Raise UsageError if `output` cannot be written. Call this before long work.
 
-    folder: whether `output` is a folder instead of a file.
+    Args:
+        output: The path to write.
+        folder: Whether `output` is a folder instead of a file.
+        option: The name of the option, for the message.
     """
     absolute = output.absolute()
     nearest = next(place for place in ((absolute, *absolute.parents) if folder else absolute.parents) if place.exists())
@@ -45,9 +48,15 @@ def use_backend(requested: str | None) -> str:
 
 
 def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
-    """Return the runs at these paths or in their subfolders, without repetitions.
+    """Return the runs at these paths or in their subfolders, each once.
 
-    Raise UsageError if a path has no run. Raise RuntimeError if `complete` is True and a run is not complete.
+    Args:
+        paths: Run folders, or folders that contain them.
+        complete: Whether all runs must be complete.
+
+    Raises:
+        UsageError: If a path contains no run.
+        RuntimeError: If `complete` is True and a run is not complete.
     """
     from kcomp.runs.collect import collect_runs
 
@@ -58,7 +67,7 @@ def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
 
 
 class RecipePath(click.ParamType):
-    """A parameter type: a recipe's path, or the name of a shipped recipe."""
+    """A type of command-line argument: the path of a recipe, or the name of a recipe that comes with kcomp."""
 
     name = "path"
 

@@ -10,14 +10,22 @@ from kcomp.system.backends import choose_backend, require_packages
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
 
-@click.command()
+@click.command(short_help="Compare two backends: results, scores and speed.")
 @click.argument("recipe", type=RecipePath())
-@click.option("--backends", default="jax,torch", show_default=True, help="Two backends, or one twice: jax,jax.")
-@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds, separated by commas.")
-@click.option("--fold", "folds", default="0", show_default=True, help="Folds, separated by commas.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
 @click.option(
-    "--updates", default=20, show_default=True, type=click.IntRange(2), help="Number of updates to compare and time."
+    "--backends", default="jax,torch", show_default=True, help="Two backends. jax,jax compares JAX with itself."
+)
+@click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
+@click.option("--fold", "folds", default="0", show_default=True, help="Folds to hold out: numbers separated by commas.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change a value of the recipe; may be repeated."
+)
+@click.option(
+    "--updates",
+    default=20,
+    show_default=True,
+    type=click.IntRange(2),
+    help="How many training steps to compare and time.",
 )
 @output_option("The folder of the report; default: compare/<recipe>/<fingerprint>.")
 @readable_errors
@@ -30,10 +38,10 @@ def compare(
     updates: int,
     output: Path | None,
 ) -> None:
-    """Compare two backends: agreement, scores, speed.
+    """Train a recipe on two backends, and compare their results, scores and speed.
 
-    Runs one experiment on both. Writes report.html, report.md and report.json. Uses the complete runs in ./runs and
-    trains the others into the report's folder. If it is interrupted, the same command continues.
+    Complete runs in ./runs are used. Missing runs are trained in the folder of the report. kcomp writes report.html,
+    report.md and report.json. To continue after an interruption, enter the same command again.
     """
     chosen = tuple(backends.split(","))
     if len(chosen) != 2:

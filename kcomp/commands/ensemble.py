@@ -17,29 +17,31 @@ if TYPE_CHECKING:
     from kcomp.ensembles.scoring.groups import GroupScores
     from kcomp.metrics.scores import Scorer
 
+METHOD = "How to combine members. The first five are averages; search, greedy and stack are fitted to held-out rows."
 GROUP_BY = (
-    "Compare ensembles of members that differ in one thing: seed, fold, value, model or backend. Separate several by "
-    "commas."
+    "Compare ensembles whose members differ in one thing only: seed, fold, value, model or backend; several are "
+    "separated by commas."
 )
 NO_COMMON_ROW = "no row was held out by every member"
-WORK = 6_000_000  # largest number of predictions for which the framework gain is computed; this takes seconds
+WORK = 6_000_000  # limits how many predictions the framework gain averages, so that it takes seconds
 
 
-@click.command(short_help="Average the predictions of runs, and score the result.")
+@click.command(short_help="Combine the predictions of runs, and score the result.")
 @runs_argument
-@click.option("--method", type=click.Choice(METHODS), default="mean", show_default=True, help="How to join members.")
-@click.option("--metric", help="Metric to optimise, such as roc_auc or f2; default: the metric of the runs.")
-@click.option("--allow-partial", is_flag=True, help="Use the rows that all members have, if some miss rows.")
-@click.option("--calibrate", is_flag=True, help="Fit a temperature to each member first.")
+@click.option("--method", type=click.Choice(METHODS), default="mean", show_default=True, help=METHOD)
+@click.option("--metric", help="The metric to optimize, such as roc_auc or f2; default: the metric of the runs.")
+@click.option("--allow-partial", is_flag=True, help="If some runs lack rows, use the rows that all have.")
+@click.option("--calibrate", is_flag=True, help="First calibrate each member by temperature scaling.")
 @click.option("--group-by", "kinds", help=GROUP_BY)
-@output_option("Write the test predictions to this file, such as submission.csv; with --group-by, to this folder.")
+@output_option("Write the test predictions to this CSV file. With --group-by, write one file a group to this folder.")
 @readable_errors
 def ensemble(
     runs: tuple[Path, ...], kinds: str | None, output: Path | None, metric: str | None, **options: Any
 ) -> None:
-    """Average the predictions of runs, trained on any backend, and score the result on held-out rows.
+    """Combine the predictions of several runs, and score the result on held-out rows.
 
-    RUNS are run folders, or folders that contain them. Runs that differ only in their fold are one member.
+    RUNS are run folders, or folders that contain them. They may come from different backends. Runs that differ only
+    in their fold count as one model, a member of the ensemble.
     """
     from kcomp.ensembles import members as loading
     from kcomp.runs.scorer import scorer_of
@@ -78,7 +80,10 @@ def ensemble_all(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score one ensemble of all members. If `output` is not None, write its test predictions to this file."""
+    """Score one ensemble of all members.
+
+    If `output` is not None, write the ensemble's test predictions to this file.
+    """
     from kcomp.ensembles.joins import count_most_test_rows
     from kcomp.ensembles.methods import fitting
     from kcomp.ensembles.methods.averages import average_of
@@ -101,9 +106,9 @@ def ensemble_all(
 def print_ensemble(
     members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
-    """Print the scores on held-out rows, and return the fitted method.
+    """Fit the method and print the scores on held-out rows. Return the fitted method.
 
-    Return None if the members have no held-out rows in common.
+    Return None if no row was held out by every member.
     """
     from kcomp.ensembles import printing
     from kcomp.ensembles.joins import join_held_out
@@ -131,7 +136,10 @@ def ensemble_groups(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Print the scores of an ensemble of each group. If `output` is not None, write test predictions to this folder."""
+    """Score an ensemble of each group of members, and print a table.
+
+    If `output` is not None, write each group's test predictions to this folder.
+    """
     from kcomp.ensembles import group_printing, grouping
     from kcomp.ensembles.joins import join_held_out
     from kcomp.ensembles.methods import fitting
@@ -163,7 +171,7 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write the test predictions of each group to a file of the group's name in the folder `output`."""
+    """Write the test predictions of each group to a CSV in the folder `output`. The file has the name of the group."""
     for result in results:
         group = result.group
         if group.kind == "single":
@@ -175,7 +183,10 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
 
 
 def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
-    """Write the ensemble's test predictions in the column order of the first run, and return the number of rows."""
+    """Write the ensemble's test predictions to a CSV, and return how many rows it has.
+
+    The order of the columns is that of the first run.
+    """
     import numpy as np
 
     from kcomp.ensembles.joins import join_test_predictions

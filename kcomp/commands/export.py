@@ -11,12 +11,13 @@ from kcomp.system.errors import UsageError, readable_errors
 
 @click.command(short_help="Write the network of each run as an ONNX file.")
 @runs_argument
-@output_option("The FILE.onnx for one run, or a folder for <run>.onnx of each; default: model.onnx in each run.")
+@output_option("For one run, the file NAME.onnx; for several, a folder. Default: model.onnx in each run folder.")
 @readable_errors
 def export(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Write each run's network as ONNX: images in 0..255 to predictions, such as probabilities or numbers.
+    """Write the network of each run as an ONNX file, for ONNX Runtime, OpenVINO and others.
 
-    ONNX Runtime, OpenVINO and others read the file. The export runs on PyTorch, whichever backend trained the run.
+    RUNS are run folders, or folders that contain them. The exported network takes images with pixels from 0 to 255,
+    and returns predictions, such as probabilities. The export needs PyTorch, also for runs that JAX trained.
     """
     run_list = find_runs(runs)
     names_file = output is not None and output.suffix == ".onnx"

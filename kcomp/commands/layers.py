@@ -11,12 +11,15 @@ from kcomp.system.errors import readable_errors
 @click.command(short_help="Print the layers that a recipe's stages can train.")
 @click.argument("recipe", type=RecipePath())
 @backend_option
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change a value of the recipe; may be repeated."
+)
 @readable_errors
 def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> None:
-    """Print path, output shape and weights of each layer, and how many weights each stage trains.
+    """Print the layers of a recipe's network: path, output shape, and how many weights.
 
-    `Stage(train=...)` takes these paths. Only layers with weights are printed. No pretrained weights are loaded.
+    A column for each stage of the recipe shows how many of these weights it trains. `Stage(train=...)` selects layers
+    by their paths. Layers without weights are left out. No pretrained weights are loaded.
     """
     use_backend(backend)
     from rich.console import Console

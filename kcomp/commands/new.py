@@ -15,36 +15,40 @@ TARGETS = ("classes", "labels", "numbers", "grades")
 
 @click.command(short_help="Read a competition's files, and write a recipe.")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--label", help="The label column, or several with commas between; default: told from the files.")
-@click.option("--target", type=click.Choice(TARGETS), help="What the label column holds.")
-@click.option("--id", help="The column that names the images.")
-@click.option("--images", help="The folder of the training images, below the folder of the table.")
-@click.option("--metric", help="The metric of the competition, such as roc_auc or f2.")
-@click.option("--size", type=click.IntRange(32), help="The side of the training images in pixels.")
-@click.option("--network", help="efficientnet_lite0 to 2, or a name of keras.applications.")
-@output_option("The recipe to write; default: <folder>.py.")
+@click.option("--label", help="The label column, or several separated by commas; default: found in the files.")
+@click.option(
+    "--target", type=click.Choice(TARGETS), help="What the label column contains; default: decided from its values."
+)
+@click.option("--id", help="The column of image ids; default: the one that matches image files.")
+@click.option("--images", help="The folder of the training images, relative to the folder of the table.")
+@click.option("--metric", help="The metric of the competition, such as roc_auc or f2; default: one that fits.")
+@click.option(
+    "--size", type=click.IntRange(32), help="Side of the (square) training images in pixels; default: measured."
+)
+@click.option("--network", help="efficientnet_lite0, _lite1 or _lite2, or a name in keras.applications.")
+@output_option("The recipe file to write; default: <name of the folder>.py.")
 @readable_errors
-def new(data: Path, output: Path | None, **choices: Any) -> None:
-    """Read the files of a competition, print the decisions, and write a recipe that is ready to train.
+def new(data: Path, output: Path | None, **options: Any) -> None:
+    """Read the files of a competition, and write a recipe that is ready to train.
 
-    DATA is a competition's folder (train.csv, test.csv, sample_submission.csv, folders of images), a CSV, or a folder
-    with one folder of images for each class.
+    kcomp prints what it decided from the files, and why. DATA is a competition's folder (train.csv, test.csv,
+    sample_submission.csv, folders of images), a CSV, or a folder with one folder of images for each class.
     """
     from kcomp.new.files import find_files
-    from kcomp.new.plan import Choices, make_plan
+    from kcomp.new.plan import Overrides, make_plan
     from kcomp.new.write import default_file, recipe_source
     from kcomp.system.files import write_atomically
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # training gives the same notices
-        files = find_files(data, choices["images"])
+        warnings.simplefilter("ignore")  # training shows the same notices
+        files = find_files(data, options["images"])
         path = output or default_file(data)
         check_output(path)
         if path.exists():
             raise UsageError(f"{path} exists, and kcomp new overwrites nothing; name another file with -o")
         if path.suffix != ".py":
             raise UsageError(f"a recipe's name ends in .py; received -o {path}")
-        plan = make_plan(files, Choices(**choices))
+        plan = make_plan(files, Overrides(**options))
     source = recipe_source(plan, path.name)
     write_atomically(path, source.encode())
     width = max(len(name) for name, _ in plan.lines)

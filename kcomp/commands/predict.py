@@ -19,20 +19,21 @@ from kcomp.system.processes import run_kcomp
     "--test",
     "test",
     type=click.Path(path_type=Path),
-    help="CSV of image ids, or a folder of images; default: the recipe's test rows.",
+    help="A CSV of image ids, or a folder of images; default: the recipe's test rows.",
 )
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Folder of the images of a CSV of --test; default: where the images of the training rows are.",
+    help="For a CSV: the folder of its images; default: where the training images are.",
 )
 @click.option(
     "--views",
     default=None,
-    help="Random views of the training pipeline to average beside the plain one, or none; default: the recipe's.",
+    metavar="N",
+    help="Also predict N random augmentations of each image and average; or none. Default: the recipe's views.",
 )
-@click.option("--backend", envvar="KERAS_BACKEND", help="Default: the backend each run was trained on.")
-@output_option("Write <run>.csv files into this folder instead of into the runs.")
+@click.option("--backend", envvar="KERAS_BACKEND", help="jax or torch; default: the backend that trained each run.")
+@output_option("Write one CSV a run to this folder; default: test.csv in each run folder.")
 @readable_errors
 def predict(
     runs: tuple[Path, ...],
@@ -42,7 +43,10 @@ def predict(
     backend: str | None,
     output: Path | None,
 ) -> None:
-    """Predict test rows with each run, averaged over test-time augmentations."""
+    """Predict the test rows with each run, averaged over test-time augmentations.
+
+    RUNS are run folders, or folders that contain them.
+    """
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
     if images is not None and (test is None or test.is_dir()):
@@ -66,9 +70,10 @@ def predict(
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Return the runs to predict with each backend.
+    """Return the runs by the backend that predicts them.
 
-    A run is predicted with `backend`. If this is None, it is predicted with the backend that trained it, if installed.
+    This is `backend`. If it is None, it is the backend that trained the run, if installed here, else one that is
+    installed.
     """
     groups: dict[str, list[Any]] = {}
     for run in runs:
@@ -78,11 +83,13 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
 
 
 def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> None:
-    """Run a process of `kcomp predict` for each backend, because a process cannot change its backend.
+    """Run `kcomp predict` once for each backend, in a process of its own, because a process cannot change its backend.
 
-    If a process fails, this process ends with the same exit code.
+    If a process fails, this one exits with the same code.
 
-    options: Values of the options of `kcomp predict`. An option that is None is not passed.
+    Args:
+        by_backend: The runs of each backend.
+        options: The options of `kcomp predict`, such as "--test", and their values. None leaves an option out.
     """
     arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     debug = ["--debug"] if click.get_current_context().find_root().params.get("debug") else []

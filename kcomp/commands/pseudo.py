@@ -10,25 +10,38 @@ import click
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
-TEST = "The test rows that were predicted, a CSV or a folder of images; default: the recipe's test rows."
+TEST = "The test rows that `kcomp predict` predicted: a CSV or a folder of images; default: the recipe's test rows."
 
 
-@click.command(short_help="Label confident test rows, to train on them too.")
+@click.command(short_help="Label confident test rows (pseudo-labels), to train on them.")
 @runs_argument
 @click.option("--test", type=click.Path(path_type=Path), help=TEST)
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Lowest confidence of a row."
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Lowest probability of a pseudo-label.",
 )
-@click.option("--hard/--soft", default=True, show_default=True, help="Write classes, or probabilities.")
-@click.option("--per-class", type=click.IntRange(1), help="At most so many rows of each class, the most confident.")
-@click.option("--fold", "folds", default="all", show_default=True, help="Fold numbers separated by commas, or all.")
+@click.option("--hard/--soft", default=True, show_default=True, help="Write labels of 0 and 1, or probabilities.")
+@click.option(
+    "--per-class", type=click.IntRange(1), help="Largest number of rows of each class; the most confident are used."
+)
+@click.option(
+    "--fold",
+    "folds",
+    default="all",
+    show_default=True,
+    help="Folds to make labels for: numbers separated by commas, or all.",
+)
 @output_option("The file of pseudo-labels to write, such as pseudo.csv.", required=True)
 @readable_errors
 def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: Any) -> None:
-    """Label confident test rows with the predictions of runs, so that a recipe can train on them.
+    """Make pseudo-labels: use confident predictions of test rows as labels for training.
 
-    Each fold is labelled by the runs that held it out. Run `kcomp predict` first. A recipe trains on the labels with
-    data.with_pseudo(table, "pseudo.csv").
+    Run `kcomp predict` first. RUNS are run folders, or folders that contain them. To train on the pseudo-labels, write
+    data.with_pseudo(table, "pseudo.csv") in a recipe. Each fold gets its own pseudo-labels. They come only from runs
+    that held out this fold, so that its scores stay honest.
     """
     from rich.console import Console
 
@@ -55,7 +68,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
 
 
 def read_test_rows(run: Any, test: Path | None) -> Any:
-    """Return the table of the test rows. Without `test`, this loads the recipe, which imports Keras."""
+    """Return the table of test rows. If `test` is None, it comes from the run's recipe, which may import Keras."""
     if test is not None:
         from kcomp.data import read_test
 

@@ -9,15 +9,20 @@ from kcomp.system.backends import require_packages
 from kcomp.system.errors import UsageError, readable_errors
 
 
-@click.command()
+@click.command(short_help="List the runs in a folder with their scores.")
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
-@click.option("--sort", metavar="COLUMN", help="Sort by a column, such as log_loss; -accuracy begins with the highest.")
 @click.option(
-    "--html", "page", type=click.Path(path_type=Path), help="Write the table as a page, with the values that differ."
+    "--sort", metavar="COLUMN", help="Sort by a column, such as log_loss; -accuracy sorts in descending order."
+)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    help="Also write the table to this HTML file, with the recipe values that differ.",
 )
 @readable_errors
 def runs(folder: Path, sort: str | None, page: Path | None) -> None:
-    """List the runs in a folder with their scores."""
+    """List the runs in FOLDER (default: runs) and in its subfolders, with their scores."""
     if page is not None:
         require_packages(["jinja2"], "report")
         check_output(page, option="--html")

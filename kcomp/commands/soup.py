@@ -9,23 +9,27 @@ from kcomp.system.backends import is_installed
 from kcomp.system.errors import readable_errors
 
 
-@click.command(short_help="Average the weights of runs into one run.")
+@click.command(short_help="Average the network weights of runs into one network.")
 @runs_argument
 @click.option(
     "--method",
     type=click.Choice(("greedy", "uniform")),
     default="greedy",
     show_default=True,
-    help="Keep the runs that help, or all.",
+    help="greedy: average only runs that improve the score. uniform: average all runs.",
 )
-@click.option("--metric", help="What is to gain; default: the metric of the runs.")
-@click.option("--backend", envvar="KERAS_BACKEND", help="Default: that of the runs, where they share one.")
-@output_option("The run folder of the soup.", required=True)
+@click.option("--metric", help="The metric that must improve; default: the metric of the runs.")
+@click.option(
+    "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: the backend of the runs, if they share one."
+)
+@output_option("The run folder to write.", required=True)
 @readable_errors
 def soup(runs: tuple[Path, ...], method: str, metric: str | None, backend: str | None, output: Path) -> None:
-    """Average the WEIGHTS of runs of one fold, of any backend, into one network, if that scores better out of fold.
+    """Average the network weights of several runs into one network (a model soup).
 
-    The result is an ordinary run that costs as much as one model. Without a gain, nothing is written.
+    RUNS are runs of one fold, or folders that contain them. They may come from different backends. The result is an
+    ordinary run that predicts as fast as one model. Nothing is written unless it scores better on held-out rows than
+    the best run.
     """
     check_output(output, folder=True)
     run_list = find_runs(runs)

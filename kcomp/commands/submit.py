@@ -15,12 +15,12 @@ from kcomp.system.errors import UsageError, readable_errors
 if TYPE_CHECKING:
     from kcomp.ensembles.submission.sample import Sample
 
-WRITE = "Write classes or probabilities; default: what the sample and the metric of the runs show."
-POSITIVE = "The class whose probability is written, where the sample has one probability for two classes."
-IMAGES = "Folder of the test images, if the runs have not predicted the sample's rows and the recipe has no test rows."
+WRITE = "What to write into the cells; default: decided from the sample and from the metric of the runs."
+POSITIVE = "The class whose probability is written, if the sample has one column of probabilities for two classes."
+IMAGES = "The folder of the test images. Needed if the runs have no test predictions and the recipe has no test rows."
 
 
-@click.command(short_help="Predict what is missing, and write a submission in the shape of the sample.")
+@click.command(short_help="Write a submission in the format of the sample submission.")
 @runs_argument
 @click.option(
     "--sample",
@@ -42,10 +42,10 @@ def submit(
     positive: str | None,
     output: Path,
 ) -> None:
-    """Write a submission in the shape of the sample, and check its ids, columns and values.
+    """Write a submission in the format of the sample submission, and check its ids, columns and values.
 
-    RUNS are run folders, or folders that contain them, whose predictions are averaged; or a CSV of predictions. Test
-    rows that the runs have not predicted are predicted first, unless their ids or columns do not fit the sample.
+    RUNS are run folders, or folders that contain them. Their predictions are averaged. Missing test predictions are
+    made first, once kcomp has checked that ids and columns fit the sample. RUNS may also be one CSV of predictions.
     """
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.cells import Choices
@@ -78,7 +78,10 @@ def submit(
 
 
 def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path) -> None:
-    """Check the paths before any prediction. Raise an error if they contradict each other."""
+    """Raise an error if the paths of the command line are wrong or contradict each other.
+
+    Call this before any prediction.
+    """
     if any(path.is_file() for path in runs) and len(runs) > 1:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
     if images is not None and not images.is_dir():
@@ -91,7 +94,7 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
 
 
 def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
-    """Return the runs and their target. Raise ValueError unless their predictions can be averaged."""
+    """Find runs whose predictions can be averaged. Return the runs and their target, else raise ValueError."""
     from kcomp.ensembles.members import check_same_table, shared_target
 
     runs = find_runs(paths)
@@ -101,7 +104,11 @@ def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
 
 
 def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | None) -> None:
-    """Predict with each run that has not predicted all rows of the sample."""
+    """Predict with each run in `lacking`: the runs that have not predicted all rows of the sample.
+
+    If `images` is None, they predict the test rows of their recipes. Otherwise, they predict the images of the sample's
+    ids in this folder.
+    """
     if not lacking:
         return
     click.echo(f"predicting test rows with {quantity(len(lacking), 'run')}", err=True)

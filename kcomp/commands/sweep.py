@@ -13,21 +13,30 @@ from kcomp.commands.common import RecipePath, check_output, output_option
 from kcomp.system.backends import choose_backend, require_packages
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
-BACKENDS = "jax, torch or jax,torch; default: $KERAS_BACKEND, else what is installed, JAX first."
-SET = "A value, or several separated by commas; repeat it for more, and for values that are tuples."
-JOBS = "Runs side by side; default: one a GPU, or what cores and memory allow."
+BACKENDS = "jax, torch or jax,torch; default: $KERAS_BACKEND, else the installed one, JAX first."
+SET = "Try these settings of a recipe value, such as rate=0.1,0.2. Repeat the option for other values and for tuples."
+JOBS = "How many runs train at the same time; default: one for each GPU, or what cores and memory allow."
 
 
 @click.command(short_help="Train every combination of backends, seeds, folds and values.")
 @click.argument("recipe", type=RecipePath())
 @click.option("--backends", envvar="KERAS_BACKEND", help=BACKENDS)
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
+@click.option(
+    "--fold", "folds", default="0", show_default=True, help="Folds to hold out: numbers separated by commas, or all."
+)
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE,...", help=SET)
 @click.option("--jobs", "side", type=click.IntRange(1), help=JOBS)
-@click.option("--on", "where", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--ray-address", help="The cluster, for --on ray; default: $RAY_ADDRESS, else one on this machine.")
-@output_option("The folder the runs lie below; default: runs.")
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Train on this machine, or on a Ray cluster.",
+)
+@click.option("--ray-address", help="Address of the Ray cluster; default: $RAY_ADDRESS, else one on this machine.")
+@output_option("The folder for all runs; default: runs.")
 @readable_errors
 def sweep(
     recipe: Path,
@@ -38,11 +47,11 @@ def sweep(
     output: Path | None,
     **placing: Any,
 ) -> None:
-    """Train every combination of backends, seeds, folds and values, some side by side.
+    """Train every combination of backends, seeds, folds and recipe values, several at the same time.
 
-    Without a list of values, the recipe's own sweep() sets the values. Complete runs are not trained again, and
-    interrupted runs continue, so the same command continues an interrupted sweep. The output of a run goes to a .log
-    beside its folder.
+    Unless --set lists several settings of a value, the recipe's function sweep() lists them. Complete runs are not
+    trained again. To continue after an interruption, enter the same command again. The output of a run goes to a .log
+    file beside its folder.
     """
     from kcomp.sweep.plan import SweepOptions, plan
     from kcomp.system.files import DamagedError
@@ -84,7 +93,18 @@ def parse_backends(text: str | None) -> tuple[str, ...]:
 
 
 def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dict[str, Any]) -> None:
-    """Train the jobs, show their progress, and print the table of runs. Raise RuntimeError if a job failed."""
+    """Train all runs of the sweep, show their progress, and print a table of the results.
+
+    Args:
+        jobs: The runs to train.
+        sources: The source texts of the recipe and of the files that it imports, by file name. A Ray cluster needs
+            them.
+        root: The folder for all runs.
+        placing: The options --on, --jobs and --ray-address.
+
+    Raises:
+        RuntimeError: If a run failed.
+    """
     from rich.console import Console
 
     from kcomp.sweep import pool
@@ -124,7 +144,10 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 
 
 def table(console: Any, jobs: Sequence[Any]) -> None:
-    """Print the runs as `kcomp runs` does, and the values of each fingerprint if there are several."""
+    """Print a table of the runs, as `kcomp runs` does.
+
+    If recipe values differ, also print the values of each fingerprint.
+    """
     from kcomp.report.table import print_table
     from kcomp.runs.table import run_rows
 

@@ -13,13 +13,16 @@ from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 from kcomp.system.import_hook import lazy_keras
 from kcomp.system.shipped import shipped_recipes
 
-FROM = "Start from another run's weights: its folder, of any backend, or a .weights.h5 file."
+FROM = "Start from the weights of another run: its folder (of either backend), or a .weights.h5 file."
 
-DEVICES = "Share each batch out over so many devices; on JAX alone."
+DEVICES = "Divide each batch among this many devices. Only on JAX."
 
 
 class TrainCommand(click.Command):
-    """The command `kcomp train`. `kcomp train RECIPE --help` also lists the recipe's own values."""
+    """The command `kcomp train`.
+
+    With a recipe, its --help also lists the values that --set can change in this recipe.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         recipe = next((name for name in args if name.endswith(".py") or name in shipped_recipes()), None)
@@ -45,15 +48,21 @@ def print_values(path: str, backend: str | None) -> None:
         click.echo(f"  {name:<{width}}  {describe(kind):<8}  default {getattr(values, name)!r}")
 
 
-@click.command(cls=TrainCommand, short_help="Train a recipe, or continue a run that was cut off.")
+@click.command(cls=TrainCommand, short_help="Train a recipe, or continue an interrupted run.")
 @click.argument("recipe", type=RecipePath())
 @backend_option
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
+@click.option(
+    "--fold", "folds", default="0", show_default=True, help="Folds to hold out: numbers separated by commas, or all."
+)
 @click.option("--seed", "seeds", default="0", show_default=True, help="Seeds separated by commas.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change one of the recipe's values.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Change a value of the recipe; may be repeated."
+)
 @click.option("--devices", type=click.IntRange(1), help=DEVICES)
 @click.option("--from", "origin", type=click.Path(path_type=Path), help=FROM)
-@output_option("The run folder, for one fold and one seed; with --backend, also to continue what the other one began.")
+@output_option(
+    "The run folder, for one fold and seed. With --backend, an unfinished run in it may be of the other backend."
+)
 @readable_errors
 def train(
     recipe: Path,
@@ -67,8 +76,8 @@ def train(
 ) -> None:
     """Train a recipe, or continue an interrupted run. A complete run is not trained again.
 
-    Runs go to runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>. `kcomp train RECIPE --help` lists the
-    recipe's own values.
+    A run is written to runs/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>. The fingerprint is a hash of the recipe
+    and its values. `kcomp train RECIPE --help` also lists the values that --set can change.
     """
     seed_numbers = parse_numbers(seeds, "--seed")
     chosen = use_backend(backend)
@@ -90,7 +99,7 @@ def train(
         )
     options: dict[str, Any] = {"console": Console(), "table": table}
     options["origin"] = origin and origin_of(origin, table, jobs)
-    # only --backend continues a run on another backend, because $KERAS_BACKEND may be set for other reasons
+    # A run continues on another backend only if --backend is given. $KERAS_BACKEND may be set for other reasons.
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
     options["across"] = named and output is not None
     record = options["origin"] and options["origin"].record
@@ -100,7 +109,7 @@ def train(
 
 
 def load_recipe(path: Path, assignments: Sequence[str]) -> Any:
-    """Return the loaded recipe with the values of --set. Raise UsageError for a wrong name or value."""
+    """Load a recipe, and change its values as --set requires. Raise UsageError for a wrong name or value."""
     from kcomp import recipe as recipes
     from kcomp.values import parse_values
 
@@ -112,7 +121,7 @@ def load_recipe(path: Path, assignments: Sequence[str]) -> Any:
 
 
 def read_table(loaded: Any) -> Any:
-    """Return the table of a loaded recipe. Raise ValueError if the recipe returns no Table."""
+    """Call the recipe's function `table` and return its result. Raise an error if this is not a Table."""
     from kcomp.data.tables import Table
     from kcomp.values import expect_type
 
@@ -120,7 +129,11 @@ def read_table(loaded: Any) -> Any:
 
 
 def origin_of(path: Path, table: Any, jobs: Sequence[tuple[int, int]]) -> Any:
-    """Return the weights at this path. Raise ValueError if they were trained on rows that one of the jobs holds out."""
+    """Return the weights to start from (--from). `jobs` are the pairs (seed, fold) to train.
+
+    Raises:
+        ValueError: If these weights were trained on rows that one of the folds holds out.
+    """
     from kcomp.training.origin import check_unseen, find_origin
 
     origin = find_origin(path)
@@ -145,7 +158,7 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
 
 
 def parse_folds(table: Any, text: str) -> list[int]:
-    """Return the numbers of the folds in the option --fold. For "all", return all folds of the table."""
+    """Convert the value of --fold, such as "0,2", to fold numbers. "all" is all folds of the table."""
     if text != "all":
         return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers

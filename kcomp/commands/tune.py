@@ -18,38 +18,48 @@ if TYPE_CHECKING:
     from kcomp.recipe import Recipe
     from kcomp.tune.search import Search
 
-STORAGE = "A .db file (SQLite), a .journal file, or a database's URL; default: study.db in the search's folder."
-SEARCH = "search.json"  # file in the folder of a search that stores its options
-BEST = "Train nothing; print the run folders of the K best trials, for kcomp ensemble."
+STORAGE = "Where Optuna stores the trials: a .db file, a .journal file or a database URL; default: study.db."
+SEARCH = "search.json"  # file in a search's folder, with the options of the search
+BEST = "Only print the run folders of the K best trials, as input for kcomp ensemble."
 
 
 @click.command(short_help="Search for good values of a recipe.")
 @click.argument("recipe", type=RecipePath())
-@click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="Trials in all.")
+@click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="How many trials in total.")
 @backend_option
-@click.option("--fold", "folds", default="0", show_default=True, help="Fold numbers separated by commas, or all.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the runs and of the search.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Fix a value; it is not searched.")
-@click.option("--metric", help="What is sought: a metric that the runs log; default: the recipe's.")
+@click.option(
+    "--fold", "folds", default="0", show_default=True, help="Folds to hold out: numbers separated by commas, or all."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the runs and of the search."
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Fix a value of the recipe instead of searching it.",
+)
+@click.option("--metric", help="The metric to optimize, one that the runs log; default: the recipe's metric.")
 @click.option("--pruner", type=click.Choice(["median", "none"]), default="median", show_default=True,
-              help="End trials that are worse than the median at the same epoch.")  # fmt: skip
+              help="median: stop a trial that is worse than the median of the others at its epoch.")  # fmt: skip
 @click.option(
     "--workers",
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Trials at once, on this machine; at most one a GPU.",
+    help="How many trials run at the same time on this machine; at most one on each GPU.",
 )
 @click.option("--storage", help=STORAGE)
 @click.option("--best", type=click.IntRange(1), metavar="K", help=BEST)
 @click.option("--as-worker", is_flag=True, hidden=True)
 @readable_errors
 def tune(recipe: Path, **chosen: Any) -> None:
-    """Search for good values within the ranges that the recipe declares.
+    """Search for good recipe values, within the ranges that the recipe declares.
 
-    A trial trains ordinary runs, one per fold, and its score is their mean score. The first trial has the recipe's own
-    values. The same command continues an interrupted search. On other machines it joins the search (--storage). Writes
-    tune/<recipe>/<search>/report.html.
+    A trial trains one run for each fold. The score of the trial is the mean score of these runs. The first trial uses
+    the values of the recipe. To continue after an interruption, enter the same command again. With a shared --storage,
+    other machines can join the search. The report is tune/<recipe>/<search>/report.html.
     """
     require_packages(["optuna"], "tune")
     if chosen["best"] is None:
@@ -76,7 +86,10 @@ def tune(recipe: Path, **chosen: Any) -> None:
 
 
 def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
-    """Return the search that the command line describes. Without --best, write its options to its folder."""
+    """Return the search that the command line describes.
+
+    Unless --best is set, write its options to the search's folder.
+    """
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
     from kcomp.commands.train import parse_folds, read_table
@@ -101,9 +114,10 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
 
 
 def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
-    """Return the scorer of the recipe's runs for a metric. None is the recipe's metric.
+    """Return a scorer that has the recipe's metric first, and check the value of --metric.
 
-    Raise UsageError if the runs do not log this metric.
+    Raises:
+        UsageError: If the runs do not log the metric of --metric.
     """
     from kcomp.metrics.scores import Scorer
 
@@ -118,7 +132,7 @@ def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
 
 
 def options_of(search: "Search") -> str:
-    """Return the command-line options that identify a search, as a text."""
+    """Return the command-line options that identify a search, as one string."""
     from kcomp.values import as_text
 
     options = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
@@ -128,7 +142,7 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """Raise UsageError if this search has no folder. Different options make a different search."""
+    """Raise UsageError if this search has no folder yet. A search with other options is another search."""
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
@@ -143,7 +157,10 @@ def check_known(search: "Search") -> None:
 
 
 def work_together(workers: int) -> None:
-    """Run this command in several processes (workers), each with a part of the machine, and wait for all of them."""
+    """Run this command in several processes, and wait for all of them.
+
+    Each process gets an equal part of the machine.
+    """
     from kcomp.sweep import machine
 
     try:

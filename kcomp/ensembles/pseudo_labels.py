@@ -60,7 +60,7 @@ class FoldLabels:
 
         Returns:
             Two things: whether each confident prediction is right, bool (predictions,), and how many predictions there
-                are in all, confident or not.
+            are in all, confident or not.
         """
         values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
         sure = self.target.confidence(values) >= self.threshold

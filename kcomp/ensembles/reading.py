@@ -14,9 +14,11 @@ BATCH = 8  # how many tables are read at once; more need more memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read the held-out predictions of a run (`name` is "oof"), its labels ("labels") or its test predictions ("test").
+    """Read and check a CSV of a run. Its columns are sorted by name.
 
-    The columns are sorted by name.
+    Args:
+        run: The run.
+        name: "oof" for the held-out predictions, "labels" for their true labels, "test" for the test predictions.
 
     Raises:
         ValueError: If the columns or values are invalid for the run's target.

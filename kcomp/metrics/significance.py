@@ -132,7 +132,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
     Returns:
         Three numbers: how many rows only the first model classifies correctly, how many rows only the second does, and
-            the two-sided binomial p-value. The p-value is 1 if there are no such rows.
+        the two-sided binomial p-value. The p-value is 1 if there are no such rows.
 
     References:
         McNemar 1947; Dietterich 1998.

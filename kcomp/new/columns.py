@@ -1,4 +1,4 @@
-"""Find the columns of a table that contain labels, groups, boxes and times."""
+"""Find the columns of a competition's table that contain labels, groups, boxes and times."""
 
 import re
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ MOST_CLASSES_OF_NUMBERS = 50
 
 @dataclass(frozen=True)
 class Labels:
-    """The label columns, as an argument of `data.read_csv`.
+    """The label columns of a table, and how `data.read_csv` must read them.
 
     Attributes:
-        argument: The argument of `data.read_csv`: label, labels, one_hot, multi_hot, numbers or grades.
-        columns: The columns.
-        reason: Why `argument` fits the columns.
-        others: Other values of `--target` that fit the columns.
-        names: The column of names of a table with a row for each id and name; None for other tables.
+        argument: The argument of `data.read_csv` for the columns: label, labels, one_hot, multi_hot, numbers or grades.
+        columns: The names of the columns.
+        reason: Why `argument` fits the columns, as text for the user.
+        others: Other values of the option `--target` that also fit the columns.
+        names: In a table with a row for each pair of id and name, the column of names. Otherwise None.
     """
 
     argument: str
@@ -46,20 +46,20 @@ class Labels:
 
     @property
     def value(self) -> object:
-        """The value of the argument of `data.read_csv`."""
+        """What is passed to `data.read_csv` as `argument`: one column, a list of columns, or a dict {names: column}."""
         if self.names is not None:
             return {self.names: self.columns[0]}
         return self.columns[0] if len(self.columns) == 1 else list(self.columns)
 
 
 def numbers_of(frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the cells as numbers, NaN for empty cells. Return None if a cell is not a number."""
+    """Convert text cells to numbers. Empty cells become NaN. Return None if a cell is not a number."""
     numbers = frame.apply(lambda column: pd.to_numeric(column.str.strip(), errors="coerce"))
     return None if (numbers.isna() & frame.notna()).any(axis=None) else numbers
 
 
 def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns of the left, top, right and bottom edge of a box. Empty if the table has no box."""
+    """Return the names of the columns with the left, top, right and bottom edge of a box. Empty if there are none."""
     plain = {re.sub(r"[^a-z0-9]", "", str(name).lower()): str(name) for name in frame}
     for names in BOXES:
         if all(name in plain for name in names):
@@ -68,7 +68,10 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
-    """Return the first column that has the name of a group, such as patient_id, and repeated values. None for none."""
+    """Return the first column that is named like a group, such as patient_id, and whose values repeat. None for none.
+
+    Rows of one group must stay in one fold.
+    """
     for name in frame:
         values = frame[name]
         if name not in used and GROUP.match(str(name)) and values.notna().all() and 5 <= values.nunique() < len(frame):
@@ -81,15 +84,18 @@ def find_time(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
 
 
 def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Return the label columns and the reason for the choice.
+    """Choose the label columns.
 
     Args:
-        frame: The cells of the table of labelled rows.
-        used: Columns that are ids, groups, boxes or times.
-        hints: The columns of the sample submission, without its first. Empty if there is no sample.
+        frame: The labelled rows.
+        used: Columns that are known to be ids, groups, boxes or times.
+        hints: The columns of the sample submission without the first. Empty if there is no sample.
+
+    Returns:
+        Two things: the names of the label columns, and why they were chosen, as text for the user.
 
     Raises:
-        UsageError: If several columns may be the label.
+        UsageError: If it is unclear which column is the label.
     """
     free = [str(name) for name in frame if name not in used]
     same = tuple(name for name in hints if name in free)
@@ -112,23 +118,23 @@ def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str
 
 
 def words_of(cells: pd.Series) -> set[str]:
-    """Return the different labels in the cells. Cells with several labels are split."""
+    """Return the different labels in a column of texts. A cell with several labels is split first."""
     several = several_in_cells(cells)
     texts = set(cells.dropna().str.strip().unique())
     return texts if several is None else {piece.strip() for text in texts for piece in text.split(several[0])}
 
 
 def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind: str | None) -> Labels:
-    """Decide which kind of labels the columns contain.
+    """Decide how the label columns must be read: as classes, several labels, numbers or grades.
 
     Args:
-        frame: The cells of the table.
-        columns: The label columns.
-        ids: The ids of its rows.
-        kind: classes, labels, numbers or grades, as set by `--target`. None detects it from the values.
+        frame: The labelled rows.
+        columns: The names of the label columns.
+        ids: The image id of each row.
+        kind: The value of `--target`: classes, labels, numbers or grades. None decides from the cells.
 
     Raises:
-        UsageError: If the columns do not contain what `kind` needs, or a single column has only one value.
+        UsageError: If the cells do not fit `kind`, or a single label column has only one value.
     """
     numbers = numbers_of(frame[list(columns)])
     if len(columns) > 1:
@@ -153,7 +159,7 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
 
 
 def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: bool) -> None:
-    """Raise UsageError if the label column has fewer than two values, or texts where numbers are needed."""
+    """Raise UsageError if a label column has fewer than two different values, or text although `kind` needs numbers."""
     if cells.nunique() < 2:
         values = f"holds only {cells.iloc[0]!r}" if len(cells) else "is empty"
         raise UsageError(f"a label column needs at least two different values; {name!r} {values}")
@@ -166,7 +172,7 @@ def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: b
 
 
 def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kind: str | None) -> Labels:
-    """Decide whether several label columns are one class (one-hot), several labels, or numbers."""
+    """Decide whether several label columns are one-hot classes, several labels (0 or 1), or numbers."""
     if numbers is None:
         raise UsageError(f"several label columns must hold numbers; choose one of {', '.join(columns)} with --label")
     values = numbers.to_numpy(np.float64)
@@ -182,7 +188,7 @@ def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kin
 
 
 def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[str, str]:
-    """Return the kind of one label column and the reason."""
+    """Return the kind of one label column ("classes", "numbers" or "grades"), and why, as text for the user."""
     different = cells.nunique()
     if numbers is None:
         return "classes", f"{different} different texts"
@@ -198,5 +204,5 @@ def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[
 
 
 def repeats(ids: pd.Series, cells: pd.Series) -> bool:
-    """Return whether an id occurs in several rows with different labels."""
+    """Return whether an id has several rows with different labels."""
     return bool(ids.duplicated().any() and cells.groupby(ids.loc[cells.index]).nunique().max() > 1)

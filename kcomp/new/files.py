@@ -1,4 +1,4 @@
-"""Find the files of a competition: tables, sample submission, folders of images."""
+"""Find the files of a competition (tables, sample submissions, folders of images), and match ids with images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ TABLE_ENDINGS = (".csv", ".tsv")
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of images.
+    """A folder that has images, at any depth.
 
     Attributes:
-        path: The folder, relative to the competition's folder. "." is the competition's folder.
-        files: The paths of its images, relative to the folder.
+        path: The folder, relative to the competition's folder. "." is the competition's folder itself.
+        files: The paths of the images, relative to this folder.
     """
 
     path: str
@@ -29,7 +29,7 @@ class ImageFolder:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The ids that match an image, in lower case: its path or name, with and without the file ending."""
+        """All ids that would match an image, in lower case: path or file name, with and without the file ending."""
         names = set()
         for file in self.files:
             for text in (file, file.rsplit("/", 1)[-1]):
@@ -37,7 +37,7 @@ class ImageFolder:
         return frozenset(names)
 
     def share(self, ids: pd.Series) -> float:
-        """Return the share of ids that match an image of this folder, from 0 to 1."""
+        """Return the share of the ids that match an image in this folder, from 0 to 1."""
         texts = ids.dropna().str.strip().str.casefold()
         named = texts.isin(self.names) | texts.map(without_ending).isin(self.names)
         return float(named.sum() / max(len(ids), 1))
@@ -49,10 +49,10 @@ class Files:
 
     Attributes:
         folder: The folder of the competition.
-        train: The table of labelled rows. None for a folder of class folders.
-        test: The table of test rows. None if there is none.
+        train: The table of labelled rows. None if there is no table, so that folders must name the classes.
+        test: The table of test rows, or None.
         samples: The sample submissions.
-        images: Folders of images in alphabetical order. The competition's folder is the last.
+        images: The folders of images in alphabetical order. The last one is the competition's folder itself.
     """
 
     folder: Path
@@ -63,11 +63,11 @@ class Files:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return the cells of a table as texts, without a notice about its encoding.
+    """Read a CSV, and return its cells as text.
 
     Raises:
-        UsageError: If its encoding is not detected, or it has no rows.
-        ValueError: If it is not a CSV.
+        UsageError: If the encoding of the text is unknown, or there are no rows.
+        ValueError: If the file is not a CSV.
     """
     try:
         text, _ = decode_text(path, None)
@@ -80,14 +80,15 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def find_files(data: Path, images: str | None) -> Files:
-    """Return the files of a competition.
+    """Find the files of a competition.
 
     Args:
-        data: A folder with tables, a CSV file, or a folder with one folder of images for each class.
+        data: The competition's folder, its table of labelled rows (a CSV), or a folder with one folder of images for
+            each class.
         images: The folder of the training images, relative to the competition's folder. None searches for it.
 
     Raises:
-        UsageError: If there is no such path, it is another file, or several tables may have the labels.
+        UsageError: If `data` does not exist or is another kind of file, or if several tables may have the labels.
     """
     if not data.exists():
         raise UsageError(f"no file or folder at {data}; name a folder or a CSV")
@@ -104,7 +105,7 @@ def find_files(data: Path, images: str | None) -> Files:
 
 
 def choose_train(tables: Sequence[Path], folder: Path) -> Path | None:
-    """Return the table of labelled rows. None if there is no table."""
+    """Return the table of labelled rows, or None if there is no table. Raise UsageError if several tables may be it."""
     named = [path for path in tables if path.stem.lower() == "train"]
     named = named or [path for path in tables if "train" in path.stem.lower()]
     chosen = named or list(tables)
@@ -115,7 +116,10 @@ def choose_train(tables: Sequence[Path], folder: Path) -> Path | None:
 
 
 def find_image_folders(folder: Path, images: str | None) -> tuple[ImageFolder, ...]:
-    """Return the folders with images at any depth. The last is the competition's folder itself."""
+    """Return the folders of images in alphabetical order. The last one is the competition's folder itself.
+
+    If `images` is set, return only this folder.
+    """
     if images is not None:
         if not (folder / images).is_dir():
             raise UsageError(f"--images takes a folder in {folder}; there is no {folder / images}")
@@ -129,3 +133,44 @@ def find_image_folders(folder: Path, images: str | None) -> tuple[ImageFolder, .
     if every:
         folders.append(ImageFolder(".", every))
     return tuple(folders)
+
+
+def choose_id(
+    frame: pd.DataFrame, folders: Sequence[ImageFolder], name: str | None, path: Path
+) -> tuple[str, ImageFolder]:
+    """Find the id column and its image folder: the pair with the largest share of ids that match an image.
+
+    Of equal pairs, the first is returned. `name` is the value of `--id`, or None.
+
+    Raises:
+        UsageError: If fewer than half of the ids match, there are no images, or no column is named `name`.
+    """
+    if not folders:
+        raise UsageError(f"no folder beside {path} holds images; name one with --images FOLDER")
+    if name is not None and name not in frame:
+        raise UsageError(f"--id takes a column of {path}, which are {list(map(str, frame))}; received {name!r}")
+    best, chosen = 0.0, None
+    for column in [name] if name is not None else list(frame):
+        for folder in folders:
+            share = folder.share(frame[column])
+            if share > best:
+                best, chosen = share, (str(column), folder)
+    if chosen is None or best < 0.5:
+        listed = ", ".join(f"{folder.path} ({len(folder.files)}, such as {folder.files[0]})" for folder in folders[:4])
+        nearest = f" ({chosen[0]}: only {best:.0%} of its values do)" if chosen else ""
+        raise UsageError(
+            f"no column of {path} names the images{nearest}; choose with --id one of {', '.join(map(str, frame))}, and "
+            f"with --images one of {listed}"
+        )
+    column, folder = chosen
+    if column.casefold() in folder.names:
+        raise UsageError(f"the first line of {path} must name the columns; it holds {', '.join(map(str, frame))}")
+    return chosen
+
+
+def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
+    """Return the paths of the images in `folder` that match an id. If none matches, return those of all images."""
+    texts = set(ids.dropna().str.strip().str.casefold())
+    stems = {text.rsplit(".", 1)[0] for text in texts}
+    named = [file for file in folder.files if file.casefold() in texts or file.casefold().rsplit(".", 1)[0] in stems]
+    return [root / folder.path / file for file in named or folder.files]

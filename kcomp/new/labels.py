@@ -1,4 +1,4 @@
-"""Find the label columns of a table: chosen, of a table with a row for each id and name, or by their names."""
+"""Find the label columns of a competition's table, from the option --label or from their names and values."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,19 +19,22 @@ def find_labels(
     target: str | None,
     has_boxes: bool,
 ) -> tuple[Labels, str]:
-    """Return the label columns and why they were chosen.
+    """Find the label columns, and decide how they must be read.
 
     Args:
-        frame: The cells of the table.
-        ids: Its column of ids.
-        used: The columns of ids, boxes, groups and times.
-        hints: The columns of the sample submission without its first.
-        label: The columns of `--label`; None chooses them.
-        target: What they hold, as set by `--target`; None detects it.
-        has_boxes: Whether each row has a box, so that an id has several rows.
+        frame: The labelled rows.
+        ids: The column of image ids.
+        used: Columns that are known to be ids, boxes, groups or times.
+        hints: The columns of the sample submission without the first. Empty if there is no sample.
+        label: The value of `--label`: column names with commas between. None chooses the columns.
+        target: The value of `--target`: classes, labels, numbers or grades. None decides from the cells.
+        has_boxes: Whether each row is a box of an image, so that an id may have several rows.
+
+    Returns:
+        Two things: the label columns, and why they were chosen, as text for the user.
 
     Raises:
-        UsageError: If the choice is open, or the columns do not hold what `target` needs.
+        UsageError: If it is unclear which column is the label, or the cells do not fit `target`.
     """
     if label is not None:
         columns, reason = label_columns(frame, str(ids.name), label), "--label"
@@ -50,7 +53,7 @@ def find_labels(
 
 
 def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str, ...]:
-    """Return the columns of `--label`. Raise UsageError unless they are columns beside the ids."""
+    """Split the value of `--label` into column names. Raise UsageError for an unknown column or the id column."""
     names = tuple(name.strip() for name in label.split(","))
     absent = [name for name in names if name not in frame]
     if absent:
@@ -61,9 +64,9 @@ def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str,
 
 
 def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of names; None if the table does not have a row for each id and name.
+    """Return the column of names, if the table has one row for each pair of id and name. Otherwise return None.
 
-    It is the first column of texts of which each occurs at most once for an id, and on average for two ids or more.
+    It is the first text column in which no id has the same name twice, and each name occurs twice or more on average.
     """
     if not ids.duplicated().any():
         return None
@@ -77,7 +80,10 @@ def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str 
 
 
 def find_value(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the only column of numbers that differ within an id; None if the table has no names or no such column."""
+    """Return the column of values, if the table has one row for each pair of id and name. Otherwise return None.
+
+    It is the only column of numbers whose values differ within an id. If there are several, return None too.
+    """
     names = find_names(frame, ids, used)
     if names is None:
         return None

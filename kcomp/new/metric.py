@@ -1,4 +1,4 @@
-"""Choose the metric of a recipe."""
+"""Choose the metric of a new recipe."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,15 @@ KINDS: dict[str, type[Target]] = {"classes": OneOf, "labels": AnyOf, "numbers": 
 
 
 def choose_metric(labels: Labels, header: Sequence[str] | None, name: str | None) -> tuple[str, str]:
-    """Return the name of the metric and the reason.
+    """Choose the metric.
 
     Args:
         labels: The label columns.
-        header: The columns of the sample submission without its first; None if there is no sample.
-        name: The metric of `--metric`; None chooses one.
+        header: The columns of the sample submission without the first. None if there is no sample.
+        name: The value of `--metric`. None chooses a metric.
+
+    Returns:
+        Two things: the name of the metric, and why it was chosen, as text for the user.
 
     Raises:
         UsageError: If no metric has this name, or the metric does not fit the target.
@@ -45,7 +48,10 @@ def choose_metric(labels: Labels, header: Sequence[str] | None, name: str | None
 
 
 def other_targets(labels: Labels, name: str) -> str:
-    """Return which values of --target fit the labels and the metric; empty if there is none or no such metric."""
+    """Return a hint for an error message: the values of --target that fit both the labels and the metric `name`.
+
+    The hint is empty if no value fits or no metric has this name.
+    """
     try:
         metric = metrics.get(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Choose the contents of a recipe: label columns, target, metric, image size and folds, each with the reason."""
+"""Choose what a new recipe contains: label columns, target, metric, image size and folds, each with the reason."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 from kcomp.new import columns as reading
 from kcomp.new.columns import Labels
-from kcomp.new.files import TABLE_ENDINGS, Files, ImageFolder, read_table
+from kcomp.new.files import TABLE_ENDINGS, Files, ImageFolder, choose_id, image_paths, read_table
 from kcomp.new.labels import find_labels
 from kcomp.new.metric import choose_metric
 from kcomp.new.sizes import Size, choose_size
@@ -18,12 +18,13 @@ from kcomp.system.errors import UsageError
 
 Item = TypeVar("Item")
 ENDINGS = " or ".join(TABLE_ENDINGS)
-PARTS = {"train", "training", "val", "valid", "validation", "test", "images"}  # folders that are not classes
+# folders with these names are not classes
+PARTS = {"train", "training", "val", "valid", "validation", "test", "images"}
 
 
 @dataclass(frozen=True)
-class Choices:
-    """The options of `kcomp new`. None chooses a value from the files."""
+class Overrides:
+    """The options of `kcomp new`, which override what is read from the files. None reads a value from the files."""
 
     label: str | None = None
     id: str | None = None
@@ -35,22 +36,24 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The content of a recipe.
+class RecipePlan:
+    """What a new recipe contains.
 
     Attributes:
         folder: The folder of the competition, or of the class folders.
-        table: The name of the table in this folder. Empty for class folders.
+        table: Name of the table of labelled rows in this folder. For class folders, it is empty, or their parent
+            followed by "/", such as "train/".
         labels: The label columns.
-        options: Further arguments of `data.read_csv` for the labelled rows, such as the id column.
-        test: The arguments of `data.read_test`. Empty if no test rows are known.
+        options: Further arguments of `data.read_csv`, such as the id column.
+        test: The arguments of `data.read_test`, as pairs of name and value. The name of the first, positional one is
+            "". Empty if no test rows are known.
         metric: Name of the metric.
         size: The image size.
         network: Name of the network.
-        rows: Number of labelled images.
-        folds: Number of folds.
-        sample: The sample submission that fits the labels.
-        lines: Pairs of what was decided, such as "metric", and a text with the value and the reason.
+        rows: How many labelled images there are.
+        folds: How many folds there are.
+        sample: The sample submission that fits the labels, or None.
+        lines: What is printed for the user, as pairs such as ("metric", "roc_auc: the usual one for this target").
     """
 
     folder: Path
@@ -67,18 +70,18 @@ class Plan:
     lines: tuple[tuple[str, str], ...]
 
 
-def make_plan(files: Files, choices: Choices) -> Plan:
-    """Return the plan for the files of a competition.
+def make_plan(files: Files, overrides: Overrides) -> RecipePlan:
+    """Decide what the recipe for these files contains.
 
     Raises:
         UsageError: If something cannot be decided from the files. The message names the option that decides it.
     """
-    return plan_folders(files, choices) if files.train is None else plan_table(files, files.train, choices)
+    return plan_folders(files, overrides) if files.train is None else plan_table(files, files.train, overrides)
 
 
-def plan_folders(files: Files, choices: Choices) -> Plan:
-    """Return the plan for a folder of class folders, or for one with class folders in train/."""
-    check_choices(files.folder, choices)
+def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
+    """Plan the recipe for images in one folder for each class. The class folders may be in the subfolder train/."""
+    check_no_table_options(files.folder, overrides)
     inner = next((folder for folder in files.images if folder.path == "train" and has_classes(folder)), None)
     top = next((folder for folder in files.images if folder.path == "." and has_classes(folder)), None)
     chosen = inner or top
@@ -88,8 +91,8 @@ def plan_folders(files: Files, choices: Choices) -> Plan:
     counts = pd.Series([file.split("/", 1)[0] for file in chosen.files if "/" in file]).value_counts()
     paths = [root / file for file in chosen.files]
     labels = Labels("label", ("folder",), f"{len(counts)} folders hold images")
-    metric, why = choose_metric(labels, None, choices.metric)
-    size = size_of(paths, choices)
+    metric, why = choose_metric(labels, None, overrides.metric)
+    size = size_of(paths, overrides)
     test = next((folder for folder in files.images if inner and folder.path.startswith("test")), None)
     lines = [("classes", f"the folders {', '.join(sorted(counts.index)[:6])}"), ("images", f"{counts.sum()} in {root}")]
     lines += [("metric", f"{metric}: {why}"), ("image size", f"{size.size}: {size.reason}")]
@@ -102,18 +105,18 @@ def plan_folders(files: Files, choices: Choices) -> Plan:
     folder = root if test is None else files.folder
     folds = min(5, max(2, int(counts.max())))
     table = chosen.path + "/" if test else ""
-    return Plan(folder, table, labels, {}, arguments, metric, size, choices.network or default_network(),
-                int(counts.sum()), folds, first(files.samples), tuple(lines))  # fmt: skip
+    return RecipePlan(folder, table, labels, {}, arguments, metric, size, overrides.network or default_network(),
+                      int(counts.sum()), folds, first(files.samples), tuple(lines))  # fmt: skip
 
 
 def has_classes(folder: ImageFolder) -> bool:
-    """Return whether a folder has several subfolders with images, and none is named like a part of the data."""
+    """Return whether a folder has class folders: several subfolders with images, none with a name such as "train"."""
     names = {file.split("/", 1)[0].casefold() for file in folder.files if "/" in file}
     return len(names) > 1 and not names & PARTS
 
 
 def no_labels(files: Files) -> str:
-    """Return the message for a folder without labels: what it has, and where a table lies deeper."""
+    """Return the error message for files without labels. It says what there is, and where a table is in a subfolder."""
     count = sum(len(folder.files) for folder in files.images if folder.path == ".")
     deeper = sorted(path for ending in TABLE_ENDINGS for path in files.folder.glob(f"*/*{ending}"))
     advice = f"; name {deeper[0].parent}, which has {deeper[0].name}" if deeper else ""
@@ -123,19 +126,19 @@ def no_labels(files: Files) -> str:
     )
 
 
-def check_choices(folder: Path, choices: Choices) -> None:
-    """Raise UsageError if an option needs a table."""
-    for option, value in (("label", choices.label), ("id", choices.id), ("images", choices.images)):
+def check_no_table_options(folder: Path, overrides: Overrides) -> None:
+    """Raise UsageError if an option is set that needs a table, because there is none."""
+    for option, value in (("label", overrides.label), ("id", overrides.id), ("images", overrides.images)):
         if value is not None:
             raise UsageError(f"--{option} needs a table ({ENDINGS}), and {folder} has none")
-    if choices.target not in (None, "classes"):
-        raise UsageError(f"--target {choices.target} needs a table ({ENDINGS}), and {folder} has none")
+    if overrides.target not in (None, "classes"):
+        raise UsageError(f"--target {overrides.target} needs a table ({ENDINGS}), and {folder} has none")
 
 
-def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
-    """Return the plan for a table of labelled rows."""
+def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
+    """Plan the recipe for a table of labelled rows. `path` is the table."""
     frame = read_table(path)
-    id_column, folder = choose_id(frame, files.images, choices.id, path)
+    id_column, folder = choose_id(frame, files.images, overrides.id, path)
     ids = frame[id_column]
     box = reading.find_boxes(frame)
     used = [id_column, *box]
@@ -145,15 +148,15 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
     headers = {sample: list(map(str, read_table(sample).columns[1:])) for sample in files.samples}
     hints = first(headers.values()) or []
     labels, reason = find_labels(
-        frame, ids, used, hints, label=choices.label, target=choices.target, has_boxes=bool(box)
+        frame, ids, used, hints, label=overrides.label, target=overrides.target, has_boxes=bool(box)
     )
     group, time = (None if name in labels.columns else name for name in (group, time))
     sample = choose_sample(headers, frame, labels)
-    metric, why = choose_metric(labels, headers.get(sample) if sample else None, choices.metric)
+    metric, why = choose_metric(labels, headers.get(sample) if sample else None, overrides.metric)
     options, notes = read_options(frame, id_column, group, box, labels)
     is_joined = labels.names or (labels.argument == "labels" and "item" not in options)
     rows = ids.nunique() if is_joined else len(frame)
-    size = size_of(image_paths(files.folder, folder, ids), choices)
+    size = size_of(image_paths(files.folder, folder, ids), overrides)
     test, test_line = choose_test(files, id_column)
     others = f" (--target {' or '.join(labels.others)} reads it as such)" if labels.others else ""
     lines = [
@@ -169,47 +172,15 @@ def plan_table(files: Files, path: Path, choices: Choices) -> Plan:
         ("test rows", test_line),
     ]
     folds = choose_folds(frame, rows, labels, group)
-    return Plan(files.folder, path.name, labels, {"images": folder.path, **options}, test, metric, size,
-                choices.network or default_network(), rows, folds, sample, tuple(lines))  # fmt: skip
-
-
-def choose_id(
-    frame: pd.DataFrame, folders: Sequence[ImageFolder], name: str | None, path: Path
-) -> tuple[str, ImageFolder]:
-    """Return the id column and the image folder with the most matching ids. Of equal pairs, return the first."""
-    if not folders:
-        raise UsageError(f"no folder beside {path} holds images; name one with --images FOLDER")
-    if name is not None and name not in frame:
-        raise UsageError(f"--id takes a column of {path}, which are {list(map(str, frame))}; received {name!r}")
-    best, chosen = 0.0, None
-    for column in [name] if name is not None else list(frame):
-        for folder in folders:
-            share = folder.share(frame[column])
-            if share > best:
-                best, chosen = share, (str(column), folder)
-    if chosen is None or best < 0.5:
-        listed = ", ".join(f"{folder.path} ({len(folder.files)}, such as {folder.files[0]})" for folder in folders[:4])
-        nearest = f" ({chosen[0]}: only {best:.0%} of its values do)" if chosen else ""
-        raise UsageError(
-            f"no column of {path} names the images{nearest}; choose with --id one of {', '.join(map(str, frame))}, and "
-            f"with --images one of {listed}"
-        )
-    column, folder = chosen
-    if column.casefold() in folder.names:
-        raise UsageError(f"the first line of {path} must name the columns; it holds {', '.join(map(str, frame))}")
-    return chosen
-
-
-def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
-    """Return the images of the folder that match an id. If none matches, return all images."""
-    texts = set(ids.dropna().str.strip().str.casefold())
-    stems = {text.rsplit(".", 1)[0] for text in texts}
-    named = [file for file in folder.files if file.casefold() in texts or file.casefold().rsplit(".", 1)[0] in stems]
-    return [root / folder.path / file for file in named or folder.files]
+    return RecipePlan(files.folder, path.name, labels, {"images": folder.path, **options}, test, metric, size,
+                      overrides.network or default_network(), rows, folds, sample, tuple(lines))  # fmt: skip
 
 
 def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: Labels) -> Path | None:
-    """Return the sample submission whose columns fit the labels. If none fits, return the first sample."""
+    """Return the sample submission whose columns fit the labels. If none fits, return the first one, or None.
+
+    `headers` has the columns of each sample submission without the first.
+    """
     for sample, names in headers.items():
         if set(names) == set(labels.columns):
             return sample
@@ -223,7 +194,13 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 def read_options(
     frame: pd.DataFrame, id_column: str, group: str | None, box: tuple[str, ...], labels: Labels
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """Return the arguments of `data.read_csv` for ids, groups, boxes and items, and lines about them."""
+    """Return further arguments of `data.read_csv`: the columns of ids, groups, boxes, and items.
+
+    An item is something with several images (rows), whose predictions are combined, such as a patient.
+
+    Returns:
+        Two things: the arguments by name, and pairs of text for the user, such as ("boxes", "images are cut at ...").
+    """
     options: dict[str, object] = {} if id_column == "image_id" else {"id": id_column}
     if group is not None:
         options["group"] = group
@@ -241,7 +218,12 @@ def read_options(
 
 
 def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object], ...], str]:
-    """Return the arguments of `data.read_test`, and a line about the test rows."""
+    """Find the test rows.
+
+    Returns:
+        Two things: the arguments of `data.read_test` as pairs (empty if there are no test rows), and a text for the
+        user.
+    """
     for path in (files.test, *files.samples):
         if path is None:
             continue
@@ -259,9 +241,9 @@ def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object],
 
 
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
-    """Return the number of folds, from 2 to 5.
+    """Return how many folds the recipe uses, from 2 to 5.
 
-    It is less than 5 if there are few groups or rows, or if even the largest class has few rows.
+    There are fewer than 5 if there are few groups or rows, or if the largest class has fewer than 5 rows.
     """
     counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):
@@ -269,8 +251,8 @@ def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | No
     return max(2, min(5, *counts))
 
 
-def size_of(paths: Sequence[Path], choices: Choices) -> Size:
-    return choose_size(paths) if choices.size is None else Size(choices.size, "--size")
+def size_of(paths: Sequence[Path], overrides: Overrides) -> Size:
+    return choose_size(paths) if overrides.size is None else Size(overrides.size, "--size")
 
 
 def default_network() -> str:

@@ -1,4 +1,4 @@
-"""Measure images, and choose the size to train on."""
+"""Measure the images of a competition, and choose the image size for training."""
 
 import shutil
 from collections.abc import Sequence
@@ -7,24 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-SAMPLE = 200  # images that are measured
-STEP = 32  # pixels: networks halve the size five times
-LARGEST = {"CPU": 224, "GPU": 384}  # pixels of a side
+SAMPLE = 200  # how many images are measured at most
+STEP = 32  # the side is a multiple of this, because networks halve it five times
+LARGEST = {"CPU": 224, "GPU": 384}  # the longest side of a square, in pixels
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size to train on, in pixels: the side of a square, or (height, width). Also the reason for it."""
+    """An image size for training, and the reason for it.
+
+    `size` is in pixels: the side of a square, or (height, width).
+    """
 
     size: int | tuple[int, int]
     reason: str
 
 
 def choose_size(paths: Sequence[Path], device: str | None = None) -> Size:
-    """Return the median size of the images in multiples of 32 pixels, up to a limit that depends on the device.
+    """Choose the image size: the median size of the images, rounded to a multiple of 32 pixels.
 
-    The size is a square, unless more than 90 % of the images have nearly the same aspect ratio, wider than 5:4 or
-    taller than 4:5. Then the size has this ratio.
+    On a GPU, the side is at most 384 pixels, on a CPU 224. The size is a square, unless more than 90 % of the images
+    have nearly the same aspect ratio and this is wider than 5:4 or taller than 4:5. Then the size has this aspect
+    ratio, and its area is limited as that of the square.
 
     Args:
         paths: The images. At most 200 of them are read.
@@ -51,7 +55,7 @@ def rounded(side: float) -> int:
 
 
 def measure(paths: Sequence[Path]) -> np.ndarray:
-    """Return height and width of some images, float (images, 2). Files that cannot be read are left out."""
+    """Return the height and width of up to 200 images, float (images, 2). Unreadable files are left out."""
     from PIL import Image
 
     positions = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)
@@ -66,5 +70,5 @@ def measure(paths: Sequence[Path]) -> np.ndarray:
 
 
 def has_gpu() -> bool:
-    """Return whether this machine has an NVIDIA GPU and its driver."""
+    """Return whether this machine has an NVIDIA GPU with a driver."""
     return shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()

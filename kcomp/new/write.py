@@ -1,18 +1,18 @@
-"""Write the source of a recipe."""
+"""Write the Python source of a new recipe."""
 
 import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kcomp.new.plan import Plan
+from kcomp.new.plan import RecipePlan
 from kcomp.system.errors import UsageError
 
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-MIXED = {"label", "one_hot", "labels", "multi_hot"}  # targets whose labels may be mixed
-FEW = 500  # images
-WIDTH = 120  # characters of a line
-SMOOTHED = {"label", "one_hot"}
+MIXED = {"label", "one_hot", "labels", "multi_hot"}  # labels that MixUp may mix
+SMOOTHED = {"label", "one_hot"}  # labels with label smoothing
+FEW = 500  # with fewer images, only upper layers are trained
+WIDTH = 120  # characters in a line of source
 TITLES = {
     "label": "one class an image",
     "one_hot": "one class an image",
@@ -68,8 +68,8 @@ def stages(config):{stages_note}
 '''
 
 
-def recipe_source(plan: Plan, file: str) -> str:
-    """Return the Python source of a recipe. `file` is the name of the recipe's file, which its comments contain."""
+def recipe_source(plan: RecipePlan, file: str) -> str:
+    """Return the Python source of a recipe. `file` is the recipe's file name, which appears in comments."""
     kind, size = plan.labels.argument, plan.size.size
     mixing = kind in MIXED
     modules = [*(["augment"] if mixing else []), "data", "models", "schedules"]
@@ -96,7 +96,7 @@ def recipe_source(plan: Plan, file: str) -> str:
 
 
 def batches_call(batch_size: int, *, mixing: bool) -> str:
-    """Return the lines that make the batches, with MixUp or without."""
+    """Return the source lines that make the batches. `mixing` adds MixUp."""
     call_of = f"return data.Batches(rows, config.image_size, batch_size={batch_size}, "
     if not mixing:
         return f"    {call_of}training=training, seed=seed, transform=transform)"
@@ -104,8 +104,11 @@ def batches_call(batch_size: int, *, mixing: bool) -> str:
     return f"    options = {options}\n    {call_of}**options)"
 
 
-def stage_values(plan: Plan, *, mixing: bool) -> dict[str, object]:
-    """Return the values that depend on the number of images. Few images train only upper layers, on cached features."""
+def stage_values(plan: RecipePlan, *, mixing: bool) -> dict[str, object]:
+    """Return the values of the template that depend on how many images there are.
+
+    With few images, only the head and the upper layers are trained, on cached outputs of the lower layers.
+    """
     smoothing = plan.labels.argument in SMOOTHED
     if plan.rows < FEW and plan.network in LITE:
         options = ['"cache_views": 4', *(['"mix_features": True'] if mixing else [])]
@@ -133,20 +136,20 @@ def stage_values(plan: Plan, *, mixing: bool) -> dict[str, object]:
 
 
 def epochs_for(rows: int) -> int:
-    """Return the number of epochs for about 12,000 training images in all, but at least 4 epochs and at most 10."""
+    """Return how many epochs give about 12,000 training images in total, but at least 4 and at most 10."""
     return max(4, min(10, round(12_000 / rows)))
 
 
-def read_call(plan: Plan) -> str:
-    """Return the call that reads the labelled rows."""
+def read_call(plan: RecipePlan) -> str:
+    """Return the source of the call that reads the labelled rows."""
     if not plan.table or plan.table.endswith("/"):
         return call("rows = data.read_folders", [place(plan.table.rstrip("/"))])
     options = {**plan.options, plan.labels.argument: plan.labels.value}
     return call("rows = data.read_csv", [place(plan.table), *arguments(options)])
 
 
-def test_function(plan: Plan) -> str:
-    """Return the function that reads the test rows, or nothing."""
+def test_function(plan: RecipePlan) -> str:
+    """Return the source of the function that reads the test rows. Empty if no test rows are known."""
     if not plan.test:
         return ""
     options = dict(plan.test)
@@ -155,18 +158,21 @@ def test_function(plan: Plan) -> str:
 
 
 def place(name: str) -> str:
-    """Return the source of a path below the folder of the competition."""
+    """Return the source of an f-string for a path in the competition's folder."""
     escaped = name.replace("{", "{{").replace("}", "}}")
     return "f" + quoted(f"{{config.folder}}/{escaped}") if name else "config.folder"
 
 
 def arguments(options: dict[str, object]) -> list[str]:
-    """Return the sources of keyword arguments."""
+    """Return the source of each keyword argument, such as `id="name"`."""
     return [f"{name}={quoted(value)}" for name, value in options.items()]
 
 
 def call(start: str, texts: Sequence[str], indent: str = "    ") -> str:
-    """Return the source of a call in the style of ruff: on one line, on three, or with a line for each argument."""
+    """Return the source of a call, formatted as ruff does: on one line, on three, or with a line for each argument.
+
+    `start` is the text before the parenthesis, and `texts` are the sources of the arguments.
+    """
     joined = ", ".join(texts)
     if len(line := f"{indent}{start}({joined})") <= WIDTH:
         return line
@@ -175,7 +181,7 @@ def call(start: str, texts: Sequence[str], indent: str = "    ") -> str:
 
 
 def quoted(value: object) -> str:
-    """Return the source of a text, or of a list or a dictionary of texts, with double quotes."""
+    """Return the source of a string with double quotes. Lists and dicts of strings are converted too."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{quoted(name)}: {quoted(content)}" for name, content in value.items()) + "}"
     if isinstance(value, list):
@@ -187,7 +193,7 @@ def quoted(value: object) -> str:
 
 
 def numbered_names(names: list[str]) -> str:
-    """Return the source of a list comprehension for names that end in 0, 1, 2 and so on. Empty for other names."""
+    """Return a list comprehension, as source, for names that end in 0, 1, 2 and so on. Empty for other names."""
     start = re.sub(r"\d+$", "", names[0])
     if "{" in start or [f"{start}{number}" for number in range(len(names))] != names:
         return ""
@@ -195,7 +201,7 @@ def numbered_names(names: list[str]) -> str:
 
 
 def network_values(name: str) -> dict[str, str]:
-    """Return the call that builds a backbone, a comment on it, and what it imports.
+    """Return the values of the template that depend on the network: the call that builds it, a comment, and an import.
 
     Raises:
         UsageError: If no network has this name.
@@ -217,7 +223,7 @@ def network_values(name: str) -> dict[str, str]:
 
 
 def default_file(data: Path) -> Path:
-    """Return the name of the recipe's file, derived from the name of the competition's folder."""
+    """Return the file name of the recipe, made from the name of the competition's folder."""
     folder = data if data.is_dir() else data.parent
     name = re.sub(r"\W+", "_", folder.resolve().name).strip("_").lower() or "recipe"
     return Path(f"recipe_{name}.py" if name[0].isdigit() else f"{name}.py")

@@ -62,7 +62,7 @@ def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
     Returns:
         Two arrays: the selected probabilities (members, entries), and the weight of each entry in the log loss
-            (entries,).
+        (entries,).
     """
     inputs = [log_loss.inputs(labels, member, scorer.target) for member in values]
     true = np.nan_to_num(inputs[0][0])

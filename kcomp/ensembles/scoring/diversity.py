@@ -21,9 +21,9 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return the share of cases in which each pair of members predicts different classes, shape (members, members).
+    """Return how often each pair of members predicts different classes, as a share of all cases, (members, members).
 
-    `values` are predictions (members, rows, columns). A case is a class or grade of a row, or one of its labels. The
+    `values` are predictions (members, rows, columns). A case is the class or grade of a row, or one of its labels. The
     target must have classes.
     """
     decisions = np.stack([target.decide(member) for member in values]).reshape(len(values), -1)

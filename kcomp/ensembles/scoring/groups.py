@@ -129,7 +129,7 @@ def subsets_by_size(
 
     Returns:
         Two things: the ensembles by (kind of group, size), each a tuple of positions of members, and the set of those
-            (kind, size) whose ensembles are a random sample.
+        (kind, size) whose ensembles are a random sample.
     """
     subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)

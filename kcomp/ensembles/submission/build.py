@@ -1,4 +1,4 @@
-"""Make a submission from runs, or from a CSV of predictions."""
+"""Make a submission from the predictions of runs, or from a CSV of predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ from kcomp.targets.guess import guess_target
 
 @dataclass(frozen=True)
 class Submission:
-    """The cells of a submission, and one line about them."""
+    """The table of a submission (`frame`), and a line that describes the cells (`note`)."""
 
     frame: pd.DataFrame
     note: str
 
 
 def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choices: Choices) -> Submission:
-    """Return predictions with the ids, row order, columns and cell format of the sample submission.
+    """Put predictions into the form of the sample submission: the same ids, row order, columns and cell format.
 
     Args:
         predictions: One row for each image id (the index), with the prediction columns of the target.
@@ -45,7 +45,7 @@ def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choic
     ids, names = list(predictions.index), list(target.prediction_columns)
     problems = id_problems(sample.ids, ids)
     problems += target.prediction_problems(predictions[names].to_numpy(np.float64), ids)
-    positions = np.maximum(find_rows(sample.ids, ids), 0)  # a missing id is a problem above
+    positions = np.maximum(find_rows(sample.ids, ids), 0)  # missing ids are in `problems` already
     cells = None
     try:
         cells = fill(sample, predictions[names].to_numpy(np.float64)[positions], target, choices)
@@ -57,7 +57,10 @@ def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choic
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
-    """Read a CSV of predictions with the column `image_id`, and guess its target from the values."""
+    """Read a CSV of predictions with the column `image_id`.
+
+    Return the predictions and a target guessed from the values.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no file of predictions at {path}; name a CSV of predictions, or run folders")
     frame = read_probabilities(path)
@@ -65,13 +68,16 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
 
 
 def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
-    """Average the test predictions of each member's runs, then average the members.
+    """Average the test predictions of several runs. Each model has the same weight, whatever the number of its folds.
+
+    A model is a group of runs that differ only in their fold. First the runs of each model are averaged, then the
+    models.
 
     Args:
-        runs: Complete runs of one target, which all have a test.csv.
+        runs: Complete runs of one target. Each has a test.csv.
 
     Returns:
-        The predictions of the ids that every run has, spelled as in the first run.
+        The predictions of the ids that every run has predicted. Ids are spelled as in the first run.
 
     Raises:
         ValueError: If the runs have no id in common, or a file has invalid predictions.
@@ -85,17 +91,20 @@ def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
-    """Return the rows of these ids, which may have another spelling; see `find_rows`."""
+    """Return the values of these ids, (ids, columns). `find_rows` matches ids in different spellings."""
     values = frame.to_numpy(np.float64)
     return values if list(frame.index) == list(ids) else values[find_rows(ids, list(frame.index))]
 
 
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
-    """Take the thresholds or cut points of one run, or fit them to the mean of several runs' held-out predictions.
+    """Add thresholds or cut points to the choices, so that classes can be written.
+
+    For one run, they are those stored in its result.json. For several runs, they are fitted to the mean of the held-out
+    predictions.
 
     Returns:
-        The choices with the thresholds or cut points, and a line with their score by nested cross-validation. If there
-        is nothing to fit, `choices` does not change and the line is empty.
+        Two things: the new choices, and a line with the score by nested cross-validation. If the metric or the target
+        needs no thresholds or cut points, there are none and the line is empty.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]
     if len(runs) == 1 and (stored := runs[0].result.get("decisions")):
@@ -103,7 +112,7 @@ def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]
         return replace(choices, metric_on="decisions", decisions=scored.decisions), scored.describe()
     try:
         metric = metrics.get(name)
-    except ValueError:  # a function of the recipe
+    except ValueError:  # the metric is a function in the recipe, and has no known name
         return choices, ""
     choices = replace(choices, metric_on=metric.on)
     rows = join_held_out(build_members(runs), partial=True) if metric.on == "decisions" else None

@@ -22,10 +22,11 @@ class Choices:
 
     Attributes:
         decisions: Fitted thresholds or cut points. None for thresholds of 0.5 and the nearest grade.
-        metric_on: The attribute `on` of the runs' metric; see `kcomp.metrics.Metric`.
-        write: "classes" or "probabilities". None writes what the sample shows.
-        positive: The class whose probability is written if the sample has one column of probabilities. None is the
-            class with the name of the column, or else the last class.
+        metric_on: What the metric of the runs scores: "decisions" (classes), "columns", ...; see `on` of
+            `kcomp.metrics.Metric`.
+        write: "classes" or "probabilities". None writes what the sample contains.
+        positive: The class whose probability is written, if the sample has one column of probabilities. None is the
+            class with the column's name, or else the last class.
     """
 
     decisions: Thresholds | CutPoints | None = None
@@ -39,23 +40,23 @@ class Choices:
 
 @dataclass(frozen=True)
 class Cells:
-    """The filled columns, by name, and one line about them."""
+    """The cells of each filled column, by column name, and a line that describes them."""
 
     columns: dict[str, Any]
     note: str
 
 
 def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Return the cells of a submission.
+    """Return the cells that replace those of the sample submission.
 
     Args:
-        sample: The sample.
-        values: Predictions of `sample.ids`, shape (ids, prediction columns).
+        sample: The sample submission.
+        values: The prediction for each of `sample.ids`, shape (ids, prediction columns).
         target: The target of the predictions.
         choices: Settings that the sample does not determine.
 
     Raises:
-        ValueError: If the columns or cells of the sample do not fit the predictions of the target.
+        ValueError: If the sample's columns or cells do not fit the target.
     """
     names = list(target.prediction_columns)
     if sample.row_names is not None:
@@ -79,7 +80,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
 
 
 def is_graded(target: Target) -> bool:
-    """Return whether the target is grades: one number that stands for one of several levels."""
+    """Return whether the target is grades: one predicted number, but several named levels."""
     return bool(target.class_names) and len(target.prediction_columns) == 1 < len(target.class_names)
 
 
@@ -88,7 +89,7 @@ def plain(name: str) -> str:
 
 
 def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
-    """Return how the sample's columns differ from the predicted ones."""
+    """Return a text with the columns that only the sample has, and those that only the predictions have."""
     known, needed = {plain(name) for name in names}, {plain(name) for name in columns}
     parts = []
     for text, lacking in (
@@ -103,8 +104,9 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
     """Fill one column for each class or number.
 
-    Several labels are written as 0 or 1 if `write` is "classes". If `write` is None, they are 0 or 1 if the sample has
-    whole numbers and the metric needs predicted classes.
+    For several labels, 0 or 1 is written if `write` is "classes". If `write` is None, 0 or 1 is written only if the
+    sample has whole numbers and the metric needs predicted classes. In all other cases, the predictions are written
+    unchanged.
     """
     several = bool(target.class_names) and target.decide(values[:1]).ndim == 2
     whole = sample.has_whole_numbers and choices.metric_on == "decisions"
@@ -130,7 +132,7 @@ def fill_grades(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill the names of all labels of an image into one cell."""
+    """Write the names of all labels of an image into one cell, with the sample's separator between them."""
     [column] = sample.columns
     classes = target.class_names
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), " ")
@@ -149,7 +151,10 @@ def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_class(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill one column with the most likely class (its name or number), several classes, or a probability."""
+    """Fill one column in the way that the sample suggests.
+
+    A cell gets the name or number of the most likely class, the names of several classes, or a probability.
+    """
     [column] = sample.columns
     classes, texts = target.class_names, sample.values
     numbers = bool(texts) and all(DECIMAL.fullmatch(text.strip()) for text in texts)
@@ -187,9 +192,9 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
 
 
 def fill_several(sample: Sample, values: np.ndarray, classes: Sequence[str]) -> Cells | None:
-    """Fill each cell with the most likely classes, as many as the longest cell of the sample has.
+    """Write the names of the most likely classes into each cell, as many as the sample's longest cell has.
 
-    Return None if the sample has no separator or an unknown class.
+    Return None if the sample's cells have no separator or an unknown class.
     """
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), None)
     known = set(map(plain, classes))

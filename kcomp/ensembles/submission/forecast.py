@@ -1,4 +1,4 @@
-"""Check a submission before test rows are predicted."""
+"""Check whether a submission will fit the sample, before the test rows are predicted, which can take long."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from kcomp.values import expect_type
 
 @dataclass(frozen=True)
 class Forecast:
-    """The runs that must still predict, and the ids that all runs will have predicted.
+    """What is predicted before a submission can be written.
 
     Attributes:
-        lacking: The runs that have not predicted every row of the sample.
-        ids: The ids that all runs have predicted or will predict.
+        lacking: The runs that have not yet predicted every row of the sample.
+        ids: The ids for which all runs will then have a prediction.
     """
 
     lacking: list[Run]
@@ -33,15 +33,16 @@ class Forecast:
 
 
 def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> Forecast:
-    """Find the runs that must predict, and the ids that a submission will have.
+    """Find the runs that must still predict test rows, and the ids for which all runs will then have a prediction.
 
     Args:
         runs: Complete runs.
         sample: The sample submission.
-        from_images: Whether the rows of the sample are predicted, not the test rows of the recipes.
+        from_images: Whether these runs will predict the rows of the sample (`kcomp submit --images`). Otherwise, they
+            will predict the test rows of their recipes.
 
     Raises:
-        ValueError: If a recipe without test rows must predict them, or the runs have no id in common.
+        ValueError: If a run must still predict and its recipe has no test rows, or the runs have no id in common.
     """
     lacking, id_lists = [], []
     of_recipes: dict[str, list[str]] = {}
@@ -58,7 +59,10 @@ def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> F
 
 
 def recipe_test_ids(run: Run) -> list[str]:
-    """Return the ids of the predictions of the recipe's test rows: of the items, if there are any, else the images."""
+    """Return the ids for which the recipe's test rows get a prediction.
+
+    They are image ids. If several images form one item, they are item ids.
+    """
     own = run.manifest["backend"]
     prepare_backend(own if is_installed(own) else choose_backend(None))  # the recipe may use Keras when it is loaded
     with lazy_keras(load=False), warnings.catch_warnings():
@@ -74,7 +78,7 @@ def recipe_test_ids(run: Run) -> list[str]:
 
 
 def check_shape(runs: Sequence[Run], ids: Sequence[str], sample: Sample, choices: Choices) -> None:
-    """Raise ValueError if predictions of these ids would not fit the sample. The predictions themselves are made up."""
+    """Raise ValueError if predictions of these ids will not fit the sample. The check uses made-up predictions."""
     target = runs[0].target
     values = target.predict(np.zeros((len(ids), target.outputs)))
     like_sample(pd.DataFrame(values, list(ids), list(target.prediction_columns)), target, sample, choices)

@@ -1,4 +1,4 @@
-"""Match the ids of a sample submission with the predicted ids."""
+"""Match the ids of a sample submission with the ids of predictions."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,18 @@ from kcomp.report.text import quantity
 
 
 def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray:
-    """Return the position of each id of the sample among the predicted ids, or -1 if there is none.
+    """Return the position of each sample id in `predicted`, or -1 if it is missing, int (sample ids,).
 
-    Ids match with or without file ending and folder, and regardless of case and Unicode form.
+    Case, Unicode form, folder and file ending may differ: "im1" matches "test/IM1.jpg".
     """
     return matches(pd.Series(list(sample_ids), dtype=object), list(predicted))
 
 
 def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str]:
-    """Return texts about differences between the ids of the sample and those of the predictions. Empty for none."""
+    """Compare the ids of the sample with those of the predictions.
+
+    Return a text for each difference, so none if equal.
+    """
     positions = find_rows(sample_ids, predicted)
     missing = [name for name, position in zip(sample_ids, positions, strict=True) if position < 0]
     used = set(positions.tolist())
@@ -31,10 +34,10 @@ def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str
 
 
 def shared_ids(id_lists: Sequence[Sequence[str]]) -> list[str]:
-    """Return the ids of the first list that all lists have, spelled as in the first list.
+    """Return the ids that are in all lists, spelled and ordered as in the first list.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If no id is in all lists.
     """
     shared = list(id_lists[0])
     for ids in id_lists[1:]:

@@ -8,20 +8,22 @@ import pandas as pd
 
 from kcomp.data.csv_file import decode_text, detect_delimiter, parse
 
-JOINTS = ("__", "_", "-", ":", "/", "|", ".", " ")  # may separate an id and a class, as in im1_cat
+JOINTS = ("__", "_", "-", ":", "/", "|", ".", " ")  # separators between an id and a class, as in im1_cat
 
 
 @dataclass(frozen=True)
 class Sample:
     """A sample submission.
 
+    In the long form, it has one row for each pair of id and class, instead of one row for each id.
+
     Attributes:
         path: The file.
-        frame: Its cells as texts. An empty cell is a missing value.
-        delimiter: The delimiter of its cells.
+        frame: All cells as text. An empty cell is a missing value.
+        delimiter: The delimiter between cells.
         row_ids: The image id of each row.
         columns: The columns to fill.
-        row_names: The prediction column of each row, if the table has a row for each id and class. Otherwise None.
+        row_names: In the long form, the class of each row. Otherwise None.
     """
 
     path: Path
@@ -33,31 +35,33 @@ class Sample:
 
     @property
     def ids(self) -> list[str]:
-        """The image ids, in order and without repetitions."""
+        """The image ids in order, each once."""
         return list(dict.fromkeys(self.row_ids))
 
     @property
     def values(self) -> list[str]:
-        """The different texts in the first column to fill. Empty cells are left out."""
+        """The different texts in the first column to fill, without empty cells."""
         return list(dict.fromkeys(self.frame[self.columns[0]].dropna()))
 
     @property
     def has_whole_numbers(self) -> bool:
-        """Whether all cells to fill are whole numbers, written without a decimal point."""
+        """Whether all cells to fill are integers, written without a decimal point."""
         cells = self.frame[list(self.columns)]
         return bool(cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d+").eq(True)).to_numpy().all())
 
 
 def read_sample(path: Path, names: Sequence[str]) -> Sample:
-    """Read a sample submission. Its first column has ids, or ids that end with one of `names`, such as im1_cat.
+    """Read a sample submission, with one row for each id, or in the long form with one for each pair of id and class.
+
+    In the long form, the class is in a column of its own or at the end of the id, such as im1_cat.
 
     Args:
-        path: The CSV file.
-        names: The prediction columns. They identify a table with a row for each id and class.
+        path: The CSV file. Its first column has the ids.
+        names: The prediction columns, which identify the long form.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a CSV with an id column and a column to fill, or an id is empty or repeated.
+        ValueError: If the file is not a CSV with an id column and a column to fill, or an id is empty or repeated.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no sample submission at {path}")
@@ -81,7 +85,7 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
 
 def read_long(sample: Sample, names: list[str]) -> Sample | None:
-    """Return the sample as a table with a row for each id and class. None if it does not have this form."""
+    """Return the sample in the long form, with a row for each pair of id and class. None if it is not in this form."""
     if len(sample.columns) == 2:
         for column, other in (sample.columns, sample.columns[::-1]):
             if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():
@@ -100,7 +104,10 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return the sample with `ids` and `row_names`. None unless each id has each of `names` once."""
+    """Return the sample with the id (`ids`) and the class (`row_names`) of each row. `column` is the one to fill.
+
+    Return None unless each id occurs exactly once with each of `names`.
+    """
     pairs = pd.DataFrame({"id": ids, "name": row_names})
     if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):
         return None
