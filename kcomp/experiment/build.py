@@ -79,7 +79,10 @@ def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
 
 
 def fit_target(table: Table, fold: int) -> Target:
-    """Return what the network predicts (classes or numbers), fitted on the rows of `table` outside `fold`."""
+    """Return the target of a table, fitted on the rows outside `fold`.
+
+    A target is what a network predicts, such as classes.
+    """
     rows, _ = split(table, fold)
     return rows.required_target.fitted(rows.labels)
 
@@ -110,8 +113,5 @@ def build_network(
 
 
 def build_batches(recipe: Recipe, rows: Table, *, training: bool, seed: int) -> Batches:
-    """Build the recipe's batches of `rows`.
-
-    If `training`, they are augmented, and their order changes in each epoch.
-    """
+    """Build the recipe's batches of `rows`. Training batches are augmented, and their order changes in each epoch."""
     return expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=training, seed=seed))

@@ -16,11 +16,10 @@ class LayerRow:
     """A layer of a network, as a line of a table.
 
     Attributes:
-        path: The name of the layer, or "inner/layer" for a layer in an inner model. `Stage(train=...)` takes such
-            paths.
-        kind: The name of its class.
-        shape: The shape of its output without the batch axis. Empty if it is unknown, or if there are several outputs.
-        weights: How many weights it has.
+        path: The name of the layer, or "inner/layer" in an inner model. `Stage(train=...)` takes such paths.
+        kind: The name of the layer's class.
+        shape: The shape of the output without the batch axis. Empty if it is unknown, or if there are several outputs.
+        weights: How many weights the layer has.
         trained: How many weights of the layer each stage (part of a training) trains.
     """
 

@@ -1,1 +1,1 @@
-"""Model soups: averages of the weights of runs."""
+"""Model soups: networks whose weights are the average of the weights of several trainings."""

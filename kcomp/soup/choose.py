@@ -38,9 +38,9 @@ Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # from positions of
 class SoupChoice:
     """The average of weights with the best score, and the best single run.
 
-    The scores `score` and `best_score` use all held-out rows, on which average and run were also chosen. The unseen
-    scores use only rows on which they were not chosen: the rows are halved, and each half is scored with the choice of
-    the other half.
+    The scores `score` and `best_score` use all held-out rows. The average and the run were also chosen on these rows.
+    The unseen scores use other rows for the choice: the rows are halved, and each half is scored with the choice made
+    on the other half.
 
     Attributes:
         soup: The average of the weights of the chosen runs.

@@ -127,8 +127,7 @@ def make_soup(runs: Sequence[Run], output: Run, *, method: str, scorer: Scorer) 
         scorer: Computes the metric.
 
     Returns:
-        Two things: the choice, and the runs in sorted order. The choice refers to runs by their positions in this
-            order.
+        Two things: the choice, and the sorted runs. The choice refers to runs by their positions.
 
     Raises:
         RuntimeError: If the average does not score better. Nothing is written.

@@ -1,4 +1,4 @@
-"""Measure how much of the first epoch training spends waiting for images."""
+"""Measure the share of the first epoch in which training waits for images."""
 
 import time
 from collections.abc import Iterator

@@ -193,7 +193,7 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
     """
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer, session.stage_average.variables)
-    if over:  # with use_ema, Keras replaces the weights by their averages after the last epoch
+    if over:  # as Keras does after the last epoch: with use_ema, the weights become their averages
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
 

@@ -1,4 +1,4 @@
-"""The learning rates of an optimizer."""
+"""Read the learning rate of an optimizer, and set up its learning rate schedules."""
 
 from typing import Any
 

@@ -160,6 +160,6 @@ def distances(first: Probe, order: str, second: Probe, second_order: str) -> np.
         second_order: The name of the second training.
     """
     path, other = first.arrays[f"trajectory/{order}"], second.arrays[f"trajectory/{second_order}"]
-    if first is second:  # moved weights
+    if first is second:  # the second training starts from moved weights
         other = other + (path[0] - other[0])
     return np.linalg.norm(path - other, axis=1) / np.maximum(np.linalg.norm(path, axis=1), 1e-30)

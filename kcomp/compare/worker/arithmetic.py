@@ -1,4 +1,4 @@
-"""Run one training step twice: all layers together, and each layer alone on stored inputs.
+"""Run one training step in two ways: all layers together, and each layer alone on stored inputs.
 
 The reference process writes every tensor of its forward and backward pass, rounded to float32. Every process then runs
 each layer on these inputs, with these gradients of the layer's outputs. A layer that computes a wrong result therefore
@@ -19,7 +19,7 @@ from kcomp.data.batches import Batch
 from kcomp.training.mixed import apply_plans
 
 Arrays = dict[str, np.ndarray]
-BUDGET = 256 * 2**20  # bytes of float32 tensors, forward and backward, in the file between processes
+BUDGET = 256 * 2**20  # most bytes of the stored tensors, forward and backward together
 
 
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:

@@ -71,7 +71,9 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Build the stage that trains the most weights, or the last of them. A stage is a part of a training.
+    """Prepare the stage (part of a training) that trains the most weights.
+
+    If several train as many, take the last of them.
 
     Args:
         loaded: The recipe.
@@ -126,8 +128,9 @@ def call_without_noise(call: Any) -> Any:
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
     """Write the weights of a network as float32, in Keras's order.
 
-    `shaken` replaces weights that are constant by random values near the constant. A head of zeros would pass no
-    gradient to the layers below it. Scales of one and biases of zero would hide an error in their use.
+    With `shaken`, a weight of equal numbers, such as zeros, is replaced by random numbers near them. A head
+    of zeros would pass no gradient to the layers below it. Scales of one and biases of zero would hide an error in
+    their use.
     """
     draws = np.random.default_rng(0)
     arrays = {}

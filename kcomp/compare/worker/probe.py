@@ -78,11 +78,10 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run the layers in the recipe's precision, then the first updates.
+    """Run the layers in the recipe's precision, then the first updates of the training.
 
-    Return the JSON content and the arrays of the results.
-
-    The updates are repeated `REORDERINGS` times with differently rounded numbers.
+    The updates are repeated `REORDERINGS` times with differently rounded numbers. Return two things: the content of the
+    JSON file, and the arrays of the results.
     """
     import keras
     import numpy as np
@@ -112,7 +111,7 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def cost(job: ProbeJob, started: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure speed and memory. Return the content of the JSON file, and an empty dict of arrays."""
+    """Measure speed and memory. Return two things: the content of the JSON file, and an empty dict of arrays."""
     from kcomp.compare.worker import cost, experiment
 
     built = experiment.build(experiment.load(job), job, weights=Path(job.folder) / WEIGHTS)

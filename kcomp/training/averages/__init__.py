@@ -1,1 +1,1 @@
-"""Average weights or predictions over a stage, which is a part of a training."""
+"""Average the weights of a network, or the predictions of several snapshots, in a stage (a part of a training)."""

@@ -169,5 +169,5 @@ class StageSWA(WeightAverage):
         norms = [layer for layer in normalisations(self.session.network) if layer.trainable]
         if norms:
             training = self.session.training
-            layers = training.layers if self.stage.cache_views is None else ()  # a cached stage mixes features
+            layers = training.layers if self.stage.cache_views is None else ()  # else, layers mix cached features
             estimate(self.session.network, norms, training, epoch=self.session.progress.epochs - 1, layers=layers)

@@ -1,6 +1,6 @@
 """Save snapshots, and average their predictions.
 
-A snapshot is the weights at a minimum of the learning rate, which follows a cosine with restarts.
+A snapshot stores the weights at a minimum of the learning rate, which follows a cosine with restarts.
 """
 
 from typing import Any

@@ -1,1 +1,1 @@
-"""Separate frozen from trained layers, and compute and cache the outputs of the frozen layers."""
+"""Separate the frozen layers of a network from the trained layers, and cache the outputs of the frozen layers."""

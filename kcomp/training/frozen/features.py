@@ -98,7 +98,7 @@ class Features:
         return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])
 
     def find(self, row: int, draw: int) -> bool:
-        """Return whether the disk has the features of an image. If memory has room for them, load them.
+        """Return whether the disk has the features of an image. If there is room in memory, load them.
 
         Args:
             row: The position of the image in the table.
