@@ -100,12 +100,12 @@ class CutMix(keras.layers.Layer):
 
 
 class Switch(keras.layers.Layer):
-    """Apply one of two mixing layers to each sample, chosen at random.
+    """Apply one of two layers (MixUp or CutMix) to each sample. The layer is chosen at random for each sample.
 
     Args:
         first_layer: A MixUp or CutMix layer.
         second_layer: A MixUp or CutMix layer.
-        first: Probability of the first layer, 0 to 1.
+        first: Probability that the first layer is chosen, 0 to 1.
 
     Raises:
         ValueError: If `first` is out of range.
@@ -212,7 +212,7 @@ def float_images(batch: dict[str, Any]) -> Any:
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
     """Apply a plan to a batch with `images` (N, H, W, C) and `labels` (N, columns), and return the new batch.
 
-    A mixed label is NaN if one of its two labels is NaN and has a weight above 0.
+    A label that is NaN makes the mixed label NaN, unless its weight in the mix is 0.
     """
     images, labels = float_images(batch), batch["labels"]
     check_soft(labels)
@@ -240,7 +240,11 @@ def inside_box(box: Any, shape: Shape) -> Any:
 
 
 def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> Any:
-    """Return `plan`. If it is None, let the layer draw a plan from `seed`. Raise ValueError if both are None."""
+    """Return `plan`, the random choices of a layer. If it is None, draw a plan from `seed`.
+
+    Raises:
+        ValueError: If both are None.
+    """
     if plan is not None:
         return plan
     if seed is None:

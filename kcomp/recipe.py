@@ -241,8 +241,8 @@ class Loaded:
     def fingerprint(self) -> str:
         """Return a hash, as 12 hexadecimal digits, of the sources, the values and kcomp's code.
 
-        All backends have the same hash. From kcomp's code, it includes only the part that determines the results of
-        training. See kcomp.system.code_version.
+        The hash is the same on all backends. Of kcomp's code, only the part that determines the results of training
+        counts. See kcomp.system.code_version.
         """
         parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]

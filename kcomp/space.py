@@ -120,7 +120,7 @@ class Integer:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """A choice among values without an order.
+    """A set of values, without an order, from which the search chooses one.
 
     Args:
         *values: At least two different numbers, texts, booleans, None, or tuples of them.

@@ -104,7 +104,10 @@ def parse_value(name: str, text: str, declared: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as a text that `parse_value` reads, such as none, true or 1,2,3. Floats keep all digits."""
+    """Return a text from which `parse_value` reads the value. Floats keep all digits.
+
+    None becomes "none", True becomes "true", and (1, 2, 3) becomes "1,2,3".
+    """
     if isinstance(value, tuple | list):
         return ",".join(map(as_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -24,8 +24,7 @@ class EnsembleResult:
 
     Args:
         scores: Scores on held-out rows. One row for each member and one for the ensemble, one column for each metric.
-            A fitted
-            ensemble, such as one with optimised weights, is scored by nested cross-validation.
+            A fitted ensemble, such as one with optimised weights, is scored by nested cross-validation.
         test: The predictions of the test rows, by image id. None if a run has no predictions of test rows.
     """
 

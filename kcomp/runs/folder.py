@@ -28,7 +28,9 @@ PARTS = ("backend", "device", "versions")  # entries of a manifest.json that may
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run, which is complete if it has `result.json`. docs/internals/run-folders.md lists all files.
+    """The folder of a run: one training of a recipe with one backend, seed and fold.
+
+    The run is complete if the folder contains result.json. docs/internals/run-folders.md describes all files.
 
     Args:
         folder: The path of the folder, which need not exist yet.
@@ -185,11 +187,10 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def member_of(manifest: Mapping[str, Any]) -> str:
-    """Return the text of `made_by` in a form that is the same for all folds of a training.
+    """Return a text like that of `made_by` that is equal for all folds, so that an ensemble can group them.
 
-    Only the digits after `-from-` are others. They come from the fingerprint of the run that provided the weights,
-    because the hash of the weights differs between folds. Runs that differ only in their fold are one member of an
-    ensemble.
+    After `-from-`, `made_by` has digits from the hash of the starting weights, which differ between folds. Here, the
+    digits come from the fingerprint of the run that provided these weights.
     """
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
@@ -198,7 +199,7 @@ def member_of(manifest: Mapping[str, Any]) -> str:
 def default_folder(
     loaded: Loaded, backend: str, *, seed: int, fold: int, root: Path, origin: Mapping[str, Any] | None = None
 ) -> Path:
-    """Return `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`.
+    """Return the folder that `kcomp train` chooses: `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`.
 
     origin: The entry "from" of the run's manifest.json, if the run starts from the weights of another run.
     """
@@ -214,7 +215,7 @@ def find(path: Path) -> list[Run]:
 
 
 def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
-    """Raise ValueError if the run's folder already contains another run than the one that `manifest` describes.
+    """Raise ValueError if the run's folder already contains another run than `manifest` (a manifest.json) describes.
 
     across: Whether an unfinished run of another backend is accepted, so that it can be continued on this backend.
     """
@@ -235,7 +236,7 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
 
 
 def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
-    """Raise ValueError if the run's folder already contains another run than the one that `manifest` describes.
+    """Raise ValueError if the run's folder already contains another run than `manifest` (a manifest.json) describes.
 
     Also reject a run that was trained by several backends, or that started from the weights of another run.
     """
@@ -246,7 +247,7 @@ def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
 
 
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
-    """Return the SHA-256 of the weights from which a run started. Return None for the recipe's own weights."""
+    """Return the SHA-256 of the weights from which a run started. Return None if they were the recipe's own weights."""
     return (manifest.get("from") or {}).get("sha256")
 
 
@@ -258,15 +259,11 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
 
 
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
-    """Create the files of a new run: the recipe, its values and manifest.json.
+    """Create the files of a new run: the recipe, its values and manifest.json. In an existing run, update
+    manifest.json.
 
-    If the run exists, only update its manifest.json.
-
-    Args:
-        run: The run.
-        loaded: The recipe.
-        manifest: The content for manifest.json, as it describes this process.
-        epochs: How many epochs are already trained.
+    manifest: The content for manifest.json, as it describes this process.
+    epochs: How many epochs are already trained.
     """
     if (run / "manifest.json").is_file():
         before = run.manifest
@@ -284,8 +281,8 @@ def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) ->
     """Return the content of manifest.json for a run that is continued after `epochs` epochs.
 
     Backend, device and versions come from the process that continues the run. If they change during a run, the entry
-    "history" lists all their values, each with its first epoch, counted from 1. It omits processes that finished no
-    epoch.
+    "history" lists all their values, each with its first epoch, counted from 1. Processes that finished no epoch are
+    omitted.
 
     before: The present content of manifest.json.
     now: The description of the process that continues the run.

@@ -21,7 +21,7 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return the table row of a run, with only the columns that are known."""
+    """Return the table row of a run: a dict of values by column, without those that are missing."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):

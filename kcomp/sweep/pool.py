@@ -18,13 +18,13 @@ PAUSE = 0.2  # seconds between two checks of the processes
 
 @dataclass(frozen=True)
 class LocalSlot:
-    """A running process and its job.
+    """A process that trains a job. A job is the training of one run of a sweep.
 
     Attributes:
         slot: The number of the slot, from 0. Jobs that run at the same time have different slots, and so different
             GPUs.
         progress: The progress of the job.
-        process: The process that trains the job.
+        process: The process.
     """
 
     slot: int

@@ -87,7 +87,7 @@ def train(order: Order, report: Callable[[str], None]) -> Answer:
 
 
 def scratch() -> Path:
-    """Return the local folder for runs of this user. It is the same in each process.
+    """Return this user's local folder for runs. The path is the same in each process.
 
     A worker can therefore continue a run that an earlier worker on this machine began.
     """

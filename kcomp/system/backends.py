@@ -15,7 +15,7 @@ BACKENDS = ("jax", "torch")
 
 
 def choose_backend(requested: str | None) -> str:
-    """Return the name of the backend to use: the requested backend, or the first installed one for None.
+    """Return the name of the requested backend. For None, return the first backend that is installed.
 
     Raises:
         ValueError: If the requested backend is unknown.

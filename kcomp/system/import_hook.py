@@ -64,7 +64,7 @@ class LazyLoader(Loader):
 
 
 class LazyFinder:
-    """An import hook that makes the imports of the modules in `LAZY_MODULES` lazy."""
+    """An import hook for the modules in `LAZY_MODULES`. Their code runs only when they are used."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -13,7 +13,7 @@ class Notice(UserWarning):
 
 
 def notice(text: str) -> None:
-    """Issue a `Notice`. Python prints it only once, with the line of the user's code that called kcomp."""
+    """Issue a `Notice` with the line of the user's code that called kcomp. Python prints the same notice only once."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

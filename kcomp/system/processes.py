@@ -25,10 +25,9 @@ def child_environment(
     """Return the environment variables of a child process: those of this process, with some changes.
 
     Args:
-        backend: The child's backend. None does not change the variable.
-        threads: How many threads the child uses. None does not change the variables. Variables that are already set
-            keep their value.
-        device: The GPU that the child uses, a value of CUDA_VISIBLE_DEVICES. None does not change the variable.
+        backend: The child's backend. None keeps the backend of this process.
+        threads: How many threads the child uses, unless the variables are already set. None does not set the number.
+        device: The GPU that the child uses, a value of CUDA_VISIBLE_DEVICES. None keeps the GPUs of this process.
     """
     environment = dict(os.environ)
     if backend is not None:

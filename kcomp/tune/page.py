@@ -26,7 +26,10 @@ SHOWN = 10  # number of best trials that `kcomp tune` prints
 
 
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best first. If several trials have the same values, return only one of them."""
+    """Return the complete trials (sets of values), the best first.
+
+    If several trials have the same values, return only one of them.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]

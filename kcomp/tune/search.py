@@ -76,16 +76,19 @@ class Search:
         return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """Return the hashes of the table and of the pseudo-labels that a recipe with these values trains on.
+        """Return the hashes of the data that a run with these values trains on.
 
-        They have the names and form of the run's manifest.json.
+        These are "table", for ids, labels and folds, and "pseudo", for pseudo-labels, as in the run's manifest.json.
         """
         recipe = self.loaded.with_values(**values).recipe
         table = recipe.table(recipe.config)
         return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
 
     def check(self, values: Mapping[str, Any], fold: int) -> None:
-        """Raise ValueError if the folder of the run already contains another run, for example one of an older table."""
+        """Raise ValueError if the run folder for these values and this fold already contains another run.
+
+        This happens, for example, if the table of images and labels has changed since then.
+        """
         run = self.run(values, fold)
         if (run / "manifest.json").is_file():
             expected = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
@@ -113,7 +116,7 @@ class Search:
         return arguments
 
     def score(self, values: Mapping[str, Any], fold: int) -> float:
-        """Return the score of a complete run."""
+        """Return the score of the complete run with these values on this fold."""
         return float(self.run(values, fold).result["scores"][self.metric])
 
     def score_so_far(self, log: list[dict[str, Any]]) -> float:

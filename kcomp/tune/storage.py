@@ -85,9 +85,10 @@ def open_storage(place: str) -> Any:
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
-    """Lock a trial for this process and return it: an abandoned trial if there is one, else a new trial.
+    """Lock a trial (one set of values) for this process and return it: an abandoned trial if there is one, else a new
+    trial.
 
-    total: How many trials the search has. Return None if all of them have ended or belong to other workers.
+    Return None if `total` trials have already ended or belong to other workers.
     """
     with wait_for_lock(search.folder / "lock"):
         trials = study.get_trials(deepcopy=False)
@@ -108,7 +109,10 @@ def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
 
 
 def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
-    """Choose the values of a locked trial. Store this machine's name and the run folders in the study."""
+    """Choose the values of a trial, and return the locked trial with its values.
+
+    Also store this machine's name and the run folders in the study.
+    """
     values = {name: suggest(trial, name, range_) for name, range_ in search.ranges.items()}
     trial.set_user_attr("host", platform.node())
     trial.set_user_attr("runs", [str(search.run(values, fold).folder) for fold in search.folds])

@@ -23,7 +23,7 @@ DIVERGED = "the loss became"  # kcomp train's error begins like this if the loss
 
 @dataclass
 class Worker:
-    """A process that trains trials of a search. Several workers may share a search.
+    """A process that trains the trials (sets of values) of a search. Several workers may share a search.
 
     Attributes:
         search: The settings of the search.
@@ -51,7 +51,7 @@ class Worker:
                 raise RuntimeError(f"{FAILURES} trials in a row failed, the last: {failed[-1]}")
 
     def record(self, claimed: storage.Claimed, outcome: float | str | None) -> None:
-        """Store the outcome of a trial in the study.
+        """Store the outcome of a trial (one set of values) in the Optuna study.
 
         outcome: The trial's score, None if the trial was stopped early, or an error message.
         """
@@ -73,7 +73,7 @@ class Worker:
 
 @dataclass
 class Attempt:
-    """The training of one trial on all folds of the search.
+    """The training of one trial (one set of values) on all folds of the search.
 
     Attributes:
         worker: The worker that trains the trial.

@@ -16,14 +16,14 @@ ANSWER = 10.0  # seconds to wait for an answer of the head node
 
 @dataclass(frozen=True)
 class JobResources:
-    """The division of a cluster among the jobs of a sweep.
+    """The division of a cluster among the jobs of a sweep. A job is the training of one run.
 
     Attributes:
         slots: How many jobs the cluster can run at the same time.
         threads: How many cores each job uses.
         gpus: How many GPUs each job uses.
-        limit: How many jobs may be submitted and not yet ended. None submits all jobs. Ray then queues those that do
-            not fit, and runs them earlier if the cluster grows.
+        limit: Largest number of submitted jobs that have not ended. With None, all jobs are submitted at once, and Ray
+            queues the jobs that do not fit.
     """
 
     slots: int
@@ -84,7 +84,7 @@ def divide_resources(nodes: Sequence[Mapping[str, float]], count: int, parallel:
     """Divide the cores and GPUs of a cluster among `count` jobs.
 
     Args:
-        nodes: For each node, its number of "CPU" and "GPU".
+        nodes: For each node, a dict with its number of cores ("CPU") and GPUs ("GPU").
         count: How many jobs the sweep has.
         parallel: How many jobs run at the same time. None for as many as possible.
     """
