@@ -70,9 +70,9 @@ def predict(
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Return the runs by the backend that predicts them.
+    """Group runs by the backend that will predict them.
 
-    This is `backend`. If it is None, it is the backend that trained the run, if installed here, else one that is
+    This is `backend`, if set. Otherwise, it is the backend that trained the run, or another one if that is not
     installed.
     """
     groups: dict[str, list[Any]] = {}

@@ -28,8 +28,8 @@ def soup(runs: tuple[Path, ...], method: str, metric: str | None, backend: str |
     """Average the network weights of several runs into one network (a model soup).
 
     RUNS are runs of one fold, or folders that contain them. They may come from different backends. The result is an
-    ordinary run that predicts as fast as one model. Nothing is written unless it scores better on held-out rows than
-    the best run.
+    ordinary run that predicts as fast as one model. Nothing is written unless the soup scores better on held-out
+    rows than the best run.
     """
     check_output(output, folder=True)
     run_list = find_runs(runs)

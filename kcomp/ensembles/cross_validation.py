@@ -12,7 +12,7 @@ def stratified_parts(strata: np.ndarray, count: int, *, seed: int = 0) -> np.nda
     go to different parts.
 
     Args:
-        strata: The stratum of each row, (rows,). For several labels, bool (rows, labels). `Target.strata` returns both.
+        strata: The stratum of each row, (rows,). For multi-label data, bool (rows, labels). See `Target.strata`.
         count: How many parts. If there are fewer rows, each row is a part.
         seed: Seed of the random division.
     """

@@ -42,7 +42,7 @@ class Group:
 def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
     """Return all groups of a kind, sorted by name.
 
-    Groups of one are left out: one member, or one run for kind "fold".
+    A group has at least two members. For kind "fold", it has one member with at least two runs.
     """
     if kind == "fold":
         return [group for group in single_groups(members, "fold") if len(members[group.members[0]].runs) > 1]
@@ -68,9 +68,9 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return the name of the group `key`.
+    """Return the name of a group. If another group has the same name, the start of a hash is appended.
 
-    If two groups have the same name, append the start of the hash at the key's end.
+    `names` maps the key of each group to its name. The last element of a key is a hash.
     """
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
@@ -89,9 +89,9 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Group members by recipe, fingerprint and seed; the backend differs.
+    """Group members by recipe, recipe values and seed; the backend differs.
 
-    Members that both frameworks trained, such as averaged weights of two backends, are grouped with nothing else.
+    Members that both frameworks trained, such as averaged weights of two backends, are not grouped with others.
     """
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)

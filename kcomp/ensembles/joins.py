@@ -46,8 +46,8 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
     """Return the ids that all indexes have in common, in the order of the first index.
 
     Args:
-        named_ids: Pairs of a name for messages, such as a file, and its ids.
-        rule: The rule in words, for the message: all indexes must have the same ids.
+        named_ids: Pairs: a name for error messages, such as a file, and the ids.
+        rule: The rule for the message, in words: all indexes must have the same ids.
         partial: Whether the ids may differ.
         hint: Text at the end of the message.
 
@@ -73,7 +73,7 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
     """Return the rows of these ids, (rows, columns).
 
-    If the frame has exactly these ids in this order, nothing is selected.
+    If the frame has exactly these ids in this order, nothing is copied.
     """
     selected = frame if frame.index.equals(ids) else frame.loc[ids]
     return selected.to_numpy(np.float64)
@@ -82,7 +82,7 @@ def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
 def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
     """Join the held-out predictions of all members. Return None if no row was held out by every member.
 
-    `partial` allows members to hold out different rows. Only the common ones are used then.
+    If `partial` is True, members may hold out different rows, and the rows in common are used.
 
     Raises:
         ValueError: If the members held out different rows and `partial` is False.

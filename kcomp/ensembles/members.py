@@ -57,7 +57,9 @@ class Member:
 
 
 def build_members(runs: Sequence[Run]) -> list[Member]:
-    """Group runs into members. Members are sorted by recipe, fingerprint, backend, seed and repeat.
+    """Group runs into members: runs that differ only in their fold are one member.
+
+    Members are sorted by recipe, fingerprint (hash of the recipe values), backend, seed and repeat.
 
     Raises:
         ValueError: If two runs of a member held out the same row, or if a file has invalid predictions.

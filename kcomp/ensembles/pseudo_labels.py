@@ -56,7 +56,7 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Check the confident predictions of held-out rows against the true labels.
+        """Compare the confident predictions of held-out rows with the true labels.
 
         Returns:
             Two things: whether each confident prediction is right, bool (predictions,), and how many predictions there
@@ -73,8 +73,9 @@ class FoldLabels:
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
     """Return the teachers of each fold: the runs that held out this fold.
 
-    Only they may label test rows for new runs of the same fold. Otherwise, knowledge of the fold's labels would leak
-    into its validation score. The order of `runs` has no influence. If `folds` is None, all folds are returned.
+    Only teachers may label test rows for new runs of the same fold. Otherwise, knowledge of the fold's labels would
+    leak into the new runs' validation scores. The order of `runs` has no influence. If `folds` is None, all folds are
+    returned.
 
     Raises:
         ValueError: If runs differ in rows, folds or target, a run is named twice, or a fold has no teacher.
@@ -108,8 +109,8 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
     """Average the teachers' predictions of each test row, and choose the rows with a confident average.
 
-    With one class for each image, the confidence is the highest probability. With several labels, the confidence of a
-    label with probability p is max(p, 1 - p), and that of a row is its most confident label's.
+    With one class for each image, the confidence is the highest probability. For multi-label data, the confidence of a
+    label with probability p is max(p, 1 - p), and a row has the highest confidence of its labels.
 
     Args:
         fold: Number of the fold.
@@ -144,7 +145,10 @@ def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: i
 def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
     """Return the mean of several runs' predictions, sorted by id.
 
-    `name` is "test" for test rows or "oof" for held-out rows. `rule` is the start of the error message.
+    Args:
+        runs: The runs.
+        name: "test" for test rows, "oof" for held-out rows.
+        rule: Start of the error message.
 
     Raises:
         ValueError: If the runs predict different rows.
@@ -191,10 +195,9 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
 
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
-    """Return one table row for each class, as a dict with the names of the columns.
+    """Return a list of table rows, a dict for each class.
 
-    It has how many test rows are predicted as this class, how many of these were chosen, and the mean confidence of the
-    chosen ones.
+    A row has how many test rows are predicted as this class, how many of these were chosen, and their mean confidence.
     """
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
@@ -216,9 +219,9 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 
 
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
-    """Return one table row for a fold, as a dict with the names of the columns.
+    """Return a table row (a dict) for a fold: how many rows were labelled, and with what confidence.
 
-    It includes the teachers' accuracy on held-out rows that reach the same confidence.
+    It also has the teachers' accuracy on held-out rows that reach the same confidence.
     """
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())

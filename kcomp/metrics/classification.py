@@ -17,7 +17,7 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
     """Return 1.0 for each row with the right class, else 0.0, shape (rows,).
 
-    With several labels, a row is right if all its known labels are predicted correctly. A row without a known label is
+    For multi-label data, a row is right if all its known labels are predicted correctly. A row without a known label is
     NaN.
     """
     if true.ndim == 1:
@@ -71,7 +71,7 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
-    """Call `function` on class indices (rows,). For several labels, return the mean of `function` over the columns.
+    """Call `function` on class indices (rows,). For multi-label data, return the mean of `function` over the columns.
 
     Columns whose labels are not both 0 and 1 are skipped.
     """
@@ -145,13 +145,15 @@ def f_beta(beta: float, average: str = "macro") -> Metric:
 
 
 accuracy = from_rows("accuracy", correct_rows, higher_is_better=True, on="decisions")
-"""Share of rows with the right class. For several labels, share of rows whose known labels are all right."""
+"""Share of rows with the right class. For multi-label data, share of rows whose known labels are all right."""
 
 balanced_accuracy = Metric("balanced_accuracy", partial(by_column, recall_mean), True, "decisions")
-"""Mean recall over the classes that occur in the labels. For several labels, the mean over columns."""
+"""Mean recall over the classes that occur in the labels. For multi-label data, the mean over columns."""
 
 log_loss = from_rows("log_loss", row_entropies, higher_is_better=False, on="probabilities")
-"""Mean cross-entropy in nats. Labels may be soft. For several labels, each row is first averaged over known labels."""
+"""Mean cross-entropy in nats. Labels may be soft.
+
+For multi-label data, each row is first averaged over its known labels."""
 
 macro_f1 = f_beta(1)
 micro_f1 = f_beta(1, average="micro")
@@ -159,9 +161,9 @@ weighted_f1 = f_beta(1, average="weighted")
 samples_f1 = f_beta(1, average="samples")
 
 quadratic_kappa = Metric("quadratic_kappa", partial(by_column, weighted_kappa), True, "decisions")
-"""Cohen's kappa with quadratic weights (Cohen 1968). For several labels, the mean over columns."""
+"""Cohen's kappa with quadratic weights (Cohen 1968). For multi-label data, the mean over columns."""
 
 matthews = Metric("matthews", partial(by_column, matthews_correlation), True, "decisions")
 """Matthews correlation coefficient (Matthews 1975; several classes: Gorodkin 2004).
 
-For several labels, the mean over columns."""
+For multi-label data, the mean over columns."""

@@ -1,4 +1,4 @@
-"""Fit the numbers that turn predictions into classes: thresholds for several labels, cut points for grades.
+"""Fit the numbers that turn predictions into classes: thresholds for multi-label data, cut points for grades.
 
 `nested_score` scores them by nested cross-validation.
 """
@@ -148,8 +148,8 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
     """Fit thresholds or cut points, whichever the target uses.
 
     Returns:
-        Thresholds for several labels, cut points for grades. None for other targets. None also for a metric that does
-        not depend on predicted classes.
+        Thresholds for a multi-label target, cut points for grades. None for other targets. None also for a metric that
+        does not depend on predicted classes.
     """
     labels, predictions = as_arrays(labels, predictions)
     if metric.on != "decisions":
@@ -162,9 +162,9 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
 def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
     """Score thresholds or cut points by nested cross-validation, and return the value of the metric.
 
-    For each fold, thresholds or cut points are fitted on the other folds and convert this fold's predictions to
-    classes. Then the classes of all rows are scored together. If the metric or the target uses neither, the plain
-    metric is returned.
+    For each fold, thresholds or cut points are fitted on the other folds. They then convert this fold's predictions to
+    classes. At the end, the classes of all rows are scored together. If the metric or the target uses neither, the
+    plain metric is returned.
 
     Args:
         labels: Shape (rows, columns).
@@ -205,9 +205,8 @@ def known(true: np.ndarray, predictions: np.ndarray, label: int) -> tuple[np.nda
 def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> float:
     """Return the threshold that gives one label its highest F-score.
 
-    All midpoints of neighbouring predictions are tried.
-
-    `true` and `predicted` are the label's column, shape (rows,). Without a positive row, the threshold is 0.5.
+    All midpoints of neighbouring predictions are tried. Without a positive row, the threshold is 0.5. `true` has the
+    labels (0 or 1) and `predicted` the predictions of this label, both of shape (rows,).
     """
     if not true.any():
         return 0.5
@@ -223,7 +222,8 @@ def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> fl
 def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
     """Return thresholds to try: the midpoints of neighbouring distinct values, one number below all and one above all.
 
-    If there are more than `count`, only those at evenly spaced quantiles of `values` are returned. None returns all.
+    If there are more than `count` such thresholds, only those at evenly spaced quantiles of `values` are returned. If
+    `count` is None, all are returned.
     """
     distinct = np.unique(values)
     points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])

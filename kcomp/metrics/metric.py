@@ -20,7 +20,7 @@ class Decisions(Protocol):
 class Decides(Protocol):
     """What a metric needs of a target: the method `decide`, which converts predictions to classes.
 
-    `decide` returns class indices (rows,), or 0 and 1 (rows, columns) for several labels.
+    `decide` returns class indices (rows,), or 0 and 1 (rows, columns) for multi-label data.
     """
 
     def decide(self, values: np.ndarray) -> np.ndarray: ...
@@ -37,10 +37,10 @@ class Metric:
         higher_is_better: Whether higher values are better.
         on: What the two arrays of `function` are.
             "predictions": labels and predictions, (rows, columns).
-            "decisions": true and predicted classes, as class indices (rows,). For several labels, 0 and 1 (rows,
+            "decisions": true and predicted classes, as class indices (rows,). For multi-label data, 0 and 1 (rows,
             columns).
             "columns": labels that are 0 or 1, and predictions, (rows, classes).
-            "probabilities": true and predicted distributions over the last axis, (rows, classes). For several labels,
+            "probabilities": true and predicted distributions over the last axis, (rows, classes). For multi-label data,
             (rows, classes, 2).
         rows: For a metric that is a mean over rows: function of the same arrays that returns the value of each row
             (rows,). A row without a known label is NaN. None for other metrics.
@@ -99,9 +99,9 @@ class Metric:
         return np.asarray(self.rows(*self.inputs(labels, predictions, target)), np.float64)
 
     def is_better(self, new: float, old: float | None) -> bool:
-        """Return whether the score `new` is better than `old`. Any number is better than None or NaN.
+        """Return whether the score `new` is better than the score `old`.
 
-        NaN is never better.
+        Any number is better than an `old` that is None or NaN. NaN as `new` is never better.
         """
         if np.isnan(new):
             return False

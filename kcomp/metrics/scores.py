@@ -12,11 +12,11 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class Scorer:
-    """Score predictions with several metrics.
+    """Score predictions with the recipe's metric, and with the other metrics that kcomp shows for the target.
 
     Args:
-        metric: The metric of the recipe. It comes first.
-        target: The target of the labels, which names the other metrics.
+        metric: The metric of the recipe.
+        target: The target of the labels. Its `shown_metrics` names the other metrics.
     """
 
     metric: Metric
@@ -36,12 +36,12 @@ class Scorer:
         return self.first(len(self.target.shown_metrics))
 
     def first(self, count: int) -> list[Metric]:
-        """Return the recipe's metric, followed by the first `count` metrics of the target. None appears twice."""
+        """Return the recipe's metric, followed by the first `count` metrics of the target. No metric appears twice."""
         return [self.metric, *(get(name) for name in self.target.shown_metrics[:count] if name != self.metric.name)]
 
 
 def score_each(
     metrics: Sequence[Metric], labels: np.ndarray, predictions: np.ndarray, target: Target
 ) -> dict[str, float]:
-    """Score predictions (rows, columns) with each metric. Return the scores by the names of the metrics."""
+    """Score predictions (rows, columns) with several metrics. Return a dict of scores by metric name."""
     return {metric.name: metric(labels, predictions, target) for metric in metrics}

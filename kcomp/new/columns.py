@@ -35,7 +35,8 @@ class Labels:
         columns: The names of the columns.
         reason: Why `argument` fits the columns, as text for the user.
         others: Other values of the option `--target` that also fit the columns.
-        names: In a table with a row for each pair of id and name, the column of names. Otherwise None.
+        names: For a table in the long form, with one row for each pair of id and class: the column of classes.
+            Otherwise None.
     """
 
     argument: str
@@ -159,7 +160,7 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
 
 
 def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: bool) -> None:
-    """Raise UsageError if a label column has fewer than two different values, or text although `kind` needs numbers."""
+    """Raise UsageError if a label column has fewer than two different values, or has text but `kind` needs numbers."""
     if cells.nunique() < 2:
         values = f"holds only {cells.iloc[0]!r}" if len(cells) else "is empty"
         raise UsageError(f"a label column needs at least two different values; {name!r} {values}")

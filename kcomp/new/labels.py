@@ -64,9 +64,10 @@ def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str,
 
 
 def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of names, if the table has one row for each pair of id and name. Otherwise return None.
+    """Return the column of classes of a table in the long form, with one row for each pair of id and class.
 
-    It is the first text column in which no id has the same name twice, and each name occurs twice or more on average.
+    Return None if the table is not in this form. The column of classes is the first text column in which no id has the
+    same class twice. A class must also occur at least twice, on average.
     """
     if not ids.duplicated().any():
         return None
@@ -80,9 +81,10 @@ def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str 
 
 
 def find_value(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of values, if the table has one row for each pair of id and name. Otherwise return None.
+    """Return the column of numbers of a table in the long form, with one row for each pair of id and class.
 
-    It is the only column of numbers whose values differ within an id. If there are several, return None too.
+    Return None if the table is not in this form. The numbers must differ within an id. If several columns do, return
+    None too.
     """
     names = find_names(frame, ids, used)
     if names is None:

@@ -24,7 +24,7 @@ PARTS = {"train", "training", "val", "valid", "validation", "test", "images"}
 
 @dataclass(frozen=True)
 class Overrides:
-    """The options of `kcomp new`, which override what is read from the files. None reads a value from the files."""
+    """The options of `kcomp new`. An option that is None is chosen from the files."""
 
     label: str | None = None
     id: str | None = None
@@ -116,7 +116,7 @@ def has_classes(folder: ImageFolder) -> bool:
 
 
 def no_labels(files: Files) -> str:
-    """Return the error message for files without labels. It says what there is, and where a table is in a subfolder."""
+    """Return the error message for files without labels. It says what there is, and which subfolder has a table."""
     count = sum(len(folder.files) for folder in files.images if folder.path == ".")
     deeper = sorted(path for ending in TABLE_ENDINGS for path in files.folder.glob(f"*/*{ending}"))
     advice = f"; name {deeper[0].parent}, which has {deeper[0].name}" if deeper else ""
@@ -127,7 +127,7 @@ def no_labels(files: Files) -> str:
 
 
 def check_no_table_options(folder: Path, overrides: Overrides) -> None:
-    """Raise UsageError if an option is set that needs a table, because there is none."""
+    """Raise UsageError if an option such as --label is set. These options need a table, and there is none."""
     for option, value in (("label", overrides.label), ("id", overrides.id), ("images", overrides.images)):
         if value is not None:
             raise UsageError(f"--{option} needs a table ({ENDINGS}), and {folder} has none")
@@ -194,7 +194,7 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 def read_options(
     frame: pd.DataFrame, id_column: str, group: str | None, box: tuple[str, ...], labels: Labels
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """Return further arguments of `data.read_csv`: the columns of ids, groups, boxes, and items.
+    """Find further arguments of `data.read_csv`: the columns of ids, groups, boxes and items.
 
     An item is something with several images (rows), whose predictions are combined, such as a patient.
 

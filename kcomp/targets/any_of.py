@@ -108,7 +108,7 @@ class AnyOf(ClassTarget):
         return votes / (len(predictions) + 1)
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return g(p) / (g(p) + g(1 - p)), where g is the geometric mean over the models and p their probabilities."""
+        """Return g(p) / (g(p) + g(1 - p)). p are the models' probabilities, and g is the geometric mean over models."""
         return arrays.sigmoid(arrays.mean([arrays.log_odds(values) for values in predictions]))
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
@@ -121,6 +121,6 @@ class AnyOf(ClassTarget):
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Rank the rows of each class by probability, and return the ranks averaged over models.
 
-        Ranks are divided by the number of rows. The result is above 0 and at most 1.
+        The ranks are divided by the number of rows, so the result is above 0 and at most 1.
         """
         return arrays.mean_rank(predictions) / len(predictions[0])

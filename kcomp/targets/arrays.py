@@ -41,7 +41,10 @@ def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Rank the values within each column, from 1, and return the ranks averaged over the arrays of `predictions`."""
+    """Rank the values within each column, and return the ranks averaged over the arrays of `predictions`.
+
+    The lowest value has rank 1.
+    """
     from scipy import stats
 
     ranks = np.zeros(predictions[0].shape, np.float64)

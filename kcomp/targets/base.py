@@ -122,13 +122,15 @@ class Target(abc.ABC):
         """
 
     def decide(self, values: np.ndarray) -> np.ndarray:
-        """Convert probabilities or grades to classes. Soft labels are converted in the same way.
+        """Convert predictions to classes: probabilities to the most likely class, grades to the nearest level.
+
+        Soft labels are converted in the same way.
 
         Args:
             values: Predictions or labels, (rows, columns).
 
         Returns:
-            The index of each row's class, int (rows,). For several labels: 0 or 1 for each label, (rows, columns).
+            The index of each row's class, int (rows,). For multi-label data: 0 or 1 for each label, (rows, columns).
 
         Raises:
             ValueError: If the target has no classes.
@@ -153,7 +155,7 @@ class Target(abc.ABC):
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """Return the stratum of each row, for stratified folds. Rows of one class, for example, form a stratum.
 
-        The result is an int for each row (rows,). For several labels, it is bool (rows, labels).
+        The result is an int for each row (rows,). For multi-label data, it is bool (rows, labels).
         """
 
     @abc.abstractmethod
@@ -226,9 +228,9 @@ class Target(abc.ABC):
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the probability of each decision: of the most likely class, or of the likelier answer for each label.
+        """Return how probable the predicted class is, shape (rows, 1). For multi-label data, (rows, labels).
 
-        The shape is (rows, 1), or (rows, labels) for several labels.
+        For multi-label data, it is max(p, 1 - p), where p is the probability of the label.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -236,7 +238,7 @@ class Target(abc.ABC):
         raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
 
     def hardened(self, predictions: np.ndarray) -> np.ndarray:
-        """Replace probabilities by 0 and 1: 1 for the decided classes. The shape (rows, columns) does not change."""
+        """Replace probabilities by 0 and 1: 1 for the predicted classes. The shape (rows, columns) does not change."""
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:

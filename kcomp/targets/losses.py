@@ -12,10 +12,10 @@ from keras import ops
 
 
 class MaskedLoss(keras.losses.Loss, abc.ABC):
-    """A loss that ignores missing labels (NaN): the mean of `elements` over all known labels of a batch.
+    """A loss that ignores missing labels (NaN). It is the mean loss over all known labels of a batch.
 
-    `call` returns one value for each row, so that Keras can weight the rows. The values are scaled so that their mean
-    is the mean over the known labels. The loss is 0 if no label is known.
+    Subclasses define the loss of a single label in `elements`. `call` returns one value for each row, so that Keras can
+    weight the rows. The mean of these values is the mean over the known labels. The loss is 0 if no label is known.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -81,7 +81,7 @@ class SquaredGradeLoss(GradeLoss):
 
 
 class OrdinalLoss(GradeLoss):
-    """Sum of `top` binary cross-entropies. Number k asks whether the grade is at least k, for k from 1 to `top`."""
+    """Sum of `top` binary cross-entropies. The k-th is for "the grade is at least k", with k from 1 to `top`."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         reached = ops.clip(y_true - ops.arange(self.top, dtype=y_true.dtype), 0.0, 1.0)

@@ -115,10 +115,10 @@ class Numbers(Target):
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Sort the rows by their numbers and divide them into bins of equal size. Return each row's bin, from 0.
+        """Divide the rows into bins with similar numbers, and return each row's bin, from 0. Bins have equal sizes.
 
         There is one bin for every ten rows, but at least 1 bin and at most 10. If rows have several numbers, they are
-        sorted by the mean rank of the known ones.
+        sorted by the mean rank of the known numbers.
         """
         from scipy import stats
 

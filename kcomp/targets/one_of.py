@@ -101,7 +101,7 @@ class OneOf(ClassTarget):
         return ops.sum(labels * weights, -1)
 
     def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the median probability of each class over the models. Then divide each row by its sum.
+        """Return the median probability of each class over the models, with each row divided by its sum.
 
         If all medians of a row are 0, the row is the mean instead.
         """
@@ -136,7 +136,7 @@ class OneOf(ClassTarget):
         return votes / (len(predictions) + 1)
 
     def gmean(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the geometric mean of the models' probabilities. Then divide each row by its sum."""
+        """Return the geometric mean of the models' probabilities, with each row divided by its sum."""
         return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,7 @@ Blend = Callable[[Values], np.ndarray]
 
 
 def average_of(method: str, target: Target) -> Blend:
-    """Return the target's function for a method of `AVERAGES`. It averages the predictions of several models.
+    """Return a function that averages the predictions of several models by a method, such as "mean" or "rank".
 
     If the target does not support the method, the function raises ValueError when it is called.
     """

@@ -14,9 +14,7 @@ ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties to try
 
 
 class Stacker(Protocol):
-    """A fitted stacking regression.
-
-    Called with the members' predictions (members, rows, columns), it returns (rows, columns).
+    """A fitted stacking regression. It takes the predictions of the members, and returns predictions (rows, columns).
 
     `penalties` are the L2 penalties of the fit.
     """
@@ -42,8 +40,8 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    If a label's known values are all 0 or all 1, there is no regression for it. Its prediction is the members'
-    geometric mean.
+    If a label's known values are all 0 or all 1, the label has no regression. The prediction of such a label is the
+    geometric mean of the members.
 
     Attributes:
         columns: The regression of each label, or None.
@@ -83,8 +81,8 @@ def two_classes(probabilities: np.ndarray) -> np.ndarray:
 class RidgeStackers:
     """A ridge regression for each column.
 
-    prediction[row, column] = mean over members + sum over members(weights[member, column] * member's prediction) +
-    bias[column]
+    The prediction for a row and column is mean(p) + sum(weights[:, column] * p) + bias[column]. Here p are the
+    predictions of the members for this row and column.
 
     Attributes:
         weights: Shape (members, columns).

@@ -64,7 +64,10 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Change the weight of one member at a time as long as this lowers the loss. The steps of `STEPS` get smaller."""
+    """Change the weight of one member at a time as long as this lowers the loss.
+
+    The changes become smaller and smaller.
+    """
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:

@@ -47,7 +47,7 @@ class EnsembleScores:
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
-    """Fit an ensemble on all rows, and score it by nested cross-validation, on rows that a fit has not seen.
+    """Fit an ensemble on all rows, and score the method by nested cross-validation, on rows that a fit has not seen.
 
     Args:
         rows: Predictions and labels of the held-out rows.

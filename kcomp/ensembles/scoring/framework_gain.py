@@ -125,7 +125,7 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return the fast metric (see methods/objectives.py) of the members on the rows `ids`."""
+    """Return a fast version of the metric for the members' predictions on the rows `ids`; see methods/objectives.py."""
     columns = list(scorer.target.prediction_columns)
     values = [select_rows(member.predictions[columns], ids) for member in members]
     return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))

@@ -42,7 +42,7 @@ class GroupScores:
 def score_groups(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
 ) -> list[GroupScores]:
-    """Score each group of members as an ensemble. Return the best group first, and groups with equal scores by name.
+    """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name.
 
     A group of kind "single" is scored without a fit, so that its score equals the "best member" of a larger group.
     """

@@ -99,12 +99,12 @@ def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
     """Add thresholds or cut points to the choices, so that classes can be written.
 
-    For one run, they are those stored in its result.json. For several runs, they are fitted to the mean of the held-out
-    predictions.
+    For one run, they are those stored in the run's result.json. For several runs, they are fitted to the mean of the
+    held-out predictions.
 
     Returns:
         Two things: the new choices, and a line with the score by nested cross-validation. If the metric or the target
-        needs no thresholds or cut points, there are none and the line is empty.
+        needs no thresholds or cut points, none are added and the line is empty.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]
     if len(runs) == 1 and (stored := runs[0].result.get("decisions")):

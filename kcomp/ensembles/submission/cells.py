@@ -104,7 +104,7 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
     """Fill one column for each class or number.
 
-    For several labels, 0 or 1 is written if `write` is "classes". If `write` is None, 0 or 1 is written only if the
+    For multi-label data, 0 or 1 is written if `write` is "classes". If `write` is None, 0 or 1 is written only if the
     sample has whole numbers and the metric needs predicted classes. In all other cases, the predictions are written
     unchanged.
     """

@@ -21,11 +21,11 @@ from kcomp.values import expect_type
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is predicted before a submission can be written.
+    """The test predictions that are still missing for a submission.
 
     Attributes:
         lacking: The runs that have not yet predicted every row of the sample.
-        ids: The ids for which all runs will then have a prediction.
+        ids: The ids that all runs will have predicted, once the runs in `lacking` have predicted.
     """
 
     lacking: list[Run]
@@ -33,13 +33,13 @@ class Forecast:
 
 
 def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> Forecast:
-    """Find the runs that must still predict test rows, and the ids for which all runs will then have a prediction.
+    """Find the runs that must still predict test rows, and the ids that all runs will have predicted afterwards.
 
     Args:
         runs: Complete runs.
         sample: The sample submission.
-        from_images: Whether these runs will predict the rows of the sample (`kcomp submit --images`). Otherwise, they
-            will predict the test rows of their recipes.
+        from_images: True if the runs will predict the rows of the sample, as with `kcomp submit --images`. False if
+            they will predict the test rows of their recipes.
 
     Raises:
         ValueError: If a run must still predict and its recipe has no test rows, or the runs have no id in common.

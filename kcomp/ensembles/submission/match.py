@@ -18,9 +18,9 @@ def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray
 
 
 def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str]:
-    """Compare the ids of the sample with those of the predictions.
+    """Return a text for each difference between the ids of the sample and the predicted ids.
 
-    Return a text for each difference, so none if equal.
+    The list is empty if none differ.
     """
     positions = find_rows(sample_ids, predicted)
     missing = [name for name, position in zip(sample_ids, positions, strict=True) if position < 0]

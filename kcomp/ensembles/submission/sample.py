@@ -104,7 +104,7 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return the sample with the id (`ids`) and the class (`row_names`) of each row. `column` is the one to fill.
+    """Return the sample with an id (`ids`) and a class (`row_names`) for each row. `column` is the column to fill.
 
     Return None unless each id occurs exactly once with each of `names`.
     """
