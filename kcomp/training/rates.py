@@ -20,7 +20,7 @@ def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
 
 
 def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
-    """Set how many steps an epoch has, in each schedule of an optimizer that counts epochs (see kcomp.schedules).
+    """Set how many steps an epoch has in an optimizer's schedules of kcomp.schedules, which count epochs.
 
     Args:
         optimizer: An optimizer, or one that combines several (keras.optimizers.MultiOptimizer).

@@ -98,9 +98,9 @@ def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
     backends agree (`alike`). A difference is divided by the movement, which is the distance of the weights from their
     start.
 
-    The tolerance is the sum of two terms. First, `FACTOR` rounding units of the movement and of the weights to which it
-    is added. Second, the effect of storing each coefficient b of the optimizer in float32. b and b ** t may each be off
-    by half a unit, which grows b / (1 - b) times in 1 - b ** t. The backends may be off in opposite directions.
+    The tolerance is the sum of two terms. The first is `FACTOR` rounding units of the movement plus the weights. The
+    second comes from storing each coefficient b of the optimizer in float32. b and b ** t may each be wrong by half a
+    unit. In 1 - b ** t, this error is b / (1 - b) times as large. The errors of the backends may have opposite signs.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (np.linalg.norm(array, axis=-1) for array in (path - path[0], path))
