@@ -259,8 +259,7 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
 
 
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
-    """Create the files of a new run: the recipe, its values and manifest.json. In an existing run, update
-    manifest.json.
+    """Create the files of a new run (recipe, values, manifest.json), or update manifest.json of an existing run.
 
     manifest: The content for manifest.json, as it describes this process.
     epochs: How many epochs are already trained.

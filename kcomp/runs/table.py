@@ -21,7 +21,7 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return the table row of a run: a dict of values by column, without those that are missing."""
+    """Return the table row of a run: a dict of values by column. Columns without a value are left out."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):

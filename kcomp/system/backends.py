@@ -38,6 +38,7 @@ def choose_backend(requested: str | None) -> str:
 
 
 def is_installed(backend: str) -> bool:
+    """Return whether a module, such as "jax", is installed. The module is not imported."""
     return importlib.util.find_spec(backend) is not None
 
 

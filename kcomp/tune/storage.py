@@ -85,8 +85,7 @@ def open_storage(place: str) -> Any:
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
-    """Lock a trial (one set of values) for this process and return it: an abandoned trial if there is one, else a new
-    trial.
+    """Lock a trial (one set of values) for this process and return it. Abandoned trials come before new ones.
 
     Return None if `total` trials have already ended or belong to other workers.
     """

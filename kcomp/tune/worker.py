@@ -138,6 +138,8 @@ class Attempt:
     def report_and_prune(self, step: int, scores: list[float], where: str) -> bool:
         """Store the mean score at a step in the study. Return whether the trial must be stopped early.
 
+        A step is one epoch on one fold.
+
         Args:
             step: The number of the step: FOLD * position of the fold + epoch.
             scores: The scores of the folds up to this step.
