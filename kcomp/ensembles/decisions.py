@@ -38,13 +38,16 @@ class ScoredDecisions:
     unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry `decisions` of a run's result.json. `from_json` restores it."""
+        """Return this object as a dict: the entry `decisions` of a run's result.json.
+
+        `from_json` restores the object.
+        """
         scores = {"plain": self.plain, "nested": self.nested, "optimistic": self.optimistic}
         return {**self.decisions.to_json(), "metric": self.metric, **scores, "unseen": list(self.unseen)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "ScoredDecisions":
-        """Restore the object that `to_json` converted to a dict."""
+        """Return the ScoredDecisions that `to_json` converted to a dict."""
         values = {name: stored[name] for name in ("plain", "nested", "optimistic")}
         scores = {name: math.nan if value is None else float(value) for name, value in values.items()}
         return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored["unseen"]))

@@ -19,14 +19,16 @@ MemberKey = tuple[str, str, str, int, int]  # recipe, fingerprint, backend, seed
 
 @dataclass(frozen=True)
 class Member:
-    """One model of an ensemble: the runs that differ only in their fold. Each repeat of repeated folds is a member.
+    """One model of an ensemble: the runs that differ only in their fold.
+
+    If rows were cut into folds several times (repeated folds), each repeat is a member.
 
     Attributes:
         recipe: Name of the recipe.
         fingerprint: Hash of the recipe and its values.
         backend: "jax", "torch", or a longer name for runs that use weights of both; see `kcomp.runs.folder.member_of`.
         seed: The seed of the runs.
-        repeat: Which repeat of repeated folds, from 0; see `repeats` of `kcomp.data.folds`.
+        repeat: Number of the repeat, from 0; see `repeats` of `kcomp.data.folds`.
         runs: One run for each fold.
         predictions: The held-out rows of all runs, sorted by image id, with columns sorted by name.
         folds: The fold of each row of `predictions`.

@@ -79,16 +79,17 @@ class FrameworkGain:
 def framework_gain(
     members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, *, limit: int = 100
 ) -> list[FrameworkGain]:
-    """Compare mixed and single ensembles, for each recipe, fingerprint, pair of backends and number of members k.
+    """Compare ensembles of two frameworks (mixed) with ensembles of one framework (single).
 
-    k runs from 2 to the number of seeds that both backends have.
+    There is one result for each recipe with its values, pair of backends and ensemble size k. k runs from 2 to the
+    number of seeds that both backends have trained. `FrameworkGain` explains how ensembles are compared.
 
     Args:
-        members: The members of both backends.
+        members: The models of all backends.
         labels: Labels, as `read_labels` returns them. Only rows that all members held out are used.
         scorer: The metric and the target.
-        limit: How many sets of seeds, and how many ways to divide a set (here at most 20), are scored. If there are
-            more, a random sample is scored.
+        limit: How many sets of seeds are scored at most, and how many ways to divide a set into two (at most 20
+            anyway). If there are more, a random sample is scored.
     """
     records = []
     for key, by_backend in group_members(members).items():
