@@ -4,6 +4,10 @@
 # Makes a virtual environment in FOLDER with the Python that $PYTHON names (python3). A REQUIREMENT, such as
 # torch==2.13.0, limits what pip chooses.
 set -euo pipefail
+case "${1:-}:${2:+folder}" in
+  lower:folder | newest:folder) ;;
+  *) echo "usage: bash scripts/test_bounds.sh lower|newest FOLDER [REQUIREMENT...]" >&2; exit 2 ;;
+esac
 bounds=$1 folder=$(realpath -m "$2") requirements=("${@:3}")
 cd "$(dirname "$0")/.."
 "${PYTHON:-python3}" -m venv "$folder"

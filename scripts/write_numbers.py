@@ -28,8 +28,9 @@ def main() -> None:
     numbers = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
     for folder in parser.parse_args().folders:
         numbers[folder.name] = measure(folder)
+    changed = texts(numbers)  # raises before anything is written
     NUMBERS.write_text(json.dumps(numbers, indent=2, sort_keys=True) + "\n")
-    for path, text in texts(numbers).items():
+    for path, text in changed.items():
         path.write_text(text)
 
 
@@ -59,6 +60,8 @@ def texts(numbers: dict[str, dict[str, dict[str, Any]]]) -> dict[Path, str]:
     shown = {readme: MARKED.sub(lambda match: match["open"] + table(numbers) + match["close"], readme.read_text())}
     for name, backends in sorted(numbers.items()):
         path = ROOT / "recipes" / f"{name}.py"
+        if not path.exists() or not HEADER.search(path.read_text()):
+            raise SystemExit(f"{path} must be a recipe with a line 'Result: ...' in its header")
         shown[path] = HEADER.sub(header(backends), path.read_text(), count=1)
     return shown
 

@@ -1,6 +1,7 @@
 """Folds: sizes, shares of labels, groups, time, repeats, and what is refused."""
 
 import contextlib
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -176,9 +177,29 @@ def test_a_hold_out_of_few_large_groups(sizes, fraction, held, notice):
     groups = np.repeat(np.arange(len(sizes)), sizes)
     table = made(list("ab" * 5), group=groups)
     for stratified in (False, True):
-        with pytest.warns(UserWarning, match=notice) if notice else contextlib.nullcontext():
+        with pytest.warns(UserWarning, match=notice) if notice else no_warning():
             numbers_of_rows = numbers(data.holdout(table, fraction, stratified=stratified))
         assert (numbers_of_rows == 0).sum() in held
+
+
+@contextlib.contextmanager
+def no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_a_hold_out_needs_a_row_that_is_not_the_only_one_of_its_class():
+    with pytest.raises(ValueError, match="no row is left to hold out"):
+        data.holdout(made(list("abcd")), 0.5)
+    with pytest.raises(ValueError, match="no row is left to hold out"):
+        data.holdout(made(list("aabc"), group=["p", "q", "p", "q"]), 0.5)
+
+
+def test_the_share_of_a_hold_out_counts_rows_of_rare_classes():
+    table = made(list("aaaaaabbc"), group=list("pppqqqppr"))  # r has the only row of c, and is trained on
+    with pytest.warns(UserWarning, match="the hold-out has 33% of the rows, not 10%"):
+        assert numbers(data.holdout(table, 0.1)).tolist() == [-1, -1, -1, 0, 0, 0, -1, -1, -1]
 
 
 def test_a_hold_out_of_one_group_is_refused():

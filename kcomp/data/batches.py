@@ -161,7 +161,8 @@ class Batches:
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
         """Return a batch of the rows at the positions `rows`, in the form that `load` returns.
 
-        The batch gets the random numbers of batch number `index` of `epoch`.
+        `epoch` and `index` (the position of the batch in the epoch) choose the random numbers of augmentation and
+        mixing.
         """
         images = stack([self.image(int(row), epoch) for row in rows])
         batch: Batch = {"images": images}

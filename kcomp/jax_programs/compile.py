@@ -1,7 +1,7 @@
-"""Compile JAX programs with kcomp's settings of XLA, and write and read exported ones.
+"""Compile JAX programs with the XLA options that kcomp uses. Write exported programs to files, and read them.
 
-`python -m kcomp.jax_programs.compile FILE [--donate]` compiles the program in FILE. JAX stores the machine code in its
-compilation cache, where other processes find it.
+`python -m kcomp.jax_programs.compile FILE [--donate]` compiles the exported program in FILE. JAX stores the
+machine code in its compilation cache, where other processes find it.
 """
 
 import contextlib

@@ -21,7 +21,7 @@ def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch
         model: The model to change.
         train: Which layers to train. "all" means all layers, and "head" the layer or inner model named head. A list
             has paths of layers or inner models. Any other text is a regular expression, which must match the whole
-            path of a layer. In "a|b", both "a" and "b" must match a layer.
+            path of a layer. In "a|b", each of "a" and "b" must match at least one layer.
         train_batch_norm: Whether to train chosen batch normalisation layers too, and update their statistics. If
             False, all batch normalisation layers are frozen.
 

@@ -127,8 +127,8 @@ def holdout(
         The table with the column `fold`, 0 or -1.
 
     Raises:
-        ValueError: If `fraction` is out of range, a row has no group, all rows are in one group, or a class is too rare
-            for `rare="error"`.
+        ValueError: If `fraction` is out of range, a row has no group, all rows are in one group, a class is too rare
+            for `rare="error"`, or no row is left to hold out.
 
     Examples:
         >>> from kcomp import data
@@ -144,17 +144,22 @@ def holdout(
     if stratified:
         strata = rows.strata_of(ordered)
         trained = whole_groups(rows.rows_of_rare_classes(ordered, strata, 2, rare), groups)
+        if trained.all():
+            raise ValueError(
+                "no row is left to hold out: each row, or another row of its group, is the only row of its class; "
+                "stratified=False ignores the classes"
+            )
     splitter = (StratifiedShuffleSplit if stratified else ShuffleSplit)(1, test_size=fraction, random_state=seed)
     shares = np.array([fraction, 1 - fraction])
     numbers = np.full(len(table), -1)
     free_groups = select(groups, ~trained)
     numbers[~trained] = -assign(strata[~trained], free_groups, shares, splitter=splitter, seed=seed)
     if free_groups is not None and len(free_groups):
-        numbers[~trained] = with_both_sides(numbers[~trained], free_groups, fraction, may_all=bool(trained.any()))
+        numbers[~trained] = with_both_sides(numbers[~trained], free_groups, fraction, total=len(table))
     return rows.with_folds(table, [numbers])
 
 
-def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, may_all: bool) -> np.ndarray:
+def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, total: int) -> np.ndarray:
     """Return `numbers`, changed if needed so that a group is held out and another group is trained on.
 
     If the share of held-out rows is far from `fraction`, print a notice.
@@ -163,8 +168,10 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
         numbers: The fold of each row, shape (rows,): 0 if the row is held out, -1 if it is trained on.
         groups: The group of each row, shape (rows,).
         fraction: The share of rows to hold out.
-        may_all: Whether all these groups may be held out, because rows outside of `groups` are trained on.
+        total: How many rows the table has. If it is more than `rows`, the others are trained on, and all these groups
+            may be held out.
     """
+    may_all = total > len(groups)
     names, sizes = np.unique(groups, return_counts=True)
     shares = sizes / len(groups)
     if len(names) == 1 and not may_all:
@@ -173,7 +180,7 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
         numbers = np.where(groups == names[np.abs(shares - fraction).argmin()], 0, -1)
     elif (numbers == 0).all() and not may_all:
         numbers = np.where(groups == names[np.abs(shares - (1 - fraction)).argmin()], -1, 0)
-    share = (numbers == 0).mean()
+    share = (numbers == 0).sum() / total
     if abs(share - fraction) > FAR * min(fraction, 1 - fraction):
         notice(
             f"the hold-out has {share:.0%} of the rows, not {fraction:.0%}: rows of a group or item stay together, and "

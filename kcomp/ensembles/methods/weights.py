@@ -104,9 +104,9 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return the weights (members,) of forward selection with replacement (Caruana et al. 2004).
 
-    The selection starts with the n best members, for the n whose mean has the lowest loss. Each round then adds one
-    more copy of the member that gives the lowest loss. The search ends after 50 rounds, or after 5 rounds without
-    improvement. A member's weight is its share of all copies at the best round.
+    The selection starts with the n best members. n is chosen so that the mean of their predictions has the lowest loss.
+    Each round then adds one more copy of the member that gives the lowest loss. The search ends after 50 rounds, or
+    after 5 rounds without improvement. A member's weight is its share of all copies at the best round.
     """
     goal = objective(scorer, values, labels)
     features = goal.features

@@ -24,8 +24,8 @@ def pack_kernel(kernel: Any, images: Any, strides: Any, padding: Any, groups: in
     """Return a kernel in the memory order that oneDNN, PyTorch's library for CPUs, uses for images of this size.
 
     oneDNN would otherwise reorder the kernel at every call. The kernel is (F, C / groups, height, width). Return None
-    if oneDNN cannot be used: for padding that differs above and below or left and right, for images or kernels other
-    than float32 on a CPU, during export, or if PyTorch lacks its operations.
+    if oneDNN cannot be used: if the padding is asymmetric (top and bottom differ, or left and right differ), if images
+    or kernel are not float32 on a CPU, during export, or if this build of PyTorch has no operations of oneDNN.
     """
     (top, bottom), (left, right) = padding
     plain = (
