@@ -2,6 +2,9 @@
 
 import ast
 import re
+import subprocess
+import sys
+import textwrap
 from types import SimpleNamespace
 
 import conftest
@@ -48,11 +51,28 @@ def new(data, *options, code=0):
 
 @pytest.mark.parametrize("options", [[], ["--metric", "average_precision"], ["--network", "EfficientNetV2B0"]])
 def test_a_recipe_is_short(options, tmp_path):
-    """34 lines that are not blank; a call that does not fit in 120 characters has a line for each argument."""
+    """35 lines that are not blank; a call that does not fit in 120 characters has a line for each argument."""
     folder = competition(tmp_path / "data", {"label": SHAPES * 4}, test={"image_id": IDS})
     lines = new(folder, *options)[1].splitlines()
-    assert len([line for line in lines if line]) <= (42 if "average_precision" in options else 34)
+    assert len([line for line in lines if line]) <= (42 if "average_precision" in options else 35)
     assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("network", ["efficientnet_lite0", "EfficientNetV2B0"])
+def test_importing_a_recipe_loads_no_keras(network, tmp_path):
+    """A wrong table is reported before Keras is loaded, which takes seconds."""
+    new(competition(tmp_path / "data", {"label": SHAPES * 4}), "--network", network)
+    code = """
+        import sys
+        from kcomp.recipe import load
+        from kcomp.system.import_hook import lazy_keras
+        with lazy_keras(load=False):
+            recipe = load(sys.argv[1]).recipe
+            recipe.table(recipe.config)
+            print("keras.src" in sys.modules)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "mine.py")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 LEVELS = [0, 1, 2, 3] * 3

