@@ -238,7 +238,7 @@ def test_another_epsilon_is_found_and_named(tmp_path):
     verdict = arithmetic_summary(checked, ["jax", "torch"])
     assert "block/bn1: the backends compute different functions" in verdict
     assert "epsilon is 0.001 on jax and 0.002 on torch" in verdict
-    assert not found["alike"] and "first update differs" in updates_summary(found)
+    assert not found["alike"] and "differs by more than rounding explains" in updates_summary(found)
 
 
 @both
@@ -517,6 +517,33 @@ def test_the_tolerance_of_the_first_update(jax, torch, alike):
     assert divergence["alike"] is alike and divergence["optimizer"]["alike"]
 
 
+def hand_trajectory(**changes):
+    optimizer = {"alike": True, "updates": 5, "difference": 3e-3, "tolerance": 1e-4}
+    reordered = {"jax, reordered 1": [0.0, 0.0, 1e-7, 4e-6], "torch, reordered 1": [0.0, 0.0, 1e-7, 8e-6]}
+    trajectory = {"labels": ["jax", "torch"], "updates": 3, "identical": False, "optimizer": optimizer}
+    trajectory |= {"checked_update": 2, "first_distance": 2e-6, "tolerance": 5e-6, "last_distance": 7e-5}
+    return trajectory | {"reordered": reordered, "alike": True} | changes
+
+
+def test_the_summary_names_the_update_that_is_checked():
+    text = (
+        "After update 2, the first that moves the weights, the backends differ by 2.0e-06 of the norm of the weights "
+        "(tolerance 5.0e-06), after 3 updates by 7.0e-05. "
+    )
+    alike, different = updates_summary(hand_trajectory()), updates_summary(hand_trajectory(alike=False))
+    assert alike.startswith(f"Both backends make the same update 2. {text}")
+    assert different.startswith(f"Update 2 differs by more than rounding explains. {text}")
+
+
+@pytest.mark.parametrize("identical", [True, False])
+def test_the_summary_says_that_no_update_moves_the_weights(identical):
+    still = {"checked_update": 0, "identical": identical, "first_distance": 0.0}
+    trajectory = hand_trajectory(**still)
+    assert updates_summary(trajectory) == "None of the 3 updates moves the weights, so no update is checked."
+    optimizer = trajectory["optimizer"] | {"alike": False}
+    assert updates_summary(trajectory | {"optimizer": optimizer}).startswith("The optimizers differ: after 5 updates")
+
+
 @pytest.mark.parametrize("gap, alike", [(2.5e-4, True), (2.8e-4, False)])
 def test_the_tolerance_of_the_optimizer_counts_its_coefficients(gap, alike):
     """Adam, with 0.9 and 0.999: 2 * 1008 units of 2 ** -23 are 2.40e-4; 32 units of the weights (5 long) 2.3e-5."""
@@ -676,7 +703,7 @@ def hand_report(**changes):
         ({"layers": ["bn1"]}, False, "The two backends disagree: bn1 computes something else; JAX"),
         ({"layers": ["a", "b"], "trajectory": {"alike": False}}, False, "disagree: a (and 1 more) computes something"),
         ({"trajectory": {"optimizer": {"alike": False}}}, False, "disagree: their optimizers differ;"),
-        ({"trajectory": {"alike": False}}, False, "disagree: their first update differs;"),
+        ({"trajectory": {"alike": False}}, False, "disagree: their first updates differ;"),
         ({"outcome": {"failed": "no memory"}}, True, "There are no scores, because a training failed."),
     ],
 )

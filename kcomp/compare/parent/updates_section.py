@@ -10,25 +10,28 @@ from kcomp.report.page import PageTable, Section
 
 
 def updates_summary(trajectory: Mapping[str, Any]) -> str:
-    names, optimizer = joined_names(trajectory["labels"][:2]), trajectory["optimizer"]
-    if trajectory["identical"]:
-        return f"{names} are identical to the last bit after {trajectory['updates']} updates."
+    optimizer, update = trajectory["optimizer"], trajectory["checked_update"]
     if not optimizer["alike"]:
         return (
             f"The optimizers differ: after {optimizer['updates']} updates from the same gradients, the weights differ "
             f"by {number(optimizer['difference'])} of the distance that they moved "
             f"(tolerance {number(optimizer['tolerance'])})."
         )
+    if not update:
+        return f"None of the {trajectory['updates']} updates moves the weights, so no update is checked."
+    if trajectory["identical"]:
+        names = joined_names(trajectory["labels"][:2])
+        return f"{names} are identical to the last bit after {trajectory['updates']} updates."
     distances = [values[-1] for values in trajectory["reordered"].values()]
     first, tolerance, last = (number(trajectory[name]) for name in ("first_distance", "tolerance", "last_distance"))
     text = (
-        f"After the first update the weights differ by {first} of their norm (tolerance {tolerance}), after "
-        f"{trajectory['updates']} updates by {last}. One backend differs from itself by {number(min(distances))} to "
-        f"{number(max(distances))} where it rounds in another way."
+        f"After update {update}, the first that moves the weights, the backends differ by {first} of the norm of the "
+        f"weights (tolerance {tolerance}), after {trajectory['updates']} updates by {last}. One backend differs from "
+        f"itself by {number(min(distances))} to {number(max(distances))} where it rounds in another way."
     )
     if trajectory["alike"]:
-        return f"Both backends make the same first update. {text}"
-    return f"The first update differs by more than rounding explains. {text}"
+        return f"Both backends make the same update {update}. {text}"
+    return f"Update {update} differs by more than rounding explains. {text}"
 
 
 def updates_section(trajectory: Mapping[str, Any]) -> Section:

@@ -19,7 +19,7 @@ class Verdict:
     """The conclusion at the top of the report.
 
     Attributes:
-        agree: Whether arithmetic, optimizer, batches and first update agree.
+        agree: Whether arithmetic, optimizer, batches and first updates agree.
         faster: The name of the backend that trains faster. None if the measured rounds overlap.
         speedup: The training speed of the faster backend divided by that of the slower backend.
         text: The conclusion in words.
@@ -61,7 +61,7 @@ def disagreements(report: Mapping[str, Any]) -> list[str]:
     if not trajectory["optimizer"]["alike"]:
         causes.append("their optimizers differ")
     if not trajectory["alike"] and not causes:
-        causes.append("their first update differs")
+        causes.append("their first updates differ")
     return causes
 
 
