@@ -1,6 +1,7 @@
 """Submissions: the shape that a sample shows, and what does not fit it."""
 
 import json
+from dataclasses import replace
 
 import conftest
 import numpy as np
@@ -155,6 +156,8 @@ def test_the_stored_thresholds_of_one_run_are_applied(tmp_path):
     (run / "manifest.json").write_text(json.dumps(manifest))
     scored = ScoredDecisions("macro_f1", Thresholds((0.11, 0.9)), plain=0.4, nested=0.5, optimistic=0.75, unseen=("y",))
     assert ScoredDecisions.from_json(json.loads(json.dumps(scored.to_json()))) == scored
+    without = {name: value for name, value in scored.to_json().items() if name != "unseen"}
+    assert ScoredDecisions.from_json(without) == replace(scored, unseen=())
     stored = {"scores": {}, "seconds": 1.0, "decisions": scored.to_json()}
     (run / "result.json").write_text(json.dumps(stored))
     choices, line = with_decisions(Choices(), [run])

@@ -50,7 +50,7 @@ class ScoredDecisions:
         """Return the ScoredDecisions that `to_json` converted to a dict."""
         values = {name: stored[name] for name in ("plain", "nested", "optimistic")}
         scores = {name: math.nan if value is None else float(value) for name, value in values.items()}
-        return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored["unseen"]))
+        return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored.get("unseen", ())))
 
     def describe(self) -> str:
         """Return a sentence with the fitted numbers and their scores.
