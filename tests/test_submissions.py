@@ -181,6 +181,21 @@ def test_nothing_is_written_on_an_error(tmp_path):
     assert done.returncode == 2 and not (tmp_path / "s.csv").exists()
 
 
+def test_images_of_predictions_that_exist(tmp_path):
+    """A CSV cannot predict images, and a run that has predicted the sample's rows needs none."""
+    make_run(tmp_path / "run", oof=frame(["r0"], [[0.5, 0.5, 0]]), test=frame(["a"], [[0.5, 0.5, 0]]))
+    frame(["a"], [[0.5, 0.5, 0]]).to_csv(tmp_path / "mean.csv")
+    (tmp_path / "sample.csv").write_text("id,x,y,z\na,0,0,1\n")
+    (tmp_path / "unseen").mkdir()
+    options = ["--images", "unseen", "--sample", "sample.csv", "-o", "s.csv"]
+    done = conftest.kcomp("submit", "mean.csv", *options, cwd=tmp_path, check=False)
+    assert done.returncode == 2 and not (tmp_path / "s.csv").exists()
+    assert "--images needs runs" in done.stderr and done.stderr.count("\n") == 1
+    done = conftest.kcomp("submit", "run", *options, cwd=tmp_path)
+    assert done.stderr == "the existing predictions of the runs are used, and --images is not\n"
+    assert (tmp_path / "s.csv").read_text() == "id,x,y,z\na,0.5,0.5,0.0\n"
+
+
 RECIPE = """
 from dataclasses import dataclass
 import keras

@@ -86,6 +86,8 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
     if images is not None and not images.is_dir():
         raise UsageError(f"--images takes a folder of images; there is no folder {images}")
+    if images is not None and runs[0].is_file():
+        raise UsageError(f"--images needs runs, which predict the images; received the predictions {runs[0]}")
     if not runs[0].exists() and runs[0].suffix == ".csv":
         raise FileNotFoundError(f"no file of predictions at {runs[0]}")
     check_output(output)
@@ -110,6 +112,8 @@ def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | Non
     ids in this folder.
     """
     if not lacking:
+        if images is not None:
+            click.echo("the existing predictions of the runs are used, and --images is not", err=True)
         return
     click.echo(f"predicting test rows with {quantity(len(lacking), 'run')}", err=True)
     if images is None:
