@@ -18,7 +18,7 @@ from kcomp.compare.parent.arithmetic_section import arithmetic_summary
 from kcomp.compare.parent.divergence import measure_divergence
 from kcomp.compare.parent.outcome import compare_scores
 from kcomp.compare.parent.score_text import decimals, metric_words, signed
-from kcomp.compare.parent.sections import outcome_section
+from kcomp.compare.parent.sections import glance_table, outcome_section
 from kcomp.compare.parent.tolerances import Probe
 from kcomp.compare.parent.trained_runs import trained_runs
 from kcomp.compare.parent.updates_section import updates_summary
@@ -650,14 +650,38 @@ def test_a_small_difference_that_excludes_zero_is_printed_with_its_digits(tmp_pa
     outcome = compare_scores(runs)
     text = "The MAE of JAX is 0.0000010 higher (worse) than that of PyTorch (95 % interval over rows +0.0000010 to +0.0000010: 0 is outside)."
     assert text in outcome["sentence"]
-    assert score_words(outcome) == "MAE (lower is better): JAX 1.0000, PyTorch 1.0000; they are equal to 4 decimals."
+    words = "MAE (lower is better): JAX 1.0000010, PyTorch 1.0000000; the difference is more than chance explains."
+    assert score_words(outcome) == words
+    costs = {label: dict.fromkeys(("time_to_first_update", "host_mib"), 1.0) | {"train": [1.0], "predict": [1.0]} for label in ("jax", "torch")}  # fmt: skip
+    glance = glance_table({"labels": ["jax", "torch"], "cost": costs, "outcome": outcome})
+    assert glance.rows[0] == ["MAE (lower is better)", "1.0000010", "1.0000000"]
     row = outcome_section(outcome).tables[1][1].rows[0]
     assert row[1:4] == ["MAE", "+0.0000010", "+0.0000010 to +0.0000010"]
     tiny = compare_scores({key: numbers_run(tmp_path / f"{key[0]}-tiny", errors) for key, errors in ((("jax", 0, 0), [2e-7, 4e-7]), (("torch", 0, 0), [5e-7, 1e-7]))})  # fmt: skip
     assert score_words(tiny).startswith("MAE (lower is better): JAX 0.000000300, PyTorch 0.000000300; they are equal")
 
 
+@pytest.mark.parametrize(
+    "low, torch, text",
+    [
+        (-1e-6, 0.949999, "JAX 0.9500, PyTorch 0.9500; they are equal to 4 decimals."),
+        (1e-7, 0.949999, "JAX 0.9500000, PyTorch 0.9499990; the difference is more than chance explains."),
+        # 12 decimals are the most that are written
+        (
+            1e-15,
+            0.95 - 1e-13,
+            "JAX 0.950000000000, PyTorch 0.950000000000; the difference is more than chance explains.",
+        ),
+    ],
+)
+def test_scores_whose_difference_excludes_zero_are_not_called_equal(low, torch, text):
+    report = hand_report(interval={"low": low})
+    report["outcome"]["scores"] = [{"label": "jax", "accuracy": 0.95}, {"label": "torch", "accuracy": torch}]
+    assert score_words(report["outcome"]) == f"Accuracy (higher is better): {text}"
+
+
 def test_digits_of_scores():
+    assert decimals([1.000001 - 1]) == 7 and decimals([9.96e-6], digits=3) == 8  # 0.0000010 and 0.00000996
     assert [decimals(values) for values in ([0.5], [0.00123], [-3e-6, 1.0], [0.0], [float("nan")], [1e-13])] == [4, 4, 7, 4, 4, 14]  # fmt: skip
     assert [signed(1.5e-13, 14), signed(-0.25), signed(float("nan"))] == ["+1.5e-13", "-0.2500", "–"]
     assert [*map(metric_words, ("roc_auc", "log_loss", "macro_f1", "map@5"))] == ["ROC AUC", "log loss", "macro F1", "map@5"]  # fmt: skip

@@ -13,9 +13,12 @@ def metric_words(name: str) -> str:
 
 
 def decimals(values: Sequence[float], digits: int = 2) -> int:
-    """Return how many decimals, at least 4, show `digits` digits of the smallest value that is not 0."""
-    sizes = [abs(value) for value in values if value and math.isfinite(value)]
-    return max([DECIMALS, *(digits - 1 - math.floor(math.log10(size)) for size in sizes)])
+    """Return how many decimals, at least 4, show `digits` digits of the smallest value that is not 0.
+
+    Values are rounded to `digits` digits first. 1.000001 - 1, slightly less than 1e-6 in float64, counts as 1e-6.
+    """
+    rounded = [f"{value:.{digits - 1}e}" for value in values if value and math.isfinite(value)]
+    return max([DECIMALS, *(digits - 1 - int(text.partition("e")[2]) for text in rounded)])
 
 
 def plain(value: float, places: int = DECIMALS) -> str:

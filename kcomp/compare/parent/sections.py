@@ -9,7 +9,7 @@ from kcomp.compare.parent import pictures
 from kcomp.compare.parent.arithmetic_section import arithmetic_section
 from kcomp.compare.parent.score_text import decimals, metric_words, plain, signed
 from kcomp.compare.parent.updates_section import updates_section
-from kcomp.compare.parent.verdict import Verdict, better, display_name, mean_scores, score_decimals
+from kcomp.compare.parent.verdict import Verdict, better, display_name, mean_decimals, mean_scores, score_decimals
 from kcomp.report.page import PageTable, Section
 
 
@@ -36,7 +36,7 @@ def glance_table(report: Mapping[str, Any]) -> PageTable:
     rows = []
     if "failed" not in outcome:
         for name in outcome["metrics"]:
-            means, places = mean_scores(outcome, name), score_decimals(outcome, name)
+            means, places = mean_scores(outcome, name), mean_decimals(outcome, name)
             title = f"{metric_words(name)} ({better(outcome, name)})"
             rows.append([title, *(plain(means[label], places) for label in labels)])
     rows.append(["training, images/s", *(f"{median(costs[label]['train']):.0f}" for label in labels)])

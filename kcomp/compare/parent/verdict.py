@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.compare.parent.score_text import decimals, metric_words, plain
+from kcomp.compare.parent.score_text import MOST_DECIMALS, decimals, metric_words, plain
 from kcomp.metrics.significance import Interval
 
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
@@ -100,17 +100,15 @@ def score_words(outcome: Mapping[str, Any]) -> str:
     if outcome["identical"]:
         return "They predict the same for every row."
     name = outcome["metrics"][0]
-    means, places = mean_scores(outcome, name), score_decimals(outcome, name)
+    means, places = mean_scores(outcome, name), mean_decimals(outcome, name)
     if any(map(math.isnan, means.values())):
         return f"The {metric_words(name)} is undefined on these rows."
     texts = [plain(mean, places) for mean in means.values()]
     values = ", ".join(f"{display_name(label)} {text}" for label, text in zip(means, texts, strict=True))
-    chance = (
-        "the difference is more than chance explains"
-        if exceeds_noise(outcome, name)
-        else "the difference may be chance"
-    )
-    if len(set(texts)) == 1:
+    chance = "the difference may be chance"
+    if exceeds_noise(outcome, name):
+        chance = "the difference is more than chance explains"
+    elif len(set(texts)) == 1:
         chance = f"they are equal to {places} decimals"
     words = metric_words(name)
     return f"{words[0].upper()}{words[1:]} ({better(outcome, name)}): {values}; {chance}."
@@ -132,6 +130,18 @@ def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
     """Return how many decimals, at least 4, show three digits of the larger mean score."""
     sizes = [abs(mean) for mean in mean_scores(outcome, name).values()]
     return decimals([max(sizes)], digits=3)
+
+
+def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
+    """Return how many decimals show the mean scores, and their difference if it is more than noise.
+
+    The difference adds no decimals beyond `MOST_DECIMALS`.
+    """
+    places = score_decimals(outcome, name)
+    if not exceeds_noise(outcome, name):
+        return places
+    means = mean_scores(outcome, name).values()
+    return max(places, min(decimals([max(means) - min(means)]), MOST_DECIMALS))
 
 
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:
