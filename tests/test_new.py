@@ -277,6 +277,46 @@ def test_parts_of_the_data_are_not_classes(tmp_path):
     assert "has neither a table" in output and "it has 24 images" in output and not source
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Train", "Test"),
+        ("training", ""),
+        ("TRAINING", "testing"),
+        ("training_set", "test_set"),
+        ("Train data", "Test"),
+    ],
+)
+def test_names_of_the_training_folder(train, test, tmp_path):
+    for part in (train, test or "val"):
+        for name in SHAPES:
+            write_images(tmp_path / "data" / part / name, IDS[:4])
+    output, source = new(tmp_path / "data")
+    assert "circle, square, star" in output and "12 in " in output
+    if test:
+        assert (
+            f'read_folders(f"{{config.folder}}/{train}")' in source
+            and f'read_test(f"{{config.folder}}/{test}"' in source
+        )
+    else:
+        assert "read_folders(config.folder)" in source and f'data/{train}"' in source and "12 images in val" in output
+
+
+@pytest.mark.parametrize(
+    "names", [["training_set", "test_set"], ["Train", "Valid"], ["test images", "validation-data"]]
+)
+def test_the_error_names_folders_that_are_no_classes(names, tmp_path):
+    """The images lie in the folders themselves, without classes."""
+    for name in names:
+        write_images(tmp_path / "data" / name, IDS)
+    output, source = new(tmp_path / "data", code=2)
+    assert f"it has 24 images; folders not taken as classes: {', '.join(sorted(names))}\n" in output and not source
+    assert output.count("\n") == 1
+    for name in ("test_tube", "trains"):
+        write_images(tmp_path / "classes" / name, IDS)
+    assert "the folders test_tube, trains" in new(tmp_path / "classes")[0]
+
+
 def test_options_overrule(tmp_path):
     folder = competition(tmp_path / "data", {"label": SHAPES * 4, "kind": ["a", "b"] * 6})
     options = ["--label", "kind", "--metric", "macro_f1", "--size", "96", "--network", "EfficientNetV2B0"]

@@ -1,5 +1,6 @@
 """Choose what a new recipe contains: label columns, target, metric, image size and folds, each with the reason."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ from kcomp.system.errors import UsageError
 
 Item = TypeVar("Item")
 ENDINGS = " or ".join(TABLE_ENDINGS)
-# folders with these names are not classes
-PARTS = {"train", "training", "val", "valid", "validation", "test", "images"}
+# Folders with these names, such as "training_set" or "Test images", are not classes.
+PART = re.compile(r"(train|test|val|valid)(ing|ation)?([_ -]?(set|data|images))?|images", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ def make_plan(files: Files, overrides: Overrides) -> RecipePlan:
 
 
 def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
-    """Plan the recipe for images in one folder for each class. The class folders may be in the subfolder train/."""
+    """Plan the recipe for images in one folder for each class. They may be in a subfolder such as train/."""
     check_no_table_options(files.folder, overrides)
-    inner = next((folder for folder in files.images if folder.path == "train" and has_classes(folder)), None)
+    training = [folder for folder in files.images if is_part(folder.path, "train")]
+    inner = next((folder for folder in training if has_classes(folder)), None)
     top = next((folder for folder in files.images if folder.path == "." and has_classes(folder)), None)
     chosen = inner or top
     if chosen is None:
@@ -93,7 +95,7 @@ def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
     labels = Labels("label", ("folder",), f"{len(counts)} folders hold images")
     metric, why = choose_metric(labels, None, overrides.metric)
     size = size_of(paths, overrides)
-    test = next((folder for folder in files.images if inner and folder.path.startswith("test")), None)
+    test = next((folder for folder in files.images if inner and folder.path.casefold().startswith("test")), None)
     lines = [("classes", f"the folders {', '.join(sorted(counts.index)[:6])}"), ("images", f"{counts.sum()} in {root}")]
     lines += [("metric", f"{metric}: {why}"), ("image size", f"{size.size}: {size.reason}")]
     arguments: tuple[tuple[str, object], ...] = (("", test.path),) if test else ()
@@ -111,18 +113,30 @@ def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
 
 def has_classes(folder: ImageFolder) -> bool:
     """Return whether a folder has class folders: several subfolders with images, none with a name such as "train"."""
-    names = {file.split("/", 1)[0].casefold() for file in folder.files if "/" in file}
-    return len(names) > 1 and not names & PARTS
+    names = subfolders(folder)
+    return len(names) > 1 and not any(map(is_part, names))
+
+
+def subfolders(folder: ImageFolder) -> list[str]:
+    """Return the names of the subfolders that have images, in alphabetical order."""
+    return sorted({file.split("/", 1)[0] for file in folder.files if "/" in file})
+
+
+def is_part(name: str, start: str = "") -> bool:
+    """Return whether a folder's name means a part of the data, such as "train". `start` restricts the part."""
+    return PART.fullmatch(name) is not None and name.casefold().startswith(start)
 
 
 def no_labels(files: Files) -> str:
     """Return the error message for files without labels. It says what there is, and which subfolder has a table."""
+    parts = [name for folder in files.images if folder.path == "." for name in subfolders(folder) if is_part(name)]
     count = sum(len(folder.files) for folder in files.images if folder.path == ".")
     deeper = sorted(path for ending in TABLE_ENDINGS for path in files.folder.glob(f"*/*{ending}"))
+    ignored = f"; folders not taken as classes: {shorten(parts)}" if parts else ""
     advice = f"; name {deeper[0].parent}, which has {deeper[0].name}" if deeper else ""
     return (
         f"{files.folder} has neither a table ({ENDINGS}) nor a folder of images for each of several classes; it has "
-        f"{quantity(count, 'image')}{advice}"
+        f"{quantity(count, 'image')}{ignored}{advice}"
     )
 
 
