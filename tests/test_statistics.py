@@ -1,6 +1,7 @@
 """Intervals and tests, against numbers worked out by hand and scikit-learn."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -8,9 +9,17 @@ from sklearn import metrics
 
 from kcomp import metrics as ours
 from kcomp.metrics.significance import mcnemar, paired_interval, paired_metric
-from kcomp.targets import OneOf
+from kcomp.targets import AnyOf, OneOf
 
 DRAWS = np.random.default_rng(0)
+
+
+def test_a_metric_that_is_undefined_on_every_resample_has_no_interval():
+    labels, predictions = np.ones((4, 1)), np.full((4, 1), 0.5)  # the ROC AUC needs rows without the label too
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        interval = paired_metric(ours.roc_auc, labels, predictions, predictions, target=AnyOf(("rust",)))
+    assert np.isnan([interval.mean, interval.low, interval.high]).all() and interval.rows == 4
 
 
 def test_a_mean_over_rows_has_the_interval_of_its_row_values():

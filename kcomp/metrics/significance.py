@@ -47,7 +47,7 @@ def paired_metric(
 ) -> Interval:
     """Estimate how much a metric differs between two models, first - second, with a percentile bootstrap over rows.
 
-    Resamples in which the metric is undefined are left out.
+    Resamples in which the metric is undefined are left out. If all are, the interval is NaN.
 
     Args:
         metric: Any metric.
@@ -76,8 +76,9 @@ def paired_metric(
 
     random, count = np.random.default_rng(seed), len(labels)
     resamples = METRIC_RESAMPLES if labels.size < LARGE else METRIC_RESAMPLES // 5
-    differences = [difference(random.integers(0, count, count)) for _ in range(resamples)]
-    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    differences = np.array([difference(random.integers(0, count, count)) for _ in range(resamples)])
+    defined = differences[~np.isnan(differences)]
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(defined) else (np.nan, np.nan)
     return Interval(difference(slice(None)), float(low), float(high), count)
 
 
