@@ -9,6 +9,7 @@ from typing import TypeVar
 import pandas as pd
 
 from kcomp.new import columns as reading
+from kcomp.new.arguments import choose_test, read_options
 from kcomp.new.columns import Labels
 from kcomp.new.files import TABLE_ENDINGS, Files, ImageFolder, choose_id, image_paths, read_table
 from kcomp.new.labels import find_labels
@@ -36,7 +37,7 @@ class Overrides:
     target: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecipePlan:
     """What a new recipe contains.
 
@@ -97,18 +98,27 @@ def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
     size = size_of(paths, overrides)
     test = next((folder for folder in files.images if inner and folder.path.casefold().startswith("test")), None)
     lines = [("classes", f"the folders {', '.join(sorted(counts.index)[:6])}"), ("images", f"{counts.sum()} in {root}")]
-    lines += [("metric", f"{metric}: {why}"), ("image size", f"{size.size}: {size.reason}")]
+    lines += describe_choices(metric, why, size)
     arguments: tuple[tuple[str, object], ...] = (("", test.path),) if test else ()
     if test:
         lines.append(("test rows", f"{len(test.files)} images in {files.folder / test.path}"))
     others = [folder for folder in files.images if inner and folder not in (inner, test) and folder.path != "."]
     if others:
         lines.append(("not used", ", ".join(f"{len(other.files)} images in {other.path}" for other in others)))
-    folder = root if test is None else files.folder
-    folds = min(5, max(2, int(counts.max())))
-    table = chosen.path + "/" if test else ""
-    return RecipePlan(folder, table, labels, {}, arguments, metric, size, overrides.network or default_network(),
-                      int(counts.sum()), folds, first(files.samples), tuple(lines))  # fmt: skip
+    return RecipePlan(
+        folder=root if test is None else files.folder,
+        table=chosen.path + "/" if test else "",
+        labels=labels,
+        options={},
+        test=arguments,
+        metric=metric,
+        size=size,
+        network=overrides.network or default_network(),
+        rows=int(counts.sum()),
+        folds=min(5, max(2, int(counts.max()))),
+        sample=first(files.samples),
+        lines=tuple(lines),
+    )
 
 
 def has_classes(folder: ImageFolder) -> bool:
@@ -154,11 +164,8 @@ def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
     frame = read_table(path)
     id_column, folder = choose_id(frame, files.images, overrides.id, path)
     ids = frame[id_column]
-    box = reading.find_boxes(frame)
-    used = [id_column, *box]
-    group = reading.find_group(frame, used)
-    time = reading.find_time(frame, used)
-    used += [name for name in (group, time) if name]
+    box, group, time = find_extras(frame, id_column)
+    used = [id_column, *box, *(name for name in (group, time) if name)]
     headers = {sample: list(map(str, read_table(sample).columns[1:])) for sample in files.samples}
     hints = first(headers.values()) or []
     labels, reason = find_labels(
@@ -168,26 +175,55 @@ def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
     sample = choose_sample(headers, frame, labels)
     metric, why = choose_metric(labels, headers.get(sample) if sample else None, overrides.metric)
     options, notes = read_options(frame, id_column, group, box, labels)
-    is_joined = labels.names or (labels.argument == "labels" and "item" not in options)
-    rows = ids.nunique() if is_joined else len(frame)
+    rows = count_rows(ids, labels, options)
     size = size_of(image_paths(files.folder, folder, ids), overrides)
     test, test_line = choose_test(files, id_column)
-    others = f" (--target {' or '.join(labels.others)} reads it as such)" if labels.others else ""
     lines = [
         ("table", f"{path}, {len(frame)} rows"),
         ("id", f"{id_column}: {folder.share(ids):.0%} of its values name an image in {files.folder / folder.path}"),
-        ("label", f"{shorten(labels.columns)}: {reason}"),
-        ("target", f"{labels.argument}: {labels.reason}{others}"),
-        *([("groups", f"{group}: rows of one {group} stay in one fold")] if group else []),
-        *([("time", f"{time} is not used; data.time_folds cuts folds by time")] if time else []),
+        *describe_columns(labels, reason, group, time),
         *notes,
-        ("metric", f"{metric}: {why}"),
-        ("image size", f"{size.size}: {size.reason}"),
+        *describe_choices(metric, why, size),
         ("test rows", test_line),
     ]
-    folds = choose_folds(frame, rows, labels, group)
-    return RecipePlan(files.folder, path.name, labels, {"images": folder.path, **options}, test, metric, size,
-                      overrides.network or default_network(), rows, folds, sample, tuple(lines))  # fmt: skip
+    return RecipePlan(
+        folder=files.folder,
+        table=path.name,
+        labels=labels,
+        options={"images": folder.path, **options},
+        test=test,
+        metric=metric,
+        size=size,
+        network=overrides.network or default_network(),
+        rows=rows,
+        folds=choose_folds(frame, rows, labels, group),
+        sample=sample,
+        lines=tuple(lines),
+    )
+
+
+def find_extras(frame: pd.DataFrame, id_column: str) -> tuple[tuple[str, ...], str | None, str | None]:
+    """Find the columns of boxes (empty for none), the column of groups or None, and the column of times or None."""
+    box = reading.find_boxes(frame)
+    used = [id_column, *box]
+    return box, reading.find_group(frame, used), reading.find_time(frame, used)
+
+
+def describe_columns(labels: Labels, reason: str, group: str | None, time: str | None) -> list[tuple[str, str]]:
+    """Return the lines for the user about the columns. `reason` says why these are the label columns."""
+    others = f" (--target {' or '.join(labels.others)} reads it as such)" if labels.others else ""
+    lines = [("label", f"{shorten(labels.columns)}: {reason}")]
+    lines.append(("target", f"{labels.argument}: {labels.reason}{others}"))
+    if group:
+        lines.append(("groups", f"{group}: rows of one {group} stay in one fold"))
+    if time:
+        lines.append(("time", f"{time} is not used; data.time_folds cuts folds by time"))
+    return lines
+
+
+def describe_choices(metric: str, why: str, size: Size) -> list[tuple[str, str]]:
+    """Return the lines for the user about the metric and the image size. `why` says why this is the metric."""
+    return [("metric", f"{metric}: {why}"), ("image size", f"{size.size}: {size.reason}")]
 
 
 def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: Labels) -> Path | None:
@@ -205,53 +241,10 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
     return first(headers)
 
 
-def read_options(
-    frame: pd.DataFrame, id_column: str, group: str | None, box: tuple[str, ...], labels: Labels
-) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """Find further arguments of `data.read_csv`: the columns of ids, groups, boxes and items.
-
-    An item is something with several images (rows), whose predictions are combined, such as a patient.
-
-    Returns:
-        Two things: the arguments by name, and pairs of text for the user, such as ("boxes", "images are cut at ...").
-    """
-    options: dict[str, object] = {} if id_column == "image_id" else {"id": id_column}
-    if group is not None:
-        options["group"] = group
-    lines = []
-    repeated = bool(frame[id_column].duplicated().any())
-    if box and frame[list(box)].notna().all(axis=None):
-        options["box"] = list(box)
-        lines.append(("boxes", f"images are cut at {', '.join(box)}"))
-    if repeated and not labels.names and (box or labels.argument != "labels"):
-        options["item"] = id_column
-        if labels.argument == "labels":  # an image has each label that one of its rows has
-            options["item_average"] = "max"
-        lines.append(("items", f"{id_column} has several rows, whose predictions belong together"))
-    return options, lines
-
-
-def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object], ...], str]:
-    """Find the test rows.
-
-    Returns:
-        Two things: the arguments of `data.read_test` as pairs (empty if there are no test rows), and a text for the
-        user.
-    """
-    for path in (files.test, *files.samples):
-        if path is None:
-            continue
-        frame = read_table(path)
-        name = id_column if id_column in frame else str(frame.columns[0])
-        folder = max(files.images, key=lambda folder: folder.share(frame[name]), default=None)
-        if folder is not None and folder.share(frame[name]) == 1 and not frame[name].duplicated().any():
-            named: list[tuple[str, object]] = [("", path.name), ("images", folder.path)]
-            named += [] if name == "image_id" else [("id", name)]
-            return tuple(named), f"{len(frame)} rows of {path}, images in {files.folder / folder.path}"
-    folder = next((folder for folder in files.images if folder.path.startswith("test")), None)
-    if folder is not None:
-        return (("", folder.path),), f"{len(folder.files)} images in {files.folder / folder.path}"
-    return (), "none; name their folder later, with kcomp submit --images FOLDER"
+def count_rows(ids: pd.Series, labels: Labels, options: dict[str, object]) -> int:
+    """Return how many rows the recipe reads. Rows that are joined into one row for each id count once."""
+    is_joined = labels.names or (labels.argument == "labels" and "item" not in options)
+    return ids.nunique() if is_joined else len(ids)
 
 
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
