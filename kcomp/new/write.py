@@ -37,7 +37,7 @@ from kcomp.recipe import Recipe, Stage
 class Config:  # `kcomp train {file} --set epochs=20` changes a value
     folder: str = {folder}
     image_size: {size_type} = {size}  # {size_note}larger images often score better, and train longer
-    epochs: int = {epochs}
+    epochs: int = {epochs}  # of the second stage
 
 
 def table(config):{read_note}
