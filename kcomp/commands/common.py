@@ -38,9 +38,9 @@ def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> N
         raise UsageError(f"{option} {output} is a folder; name a file")
 
 
-def use_backend(requested: str | None) -> str:
+def use_backend(requested: str | None, preferred: str | None = None) -> str:
     try:
-        chosen = choose_backend(requested)
+        chosen = choose_backend(requested, preferred)
     except ValueError as error:
         raise UsageError(error) from error
     prepare_backend(chosen)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
-from kcomp.system.backends import choose_backend, is_installed
+from kcomp.system.backends import choose_backend
 from kcomp.system.errors import UsageError, readable_errors
 from kcomp.system.processes import run_kcomp
 
@@ -77,13 +77,12 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
     """
     groups: dict[str, list[Any]] = {}
     for run in runs:
-        own = run.manifest["backend"]
-        groups.setdefault(backend or (own if is_installed(own) else choose_backend(None)), []).append(run)
+        groups.setdefault(backend or choose_backend(None, preferred=run.manifest["backend"]), []).append(run)
     return groups
 
 
 def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> None:
-    """Run `kcomp predict` once for each backend, in a process of its own, because a process cannot change its backend.
+    """Run `kcomp predict` once for each backend, in a child process, because a process cannot change its backend.
 
     If a process fails, this one exits with the same code.
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
-from kcomp.system.backends import is_installed
 from kcomp.system.errors import readable_errors
 
 
@@ -34,8 +33,7 @@ def soup(runs: tuple[Path, ...], method: str, metric: str | None, backend: str |
     check_output(output, folder=True)
     run_list = find_runs(runs)
     shared = {run.manifest["backend"] for run in run_list}
-    own = next(iter(shared)) if len(shared) == 1 else None
-    use_backend(backend or (own if own and is_installed(own) else None))
+    use_backend(backend, preferred=shared.pop() if len(shared) == 1 else None)
     from kcomp.runs.folder import Run
     from kcomp.runs.scorer import scorer_of
     from kcomp.soup.make import make_soup

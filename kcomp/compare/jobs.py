@@ -16,7 +16,7 @@ from kcomp.system.files import read_json, replacing
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """One measurement of one backend, made in a process of its own.
+    """One measurement of one backend, made in a separate process.
 
     Attributes:
         part: What the process does: "setup" writes the starting weights, "exact" computes in float64, "single" computes

@@ -9,7 +9,7 @@ import pandas as pd
 
 from kcomp.notebook.process import run_child
 from kcomp.runs.folder import Run
-from kcomp.system.backends import choose_backend, is_installed
+from kcomp.system.backends import choose_backend
 
 
 def train(
@@ -86,10 +86,9 @@ def predict(
         >>> frame = kcomp.predict("runs/digits/0123456789ab/jax-seed0-fold0", "test_images")  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else Run(Path(run))
-    own = run.manifest["backend"]
     if not run.complete:
         raise RuntimeError(f"{run.folder} is not complete; train it to its end")
-    chosen = choose_backend(backend or (own if is_installed(own) else None))
+    chosen = choose_backend(backend, preferred=run.manifest["backend"])
     arguments = {"run": str(run.folder), "test": None if test is None else str(test), "views": views}
     run_child("predict", arguments, chosen)
     return run.test

@@ -58,7 +58,7 @@ def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
         places = Path(folder) / "options.json", Path(folder) / "plan.json"
         write_json(places[0], asdict(options))
         command = [sys.executable, "-m", "kcomp.sweep.plan", *map(str, places), *["--debug"] * options.debug]
-        # the child has a session of its own, so ctrl-C reaches only the parent, which then ends the child
+        # the child is in another session, so ctrl-C reaches only the parent, which then ends the child
         code = subprocess.run(die_with_parent(command), check=False, start_new_session=True).returncode
         if code:
             raise SystemExit(code)

@@ -32,7 +32,7 @@ class Process:
             begin = file.tell()  # the position in the file where this child's output begins
             file.write(f"$ KERAS_BACKEND={environ.get('KERAS_BACKEND', '')} {shown}\n".encode())
             file.flush()
-            # the child has a session of its own, so ctrl-C reaches only the parent, which then ends the child
+            # the child is in another session, so ctrl-C reaches only the parent, which then ends the child
             self.popen = subprocess.Popen(
                 die_with_parent(command),
                 env={**environ, "PYTHONUNBUFFERED": "1"},

@@ -14,8 +14,10 @@ from kcomp.system.wait_policy import set_wait_policy
 BACKENDS = ("jax", "torch")
 
 
-def choose_backend(requested: str | None) -> str:
-    """Return the name of the requested backend. For None, return the first backend that is installed.
+def choose_backend(requested: str | None, preferred: str | None = None) -> str:
+    """Return the name of the requested backend.
+
+    If `requested` is None, return `preferred` if it is installed, or else the first backend that is installed.
 
     Raises:
         ValueError: If the requested backend is unknown.
@@ -31,8 +33,8 @@ def choose_backend(requested: str | None) -> str:
                 f"the backend {requested} is not installed; run: pip install 'kcomp[{requested}]'"
             )
         return requested
-    for backend in BACKENDS:
-        if is_installed(backend):
+    for backend in (preferred, *BACKENDS):
+        if backend is not None and is_installed(backend):
             return backend
     raise ModuleNotFoundError("no backend is installed; run: pip install 'kcomp[torch]' or 'kcomp[jax]'")
 

@@ -14,7 +14,7 @@ THREADS = ("OMP_NUM_THREADS", "NPROC")  # read by PyTorch, NumPy and scikit-lear
 
 def run_kcomp(arguments: Sequence[str], backend: str) -> int:
     """Run `kcomp ARGUMENTS` on this backend in a child process. Wait until it ends, and return its exit code."""
-    # the child has a session of its own: ctrl-C reaches only this process, which prints a message and ends the child
+    # the child is in another session: ctrl-C reaches only this process, which prints a message and ends the child
     command = die_with_parent([*KCOMP, *arguments])
     return subprocess.run(command, env=child_environment(backend), check=False, start_new_session=True).returncode
 

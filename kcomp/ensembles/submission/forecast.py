@@ -13,7 +13,7 @@ from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.match import find_rows, shared_ids
 from kcomp.ensembles.submission.sample import Sample
 from kcomp.runs.folder import Run
-from kcomp.system.backends import choose_backend, is_installed, prepare_backend
+from kcomp.system.backends import choose_backend, prepare_backend
 from kcomp.system.import_hook import lazy_keras
 from kcomp.system.notices import Notice
 from kcomp.values import expect_type
@@ -63,8 +63,8 @@ def recipe_test_ids(run: Run) -> list[str]:
 
     They are image ids. If several images form one item, they are item ids.
     """
-    own = run.manifest["backend"]
-    prepare_backend(own if is_installed(own) else choose_backend(None))  # the recipe may use Keras when it is loaded
+    # The recipe may use Keras when it is loaded.
+    prepare_backend(choose_backend(None, preferred=run.manifest["backend"]))
     with lazy_keras(load=False), warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)  # `kcomp predict` prints them
         recipe = run.recipe().recipe

@@ -53,7 +53,7 @@ class Sample:
 def read_sample(path: Path, names: Sequence[str]) -> Sample:
     """Read a sample submission, with one row for each id, or in the long form with one for each pair of id and class.
 
-    In the long form, the class is in a column of its own or at the end of the id, such as im1_cat.
+    In the long form, the class is in a separate column or at the end of the id, such as im1_cat.
 
     Args:
         path: The CSV file. Its first column has the ids.
