@@ -41,6 +41,19 @@ class PageTable:
     marked: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A small picture in a gallery.
+
+    Attributes:
+        image: The bytes of a JPEG or PNG file.
+        lines: Lines of text below the picture, such as the image id, the label and the prediction.
+    """
+
+    image: bytes
+    lines: Sequence[str] = ()
+
+
 @dataclass
 class Section:
     """A section of a report.
@@ -52,6 +65,7 @@ class Section:
         paragraphs: More text.
         tables: Pairs of a caption and a table.
         pictures: Pairs of a caption and the bytes of a PNG file.
+        galleries: Pairs of a caption and small pictures, which are shown side by side.
     """
 
     title: str
@@ -60,6 +74,7 @@ class Section:
     paragraphs: list[str] = field(default_factory=list)
     tables: list[tuple[str, PageTable]] = field(default_factory=list)
     pictures: list[tuple[str, bytes]] = field(default_factory=list)
+    galleries: list[tuple[str, Sequence[Picture]]] = field(default_factory=list)
 
 
 def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:

@@ -1,0 +1,36 @@
+"""The data set that is checked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcomp.data.tables import Table
+from kcomp.measurements.facts import Facts
+from kcomp.metrics import Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """The labelled rows, the test rows, and what was measured of them.
+
+    Rows whose image cannot be decoded are part of `table` and `facts`, but their features are NaN.
+
+    Attributes:
+        table: The labelled rows, with their folds.
+        facts: Measurements of their images, in row order.
+        metric: The metric of the competition.
+        test: The test rows, or None.
+        test_facts: Measurements of the test images, or None.
+        features: Frozen features of a pretrained network, float32 (rows, dimensions); None in a check without features.
+        test_features: Features of the test images, or None.
+        seed: Seed of all random draws of the checks.
+    """
+
+    table: Table
+    facts: Facts
+    metric: Metric
+    test: Table | None = None
+    test_facts: Facts | None = None
+    features: np.ndarray | None = None
+    test_features: np.ndarray | None = None
+    seed: int = 0

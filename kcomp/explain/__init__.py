@@ -1,0 +1,1 @@
+"""Show where trained networks fail, and why: `kcomp explain`."""

@@ -1,0 +1,54 @@
+"""A finding: one problem of a data set, with the images that it concerns."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Severity = Literal["error", "warning", "note"]
+COLUMNS = ("kind", "severity", "image_id", "message")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem of a data set.
+
+    Attributes:
+        kind: The kind of problem as lower-case words joined by hyphens, such as "near-duplicate".
+        severity: "error" if training on the data would be wrong or would fail, "warning" if a person should look at
+            it, and "note" for a fact that needs no action.
+        message: One sentence that says what the problem is. It is shown without the image ids.
+        image_ids: The images that it concerns. Empty if it concerns the whole table.
+        weight: How much it matters among findings of one severity; larger is shown first.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    image_ids: tuple[str, ...] = ()
+    weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.severity not in get_args(Severity):
+            raise ValueError(f"severity must be one of {', '.join(get_args(Severity))}; received {self.severity!r}")
+
+
+def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings from the worst to the least: errors, warnings, notes, and by weight within each."""
+    order = get_args(Severity)
+    return sorted(findings, key=lambda finding: (order.index(finding.severity), -finding.weight))
+
+
+def findings_csv(findings: Sequence[Finding]) -> str:
+    """Return findings as CSV with the columns `kind,severity,image_id,message`.
+
+    There is one row for each finding and image. If a finding concerns the whole table, `image_id` is empty.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for finding in sorted_findings(findings):
+        for image_id in finding.image_ids or ("",):
+            writer.writerow((finding.kind, finding.severity, image_id, finding.message))
+    return text.getvalue()

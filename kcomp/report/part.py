@@ -1,0 +1,25 @@
+"""A part of a report: what the page shows, what the JSON file contains, and the findings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kcomp.report.finding import Finding
+from kcomp.report.page import Section
+
+
+@dataclass(frozen=True)
+class Part:
+    """The result of one group of checks, or of one analysis.
+
+    Attributes:
+        name: The key of `numbers` in the JSON file, such as "duplicates".
+        section: What the page shows.
+        numbers: What the JSON file contains: numbers, texts, lists and dicts.
+        findings: The problems that were found.
+    """
+
+    name: str
+    section: Section
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
