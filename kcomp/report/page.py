@@ -126,10 +126,15 @@ def data_address(image: bytes) -> str:
 
 
 def size_attributes(image: bytes) -> str:
-    """Return the attributes `width` and `height` of an image, so that the page does not move while it loads."""
+    """Return the attributes `width` and `height` of an image, so that the page does not move while it loads.
+
+    A PNG file that names its resolution, as a plot does, is shown with 96 pixels an inch.
+    """
     from PIL import Image
 
-    width, height = Image.open(io.BytesIO(image)).size
+    picture = Image.open(io.BytesIO(image))
+    scale = 96 / picture.info["dpi"][0] if picture.format == "PNG" and "dpi" in picture.info else 1
+    width, height = (max(1, round(side * scale)) for side in picture.size)
     return f' width="{width}" height="{height}"'
 
 
