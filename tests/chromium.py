@@ -80,6 +80,11 @@ class ShownPage:
                 return
         raise AssertionError(f"Tab does not reach {name!r}; it reaches {sorted(set(names))}")
 
+    def screenshot(self, path, *, full_page=True):
+        """Save a picture of the page as a PNG file, after all of its pictures are decoded."""
+        self.page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+        self.page.screenshot(path=str(path), full_page=full_page)
+
     def press(self, *keys):
         for key in keys:
             self.page.keyboard.press(key)

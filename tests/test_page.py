@@ -2,11 +2,15 @@
 
 import io
 import time
+import tomllib
+import unicodedata
+from pathlib import Path
 
 import pytest
 from chromium import needs_chromium, open_page
 from PIL import Image
 
+from kcomp.report import page
 from kcomp.report.page import Link, PageTable, Picture, Section, html
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -112,3 +116,77 @@ def test_fifty_thousand_rows_are_quick(tmp_path):
         shown.check()
     print(f"{seconds:.2f} s to load, {time.monotonic() - started:.2f} s in all, {path.stat().st_size / 2**20:.1f} MiB")
     assert seconds < 3
+
+
+@needs_chromium
+def test_the_keyboard_alone(tmp_path):
+    sections = [
+        Section(title, "Fine.", good, tables=[(f"Rows of {title}", table(31))])
+        for title, good in (("First", True), ("Second", False), ("Third", None))
+    ]
+    with open_page(write(tmp_path, *sections)) as shown:
+        assert shown.page.locator("nav a").all_text_contents() == ["First (good)", "Second (bad)", "Third"]
+        shown.press("Tab")
+        assert shown.page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        assert shown.page.locator(".skip").bounding_box()["x"] >= 0  # visible while it has the focus
+        shown.press("Enter")
+        assert shown.page.evaluate("document.activeElement.id") == "content"
+        shown.tab_to("Filter")
+        shown.type("even")
+        assert shown.count("Rows of First") == "16 of 31 rows"
+        shown.tab_to("number")
+        shown.press("Enter")
+        assert shown.column("Rows of First", "number")[:3] == ["0", "2", "4"]
+        shown.press("Space")
+        assert shown.column("Rows of First", "number")[:3] == ["30", "28", "26"]
+        header = shown.figure("Rows of First").locator("th").nth(1)
+        assert header.get_attribute("aria-sort") == "descending"
+        shown.tab_to("Show 6 more of 6")  # of the second table
+        shown.press("Enter")
+        assert shown.count("Rows of Second") == "31 rows" and len(shown.column("Rows of Second", "id")) == 31
+        shown.page.locator("nav a").first.focus()
+        shown.press("Tab", "Tab", "Enter")
+        assert shown.page.evaluate("location.hash") == "#section-3"
+        shown.check()
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1366, 1000, 480])
+def test_the_page_fits_its_window(tmp_path, width):
+    """Wide tables scroll in their box; the list of sections is beside the text only where there is room."""
+    cells = PageTable([f"column {number}" for number in range(30)], [["some words"] * 30] * 9)
+    pair = image(size=(320, 160))
+    section = Section("A" * 90, "Fine.", tables=[("Wide", cells)], pictures=[("Plot", image(size=(1296, 300)))])
+    section.galleries.append(("Small", [Picture(image(), ["x" * 90]), Picture(pair, ["pair"])]))
+    with open_page(write(tmp_path, section, section, section), width=width) as shown:
+        shown.check()
+        text, sections = (shown.page.locator(name).bounding_box() for name in ("main", "nav"))
+        assert (sections["x"] + sections["width"] < text["x"]) is (width == 1366)
+        assert (sections["y"] + sections["height"] <= text["y"]) is (width != 1366)
+        single, double = (
+            item.bounding_box()["width"] for item in shown.page.locator(".gallery").first.locator("li").all()
+        )
+        assert single == 160 and double == pytest.approx(332.8)
+        shown.page.emulate_media(media="print")
+        assert not shown.page.locator("nav").is_visible() and not shown.page.get_by_role("searchbox").first.is_visible()
+
+
+@needs_chromium
+def test_a_filter_finds_other_unicode_forms(tmp_path):
+    rows = [[unicodedata.normalize("NFD", name)] for name in ("고양이", "강아지", "CAFÉ", "a", "b", "c", "d", "e")]
+    with open_page(write(tmp_path, Section("Rows", "Many.", tables=[("All", PageTable(["class"], rows))]))) as shown:
+        assert shown.filter("All", "고양이") == 1 and shown.filter("All", "café") == 1 and shown.filter("All", "e") == 1
+
+
+def test_a_page_without_scripts_shows_the_first_rows():
+    pytest.importorskip("jinja2")
+    text = html("A page", "x", [Section("Rows", "Many.", tables=[("All", table(40))])])
+    assert text.count("<tr") == 1 + 25 and "The first 25 of 40 rows." in text and "http" not in text
+
+
+def test_the_wheel_has_the_files_of_the_page():
+    """Every file beside the modules of kcomp.report is named in pyproject.toml."""
+    folder = Path(page.__file__).parent
+    files = {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
+    project = tomllib.loads((folder.parents[1] / "pyproject.toml").read_text())
+    assert set(project["tool"]["setuptools"]["package-data"]["kcomp.report"]) == files

@@ -47,8 +47,8 @@ class Table {
     this.limit = Number(this.box.dataset.shown);
     this.shown = this.limit;
     if ("sortable" in this.table.dataset) this.headers.forEach((header, column) => this.addSorting(header, column));
-    if ("filter" in this.table.dataset) this.addFilter(figure);
-    if (this.cells.length > this.limit) this.addButtons(figure);
+    if ("filter" in this.table.dataset) this.addFilter();
+    if (this.cells.length > this.limit) this.addButton();
     this.draw();
   }
 
@@ -75,7 +75,7 @@ class Table {
     header.addEventListener("click", () => this.sort(column));
   }
 
-  addFilter(figure) {
+  addFilter() {
     const input = element("input", { type: "search", autocomplete: "off", spellcheck: false });
     this.count = element("output");
     const label = element("label", {}, "Filter ", input);
@@ -83,7 +83,7 @@ class Table {
     input.addEventListener("input", () => this.filter(input.value));
   }
 
-  addButtons(figure) {
+  addButton() {
     this.more = element("button", { type: "button" });
     this.more.addEventListener("click", () => this.extend());
     this.box.after(element("div", { className: "tools" }, this.more));
@@ -119,17 +119,16 @@ class Table {
   }
 
   extend() {
-    const first = this.shown;
+    const first = this.element(this.visible[this.shown]);
     this.shown += STEP;
     this.draw();
-    const row = this.element(this.visible[first]);
-    row.tabIndex = -1;
-    row.focus({ preventScroll: true }); // the next Tab continues after the new rows' start
+    first.scrollIntoView({ block: "center" });
   }
 
   draw() {
     const count = Math.min(this.shown, this.visible.length);
     this.body.replaceChildren(...this.visible.slice(0, count).map(row => this.element(row)));
+    this.box.classList.toggle("tall", count > this.limit);
     const number = value => value.toLocaleString("en");
     if (this.count) {
       const matching = this.visible.length < this.cells.length ? `${number(this.visible.length)} of ` : "";

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 NUMBER = re.compile(r"[+-]?\d[\d.,e+-]*%?(\s|$)")
 LONG = 8  # a table with at least this many rows can be sorted and filtered
@@ -98,6 +99,7 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["data_address"] = data_address
     environment.filters["size"] = lambda image: Markup(size_attributes(image))
+    environment.tests["double"] = is_double
     environment.filters["state"] = state
     environment.filters["table_json"] = lambda table: Markup(table_json(table))
     text = environment.get_template("page.html.j2").render(
@@ -130,12 +132,22 @@ def size_attributes(image: bytes) -> str:
 
     A PNG file that names its resolution, as a plot does, is shown with 96 pixels an inch.
     """
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(image))
+    picture = opened(image)
     scale = 96 / picture.info["dpi"][0] if picture.format == "PNG" and "dpi" in picture.info else 1
     width, height = (max(1, round(side * scale)) for side in picture.size)
     return f' width="{width}" height="{height}"'
+
+
+def is_double(image: bytes) -> bool:
+    """Return whether a picture in a gallery needs two places, such as an image beside its heat map."""
+    width, height = opened(image).size
+    return width >= 300 and width >= 1.5 * height
+
+
+def opened(image: bytes) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(image))
 
 
 def table_json(table: PageTable) -> str:
