@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from kcomp import metrics
+from kcomp.check.finding_text import example_ids, finding_line, printable
 from kcomp.check.label_text import label_text
-from kcomp.check.report import by_severity, example_ids, overview, plain, printable, verdict, write_report
+from kcomp.check.report import by_severity, overview, plain, verdict, write_report
 from kcomp.data.tables import with_class_names
 from kcomp.report.finding import Finding
 from kcomp.report.page import Link, Section
@@ -26,6 +27,10 @@ def data_set():
     frame["image"] = pd.Series([np.zeros((2, 2, 3), np.uint8)] * 2, dtype=object)
     table = with_class_names(frame, ["cat", "dog"])
     return SimpleNamespace(table=table, test=None, metric=metrics.get("accuracy"))
+
+
+def result(*parts):
+    return SimpleNamespace(data_set=data_set(), parts=list(parts), network="Features of a network.", failures=[])
 
 
 def part(name, *findings, numbers=None):
@@ -49,7 +54,7 @@ def test_the_first_section_lists_the_ten_worst_findings_without_notes():
     findings = [Finding("dark", "warning", f"warning {number}", (), number) for number in range(12)]
     findings += [Finding("empty", "error", "an error"), Finding("dark", "note", "a note")]
     labels = part("labels", Finding("contradicting-labels", "error", "the worst", (), 9.0))
-    section = overview(data_set(), [part("files", *findings), labels])
+    section = overview(result(part("files", *findings), labels))
     [(caption, table)] = section.tables
     assert caption == "The worst findings, 4 more are below"
     texts = ["the worst", "an error", *(f"warning {number}" for number in range(11, 3, -1))]
@@ -65,9 +70,7 @@ def test_the_first_section_lists_the_ten_worst_findings_without_notes():
 def test_three_files_are_written_and_keep_every_id(tmp_path):
     finding = Finding("unreadable", "error", "images cannot be read", ("a", HOSTILE))
     numbers = {"share": np.float32(0.5), "counts": np.array([1, 2]), "worst": float("nan"), 3: ("x",)}
-    path = write_report(
-        tmp_path / "out", LOADED, data_set(), [part("files", finding, numbers=numbers)], "kcomp check x"
-    )
+    path = write_report(tmp_path / "out", LOADED, result(part("files", finding, numbers=numbers)), "kcomp check x")
     assert sorted(file.name for file in path.parent.iterdir()) == ["check.html", "check.json", "findings.csv"]
     content = json.loads((tmp_path / "out" / "check.json").read_text())
     assert content["parts"]["files"] == {"share": 0.5, "counts": [1, 2], "worst": None, "3": ["x"]}
@@ -83,6 +86,8 @@ def test_ids_are_safe_to_print():
     assert printable(HOSTILE) == '<script>alert(1)</script>,"x"\\x1b[31m\\n\\udcff'
     assert example_ids(Finding("dark", "note", "x", tuple("abcde"))) == "a, b, c and 2 more"
     assert example_ids(Finding("dark", "note", "x")) == ""
+    long = Finding("dark", "note", "too dark", ("folder/" * 9 + "a.png",))
+    assert finding_line(long) == "note: dark: too dark (..." + ("folder/" * 9 + "a.png")[-37:] + ")"
     assert plain({"a": (np.int64(1), [np.bool_(True)])}) == {"a": [1, [True]]}
 
 

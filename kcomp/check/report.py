@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from kcomp.check.data_set import DataSet
+from kcomp.check.finding_text import example_ids
+from kcomp.check.result import CheckResult
 from kcomp.recipe import Loaded
 from kcomp.report.finding import Finding, findings_csv, sorted_findings
 from kcomp.report.page import Link, PageTable, Section, html
@@ -15,11 +17,9 @@ from kcomp.report.text import quantity
 from kcomp.system.files import write_atomically, write_json
 
 WORST = 10  # how many findings the top of the page and the terminal show
-IDS = 3  # how many image ids a line shows
-SHOWN = 40  # characters of an image id in a line
 
 
-def write_report(folder: Path, loaded: Loaded, data_set: DataSet, parts: Sequence[Part], command: str) -> Path:
+def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str) -> Path:
     """Write the three files of a report into a folder, and return the path of the page.
 
     Files of an earlier report are replaced. The page is written last.
@@ -27,18 +27,18 @@ def write_report(folder: Path, loaded: Loaded, data_set: DataSet, parts: Sequenc
     Args:
         folder: The folder, which is created.
         loaded: The recipe.
-        data_set: The data set that was checked.
-        parts: The results of the checks.
+        result: The results of the checks.
         command: The command that made the report, for the page.
     """
-    findings = all_findings(parts)
-    sections = [overview(data_set, parts), *(part.section for part in by_severity(parts))]
+    parts, data_set, findings = result.parts, result.data_set, all_findings(result.parts)
+    sections = [overview(result), *(part.section for part in by_severity(parts))]
     page = html(f"Check of {loaded.name}", command, sections)
     content = {
         "recipe": loaded.name,
         "fingerprint": loaded.fingerprint(),
         "command": command,
         "rows": len(data_set.table),
+        "network": result.network,
         "test_rows": None if data_set.test is None else len(data_set.test),
         "findings": [vars(finding) for finding in findings],
         "parts": {part.name: part.numbers for part in parts},
@@ -60,12 +60,13 @@ def by_severity(parts: Sequence[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: min((ranks[finding.severity] for finding in part.findings), default=2))
 
 
-def overview(data_set: DataSet, parts: Sequence[Part]) -> Section:
+def overview(result: CheckResult) -> Section:
     """Return the first section of the page: how many errors and warnings there are, and the ten worst findings."""
+    parts = result.parts
     findings = all_findings(parts)
     errors, warnings = (sum(finding.severity == name for finding in findings) for name in ("error", "warning"))
     worst = [finding for finding in findings if finding.severity != "note"][:WORST]
-    paragraphs = [describe(data_set)]
+    paragraphs = [describe(result.data_set)]
     tables = []
     if worst:
         links = links_to_sections(parts)
@@ -80,6 +81,8 @@ def overview(data_set: DataSet, parts: Sequence[Part]) -> Section:
             "An error makes training fail, or makes its result wrong. A warning is something that you should look at. "
             "findings.csv beside this page lists every finding with its images."
         )
+    if result.network:
+        paragraphs.append(result.network)
     good = False if errors else None if warnings else True
     return Section("Result", verdict(errors, warnings), good, paragraphs=paragraphs, tables=tables)
 
@@ -108,20 +111,6 @@ def describe(data_set: DataSet) -> str:
     test = "no test rows" if data_set.test is None else quantity(len(data_set.test), "test row")
     labels = table.required_target.describe(table.labels)
     return f"{quantity(len(table), 'labelled row')}, {test}. {labels}. The metric is {data_set.metric.name}."
-
-
-def example_ids(finding: Finding) -> str:
-    """Return the first image ids of a finding as a short text. Empty if it concerns the whole table."""
-    shown = [printable(name)[:SHOWN] for name in finding.image_ids[:IDS]]
-    more = len(finding.image_ids) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def printable(text: str) -> str:
-    """Return a text for the terminal. Control characters and invalid characters are escaped."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
 
 
 def plain(content: Any) -> Any:

@@ -4,53 +4,33 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from kcomp.check.augmented import check_augmented
 from kcomp.check.data_set import DataSet
 from kcomp.check.predictions import out_of_fold
-from kcomp.check.stubs import keeping_damaged, measure
+from kcomp.check.result import CheckResult
+from kcomp.data.bad_images import keeping_damaged
 from kcomp.data.tables import Table
+from kcomp.measurements.facts import Facts
+from kcomp.measurements.measure import measure
 from kcomp.recipe import Loaded
 from kcomp.report.finding import Finding
 from kcomp.report.page import Section
 from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
+from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.values import expect_type
 
-# The parts in the order of the page, with the time that each takes for an image, relative to measuring its file.
-CHECKS = (
-    ("files", "check_files", 0.1),
-    ("labels", "check_labels", 0.1),
-    ("duplicates", "check_duplicates", 0.3),
-    ("wrong_labels", "check_wrong_labels", 0.5),
-    ("shortcuts", "check_shortcuts", 0.3),
-    ("train_test", "check_train_test", 0.3),
-    ("folds", "check_folds", 0.1),
-)
-FEATURES = 3.0  # the time for the features of an image, relative to measuring its file
+# The time of each step for an image, relative to measuring its file. It only moves the progress bar.
+FEATURES = 3.0
+CHECK = 0.2
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result of all checks.
-
-    Attributes:
-        data_set: The data set that was checked.
-        parts: The result of each check.
-        failures: The errors of checks that failed, which are errors of kcomp. Empty if all checks ran.
-    """
-
-    data_set: DataSet
-    parts: list[Part]
-    failures: list[Exception]
-
-
-def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: bool = False) -> Outcome:
+def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: bool = False) -> CheckResult:
     """Check the data set of a recipe.
 
     Args:
@@ -70,23 +50,34 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
         test, problems = read_test(loaded)
     metric = recipe.metric_of(table.required_target)
     predictions = out_of_fold(runs, table) if runs else None
-    images = len(table) + (0 if test is None else len(test))
-    work = images * (1 + FEATURES + sum(work for *_, work in CHECKS) + 0.1)
-    with StepProgress(console, "check", work) as progress:
-        data_set = measured(table, test, progress, metric=metric, predictions=predictions)
-        checks = [*steps(data_set), ("what the network is fed", 0.1, lambda: check_augmented(recipe, data_set))]
-        parts, failures = [*problems], []
-        for name, share, run_check in checks:
+    tables = [table, *([] if test is None else [test])]
+    images = sum(map(len, tables))
+    checks = list(all_checks(loaded))
+    with StepProgress(console, "check", images * (1 + FEATURES + CHECK * len(checks))) as progress:
+        facts = measured(tables, progress)
+        features, network, problem = frozen(loaded, tables, progress)
+        data_set = DataSet(
+            table=table,
+            facts=facts[0],
+            metric=metric,
+            test=test,
+            test_facts=facts[1] if test is not None else None,
+            features=features[0],
+            test_features=features[1] if test is not None else None,
+            predictions=predictions,
+        )
+        parts, failures = [*problems, *problem], []
+        for name, run_check in checks:
             progress.start_step(name)
             try:
-                parts.append(run_check())
-            except Exception as error:  # an error of kcomp; the other checks are still useful
+                parts.append(run_check(data_set))
+            except Exception as error:
                 if debug:
                     raise
-                failures.append(error)
+                failures.append(error)  # an error of kcomp; the other checks are still useful
                 parts.append(failed_part(name, error))
-            progress.advance(share * images)
-    return Outcome(data_set, parts, failures)
+            progress.advance(CHECK * images)
+    return CheckResult(data_set, parts, network, failures)
 
 
 def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
@@ -95,29 +86,43 @@ def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
     if recipe.test is None:
         return None, []
     try:
-        return expect_type(Table, "test", recipe.test(recipe.config)), []
+        table = expect_type(Table, "test", recipe.test(recipe.config))
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())
         section = Section("Test rows", f"The test rows cannot be read: {text}", good=False)
         finding = Finding("missing", "warning", f"the test rows cannot be read: {text}")
         return None, [Part("test", section, {"problem": text}, (finding,))]
+    return (table if len(table) else None), []
 
 
-def measured(table: Table, test: Table | None, progress: StepProgress, **fields: Any) -> DataSet:
-    """Measure the images of a table and compute their features."""
-    progress.start_step(f"read {len(table) + (0 if test is None else len(test))} images")
-    facts = measure(table)
-    test_facts = None if test is None else measure(test)
-    return DataSet(table=table, facts=facts, test=test, test_facts=test_facts, **fields)
+def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
+    """Measure the images of some tables."""
+    progress.start_step(f"measure {quantity(sum(map(len, tables)), 'image')}")
+    return [measure(table, progress=progress.counter()) for table in tables]
 
 
-def steps(data_set: DataSet) -> Iterator[tuple[str, float, Callable[[], Part]]]:
-    """Yield the name, the share of the work and the function of each check."""
-    for name, function, work in CHECKS:
-        if importlib.util.find_spec(f"kcomp.check.{name}") is None:
-            continue
-        module = importlib.import_module(f"kcomp.check.{name}")
-        yield name.replace("_", " "), work, functools.partial(getattr(module, function), data_set)
+def frozen(
+    loaded: Loaded, tables: Sequence[Table], progress: StepProgress
+) -> tuple[Sequence[np.ndarray | None], str, list[Part]]:
+    """Compute the features of some tables. Return them, a sentence about the network, and a part if that failed."""
+    progress.start_step("features of a pretrained network")
+    try:
+        module = importlib.import_module("kcomp.check.features")
+        features = module.frozen_features(loaded, tables, progress=progress.counter(FEATURES))
+    except Exception as error:  # noqa: BLE001  # the recipe's model may raise anything
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        verdict = f"Checks that need features are left out, because the network cannot be used: {text}"
+        return [None] * len(tables), "", [Part("features", Section("Features", verdict), {"failed": text})]
+    return features.rows, features.network, []
+
+
+def all_checks(loaded: Loaded) -> Iterator[tuple[str, Callable[[DataSet], Part]]]:
+    """Yield the name and the function of each check, in the order of the page."""
+    for name in ("files", "labels", "duplicates", "wrong_labels", "shortcuts", "train_test", "folds"):
+        if importlib.util.find_spec(f"kcomp.check.{name}") is not None:
+            module = importlib.import_module(f"kcomp.check.{name}")
+            yield name.replace("_", " "), getattr(module, f"check_{name}")
+    yield "what the network is fed", functools.partial(check_augmented, loaded.recipe)
 
 
 def failed_part(name: str, error: Exception) -> Part:

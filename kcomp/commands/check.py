@@ -53,16 +53,16 @@ def check(
     from kcomp.check.run import check as run_checks
 
     console, debug = Console(), bool(click.get_current_context().find_root().params.get("debug", False))
-    outcome = run_checks(loaded, console, runs=run_list, debug=debug)
+    result = run_checks(loaded, console, runs=run_list, debug=debug)
     folder = output or Path("check") / loaded.name / loaded.fingerprint()
     command = shlex.join(["kcomp", *sys.argv[1:]])
-    page = write_report(folder, loaded, outcome.data_set, outcome.parts, command)
-    findings = all_findings(outcome.parts)
+    page = write_report(folder, loaded, result, command)
+    findings = all_findings(result.parts)
     print_findings(console, findings)
     console.print(str(page), highlight=False, soft_wrap=True, markup=False)
-    if outcome.failures:
+    if result.failures:
         raise RuntimeError(
-            f"{len(outcome.failures)} checks failed with an error of kcomp, first {outcome.failures[0]!r}; the report "
+            f"{len(result.failures)} checks failed with an error of kcomp, first {result.failures[0]!r}; the report "
             "has the others"
         )
     if strict and any(finding.severity == "error" for finding in findings):
@@ -71,14 +71,13 @@ def check(
 
 def print_findings(console: Any, findings: Any) -> None:
     """Print a line for each of the ten worst findings, without notes, and how many more there are."""
-    from kcomp.check.report import WORST, example_ids, printable
+    from kcomp.check.finding_text import finding_line
+    from kcomp.check.report import WORST
 
     alarms = [finding for finding in findings if finding.severity != "note"]
     if not alarms:
         console.print("no problem was found", highlight=False)
     for finding in alarms[:WORST]:
-        ids = example_ids(finding)
-        text = f"{finding.severity}: {finding.kind}: {printable(finding.message)}" + (f": {ids}" if ids else "")
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
+        console.print(finding_line(finding), highlight=False, soft_wrap=True, markup=False)
     if len(alarms) > WORST:
         console.print(f"{len(alarms) - WORST} more findings are in the report", highlight=False)

@@ -1,5 +1,6 @@
 """Show the progress of a task that has several steps."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -42,3 +43,17 @@ class StepProgress:
     def advance(self, work: float) -> None:
         """Count more work as done. `work` has the unit of `total`."""
         self.bar.advance(self.task, work)
+
+    def counter(self, work: float = 1.0) -> Callable[[int, int], None]:
+        """Return a function that a long step calls with the number of finished items and the number of all items.
+
+        work: The work of one item.
+        """
+        finished = 0
+
+        def count(done: int, total: int) -> None:
+            nonlocal finished
+            self.advance((done - finished) * work)
+            finished = done
+
+        return count
