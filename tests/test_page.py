@@ -155,7 +155,7 @@ def test_the_keyboard_alone(tmp_path):
 def test_the_page_fits_its_window(tmp_path, width):
     """Wide tables scroll in their box; the list of sections is beside the text only where there is room."""
     cells = PageTable([f"column {number}" for number in range(30)], [["some words"] * 30] * 9)
-    pair = image(size=(320, 160))
+    pair = image(size=(200, 150))
     section = Section("A" * 90, "Fine.", tables=[("Wide", cells)], pictures=[("Plot", image(size=(1296, 300)))])
     section.galleries.append(("Small", [Picture(image(), ["x" * 90]), Picture(pair, ["pair"])]))
     with open_page(write(tmp_path, section, section, section), width=width) as shown:
@@ -190,3 +190,13 @@ def test_the_wheel_has_the_files_of_the_page():
     files = {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
     project = tomllib.loads((folder.parents[1] / "pyproject.toml").read_text())
     assert set(project["tool"]["setuptools"]["package-data"]["kcomp.report"]) == files
+
+
+@needs_chromium
+def test_the_order_of_cells(tmp_path):
+    """Numbers with a sign, thousands, per cent or an interval, then texts, then empty cells, in both directions."""
+    ascending = ["−2.5", "-1e-3", "0.93 (0.91 to 0.95)", "50 %", "1,200", "img2", "img10", "-", ""]
+    rows = [[text] for text in (ascending[n] for n in (4, 8, 1, 6, 3, 0, 7, 5, 2))]
+    with open_page(write(tmp_path, Section("Rows", "Many.", tables=[("All", PageTable(["value"], rows))]))) as shown:
+        assert shown.sort("All", "value")[:7] == ascending[:7] and set(shown.column("All", "value")[7:]) == {"-", ""}
+        assert shown.sort("All", "value")[:7] == [*ascending[4::-1], "img10", "img2"]

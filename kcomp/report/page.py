@@ -141,7 +141,7 @@ def size_attributes(image: bytes) -> str:
 def is_double(image: bytes) -> bool:
     """Return whether a picture in a gallery needs two places, such as an image beside its heat map."""
     width, height = opened(image).size
-    return width >= 300 and width >= 1.5 * height
+    return width >= 200 and width >= 1.25 * height
 
 
 def opened(image: bytes) -> Any:
