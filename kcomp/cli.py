@@ -3,7 +3,6 @@
 import click
 
 from kcomp import __version__
-from kcomp.commands.check import check
 from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
@@ -30,7 +29,7 @@ def main(debug: bool) -> None:
 
 
 COMMANDS = {
-    "Start": (new, check),
+    "Start": (new,),
     "Train": (train, sweep, tune),
     "Look at recipes and runs": (layers, runs, compare),
     "Predict and join": (predict, ensemble, soup, pseudo),

@@ -16,7 +16,19 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if "results" not in page.part
 FENCE = re.compile(
     r'^(?P<indent> *)```(?P<kind>python|sh)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^(?P=indent)```$', re.M | re.S
 )
-MODULES = ("data", "augment", "models", "schedules", "views", "averaging", "recipe", "space", "tracking", "targets")
+MODULES = (
+    "data",
+    "augment",
+    "models",
+    "schedules",
+    "views",
+    "averaging",
+    "recipe",
+    "space",
+    "tracking",
+    "targets",
+    "explain",
+)
 # Names at the top of these modules that other parts of kcomp use, and recipes do not.
 INTERNAL = {
     "recipe": {"Loaded", "check_values"},

@@ -18,6 +18,7 @@ MODULES = (
     "space",
     "tracking",
     "targets",
+    "explain",
 )
 NEEDS = {"read_tfds": "tensorflow_datasets", "TensorBoard": "tensorboardX", "WandB": "wandb"}  # optional packages
 

@@ -110,6 +110,13 @@ class Target(abc.ABC):
         An exported network includes this computation.
         """
 
+    def explained_tensor(self, logits: Any) -> Any:
+        """Return what a heat map explains, a tensor (rows, prediction columns).
+
+        It is the logit of each class, and each number or grade without limits to its range.
+        """
+        return logits
+
     @abc.abstractmethod
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         """Return the default loss: a Keras loss that takes labels (rows, columns) and logits (rows, outputs).

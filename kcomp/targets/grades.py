@@ -114,6 +114,9 @@ class Grades(Target):
         levels = ops.arange(len(self.levels), dtype=logits.dtype)
         return ops.sum(ops.softmax(logits) * levels, 1, keepdims=True)
 
+    def explained_tensor(self, logits: Any) -> Any:
+        return logits if self.loss_name == "regression" else self.predict_tensor(logits)
+
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         if self.loss_name == "regression" and label_smoothing:
             raise ValueError(

@@ -1,0 +1,169 @@
+"""Attention rollout: which patches of an image a transformer's attention layers read (Abnar and Zuidema 2020)."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from kcomp.explain.flat import FlatNetwork, layers_in, run
+
+MOST_OTHER_TOKENS = 8  # a class token, a distillation token, up to four registers; few enough to tell from patches
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Compute the attention rollout of a transformer.
+
+    network: the layer calls of the network.
+    layers:  its attention layers.
+    maps:    sizes (rows, columns) of the feature maps before the first attention layer. The last may be the patches.
+    """
+
+    network: FlatNetwork
+    layers: tuple[Any, ...]
+    maps: tuple[Shape, ...]
+
+    @property
+    def key(self) -> list[Any]:
+        """What `compute` depends on besides the network, for a cache key."""
+        return ["rollout", self.maps]
+
+    def compute(self, images: Any, columns: Any) -> Any:
+        """Return the maps, float32 (batch, rows, columns). They are equal for all outputs of the network.
+
+        images:  a float tensor, as the network takes it.
+        columns: not used.
+
+        Raises:
+            ValueError: If a layer does not attend from all tokens to all, or the tokens are no grid of patches.
+        """
+        values = self.network.start(images)
+        height, width = images.shape[1:3]
+        with recorded_scores(self.layers) as scores:
+            run(self.network.split(self.network.result)[0], values)
+        shapes = [tuple(weights.shape) for weights in scores]
+        tokens = shapes[-1][-1]
+        if any(shape[0] != images.shape[0] or shape[-2:] != (tokens, tokens) for shape in shapes):
+            raise ValueError(
+                "attention rollout needs layers that attend from all tokens of an image to all of them; received "
+                f"attention scores of shapes {sorted(set(shapes))}. Name a layer that returns a feature map: layer=NAME"
+            )
+        grid = patch_grid(tokens, self.maps, (height, width))
+        if grid is None:
+            raise ValueError(
+                f"attention rollout needs tokens that are a grid of image patches, and at most {MOST_OTHER_TOKENS} "
+                f"others; received {tokens} tokens for an image of {height} x {width}"
+            )
+        return of_patches(rollout(scores), grid)
+
+
+def has_scores(layer: Any) -> bool:
+    """Return whether a layer can return its attention scores, as the attention layers of Keras can."""
+    return "return_attention_scores" in inspect.signature(layer.call).parameters
+
+
+def attention_layers(network: FlatNetwork, needed: set[int]) -> dict[int, list[Any]]:
+    """Return {number of a layer call: its attention layers}, for the calls that have any.
+
+    A custom layer may contain attention layers. Calls that compute none of the tensors in `needed` are left out.
+    """
+    layers = {}
+    for number, step in enumerate(network.calls):
+        attention = [layer for layer in layers_in(step) if has_scores(layer)]
+        inner = [layer for layer in attention if not any(map(has_scores, layer._flatten_layers(include_self=False)))]
+        if inner and needed.intersection(step.outputs):
+            layers[number] = inner
+    return layers
+
+
+@contextlib.contextmanager
+def recorded_scores(layers: Sequence[Any]) -> Iterator[list[Any]]:
+    """Record the attention scores of `layers` in a `with` block.
+
+    Yields a list. In the block, each call of a layer appends its scores (batch, heads, tokens, tokens).
+    """
+    scores: list[Any] = []
+    for layer in layers:
+        vars(layer)["call"] = recording(layer.call, scores)
+    try:
+        yield scores
+    finally:
+        for layer in layers:
+            del vars(layer)["call"]
+
+
+def recording(call: Callable[..., Any], scores: list[Any]) -> Callable[..., Any]:
+    """Return a function like `call`, the method of an attention layer, that appends its scores to `scores`."""
+
+    @functools.wraps(call)
+    def call_and_record(*arguments: Any, return_attention_scores: bool = False, **keywords: Any) -> Any:
+        output, weights = call(*arguments, return_attention_scores=True, **keywords)
+        scores.append(weights)
+        return (output, weights) if return_attention_scores else output
+
+    return call_and_record
+
+
+def rollout(scores: Sequence[Any]) -> Any:
+    """Return how much each token of the last layer depends on each token of the first, (batch, tokens, tokens).
+
+    A layer passes on its attention and, through its skip connection, its input. Both count half. The matrices of the
+    layers are multiplied. Every row sums to 1.
+
+    Args:
+        scores: For each layer, in order, its attention scores (batch, heads, tokens, tokens), or (batch, tokens,
+            tokens) for a layer with one head. Their rows sum to 1.
+
+    References:
+        Abnar and Zuidema 2020, Quantifying attention flow in transformers, section 3.
+    """
+    product = None
+    for weights in scores:
+        weights = ops.cast(weights, "float32")
+        mean = ops.mean(weights, axis=1) if len(weights.shape) == 4 else weights
+        matrix = mean + ops.eye(mean.shape[-1], dtype="float32")
+        matrix = matrix / ops.sum(matrix, axis=-1, keepdims=True)
+        product = matrix if product is None else ops.matmul(matrix, product)
+    return product
+
+
+def of_patches(matrix: Any, grid: tuple[int, int]) -> Any:
+    """Return the rollout of each image patch, (batch, rows, columns).
+
+    If some tokens are no patches, they come first, and the very first is the class token. Its row of the matrix is
+    returned. Otherwise, the mean over all rows is returned.
+
+    matrix: the rollout, (batch, tokens, tokens).
+    grid:   how many rows and columns of patches there are.
+    """
+    others = matrix.shape[-1] - grid[0] * grid[1]
+    row = matrix[:, 0] if others else ops.mean(matrix, axis=1)
+    return ops.reshape(row[:, others:], (-1, *grid))
+
+
+def patch_grid(tokens: int, maps: Sequence[Shape], image_size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the (rows, columns) of a transformer's grid of image patches, or None if no grid fits.
+
+    At most MOST_OTHER_TOKENS tokens are no patches. The patches are the last feature map that fits. If none fits, they
+    are square parts of the image.
+
+    tokens:     how many tokens there are.
+    maps:       sizes (rows, columns) of the feature maps before the first attention layer.
+    image_size: (height, width) of the images.
+    """
+    for rows, columns in reversed(maps):
+        if rows and columns and 0 <= tokens - rows * columns <= MOST_OTHER_TOKENS:
+            return rows, columns
+    height, width = image_size
+    for others in range(MOST_OTHER_TOKENS + 1):
+        for rows in range(1, tokens - others + 1):
+            columns, rest = divmod(tokens - others, rows)
+            if not rest and height % rows == 0 and width % columns == 0 and height // rows == width // columns:
+                return rows, columns
+    return None

@@ -1,0 +1,38 @@
+"""Draw heat maps over images."""
+
+import cv2
+import numpy as np
+
+OPACITY = 0.65  # of the colour where the heat is 1
+
+
+def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Draw a heat map over an image. Hot pixels are coloured, cold pixels show the image.
+
+    The colours run from purple (low heat) over orange to yellow (high heat). They are the colour map "inferno",
+    which is perceptually uniform and readable for people who are colour-blind.
+
+    Args:
+        pixels: The image in 0..255, (height, width) or (height, width, channels). Of more than three channels, the
+            first three are shown. Of two, the first is shown.
+        heat: The heat map in 0..1, (height, width). A map of another size is scaled to the image.
+
+    Returns:
+        The picture, uint8 (height, width, 3).
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.explain import overlay
+        >>> overlay(np.full((2, 2, 3), 100, np.uint8), np.zeros((2, 2), np.float32))[0, 0].tolist()
+        [100, 100, 100]
+    """
+    pixels = np.atleast_3d(np.asarray(pixels, np.float32))
+    pixels = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, 2)
+    height, width = pixels.shape[:2]
+    heat = np.clip(np.asarray(heat, np.float32), 0, 1)
+    if heat.shape != (height, width):
+        heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
+    levels = np.rint(heat * 255).astype(np.uint8)
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1].astype(np.float32)
+    opacity = OPACITY * heat[..., None]
+    return np.rint(np.clip(pixels * (1 - opacity) + colors * opacity, 0, 255)).astype(np.uint8)
