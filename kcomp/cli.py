@@ -3,6 +3,7 @@
 import click
 
 from kcomp import __version__
+from kcomp.commands.check import check
 from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.export import export
@@ -29,7 +30,7 @@ def main(debug: bool) -> None:
 
 
 COMMANDS = {
-    "Start": (new,),
+    "Start": (new, check),
     "Train": (train, sweep, tune),
     "Look at recipes and runs": (layers, runs, compare),
     "Predict and join": (predict, ensemble, soup, pseudo),

@@ -178,7 +178,7 @@ def kcomp(*arguments, backend=None, cwd, check=True, fresh=False):
 def imported_backend(arguments, backend):
     """The backend that a command imports in its own process, else "": its flag wins over the environment."""
     arguments = [str(argument) for argument in arguments]
-    if arguments and arguments[0] not in ("train", "predict", "soup", "layers"):
+    if arguments and arguments[0] not in ("train", "predict", "soup", "layers", "check"):
         return ""
     with contextlib.suppress(ValueError, IndexError):
         backend = arguments[arguments.index("--backend") + 1]

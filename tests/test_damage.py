@@ -1,6 +1,7 @@
 """Damaged images are named before training; good ones never are."""
 
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from kcomp import data
 from kcomp.data import damage
+from kcomp.data.bad_images import keeping_damaged
 from kcomp.data.damage import check_files
 from kcomp.system.notices import Notice
 
@@ -162,6 +164,66 @@ def test_damaged_images_are_refused_dropped_or_named(folder):
     assert read(on_bad="ignore").ids == list("abcd")
     with pytest.raises(ValueError, match="`on_bad` must be one of error, drop, warn, ignore; received 'skip'"):
         read(on_bad="skip")
+
+
+@pytest.mark.parametrize("images", ["images", "images/{image_id}.jpg", None])
+def test_rows_of_missing_images_are_dropped_too(folder, images):
+    frame = pd.DataFrame({"image_id": [*list("abcde"), "f\0"], "label": list("xyxyxy")})
+    frame.to_csv(folder / "train.csv", index=False)
+    (folder / "train").mkdir()
+    (folder / "train" / "a.jpg").write_bytes(encoded())  # a folder with fewer of the images
+    for on_bad in ("error", "warn", "ignore") if images else ():
+        with pytest.raises(FileNotFoundError, match="of 6 images are missing"):
+            data.read_csv(folder / "train.csv", images, label="label", on_bad=on_bad)
+    with pytest.warns(Notice, match=r"3 of 6 images are damaged or missing: .*c\.jpg, .*e.* 3 of 6 rows are left out"):
+        table = data.read_csv(folder / "train.csv", images, label="label", on_bad="drop")
+    assert table.ids == ["a", "b", "d"] and table.labels.tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert all("/images/" in path for path in table.images)
+
+
+def test_a_table_without_any_image_is_refused_whatever_on_bad(folder):
+    frame = pd.DataFrame({"image_id": ["y", "z"], "label": ["x", "y"]})
+    for images in (folder / "images", f"{folder}/images/{{image_id}}.jpg"):
+        with pytest.raises(FileNotFoundError, match="2 of 2 images are missing"):
+            data.read_csv(frame, images, label="label", on_bad="drop")
+        with pytest.raises(FileNotFoundError, match="2 of 2 images are missing"), keeping_damaged():
+            data.read_csv(frame, images, label="label")
+
+
+@pytest.mark.parametrize("on_bad", ["error", "drop", "warn", "ignore"])
+def test_all_rows_stay_while_damaged_images_are_kept(folder, on_bad):
+    frame = pd.DataFrame({"image_id": list("abcde"), "label": list("xyxyx")})
+    images = folder / "images"
+    with warnings.catch_warnings(), keeping_damaged() as bad:
+        warnings.simplefilter("error")
+        table = data.read_csv(frame, images, label="label", on_bad=on_bad)
+        test = data.read_csv(frame, f"{images}/{{image_id}}.jpg")
+    assert table.ids == test.ids == list("abcde")
+    assert table.images[2:] == [f"{images}/c.jpg", f"{images}/d.jpg", f"{images}/e"]
+    assert test.images[4] == f"{images}/e.jpg"
+    assert bad.dropped == ({f"{images}/c.jpg", f"{images}/e"} if on_bad == "drop" else set())
+    with pytest.raises(FileNotFoundError):  # the context has ended
+        data.read_csv(frame, images, label="label", on_bad=on_bad if on_bad != "drop" else "error")
+
+
+def test_folders_and_test_rows_stay_while_damaged_images_are_kept(folder):
+    FRAME[["image_id"]].assign(image_id=list("abce")).to_csv(folder / "test.csv", index=False)
+    (folder / "classes").mkdir()
+    (folder / "images").rename(folder / "classes" / "x")
+    (folder / "classes" / "y").mkdir()
+    (folder / "classes" / "y" / "f.jpg").write_bytes(b"")
+    with warnings.catch_warnings(), keeping_damaged():
+        warnings.simplefilter("error")
+        assert len(data.read_folders(folder / "classes")) == 5
+        assert data.read_test(folder / "test.csv", "classes").ids == list("abce")
+
+
+def test_the_range_of_deep_images_is_measured_beside_damaged_ones(folder):
+    for name, value in (("a", 3000), ("b", 100)):
+        (folder / "images" / f"{name}.jpg").write_bytes(encoded("PNG", np.full((9, 9), value, np.uint16)))
+    with keeping_damaged(), pytest.warns(Notice, match="2 of 3 images have more than 8 bits"):
+        table = data.read_csv(FRAME, folder / "images", label="label")
+    assert table.value_range == (0.0, 4095.0) and len(table) == 4
 
 
 def test_test_rows_are_never_dropped(folder):

@@ -23,6 +23,8 @@ class DataSet:
         test_facts: Measurements of the test images, or None.
         features: Frozen features of a pretrained network, float32 (rows, dimensions); None in a check without features.
         test_features: Features of the test images, or None.
+        predictions: Out-of-fold predictions of runs, averaged over the runs, float64 (rows, prediction columns), with
+            NaN in rows that no run held out. None without runs.
         seed: Seed of all random draws of the checks.
     """
 
@@ -33,4 +35,5 @@ class DataSet:
     test_facts: Facts | None = None
     features: np.ndarray | None = None
     test_features: np.ndarray | None = None
+    predictions: np.ndarray | None = None
     seed: int = 0

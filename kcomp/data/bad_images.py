@@ -1,6 +1,11 @@
 """Find damaged images while a table of images is read, and measure pixel values of more than eight bits."""
 
-from collections.abc import Sequence
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,6 +15,45 @@ from kcomp.data.value_range import ValueRange, measure_range
 from kcomp.system.notices import notice
 
 OnBad = Literal["error", "drop", "warn", "ignore"]
+MISSING = os.strerror(errno.ENOENT)
+
+
+@dataclass
+class BadImages:
+    """What `keeping_damaged` records.
+
+    Attributes:
+        dropped: The paths of damaged and missing images whose rows are left out outside of `keeping_damaged`, because
+            the table is read with `on_bad="drop"`.
+    """
+
+    dropped: set[str] = field(default_factory=set)
+
+
+_record: ContextVar[BadImages | None] = ContextVar("bad_images", default=None)
+
+
+@contextlib.contextmanager
+def keeping_damaged() -> Iterator[BadImages]:
+    """Keep the rows of damaged and missing images in all tables that are read within the `with` block.
+
+    `read_csv`, `read_folders`, `read_images` and `read_test` then neither raise an error, print a notice nor leave out
+    rows because of damaged or missing images, whatever their argument `on_bad`. The path of a missing image is where it
+    is expected: the folder joined with the id, or the filled pattern. If all images of a table are missing,
+    FileNotFoundError is raised nevertheless. The pixel range of images with more than eight bits is that of the
+    undamaged ones.
+    """
+    record = BadImages()
+    token = _record.set(record)
+    try:
+        yield record
+    finally:
+        _record.reset(token)
+
+
+def may_be_missing(on_bad: OnBad) -> bool:
+    """Return whether a table may be read although some of its images are missing."""
+    return on_bad == "drop" or _record.get() is not None
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
@@ -17,8 +61,9 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
     Args:
         images: Paths of the images.
-        on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged images and
-            prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image and measures no range.
+        on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged and missing
+            images and prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image and
+            measures no range. Within `keeping_damaged`, all rows are kept.
 
     Returns:
         Two things: whether to use each row, bool of shape (rows,); and the pixel values (low, high) that become 0 and
@@ -35,10 +80,12 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
         return keep, None
     paths = list(dict.fromkeys(images))
     checks = dict(zip(paths, check_files(paths), strict=True))
-    bad = {path: check.problem for path, check in checks.items() if check.problem}
-    if bad:
-        names = ", ".join(list(bad)[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        text = f"{len(bad)} of {len(paths)} images are damaged: {names} ({next(iter(bad.values()))})"
+    bad = {path: check.problem for path, check in checks.items() if check.problem is not None}
+    record = _record.get()
+    if record is not None:
+        record.dropped |= set(bad) if on_bad == "drop" else set()
+    elif bad:
+        text = describe_bad(bad, len(paths))
         if on_bad == "error" or (on_bad == "drop" and len(bad) == len(paths)):
             raise ValueError(f'{text}; replace the files, or leave their rows out with on_bad="drop"')
         if on_bad == "drop":
@@ -46,6 +93,14 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
             text += f"; {int((~keep).sum())} of {len(keep)} rows are left out"
         notice(text)
     return keep, announced_range([checks[path] for path in paths if path not in bad])
+
+
+def describe_bad(bad: dict[str, str], count: int) -> str:
+    """Return a text about the bad images among `count` images. `bad` has the problem of each bad image by its path."""
+    names = ", ".join(list(bad)[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+    missing = sum(problem == MISSING for problem in bad.values())
+    kind = "damaged" if not missing else "missing" if missing == len(bad) else "damaged or missing"
+    return f"{len(bad)} of {count} images are {kind}: {names} ({next(iter(bad.values()))})"
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:

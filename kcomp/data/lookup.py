@@ -15,7 +15,9 @@ from kcomp.system.notices import notice
 USUAL_FOLDERS = ("images", "train", "train_images", "test", "test_images", ".")  # "." is the folder of the CSV
 
 
-def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | Path | None) -> list[str]:
+def find_images(
+    source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | Path | None, *, allow_missing: bool = False
+) -> list[str]:
     """Return the path of each row's image file.
 
     Args:
@@ -25,17 +27,36 @@ def find_images(source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | P
         images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". Both are relative to the
             folder of the CSV or, if the folder does not exist there, to the working directory. None tries folders
             beside the CSV: one named like the CSV, then `USUAL_FOLDERS`. The first folder that has every image is used.
+        allow_missing: Whether images may be missing. The path of a missing image is the folder joined with the id, or
+            the filled pattern. If no folder beside the CSV has every image, the folder that has most is used.
 
     Raises:
-        FileNotFoundError: If an image or the folder is missing.
+        FileNotFoundError: If the folder or all images are missing, or if an image is missing and `allow_missing` is
+            False.
         ValueError: If two files match an id, or the pattern names an unknown column.
     """
     if images is not None and "{" in str(images):
-        return fill_pattern(source.assign(image_id=ids), csv.parent, str(images))
-    if images is not None:
-        place = existing_folder(csv.parent, str(images))
-        return [f"{place}/{name}" for name in match_files(ids, list_images(place), str(place))]
-    return search_usual_folders(ids, csv)
+        return fill_pattern(source.assign(image_id=ids), csv.parent, str(images), allow_missing)
+    if images is None:
+        return search_usual_folders(ids, csv, allow_missing)
+    place = existing_folder(csv.parent, str(images))
+    files = list_images(place)
+    positions = matches(ids, files)
+    if (positions < 0).any() and not (allow_missing and (positions >= 0).any()):
+        raise FileNotFoundError(describe_missing(ids, positions, files, str(place)))
+    return paths_of(ids, positions, files, str(place))
+
+
+def paths_of(ids: pd.Series, positions: np.ndarray, files: Sequence[str], place: str) -> list[str]:
+    """Return the path of each row's image. For a missing image, the path is `place` joined with the id.
+
+    `files` are paths relative to the folder `place`. `positions` has the position of each row's file, or -1.
+    """
+    expected = ids.str.strip().str.replace("\0", "?")  # no path has a zero byte
+    return [
+        f"{place}/{files[position] if position >= 0 else name}"
+        for name, position in zip(expected, positions, strict=True)
+    ]
 
 
 def existing_folder(folder: Path, images: str) -> Path:
@@ -54,35 +75,36 @@ def existing_folder(folder: Path, images: str) -> Path:
     )
 
 
-def search_usual_folders(ids: pd.Series, csv: Path) -> list[str]:
+def search_usual_folders(ids: pd.Series, csv: Path, allow_missing: bool) -> list[str]:
     """Search folders beside a CSV file for the images, and return the path of each row's image.
 
-    The first folder that has all images is used. A notice names the folder unless it is images/.
+    The first folder that has all images is used. If there is none and `allow_missing` is True, the folder that has most
+    images is used. A notice names the folder unless it is images/.
     """
-    best, folder = "", csv.parent
+    folder = csv.parent
+    best, chosen, description, paths = 0, "", "", list[str]()
     for place in dict.fromkeys([csv.stem, f"{csv.stem}_images", *USUAL_FOLDERS]):
         if not (folder / place).is_dir():
             continue
         files = list_images(folder / place)
-        positions = matches(ids, files)
-        if (positions >= 0).all():
-            if place != "images":
-                notice(f"images are read from the folder {folder / place}")
-            return [os.path.normpath(f"{folder / place}/{files[position]}") for position in positions]
-        if not best:
-            best = describe_missing(ids, positions, files, str(folder / place))
-    raise FileNotFoundError(f"{best}; name another folder with `images=`")
-
-
-def match_files(ids: pd.Series, files: Sequence[str], place: str) -> list[str]:
-    """Return the image file of each id. Raise FileNotFoundError if an id has no file.
-
-    `files` are paths relative to the folder `place`.
-    """
-    positions = matches(ids, files)
-    if (positions < 0).any():
-        raise FileNotFoundError(describe_missing(ids, positions, files, place))
-    return [files[position] for position in positions]
+        try:
+            positions = matches(ids, files)
+        except ValueError:
+            if not (allow_missing and best):
+                raise
+            continue  # the subfolders of "." have images of the same name; another folder has some images
+        description = description or describe_missing(ids, positions, files, str(folder / place))
+        count = int((positions >= 0).sum())
+        if count > best:
+            best, chosen = count, place
+            paths = [os.path.normpath(path) for path in paths_of(ids, positions, files, f"{folder / place}")]
+        if count == len(ids):
+            break
+    if best < len(ids) and not (allow_missing and best):
+        raise FileNotFoundError(f"{description}; name another folder with `images=`")
+    if chosen != "images":
+        notice(f"images are read from the folder {folder / chosen}")
+    return paths
 
 
 def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str], place: str) -> str:
@@ -171,13 +193,13 @@ def without_ending(name: str) -> str:
     return stem if dot and f".{ending.lower()}" in IMAGE_ENDINGS else name
 
 
-def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
+def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing: bool) -> list[str]:
     """Return the image path of each row: `pattern` with each `{column}` replaced by the row's cell.
 
     The paths begin with `folder`, or with the working directory if the pattern's folder does not exist in `folder`.
 
     Raises:
-        FileNotFoundError: If an image is missing.
+        FileNotFoundError: If all images are missing, or if an image is missing and `allow_missing` is False.
         ValueError: If the pattern names an unknown column.
     """
     fixed = pattern.partition("{")[0].rpartition("/")[0]
@@ -193,8 +215,9 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str) -> list[str]:
                 f"the image pattern {pattern!r} names the column {column!r}; there are {list(source.columns)}"
             )
         paths = paths + source[column].fillna("")
+    paths = paths.str.replace("\0", "?")  # no path has a zero byte
     missing = paths[~are_files(paths)]
-    if len(missing):
+    if len(missing) and not (allow_missing and len(missing) < len(paths)):
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} images are missing, first {missing.iloc[:3].tolist()}; the pattern was "
             f"{pattern!r}. A folder, `images={fixed or '.'!r}`, finds images whatever their ending"

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kcomp.data.bad_images import OnBad, usable_rows
+from kcomp.data.bad_images import OnBad, may_be_missing, usable_rows
 from kcomp.data.boxes import Box, cut_images
 from kcomp.data.csv_file import read_texts, texts_of
 from kcomp.data.folders import read_images
@@ -75,14 +75,16 @@ def read_csv(
         box: Four columns of a box to which the image is cropped, or a `Box`, which also says what the columns mean.
         separator: The text between two labels in a cell of `labels`. None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
-        on_bad: What to do with damaged images. "error" raises ValueError, "drop" leaves out their rows, and "warn" only
-            warns. "ignore" does not check the images. Each file is checked once, and the result is cached.
+        on_bad: What to do with damaged images. "error" raises ValueError. "drop" leaves out their rows, and the rows
+            whose image is missing, with a notice. "warn" only warns. "ignore" does not check the images. Each file is
+            checked once, and the result is cached.
 
     Returns:
         The rows in the order of the file.
 
     Raises:
-        FileNotFoundError: If the CSV or an image is missing.
+        FileNotFoundError: If the CSV, its folder of images, or all images are missing, or if an image is missing and
+            `on_bad` is not "drop".
         ValueError: If the file cannot be decoded, a column is missing, an id is repeated or matches several images, a
             label is empty or invalid, an image is damaged, or several arguments name labels.
 
@@ -111,7 +113,7 @@ def read_csv(
     has_items = item is not None or cut is not None
     source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=has_items)
     ids = image_ids(source, id, item)
-    paths = find_images(source, source[id], path, images)
+    paths = find_images(source, source[id], path, images, allow_missing=may_be_missing(on_bad))
     keep, value_range = usable_rows(paths, on_bad)
     source, ids = source[keep].reset_index(drop=True), ids[keep].reset_index(drop=True)
     whole = np.array(paths, dtype=object)[keep].tolist()
@@ -161,6 +163,7 @@ def read_test(
     """Read unlabelled rows from a folder of images or from a CSV file.
 
     Rows with damaged images are not left out, because a submission needs every row. A notice names the damaged images.
+    Missing images are an error.
 
     Args:
         path: A folder, read by `read_images`, or a CSV file, read by `read_csv`.

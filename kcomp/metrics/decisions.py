@@ -3,18 +3,17 @@
 `nested_score` scores them by nested cross-validation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kcomp.metrics.classification import FScore
+from kcomp.metrics.coordinate_search import coordinate_search
 from kcomp.metrics.metric import Decides, Metric, as_arrays
 
 CANDIDATES = 64  # values that a coordinate search tries for each coordinate
-MAX_SWEEPS = 20  # rounds over all coordinates at most; the search ends earlier if a round improves nothing
-MIN_GAIN = 1e-9  # smaller improvements of the metric are rounding
 
 
 @dataclass(frozen=True)
@@ -177,18 +176,50 @@ def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, targ
         ValueError: If there are fewer than two folds, or the shapes of the arrays differ.
     """
     labels, predictions = as_arrays(labels, predictions)
-    folds = np.asarray(folds)
-    if folds.shape != (len(labels),) or len(np.unique(folds)) < 2:
-        raise ValueError(f"nested scoring needs a fold for each of {len(labels)} rows, and at least two folds")
     if fit_decisions(labels, predictions, metric, target) is None:
+        check_folds(folds, len(labels))
         return metric(labels, predictions, target)
-    true, decided = metric.inputs(labels, predictions, target)
+    true, _ = metric.inputs(labels, predictions, target)
+    decided = nested_decisions(labels, predictions, folds, metric, target)
+    return float(metric.function(true, decided.astype(np.float64)))
+
+
+def nested_decisions(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> np.ndarray:
+    """Convert predictions to classes with thresholds or cut points that are fitted on other folds.
+
+    If the metric or the target uses neither, `target.decide` converts the predictions.
+
+    Args:
+        labels: Shape (rows, columns).
+        predictions: Out-of-fold predictions, shape (rows, columns).
+        folds: The fold of each row, shape (rows,), at least two different ones.
+        metric: The metric that the thresholds or cut points optimize.
+        target: The target of the labels.
+
+    Returns:
+        Class indices (rows,). For multi-label data, 0 or 1 (rows, columns).
+
+    Raises:
+        ValueError: If there are fewer than two folds, or the shapes of the arrays differ.
+    """
+    labels, predictions = as_arrays(labels, predictions)
+    folds = check_folds(folds, len(labels))
+    decided = target.decide(predictions)
     for fold in np.unique(folds):
         rows = folds == fold
         fitted = fit_decisions(labels[~rows], predictions[~rows], metric, target)
-        assert fitted is not None
+        if fitted is None:
+            return decided
         decided[rows] = fitted.apply(predictions[rows])
-    return float(metric.function(true, decided))
+    return decided
+
+
+def check_folds(folds: Any, rows: int) -> np.ndarray:
+    """Return the folds as an array. Raise ValueError unless each row has a fold, and there are at least two folds."""
+    folds = np.asarray(folds)
+    if folds.shape != (rows,) or len(np.unique(folds)) < 2:
+        raise ValueError(f"nested scoring needs a fold for each of {rows} rows, and at least two folds")
+    return folds
 
 
 def check_metric(metric: Metric) -> None:
@@ -247,37 +278,3 @@ def scorer(
         return -np.inf if np.isnan(value) else value
 
     return score
-
-
-def coordinate_search(
-    start: Sequence[float],
-    candidates: Sequence[np.ndarray],
-    score: Callable[[tuple[float, ...]], float],
-    *,
-    ascending: bool = False,
-) -> tuple[float, ...]:
-    """Maximize `score` by changing one coordinate at a time, until no change improves the score.
-
-    Args:
-        start: The first value of each coordinate.
-        candidates: For each coordinate, the values to try.
-        score: The function to maximize. It takes all coordinates.
-        ascending: Whether the coordinates must stay in ascending order.
-
-    Returns:
-        The best coordinates.
-    """
-    values = [float(value) for value in start]
-    best = score(tuple(values))
-    for _ in range(MAX_SWEEPS):
-        before = best
-        for position, choices in enumerate(candidates):
-            low = values[position - 1] if ascending and position else -np.inf
-            high = values[position + 1] if ascending and position + 1 < len(values) else np.inf
-            for choice in choices[(choices >= low) & (choices <= high)]:
-                trial = (*values[:position], float(choice), *values[position + 1 :])
-                if (value := score(trial)) > best + MIN_GAIN:
-                    best, values = value, list(trial)
-        if best <= before + MIN_GAIN:
-            break
-    return tuple(values)

@@ -19,13 +19,13 @@ LEVEL = 0.95  # of the confidence intervals
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference between two models, with its 95 % confidence interval.
+    """A mean difference between two models, or a score, with its 95 % confidence interval.
 
     Attributes:
-        mean: The mean difference.
+        mean: The mean difference, or the score.
         low: The lower end of the interval.
         high: The upper end of the interval.
-        rows: On how many rows the models were compared.
+        rows: The number of rows.
     """
 
     mean: float
@@ -142,3 +142,52 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     tail = special.bdtr(min(only_first, only_second), only_first + only_second, 0.5)
     return only_first, only_second, min(1.0, 2 * float(tail))
+
+
+def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, seed: int = 0) -> Interval:
+    """Estimate a metric of one model, with a percentile bootstrap over rows.
+
+    The interval covers the random choice of rows. It does not cover training noise: two seeds of one model also differ.
+    Resamples in which the metric is undefined are left out. If all are, the interval is NaN.
+
+    Args:
+        metric: Any metric.
+        true: Labels in the form that `metric.inputs` returns.
+        scored: Predictions or predicted classes in this form.
+        seed: Seed of the resampling.
+
+    Returns:
+        The metric and its 95 % confidence interval.
+
+    References:
+        Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13.
+    """
+    random, count = np.random.default_rng(seed), len(true)
+    if metric.rows is not None:
+        values = np.asarray(metric.rows(true, scored), np.float64)
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return Interval(np.nan, np.nan, np.nan, 0)
+        low, high = np.quantile(resampled_means(values, random), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Interval(float(values.mean()), float(low), float(high), len(values))
+    resamples = METRIC_RESAMPLES if true.size < LARGE else METRIC_RESAMPLES // 5
+    draws = (random.integers(0, count, count) for _ in range(resamples))
+    scores = np.array([float(metric.function(true[rows], scored[rows])) for rows in draws])
+    defined = scores[~np.isnan(scores)]
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(defined) else (np.nan, np.nan)
+    return Interval(float(metric.function(true, scored)), float(low), float(high), count)
+
+
+def wilson_interval(hits: int, rows: int) -> Interval:
+    """Estimate a share from counts, with its 95 % interval. NaN without a row.
+
+    References:
+        Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    """
+    if not rows:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    z = float(special.ndtri((1 + LEVEL) / 2))
+    share, scale = hits / rows, 1 + z**2 / rows
+    centre = (share + z**2 / (2 * rows)) / scale
+    half = z / scale * float(np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), rows)

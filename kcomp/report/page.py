@@ -1,13 +1,18 @@
 """Write a report as one HTML file or as Markdown."""
 
 import base64
+import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 NUMBER = re.compile(r"[+-]?\d[\d.,e+-]*%?(\s|$)")
-LONG = 30  # a table with at least this many rows is collapsed, unless it is sortable
+LONG = 8  # a table with at least this many rows can be sorted and filtered
+SHOWN, SHOWN_WIDE = 25, 500  # the page shows this many rows of a table until the reader asks for more
+LONG_TEXT = 40  # a longer cell is broken into lines
 
 
 @dataclass(frozen=True)
@@ -77,34 +82,99 @@ class Section:
     galleries: list[tuple[str, Sequence[Picture]]] = field(default_factory=list)
 
 
-def html(title: str, subtitle: str, sections: Sequence[Section], *, sortable: bool = False) -> str:
+def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool = False) -> str:
     """Return an HTML page that needs no other file.
 
-    sortable: Whether a click on a column header sorts the table.
+    Tables with at least 8 rows can be sorted and filtered. The page shows the first rows of a longer table, and has all
+    rows as JSON.
+
+    wide: Whether the page is mainly one wide table. Tables then have the width of the window and 500 rows, and short
+        tables can be sorted too.
     """
     import jinja2
+    from markupsafe import Markup
 
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    folder = Path(__file__).parent
+    loader = jinja2.FileSystemLoader(folder)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    environment.filters["text"] = cell_text
-    environment.tests["numeric_column"] = is_numeric_column
-    template = environment.get_template("page.html.j2")
-    return template.render(title=title, subtitle=subtitle, sections=sections, sortable=sortable, long=LONG)
+    environment.filters["data_address"] = data_address
+    environment.filters["size"] = lambda image: Markup(size_attributes(image))
+    environment.tests["double"] = is_double
+    environment.filters["state"] = state
+    environment.filters["table_json"] = lambda table: Markup(table_json(table))
+    text = environment.get_template("page.html.j2").render(
+        title=title,
+        subtitle=subtitle,
+        sections=sections,
+        wide=wide,
+        numeric_columns=numeric_columns,
+        long=LONG,
+        shown=SHOWN_WIDE if wide else SHOWN,
+        long_text=LONG_TEXT,
+        style=Markup((folder / "page.css").read_text("utf-8")),
+        script=Markup((folder / "page.js").read_text("utf-8")),
+    )
+    return text.encode("utf-8", "replace").decode()  # file names may contain surrogates, which UTF-8 cannot encode
+
+
+def state(section: Section) -> str:
+    return "" if section.good is None else "good" if section.good else "bad"
+
+
+def data_address(image: bytes) -> str:
+    """Return a data URI with the bytes of a JPEG or PNG file."""
+    kind = "jpeg" if image.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def size_attributes(image: bytes) -> str:
+    """Return the attributes `width` and `height` of an image, so that the page does not move while it loads.
+
+    A PNG file that names its resolution, as a plot does, is shown with 96 pixels an inch.
+    """
+    picture = opened(image)
+    scale = 96 / picture.info["dpi"][0] if picture.format == "PNG" and "dpi" in picture.info else 1
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return f' width="{width}" height="{height}"'
+
+
+def is_double(image: bytes) -> bool:
+    """Return whether a picture in a gallery needs two places, such as an image beside its heat map."""
+    width, height = opened(image).size
+    return width >= 200 and width >= 1.25 * height
+
+
+def opened(image: bytes) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(image))
+
+
+def table_json(table: PageTable) -> str:
+    """Return the rows of a table as JSON that can stand in a script element.
+
+    A cell is a text, or a list of a text and an address.
+    """
+    rows = [[[cell.text, cell.address] if isinstance(cell, Link) else cell for cell in row] for row in table.rows]
+    text = json.dumps({"rows": rows, "marked": list(table.marked)}, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
 
 
 def cell_text(cell: Cell) -> str:
     return cell.text if isinstance(cell, Link) else cell
 
 
-def is_numeric_column(column: int, table: PageTable) -> bool:
-    """Return whether more than half of the cells in a column begin with a number.
+def numeric_columns(table: PageTable) -> list[bool]:
+    """Return for each column whether more than half of its first 1000 cells begin with a number.
 
     Cells that are empty or contain only a dash are not counted.
     """
-    texts = [cell_text(row[column]) for row in table.rows]
-    numeric = [bool(NUMBER.match(text)) for text in texts if text not in ("", "-", "–")]
-    return 2 * sum(numeric) > len(numeric)
+    flags = []
+    for column in range(len(table.header)):
+        texts = [cell_text(row[column]) for row in table.rows[:1000]]
+        numeric = [bool(NUMBER.match(text)) for text in texts if text not in ("", "-", "–")]
+        flags.append(2 * sum(numeric) > len(numeric))
+    return flags
 
 
 def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:

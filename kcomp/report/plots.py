@@ -1,48 +1,292 @@
-"""The common style of all plots, and functions that create a figure and save it as PNG."""
+"""Draw the plots of report pages. Each function returns the bytes of a PNG file.
 
-import io
+NaN is left out, and empty input makes an empty plot. Names may be any text: long names are shortened.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-COLOURS = ("#3b6fb6", "#d1603d", "#4a9d6f", "#8a6bb8")
-GREY = "#8a8f98"
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e8eb",
-    "legend.frameon": False,
-}
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kcomp.report.canvas import (
+    COLOURS,
+    DASHES,
+    GREY,
+    INK,
+    canvas,
+    colour_of,
+    dashes_of,
+    empty,
+    label,
+    legend,
+    numbers,
+    png,
+)
+
+MOST_NAMES = 60  # bars or points in one plot; the others are left out
+MOST_NUMBERS = 15  # a larger matrix shows no numbers in its cells
+MOST_DOTS = 3000  # a scatter plot of more rows shows how many lie in each small area
 
 
-def canvas(rows: int, height: float) -> tuple[Any, Any]:
-    """Create a matplotlib figure with one plot below the other.
+def bars(
+    names: Sequence[str],
+    values: ArrayLike,
+    *,
+    xlabel: str,
+    notes: Sequence[str] = (),
+    intervals: ArrayLike | None = None,
+    reference: float | None = None,
+) -> bytes:
+    """Draw a horizontal bar for each name, the first on top.
 
     Args:
-        rows: How many plots.
-        height: The height of the figure in inches.
-
-    Returns:
-        figure: The figure.
-        axes: The axes of the plots, an array of shape (rows, 1).
+        names: The names, such as classes. Only the first 60 are shown.
+        values: The lengths of the bars.
+        xlabel: What the values are.
+        notes: Texts to the right of the bars, such as counts. Empty for none.
+        intervals: The lower and upper ends, of shape (names, 2).
+        reference: The position of a dashed vertical line.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    pyplot.rcParams.update(STYLE)
-    figure, axes = pyplot.subplots(rows, 1, figsize=(9, height), squeeze=False)
-    figure.set_layout_engine("constrained", hspace=0.06)
-    return figure, axes
+    figure, axis, count = name_rows(names, xlabel)
+    lengths = numbers(values)[:count]
+    axis.barh(np.arange(count), lengths, color=COLOURS[0], height=0.7)
+    if intervals is not None:
+        draw_intervals(axis, numbers(intervals)[:count], INK, width=1.2)
+    finish_rows(figure, axis, lengths, intervals, notes, reference)
+    return png(figure)
 
 
-def png(figure: Any) -> bytes:
-    """Return the bytes of a PNG file that shows a figure. Close the figure."""
-    from matplotlib import pyplot
+def points(
+    names: Sequence[str],
+    values: ArrayLike,
+    intervals: ArrayLike,
+    *,
+    xlabel: str,
+    notes: Sequence[str] = (),
+    reference: float | None = None,
+) -> bytes:
+    """Draw a point with its interval for each name, such as the score of each slice.
 
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=144)
-    pyplot.close(figure)
-    return file.getvalue()
+    The arguments are those of `bars`.
+    """
+    figure, axis, count = name_rows(names, xlabel)
+    places = numbers(values)[:count]
+    draw_intervals(axis, numbers(intervals)[:count], COLOURS[0], width=2.5)
+    axis.plot(places, np.arange(count), "o", color=COLOURS[0])
+    finish_rows(figure, axis, places, intervals, notes, reference)
+    return png(figure)
+
+
+def name_rows(names: Sequence[str], xlabel: str) -> tuple[Any, Any, int]:
+    """Create a figure with a row for each name. Return the figure, its axes and the number of rows."""
+    count = min(len(names), MOST_NAMES)
+    figure, axes = canvas(1, 0.8 + 0.25 * max(count, 3))
+    axis = axes[0, 0]
+    axis.set_yticks(np.arange(count), [label(name) for name in names[:count]])
+    axis.set_ylim(max(count, 1) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel(xlabel if count == len(names) else f"{xlabel} (the first {count} of {len(names)})")
+    return figure, axis, count
+
+
+def draw_intervals(axis: Any, ends: np.ndarray, colour: str, *, width: float) -> None:
+    axis.hlines(np.arange(len(ends)), ends[:, 0], ends[:, 1], color=colour, linewidth=width)
+
+
+def finish_rows(
+    figure: Any,
+    axis: Any,
+    values: np.ndarray,
+    intervals: ArrayLike | None,
+    notes: Sequence[str],
+    reference: float | None,
+) -> None:
+    """Write the notes at the right edge, and draw the reference line."""
+    if not np.isfinite(values).any():
+        empty(axis)
+    if reference is not None:
+        axis.axvline(reference, color=INK, linewidth=1, linestyle="--")
+    for row, note in enumerate(notes[: len(values)]):
+        axis.annotate(
+            label(note), (1.01, row), xycoords=("axes fraction", "data"), va="center", color="#5b6472", fontsize=8
+        )
+
+
+def histogram(
+    groups: Mapping[str, ArrayLike], *, xlabel: str, bins: int = 40, lines: Mapping[str, float] | None = None
+) -> bytes:
+    """Draw a histogram of one group, or of several groups on top of each other.
+
+    Args:
+        groups: Values by the name of the group. The height is the number of values, or for several groups the share of
+            the group.
+        xlabel: What the values are.
+        bins: The number of bins. Whole numbers with a range of at most 60 have a bin each.
+        lines: Positions of dashed vertical lines by name, such as a threshold.
+    """
+    figure, axes = canvas(1, 2.8)
+    axis = axes[0, 0]
+    finite = {
+        name: array[np.isfinite(array)] for name, array in ((name, numbers(group)) for name, group in groups.items())
+    }
+    edges = bin_edges(np.concatenate([*finite.values(), []]), bins)
+    several = len(groups) > 1
+    handles = []
+    for number, (name, values) in enumerate(finite.items()):
+        weights = np.full(len(values), 1 / max(1, len(values)) if several else 1.0)
+        heights, _ = np.histogram(values, edges, weights=weights)
+        style = {"color": colour_of(number), "linestyle": dashes_of(number)}
+        axis.stairs(heights, edges, fill=True, alpha=0.25 if several else 0.8, color=style["color"])
+        handles.append((axis.stairs(heights, edges, linewidth=1.5 if several else 0, **style), name))
+    for number, (name, place) in enumerate((lines or {}).items()):
+        handles.append((axis.axvline(place, color=INK, linewidth=1, linestyle=DASHES[1 + number % 3]), name))
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel("share of the group" if several else "count")
+    axis.set_ylim(bottom=0)
+    if not any(map(len, finite.values())):
+        empty(axis)
+    legend(axis, handles if several or lines else [])
+    return png(figure)
+
+
+def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high = values.min(), values.max()
+    if high - low <= 60 and np.array_equal(values, np.round(values)):
+        return np.arange(low, high + 2) - 0.5
+    return np.histogram_bin_edges(values, bins)
+
+
+def curves(
+    x: ArrayLike,
+    lines: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    ylabel: str,
+    bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    diagonal: bool = False,
+) -> bytes:
+    """Draw curves over the same x.
+
+    Args:
+        x: The positions of the values.
+        lines: The values of each curve by its name. A NaN is a gap.
+        xlabel: What x is.
+        ylabel: What the values are.
+        bands: The lower and upper ends of the band around a curve, by the name of the curve.
+        diagonal: Whether to draw the line y = x, on which a calibrated model lies.
+    """
+    figure, axes = canvas(1, 3.4 if not diagonal else 4.2, width=9 if not diagonal else 6)
+    axis, positions, handles = axes[0, 0], numbers(x), []
+    if diagonal:
+        axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for number, (name, values) in enumerate(lines.items()):
+        style = {"color": colour_of(number), "linestyle": dashes_of(number)}
+        [line] = axis.plot(positions, numbers(values), marker="o", markersize=3.5, **style)
+        handles.append((line, name))
+        if bands and name in bands:
+            low, high = map(numbers, bands[name])
+            axis.fill_between(positions, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    if not any(np.isfinite(numbers(values)).any() for values in lines.values()):
+        empty(axis)
+    legend(axis, handles if len(lines) > 1 else [])
+    return png(figure)
+
+
+def matrix(
+    values: ArrayLike,
+    names: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+    columns: Sequence[str] | None = None,
+    by_row: bool = False,
+) -> bytes:
+    """Draw a matrix as coloured cells, with numbers in the cells if there are at most 15 rows and columns.
+
+    Args:
+        values: Counts or numbers, of shape (rows, columns). If some are negative, the colours are symmetric around 0.
+        names: The names of the rows.
+        xlabel: What the columns are.
+        ylabel: What the rows are.
+        columns: The names of the columns. None if they are those of the rows.
+        by_row: Whether a colour shows the share of the row's sum, as in a confusion matrix.
+    """
+    columns = names if columns is None else columns
+    cells = numbers(values).reshape(len(names), len(columns))
+    shades = cells / np.maximum(np.nansum(cells, axis=1, keepdims=True), 1e-12) if by_row else cells
+    most = max(*cells.shape, 1)
+    side = min(0.62, 6.6 / most) if most > 4 else 0.75
+    figure, axes = canvas(1, 1.5 + side * max(cells.shape[0], 2), width=2.4 + side * max(cells.shape[1], 2))
+    axis = axes[0, 0]
+    axis.grid(visible=False)
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    if not np.isfinite(shades).any():
+        empty(axis)
+        return png(figure)
+    high = float(np.nanmax(np.abs(shades))) or 1.0
+    low = -high if np.nanmin(shades) < 0 else 0.0
+    axis.imshow(shades, cmap=colour_map(low < 0), vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    for setter, texts, turned in ((axis.set_xticks, columns, True), (axis.set_yticks, names, False)):
+        ticks = range(0, len(texts), max(1, math.ceil(len(texts) / 45)))
+        style = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned and len(texts) > 2 else {}
+        setter(ticks, [label(texts[tick], 20) for tick in ticks], fontsize=8 if most <= 25 else 6.5, **style)
+    if most <= MOST_NUMBERS:
+        write_numbers(axis, cells, np.abs(shades) > 0.6 * high)
+    return png(figure)
+
+
+def write_numbers(axis: Any, cells: np.ndarray, dark: np.ndarray) -> None:
+    """Write the numbers other than 0 into the cells of a matrix, in white on dark cells."""
+    whole = np.array_equal(cells[np.isfinite(cells)], np.round(cells[np.isfinite(cells)]))
+    for row, column in np.argwhere(np.isfinite(cells) & (cells != 0)):
+        text = f"{cells[row, column]:.0f}" if whole else f"{cells[row, column]:.2f}"
+        colour = "white" if dark[row, column] else INK
+        axis.text(column, row, text, ha="center", va="center", fontsize=8 if len(text) < 5 else 6.5, color=colour)
+
+
+def colour_map(diverging: bool) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ends = [COLOURS[1], "#ffffff", COLOURS[0]] if diverging else ["#f6f7f9", COLOURS[0], "#1f3f6e"]
+    return LinearSegmentedColormap.from_list("kcomp", ends)
+
+
+def scatter(
+    x: ArrayLike, y: ArrayLike, *, xlabel: str, ylabel: str, diagonal: bool = False, zero: bool = False
+) -> bytes:
+    """Draw a dot for each row, or for more than 3000 rows how many lie in each hexagon.
+
+    Args:
+        x: The horizontal positions, such as labels.
+        y: The vertical positions, such as predictions or residuals.
+        xlabel: What x is.
+        ylabel: What y is.
+        diagonal: Whether to draw the line y = x.
+        zero: Whether to draw the line y = 0.
+    """
+    figure, axes = canvas(1, 4.2, width=6)
+    axis, first, second = axes[0, 0], numbers(x), numbers(y)
+    finite = np.isfinite(first) & np.isfinite(second)
+    first, second = first[finite], second[finite]
+    if len(first) > MOST_DOTS:
+        hexagons = axis.hexbin(first, second, gridsize=45, bins="log", mincnt=1, cmap=colour_map(False), linewidths=0)
+        figure.colorbar(hexagons, label="rows")
+    else:
+        axis.plot(first, second, "o", color=COLOURS[0], markersize=4, markeredgewidth=0, alpha=0.5)
+    if not len(first):
+        empty(axis)
+    elif diagonal:
+        ends = [min(first.min(), second.min()), max(first.max(), second.max())]
+        axis.plot(ends, ends, color=INK, linewidth=1, linestyle="--")
+    if zero:
+        axis.axhline(0, color=INK, linewidth=1, linestyle="--")
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    return png(figure)

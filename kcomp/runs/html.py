@@ -33,7 +33,7 @@ def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
         groups.setdefault(row["recipe"], []).append(row)
     sections = [recipe_section(recipe, group, path.parent) for recipe, group in groups.items()]
     subtitle = f"{counted(rows)}. Click a header to sort."
-    write_atomically(path, html(f"Runs in {folder}", subtitle, sections, sortable=True).encode())
+    write_atomically(path, html(f"Runs in {folder}", subtitle, sections, wide=True).encode())
 
 
 def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:

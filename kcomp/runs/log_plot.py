@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kcomp.report.plots import COLOURS, GREY, STYLE
+from kcomp.report.canvas import COLOURS, GREY, STYLE
 from kcomp.system.backends import require_packages
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
     points = [point(search, trial) for trial in trials if "runs" in trial.user_attrs]
     path = search.folder / "report.html"
     parts = sections(search, study, trials, points)
-    write_atomically(path, html(f"{search.loaded.name}: search for values", subtitle, parts, sortable=True).encode())
+    write_atomically(path, html(f"{search.loaded.name}: search for values", subtitle, parts, wide=True).encode())
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.report.plots import COLOURS, GREY, canvas, png
+from kcomp.report.canvas import COLOURS, GREY, canvas, png
 from kcomp.space import Choice, LogUniform, Range
 from kcomp.values import as_text
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from kcomp.compare.parent.score_text import metric_words
 from kcomp.compare.parent.verdict import display_name
-from kcomp.report.plots import COLOURS, GREY, canvas, png
+from kcomp.report.canvas import COLOURS, GREY, canvas, png
 
 
 def positive(values: Sequence[float | None]) -> np.ndarray:

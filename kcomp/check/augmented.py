@@ -1,0 +1,234 @@
+"""Show what the network is fed: original, augmented and mixed images with their labels.
+
+The images are those of the first batch of a training with seed 0 that holds out the first fold. They come from the
+recipe's own `batches`. The layers of `kcomp.augment`, such as MixUp, are applied with the same code as in the training
+step, on the current backend.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.check.data_set import DataSet
+from kcomp.check.label_text import label_text
+from kcomp.data.batches import Batches
+from kcomp.data.splits import fold_numbers, split
+from kcomp.data.tables import Table
+from kcomp.experiment.build import build_batches, build_stages
+from kcomp.recipe import Recipe
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Picture, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+from kcomp.report.thumbnail import thumbnail
+from kcomp.targets import Target
+
+TITLE = "What the network is fed"
+IMAGES = 6  # how many images are shown
+EPOCHS = 3  # how many augmentations of each image are shown
+CONSTANT = 0.05  # the share of constant images that is a warning: with this share, a batch of 32 has at least one
+
+
+@dataclass(frozen=True)
+class Fed:
+    """Images and labels on their way to the network. All arrays have one row for each image of a batch.
+
+    Attributes:
+        rows: The positions of the images in the table of the batches.
+        originals: The decoded and resized images. Their sizes may differ.
+        augmented: The images of each epoch before mixing, float or uint8 (rows, height, width, channels).
+        mixed: The images of the first epoch as the network gets them, float32.
+        labels: The labels of the table, (rows, columns).
+        mixed_labels: The labels of the first epoch that the loss gets, (rows, columns).
+        is_mixed: Whether each image or its label was changed by mixing in the training step, bool (rows,).
+    """
+
+    rows: np.ndarray
+    originals: Sequence[np.ndarray]
+    augmented: Sequence[np.ndarray]
+    mixed: np.ndarray
+    labels: np.ndarray
+    mixed_labels: np.ndarray
+    is_mixed: np.ndarray
+
+
+def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
+    """Show images as the training gets them, and find constant images, wrong value ranges and invalid labels."""
+    table = data_set.table.rows(data_set.facts.readable & (data_set.facts.problem == ""))
+    try:
+        rows, _ = split(table, fold_numbers(data_set.table)[0])
+        batches = build_batches(recipe, rows, training=True, seed=0)
+        fed = feed(batches)
+        notes = stage_notes(recipe, batches)
+    except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
+        text = f"the recipe cannot make batches: {type(error).__name__}: {' '.join(str(error).split())}"
+        section = Section(TITLE, f"{text[0].upper()}{text[1:]}.", good=False)
+        return Part("augmented", section, {"failed": text}, (Finding("augmentation", "error", text),))
+    target, ids = rows.required_target, [rows.ids[row] for row in fed.rows]
+    findings = [*constant_images(fed, ids), *wrong_range(fed), *wrong_labels(fed, target, ids)]
+    height, width, channels = fed.mixed.shape[1:]
+    shape = f"images of {height} x {width} pixels with {quantity(channels, 'channel')}"
+    verdict = f"The network gets {shape} and values from {fed.mixed.min():.4g} to {fed.mixed.max():.4g}."
+    section = Section(
+        TITLE,
+        " ".join([verdict, *(f"{finding.message[0].upper()}{finding.message[1:]}." for finding in findings)]),
+        good=not any(finding.severity != "note" for finding in findings),
+        paragraphs=[EXPLANATION, *notes],
+        tables=[("Values of the images of the first batch", range_table(fed))],
+        galleries=galleries(fed, ids, target),
+    )
+    numbers = {
+        "image_shape": fed.mixed.shape[1:],
+        "batch_size": batches.batch_size,
+        "batches_per_epoch": len(batches),
+        "lowest": fed.mixed.min(),
+        "highest": fed.mixed.max(),
+        "mixed_images": fed.is_mixed.sum(),
+    }
+    return Part("augmented", section, numbers, tuple(findings))
+
+
+EXPLANATION = (
+    "Each line below is one image: the original, how it is augmented in the first epochs, and what the network and the "
+    "loss get in the first epoch. If a person cannot see the label in an augmented image, the network cannot learn it."
+)
+
+
+def feed(batches: Batches) -> Fed:
+    """Load the first batch of the training, and augment its images for several epochs."""
+    order = batches.order(0)[: batches.batch_size]
+    batch = batches.load(0, 0)
+    images, labels = in_training_step(batches.layers, batch)
+    shown = choose_rows(batches.table, order)
+    later = [batches.assemble(order[shown], epoch)["images"] for epoch in range(1, EPOCHS)]
+    first, plain = np.asarray(batch["images"]), batches.table.labels[order]
+    changed = (images != first).any(axis=(1, 2, 3)) | differs(labels, plain)
+    # The images to show come first. The others of the batch are only measured.
+    places = np.concatenate([shown, np.setdiff1d(np.arange(len(order)), shown)])
+    sources = batches.table.images
+    return Fed(
+        rows=order[places],
+        originals=[batches.images.load(batches.table.ids[row], sources[row]) for row in order[shown]],
+        augmented=[first[places], *map(np.asarray, later)],
+        mixed=images[places],
+        labels=plain[places],
+        mixed_labels=labels[places],
+        is_mixed=changed[places],
+    )
+
+
+def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Apply batch layers such as MixUp as the training step does. Return the images (float32) and the labels."""
+    from keras import ops
+
+    from kcomp.training.mixed import apply_plans, planned_layers
+
+    tensors: dict[str, Any] = {
+        name: ops.convert_to_tensor(batch[name]) for name in ("images", "labels", "mixed") if name in batch
+    }
+    mixed = apply_plans(planned_layers(layers), {**tensors, "plans": batch.get("plans", ())})
+    return ops.convert_to_numpy(mixed["images"]), ops.convert_to_numpy(mixed["labels"])
+
+
+def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
+    """Return the positions in a batch of the images to show: as many different classes as possible, in order."""
+    strata = table.required_target.strata(table.labels[order])
+    _, first = np.unique(strata, axis=0, return_index=True)
+    others = np.setdiff1d(np.arange(len(order)), first)
+    return np.sort(np.concatenate([np.sort(first), others])[:IMAGES])
+
+
+def differs(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return whether each row of labels differs from that of `others`, bool (rows,). NaN equals NaN."""
+    if labels.shape != others.shape:
+        return np.ones(len(labels), bool)
+    different: np.ndarray = ~np.isclose(labels, others, equal_nan=True).all(1)
+    return different
+
+
+def stage_notes(recipe: Recipe, batches: Batches) -> list[str]:
+    """Return a sentence for each stage that does not train on such images."""
+    from kcomp.training.frozen.batches import mixing_layers
+
+    target, notes = batches.table.required_target, []
+    for stage in build_stages(recipe, target.fitted(batches.table.labels)):
+        if stage.cache_views is not None:
+            mixes = "mixes the features" if mixing_layers(stage, batches) else "mixes nothing"
+            notes.append(
+                f"Stage {stage.name!r} trains on cached features of {quantity(stage.cache_views, 'augmentation')} of "
+                f"each image, and {mixes} in place of the images."
+            )
+    return notes
+
+
+def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
+    """Find images of the batch that augmentation makes constant, so that the network sees nothing."""
+    images = fed.augmented[0]
+    constant = (images == images[:, :1, :1, :]).all(axis=(1, 2, 3))
+    names = tuple(name for name, is_constant in zip(ids, constant, strict=True) if is_constant)
+    if not names:
+        return []
+    severity: Any = "warning" if len(names) >= max(2, CONSTANT * len(ids)) else "note"
+    message = f"{len(names)} of {len(ids)} augmented images have only one colour, so they show nothing"
+    return [Finding("augmentation", severity, message, names, float(len(names)))]
+
+
+def wrong_range(fed: Fed) -> list[Finding]:
+    """Find values that are not from 0 to 255, or that are only from 0 to 1."""
+    low, high = float(fed.mixed.min()), float(fed.mixed.max())
+    brightest = max(float(image.max()) for image in fed.originals)
+    if not np.isfinite(fed.mixed).all():
+        return [Finding("augmentation", "error", "augmented images contain NaN or infinity")]
+    if low < -0.5 or high > 255.5 or (high <= 1 < brightest):
+        message = f"augmented images have values from {low:.3g} to {high:.3g}; kcomp's networks expect 0 to 255"
+        return [Finding("augmentation", "warning", message)]
+    return []
+
+
+def wrong_labels(fed: Fed, target: Target, ids: Sequence[str]) -> list[Finding]:
+    """Find labels that are invalid after mixing."""
+    try:
+        target.check_labels(fed.mixed_labels.astype(np.float64), ids)
+    except (ValueError, IndexError) as error:
+        return [Finding("augmentation", "error", f"labels are invalid after mixing: {error}")]
+    return []
+
+
+def range_table(fed: Fed) -> PageTable:
+    """Return a table of the values of the images at each step."""
+    steps = [
+        ("original", np.concatenate([image.ravel() for image in fed.originals])),
+        ("augmented", fed.augmented[0]),
+        ("as the network gets them", fed.mixed),
+    ]
+    rows = [
+        (name, *(f"{value:.4g}" for value in (values.min(), values.max(), values.mean(), values.std())))
+        for name, values in steps
+    ]
+    return PageTable(("step", "lowest", "highest", "mean", "standard deviation"), rows)
+
+
+def galleries(fed: Fed, ids: Sequence[str], target: Target) -> list[tuple[str, Sequence[Picture]]]:
+    """Return a gallery for each image: the original, its augmentations, and the image that the network gets."""
+    lines: list[tuple[str, Sequence[Picture]]] = []
+    for place, original in enumerate(fed.originals):
+        pictures = [Picture(picture(original), ("original", label_text(target, fed.labels[place])))]
+        for epoch, images in enumerate(fed.augmented):
+            pictures.append(Picture(picture(images[place]), (f"augmented, epoch {epoch + 1}",)))
+        if fed.is_mixed.any():
+            text = "mixed, epoch 1" if fed.is_mixed[place] else "not mixed, epoch 1"
+            label = label_text(target, fed.mixed_labels[place])
+            pictures.append(Picture(picture(fed.mixed[place]), (text, label)))
+        lines.append((ids[place], pictures))
+    return lines
+
+
+def picture(pixels: np.ndarray) -> bytes:
+    """Return pixels (height, width, channels) from 0 to 255 as a small JPEG.
+
+    Values outside are clipped. Of images that are neither grey nor RGB, the first channels are shown.
+    """
+    pixels = np.clip(np.nan_to_num(pixels), 0, 255).round().astype(np.uint8)
+    return thumbnail(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1])

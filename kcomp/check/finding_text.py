@@ -1,0 +1,30 @@
+"""Write a finding as one line for the terminal."""
+
+from kcomp.report.finding import Finding
+
+IDS = 3  # how many image ids a line shows
+SHOWN = 40  # characters of an image id in a line
+
+
+def finding_line(finding: Finding) -> str:
+    """Return one line: the severity, the kind, the problem, and the first images."""
+    ids = example_ids(finding)
+    return f"{finding.severity}: {finding.kind}: {printable(finding.message)}" + (f" ({ids})" if ids else "")
+
+
+def example_ids(finding: Finding) -> str:
+    """Return the first image ids of a finding as a short text. Empty if it concerns the whole table."""
+    shown = [shorten(printable(name)) for name in finding.image_ids[:IDS]]
+    more = len(finding.image_ids) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= SHOWN else f"...{text[3 - SHOWN :]}"
+
+
+def printable(text: str) -> str:
+    """Return a text for the terminal. Control characters and invalid characters are escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

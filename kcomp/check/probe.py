@@ -1,0 +1,233 @@
+"""Predict labels from frozen features by cross-validated linear models.
+
+A probe is a small model on features of a network that is not trained. Its out-of-fold predictions show how well the
+features separate the labels, and which labels look wrong. This module does not import Keras.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.splits.assign import assign
+from kcomp.data.splits.rows import group_of_rows
+from kcomp.data.tables import Table, fold_columns
+from kcomp.targets import Target, arrays
+
+PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
+RIDGES = tuple(10.0**power for power in range(-4, 4))
+FOLDS = 5
+INNER_FOLDS = 4  # one of them is held out to choose the penalty
+INNER_ROWS = 4000  # the penalty is chosen on at most this many rows
+STEPS = 200  # of L-BFGS
+
+Model = Callable[[np.ndarray], np.ndarray]  # from features (rows, dimensions) to predictions (rows, columns)
+
+
+def out_of_fold(features: np.ndarray, table: Table, seed: int = 0, *, together: np.ndarray | None = None) -> np.ndarray:
+    """Predict each row by a probe that is fitted on the other folds.
+
+    The probe is a multinomial logistic regression for one class, a logistic regression for each of several labels, and
+    a ridge regression for numbers and grades. Features are centred and divided by their standard deviation over all
+    dimensions. The L2 penalty is chosen on held-out rows within the training folds.
+
+    Args:
+        features: Features of the images, (rows, dimensions). A row with a NaN is neither used nor predicted.
+        table: The labelled rows.
+        seed: Seed of the folds.
+        together: A group number for each row, (rows,), or None. Rows of a group share a fold, for example because
+            they are duplicates.
+
+    Returns:
+        Predictions, float64 (rows, prediction columns). Rows that could not be predicted are NaN. All rows are NaN if
+        there are fewer than two rows with features.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import data
+        >>> from kcomp.check.probe import out_of_fold
+        >>> table = data.sklearn_digits()
+        >>> pixels = np.stack(table.images).reshape(len(table), -1)
+        >>> predictions = out_of_fold(pixels, table)
+        >>> float((predictions.argmax(1) == table.labels.argmax(1)).mean()) > 0.95
+        True
+    """
+    target = table.required_target
+    predictions = np.full((len(table), len(target.prediction_columns)), np.nan)
+    usable = np.isfinite(features).all(1)
+    if usable.sum() < 2:
+        return predictions
+    rows = table.rows(usable)
+    folds = probe_folds(rows, seed, together=None if together is None else together[usable])
+    known, labels = features[usable], rows.labels.astype(np.float64)
+    result = predictions[usable]
+    for fold in np.unique(folds[folds >= 0]):
+        train, held_out = folds != fold, folds == fold
+        if train.any():
+            result[held_out] = fit_probe(known[train], labels[train], target, seed)(known[held_out])
+    predictions[usable] = result
+    return predictions
+
+
+def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
+    """Return the fold of each row, int (rows,), for cross-validation in which every row is held out once.
+
+    The folds of the table are used if each row is in one of at least two folds, and if rows of a group of `together`
+    share a fold. Otherwise, rows are divided into five new stratified folds. Rows with one `group`, one `item` or one
+    group of `together` then share a fold.
+    """
+    if "fold" in table.frame and not table.folds_in_order:
+        folds = table.frame[fold_columns(table.frame)[0]].to_numpy()
+        alone = together is None or (pd.Series(folds).groupby(together).nunique() == 1).all()
+        if alone and (folds >= 0).all() and len(np.unique(folds)) > 1:
+            return folds.astype(int)
+    groups = joined_groups(group_of_rows(table), together)
+    count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
+    strata = table.required_target.strata(table.labels)
+    return stratified(strata, groups, max(count, 2), seed)
+
+
+def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    """Return groups that contain the groups of both arguments: rows that share a group of either are in one group."""
+    if first is None or second is None:
+        return second if first is None else first
+    frame = pd.DataFrame({"image_id": "", "group": first, "item": second})
+    return group_of_rows(Table(frame.assign(image_id=[str(row) for row in range(len(frame))], image="")))
+
+
+def stratified(strata: np.ndarray, groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """Divide rows into `count` folds with equal shares of each stratum, and return the fold of each row."""
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    return assign(strata, groups, np.full(count, 1 / count), splitter=splitter, seed=seed)
+
+
+def fit_probe(features: np.ndarray, labels: np.ndarray, target: Target, seed: int = 0) -> Model:
+    """Fit a probe on all rows, and return a function from features to predictions.
+
+    Args:
+        features: Shape (rows, dimensions), without NaN.
+        labels: Shape (rows, columns). NaN is a missing label.
+        target: What is predicted. It chooses the kind of probe.
+        seed: Seed of the choice of the rows that the penalty is chosen on.
+    """
+    mean = features.mean(0, dtype=np.float64).astype(np.float32)
+    scale = float(np.sqrt(np.square(features - mean, dtype=np.float64).mean())) or 1.0
+
+    def scaled(values: np.ndarray) -> np.ndarray:
+        return ((values - mean) / scale).astype(np.float32)
+
+    inputs = scaled(features)
+    if target.stacker == "ridge":
+        ridge = fit_ridge(inputs, labels)
+        return lambda values: target.normalized(ridge(scaled(values)))
+    weights, bias = fit_logistic(inputs, labels, target, seed)
+    return lambda values: target.predict(scaled(values) @ weights + bias)
+
+
+def fit_logistic(features: np.ndarray, labels: np.ndarray, target: Target, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (dimensions, columns) and bias (columns,) of a logistic regression with the best L2 penalty.
+
+    The penalty is chosen on the rows of one of four inner folds.
+    """
+    multinomial = target.stacker == "multinomial"
+    chosen = np.random.default_rng(seed).permutation(len(labels))[:INNER_ROWS]
+    count = min(INNER_FOLDS, len(chosen))
+    parts = stratified(target.strata(labels[chosen]), None, count, seed) if count > 1 else np.zeros(len(chosen), int)
+    train, held_out = chosen[parts != 0], chosen[parts == 0]
+    penalty = PENALTIES[0]
+    if len(train):
+        path = logistic_path(features[train], labels[train], PENALTIES, multinomial)
+        losses = [
+            cross_entropy(features[held_out] @ weights + bias, labels[held_out], multinomial)[0]
+            for weights, bias in path
+        ]
+        penalty = PENALTIES[int(np.argmin(losses))]
+    larger = [value for value in PENALTIES if value >= penalty]
+    return logistic_path(features, labels, larger, multinomial)[-1]
+
+
+def logistic_path(
+    features: np.ndarray, labels: np.ndarray, penalties: Sequence[float], multinomial: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Fit a logistic regression for each L2 penalty, and return pairs of weights and bias.
+
+    The minimized loss is the mean cross-entropy plus penalty / 2 * |weights|^2. Penalties must descend, because each
+    fit starts from the solution before.
+    """
+    from scipy import optimize
+
+    dimensions, columns = features.shape[1], labels.shape[1]
+    packed = np.zeros((dimensions + 1) * columns)
+    fits = []
+    for penalty in penalties:
+
+        def loss(packed: np.ndarray, penalty: float = penalty) -> tuple[float, np.ndarray]:
+            weights, bias = unpacked(packed, columns)
+            value, slope = cross_entropy(features @ weights + bias, labels, multinomial)
+            gradient = features.T @ slope + np.float32(penalty) * weights
+            size = float(np.square(weights, dtype=np.float64).sum())
+            return value + penalty / 2 * size, np.concatenate([gradient.ravel(), slope.sum(0)]).astype(np.float64)
+
+        options = {"maxiter": STEPS, "ftol": 1e-7, "gtol": 1e-5}
+        packed = optimize.minimize(loss, packed, jac=True, method="L-BFGS-B", options=options).x
+        fits.append(unpacked(packed, columns))
+    return fits
+
+
+def unpacked(packed: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split parameters, float64 (parameters,), into float32 weights (dimensions, columns) and bias (columns,)."""
+    values = packed.astype(np.float32).reshape(-1, columns)
+    return values[:-1], values[-1]
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray, multinomial: bool) -> tuple[float, np.ndarray]:
+    """Return the mean cross-entropy of soft labels, and its gradient by the logits, float32 (rows, columns).
+
+    Args:
+        logits: Shape (rows, columns).
+        labels: Shape (rows, columns). NaN is a missing label, which does not count.
+        multinomial: Whether probabilities are the softmax over columns. Otherwise, they are the sigmoid of each column.
+    """
+    if multinomial:
+        shifted = logits - logits.max(1, keepdims=True)
+        exponentials = np.exp(shifted)
+        sums = exponentials.sum(1, keepdims=True)
+        value = float((np.log(sums[:, 0]) - (labels * shifted).sum(1)).mean())
+        return value, ((exponentials / sums - labels) / len(labels)).astype(np.float32)
+    known = ~np.isnan(labels)
+    truth = np.where(known, labels, 0)
+    value = float((np.where(known, np.logaddexp(0, logits) - truth * logits, 0)).sum() / len(labels))
+    return value, (np.where(known, arrays.sigmoid(logits) - truth, 0) / len(labels)).astype(np.float32)
+
+
+def fit_ridge(features: np.ndarray, labels: np.ndarray) -> Model:
+    """Fit a ridge regression for each column of the labels, and return a function from features to predictions.
+
+    The penalty of each column has the lowest mean squared leave-one-out error, which has a closed form (Allen 1974).
+    """
+    fits = [ridge_column(features, column) for column in labels.T]
+    weights = np.column_stack([weights for weights, _ in fits])
+    bias = np.array([bias for _, bias in fits])
+    return lambda values: values.astype(np.float64) @ weights + bias
+
+
+def ridge_column(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return weights (dimensions,) and bias of a ridge regression. Rows with a NaN label are left out."""
+    known = ~np.isnan(labels)
+    if not known.any():
+        return np.zeros(features.shape[1]), 0.0
+    inputs, truth = features[known].astype(np.float64), labels[known]
+    centre, middle = inputs.mean(0), float(truth.mean())
+    left, values, right = np.linalg.svd(inputs - centre, full_matrices=False)
+    shares, count = left.T @ (truth - middle), len(truth)
+
+    def leave_one_out(ridge: float) -> float:
+        shrink = values**2 / (values**2 + ridge * count)
+        leverage = np.square(left) @ shrink + 1 / count
+        return float(np.square((truth - middle - left @ (shrink * shares)) / np.maximum(1 - leverage, 1e-9)).mean())
+
+    best = min(RIDGES, key=leave_one_out)
+    weights = right.T @ (values / (values**2 + best * count) * shares)
+    return weights, middle - float(centre @ weights)

@@ -1,0 +1,124 @@
+"""Write the report of a check: check.html, check.json and findings.csv."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kcomp.check.data_set import DataSet
+from kcomp.check.finding_text import example_ids
+from kcomp.check.result import CheckResult
+from kcomp.recipe import Loaded
+from kcomp.report.finding import Finding, findings_csv, sorted_findings
+from kcomp.report.page import Link, PageTable, Section, html
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+from kcomp.system.files import write_atomically, write_json
+
+WORST = 10  # how many findings the top of the page and the terminal show
+
+
+def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str) -> Path:
+    """Write the three files of a report into a folder, and return the path of the page.
+
+    Files of an earlier report are replaced. The page is written last.
+
+    Args:
+        folder: The folder, which is created.
+        loaded: The recipe.
+        result: The results of the checks.
+        command: The command that made the report, for the page.
+    """
+    parts, data_set, findings = result.parts, result.data_set, all_findings(result.parts)
+    sections = [overview(result), *(part.section for part in by_severity(parts))]
+    page = html(f"Check of {loaded.name}", command, sections)
+    content = {
+        "recipe": loaded.name,
+        "fingerprint": loaded.fingerprint(),
+        "command": command,
+        "rows": len(data_set.table),
+        "network": result.network,
+        "test_rows": None if data_set.test is None else len(data_set.test),
+        "findings": [vars(finding) for finding in findings],
+        "parts": {part.name: part.numbers for part in parts},
+    }
+    write_json(folder / "check.json", plain(content))
+    write_atomically(folder / "findings.csv", findings_csv(findings).encode(errors="surrogateescape"))
+    write_atomically(folder / "check.html", page.encode(errors="backslashreplace"))
+    return folder / "check.html"
+
+
+def all_findings(parts: Sequence[Part]) -> list[Finding]:
+    """Return the findings of all parts, from the worst to the least."""
+    return sorted_findings(finding for part in parts for finding in part.findings)
+
+
+def by_severity(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with errors, then those with warnings, then the others. Their order is otherwise unchanged."""
+    ranks = {"error": 0, "warning": 1, "note": 2}
+    return sorted(parts, key=lambda part: min((ranks[finding.severity] for finding in part.findings), default=2))
+
+
+def overview(result: CheckResult) -> Section:
+    """Return the first section of the page: how many errors and warnings there are, and the ten worst findings."""
+    parts = result.parts
+    findings = all_findings(parts)
+    errors, warnings = (sum(finding.severity == name for finding in findings) for name in ("error", "warning"))
+    worst = [finding for finding in findings if finding.severity != "note"][:WORST]
+    paragraphs = [describe(result.data_set)]
+    tables = []
+    if worst:
+        links = links_to_sections(parts)
+        header = ("severity", "kind", "problem", "images", "section")
+        rows = [
+            (finding.severity, finding.kind, finding.message, example_ids(finding), links[id(finding)])
+            for finding in worst
+        ]
+        more = errors + warnings - len(worst)
+        tables = [("The worst findings" + (f", {more} more are below" if more else ""), PageTable(header, rows))]
+        paragraphs.append(
+            "An error makes training fail, or makes its result wrong. A warning is something that you should look at. "
+            "findings.csv beside this page lists every finding with its images."
+        )
+    if result.network:
+        paragraphs.append(result.network)
+    good = False if errors else None if warnings else True
+    return Section("Result", verdict(errors, warnings), good, paragraphs=paragraphs, tables=tables)
+
+
+def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
+    """Return, by the id() of each finding, a link to its section in the page. The overview is section 1."""
+    return {
+        id(finding): Link(part.section.title, f"#section-{number}")
+        for number, part in enumerate(by_severity(parts), 2)
+        for finding in part.findings
+    }
+
+
+def verdict(errors: int, warnings: int) -> str:
+    """Return the verdict of the page in one sentence."""
+    repair = f"{quantity(errors, 'error')} must be repaired before training"
+    look = f"{quantity(warnings, 'warning')} {'needs' if warnings == 1 else 'need'} a look"
+    if errors and warnings:
+        return f"{repair}, and {look}."
+    return f"{repair}." if errors else f"No error. {look}." if warnings else "No problem was found."
+
+
+def describe(data_set: DataSet) -> str:
+    """Return one line about the data set: rows, labels and metric."""
+    table = data_set.table
+    test = "no test rows" if data_set.test is None else quantity(len(data_set.test), "test row")
+    labels = table.required_target.describe(table.labels)
+    return f"{quantity(len(table), 'labelled row')}, {test}. {labels}. The metric is {data_set.metric.name}."
+
+
+def plain(content: Any) -> Any:
+    """Convert NumPy's numbers and arrays to Python's, and tuples to lists, so that JSON can store them."""
+    if isinstance(content, Mapping):
+        return {str(name): plain(value) for name, value in content.items()}
+    if isinstance(content, np.generic | np.ndarray):
+        return plain(content.tolist())
+    if isinstance(content, list | tuple):
+        return [plain(value) for value in content]
+    return content

@@ -1,0 +1,131 @@
+"""Run all checks of a data set."""
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from rich.console import Console
+
+from kcomp.check.augmented import check_augmented
+from kcomp.check.data_set import DataSet
+from kcomp.check.predictions import out_of_fold
+from kcomp.check.result import CheckResult
+from kcomp.data.bad_images import keeping_damaged
+from kcomp.data.tables import Table
+from kcomp.measurements.facts import Facts
+from kcomp.measurements.measure import measure
+from kcomp.recipe import Loaded
+from kcomp.report.finding import Finding
+from kcomp.report.page import Section
+from kcomp.report.part import Part
+from kcomp.report.progress import StepProgress
+from kcomp.report.text import quantity
+from kcomp.runs.folder import Run
+from kcomp.values import expect_type
+
+# The time of each step for an image, relative to measuring its file. It only moves the progress bar.
+FEATURES = 3.0
+CHECK = 0.2
+
+
+def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: bool = False) -> CheckResult:
+    """Check the data set of a recipe.
+
+    Args:
+        loaded: The recipe.
+        console: Where to show the progress.
+        runs: Runs whose out-of-fold predictions are used to find wrong labels. Without runs, a probe on frozen features
+            is used.
+        debug: Whether an error in a check is raised. Otherwise, the other checks run, and the error is part of the
+            result.
+
+    Raises:
+        ValueError: If the table of the recipe cannot be read.
+    """
+    recipe = loaded.recipe
+    with keeping_damaged():
+        table = expect_type(Table, "table", recipe.table(recipe.config))
+        test, problems = read_test(loaded)
+    metric = recipe.metric_of(table.required_target)
+    predictions = out_of_fold(runs, table) if runs else None
+    tables = [table, *([] if test is None else [test])]
+    images = sum(map(len, tables))
+    checks = list(all_checks(loaded))
+    with StepProgress(console, "check", images * (1 + FEATURES + CHECK * len(checks))) as progress:
+        facts = measured(tables, progress)
+        features, network, problem = frozen(loaded, tables, progress)
+        data_set = DataSet(
+            table=table,
+            facts=facts[0],
+            metric=metric,
+            test=test,
+            test_facts=facts[1] if test is not None else None,
+            features=features[0],
+            test_features=features[1] if test is not None else None,
+            predictions=predictions,
+        )
+        parts, failures = [*problems, *problem], []
+        for name, run_check in checks:
+            progress.start_step(name)
+            try:
+                parts.append(run_check(data_set))
+            except Exception as error:
+                if debug:
+                    raise
+                failures.append(error)  # an error of kcomp; the other checks are still useful
+                parts.append(failed_part(name, error))
+            progress.advance(CHECK * images)
+    return CheckResult(data_set, parts, network, failures)
+
+
+def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
+    """Return the test rows of the recipe, or None, and a part with the problem if they cannot be read."""
+    recipe = loaded.recipe
+    if recipe.test is None:
+        return None, []
+    try:
+        table = expect_type(Table, "test", recipe.test(recipe.config))
+    except (OSError, ValueError) as error:
+        text = " ".join(str(error).split())
+        section = Section("Test rows", f"The test rows cannot be read: {text}", good=False)
+        finding = Finding("missing", "warning", f"the test rows cannot be read: {text}")
+        return None, [Part("test", section, {"problem": text}, (finding,))]
+    return (table if len(table) else None), []
+
+
+def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
+    """Measure the images of some tables."""
+    progress.start_step(f"measure {quantity(sum(map(len, tables)), 'image')}")
+    return [measure(table, progress=progress.counter()) for table in tables]
+
+
+def frozen(
+    loaded: Loaded, tables: Sequence[Table], progress: StepProgress
+) -> tuple[Sequence[np.ndarray | None], str, list[Part]]:
+    """Compute the features of some tables. Return them, a sentence about the network, and a part if that failed."""
+    progress.start_step("features of a pretrained network")
+    try:
+        module = importlib.import_module("kcomp.check.features")
+        features = module.frozen_features(loaded, tables, progress=progress.counter(FEATURES))
+    except Exception as error:  # noqa: BLE001  # the recipe's model may raise anything
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        verdict = f"Checks that need features are left out, because the network cannot be used: {text}"
+        return [None] * len(tables), "", [Part("features", Section("Features", verdict), {"failed": text})]
+    return features.rows, features.network, []
+
+
+def all_checks(loaded: Loaded) -> Iterator[tuple[str, Callable[[DataSet], Part]]]:
+    """Yield the name and the function of each check, in the order of the page."""
+    for name in ("files", "labels", "duplicates", "wrong_labels", "shortcuts", "train_test", "folds"):
+        if importlib.util.find_spec(f"kcomp.check.{name}") is not None:
+            module = importlib.import_module(f"kcomp.check.{name}")
+            yield name.replace("_", " "), getattr(module, f"check_{name}")
+    yield "what the network is fed", functools.partial(check_augmented, loaded.recipe)
+
+
+def failed_part(name: str, error: Exception) -> Part:
+    """Return the part of a check that raised an error."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return Part(name, Section(name.capitalize(), f"This check failed with an error of kcomp: {text}"), {"failed": text})

@@ -1,0 +1,59 @@
+"""Load the recipe to check, or make one in memory for the files of a competition."""
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from kcomp import recipe as recipes
+from kcomp.new.files import TABLE_ENDINGS, find_files
+from kcomp.new.plan import Overrides, make_plan
+from kcomp.new.write import default_file, recipe_source
+from kcomp.recipe import Loaded
+from kcomp.system.errors import UsageError
+from kcomp.system.shipped import find_recipe, hint_for
+from kcomp.values import parse_values
+
+
+def load_source(path: Path, assignments: Sequence[str] = ()) -> Loaded:
+    """Load the recipe to check.
+
+    Args:
+        path: A recipe, the name of a recipe that comes with kcomp, or data that `kcomp new` can read: the folder of a
+            competition, a table, or a folder with one folder of images for each class.
+        assignments: Values of the recipe to change, each as "name=value".
+
+    Raises:
+        UsageError: If there is nothing at `path`, the data needs an option of `kcomp new`, or a value is wrong.
+    """
+    loaded = load_data(path) if is_data(path) else load_recipe(path)
+    try:
+        return loaded.with_values(**parse_values(loaded.recipe.config, assignments))
+    except ValueError as error:
+        raise UsageError(error) from error
+
+
+def is_data(path: Path) -> bool:
+    """Return whether a path is a folder or a table, and not a recipe."""
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in TABLE_ENDINGS)
+
+
+def load_recipe(path: Path) -> Loaded:
+    recipe = find_recipe(path)
+    if not recipe.is_file():
+        raise UsageError(f"no recipe, folder or table at {path}; {hint_for(path)}")
+    return recipes.load(recipe)
+
+
+def load_data(data: Path) -> Loaded:
+    """Make the recipe that `kcomp new` would write for these files, and load it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # reading the table shows the same notices
+            plan = make_plan(find_files(data, None), Overrides())
+    except UsageError as error:
+        raise UsageError(f"{error}; options are for `kcomp new`: write a recipe with it, and check that") from error
+    with tempfile.TemporaryDirectory(prefix="kcomp-check-") as folder:
+        path = Path(folder) / default_file(data)
+        path.write_text(recipe_source(plan, path.name), encoding="utf-8")
+        return recipes.load(path)

@@ -1,0 +1,188 @@
+"""Measure whether probabilities are as often right as they say.
+
+References:
+    Guo et al. 2017, On calibration of modern neural networks: the expected calibration error (ECE) in 15 bins.
+    Nixon et al. 2019, Measuring calibration in deep learning: bins of equally many rows, and the mean over classes.
+    Broecker and Smith 2007, Increasing the reliability of reliability diagrams: what a calibrated model would show.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.texts import percent
+from kcomp.metrics.significance import wilson_interval
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+
+BINS = 15  # of Guo et al.
+RESAMPLES = 200  # simulated calibrated models
+LEVEL = 0.95  # a larger error than in this share of the simulated models counts as miscalibrated
+ROWS_PER_BIN = 20  # the curve has at most `BINS` bins, and fewer if the bins would have fewer rows
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well confidences agree with how often they are right.
+
+    For one class, a case is a row. Its confidence is the largest probability, and it is right if that class is true.
+    For several labels, a case is a known label of a row. Its confidence is the probability of the label, and it is
+    "right" if the label is present.
+
+    Attributes:
+        error: The expected calibration error in 15 bins of equal width (Guo et al. 2017). For several labels, the mean
+            over the labels.
+        adaptive_error: The same in 15 bins of equally many cases.
+        expected: The mean of `error` of a perfectly calibrated model with the same confidences.
+        limit: `error` of a perfectly calibrated model is below this number in 95 % of the draws.
+        confidence: The mean confidence.
+        right: The share of right cases.
+        curve: The calibration curve: for bins of equally many cases, the mean confidence, the share of right cases with
+            the ends of its interval, and the number of cases. Shape (bins, 5).
+    """
+
+    error: float
+    adaptive_error: float
+    expected: float
+    limit: float
+    confidence: float
+    right: float
+    curve: np.ndarray
+
+    @property
+    def is_calibrated(self) -> bool:
+        return self.error <= self.limit
+
+
+def equal_width_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
+    """Return the bin of each confidence, int (cases,), for `count` bins of equal width from 0 to 1.
+
+    A bin includes its upper end, as in Guo et al. 2017.
+    """
+    return np.clip(np.ceil(confidence * count).astype(int) - 1, 0, count - 1)
+
+
+def equal_count_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
+    """Return the bin of each confidence, int (cases,), for `count` bins of equally many cases."""
+    bins = np.empty(len(confidence), int)
+    bins[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * count // max(1, len(confidence))
+    return bins
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: np.ndarray) -> float:
+    """Return the expected calibration error: the mean over cases of |share of right cases - mean confidence| in a bin.
+
+    Args:
+        confidence: The confidence of each case, (cases,).
+        right: 1 for a right case, else 0, (cases,).
+        bins: The bin of each case, int (cases,).
+    """
+    if not len(confidence):
+        return float("nan")
+    sums = np.bincount(bins, weights=right - confidence)
+    return float(np.abs(sums).sum() / len(confidence))
+
+
+def measure_calibration(
+    confidence: np.ndarray, right: np.ndarray, columns: np.ndarray, *, seed: int = 0
+) -> Calibration:
+    """Measure the calibration of cases.
+
+    Args:
+        confidence: The confidence of each case, (cases,).
+        right: 1 for a right case, else 0, (cases,). A soft label counts as a share.
+        columns: The label of each case, int (cases,); 0 everywhere for one class.
+        seed: Seed of the simulated calibrated models.
+    """
+    groups = [columns == column for column in np.unique(columns)]
+    bins = [(group, equal_width_bins(confidence[group])) for group in groups]
+
+    def error(values: np.ndarray) -> float:
+        return float(np.mean([calibration_error(confidence[group], values[group], own) for group, own in bins]))
+
+    random = np.random.default_rng(seed)
+    simulated = [error((random.random(len(confidence)) < confidence).astype(float)) for _ in range(RESAMPLES)]
+    adaptive = [
+        calibration_error(confidence[group], right[group], equal_count_bins(confidence[group])) for group in groups
+    ]
+    return Calibration(
+        error=error(right),
+        adaptive_error=float(np.mean(adaptive)),
+        expected=float(np.mean(simulated)),
+        limit=float(np.quantile(simulated, LEVEL)),
+        confidence=float(confidence.mean()),
+        right=float(right.mean()),
+        curve=calibration_curve(confidence, right),
+    )
+
+
+def calibration_curve(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the calibration curve, (bins, 5); see `Calibration.curve`."""
+    count = int(np.clip(len(confidence) // ROWS_PER_BIN, 1, BINS))
+    bins = equal_count_bins(confidence, count)
+    points = []
+    for number in np.unique(bins):
+        own = bins == number
+        share = wilson_interval(round(float(right[own].sum())), int(own.sum()))
+        points.append((confidence[own].mean(), right[own].mean(), share.low, share.high, own.sum()))
+    return np.array(points)
+
+
+def cases_of(rows: Rows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return the confidence, whether it is right, and the label of each case. None for a target without probabilities.
+
+    See `Calibration` for what a case is.
+    """
+    if outcomes.decided is None or np.isnan(outcomes.confidence).all():
+        return None
+    if outcomes.decided.ndim == 1:
+        right = (rows.predictions.argmax(1) == outcomes.true).astype(float)
+        return outcomes.confidence, right, np.zeros(len(rows), int)
+    known = ~np.isnan(rows.labels)
+    return rows.predictions[known], rows.labels[known], np.nonzero(known)[1]
+
+
+def calibration_part(rows: Rows, outcomes: Outcomes) -> Part | None:
+    """Show the calibration curve and error. Return None for a target without probabilities."""
+    cases = cases_of(rows, outcomes)
+    if cases is None or not len(cases[0]):
+        return None
+    measured = measure_calibration(*cases)
+    section = Section("Calibration", calibration_verdict(measured, single=outcomes.is_one_class))
+    section.good = True if measured.is_calibrated else None
+    section.paragraphs.append(
+        "The expected calibration error is the mean distance between confidence and the share of right cases, in 15 "
+        f"bins of equal width (Guo et al. 2017). It is {measured.error:.4f}. With bins of equally many cases, it is "
+        f"{measured.adaptive_error:.4f}. On as many rows, a perfectly calibrated model has {measured.expected:.4f} on "
+        f"average by chance, and less than {measured.limit:.4f} in 95 % of cases."
+    )
+    header = ["mean confidence", "right", "from", "to", "cases"]
+    cells = [[*map(percent, point[:4]), str(int(point[4]))] for point in measured.curve]
+    section.tables.append(("Calibration curve, in bins of equally many cases", PageTable(header, cells)))
+    return Part("calibration", section, numbers(measured))
+
+
+def calibration_verdict(measured: Calibration, *, single: bool) -> str:
+    """Say whether the probabilities can be trusted, and what to do if not."""
+    if measured.is_calibrated:
+        return "The probabilities are as often right as they say, within chance."
+    gap = measured.confidence - measured.right
+    if not single:
+        direction = "high" if gap > 0 else "low"
+        text = f"The probabilities of labels are too {direction} on average: {percent(measured.confidence)} predicted, "
+        text += f"{percent(measured.right)} present."
+    else:
+        direction = "too confident" if gap > 0 else "not confident enough"
+        text = f"The models are {direction}: they are sure to {percent(measured.confidence)} on average, and right in "
+        text += f"{percent(measured.right)} of the rows."
+    return f"{text} `kcomp ensemble RUN... --calibrate` corrects this, which helps log loss and averages of models."
+
+
+def numbers(measured: Calibration) -> dict[str, Any]:
+    """Return the content of `calibration` in explain.json."""
+    names = ("confidence", "right", "low", "high", "cases")
+    curve = [dict(zip(names, map(float, point), strict=True)) for point in measured.curve]
+    return {**vars(measured), "curve": curve}

@@ -1,0 +1,101 @@
+"""Show how often each class or grade is predicted right, and which are confused."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.texts import number, percent
+from kcomp.metrics.significance import Interval, wilson_interval
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+
+FEW = 10  # the recall of a class with fewer rows is too uncertain to call it the worst
+LISTED = 20  # at most this many pairs of confused classes are listed
+
+
+def confusion_part(rows: Rows, outcomes: Outcomes) -> Part:
+    """Show the recall and precision of each class or grade, and which are confused."""
+    names = rows.target.class_names
+    matrix = count_confusions(outcomes, len(names))
+    shares = recalls(matrix)
+    pairs = confused_pairs(matrix)
+    section = Section("Classes", confusion_verdict(names, matrix, shares, pairs))
+    caption = "Recall is the share of a class's rows that are right, precision the share of its predictions"
+    section.tables.append((caption, class_table(names, matrix, shares, outcomes)))
+    if pairs:
+        section.tables.append(("Most frequent mistakes", pairs_table(names, matrix, pairs)))
+    numbers = {"names": list(names), "confusion": matrix.tolist(), "recall": [vars(share) for share in shares]}
+    return Part("classes", section, numbers)
+
+
+def count_confusions(outcomes: Outcomes, count: int) -> np.ndarray:
+    """Return how often each class is predicted for rows of each true class, int (true classes, predicted classes)."""
+    assert outcomes.true is not None and outcomes.decided is not None
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (outcomes.true.astype(int), outcomes.decided.astype(int)), 1)
+    return matrix
+
+
+def recalls(matrix: np.ndarray) -> list[Interval]:
+    """Return the recall of each class with its interval (Wilson 1927)."""
+    return [
+        wilson_interval(int(hits), int(total)) for hits, total in zip(matrix.diagonal(), matrix.sum(1), strict=True)
+    ]
+
+
+def confused_pairs(matrix: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs of a true class and another predicted class, the most frequent first. At most `LISTED`."""
+    mistakes = matrix - np.diag(matrix.diagonal())
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:LISTED]
+    places = zip(*np.unravel_index(order, matrix.shape), strict=True)
+    return [(int(true), int(other)) for true, other in places if mistakes[true, other]]
+
+
+def worst_class(shares: Sequence[Interval], overall: float) -> int | None:
+    """Return the class with the lowest recall, if its interval lies below the overall share of right rows.
+
+    Classes with fewer than `FEW` rows do not count. Return None if there is no such class.
+    """
+    below = [(share.mean, place) for place, share in enumerate(shares) if share.rows >= FEW and share.high < overall]
+    return min(below)[1] if below else None
+
+
+def confusion_verdict(
+    names: Sequence[str], matrix: np.ndarray, shares: Sequence[Interval], pairs: Sequence[tuple[int, int]]
+) -> str:
+    right, total = int(matrix.diagonal().sum()), int(matrix.sum())
+    text = f"{right:,} of {total:,} rows are right ({percent(right / total)})."
+    if not pairs:
+        return text
+    worst = worst_class(shares, right / total)
+    if worst is None:
+        text += " No class is clearly worse than the others."
+    else:
+        share = shares[worst]
+        text += f" The worst class is {names[worst]!r}: {percent(share.mean)} of its {share.rows} rows are right."
+    true, other = pairs[0]
+    count = quantity(int(matrix[true, other]), "row")
+    return f"{text} The most frequent mistake is {names[other]!r} for {names[true]!r} ({count})."
+
+
+def class_table(names: Sequence[str], matrix: np.ndarray, shares: Sequence[Interval], outcomes: Outcomes) -> PageTable:
+    right, predicted = matrix.diagonal(), matrix.sum(0)
+    cells = []
+    for place, (name, share) in enumerate(zip(names, shares, strict=True)):
+        precision = wilson_interval(int(right[place]), int(predicted[place])).mean
+        losses = outcomes.loss[outcomes.true == place]
+        loss = number(float(losses.mean())) if len(losses) else "-"
+        interval = f"{percent(share.low)} to {percent(share.high)}"
+        cells.append([name, str(share.rows), percent(share.mean), interval, percent(precision), loss])
+    return PageTable(["class", "rows", "recall", "95 % interval", "precision", "mean loss"], cells)
+
+
+def pairs_table(names: Sequence[str], matrix: np.ndarray, pairs: Sequence[tuple[int, int]]) -> PageTable:
+    cells = []
+    for true, other in pairs:
+        share = matrix[true, other] / matrix[true].sum()
+        cells.append([names[true], names[other], str(matrix[true, other]), percent(float(share))])
+    return PageTable(["true class", "predicted class", "rows", "share of the true class"], cells)

@@ -1,0 +1,174 @@
+"""Collect the held-out rows of runs: labels, out-of-fold predictions, folds, and the rows of the recipe's table.
+
+This module does not import Keras, but loading a run's recipe does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.tables import Table
+from kcomp.ensembles.cross_validation import stratified_parts
+from kcomp.ensembles.joins import PARTS
+from kcomp.ensembles.members import Member, build_members, read_labels, shared_target
+from kcomp.metrics import Metric, get
+from kcomp.metrics.scores import Scorer
+from kcomp.runs.folder import Run
+from kcomp.targets import Target
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows that at least one run held out, sorted by image id.
+
+    A member is a group of runs that differ only in their fold; see `kcomp.ensembles.members`.
+
+    Attributes:
+        members: The members, sorted by recipe, backend and seed.
+        scorer: The metric and the target of the first run.
+        ids: The image ids, or the items if the table has items.
+        labels: Float64 (rows, label columns). NaN is a missing label.
+        by_member: Out-of-fold predictions of each member, float64 (members, rows, prediction columns). NaN in rows that
+            the member did not hold out.
+        predictions: The mean over the members that held out the row, (rows, prediction columns).
+        folds: The fold of each row, int (rows,), of the first member that held it out.
+        frame: The rows of the recipe's table in the same order: columns `image` and all others. Of an item, the first
+            image. If the table cannot be read, the frame has no column.
+        table: The whole table of the recipe, or None if it cannot be read.
+        problem: Why the table cannot be used. Empty if it can.
+    """
+
+    members: tuple[Member, ...]
+    scorer: Scorer
+    ids: pd.Index
+    labels: np.ndarray
+    by_member: np.ndarray
+    predictions: np.ndarray
+    folds: np.ndarray
+    frame: pd.DataFrame
+    table: Table | None
+    problem: str
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.ids)
+
+    @property
+    def target(self) -> Target:
+        return self.scorer.target
+
+    @property
+    def parts(self) -> np.ndarray:
+        """The part of each row for nested cross-validation, (rows,): the folds, or random parts of a single fold."""
+        if len(np.unique(self.folds)) > 1:
+            return self.folds
+        return stratified_parts(self.target.strata(self.labels), PARTS)
+
+    @property
+    def held_out_by(self) -> np.ndarray:
+        """Whether each member held out each row, bool (members, rows)."""
+        return ~np.isnan(self.by_member).any(2)
+
+    @property
+    def paths(self) -> list[str]:
+        """The path of each row's image file. Empty for an image that is not a file, or without a table."""
+        if "image" not in self.frame:
+            return [""] * len(self)
+        return [str(image) if isinstance(image, str | Path) else "" for image in self.frame["image"]]
+
+
+def collect_rows(runs: Sequence[Run]) -> Rows:
+    """Read the out-of-fold predictions and labels of runs, and the recipe's table.
+
+    The recipe of the first run gives the table and the metric. If the recipe or its data cannot be read, `problem` of
+    the result says why, and the rows have no images.
+
+    Raises:
+        ValueError: If the runs have different targets or labels, or two runs of one member held out the same row.
+    """
+    shared_target(runs)
+    members = tuple(build_members(runs))
+    label_frame = read_labels([run for member in members for run in member.runs])
+    target = members[0].runs[0].target
+    ids = members[0].predictions.index
+    for member in members[1:]:
+        ids = ids.union(member.predictions.index)
+    columns = list(target.prediction_columns)
+    by_member = np.stack([member.predictions[columns].reindex(ids).to_numpy(np.float64) for member in members])
+    folds = pd.Series(-1, ids)
+    for member in reversed(members):
+        folds[member.folds.index] = member.folds
+    table, scorer, problem = read_recipe(members[0].runs[0], target)
+    frame, problem = (pd.DataFrame(index=ids), problem) if table is None else rows_of_ids(table, ids)
+    return Rows(
+        members=members,
+        scorer=scorer,
+        ids=ids,
+        labels=label_frame.loc[ids, list(target.columns)].to_numpy(np.float64),
+        by_member=by_member,
+        predictions=average_present(by_member, target),
+        folds=folds.to_numpy(),
+        frame=frame,
+        table=table if "image" in frame else None,
+        problem=problem,
+    )
+
+
+def average_present(by_member: np.ndarray, target: Target) -> np.ndarray:
+    """Average predictions (members, rows, columns) over the members that have a prediction of the row.
+
+    Rows that a member did not predict are NaN. At least one member must predict each row.
+    """
+    present = ~np.isnan(by_member).any(2)
+    averaged = np.empty(by_member.shape[1:])
+    for pattern in np.unique(present, axis=1).T:
+        rows = (present == pattern[:, None]).all(0)
+        averaged[rows] = target.average([values[rows] for values in by_member[pattern]])
+    return averaged
+
+
+def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
+    """Load the recipe of a run. Return its table, the metric with the target, and why the table cannot be read.
+
+    If the table cannot be read, the first result is None and the last is not empty. If the recipe cannot be loaded,
+    the metric is found by its name; if that fails, it is the target's default.
+    """
+    try:
+        recipe = run.recipe().recipe
+        scorer = Scorer(recipe.metric_of(target), target)
+    except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
+        return None, Scorer(metric_by_name(run.manifest["metric"], target), target), describe(error)
+    try:
+        return recipe.table(recipe.config), scorer, ""
+    except Exception as error:  # noqa: BLE001  (same)
+        return None, scorer, describe(error)
+
+
+def metric_by_name(name: str, target: Target) -> Metric:
+    try:
+        return get(name)
+    except ValueError:  # the metric is a function of the recipe
+        return get(target.default_metric)
+
+
+def describe(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def rows_of_ids(table: Table, ids: pd.Index) -> tuple[pd.DataFrame, str]:
+    """Return the rows of a table with these ids in their order, and why they cannot be used, or an empty text.
+
+    If the table has items, the ids are items, and each gets the row of its first image.
+    """
+    key = "item" if "item" in table.frame else "image_id"
+    frame = table.frame.assign(**{key: table.frame[key].astype(str)})
+    frame = frame.drop_duplicates(key).set_index(key, drop=False)
+    missing = ids.difference(frame.index)
+    if len(missing):
+        text = f"the table of the recipe lacks {len(missing)} of {len(ids)} ids of the runs, first {missing[0]!r}"
+        return pd.DataFrame(index=ids), text
+    return frame.loc[ids], ""

@@ -1,0 +1,99 @@
+"""Show the results of each label of several: prevalence, AUC, F1 and threshold."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.texts import number, percent
+from kcomp.metrics.classification import FScore
+from kcomp.metrics.metric import mean_of_known
+from kcomp.metrics.ranking import column_auc
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+
+THRESHOLD = 0.5  # without fitted thresholds
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """The results of one label on the rows where it is known.
+
+    Attributes:
+        name: The name of the label.
+        rows: How many rows have this label known.
+        positive: How many of them show it.
+        auc: The area under the ROC curve. NaN unless the label is present in some rows and absent in others.
+        precision: Of the rows where it is predicted, the share that show it. NaN if it is never predicted.
+        recall: Of the rows that show it, the share where it is predicted. NaN if no row shows it.
+        f1: The F1 score. NaN if it is neither present nor predicted.
+        threshold: The probability from which it is predicted.
+    """
+
+    name: str
+    rows: int
+    positive: int
+    auc: float
+    precision: float
+    recall: float
+    f1: float
+    threshold: float
+
+
+def label_part(rows: Rows, outcomes: Outcomes) -> Part:
+    """Show a table with the results of each label."""
+    scores = score_labels(rows, outcomes)
+    section = Section("Labels", label_verdict(scores))
+    header = ["label", "rows", "present", "prevalence", "AUC", "F1", "precision", "recall", "threshold"]
+    cells = [
+        [
+            each.name,
+            str(each.rows),
+            str(each.positive),
+            percent(each.positive / each.rows if each.rows else np.nan),
+            *(number(value) for value in (each.auc, each.f1, each.precision, each.recall, each.threshold)),
+        ]
+        for each in scores
+    ]
+    section.tables.append(("Each label, on the rows where it is known", PageTable(header, cells)))
+    return Part("classes", section, {"labels": [asdict(each) for each in scores]})
+
+
+def score_labels(rows: Rows, outcomes: Outcomes) -> list[LabelScores]:
+    """Score each label on the rows where it is known."""
+    assert outcomes.true is not None and outcomes.decided is not None
+    names = rows.target.class_names
+    thresholds = outcomes.fitted.decisions.values if outcomes.fitted else (THRESHOLD,) * len(names)
+    scores = []
+    for column, (name, threshold) in enumerate(zip(names, thresholds, strict=True)):
+        known = ~np.isnan(outcomes.true[:, column])
+        true, decided = outcomes.true[known, column], outcomes.decided[known, column]
+        positive, predicted, hits = (int(count) for count in (true.sum(), decided.sum(), (true * decided).sum()))
+        auc = column_auc(true, rows.predictions[known, column]) if 0 < positive < len(true) else np.nan
+        scores.append(
+            LabelScores(
+                name=name,
+                rows=int(known.sum()),
+                positive=positive,
+                auc=auc,
+                precision=hits / predicted if predicted else np.nan,
+                recall=hits / positive if positive else np.nan,
+                f1=float(FScore(1.0, "macro").of_counts(np.array(hits), np.array(positive), np.array(predicted))),
+                threshold=threshold,
+            )
+        )
+    return scores
+
+
+def label_verdict(scores: list[LabelScores]) -> str:
+    defined = [each for each in scores if not np.isnan(each.f1)]
+    if not defined:
+        return "No label is present or predicted in a held-out row."
+    worst = min(defined, key=lambda each: each.f1)
+    mean = mean_of_known([each.f1 for each in scores])
+    auc = f", AUC {number(worst.auc)}" if not np.isnan(worst.auc) else ""
+    return (
+        f"The mean F1 of the labels is {number(mean)}. The worst label is {worst.name!r}: F1 {number(worst.f1)}{auc}; "
+        f"{worst.positive} of {worst.rows} rows show it."
+    )

@@ -1,0 +1,139 @@
+"""The outcome of each held-out row: its predicted class, whether it is right, its loss and its confidence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcomp.ensembles.decisions import ScoredDecisions, score_decisions
+from kcomp.explain.held_out import Rows
+from kcomp.metrics import log_loss
+from kcomp.metrics.classification import correct_rows
+from kcomp.metrics.decisions import nested_decisions
+from kcomp.targets import Target
+
+NO_LABEL = "none"  # the text of a row of several labels, of which none is present
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the mean prediction of all members says about each held-out row, and how wrong it is.
+
+    Attributes:
+        fitted: Thresholds or cut points that were fitted to all held-out rows, with their scores. None if the metric or
+            the target uses neither.
+        true: True classes. Class indices (rows,), or 0, 1 and NaN (rows, labels) for several labels. None for numbers.
+        decided: Predicted classes in the same form. Fitted thresholds and cut points come from other folds than the
+            row's own. None for numbers.
+        correct: 1 for a row that is right, 0 for a wrong one, (rows,). For several labels, all known labels must be
+            right. NaN for numbers and for rows without a known label.
+        loss: The loss of each row, (rows,). For probabilities, the cross-entropy in nats, as in `metrics.log_loss`. For
+            numbers and grades, the absolute error in `Target.unit`, as a mean over the known columns. NaN without a
+            known label.
+        severity: The largest difference between label and prediction over the known columns, in `Target.unit`, (rows,).
+        confidence: The probability of the predicted class, (rows,). For several labels, that of the least certain
+            label. NaN for numbers and grades.
+        labels: Each label as a text, (rows,).
+        predictions: Each prediction as a text, (rows,).
+    """
+
+    fitted: ScoredDecisions | None
+    true: np.ndarray | None
+    decided: np.ndarray | None
+    correct: np.ndarray
+    loss: np.ndarray
+    severity: np.ndarray
+    confidence: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+
+    @property
+    def harm(self) -> np.ndarray:
+        """How bad each row is: 1 for a wrong row of one class, 0 for a right one, and the loss for other targets.
+
+        Rows of several labels or grades that are not exactly right may still be nearly right, so they use the loss.
+        """
+        return 1 - self.correct if self.is_one_class else self.loss
+
+    @property
+    def is_one_class(self) -> bool:
+        """Whether each row has one class, and its prediction is a probability for each class."""
+        return self.decided is not None and self.decided.ndim == 1 and not np.isnan(self.confidence).all()
+
+
+def compute_outcomes(rows: Rows) -> Outcomes:
+    """Compute the outcome of each held-out row from the mean prediction of all members."""
+    target, labels, predictions = rows.target, rows.labels, rows.predictions
+    columns = column_errors(labels, predictions, target)
+    known = ~np.isnan(columns).all(1)
+    severity = np.full(len(rows), np.nan)
+    severity[known] = np.nanmax(columns[known], 1)
+    true, decided, correct, fitted = None, None, np.full(len(rows), np.nan), None
+    if target.class_names:
+        true = true_classes(labels, target)
+        fitted = score_decisions(rows.scorer, labels, predictions, rows.parts)
+        decided = decide_rows(rows, fitted)
+        correct = correct_rows(true, decided.astype(np.float64))
+    return Outcomes(
+        fitted=fitted,
+        true=true,
+        decided=decided,
+        correct=correct,
+        loss=row_losses(labels, predictions, target),
+        severity=severity,
+        confidence=row_confidence(predictions, target),
+        labels=as_texts(labels if true is None else true, target),
+        predictions=as_texts(predictions if decided is None else decided, target),
+    )
+
+
+def decide_rows(rows: Rows, fitted: ScoredDecisions | None) -> np.ndarray:
+    """Return the predicted classes of the rows, with thresholds or cut points that were fitted on other parts."""
+    if fitted is None:
+        return rows.target.decide(rows.predictions)
+    return nested_decisions(rows.labels, rows.predictions, rows.parts, rows.scorer.metric, rows.target)
+
+
+def true_classes(labels: np.ndarray, target: Target) -> np.ndarray:
+    """Return the class of each label, in float64. A missing label of several is NaN."""
+    true = target.decide(labels).astype(np.float64)
+    if true.ndim == 2:
+        true[np.isnan(labels)] = np.nan
+    return true
+
+
+def column_errors(labels: np.ndarray, predictions: np.ndarray, target: Target) -> np.ndarray:
+    """Return the absolute difference of labels and predictions in `Target.unit`, (rows, columns)."""
+    errors: np.ndarray = np.abs(labels - predictions) / target.unit
+    return errors
+
+
+def row_losses(labels: np.ndarray, predictions: np.ndarray, target: Target) -> np.ndarray:
+    """Return the loss of each row, (rows,); see `Outcomes.loss`."""
+    if log_loss.on in target.metric_inputs:
+        return log_loss.row_values(labels, predictions, target)
+    errors = column_errors(labels, predictions, target)
+    known = ~np.isnan(errors)
+    return np.where(known.any(1), np.where(known, errors, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
+
+
+def row_confidence(predictions: np.ndarray, target: Target) -> np.ndarray:
+    """Return the confidence of each row, (rows,). NaN for a target without probabilities."""
+    if log_loss.on not in target.metric_inputs:
+        return np.full(len(predictions), np.nan)
+    return target.confidence(predictions).min(1)
+
+
+def as_texts(values: np.ndarray, target: Target) -> np.ndarray:
+    """Return labels or predictions as texts, an array of objects (rows,).
+
+    `values` are class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). Several labels or
+    numbers are separated by a semicolon. A missing label or number is left out of several labels, and is "?" otherwise.
+    """
+    names = np.array(target.class_names, dtype=object)
+    if len(names) and values.ndim == 1:
+        return names[values.astype(int)]
+    if len(names):
+        lists = [";".join(names[row == 1]) for row in values]
+        return np.array([text or NO_LABEL for text in lists], dtype=object)
+    numbers = [["?" if np.isnan(value) else f"{value:.4g}" for value in row] for row in values]
+    return np.array([";".join(row) for row in numbers], dtype=object)

@@ -1,0 +1,154 @@
+"""Score the held-out rows: all rows, each member, each fold and each run, with intervals."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.ensembles.decisions import ScoredDecisions
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.texts import interval_text, number
+from kcomp.metrics.metric import Metric
+from kcomp.metrics.significance import Interval, metric_interval
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores with 95 % intervals over the choice of rows.
+
+    Attributes:
+        metrics: The score of all rows by the recipe's metric, which comes first, and by the target's other metrics.
+        folds: The score of each fold by the recipe's metric.
+        members: The score of each member by the recipe's metric, on the rows that it held out.
+    """
+
+    metrics: dict[str, Interval]
+    folds: dict[int, Interval]
+    members: dict[str, Interval]
+
+    @property
+    def main(self) -> Interval:
+        """The score of all rows by the recipe's metric."""
+        return next(iter(self.metrics.values()))
+
+
+def compute_scores(rows: Rows, outcomes: Outcomes) -> Scores:
+    """Score all rows, each fold, and each member."""
+    metric = rows.scorer.metric
+    every = np.ones(len(rows), bool)
+    folds = {int(fold): score_rows(rows, outcomes, metric, rows.folds == fold) for fold in np.unique(rows.folds)}
+    return Scores(
+        metrics={shown.name: score_rows(rows, outcomes, shown, every) for shown in rows.scorer.shown},
+        folds=folds,
+        members={
+            member.name: score_member(rows, outcomes, place, own)
+            for place, (member, own) in enumerate(zip(rows.members, rows.held_out_by, strict=True))
+        },
+    )
+
+
+def score_rows(rows: Rows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
+    """Score the mean predictions of the rows where `chosen` is True.
+
+    If thresholds or cut points were fitted, metrics of classes use them.
+    """
+    true, scored = metric.inputs(rows.labels[chosen], rows.predictions[chosen], rows.target)
+    if metric.on == "decisions" and outcomes.decided is not None:
+        scored = outcomes.decided[chosen].astype(np.float64)
+    return metric_interval(metric, true, scored)
+
+
+def score_member(rows: Rows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
+    """Score the predictions of one member on the rows that it held out, with the fitted thresholds of all rows."""
+    metric, predictions = rows.scorer.metric, rows.by_member[place][chosen]
+    decisions = outcomes.fitted.decisions if outcomes.fitted else None
+    return metric_interval(metric, *metric.inputs(rows.labels[chosen], predictions, rows.target, decisions))
+
+
+def score_part(rows: Rows, outcomes: Outcomes, scores: Scores) -> Part:
+    """Show the scores, and the thresholds or cut points that are used."""
+    metric, main = rows.scorer.metric, scores.main
+    verdict = (
+        f"{metric.name} is {interval_text(main)} on {len(rows):,} rows that the models were not trained on. "
+        f"{'Higher' if metric.higher_is_better else 'Lower'} is better. {fold_sentence(scores)}"
+    )
+    section = Section("Score", verdict.strip())
+    section.paragraphs.append(
+        "The interval says how much the score would vary with another choice of as many rows. Two models whose scores "
+        "differ by less than the width of the interval may be equally good."
+    )
+    section.tables.append(("All held-out rows, mean prediction of all models", metrics_table(scores)))
+    if len(scores.folds) > 1:
+        section.tables.append((f"{metric.name} of each fold", folds_table(rows, scores)))
+    if len(rows.members) > 1:
+        section.tables.append(
+            (f"{metric.name} of each model on the rows that it held out", members_table(rows, scores))
+        )
+    if outcomes.fitted is not None:
+        section.paragraphs.append(outcomes.fitted.describe())
+        section.tables.append(("Fitted thresholds or cut points", decisions_table(rows, outcomes.fitted)))
+    return Part("score", section, numbers(rows, outcomes, scores))
+
+
+def fold_sentence(scores: Scores) -> str:
+    """Return a sentence about how much the folds differ. Empty for a single fold."""
+    means = [interval.mean for interval in scores.folds.values() if not np.isnan(interval.mean)]
+    if len(means) < 2:
+        return ""
+    return f"Over {len(means)} folds it ranges from {number(min(means))} to {number(max(means))}."
+
+
+def metrics_table(scores: Scores) -> PageTable:
+    rows = [[name, number(each.mean), number(each.low), number(each.high)] for name, each in scores.metrics.items()]
+    return PageTable(["metric", "score", "from", "to"], rows)
+
+
+def folds_table(rows: Rows, scores: Scores) -> PageTable:
+    cells = [[str(fold), f"{each.rows}", *cells_of(each)] for fold, each in scores.folds.items()]
+    return PageTable(["fold", "rows", "score", "from", "to"], cells)
+
+
+def members_table(rows: Rows, scores: Scores) -> PageTable:
+    cells = []
+    for member, each in zip(rows.members, scores.members.values(), strict=True):
+        own = [member.recipe, member.fingerprint, member.backend, str(member.seed), quantity(len(member.runs), "run")]
+        cells.append([*own, f"{each.rows}", *cells_of(each)])
+    return PageTable(["recipe", "fingerprint", "backend", "seed", "runs", "rows", "score", "from", "to"], cells)
+
+
+def cells_of(interval: Interval) -> list[str]:
+    return [number(interval.mean), number(interval.low), number(interval.high)]
+
+
+def decisions_table(rows: Rows, fitted: ScoredDecisions) -> PageTable:
+    """Return a table of thresholds for labels, or of cut points between grades: fitted to all rows, and by each run."""
+    names, values = rows.target.class_names, fitted.decisions.values
+    if len(values) < len(names):
+        names = tuple(f"{low} | {high}" for low, high in itertools.pairwise(names))
+    runs = [run for member in rows.members for run in member.runs]
+    stored = [(run.folder.name, run.result.get("decisions")) for run in runs]
+    columns = [(name, decisions["values"]) for name, decisions in stored if decisions]
+    columns = [(name, own) for name, own in columns if len(own) == len(values)]
+    header = ["label" if len(values) == len(rows.target.class_names) else "between", "all rows", *dict(columns)]
+    cells = [
+        [name, number(values[place]), *(number(own[place]) for own in dict(columns).values())]
+        for place, name in enumerate(names[: len(values)])
+    ]
+    return PageTable(header, cells)
+
+
+def numbers(rows: Rows, outcomes: Outcomes, scores: Scores) -> dict[str, Any]:
+    """Return the content of `score` in explain.json."""
+    return {
+        "metric": rows.scorer.metric.name,
+        "rows": len(rows),
+        "metrics": {name: vars(interval) for name, interval in scores.metrics.items()},
+        "folds": {str(fold): vars(interval) for fold, interval in scores.folds.items()},
+        "models": {name: vars(interval) for name, interval in scores.members.items()},
+        "decisions": None if outcomes.fitted is None else outcomes.fitted.to_json(),
+    }

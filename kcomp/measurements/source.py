@@ -1,0 +1,127 @@
+"""Read the encoded content or the pixels of an image, whatever kind of image it is."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kcomp.data.boxes import Crop
+from kcomp.data.damage import FileCheck
+from kcomp.data.decoding import read_all_channels, read_pixels
+from kcomp.data.tables import Image
+from kcomp.data.value_range import ValueRange, measure_range, to_eight_bits
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that was read but not decoded.
+
+    Attributes:
+        path: The path of the file. Empty if the image is not a file.
+        modified: The modification time in seconds since 1970; NaN if the image is not a file.
+        content: The encoded bytes. Empty for an array.
+        image: Bytes, an array or a `Crop`, which `decode` of kcomp.data takes.
+        part: The box of a crop as a text. Empty if the whole image is used.
+    """
+
+    path: str
+    modified: float
+    content: bytes
+    image: Image
+    part: str = ""
+
+
+def file_of(image: Image) -> str:
+    """Return the path of the file that contains an image. Empty if the image is not in a file of its own."""
+    whole = image.image if isinstance(image, Crop) else image
+    return str(whole) if isinstance(whole, str | Path) else ""
+
+
+def cache_identity(image: Image) -> str | None:
+    """Return a text that changes with the content of an image, without reading a file. Return None if there is none.
+
+    For a file, the text contains its path, size, inode, and the times of its last changes. For bytes and arrays, it
+    contains a hash.
+    """
+    path = file_of(image)
+    if path:
+        try:
+            status = os.stat(path)  # noqa: PTH116  # faster than Path
+        except (OSError, ValueError):
+            return None
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+        part = f"{image.edges} {image.shares}" if isinstance(image, Crop) else ""
+        return f"file {status.st_size} {times} {part} {os.path.abspath(path)}"  # noqa: PTH100
+    if isinstance(image, bytes):
+        return f"bytes {hash_of(image)}"
+    if isinstance(image, np.ndarray):
+        return f"array {image.dtype} {image.shape} {hash_of(np.ascontiguousarray(image).data)}"
+    identity = getattr(image, "identity", None)
+    return None if identity is None else f"function {identity}"
+
+
+def read_source(image: Image) -> Source:
+    """Read an image without decoding it.
+
+    Raises:
+        OSError: If the file cannot be read. The function of an image may raise other errors.
+    """
+    path = file_of(image)
+    if path:
+        with Path(path).open("rb") as file:
+            content, modified = file.read(), os.fstat(file.fileno()).st_mtime
+        if isinstance(image, Crop):
+            return Source(path, modified, content, image, f"{image.edges} {image.shares}")
+        return Source(path, modified, content, content)
+    if callable(image):
+        image = image()
+    return Source("", float("nan"), image if isinstance(image, bytes) else b"", image)
+
+
+def rgb_pixels(image: Image, value_range: ValueRange | None) -> np.ndarray:
+    """Decode an image as kcomp feeds it to a network: RGB of eight bits, upright.
+
+    Images of two or of more than four channels, which a network may take as well, are measured by their first three
+    channels. The second of two channels is repeated.
+
+    Args:
+        image: Bytes, an array or a `Crop`.
+        value_range: The pixel range that becomes 0 to 255, for images with more than eight bits. None takes the range
+            that `measure_range` of kcomp.data gives for this image alone.
+
+    Returns:
+        Contiguous pixels, uint8 of shape (height, width, 3).
+
+    Raises:
+        ValueError: If the image cannot be decoded.
+    """
+    pixels = three_channels(image)
+    if pixels.dtype != np.uint8 and value_range is None:
+        value_range = measure_range([FileCheck(None, str(pixels.dtype), float(pixels.min()), float(pixels.max()))])
+    return np.ascontiguousarray(to_eight_bits(pixels, value_range))
+
+
+def three_channels(image: Image) -> np.ndarray:
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] not in (1, 3, 4):
+        return first_channels(image)
+    try:
+        return read_pixels(image)
+    except ValueError:
+        pixels = read_all_channels(image) if isinstance(image, bytes) and image else None
+        if pixels is None or pixels.ndim != 3 or pixels.shape[2] in (1, 3, 4):
+            raise
+        return first_channels(pixels)
+
+
+def first_channels(pixels: np.ndarray) -> np.ndarray:
+    return pixels[:, :, [0, 1, 1] if pixels.shape[2] == 2 else [0, 1, 2]]
+
+
+def hash_of(*contents: bytes | memoryview) -> str:
+    """Return a BLAKE2 hash of 128 bits, as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,182 @@
+"""Out-of-fold predictions of probes on frozen features: against scikit-learn, and for all targets."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+from kcomp import data
+from kcomp.check import probe
+from kcomp.data.tables import Table
+from kcomp.targets import AnyOf, Grades, Numbers, OneOf
+
+
+def table_of(labels, target, **columns):
+    frame = pd.DataFrame({"image_id": [f"{row:04d}" for row in range(len(labels))], "image": "x.jpg"})
+    labels = pd.DataFrame(np.asarray(labels, np.float64).reshape(len(frame), -1), columns=list(target.columns))
+    return Table(pd.concat([frame, labels], axis=1).assign(**columns), target)
+
+
+def blobs(rows=200, classes=4, dimensions=6, *, seed=0, distance=3.0):
+    """Features around a centre for each class, and the class numbers."""
+    random = np.random.default_rng(seed)
+    numbers = np.arange(rows) % classes
+    features = random.normal(size=(rows, dimensions))
+    features[np.arange(rows), numbers] += distance
+    return features.astype(np.float32), numbers
+
+
+def classes_table(numbers, count, **columns):
+    return table_of(np.eye(count)[numbers], OneOf(tuple(f"c{number}" for number in range(count))), **columns)
+
+
+def test_one_class_agrees_with_scikit_learn(monkeypatch):
+    features, numbers = blobs(distance=1.5)
+    folds = np.arange(200) // 4 % 5
+    monkeypatch.setattr(probe, "PENALTIES", (1e-3,))
+    values = probe.out_of_fold(features, classes_table(numbers, 4, fold=folds))
+    # scikit-learn's loss is a sum over rows, and its features are scaled like the probe's by one number
+    scale = np.sqrt(np.square(features - features.mean(0)).mean())
+    regression = LogisticRegression(C=1 / (160 * 1e-3), max_iter=1000, tol=1e-8)
+    expected = cross_val_predict(
+        regression, features / scale, numbers, cv=PredefinedSplit(folds), method="predict_proba"
+    )
+    assert np.abs(values - expected).max() < 0.01  # the scale is that of each fold's training rows
+    assert values.sum(1) == pytest.approx(1)
+
+
+def test_several_labels_agree_with_one_regression_a_label(monkeypatch):
+    random = np.random.default_rng(1)
+    features = random.normal(size=(300, 5)).astype(np.float32)
+    labels = (features[:, :3] + random.normal(size=(300, 3)) > [0, 0.5, 1]).astype(float)
+    folds = np.arange(300) % 5
+    monkeypatch.setattr(probe, "PENALTIES", (1e-3,))
+    values = probe.out_of_fold(features, table_of(labels, AnyOf(("a", "b", "c")), fold=folds))
+    for column in range(3):
+        regression = LogisticRegression(C=1 / (240 * 1e-3), max_iter=1000, tol=1e-8)
+        expected = cross_val_predict(
+            regression, features, labels[:, column], cv=PredefinedSplit(folds), method="predict_proba"
+        )
+        assert np.abs(values[:, column] - expected[:, 1]).max() < 0.01
+
+
+def test_numbers_agree_with_ridge_regression(monkeypatch):
+    random = np.random.default_rng(2)
+    features = random.normal(size=(100, 4)).astype(np.float32)
+    labels = features @ [[1.0, -5], [2, 0], [0, 3], [0, 1]] + random.normal(size=(100, 2)) + 50
+    folds = np.arange(100) % 4
+    monkeypatch.setattr(probe, "RIDGES", (0.1,))
+    values = probe.out_of_fold(features, table_of(labels, Numbers(("x", "y")), fold=folds))
+    for fold in range(4):
+        train, held_out = folds != fold, folds == fold
+        scaled = (features - features[train].mean(0)) / np.sqrt(
+            np.square(features[train] - features[train].mean(0)).mean()
+        )
+        expected = Ridge(alpha=0.1 * 75).fit(scaled[train], labels[train]).predict(scaled[held_out])
+        assert values[held_out] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_ridge_penalty_has_the_least_leave_one_out_error():
+    random = np.random.default_rng(3)
+    features = random.normal(size=(40, 30)).astype(np.float32)
+    labels = features[:, 0] + random.normal(size=40)
+
+    def error(penalty):
+        left = [
+            Ridge(alpha=penalty * 40)
+            .fit(np.delete(features, row, 0), np.delete(labels, row))
+            .predict(features[[row]])[0]
+            for row in range(40)
+        ]
+        return np.square(left - labels).mean()
+
+    best = min(probe.RIDGES, key=error)
+    weights, _ = probe.ridge_column(features, labels)
+    assert weights == pytest.approx(Ridge(alpha=best * 40).fit(features, labels).coef_, abs=1e-4)
+
+
+def test_grades_lie_within_the_scale():
+    random = np.random.default_rng(4)
+    features = random.normal(size=(150, 3)).astype(np.float32)
+    grades = np.clip(np.rint(1.5 + 2 * features[:, 0]), 0, 3)
+    values = probe.out_of_fold(features, table_of(grades, Grades(("none", "mild", "bad", "worst"))))
+    assert values.min() >= 0 and values.max() <= 3
+    assert np.abs(values[:, 0] - grades).mean() < 0.6
+
+
+def test_missing_labels_are_left_out():
+    random = np.random.default_rng(5)
+    features = random.normal(size=(200, 2)).astype(np.float32)
+    labels = (features > 0).astype(float)
+    labels[::3, 0] = np.nan
+    values = probe.out_of_fold(features, table_of(labels, AnyOf(("a", "b"))))
+    assert ((values > 0.5) == (features > 0)).mean() > 0.95
+    numbers = np.where(np.isnan(labels), np.nan, 7 * features)
+    values = probe.out_of_fold(features, table_of(numbers, Numbers(("a", "b"))))
+    assert np.abs(values - 7 * features).max() < 0.1
+
+
+def test_rows_without_features_are_not_predicted():
+    features, numbers = blobs()
+    features[7], features[9, 2] = np.nan, np.nan
+    values = probe.out_of_fold(features, classes_table(numbers, 4))
+    assert np.flatnonzero(np.isnan(values).any(1)).tolist() == [7, 9]
+    assert np.isnan(probe.out_of_fold(np.full((200, 3), np.nan), classes_table(numbers, 4))).all()
+    assert np.isnan(probe.out_of_fold(features[:1], classes_table(numbers[:1], 4))).all()
+
+
+def test_a_class_with_one_row_and_a_single_class():
+    features, numbers = blobs()
+    numbers[0] = 4
+    values = probe.out_of_fold(features, classes_table(numbers, 6))
+    assert np.isfinite(values).all() and values[0, 4] < 0.1
+    assert probe.out_of_fold(features, classes_table(np.zeros(200, int), 2))[:, 0].min() > 0.9
+
+
+def test_soft_labels_are_learned():
+    features, numbers = blobs(classes=2)
+    soft = np.where(np.eye(2)[numbers] == 1, 0.8, 0.2)
+    values = probe.out_of_fold(features, table_of(soft, OneOf(("a", "b"))))
+    assert values[numbers == 0].mean(0) == pytest.approx([0.8, 0.2], abs=0.05)
+
+
+def test_folds_are_those_of_the_table_or_new():
+    _, numbers = blobs(60)
+    table = classes_table(numbers, 4)
+    own = data.stratified_folds(table, 3)
+    assert (probe.probe_folds(own, 0) == own.frame["fold"]).all()
+    new = probe.probe_folds(table, 0)
+    assert np.bincount(new).tolist() == [12] * 5
+    held_in = dataclasses.replace(own, frame=own.frame.assign(fold=np.where(np.arange(60) < 5, -1, own.frame["fold"])))
+    assert set(probe.probe_folds(held_in, 0)) == {0, 1, 2, 3, 4}
+
+
+def test_groups_and_duplicates_share_a_fold():
+    _, numbers = blobs(60)
+    table = classes_table(numbers, 4, group=[f"g{row // 3}" for row in range(60)])
+    together = np.arange(60)
+    together[10] = together[40]
+    folds = probe.probe_folds(table, 0, together=together)
+    assert pd.Series(folds).groupby(table.frame["group"].to_numpy()).nunique().max() == 1
+    assert folds[10] == folds[40] == folds[9] == folds[41]
+    own = data.folds(classes_table(numbers, 4), 3)
+    crossing = np.arange(60)
+    fold = own.frame["fold"].to_numpy()
+    first, second = np.flatnonzero(fold == 0)[0], np.flatnonzero(fold == 1)[0]
+    crossing[first] = crossing[second]
+    folds = probe.probe_folds(own, 0, together=crossing)
+    assert folds[first] == folds[second] and len(set(folds)) == 5
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_of_a_hundred_classes_take_less_than_a_minute():
+    import time
+
+    features, numbers = blobs(10_000, 100, 256, distance=4.0)
+    started = time.perf_counter()
+    values = probe.out_of_fold(features, classes_table(numbers, 100))
+    assert time.perf_counter() - started < 60
+    assert (values.argmax(1) == numbers).mean() > 0.8
