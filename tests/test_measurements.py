@@ -18,7 +18,7 @@ from PIL import Image
 from kcomp import data
 from kcomp.measurements import Facts, measure, measure_images
 from kcomp.measurements.facts import ImageFacts
-from kcomp.measurements.pixels import laplacian_variance, measure_pixels, noise_deviation
+from kcomp.measurements.pixels import immerkaer, laplacian_variance, measure_pixels, noise_deviation
 from kcomp.measurements.store import StoredFacts
 
 measure_module = sys.modules["kcomp.measurements.measure"]
@@ -75,7 +75,20 @@ def test_the_noise_estimate_is_that_of_the_noise(sigma):
     ramp = np.tile(np.linspace(90, 160, 200), (200, 1))
     noisy = np.clip(np.rint(ramp + DRAWS.normal(0, sigma, ramp.shape)), 0, 255).astype(np.uint8)
     assert noise_deviation(noisy) == pytest.approx(sigma, rel=0.1)
+    assert immerkaer(noisy) == pytest.approx(sigma, rel=0.1)
     assert noise_deviation(ramp.astype(np.uint8)) < 1 and noise_deviation(np.zeros((2, 9), np.uint8)) == 0
+
+
+def test_the_response_to_one_bright_pixel_by_hand():
+    """The absolute responses are 4, 2 and 1 times 6 at the pixel, its 4 and its 4 diagonal neighbours: 16 x 6 = 96."""
+    grey = np.zeros((10, 10), np.uint8)
+    grey[5, 5] = 6
+    assert immerkaer(grey) == pytest.approx(np.sqrt(np.pi / 2) / 6 * 96 / 64)
+
+
+def test_texture_is_not_noise():
+    coarse = cv2.resize(DRAWS.integers(0, 255, (60, 60), np.uint8), (240, 240), interpolation=cv2.INTER_CUBIC)
+    assert immerkaer(coarse) > 5 and noise_deviation(coarse) == 0
 
 
 def test_grey_values_and_colours():

@@ -25,6 +25,8 @@ class DataSet:
         test_features: Features of the test images, or None.
         predictions: Out-of-fold predictions of runs, averaged over the runs, float64 (rows, prediction columns), with
             NaN in rows that no run held out. None without runs.
+        left_out: The paths of damaged and missing images whose rows the recipe leaves out, because it reads the table
+            with `on_bad="drop"`. Their rows are part of `table` and `facts`.
         seed: Seed of all random draws of the checks.
     """
 
@@ -36,4 +38,5 @@ class DataSet:
     features: np.ndarray | None = None
     test_features: np.ndarray | None = None
     predictions: np.ndarray | None = None
+    left_out: frozenset[str] = frozenset()
     seed: int = 0

@@ -31,7 +31,8 @@ class ImageFacts:
         low: The 1st percentile of the grey values.
         high: The 99th percentile of the grey values.
         sharpness: The variance of the Laplacian (Pech-Pacheco et al. 2000), of the image scaled to a common size.
-        noise: The standard deviation of the noise (Immerkaer 1996), in grey values.
+        noise: The standard deviation of the noise in grey values (Immerkaer 1996, at two scales, so that texture does
+            not count).
         red: The mean of the channel, 0 to 255.
         green: The mean of the channel.
         blue: The mean of the channel.

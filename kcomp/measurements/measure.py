@@ -141,7 +141,7 @@ def cache_key(image: Image, settings: str) -> str | None:
     return hashlib.blake2b(f"{settings} {identity}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"
+SETTINGS = f"2 {cv2.__version__} {PIL.__version__}"
 
 
 def imagehash_version() -> str:

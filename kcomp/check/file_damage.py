@@ -1,0 +1,69 @@
+"""Say how an image file is damaged."""
+
+from pathlib import Path
+
+from kcomp.data.decoding import jpeg_sides
+from kcomp.data.tables import Image
+from kcomp.measurements.source import file_of, read_source
+
+JPEG, PNG, GIF, BMP = b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM"
+TIFF = (b"II*\0", b"MM\0*")
+
+
+def kind_of_damage(image: Image, problem: str) -> str:
+    """Return the kind of damage of an image that cannot be used because of `problem`.
+
+    - missing: there is no such file.
+    - empty: the file has no bytes.
+    - truncated: the file ends before the picture does, as its format shows.
+    - damaged: the header of the picture can be read, but not all of its data.
+    - unreadable: anything else, such as a file of another kind or without permission to read it.
+    """
+    path = file_of(image)
+    if path and not Path(path).is_file():
+        return "missing"
+    try:
+        content = read_source(image).content
+    except Exception:  # noqa: BLE001  # the function of an image may raise anything
+        return "unreadable"
+    if not content and (path or isinstance(image, bytes)):
+        return "empty"
+    if is_cut(content) or (content.startswith(TIFF) and "truncat" in problem.lower()):
+        return "truncated"
+    return "damaged" if is_picture(content) else "unreadable"
+
+
+def is_cut(content: bytes) -> bool:
+    """Return whether the content of an image file ends before the picture does.
+
+    JPEG and PNG have a marker at the end, GIF ends with a semicolon, and the headers of WebP and BMP contain the size.
+    """
+    if content.startswith(JPEG):
+        place = scan_place(content)
+        return place is None or b"\xff\xd9" not in content[place:]
+    if content.startswith(PNG):
+        return b"IEND" not in content
+    if content.startswith(GIF):
+        return not content.rstrip(b"\0").endswith(b";")
+    if content.startswith(b"RIFF"):
+        return 8 + int.from_bytes(content[4:8], "little") > len(content)
+    return content.startswith(BMP) and int.from_bytes(content[2:6], "little") > len(content)
+
+
+def scan_place(content: bytes) -> int | None:
+    """Return where the picture of a JPEG begins, after all headers. Return None if there is no picture."""
+    place = 2
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        if content[place + 1] == 0xDA:
+            return place
+        place += 1 if content[place + 1] == 0xFF else 2 + int.from_bytes(content[place + 2 : place + 4])
+    return None
+
+
+def is_picture(content: bytes) -> bool:
+    """Return whether the content of a file begins as a picture does, with a readable size."""
+    if content.startswith(JPEG):
+        return jpeg_sides(content) is not None
+    if content.startswith(PNG):
+        return content[12:16] == b"IHDR" and min(content[16:20], content[20:24]) > bytes(4)
+    return content.startswith((GIF, BMP, *TIFF)) or content[8:12] == b"WEBP"

@@ -1,0 +1,153 @@
+"""Rules that find odd images by their measurements. `kcomp.check.files` describes each rule."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from kcomp.measurements.facts import Facts
+from kcomp.report.finding import Severity
+
+FALSE_ALARM = 0.001  # probability that any image of a normally distributed data set is an outlier
+MODIFIED = 3.5  # the least modified z-score of an outlier (Iglewicz and Hoaglin 1993)
+COMMON = 0.2  # if a larger share of the images is odd, it is how the data are, and only a note
+DARK, BRIGHT = 0.32 * 255, 0.68 * 255  # grey values; the first is that of CleanVision
+FLAT = DARK / np.sqrt(12)  # the standard deviation of grey values that are spread evenly from 0 to DARK
+BLUR = 3.0  # pixels of an image of 256 pixels
+NOISE = 20.0  # grey values: a PSNR of 22 dB. The images of four clean data sets have at most 17
+SMALLEST = 32  # pixels; in smaller images, detail looks like noise, and few pixels like blur
+TIMES = 4.0  # how much larger or smaller than usual a side is, or how much longer than the other one
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Images that have one kind of problem.
+
+    Attributes:
+        kind: The kind of finding.
+        severity: The severity of the finding.
+        rows: The positions of the images, the worst first.
+        sentence: What is wrong, as the end of a sentence that begins with the number of images. `{is}` and `{has}`
+            stand for the verb in the singular or plural.
+        texts: A short text for each row of `rows`, such as the measured value.
+    """
+
+    kind: str
+    severity: Severity
+    rows: np.ndarray
+    sentence: str
+    texts: list[str]
+
+
+def scores(values: np.ndarray, least_scale: float) -> np.ndarray:
+    """Return the modified z-score of each value: its distance from the median in robust standard deviations.
+
+    The robust standard deviation is 1.4826 times the median absolute deviation, at least `least_scale`. NaN stay NaN.
+    """
+    if not np.isfinite(values).any():
+        return np.full(len(values), np.nan)
+    distance = values - np.nanmedian(values)
+    return distance / max(1.4826 * float(np.nanmedian(np.abs(distance))), least_scale)
+
+
+def limit(count: int) -> float:
+    """Return the least modified z-score of an outlier among `count` images."""
+    return max(MODIFIED, float(stats.norm.isf(FALSE_ALARM / max(count, 1))))
+
+
+def odd(
+    facts: Facts,
+    kind: str,
+    mask: np.ndarray,
+    order: np.ndarray,
+    sentence: str,
+    text: Callable[[Any], str],
+    severity: Severity = "warning",
+) -> Iterator[Odd]:
+    """Yield an `Odd` of the images where `mask` is True, if there are any.
+
+    The severity is at most "note" if these are more than a fifth of the readable images.
+
+    Args:
+        facts: Measurements of all images.
+        kind: The kind of finding.
+        mask: Whether each image is odd.
+        order: A number for each image; the images with the highest numbers come first.
+        sentence: See `Odd`.
+        text: Returns the text of an image from its position.
+        severity: The severity of the finding.
+    """
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        return
+    rows = rows[np.argsort(-order[rows], kind="stable")]
+    common = len(rows) > COMMON * max(int(facts.readable.sum()), 1)
+    yield Odd(kind, "note" if common else severity, rows, sentence, [text(row) for row in rows])
+
+
+def odd_pixels(facts: Facts) -> Iterator[Odd]:
+    """Yield the constant, very dark, bright, blurred and noisy images."""
+    usable, threshold = facts.readable, limit(int(facts.readable.sum()))
+    constant = usable & (facts.contrast < 1)
+    sentence = "{is} of one colour: the standard deviation of the grey values is below 1"
+    yield from odd(
+        facts, "constant", constant, -facts.contrast, sentence, lambda row: f"grey {facts.brightness[row]:.0f}"
+    )
+    flat = usable & ~constant & (facts.contrast < FLAT)
+    score = np.where(usable, scores(np.where(usable, facts.high, np.nan), 10), 0)
+    sentence = f"{{is}} very dark: 99 % of the pixels are below {DARK:.0f} of 255, unlike in the other images"
+    mask = flat & (facts.high < DARK) & (score < -threshold)
+    yield from odd(facts, "dark", mask, -score, sentence, lambda row: f"brightness {facts.brightness[row]:.0f}")
+    score = np.where(usable, scores(np.where(usable, facts.low, np.nan), 10), 0)
+    sentence = f"{{is}} very bright: 99 % of the pixels are above {BRIGHT:.0f} of 255, unlike in the other images"
+    mask = flat & (facts.low > BRIGHT) & (score > threshold)
+    yield from odd(facts, "bright", mask, score, sentence, lambda row: f"brightness {facts.brightness[row]:.0f}")
+    large = np.minimum(facts.width, facts.height) >= SMALLEST
+    radius = blur_radius(facts)
+    score = np.where(usable, scores(np.log(np.where(usable, radius, np.nan)), 0.025), 0)
+    sentence = "{is} blurred, unlike the other images"
+    mask = usable & large & ~constant & (radius > BLUR) & (score > threshold)
+    yield from odd(facts, "blurred", mask, radius, sentence, lambda row: f"blur of {radius[row]:.1f} px")
+    score = np.where(usable, scores(np.where(usable, facts.noise, np.nan), 1), 0)
+    sentence = f"{{has}} noise with a standard deviation above {NOISE:.0f} grey values, unlike the other images"
+    mask = usable & large & (facts.noise > NOISE) & (score > threshold)
+    yield from odd(facts, "noisy", mask, facts.noise, sentence, lambda row: f"noise {facts.noise[row]:.0f}")
+
+
+def blur_radius(facts: Facts) -> np.ndarray:
+    """Return the standard deviation of the Gaussian blur that makes white noise as smooth as each image, in pixels.
+
+    The variance of the Laplacian of white noise with variance v, blurred by a Gaussian of standard deviation s, is
+    2 v' / s**4, where v' is the variance after the blur. NaN stay NaN.
+    """
+    return (2 * np.maximum(facts.contrast, 1e-3) ** 2 / np.maximum(facts.sharpness, 1e-6)) ** 0.25
+
+
+def odd_shapes(facts: Facts) -> Iterator[Odd]:
+    """Yield the images of unusual size or aspect ratio."""
+    usable = facts.readable
+    threshold = limit(int(usable.sum()))
+    width, height = np.maximum(facts.width, 1).astype(float), np.maximum(facts.height, 1).astype(float)
+    with np.errstate(invalid="ignore"):
+        side = np.log(np.where(usable, np.sqrt(width * height), np.nan))
+        score, ratio = (
+            np.nan_to_num(scores(side, 0.1)),
+            np.nan_to_num(side - np.nanmedian(side)) if usable.any() else side,
+        )
+
+    def size(row: int) -> str:
+        return f"{facts.width[row]} x {facts.height[row]} px"
+
+    sentence = f"{{is}} much smaller than the others: a side is at most 1/{TIMES:.0f} of the median"
+    small = usable & (ratio <= -np.log(TIMES)) & (score < -threshold)
+    yield from odd(facts, "odd-size", small, -ratio, sentence, size)
+    sentence = f"{{is}} much larger than the others: a side is at least {TIMES:.0f} times the median"
+    large = usable & (ratio >= np.log(TIMES)) & (score > threshold)
+    yield from odd(facts, "odd-size", large, ratio, sentence, size, "note")
+    aspect = np.log(width / height)
+    score = scores(np.where(usable, aspect, np.nan), 0.1)
+    sentence = f"{{is}} unusually long or high: one side is at least {TIMES:.0f} times the other"
+    mask = usable & (np.abs(aspect) >= np.log(TIMES)) & (np.abs(np.nan_to_num(score)) > threshold)
+    yield from odd(facts, "odd-aspect", mask, np.abs(aspect), sentence, size)

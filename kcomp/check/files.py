@@ -1,0 +1,207 @@
+"""Check the image files of a data set.
+
+Labelled and test images are compared with each other, and reported apart. There are at most one finding of each kind
+and severity for the labelled and one for the test images. The severity is an error if images cannot be used, a warning
+if a person should look at them, and a note if nothing needs to be done.
+
+Files that cannot be used (error; a warning if the recipe leaves the rows out with `on_bad="drop"`):
+
+- missing, empty, truncated, damaged, unreadable: see `kcomp.check.file_damage`.
+
+Formats:
+
+- wrong-ending (warning): the content has another format than the file ending says.
+- animated (warning): there are several frames or pages.
+- rotated (note): the EXIF orientation is not upright.
+- odd-mode: CMYK, or a channel of transparency that is used, among images of other modes (warning); grey, palettes or an
+  opaque channel of transparency among others (note).
+- odd-depth (warning): images of more than 8 bits among images of at most 8 bits, or the reverse.
+
+Outliers. Each rule has an absolute part and a part that compares with the other images, and both must hold. The second
+part takes the modified z-score (Iglewicz and Hoaglin, How to detect and handle outliers, 1993): the distance from the
+median in units of 1.4826 times the median absolute deviation. Its limit is 3.5, or the higher one that one of so many
+normally distributed values passes with a probability of 0.001. The severity is a warning, or a note if more than a
+fifth of the images is concerned, because then it is how the data are.
+
+- odd-size: the geometric mean of width and height is at most 1/4 of the median, or at least 4 times the median (note).
+- odd-aspect: one side is at least 4 times the other.
+- constant: the standard deviation of the grey values is below 1 (no comparison with the other images).
+- dark: the 99th percentile of the grey values is below 0.32 of the range, the limit of CleanVision, and their standard
+  deviation is below that of values spread evenly over this range.
+- bright: the same with the 1st percentile and the upper end of the range.
+- blurred: the image is smoother than white noise after a Gaussian blur of 3 px, where its longer side has 256 px. The
+  measure is the variance of the Laplacian (Pech-Pacheco et al. 2000) divided by that of the grey values.
+- noisy: the noise (Immerkaer 1996, at two scales) has a standard deviation above 20 grey values, a peak signal-to-noise
+  ratio of 22 dB. No image of ants-bees, sign-digits and cards has more than 17.
+
+The last two rules need a shorter side of 32 px.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcomp.check.data_set import DataSet
+from kcomp.check.file_damage import kind_of_damage
+from kcomp.check.file_rules import Odd, odd_pixels, odd_shapes
+from kcomp.check.format_rules import odd_formats
+from kcomp.check.pooled import Pooled, pool
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Picture, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+
+SHOWN = 12  # pictures of a kind
+LISTED = 200  # rows of a kind in the table
+DAMAGE = ("missing", "empty", "unreadable", "truncated", "damaged")
+SENTENCES = {
+    "missing": "{is} missing: there is no file where it is expected",
+    "empty": "{is} empty: the file has no bytes",
+    "unreadable": "cannot be read",
+    "truncated": "{is} truncated: the file ends before the picture does",
+    "damaged": "{is} damaged inside",
+}
+
+
+def check_files(data_set: DataSet) -> Part:
+    """Find missing, damaged and odd image files. The docstring of this module says how."""
+    pooled = pool(data_set)
+    problems = [*damaged(pooled, data_set.left_out), *odd_formats(pooled), *odd_shapes(pooled.facts)]
+    problems += odd_pixels(pooled.facts)
+    findings = [finding for problem in problems for finding in findings_of(problem, pooled)]
+    section = Section("Files", verdict(findings, pooled), is_good(findings))
+    section.paragraphs = list(remarks(data_set, pooled))
+    if problems:
+        section.tables.append(("Images with a problem", problem_table(problems, pooled)))
+    section.galleries = [gallery for problem in problems if (gallery := gallery_of(problem, pooled))[1]]
+    section.tables += [("Formats", format_table(pooled)), ("Measurements", measurement_table(pooled))]
+    return Part("files", section, numbers_of(data_set, pooled, problems), tuple(findings))
+
+
+def damaged(pooled: Pooled, left_out: frozenset[str]) -> Iterator[Odd]:
+    """Yield the images that cannot be used. `left_out` has the paths of those that the recipe leaves out."""
+    rows = np.flatnonzero(pooled.facts.problem != "")
+    kinds = np.array([kind_of_damage(pooled.images[row], pooled.facts.problem[row]) for row in rows], dtype=object)
+    dropped = np.array([pooled.facts.path[row] in left_out and not pooled.is_test[row] for row in rows], dtype=bool)
+    for kind in DAMAGE:
+        for is_dropped in (False, True):
+            mask = (kinds == kind) & (dropped == is_dropped)
+            texts = [pooled.facts.problem[row] for row in rows[mask]]
+            sentence = SENTENCES[kind] + ("; the recipe leaves it out" if is_dropped else "")
+            if mask.any():
+                yield Odd(kind, "warning" if is_dropped else "error", rows[mask], sentence, texts)
+
+
+def findings_of(problem: Odd, pooled: Pooled) -> Iterator[Finding]:
+    """Yield a finding about the labelled images and one about the test images that have a problem."""
+    for is_test, noun in ((False, "labelled image"), (True, "test image")):
+        rows = problem.rows[pooled.is_test[problem.rows] == is_test]
+        if len(rows):
+            verbs = {"is": "is", "has": "has"} if len(rows) == 1 else {"is": "are", "has": "have"}
+            message = f"{quantity(len(rows), noun)} {problem.sentence.format(**verbs)}"
+            share = len(rows) / max(int((pooled.is_test == is_test).sum()), 1)
+            yield Finding(problem.kind, problem.severity, message, tuple(pooled.ids[row] for row in rows), share)
+
+
+def verdict(findings: Sequence[Finding], pooled: Pooled) -> str:
+    counts = Counter(finding.severity for finding in findings)
+    images = quantity(len(pooled.ids), "image")
+    if counts["error"]:
+        unusable = int((pooled.facts.problem != "").sum())
+        return f"{unusable} of {images} cannot be used. Replace the files, or leave out their rows."
+    if counts["warning"]:
+        kinds = ", ".join(dict.fromkeys(finding.kind for finding in findings if finding.severity == "warning"))
+        return f"All usable images can be read. Look at some of the {images}: {kinds}."
+    return f"All {images} can be read, and none of them stands out."
+
+
+def is_good(findings: Sequence[Finding]) -> bool | None:
+    severities = {finding.severity for finding in findings}
+    return False if "error" in severities else None if "warning" in severities else True
+
+
+def remarks(data_set: DataSet, pooled: Pooled) -> Iterator[str]:
+    """Yield sentences about rows that are left out and about pixels of more than eight bits."""
+    if data_set.left_out:
+        yield (
+            f'The recipe reads the table with on_bad="drop", which leaves out the rows of '
+            f"{quantity(len(data_set.left_out), 'image')}. This page shows them as well."
+        )
+    if (pooled.facts.bits > 8).any() and data_set.table.value_range is not None:
+        low, high = data_set.table.value_range
+        yield f"Some images have more than 8 bits. Their pixel values from {low:g} to {high:g} become 0 to 255."
+
+
+def problem_table(problems: Sequence[Odd], pooled: Pooled) -> PageTable:
+    rows = [
+        [
+            problem.kind,
+            problem.severity,
+            pooled.ids[row],
+            "test" if pooled.is_test[row] else "labelled",
+            text,
+            pooled.facts.path[row],
+        ]
+        for problem in problems
+        for row, text in zip(problem.rows[:LISTED], problem.texts[:LISTED], strict=True)
+    ]
+    return PageTable(["kind", "severity", "image", "rows", "what", "file"], rows)
+
+
+def gallery_of(problem: Odd, pooled: Pooled) -> tuple[str, list[Picture]]:
+    """Return the caption and the thumbnails of the first images with a problem. Images without pixels are left out."""
+    shown = zip(problem.rows[:SHOWN], problem.texts[:SHOWN], strict=True)
+    pictures = [picture for row, text in shown if (picture := pooled.picture(row, text)) is not None]
+    caption = f"{problem.kind} ({problem.severity})"
+    return f"{caption}: {len(pictures)} of {len(problem.rows)}" if len(problem.rows) > len(
+        pictures
+    ) else caption, pictures
+
+
+def format_table(pooled: Pooled) -> PageTable:
+    facts = pooled.facts
+    names = zip(facts.format, facts.mode, facts.bits.tolist(), strict=True)
+    counts = Counter((format or "-", mode or "-", bits) for format, mode, bits in names)
+    rows = [[format, mode, str(bits), str(count)] for (format, mode, bits), count in counts.most_common(30)]
+    return PageTable(["format", "mode", "bits", "images"], rows)
+
+
+MEASURES = {
+    "width": "width, px",
+    "height": "height, px",
+    "size_bytes": "file size, bytes",
+    "brightness": "brightness, 0 to 255",
+    "contrast": "contrast (standard deviation)",
+    "sharpness": "sharpness (variance of the Laplacian)",
+    "noise": "noise (standard deviation)",
+}
+
+
+def measurement_table(pooled: Pooled) -> PageTable:
+    rows = []
+    for name, title in MEASURES.items():
+        values = getattr(pooled.facts, name)[pooled.facts.readable].astype(float)
+        if len(values):
+            rows.append([title, *(f"{value:.4g}" for value in np.quantile(values, [0, 0.05, 0.5, 0.95, 1]))])
+    return PageTable(["measurement", "lowest", "5 %", "median", "95 %", "highest"], rows)
+
+
+def numbers_of(data_set: DataSet, pooled: Pooled, problems: Sequence[Odd]) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for problem in problems:
+        counts[problem.kind] += len(problem.rows)
+    facts = pooled.facts
+    return {
+        "images": int((~pooled.is_test).sum()),
+        "test_images": int(pooled.is_test.sum()),
+        "left_out": len(data_set.left_out),
+        "kinds": dict(counts),
+        "formats": dict(Counter(facts.format.tolist())),
+        "modes": dict(Counter(facts.mode.tolist())),
+        "medians": {
+            name: float(np.median(getattr(facts, name)[facts.readable])) if facts.readable.any() else None
+            for name in MEASURES
+        },
+    }

@@ -1,0 +1,113 @@
+"""Rules that find images of an odd format. `kcomp.check.files` describes each rule."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from kcomp.check.file_rules import Odd
+from kcomp.check.pooled import Pooled
+from kcomp.measurements.source import read_source
+from kcomp.report.finding import Severity
+
+ENDINGS = {
+    "JPEG": {"jpg", "jpeg", "jpe", "jfif"},
+    "PNG": {"png", "apng"},
+    "TIFF": {"tif", "tiff"},
+    "GIF": {"gif"},
+    "BMP": {"bmp", "dib"},
+    "WEBP": {"webp"},
+}
+KNOWN_ENDINGS = frozenset().union(*ENDINGS.values())
+ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+GREY = frozenset({"L", "1", "I", "F"})
+DECODED = 100  # at most this many images are decoded to see whether they have transparent pixels
+
+
+def odd_formats(pooled: Pooled) -> Iterator[Odd]:
+    """Yield the images whose format is unlike their file ending, or unlike that of most images."""
+    facts = pooled.facts
+    endings = [PurePath(path).suffix[1:].lower() for path in facts.path]
+    wrong = [
+        ending in KNOWN_ENDINGS and ending not in ENDINGS.get(format, KNOWN_ENDINGS)
+        for ending, format in zip(endings, facts.format, strict=True)
+    ]
+    sentence = "{has} a file ending that does not fit the content; kcomp reads the content"
+    yield from rows_of(
+        "wrong-ending", "warning", wrong, sentence, lambda row: f"{facts.format[row]} as .{endings[row]}"
+    )
+    sentence = "{is} stored sideways or mirrored; kcomp turns the pixels upright, as the EXIF orientation says"
+    yield from rows_of(
+        "rotated", "note", facts.orientation != 1, sentence, lambda row: f"orientation {facts.orientation[row]}"
+    )
+    sentence = "{has} several frames or pages; only the first one is used"
+    yield from rows_of("animated", "warning", facts.frames > 1, sentence, lambda row: f"{facts.frames[row]} frames")
+    yield from odd_modes(pooled)
+    deep = facts.bits > 8
+    known = facts.bits > 0
+    if deep.any() and (known & ~deep).any():
+        few = deep if deep.sum() <= (known & ~deep).sum() else known & ~deep
+        sentence = "{has} another number of bits than the other images; only images above 8 bits are scaled to 0..255"
+        yield from rows_of("odd-depth", "warning", few, sentence, lambda row: f"{facts.bits[row]} bits")
+
+
+def odd_modes(pooled: Pooled) -> Iterator[Odd]:
+    """Yield the images whose channels are unlike those of most images."""
+    modes = np.array([family(mode) for mode in pooled.facts.mode], dtype=object)
+    names, counts = np.unique(modes[modes != ""].astype(str), return_counts=True)
+    if len(names) < 2:
+        return
+    usual = names[counts.argmax()]
+    sentences = {
+        "CMYK": "{is} for printing (CMYK), unlike the others; other programs may convert the colours otherwise",
+        "grey": "{is} grey, unlike the others; grey becomes three equal channels",
+        "palette": "{has} a palette of colours, unlike the others; kcomp converts it without loss",
+        "RGB": f"{{is}} RGB, unlike the others, which are {usual}",
+    }
+    for name, sentence in sentences.items():
+        if name in names and name != usual:
+            severity: Severity = "warning" if name == "CMYK" else "note"
+            mask = modes == name
+            yield from rows_of("odd-mode", severity, mask, sentence, lambda row: f"mode {pooled.facts.mode[row]}")
+    if usual != "alpha" and "alpha" in names:
+        rows = np.flatnonzero(modes == "alpha")
+        transparent = any(has_transparency(pooled, row) for row in rows[:DECODED])
+        sentence = "{has} an alpha channel, unlike the others; kcomp leaves it out, "
+        sentence += "so that transparent pixels show the colour below" if transparent else "and it is opaque"
+        severity = "warning" if transparent else "note"
+        yield from rows_of(
+            "odd-mode", severity, modes == "alpha", sentence, lambda row: f"mode {pooled.facts.mode[row]}"
+        )
+
+
+def family(mode: str) -> str:
+    """Return the family of a mode of Pillow: RGB, grey, palette, alpha, CMYK, or another mode unchanged."""
+    if mode in ALPHA:
+        return "alpha"
+    if mode in GREY or mode.startswith("I;16"):
+        return "grey"
+    return "palette" if mode == "P" else mode
+
+
+def has_transparency(pooled: Pooled, row: int) -> bool:
+    """Return whether an image with an alpha channel has pixels that are not opaque."""
+    try:
+        source = read_source(pooled.images[row])
+        if not source.content:
+            return isinstance(source.image, np.ndarray) and source.image[..., -1].min() < 255
+        with PillowImage.open(io.BytesIO(source.content)) as opened:
+            return bool(np.asarray(opened.getchannel("A")).min() < 255)
+    except Exception:  # noqa: BLE001  # decoders and the functions of images raise many types of errors
+        return False
+
+
+def rows_of(
+    kind: str, severity: Severity, mask: np.ndarray | list[bool], sentence: str, text: Callable[[Any], str]
+) -> Iterator[Odd]:
+    """Yield an `Odd` of the images where `mask` is True, in their order. `text` returns the text of an image."""
+    rows = np.flatnonzero(mask)
+    if len(rows):
+        yield Odd(kind, severity, rows, sentence, [text(row) for row in rows])
