@@ -6,6 +6,7 @@ from kcomp import __version__
 from kcomp.commands.check import check
 from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
+from kcomp.commands.explain import explain
 from kcomp.commands.export import export
 from kcomp.commands.layers import layers
 from kcomp.commands.new import new
@@ -32,7 +33,7 @@ def main(debug: bool) -> None:
 COMMANDS = {
     "Start": (new, check),
     "Train": (train, sweep, tune),
-    "Look at recipes and runs": (layers, runs, compare),
+    "Look at recipes and runs": (layers, runs, explain, compare),
     "Predict and join": (predict, ensemble, soup, pseudo),
     "Submit and export": (submit, export),
 }

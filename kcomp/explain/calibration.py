@@ -15,6 +15,7 @@ from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.texts import percent
 from kcomp.metrics.significance import wilson_interval
+from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 
@@ -159,6 +160,18 @@ def calibration_part(rows: Rows, outcomes: Outcomes) -> Part | None:
         f"{measured.adaptive_error:.4f}. On as many rows, a perfectly calibrated model has {measured.expected:.4f} on "
         f"average by chance, and less than {measured.limit:.4f} in 95 % of cases."
     )
+    curve = measured.curve
+    picture = plots.curves(
+        curve[:, 0],
+        {"held-out rows": curve[:, 1]},
+        xlabel="mean confidence",
+        ylabel="share of right rows" if outcomes.is_one_class else "share of rows that show the label",
+        bands={"held-out rows": (curve[:, 2], curve[:, 3])},
+        diagonal=True,
+    )
+    section.pictures.append(
+        ("Calibration curve, with 95 % intervals. A calibrated model is on the dashed line", picture)
+    )
     header = ["mean confidence", "right", "from", "to", "cases"]
     cells = [[*map(percent, point[:4]), str(int(point[4]))] for point in measured.curve]
     section.tables.append(("Calibration curve, in bins of equally many cases", PageTable(header, cells)))
@@ -176,9 +189,9 @@ def calibration_verdict(measured: Calibration, *, single: bool) -> str:
         text += f"{percent(measured.right)} present."
     else:
         direction = "too confident" if gap > 0 else "not confident enough"
-        text = f"The models are {direction}: they are sure to {percent(measured.confidence)} on average, and right in "
-        text += f"{percent(measured.right)} of the rows."
-    return f"{text} `kcomp ensemble RUN... --calibrate` corrects this, which helps log loss and averages of models."
+        text = f"The models are {direction}: their mean confidence is {percent(measured.confidence)}, and "
+        text += f"{percent(measured.right)} of the rows are right."
+    return f"{text} kcomp ensemble --calibrate corrects this, which improves log loss."
 
 
 def numbers(measured: Calibration) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.texts import number, percent
 from kcomp.metrics.significance import Interval, wilson_interval
+from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 
 FEW = 10  # the recall of a class with fewer rows is too uncertain to call it the worst
 LISTED = 20  # at most this many pairs of confused classes are listed
+MOST_DRAWN = 60  # a matrix of more classes is not readable
 
 
 def confusion_part(rows: Rows, outcomes: Outcomes) -> Part:
@@ -23,6 +25,13 @@ def confusion_part(rows: Rows, outcomes: Outcomes) -> Part:
     shares = recalls(matrix)
     pairs = confused_pairs(matrix)
     section = Section("Classes", confusion_verdict(names, matrix, shares, pairs))
+    if len(names) <= MOST_DRAWN:
+        section.pictures.append(
+            (
+                "Confusion matrix: how often rows of each true class get each prediction",
+                plots.matrix(matrix, names, xlabel="predicted class", ylabel="true class", by_row=True),
+            )
+        )
     caption = "Recall is the share of a class's rows that are right, precision the share of its predictions"
     section.tables.append((caption, class_table(names, matrix, shares, outcomes)))
     if pairs:

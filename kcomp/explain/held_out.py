@@ -35,9 +35,8 @@ class Rows:
             the member did not hold out.
         predictions: The mean over the members that held out the row, (rows, prediction columns).
         folds: The fold of each row, int (rows,), of the first member that held it out.
-        frame: The rows of the recipe's table in the same order: columns `image` and all others. Of an item, the first
-            image. If the table cannot be read, the frame has no column.
-        table: The whole table of the recipe, or None if it cannot be read.
+        table: The rows of the recipe's table in the same order. Of an item, the first image. None if the table cannot
+            be read, or lacks some of the ids.
         problem: Why the table cannot be used. Empty if it can.
     """
 
@@ -48,7 +47,6 @@ class Rows:
     by_member: np.ndarray
     predictions: np.ndarray
     folds: np.ndarray
-    frame: pd.DataFrame
     table: Table | None
     problem: str
 
@@ -75,9 +73,9 @@ class Rows:
     @property
     def paths(self) -> list[str]:
         """The path of each row's image file. Empty for an image that is not a file, or without a table."""
-        if "image" not in self.frame:
+        if self.table is None:
             return [""] * len(self)
-        return [str(image) if isinstance(image, str | Path) else "" for image in self.frame["image"]]
+        return [str(image) if isinstance(image, str | Path) else "" for image in self.table.images]
 
 
 def collect_rows(runs: Sequence[Run]) -> Rows:
@@ -102,7 +100,8 @@ def collect_rows(runs: Sequence[Run]) -> Rows:
     for member in reversed(members):
         folds[member.folds.index] = member.folds
     table, scorer, problem = read_recipe(members[0].runs[0], target)
-    frame, problem = (pd.DataFrame(index=ids), problem) if table is None else rows_of_ids(table, ids)
+    if table is not None:
+        table, problem = rows_of_ids(table, ids)
     return Rows(
         members=members,
         scorer=scorer,
@@ -111,8 +110,7 @@ def collect_rows(runs: Sequence[Run]) -> Rows:
         by_member=by_member,
         predictions=average_present(by_member, target),
         folds=folds.to_numpy(),
-        frame=frame,
-        table=table if "image" in frame else None,
+        table=table,
         problem=problem,
     )
 
@@ -159,16 +157,16 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def rows_of_ids(table: Table, ids: pd.Index) -> tuple[pd.DataFrame, str]:
-    """Return the rows of a table with these ids in their order, and why they cannot be used, or an empty text.
+def rows_of_ids(table: Table, ids: pd.Index) -> tuple[Table | None, str]:
+    """Return the rows of a table with these ids in their order, and an empty text.
 
-    If the table has items, the ids are items, and each gets the row of its first image.
+    If the table has items, the ids are items, and each gets the row of its first image. If the table lacks an id,
+    return None and say so.
     """
-    key = "item" if "item" in table.frame else "image_id"
-    frame = table.frame.assign(**{key: table.frame[key].astype(str)})
-    frame = frame.drop_duplicates(key).set_index(key, drop=False)
-    missing = ids.difference(frame.index)
+    names = pd.Index(table.frame["item" if "item" in table.frame else "image_id"].astype(str))
+    first = np.flatnonzero(~names.duplicated())
+    places = names[first].get_indexer(ids)
+    missing = ids[places < 0]
     if len(missing):
-        text = f"the table of the recipe lacks {len(missing)} of {len(ids)} ids of the runs, first {missing[0]!r}"
-        return pd.DataFrame(index=ids), text
-    return frame.loc[ids], ""
+        return None, f"the recipe's table lacks {len(missing)} of {len(ids)} ids of the runs, first {missing[0]!r}"
+    return table.rows(first[places]), ""

@@ -7,10 +7,12 @@ import numpy as np
 from kcomp.explain.held_out import Rows
 from kcomp.explain.texts import number
 from kcomp.metrics.regression import column_mae, column_r2, column_rmse
+from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 
 GROUPS = 5  # groups of equally many rows with similar labels
+DRAWN = 3  # numbers with a plot
 FEW = 50  # with fewer rows, no groups are shown
 
 
@@ -48,6 +50,15 @@ def residual_part(rows: Rows) -> Part:
     section.paragraphs.append(
         "A residual is the prediction minus the label. A bias above 0 means that predictions are too high."
     )
+    for place, each in enumerate(columns[:DRAWN]):
+        picture = plots.scatter(
+            rows.labels[:, place],
+            rows.predictions[:, place],
+            xlabel=f"label: {each.name}",
+            ylabel="prediction",
+            diagonal=True,
+        )
+        section.pictures.append((f"{each.name}: predictions and labels. A right prediction is on the line", picture))
     cells = [[each.name, str(each.rows), *map(number, (each.mae, each.rmse, each.r2, each.bias))] for each in columns]
     header = ["number", "rows", "mean absolute error", "root mean squared error", "R2", "bias"]
     section.tables.append(("Each number, on the rows that have it", PageTable(header, cells)))

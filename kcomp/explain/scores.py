@@ -12,6 +12,7 @@ from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.texts import interval_text, number
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.significance import Interval, metric_interval
+from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -84,7 +85,8 @@ def score_part(rows: Rows, outcomes: Outcomes, scores: Scores) -> Part:
     )
     section.tables.append(("All held-out rows, mean prediction of all models", metrics_table(scores)))
     if len(scores.folds) > 1:
-        section.tables.append((f"{metric.name} of each fold", folds_table(rows, scores)))
+        section.pictures.append(folds_plot(metric, scores))
+        section.tables.append((f"{metric.name} of each fold", folds_table(scores)))
     if len(rows.members) > 1:
         section.tables.append(
             (f"{metric.name} of each model on the rows that it held out", members_table(rows, scores))
@@ -108,7 +110,22 @@ def metrics_table(scores: Scores) -> PageTable:
     return PageTable(["metric", "score", "from", "to"], rows)
 
 
-def folds_table(rows: Rows, scores: Scores) -> PageTable:
+def folds_plot(metric: Metric, scores: Scores) -> tuple[str, bytes]:
+    """Draw the score of each fold and of each model, with intervals."""
+    named = {f"fold {fold}": each for fold, each in scores.folds.items()}
+    named |= scores.members if len(scores.members) > 1 else {}
+    picture = plots.points(
+        list(named),
+        [each.mean for each in named.values()],
+        [(each.low, each.high) for each in named.values()],
+        xlabel=f"{metric.name}; the dashed line is the score of all rows",
+        notes=[f"{each.rows} rows" for each in named.values()],
+        reference=scores.main.mean,
+    )
+    return "Scores with 95 % intervals", picture
+
+
+def folds_table(scores: Scores) -> PageTable:
     cells = [[str(fold), f"{each.rows}", *cells_of(each)] for fold, each in scores.folds.items()]
     return PageTable(["fold", "rows", "score", "from", "to"], cells)
 

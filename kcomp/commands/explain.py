@@ -1,0 +1,38 @@
+"""The command `kcomp explain`."""
+
+from pathlib import Path
+
+import click
+
+from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
+from kcomp.system.backends import require_packages
+from kcomp.system.errors import readable_errors
+
+
+@click.command(short_help="Show where trained models fail, and why.")
+@runs_argument
+@click.option(
+    "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: the backend that trained the first run."
+)
+@output_option("The folder of the page; default: explain/<recipe>/<fingerprint>.")
+@readable_errors
+def explain(runs: tuple[Path, ...], backend: str | None, output: Path | None) -> None:
+    """Show where trained models fail, and why, on the rows that they held out.
+
+    RUNS are run folders, or folders that contain them. They may differ in fold, seed, backend and recipe. kcomp writes
+    explain.html, explain.json, and errors.csv with all held-out rows.
+    """
+    if output is not None:
+        check_output(output, folder=True)
+    require_packages(["matplotlib", "jinja2"], "report")
+    run_list = find_runs(runs)
+    use_backend(backend, preferred=run_list[0].manifest["backend"])
+    from rich.console import Console
+
+    from kcomp.explain.run import explain_runs
+
+    console = Console()
+    folder, parts = explain_runs(run_list, output, console)
+    for part in parts:
+        console.print(f"{part.section.title}: {part.section.verdict}", highlight=False, soft_wrap=True)
+    console.print(f"{folder / 'explain.html'}", highlight=False, soft_wrap=True)

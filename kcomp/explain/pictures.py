@@ -1,0 +1,186 @@
+"""Show held-out rows as pictures, each with a heat map by the run that held it out."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcomp.explain.errors import Group, picture_groups
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes, column_errors
+from kcomp.explain.texts import number, percent
+from kcomp.report.page import Picture, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+from kcomp.report.thumbnail import thumbnail
+from kcomp.runs.folder import Run
+
+SIDE = 150  # pixels of a picture's longer side
+Progress = Callable[[int, int], None]
+Place = tuple[int, int]  # a row, and the column of its prediction that the heat map explains
+
+
+def error_part(rows: Rows, outcomes: Outcomes, others: Sequence[Group], progress: Progress) -> Part:
+    """Show the worst rows, the least certain rows, and mistakes of each class, with heat maps.
+
+    others: More rows to show.
+    """
+    groups = [*picture_groups(rows, outcomes), *others]
+    section = Section("Errors", error_verdict(outcomes))
+    section.paragraphs.append("errors.csv lists all held-out rows, the largest loss first.")
+    if rows.table is None:
+        section.paragraphs.append(f"There are no pictures, because the images cannot be read: {rows.problem}.")
+        images: Mapping[Place, bytes] = {}
+    else:
+        places = {place for group in groups for place in group_places(group, rows, outcomes)}
+        images, problems = draw_rows(rows, sorted(places), progress)
+        section.paragraphs.append(
+            "Each picture shows the image as the network gets it, and beside it a heat map: bright parts raise the "
+            "prediction that is named below it (Grad-CAM; attention rollout for transformers)."
+        )
+        section.paragraphs += problems
+    for group in groups:
+        shown = group_places(group, rows, outcomes)
+        pictures = [Picture(images[place], describe_row(rows, outcomes, place)) for place in shown if place in images]
+        if pictures:
+            section.galleries.append((group.caption, pictures))
+    listed = [{"caption": group.caption, "ids": [str(rows.ids[place]) for place in group.places]} for group in groups]
+    return Part("errors", section, {"groups": listed})
+
+
+def error_verdict(outcomes: Outcomes) -> str:
+    if outcomes.decided is None:
+        return "These are the rows with the largest errors. Look for what they have in common."
+    wrong = int((outcomes.correct == 0).sum())
+    if not wrong:
+        return "No held-out row is wrong."
+    return (
+        f"{quantity(wrong, 'row')} of {int((~np.isnan(outcomes.correct)).sum()):,} are wrong. Look for what the most "
+        "confident mistakes have in common, and whether their labels are right."
+    )
+
+
+def group_places(group: Group, rows: Rows, outcomes: Outcomes) -> list[Place]:
+    """Return each row of a group, with the column of the prediction that its heat map explains."""
+    if group.column is not None:
+        return [(int(row), group.column) for row in group.places]
+    return [(int(row), explained_column(rows, outcomes, int(row))) for row in group.places]
+
+
+def explained_column(rows: Rows, outcomes: Outcomes, row: int) -> int:
+    """Return the column of the predicted class, or the column with the largest error."""
+    if outcomes.is_one_class:
+        assert outcomes.decided is not None
+        return int(outcomes.decided[row])
+    errors = column_errors(rows.labels[[row]], rows.predictions[[row]], rows.target)[0]
+    return int(np.argmax(np.nan_to_num(errors, nan=-1)))
+
+
+def describe_row(rows: Rows, outcomes: Outcomes, place: Place) -> list[str]:
+    """Return the lines below a picture: id, label, prediction, fold and path."""
+    row, column = place
+    lines = [str(rows.ids[row]), f"label: {outcomes.labels[row]}"]
+    if outcomes.is_one_class:
+        lines.append(f"predicted: {outcomes.predictions[row]} ({percent(outcomes.confidence[row])})")
+    else:
+        lines.append(f"predicted: {outcomes.predictions[row]}")
+        if len(rows.target.prediction_columns) > 1 or outcomes.decided is not None:
+            lines.append(f"{rows.target.prediction_columns[column]}: {number(rows.predictions[row, column])}")
+    path = rows.paths[row]
+    return [*lines, f"fold {rows.folds[row]}", *([path] if path else [])]
+
+
+def draw_rows(rows: Rows, places: Sequence[Place], progress: Progress) -> tuple[dict[Place, bytes], list[str]]:
+    """Draw rows with their heat maps.
+
+    Each run's network is loaded once. If a network or an image cannot be read, the picture has no heat map or is left
+    out.
+
+    Returns:
+        The bytes of a JPEG by row and column, and sentences about what is missing.
+    """
+    by_run: dict[Run, list[Place]] = {}
+    for place in places:
+        by_run.setdefault(run_of(rows, place[0]), []).append(place)
+    images: dict[Place, bytes] = {}
+    problems: list[str] = []
+    for run, own in by_run.items():
+        pixels, unreadable = read_inputs(rows, run, own)
+        problems += unreadable
+        readable = [place for place in own if place in pixels]
+        try:
+            heats: Iterable[Any] = compute_heat(run, [pixels[place] for place in readable], readable)
+        except Exception as error:  # noqa: BLE001  (the recipe builds the network, and may raise any type)
+            problems.append(f"{run.folder} has no heat maps: {first_line(error)}.")
+            heats = [None] * len(readable)
+        for place, heat in zip(readable, heats, strict=True):
+            images[place] = draw(pixels[place], heat)
+        progress(len(images), len(places))
+    return images, list(dict.fromkeys(problems))
+
+
+def run_of(rows: Rows, row: int) -> Run:
+    """Return the run of the first member that held out a row."""
+    member = rows.members[int(rows.held_out_by[:, row].argmax())]
+    return Run(member.folder_of(str(rows.ids[row])))
+
+
+def read_inputs(rows: Rows, run: Run, places: Sequence[Place]) -> tuple[dict[Place, np.ndarray], list[str]]:
+    """Return the images that the network of a run gets, and a sentence if some cannot be read."""
+    from kcomp.experiment.build import build_batches
+
+    assert rows.table is not None
+    table = rows.table.rows(np.array([row for row, _ in places]))
+    pixels: dict[Place, np.ndarray] = {}
+    failures: list[str] = []
+    try:
+        batches = build_batches(run.recipe().recipe, table, training=False, seed=int(run.manifest["seed"]))
+    except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
+        return pixels, [f"The batches of {run.folder} cannot be built: {first_line(error)}."]
+    for position, place in enumerate(places):
+        try:
+            pixels[place] = batches.image(position)
+        except (ValueError, OSError) as error:
+            failures.append(first_line(error))
+    if not failures:
+        return pixels, []
+    return pixels, [f"{quantity(len(failures), 'picture')} cannot be shown: {failures[0]}."]
+
+
+def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]) -> np.ndarray:
+    """Return the heat maps of images by the network of a run, (images, height, width)."""
+    from kcomp.explain.heat import heat_maps
+    from kcomp.prediction.runs import trained_network
+
+    if not images:
+        return np.empty((0, 1, 1))
+    network = trained_network(run, run.recipe().recipe)
+    return heat_maps(network, np.stack(images), [column for _, column in places], target=run.target)
+
+
+def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
+    """Return a JPEG of an image, with the heat map beside it if there is one."""
+    from kcomp.explain.colors import overlay
+
+    shown = displayable(pixels)
+    if heat is None:
+        return thumbnail(shown, SIDE)
+    return thumbnail(np.concatenate([overlay(shown, np.zeros_like(heat)), overlay(shown, heat)], 1), 2 * SIDE)
+
+
+def displayable(pixels: np.ndarray) -> np.ndarray:
+    """Return an image as uint8 with 1 or 3 channels.
+
+    Images of floats outside of 0..255, or all within -1..1, are stretched from their lowest to their highest value.
+    """
+    pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1]
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 255 or high <= 1:
+        pixels = (pixels - low) * (255 / max(high - low, 1e-9))
+    return np.rint(pixels).astype(np.uint8)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,105 @@
+"""Analyse the held-out rows of runs, and write explain.html, explain.json and errors.csv."""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from kcomp.explain.calibration import calibration_part
+from kcomp.explain.confusion import confusion_part
+from kcomp.explain.distributions import distribution_part
+from kcomp.explain.errors import error_frame
+from kcomp.explain.held_out import Rows, collect_rows
+from kcomp.explain.label_scores import label_part
+from kcomp.explain.outcomes import Outcomes, compute_outcomes
+from kcomp.explain.pictures import error_part
+from kcomp.explain.residuals import residual_part
+from kcomp.explain.scores import compute_scores, score_part
+from kcomp.explain.several_part import several_part
+from kcomp.explain.slice_part import slice_part
+from kcomp.explain.summary import summary_part
+from kcomp.report.page import html
+from kcomp.report.part import Part
+from kcomp.report.progress import StepProgress
+from kcomp.runs.folder import Run
+from kcomp.system.files import write_atomically, write_csv, write_json
+
+WORK = {"read": 2, "scores": 5, "pictures": 15, "slices": 20}  # about how long each step takes, for the time left
+
+
+def explain_runs(runs: Sequence[Run], output: Path | None, console: Console) -> tuple[Path, list[Part]]:
+    """Analyse the held-out rows of runs, and write the page and its files.
+
+    Args:
+        runs: Complete runs with the same target.
+        output: The folder of the files. None for `default_folder`.
+        console: Where progress is shown.
+
+    Returns:
+        The folder, and the parts of the page.
+    """
+    with StepProgress(console, "explain", sum(WORK.values())) as progress:
+        progress.start_step("read the held-out rows")
+        rows = collect_rows(runs)
+        progress.advance(WORK["read"])
+        outcomes = compute_outcomes(rows)
+        parts = analyse(rows, outcomes, progress)
+    folder = output or default_folder(rows)
+    write_csv(folder / "errors.csv", error_frame(rows, outcomes))
+    content = {part.name: dict(part.numbers) for part in parts}
+    write_json(folder / "explain.json", {"runs": [str(run.folder) for run in runs]} | content)
+    command = shlex.join(["kcomp", *sys.argv[1:]])
+    page = html(f"Errors of {', '.join(recipes_of(rows))}", command, [part.section for part in parts])
+    write_atomically(folder / "explain.html", page.encode())
+    return folder, parts
+
+
+def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress) -> list[Part]:
+    """Return the parts of the page, the summary first."""
+    progress.start_step("score the rows")
+    scores = compute_scores(rows, outcomes)
+    parts = [score_part(rows, outcomes, scores), class_part(rows, outcomes)]
+    calibration = calibration_part(rows, outcomes)
+    parts += [calibration] if calibration else []
+    parts.append(distribution_part(rows, outcomes))
+    several = several_part(rows, outcomes)
+    progress.advance(WORK["scores"])
+    progress.start_step("draw pictures and heat maps")
+    parts.append(error_part(rows, outcomes, several[1:] if several else (), counter(progress, WORK["pictures"])))
+    progress.start_step("measure the images, test slices")
+    parts.append(slice_part(rows, outcomes, counter(progress, WORK["slices"])))
+    parts += several[:1] if several else []
+    return [summary_part(rows, scores, parts), *parts]
+
+
+def counter(progress: StepProgress, work: float) -> Callable[[int, int], None]:
+    """Return a function of the finished and of all items, which advances the progress by `work` in all."""
+    finished = 0.0
+
+    def count(done: int, total: int) -> None:
+        nonlocal finished
+        share = work * done / max(total, 1)
+        progress.advance(share - finished)
+        finished = share
+
+    return count
+
+
+def class_part(rows: Rows, outcomes: Outcomes) -> Part:
+    """Show the results by class: a confusion matrix, a table of labels, or the residuals of numbers."""
+    if outcomes.decided is None:
+        return residual_part(rows)
+    return label_part(rows, outcomes) if outcomes.decided.ndim == 2 else confusion_part(rows, outcomes)
+
+
+def recipes_of(rows: Rows) -> list[str]:
+    return sorted({member.recipe for member in rows.members})
+
+
+def default_folder(rows: Rows) -> Path:
+    """Return explain/RECIPE/FINGERPRINT, or explain/RECIPE-and-RECIPE for runs of several recipes or values."""
+    fingerprints = {member.fingerprint for member in rows.members}
+    folder = Path("explain", "-and-".join(recipes_of(rows)))
+    return folder / fingerprints.pop() if len(fingerprints) == 1 else folder

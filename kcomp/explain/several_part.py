@@ -1,0 +1,134 @@
+"""Show how several models agree, which rows all get wrong, and which pair of models complements each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kcomp.explain.errors import Group
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.several import Agreement, Pair, compare_members
+from kcomp.explain.texts import number, percent
+from kcomp.report import plots
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+
+SHOWN = 24  # pictures of rows that all models get wrong
+LISTED = 200  # their ids in explain.json
+
+
+def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Group] | None:
+    """Compare the models. Return the part and the rows to show. None for a single model or without a common row."""
+    agreement = compare_members(rows, outcomes)
+    if agreement is None:
+        return None
+    count = len(agreement.held_out.ids)
+    section = Section("Several models", several_verdict(agreement, count))
+    section.paragraphs.append(
+        f"All {len(agreement.names)} models held out {count:,} rows in common. A model is all folds of one recipe, "
+        "backend and seed. Models that agree less usually gain more from being averaged."
+    )
+    names = short_names(rows)
+    section.pictures.append(agreement_plot(names, agreement))
+    section.tables.append(("Means of two models, the best first", pair_table(names, agreement, rows)))
+    group = Group("", np.empty(0, int))
+    if agreement.wrong_by is not None:
+        section.tables.append(("How many models get a row wrong", wrong_table(agreement)))
+        ids = agreement.held_out.ids[agreement.wrong_by_all]
+        places = rows.ids.get_indexer(ids)
+        places = places[np.argsort(-outcomes.severity[places], kind="stable")]
+        caption = f"Rows that all models get wrong ({len(places)} in all): check their labels first"
+        group = Group(caption, places[:SHOWN])
+    return Part("several", section, numbers(names, agreement), findings_of(names, agreement, rows)), group
+
+
+def short_names(rows: Rows) -> list[str]:
+    """Return a name for each model, without what all models have in common."""
+    parts = [(each.recipe, each.fingerprint[:6], each.backend, each.draw) for each in rows.members]
+    columns = [column for column in zip(*parts, strict=True) if len(set(column)) > 1]
+    return (
+        [" ".join(values) for values in zip(*columns, strict=True)] if columns else [each.name for each in rows.members]
+    )
+
+
+def several_verdict(agreement: Agreement, count: int) -> str:
+    text = ""
+    if agreement.wrong_by is not None:
+        wrong = len(agreement.wrong_by_all)
+        text = f"All models get {quantity(wrong, 'row')} of {count:,} wrong. "
+    best = agreement.pairs[0]
+    if best.gain is not None and best.gain.low > 0:
+        return text + "The mean of the two models that complement each other best is better than the better of them."
+    return text + "No mean of two models is better than the better of them beyond chance."
+
+
+def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, bytes]:
+    """Draw how often each pair of models disagrees; for numbers, the correlation of their predictions."""
+    if agreement.disagreement is None:
+        caption, values = "Correlation of the predictions of each pair of models", agreement.correlation
+    else:
+        caption, values = (
+            "Share of predicted classes in which each pair of models differs, in %",
+            100 * agreement.disagreement,
+        )
+    return caption, plots.matrix(values, names, xlabel="model", ylabel="model")
+
+
+def pair_table(names: Sequence[str], agreement: Agreement, rows: Rows) -> PageTable:
+    metric = rows.scorer.metric.name
+    header = ["model", "other model", f"{metric} of the mean", "of the better", "gain", "from", "to"]
+    header += ["correlation", "disagreement"]
+    cells = [
+        [
+            names[pair.first],
+            names[pair.second],
+            number(pair.score),
+            number(pair.better),
+            *gain_cells(pair),
+            f"{pair.correlation:.4f}",
+            percent(pair.disagreement),
+        ]
+        for pair in agreement.pairs
+    ]
+    return PageTable(header, cells)
+
+
+def gain_cells(pair: Pair) -> list[str]:
+    if pair.gain is None:
+        return ["-", "-", "-"]
+    return [number(pair.gain.mean), number(pair.gain.low), number(pair.gain.high)]
+
+
+def wrong_table(agreement: Agreement) -> PageTable:
+    assert agreement.wrong_by is not None
+    counts = np.bincount(agreement.wrong_by, minlength=len(agreement.names) + 1)
+    cells = [[str(models), str(rows), percent(rows / counts.sum())] for models, rows in enumerate(counts)]
+    return PageTable(["models that are wrong", "rows", "share"], cells)
+
+
+def findings_of(names: Sequence[str], agreement: Agreement, rows: Rows) -> tuple[Finding, ...]:
+    best = agreement.pairs[0]
+    if best.gain is None or best.gain.low <= 0:
+        return ()
+    message = (
+        f"The mean of {names[best.first]} and {names[best.second]} has {rows.scorer.metric.name} {number(best.score)}, "
+        f"which is better than {number(best.better)} of the better one. Average them with kcomp ensemble."
+    )
+    return (Finding("ensemble", "note", message),)
+
+
+def numbers(names: Sequence[str], agreement: Agreement) -> dict[str, object]:
+    """Return the content of `several` in explain.json."""
+    wrong = [] if agreement.wrong_by is None else agreement.held_out.ids[agreement.wrong_by_all].tolist()
+    pairs = [vars(pair) | {"gain": None if pair.gain is None else vars(pair.gain)} for pair in agreement.pairs]
+    return {
+        "models": list(names),
+        "rows": len(agreement.held_out.ids),
+        "correlation": agreement.correlation.tolist(),
+        "disagreement": None if agreement.disagreement is None else agreement.disagreement.tolist(),
+        "pairs": pairs,
+        "wrong_by_all": len(wrong),
+        "wrong_by_all_ids": wrong[:LISTED],
+    }

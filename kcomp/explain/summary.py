@@ -1,0 +1,42 @@
+"""The first section of the page: where the models fail, and what to do next."""
+
+from collections.abc import Sequence
+
+from kcomp.explain.held_out import Rows
+from kcomp.explain.scores import Scores
+from kcomp.explain.texts import interval_text
+from kcomp.report.finding import Finding, sorted_findings
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+
+SHOWN = 2  # findings in the verdict
+
+
+def summary_part(rows: Rows, scores: Scores, parts: Sequence[Part]) -> Part:
+    """Collect the findings of all parts. The first two are in the verdict; the table lists all."""
+    findings = sorted_findings(finding for part in parts for finding in part.findings)
+    runs = sum(len(member.runs) for member in rows.members)
+    text = (
+        f"On {len(rows):,} rows that {quantity(runs, 'run')} held out, {rows.scorer.metric.name} is "
+        f"{interval_text(scores.main)}. "
+    )
+    text += " ".join(finding.message for finding in findings[:SHOWN]) or "No weakness stands out beyond chance."
+    section = Section("Where do the models fail?", text)
+    if findings:
+        cells = [[finding.kind, finding.message, ids_text(finding)] for finding in findings]
+        table = PageTable(["topic", "what it means and what to do", "rows"], cells)
+        section.tables.append(("What to look at, the most important first", table))
+    if rows.problem:
+        section.paragraphs.append(
+            f"The page has no pictures, because the rows of the recipe cannot be read: {rows.problem}. If the data "
+            "are in another place now, run kcomp explain in the folder where the training was started."
+        )
+    listed = [{"kind": each.kind, "message": each.message, "image_ids": list(each.image_ids)} for each in findings]
+    return Part("summary", section, {"findings": listed, "problem": rows.problem})
+
+
+def ids_text(finding: Finding) -> str:
+    """Return the first ids of a finding, and how many more there are."""
+    more = f" and {len(finding.image_ids) - 5} more" if len(finding.image_ids) > 5 else ""
+    return ", ".join(finding.image_ids[:5]) + more
