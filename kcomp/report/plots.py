@@ -215,13 +215,14 @@ def matrix(
         xlabel: What the columns are.
         ylabel: What the rows are.
         columns: The names of the columns. None if they are those of the rows.
-        by_row: Whether a colour shows the share of the row's sum, as in a confusion matrix.
+        by_row: Whether a colour shows the share of the row's sum, as in a confusion matrix. It grows with the root of
+            the share, so that rare mistakes are visible.
     """
     columns = names if columns is None else columns
     cells = numbers(values).reshape(len(names), len(columns))
-    shades = cells / np.maximum(np.nansum(cells, axis=1, keepdims=True), 1e-12) if by_row else cells
+    shades = np.sqrt(cells / np.maximum(np.nansum(cells, axis=1, keepdims=True), 1e-12)) if by_row else cells
     most = max(*cells.shape, 1)
-    side = min(0.62, 6.6 / most) if most > 4 else 0.75
+    side = min(0.55, 6.6 / most) if most > 4 else 0.75
     figure, axes = canvas(1, 1.5 + side * max(cells.shape[0], 2), width=2.4 + side * max(cells.shape[1], 2))
     axis = axes[0, 0]
     axis.grid(visible=False)
@@ -238,7 +239,7 @@ def matrix(
         style = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned and len(texts) > 2 else {}
         setter(ticks, [label(texts[tick], 20) for tick in ticks], fontsize=8 if most <= 25 else 6.5, **style)
     if most <= MOST_NUMBERS:
-        write_numbers(axis, cells, np.abs(shades) > 0.6 * high)
+        write_numbers(axis, cells, np.abs(shades) > 0.5 * high)
     return png(figure)
 
 
