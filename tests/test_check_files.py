@@ -13,7 +13,7 @@ from kcomp import data, metrics
 from kcomp.check.data_set import DataSet
 from kcomp.check.file_damage import kind_of_damage
 from kcomp.check.file_rules import blur_radius, limit, odd_pixels, odd_shapes, scores
-from kcomp.check.files import check_files
+from kcomp.check.files import check_files, file_findings
 from kcomp.data.bad_images import keeping_damaged
 from kcomp.measurements import measure, measure_images
 
@@ -194,6 +194,22 @@ def test_test_images_are_named_as_such(tmp_path):
     assert part.findings[0].message.startswith("1 test image is blurred") and part.findings[0].weight == 1 / 12
     assert part.section.galleries[0][1][0].lines[0] == "3 (test)"
     assert part.section.tables[0][1].rows[0][:4] == ["blurred", "warning", "3", "test"]
+
+
+def test_headers_are_enough_for_damage_formats_and_sizes(tmp_path):
+    kinds = {"wrong-ending", "rotated", "odd-aspect", "damaged", "blurred"}
+    contents = {kind: content for kind, _, content in ODD} | {"damaged": DAMAGED["5.jpg"]}
+    images = [encoded(scene(number), "JPEG") for number in range(15)] + [contents[kind] for kind in sorted(kinds)]
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(20)]
+    for path, content in zip(paths, images):
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(content)
+    table = data.Table(pd.DataFrame({"image_id": [str(number) for number in range(20)], "image": paths}))
+    findings = file_findings(DataSet(table=table, facts=measure(table, pixels=False), metric=metrics.accuracy))
+    assert {finding.kind for finding in findings} == kinds - {"blurred"}
+    assert {finding.kind for finding in findings} <= {
+        finding.kind for finding in file_findings(DataSet(table=table, facts=measure(table), metric=metrics.accuracy))
+    }
 
 
 def test_galleries_are_bounded(tmp_path):

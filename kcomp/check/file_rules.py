@@ -68,7 +68,7 @@ def odd(
 ) -> Iterator[Odd]:
     """Yield an `Odd` of the images where `mask` is True, if there are any.
 
-    The severity is at most "note" if these are more than a fifth of the readable images.
+    The severity is at most "note" if these are more than a fifth of the undamaged images.
 
     Args:
         facts: Measurements of all images.
@@ -83,7 +83,7 @@ def odd(
     if not len(rows):
         return
     rows = rows[np.argsort(-order[rows], kind="stable")]
-    common = len(rows) > COMMON * max(int(facts.readable.sum()), 1)
+    common = len(rows) > COMMON * max(int((facts.problem == "").sum()), 1)
     yield Odd(kind, "note" if common else severity, rows, sentence, [text(row) for row in rows])
 
 
@@ -127,7 +127,7 @@ def blur_radius(facts: Facts) -> np.ndarray:
 
 def odd_shapes(facts: Facts) -> Iterator[Odd]:
     """Yield the images of unusual size or aspect ratio."""
-    usable = facts.readable
+    usable = (facts.problem == "") & (facts.width > 0)  # known from the header, too
     threshold = limit(int(usable.sum()))
     width, height = np.maximum(facts.width, 1).astype(float), np.maximum(facts.height, 1).astype(float)
     with np.errstate(invalid="ignore"):

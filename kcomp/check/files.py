@@ -68,8 +68,7 @@ SENTENCES = {
 def check_files(data_set: DataSet) -> Part:
     """Find missing, damaged and odd image files. The docstring of this module says how."""
     pooled = pool(data_set)
-    problems = [*damaged(pooled, data_set.left_out), *odd_formats(pooled), *odd_shapes(pooled.facts)]
-    problems += odd_pixels(pooled.facts)
+    problems = all_problems(pooled, data_set.left_out)
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]
     section = Section("Files", verdict(findings, pooled), is_good(findings))
     section.paragraphs = list(remarks(data_set, pooled))
@@ -78,6 +77,17 @@ def check_files(data_set: DataSet) -> Part:
     section.galleries = [gallery for problem in problems if (gallery := gallery_of(problem, pooled))[1]]
     section.tables += [("Formats", format_table(pooled)), ("Measurements", measurement_table(pooled))]
     return Part("files", section, numbers_of(data_set, pooled, problems), tuple(findings))
+
+
+def file_findings(data_set: DataSet) -> list[Finding]:
+    """Return the findings of `check_files` without the page. The measurements may be those of headers only."""
+    pooled = pool(data_set)
+    return [finding for problem in all_problems(pooled, data_set.left_out) for finding in findings_of(problem, pooled)]
+
+
+def all_problems(pooled: Pooled, left_out: frozenset[str]) -> list[Odd]:
+    facts = pooled.facts
+    return [*damaged(pooled, left_out), *odd_formats(pooled), *odd_shapes(facts), *odd_pixels(facts)]
 
 
 def damaged(pooled: Pooled, left_out: frozenset[str]) -> Iterator[Odd]:

@@ -24,7 +24,7 @@ ENDINGS = {
 KNOWN_ENDINGS = frozenset().union(*ENDINGS.values())
 ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 GREY = frozenset({"L", "1", "I", "F"})
-DECODED = 100  # at most this many images are decoded to see whether they have transparent pixels
+DECODED = 20  # at most this many images are decoded to see whether they have transparent pixels
 
 
 def odd_formats(pooled: Pooled) -> Iterator[Odd]:
