@@ -27,6 +27,7 @@ class DataSet:
             NaN in rows that no run held out. None without runs.
         left_out: The paths of damaged and missing images whose rows the recipe leaves out, because it reads the table
             with `on_bad="drop"`. Their rows are part of `table` and `facts`.
+        notices: The notices of reading the table, as `kcomp.system.notices.record_notices` collects them.
         seed: Seed of all random draws of the checks.
     """
 
@@ -39,4 +40,5 @@ class DataSet:
     test_features: np.ndarray | None = None
     predictions: np.ndarray | None = None
     left_out: frozenset[str] = frozenset()
+    notices: tuple[str, ...] = ()
     seed: int = 0

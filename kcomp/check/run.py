@@ -23,6 +23,7 @@ from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
+from kcomp.system.notices import record_notices
 from kcomp.values import expect_type
 
 # The time of each step for an image, relative to measuring its file. It only moves the progress bar.
@@ -45,7 +46,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
         ValueError: If the table of the recipe cannot be read.
     """
     recipe = loaded.recipe
-    with keeping_damaged():
+    with keeping_damaged(), record_notices() as notices:
         table = expect_type(Table, "table", recipe.table(recipe.config))
         test, problems = read_test(loaded)
     metric = recipe.metric_of(table.required_target)
@@ -65,6 +66,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
             features=features[0],
             test_features=features[1] if test is not None else None,
             predictions=predictions,
+            notices=tuple(notices),
         )
         parts, failures = [*problems, *problem], []
         for name, run_check in checks:

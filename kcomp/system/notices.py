@@ -1,11 +1,14 @@
 """Print notices: lines about what kcomp detected or decided, such as the encoding of a CSV file."""
 
+import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 PACKAGE = str(Path(__file__).parents[1])
+RECORDINGS: list[list[str]] = []  # the lists of all active `record_notices`
 
 
 class Notice(UserWarning):
@@ -14,10 +17,23 @@ class Notice(UserWarning):
 
 def notice(text: str) -> None:
     """Issue a `Notice` with the line of the user's code that called kcomp. Python prints the same notice only once."""
+    for texts in RECORDINGS:
+        texts.append(text)
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, Notice, stacklevel=level)
+
+
+@contextlib.contextmanager
+def record_notices() -> Iterator[list[str]]:
+    """Collect the text of each notice that is issued within the context in the list. They are printed too."""
+    texts: list[str] = []
+    RECORDINGS.append(texts)
+    try:
+        yield texts
+    finally:
+        RECORDINGS.pop(next(place for place, recording in enumerate(RECORDINGS) if recording is texts))
 
 
 def print_plainly() -> None:

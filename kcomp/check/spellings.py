@@ -1,0 +1,54 @@
+"""Find class names that differ only in case, spaces, hyphens or Unicode form, also those that reading joined."""
+
+import unicodedata
+from collections.abc import Sequence
+
+from kcomp.data.spelling import JOINED
+from kcomp.data.tables import Table
+from kcomp.report.finding import Finding
+from kcomp.targets import Target
+from kcomp.targets.arrays import list_names
+from kcomp.targets.one_of import NUMBER
+
+SEPARATORS = str.maketrans("", "", "_-")
+
+
+def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
+    """Return a warning for spellings that reading joined, and one for names that are still different classes.
+
+    `notices` are the notices of reading the table; see `kcomp.system.notices.record_notices`. The table itself has
+    only the joined names.
+    """
+    findings = [Finding("label-spelling", "warning", text) for text in notices if JOINED in text]
+    groups = similar_names(table.required_target)
+    if groups:
+        more = f", and {len(groups) - 1} more such groups" if len(groups) > 1 else ""
+        message = f"{list_names(groups[0])} are different classes, but only differ in spelling{more}"
+        findings.append(Finding("label-spelling", "warning", message))
+    return findings
+
+
+def similar_names(target: Target) -> list[list[str]]:
+    """Return groups of class names that are equal without case, spaces, `_`, `-` and Unicode form.
+
+    Names of one letter keep their case, because `a` and `A` are often two classes. Names without a letter, such as
+    `1-0` and `10`, are left out.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in target.class_names:
+        plain = unicodedata.normalize("NFKC", name).strip()
+        if any(letter.isalpha() for letter in plain):
+            key = plain if len(plain) == 1 else "".join(plain.casefold().split()).translate(SEPARATORS)
+            groups.setdefault(key, []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def numbers_as_classes(target: Target) -> list[str]:
+    """Return a paragraph if all class names are numbers, which kcomp treats as names; else an empty list."""
+    names = target.class_names
+    if not names or names != target.columns or not all(NUMBER.fullmatch(name.strip()) for name in names):
+        return []
+    return [
+        f"All {len(names)} classes are numbers. kcomp treats them as names, without order or distance. If their order "
+        "matters, read them with `grades=` or `numbers=` instead of `label=`."
+    ]
