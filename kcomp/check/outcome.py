@@ -1,0 +1,94 @@
+"""The labels of a table as columns that a property can be compared with, and the rows that are compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.splits.assign import assign
+from kcomp.data.splits.rows import group_of_rows, one_hot
+from kcomp.data.tables import Table
+
+FOLDS = 5
+MOST_COLUMNS = 100
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is predicted: classes, or numbers.
+
+    Attributes:
+        values: Shape (rows, columns). For classes: 1 for rows of the class, else 0. NaN is a missing label.
+        names: The name of each column.
+        is_class: Whether the columns are classes.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    is_class: bool
+
+    @property
+    def score_name(self) -> str:
+        return "ROC AUC" if self.is_class else "rank correlation"
+
+    @property
+    def no_skill(self) -> float:
+        """The expected score by chance."""
+        return 0.5 if self.is_class else 0.0
+
+
+def outcome_of(table: Table) -> Outcome:
+    """Return the labels as an `Outcome`. Of more than 100 classes, it has the most frequent.
+
+    A soft label counts as its most likely class. Numbers and grades are numbers.
+    """
+    target, labels = table.required_target, table.labels.astype(np.float64)
+    if target.class_names != target.columns:
+        return Outcome(labels, target.columns, is_class=False)
+    strata = one_hot(target.strata(labels))
+    values = np.zeros(labels.shape)
+    values[:, : strata.shape[1]] = strata
+    values[np.isnan(labels)] = np.nan
+    counts = np.nansum(values, 0)
+    order = np.sort(np.argsort(-counts, kind="stable")[:MOST_COLUMNS])
+    order = order[counts[order] > 0]
+    return Outcome(values[:, order], tuple(target.columns[column] for column in order), is_class=True)
+
+
+def sample_rows(table: Table, usable: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Choose at most `most` rows at random among the usable ones, and return their positions in ascending order.
+
+    Rows with one `group` or `item` and the same label count once, because they often show the same thing.
+    """
+    random = np.random.default_rng([seed, 5])
+    order = random.permutation(np.flatnonzero(usable))
+    groups = group_numbers(table)
+    if groups is not None:
+        strata = table.required_target.strata(table.labels.astype(np.float64))[order]
+        keys = pd.DataFrame(strata.reshape(len(order), -1)).assign(group=groups[order])
+        order = order[~keys.duplicated().to_numpy()]
+    return np.sort(order[:most])
+
+
+def stratified_numbers(table: Table, seed: int) -> np.ndarray:
+    """Return the fold of each row, int (rows,), of five stratified folds that are not those of the table.
+
+    Rows with the same `group` or `item` share a fold. There are fewer folds if there are fewer groups.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    groups = group_numbers(table)
+    count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
+    if count < 2:
+        return np.zeros(len(table), int)
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    strata = table.required_target.strata(table.labels.astype(np.float64))
+    return assign(strata, groups, np.full(count, 1 / count), splitter=splitter, seed=seed)
+
+
+def group_numbers(table: Table) -> np.ndarray | None:
+    """Return the group number of each row; None without groups. A row without a group is a group of its own."""
+    try:
+        return group_of_rows(table)
+    except ValueError:  # a group is missing
+        return None

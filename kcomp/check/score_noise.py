@@ -1,0 +1,162 @@
+"""Estimate how much a score varies by the choice of rows, from predictions that are simulated."""
+
+import functools
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from kcomp.metrics import Metric
+from kcomp.targets import Target
+
+TYPICAL_ACCURACY = 0.9  # of one class and of grades
+TYPICAL_AREA = 0.9  # ROC AUC of each of several labels
+TYPICAL_R2 = 0.75  # of numbers
+SHARED = 0.5  # share of the variance of two models' errors that they have in common
+DRAWS = 48
+CELLS = 6000  # rows times columns of a simulation
+LEAST_ROWS = 100  # of a simulation
+NORMAL = 1.96  # standard deviations of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much a score varies by the choice of rows.
+
+    Attributes:
+        score: The typical score that is assumed.
+        rows: The number of rows that `deviation` and `difference` are for.
+        deviation: The standard error of the score on `rows` rows.
+        difference: The smallest difference between two models on the same `rows` rows that chance exceeds in 5 % of
+            the cases.
+        assumption: What the simulation assumes.
+    """
+
+    score: float
+    rows: int
+    deviation: float
+    difference: float
+    assumption: str
+
+    def at(self, rows: int) -> "Noise":
+        """Return the noise for another number of rows. It falls with the square root of the number."""
+        factor = sqrt(self.rows / max(rows, 1))
+        return Noise(self.score, rows, self.deviation * factor, self.difference * factor, self.assumption)
+
+
+def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 0) -> Noise | None:
+    """Estimate the noise of a metric for the rows of a table. Return None if the metric is undefined for them.
+
+    Accuracy of one class has closed forms: the binomial standard error, and for two models the standard error of
+    McNemar's test (1947). For other metrics, two equally good models are simulated for rows that are drawn from the
+    labels with replacement, and the standard deviations of the score and of the difference are measured.
+
+    Args:
+        metric: The metric of the competition.
+        target: The target of the labels.
+        labels: The labels of all rows that are held out, (rows, columns).
+        seed: Seed of the simulation.
+    """
+    if not len(labels):
+        return None
+    labels = labels[~np.isnan(labels).all(1)]
+    if metric.name == "accuracy" and target.class_names and target.decide(labels[:1]).ndim == 1:
+        return accuracy_noise(len(labels))
+    return simulated_noise(metric, target, labels, seed)
+
+
+def accuracy_noise(rows: int) -> Noise:
+    """Return the noise of an accuracy of 90 %.
+
+    Two models with the error rate e share half of their errors, so one of the two is right in a share e of the rows.
+    """
+    error = 1 - TYPICAL_ACCURACY
+    deviation = sqrt(TYPICAL_ACCURACY * error / rows)
+    difference = NORMAL * sqrt(2 * (1 - SHARED) * error / rows)
+    text = f"an accuracy of {TYPICAL_ACCURACY:.0%}, and two models that share half of their errors"
+    return Noise(TYPICAL_ACCURACY, rows, deviation, difference, text)
+
+
+def simulated_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int) -> Noise | None:
+    random = np.random.default_rng([seed, 11])
+    rows = int(np.clip(CELLS // labels.shape[1], LEAST_ROWS, max(len(labels), LEAST_ROWS)))
+    if not target.class_names:
+        target = target.fitted(labels) if (~np.isnan(labels)).any(0).all() else target
+    scores = []
+    for _ in range(DRAWS):
+        chosen = labels[random.integers(0, len(labels), rows)]
+        shared = random.normal(size=chosen.shape)
+        pair = []
+        for _ in range(2):
+            own = random.normal(size=shared.shape)
+            noise = sqrt(SHARED) * shared + sqrt(1 - SHARED) * own
+            try:
+                pair.append(metric(chosen, simulate(target, chosen, noise, labels), target))
+            except (ValueError, ArithmeticError, TypeError, IndexError):
+                return None  # a metric that is undefined here
+        scores.append(pair)
+    values = np.array(scores)
+    values = values[np.isfinite(values).all(1)]
+    if len(values) < DRAWS // 2:
+        return None
+    deviation, difference = values.std(0, ddof=1).mean(), (values[:, 0] - values[:, 1]).std(ddof=1)
+    simulated = Noise(float(values.mean()), rows, float(deviation), float(NORMAL * difference), assumption_of(target))
+    return simulated.at(len(labels))
+
+
+def assumption_of(target: Target) -> str:
+    if target.stacker == "multinomial":
+        text = f"the true class has the highest of normally distributed logits in {TYPICAL_ACCURACY:.0%} of the rows"
+    elif target.stacker == "binary":
+        text = f"the logits of each label are normal, with a ROC AUC of {TYPICAL_AREA}"
+    else:
+        text = f"predictions have normal errors, with an R² of {TYPICAL_R2}"
+    return f"{text}; two models share half of the variance of their errors"
+
+
+def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: np.ndarray) -> np.ndarray:
+    """Return predictions of a model of typical skill for labels (rows, columns). `noise` is standard normal.
+
+    The probabilities are those of Bayes' rule for normal logits, so they are calibrated. `all_labels` are the labels
+    that rates, means and standard deviations are taken from. Those of `labels` would change from draw to draw.
+    """
+    columns = labels.shape[1]
+    if target.stacker == "multinomial":
+        signal = signal_of(columns)
+        hot = np.eye(columns)[target.decide(labels)]
+        return target.predict(signal * (signal * hot + noise))
+    known = ~np.isnan(all_labels)
+    means = np.where(known, all_labels, 0).sum(0) / np.maximum(known.sum(0), 1)
+    labels = np.where(np.isnan(labels), means, labels)
+    if target.stacker == "binary":
+        signal = sqrt(2) * normal_quantile(TYPICAL_AREA)
+        rates = np.clip(means, 1e-3, 1 - 1e-3)
+        return target.predict(signal * (signal * labels + noise) - signal**2 / 2 + np.log(rates / (1 - rates)))
+    deviation = np.sqrt(np.where(known, (all_labels - means) ** 2, 0).sum(0) / np.maximum(known.sum(0), 1))
+    # The best prediction from a noisy view of the label, whose share of true variance is R².
+    view = labels + deviation * sqrt(1 / TYPICAL_R2 - 1) * noise
+    return target.normalized(means + TYPICAL_R2 * (view - means))
+
+
+@functools.cache
+def signal_of(classes: int) -> float:
+    """Return how far the true class's mean logit must lie above the others for an accuracy of 90 %.
+
+    With logits of variance 1, the accuracy is the integral of phi(z - signal) * Phi(z)^(classes - 1).
+    """
+    from scipy import optimize, special
+
+    points = np.linspace(-8, 16, 2001)
+    others = special.log_ndtr(points) * (classes - 1)
+
+    def accuracy(signal: float) -> float:
+        density = np.exp(-((points - signal) ** 2) / 2 + others) / sqrt(2 * np.pi)
+        return float(density.sum() * (points[1] - points[0]))
+
+    return float(optimize.brentq(lambda signal: accuracy(signal) - TYPICAL_ACCURACY, 0.0, 10.0, xtol=1e-6))
+
+
+def normal_quantile(probability: float) -> float:
+    from scipy import special
+
+    return float(special.ndtri(probability))
