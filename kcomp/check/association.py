@@ -1,0 +1,234 @@
+"""Measure how well one property of images predicts their labels, and how well chance does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+
+MOST_BINS = 32
+ROWS_PER_BIN = 10  # on average
+PRIOR_ROWS = 5.0  # how many rows with the mean label are added to each bin
+PERMUTATIONS = 200
+
+
+@dataclass(frozen=True)
+class Association:
+    """How well one property predicts each column of the labels.
+
+    Attributes:
+        scores: The score of each column, (columns,). For classes: the area under the ROC curve of one class against
+            the rest. For numbers: the correlation with the ranks of the numbers. NaN if it is undefined.
+        chance: The scores after the labels were permuted, (permutations, columns).
+        p_values: For each column, how probable a score at least as high is by chance, (columns,).
+    """
+
+    scores: np.ndarray
+    chance: np.ndarray
+    p_values: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The mean score over the columns; NaN if all are undefined."""
+        known = self.scores[~np.isnan(self.scores)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def chance_interval(self) -> tuple[float, float]:
+        """The range of 95 % of the mean scores after permutation."""
+        with np.errstate(invalid="ignore"):
+            means = np.nanmean(self.chance[:, ~np.isnan(self.scores)], 1) if (~np.isnan(self.scores)).any() else []
+        if not len(means):
+            return float("nan"), float("nan")
+        low, high = np.quantile(means, [0.025, 0.975])
+        return float(low), float(high)
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of the whole property: the smallest of its columns, times their number (Bonferroni)."""
+        known = self.p_values[~np.isnan(self.p_values)]
+        return float(min(1.0, known.min() * len(known))) if len(known) else 1.0
+
+
+def associate(
+    properties: Sequence[np.ndarray],
+    labels: np.ndarray,
+    folds: np.ndarray,
+    *,
+    is_class: bool,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> list[Association]:
+    """Measure how well each property alone predicts the labels, by cross-validation.
+
+    The values of a property are divided into at most 32 bins with equally many rows; missing values are one more bin.
+    The prediction for a row is the mean label of the other folds' rows in the same bin (target encoding,
+    Micci-Barreca 2001), shrunk towards the mean of all rows. It is compared with the labels within each fold, so that
+    the expected score by chance is 0.5 for classes and 0 for numbers. All of it is repeated with labels that are
+    permuted within the folds. The tail of the p-value is that of a Pearson III distribution with the mean, the
+    variance and the skewness of the permuted scores (Winkler et al. 2016).
+
+    Args:
+        properties: The values of each property, (rows,). NaN is a missing value.
+        labels: Labels, (rows, columns): 0 or 1 for classes. NaN is a missing label.
+        folds: The fold of each row, (rows,).
+        is_class: Whether the labels are classes.
+        permutations: How often the labels are permuted.
+        seed: Seed of the permutations.
+    """
+    numbers = np.unique(folds, return_inverse=True)[1]
+    cells = Cells.of(properties, numbers)
+    values = labels if is_class else ranks(labels)
+    random = np.random.default_rng([seed, 4])
+    observed = cells.scores(values, is_class=is_class)
+    chance = np.stack(
+        [cells.scores(values[permuted_within(numbers, random)], is_class=is_class) for _ in range(permutations)]
+    )
+    return [
+        Association(observed[place], chance[:, place], tail(observed[place], chance[:, place]))
+        for place in range(len(properties))
+    ]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The rows of each bin and fold, for several properties.
+
+    Attributes:
+        members: Whether each row belongs to each cell, a sparse matrix (cells, rows). The cells of a property follow
+            each other: those of fold 0, of fold 1 and so on.
+        folds: The number of folds.
+        bins: The number of bins of each property.
+    """
+
+    members: Any
+    folds: int
+    bins: tuple[int, ...]
+
+    @classmethod
+    def of(cls, properties: Sequence[np.ndarray], folds: np.ndarray) -> Self:
+        count, start = int(folds.max(initial=-1)) + 1, 0
+        cells, sizes = [], []
+        for values in properties:
+            bins = bins_of(values)
+            sizes.append(int(bins.max(initial=0)) + 1)
+            cells.append(start + folds * sizes[-1] + bins)
+            start += count * sizes[-1]
+        rows = np.tile(np.arange(len(folds)), len(properties))
+        members = sparse.csr_array((np.ones(len(rows)), (np.concatenate(cells), rows)), shape=(start, len(folds)))
+        return cls(members, count, tuple(sizes))
+
+    def scores(self, labels: np.ndarray, *, is_class: bool) -> np.ndarray:
+        """Return the cross-validated score of each property for each column of the labels, (properties, columns)."""
+        known = ~np.isnan(labels)
+        filled = np.where(known, labels, 0.0)
+        sums, totals = self.members @ filled, self.members @ known.astype(np.float64)
+        squares = sums if is_class else self.members @ filled**2
+        result, start = [], 0
+        for size in self.bins:
+            part, shape = slice(start, start + size * self.folds), (self.folds, size, labels.shape[1])
+            start = part.stop
+            blocks = [array[part].reshape(shape) for array in (sums, totals, squares)]
+            result.append(areas(*blocks[:2]) if is_class else correlations(*blocks))
+        return np.stack(result)
+
+
+def bins_of(values: np.ndarray) -> np.ndarray:
+    """Divide values into bins with about equally many rows, and return the bin of each row, int (rows,).
+
+    If there are no more different values than bins, each has its own. Missing values are in a bin of their own.
+    """
+    known = ~np.isnan(values)
+    most = int(np.clip(known.sum() // ROWS_PER_BIN, 2, MOST_BINS))
+    distinct = np.unique(values[known])
+    if len(distinct) > most:
+        distinct = np.unique(np.quantile(values[known], np.arange(most) / most, method="lower"))
+    bins = np.searchsorted(distinct, values, side="right") - 1
+    bins[~known] = len(distinct)
+    return bins
+
+
+def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Return the mean label of each bin over the other folds, shape (folds, bins, columns).
+
+    `sums` has the sum of the labels of each fold and bin, and `totals` the number of known labels.
+    """
+    other_sums, other_totals = sums.sum(0) - sums, totals.sum(0) - totals
+    means = other_sums.sum(1, keepdims=True) / np.maximum(other_totals.sum(1, keepdims=True), 1)
+    result: np.ndarray = (other_sums + PRIOR_ROWS * means) / (other_totals + PRIOR_ROWS)
+    return result
+
+
+def areas(positives: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each column: the share of pairs within a fold in the right order.
+
+    `positives` and `totals` have the number of positive and of all labels, (folds, bins, columns). Bins with equal
+    predictions are in the order of their values.
+    """
+    order = np.argsort(shrunk_means(positives, totals), axis=1, kind="stable")
+    hits = np.take_along_axis(positives, order, 1)
+    misses = np.take_along_axis(totals - positives, order, 1)
+    pairs = (hits.sum(1) * misses.sum(1)).sum(0)
+    right = (hits * (np.cumsum(misses, 1) - misses / 2)).sum((0, 1))
+    result: np.ndarray = np.where(pairs > 0, right / np.maximum(pairs, 1), np.nan)
+    return result
+
+
+def correlations(sums: np.ndarray, totals: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the correlation of the predictions with the numbers in each column, within the folds.
+
+    `sums`, `totals` and `squares` have the sum of the numbers, their count and the sum of their squares, (folds, bins,
+    columns).
+    """
+    predicted = shrunk_means(sums, totals)
+    count = np.maximum(totals.sum(1), 1)
+    mean = (predicted * totals).sum(1) / count
+    covariance = ((predicted * sums).sum(1) - mean * sums.sum(1)).sum(0)
+    spread = ((predicted**2 * totals).sum(1) - count * mean**2).sum(0)
+    total = (squares.sum(1) - sums.sum(1) ** 2 / count).sum(0)
+    scale = np.sqrt(np.maximum(spread, 0) * np.maximum(total, 0))
+    defined = total > 1e-9
+    return np.where(defined, np.where(scale > 1e-9, covariance / np.maximum(scale, 1e-9), 0.0), np.nan)
+
+
+def ranks(labels: np.ndarray) -> np.ndarray:
+    """Replace the numbers of each column by their ranks, from -1 to 1. NaN stays NaN."""
+    from scipy import stats
+
+    ranked = stats.rankdata(labels, axis=0, nan_policy="omit")
+    count = np.maximum((~np.isnan(labels)).sum(0), 1)
+    result: np.ndarray = (2 * ranked - 1) / count - 1
+    return result
+
+
+def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return positions of rows in which the rows of each fold are permuted, int (rows,)."""
+    order = np.argsort(folds, kind="stable")
+    shuffled = np.lexsort((random.random(len(folds)), folds))
+    result = np.empty(len(folds), int)
+    result[order] = shuffled
+    return result
+
+
+def tail(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Return how probable at least the observed scores (columns,) are, given scores by chance (draws, columns)."""
+    from scipy import stats
+
+    mean, deviation = chance.mean(0), chance.std(0, ddof=1)
+    defined = deviation > 1e-12
+    skewness = np.clip(np.where(defined, stats.skew(np.where(defined, chance, 0.0), axis=0), 0.0), 0.0, 2.0)
+    distance = (observed - mean) / np.where(defined, deviation, 1.0)
+    p_values = stats.pearson3.sf(distance, skewness)
+    result: np.ndarray = np.where(np.isnan(observed), np.nan, np.where(defined, p_values, 1.0))
+    return result
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return p-values that are corrected for their number by the method of Holm (1979)."""
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values)
+    corrected = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    result = np.empty(len(values))
+    result[order] = np.minimum(corrected, 1.0)
+    return result
