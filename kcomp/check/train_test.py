@@ -1,0 +1,297 @@
+"""Check whether test images differ from training images, and whether classes occur at other rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcomp.check.class_shift import Shift, estimate_shift
+from kcomp.check.data_set import DataSet
+from kcomp.check.outcome import Outcome
+from kcomp.check.properties import Property, properties_of
+from kcomp.check.shortcuts import LARGE_AUC, LEVEL, Tested, run_tests
+from kcomp.data.decoding import decode
+from kcomp.data.splits.rows import TOGETHER
+from kcomp.data.tables import Table
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Picture, Section
+from kcomp.report.part import Part
+from kcomp.report.thumbnail import thumbnail
+
+MOST_ROWS = 2500  # of each side
+LEAST_ROWS = 20
+FOLDS = 5
+COMPONENTS = 32
+SHOWN = 12  # pictures of a gallery
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How well frozen features tell test rows from training rows.
+
+    Attributes:
+        area: The area under the ROC curve for held-out rows.
+        low: The lower end of its 95 % interval (DeLong et al. 1988).
+        high: The upper end.
+        p_value: How probable such an area is by chance.
+        train_scores: For each chosen training row, how much it looks like a test row, (rows,).
+        test_scores: For each chosen test row.
+        train: Positions of the chosen training rows, (rows,).
+        test: Positions of the chosen test rows.
+    """
+
+    area: float
+    low: float
+    high: float
+    p_value: float
+    train_scores: np.ndarray
+    test_scores: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+
+
+def check_train_test(data_set: DataSet) -> Part:
+    """Compare the test rows with the table: file properties, frozen features, and rates of classes."""
+    section = Section("Train against test", "There are no test rows to compare with.")
+    if data_set.test is None or data_set.test_facts is None or not len(data_set.test):
+        return Part("train_test", section)
+    random = np.random.default_rng([data_set.seed, 10])
+    train = choose(data_set.table, data_set.facts.readable, random)
+    test = choose(data_set.test, data_set.test_facts.readable, random)
+    if min(len(train), len(test)) < LEAST_ROWS:
+        section.verdict = f"At least {LEAST_ROWS} rows of each are needed; there are {len(train)} and {len(test)}."
+        return Part("train_test", section)
+    tested = compare_properties(data_set, train, test)
+    difference = compare_features(data_set, random)
+    shift = None
+    if data_set.features is not None and data_set.test_features is not None:
+        shift = estimate_shift(data_set.table, data_set.features, data_set.test_features, data_set.seed)
+    findings = findings_of(tested, difference, shift)
+    show(section, tested, difference, shift)
+    if difference is not None:
+        section.galleries += galleries(data_set, difference)
+    section.good = not findings
+    section.verdict = "Test images look like training images." if not findings else sentences(findings)
+    return Part("train_test", section, numbers_of(tested, difference, shift), tuple(findings))
+
+
+def choose(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Choose at most 2,500 usable rows at random, one of each `group` or `item`. Return sorted positions."""
+    order = random.permutation(np.flatnonzero(usable))
+    for name in TOGETHER:
+        if name in table.frame:
+            order = order[~table.frame[name].iloc[order].duplicated().to_numpy()]
+    return np.sort(order[:MOST_ROWS])
+
+
+def new_folds(labels: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = np.zeros(len(labels), int)
+    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    for number, (_, held_out) in enumerate(splitter.split(labels, labels)):
+        folds[held_out] = number
+    return folds
+
+
+def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -> list[Tested]:
+    """Test how well each property tells test rows from training rows. The position in the table is left out."""
+    assert data_set.test is not None and data_set.test_facts is not None
+    sides = [
+        properties_of(data_set.facts.rows(train), data_set.table.rows(train).ids),
+        properties_of(data_set.test_facts.rows(test), data_set.test.rows(test).ids),
+    ]
+    joined = []
+    for first, second in zip(*sides, strict=True):
+        values = np.concatenate([first.values, second.values])
+        each = Property(first.name, first.role, values)
+        if not each.is_constant and first.name != "position in the table":
+            joined.append(each)
+    labels = np.repeat([0.0, 1.0], [len(train), len(test)])
+    outcome = Outcome(labels[:, None], ("test",), is_class=True)
+    return run_tests(joined, outcome, new_folds(labels, data_set.seed), data_set.seed)
+
+
+def compare_features(data_set: DataSet, random: np.random.Generator) -> Difference | None:
+    """Return how well features tell test rows from training rows; None without features or with too few rows.
+
+    A logistic regression on at most 32 principal components of the standardised features is cross-validated.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features, test_features = data_set.features, data_set.test_features
+    if features is None or test_features is None or data_set.test is None:
+        return None
+    train = choose(data_set.table, np.isfinite(features).all(1), random)
+    test = choose(data_set.test, np.isfinite(test_features).all(1), random)
+    if min(len(train), len(test)) < LEAST_ROWS:
+        return None
+    inputs = np.concatenate([features[train], test_features[test]])
+    labels = np.repeat([0, 1], [len(train), len(test)])
+    folds, scores = new_folds(labels, data_set.seed), np.zeros(len(labels))
+    for fold in range(FOLDS):
+        rest = folds != fold
+        components = min(COMPONENTS, inputs.shape[1], int(rest.sum()) // 10)
+        model = make_pipeline(
+            StandardScaler(), PCA(components, random_state=data_set.seed), LogisticRegression(max_iter=500)
+        )
+        model.fit(inputs[rest], labels[rest])
+        scores[~rest] = model.decision_function(inputs[~rest])
+    area, deviation = delong(scores[labels == 1], scores[labels == 0])
+    p_value = normal_tail((area - 0.5) / chance_deviation(len(train), len(test)))
+    low, high = max(area - 1.96 * deviation, 0.0), min(area + 1.96 * deviation, 1.0)
+    return Difference(area, low, high, p_value, scores[labels == 0], scores[labels == 1], train, test)
+
+
+def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
+    """Return the area under the ROC curve and its standard deviation (DeLong, DeLong and Clarke-Pearson 1988).
+
+    The arguments are the scores of the positive and of the negative rows.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.check.train_test import delong
+        >>> delong(np.array([2.0, 3.0]), np.array([0.0, 1.0]))
+        (1.0, 0.0)
+    """
+    from scipy import stats
+
+    first, second = len(positives), len(negatives)
+    ranks = stats.rankdata(np.concatenate([positives, negatives]))
+    of_positives = (ranks[:first] - stats.rankdata(positives)) / second
+    of_negatives = 1 - (ranks[first:] - stats.rankdata(negatives)) / first
+    variance = of_positives.var(ddof=1) / first + of_negatives.var(ddof=1) / second
+    return float(of_positives.mean()), float(np.sqrt(variance))
+
+
+def chance_deviation(first: int, second: int) -> float:
+    """Return the standard deviation of the area under the ROC curve by chance (Mann and Whitney 1947)."""
+    return float(np.sqrt((first + second + 1) / (12 * first * second)))
+
+
+def normal_tail(distance: float) -> float:
+    from scipy import special
+
+    return float(special.ndtr(-distance))
+
+
+def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> list[Finding]:
+    """Return at most one warning for differences of the images and one for the rates of classes."""
+    findings = []
+    texts = [
+        f"{each.measured.name} ({each.association.score:.2f})"
+        for each in sorted(tested, key=lambda each: -np.nan_to_num(each.association.score))
+        if each.is_large and each.measured.role != "order"
+    ]
+    if difference is not None and is_large(difference):
+        texts.insert(0, f"what they show, by frozen features ({difference.area:.2f})")
+    if texts:
+        message = f"test images differ from training images in {', '.join(texts)}; ROC AUC in brackets, 0.5 is chance"
+        findings.append(Finding("train-test-shift", "warning", message))
+    if shift is not None and shift.large.any():
+        classes = np.flatnonzero(shift.large)
+        names = [
+            f"{shift.names[place]!r} {shift.train[place]:.1%} and {shift.test[place]:.1%}" for place in classes[:5]
+        ]
+        more = f", and {len(classes) - 5} more" if len(classes) > 5 else ""
+        message = f"classes seem to have other rates in the table and in the test rows: {', '.join(names)}{more}"
+        findings.append(Finding("class-shift", "warning", message))
+    return findings
+
+
+def is_large(difference: Difference) -> bool:
+    return difference.area >= LARGE_AUC and difference.p_value < LEVEL
+
+
+def sentences(findings: Sequence[Finding]) -> str:
+    return " ".join(f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings)
+
+
+def show(section: Section, tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> None:
+    """Add text and tables to the section."""
+    section.paragraphs.append(
+        "A model learns to tell test rows from training rows. The score is the ROC AUC of held-out rows: 0.5 means "
+        f"that they are alike, and 1 that they differ completely. A warning needs a score of at least {LARGE_AUC} (a "
+        f"large effect by Cohen 1988) that chance reaches with a probability below {LEVEL}. If test images differ, "
+        "held-out rows of the table say less about the score in the competition. Look for augmentation that covers the "
+        "difference."
+    )
+    rows, marked = [], []
+    if difference is not None:
+        text = f"95 % interval {difference.low:.3f} to {difference.high:.3f}"
+        rows.append(
+            ["what the images show (frozen features)", f"{difference.area:.3f}", text, f"{difference.p_value:.2g}"]
+        )
+        marked += [0] if is_large(difference) else []
+    for each in sorted(tested, key=lambda each: -np.nan_to_num(each.association.score)):
+        low, high = each.association.chance_interval
+        if each.is_large and each.measured.role != "order":
+            marked.append(len(rows))
+        text = f"by chance {low:.3f} to {high:.3f}"
+        rows.append([each.measured.name, f"{each.association.score:.3f}", text, f"{each.p_values[0]:.2g}"])
+    header = ["What differs", "Score", "Interval", "p-value"]
+    section.tables.append(("How well test rows can be told from training rows", PageTable(header, rows, tuple(marked))))
+    if shift is not None:
+        section.paragraphs.append(
+            "The rates of the classes in the test rows are estimated from a probe on frozen features (Saerens et al. "
+            "2002). This assumes that the images of each class look alike in both. The interval holds for all classes "
+            "together with a probability of 99.9 %."
+        )
+        section.tables.append(("Rates of the classes", shift_table(shift)))
+
+
+def shift_table(shift: Shift) -> PageTable:
+    rows = [
+        [name, f"{train:.1%}", f"{test:.1%}", f"{low:.1%} to {high:.1%}", f"{p_value:.2g}"]
+        for name, train, test, low, high, p_value in zip(
+            shift.names, shift.train, shift.test, shift.low, shift.high, shift.p_values, strict=True
+        )
+    ]
+    header = ["Class", "In the table", "In the test rows (estimated)", "Interval", "p-value (corrected)"]
+    return PageTable(header, rows, tuple(np.flatnonzero(shift.large).tolist()))
+
+
+def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequence[Picture]]]:
+    """Return the test images that are least like training images, and the training images most like test images."""
+    assert data_set.test is not None
+    sides = (
+        ("Test images that are most unlike training images", data_set.test, difference.test, difference.test_scores),
+        ("Training images that are most like test images", data_set.table, difference.train, difference.train_scores),
+    )
+    result: list[tuple[str, Sequence[Picture]]] = []
+    for caption, table, rows, scores in sides:
+        best = rows[np.argsort(-scores, kind="stable")[:SHOWN]]
+        result.append((caption, pictures(table, best)))
+    return result
+
+
+def pictures(table: Table, rows: np.ndarray) -> list[Picture]:
+    """Return thumbnails of rows. An image that cannot be read is left out."""
+    result, ids, images = [], table.ids, table.images
+    for row in rows:
+        try:
+            pixels = decode(images[row], 160, table.value_range)
+        except (OSError, ValueError):
+            continue
+        result.append(Picture(thumbnail(pixels), (ids[row],)))
+    return result
+
+
+def numbers_of(tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "properties": {each.measured.name: each.association.score for each in tested},
+    }
+    if difference is not None:
+        result["features"] = {"score": difference.area, "interval": [difference.low, difference.high]}
+    if shift is not None:
+        result["class_rates"] = {
+            name: {"train": float(train), "test": float(test), "interval": [float(low), float(high)]}
+            for name, train, test, low, high in zip(
+                shift.names, shift.train, shift.test, shift.low, shift.high, strict=True
+            )
+        }
+    return result
