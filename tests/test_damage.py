@@ -114,6 +114,21 @@ def test_files_are_checked_once_until_they_change(tmp_path, monkeypatch):
     assert calls[1:] == [[str(tmp_path / "1.jpg")]]
 
 
+def test_files_that_could_not_be_read_are_checked_again(tmp_path, monkeypatch):
+    """An error of the disk or the network leaves the size and the time of a file unchanged."""
+    original = damage.run_checks
+    failure = damage.FileCheck("Input/output error", was_read=False)
+    monkeypatch.setattr(damage, "run_checks", lambda paths: [failure] * len(paths))
+    assert problems(tmp_path, [encoded()]) == ["Input/output error"]
+    monkeypatch.setattr(damage, "run_checks", original)
+    path = str(tmp_path / "0.jpg")
+    assert [check.problem for check in check_files([path, str(tmp_path / "no"), "\0", path])] == [
+        None, "No such file or directory", "embedded null byte", None,
+    ]  # fmt: skip
+    (tmp_path / "folder.jpg").mkdir()
+    assert check_files([str(tmp_path / "folder.jpg")]) == [damage.FileCheck("Is a directory", was_read=False)]
+
+
 def test_a_cache_that_cannot_be_written_or_read_changes_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("KCOMP_CACHE", str(tmp_path / "file"))

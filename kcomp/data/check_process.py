@@ -2,7 +2,8 @@
 
 The program reads paths from standard input, separated by zero bytes. For each path, it writes one line of JSON.
 `problem` is a text that says what is damaged, or null. For images of more than eight bits a channel, `kind` is the type
-of the pixels, and `low` and `high` are the lowest and the highest pixel value.
+of the pixels, and `low` and `high` are the lowest and the highest pixel value. `was_read` is false if the file cannot
+be read.
 
 The check needs a separate process. If the data of a JPEG are damaged, the decoder returns a partly grey image. The only
 sign of the damage is a warning on standard error, which all threads of a process share. This file imports nothing from
@@ -34,12 +35,13 @@ def check_file(path: str) -> dict[str, Any]:
     """Check a file, and return the result as a dict.
 
     `problem` says why the file is damaged, and is None for a good file. For an image of more than eight bits a channel,
-    the dict also has `kind`, the type of the pixels, and `low` and `high`, the lowest and the highest pixel value.
+    the dict also has `kind`, the type of the pixels, and `low` and `high`, the lowest and the highest pixel value. If
+    the file cannot be read, the dict has `was_read`, which is False.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        return {"problem": error.strerror or str(error)}
+        return {"problem": error.strerror or str(error), "was_read": False}
     if not content:
         return {"problem": "the file is empty"}
     if content.startswith(b"\xff\xd8"):

@@ -33,12 +33,15 @@ class FileCheck:
             empty.
         low: The lowest pixel value if `kind` is not empty; otherwise 0.
         high: The highest pixel value if `kind` is not empty; otherwise 0.
+        was_read: Whether the file could be read. If not, the result is not cached, because the file may be readable
+            later without a change, for example after an error of the network.
     """
 
     problem: str | None = None
     kind: str = ""
     low: float = 0.0
     high: float = 0.0
+    was_read: bool = True
 
 
 def check_files(paths: Sequence[str]) -> list[FileCheck]:
@@ -47,25 +50,33 @@ def check_files(paths: Sequence[str]) -> list[FileCheck]:
     Results are cached on disk. A file is checked again only if its path, size or modification time changes.
     """
     stored = StoredChecks(cache_folder() / "checks.txt")
-    keys = [check_key(path) for path in paths]
-    unknown = {path: key for path, key in zip(paths, keys, strict=True) if key not in stored.results}
+    keys: dict[str, str] = {}
+    results: dict[str, FileCheck] = {}
+    for path in paths:
+        try:
+            keys[path] = check_key(path)
+        except (OSError, ValueError) as error:
+            results[path] = FileCheck(getattr(error, "strerror", None) or str(error), was_read=False)
+    unknown = [path for path, key in keys.items() if key not in stored.results]
     if unknown:
         if len(unknown) > MANY:
             notice(f"checking {len(unknown)} image files for damage; the result is cached")
-        stored.add(dict(zip(unknown.values(), run_checks(list(unknown)), strict=True)))
-    return [stored.results[key] for key in keys]
+        results |= zip(unknown, run_checks(unknown), strict=True)
+        stored.add({keys[path]: results[path] for path in unknown if results[path].was_read})
+    return [results[path] if path in results else stored.results[keys[path]] for path in paths]
 
 
 def check_key(path: str) -> str:
     """Return the key under which the result of checking a file is cached.
 
     The key changes with the path, size and modification time of the file, and with the versions of OpenCV and Pillow.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If the path is not valid, because it contains a zero byte.
     """
-    try:
-        status = os.stat(path)  # noqa: PTH116  # faster than Path
-        content = f"{status.st_size} {status.st_mtime_ns} {os.path.abspath(path)}"  # noqa: PTH100
-    except OSError:
-        content = f"missing {path}"
+    status = os.stat(path)  # noqa: PTH116  # faster than Path
+    content = f"{status.st_size} {status.st_mtime_ns} {os.path.abspath(path)}"  # noqa: PTH100
     return hashlib.blake2b(f"{SETTINGS} {content}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
