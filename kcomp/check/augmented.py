@@ -17,7 +17,7 @@ from kcomp.data.batches import Batches
 from kcomp.data.splits import fold_numbers, split
 from kcomp.data.tables import Table
 from kcomp.experiment.build import build_batches, build_stages
-from kcomp.recipe import Recipe
+from kcomp.recipe import Recipe, Stage
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
@@ -61,7 +61,8 @@ def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
         rows, _ = split(table, fold_numbers(data_set.table)[0])
         batches = build_batches(recipe, rows, training=True, seed=0)
         fed = feed(batches)
-        notes = stage_notes(recipe, batches)
+        stages = build_stages(recipe, rows.required_target.fitted(rows.labels))
+        notes = [note for stage in stages if (note := stage_note(stage, batches))]
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
         text = f"the recipe cannot make batches: {type(error).__name__}: {' '.join(str(error).split())}"
         section = Section(TITLE, f"{text[0].upper()}{text[1:]}.", good=False)
@@ -77,7 +78,7 @@ def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
         good=not any(finding.severity != "note" for finding in findings),
         paragraphs=[EXPLANATION, *notes],
         tables=[("Values of the images of the first batch", range_table(fed))],
-        galleries=galleries(fed, ids, target),
+        galleries=galleries(fed, ids, target, mixing=any(stage.cache_views is None for stage in stages)),
     )
     numbers = {
         "image_shape": fed.mixed.shape[1:],
@@ -148,19 +149,15 @@ def differs(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
     return different
 
 
-def stage_notes(recipe: Recipe, batches: Batches) -> list[str]:
-    """Return a sentence for each stage that does not train on such images."""
+def stage_note(stage: Stage, batches: Batches) -> str:
+    """Return a sentence if a stage trains on cached features in place of such images. Empty for other stages."""
     from kcomp.training.frozen.batches import mixing_layers
 
-    target, notes = batches.table.required_target, []
-    for stage in build_stages(recipe, target.fitted(batches.table.labels)):
-        if stage.cache_views is not None:
-            mixes = "mixes the features" if mixing_layers(stage, batches) else "mixes nothing"
-            notes.append(
-                f"Stage {stage.name!r} trains on cached features of {quantity(stage.cache_views, 'augmentation')} of "
-                f"each image, and {mixes} in place of the images."
-            )
-    return notes
+    if stage.cache_views is None:
+        return ""
+    mixes = "mixes the features" if mixing_layers(stage, batches) else "mixes nothing"
+    views = quantity(stage.cache_views, "augmentation")
+    return f"Stage {stage.name!r} trains on cached features of {views} of each image, and {mixes}, not the images."
 
 
 def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
@@ -181,7 +178,7 @@ def wrong_range(fed: Fed) -> list[Finding]:
     brightest = max(float(image.max()) for image in fed.originals)
     if not np.isfinite(fed.mixed).all():
         return [Finding("augmentation", "error", "augmented images contain NaN or infinity")]
-    if low < -0.5 or high > 255.5 or (high <= 1 < brightest):
+    if low < -0.5 or high > 255.5 or (low < high <= 1 < brightest):
         message = f"augmented images have values from {low:.3g} to {high:.3g}; kcomp's networks expect 0 to 255"
         return [Finding("augmentation", "warning", message)]
     return []
@@ -210,14 +207,17 @@ def range_table(fed: Fed) -> PageTable:
     return PageTable(("step", "lowest", "highest", "mean", "standard deviation"), rows)
 
 
-def galleries(fed: Fed, ids: Sequence[str], target: Target) -> list[tuple[str, Sequence[Picture]]]:
-    """Return a gallery for each image: the original, its augmentations, and the image that the network gets."""
+def galleries(fed: Fed, ids: Sequence[str], target: Target, *, mixing: bool) -> list[tuple[str, Sequence[Picture]]]:
+    """Return a gallery for each image: the original, its augmentations, and the image that the network gets.
+
+    mixing: Whether a stage mixes images, so that the mixed images are shown.
+    """
     lines: list[tuple[str, Sequence[Picture]]] = []
     for place, original in enumerate(fed.originals):
         pictures = [Picture(picture(original), ("original", label_text(target, fed.labels[place])))]
         for epoch, images in enumerate(fed.augmented):
             pictures.append(Picture(picture(images[place]), (f"augmented, epoch {epoch + 1}",)))
-        if fed.is_mixed.any():
+        if mixing and fed.is_mixed.any():
             text = "mixed, epoch 1" if fed.is_mixed[place] else "not mixed, epoch 1"
             label = label_text(target, fed.mixed_labels[place])
             pictures.append(Picture(picture(fed.mixed[place]), (text, label)))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from kcomp.check.augmented import check_augmented
 from kcomp.check.data_set import DataSet
+from kcomp.check.features import frozen_features
 from kcomp.check.predictions import out_of_fold
 from kcomp.check.result import CheckResult
 from kcomp.data.bad_images import keeping_damaged
@@ -46,7 +47,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
         ValueError: If the table of the recipe cannot be read.
     """
     recipe = loaded.recipe
-    with keeping_damaged(), record_notices() as notices:
+    with keeping_damaged() as bad, record_notices() as notices:
         table = expect_type(Table, "table", recipe.table(recipe.config))
         test, problems = read_test(loaded)
     metric = recipe.metric_of(table.required_target)
@@ -66,6 +67,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
             features=features[0],
             test_features=features[1] if test is not None else None,
             predictions=predictions,
+            left_out=frozenset(bad.dropped),
             notices=tuple(notices),
         )
         parts, failures = [*problems, *problem], []
@@ -109,8 +111,7 @@ def frozen(
     """Compute the features of some tables. Return them, a sentence about the network, and a part if that failed."""
     progress.start_step("features of a pretrained network")
     try:
-        module = importlib.import_module("kcomp.check.features")
-        features = module.frozen_features(loaded, tables, progress=progress.counter(FEATURES))
+        features = frozen_features(loaded, tables, progress=progress.counter(FEATURES))
     except Exception as error:  # noqa: BLE001  # the recipe's model may raise anything
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         verdict = f"Checks that need features are left out, because the network cannot be used: {text}"
