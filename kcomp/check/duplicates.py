@@ -1,0 +1,180 @@
+"""Find duplicates, and leaks between folds and into the test rows."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from kcomp.check.data_set import DataSet
+from kcomp.check.duplicates_groups import Group, findings_of, group_leaks, join, make_groups
+from kcomp.check.duplicates_near import EXHAUSTIVE, NearPair, near_pairs
+from kcomp.check.duplicates_rows import Rows, rows_of
+from kcomp.check.label_text import label_text
+from kcomp.data.decoding import decode
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Picture, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+from kcomp.report.thumbnail import thumbnail
+
+LEAST_SIDE = 32  # pixels; images with a shorter side have too little structure to call them near-duplicates
+SHOWN_GROUPS, SHOWN_IMAGES, TABLE_ROWS = 24, 6, 500
+ADVICE = {
+    "fold-leak": "Give the images of a group the same value in one column, name this column with `group=` of "
+    "`data.read_csv`, and cut the folds with `data.stratified_folds`; then they share a fold. Or drop all but one.",
+    "contradicting-labels": "Look at each group with different labels, and correct the labels or drop its rows.",
+    "test-leak": "Test images that are also labelled: read the rules of the competition before you use their labels.",
+    "group-leak": "Rows of one `group` or `item` must share a fold: cut folds with `data.stratified_folds` or "
+    "`data.folds`, without `allow_crossing=True`.",
+}
+
+
+def check_exact(data_set: DataSet) -> Part:
+    """Find images with equal bytes or pixels, and groups that cross folds. No image is decoded."""
+    rows = rows_of(data_set)
+    return make_part(data_set, rows, [], is_exact=True)
+
+
+def check_duplicates(data_set: DataSet) -> Part:
+    """Find images that show the same picture, also if one is resized, mirrored, turned, brighter or cropped.
+
+    Candidates are pairs with similar perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020). A candidate
+    is a near-duplicate if the fine structure of both images agrees after an alignment; see `same_picture`.
+    """
+    rows = rows_of(data_set)
+    return make_part(data_set, rows, near_pairs(rows, comparable(data_set, rows)), is_exact=False)
+
+
+def comparable(data_set: DataSet, rows: Rows) -> np.ndarray:
+    """Return the positions of the images to compare: one of each picture, without very small images."""
+    facts = [data_set.facts] if len(rows) == rows.labelled else [data_set.facts, data_set.test_facts]
+    sides = np.concatenate([np.minimum(part.width, part.height) for part in facts if part is not None])
+    _, first = np.unique(rows.pixels_hash.astype(str), return_index=True)
+    is_first = np.isin(np.arange(len(rows)), first)
+    return np.flatnonzero(rows.readable & is_first & (sides >= LEAST_SIDE))
+
+
+def make_part(data_set: DataSet, rows: Rows, near: Sequence[NearPair], *, is_exact: bool) -> Part:
+    groups = make_groups(rows, data_set.table, near)
+    findings = [*group_leaks(data_set.table, rows.folds), *findings_of(rows, groups)]
+    section = make_section(data_set, rows, groups, findings, is_exact=is_exact)
+    kinds = Counter(finding.kind for finding in findings)
+    numbers = {
+        "images": len(rows),
+        "groups": [
+            {
+                "kind": group.kind,
+                "image_ids": [rows.ids[position] for position in group.rows],
+                "changes": list(group.changes),
+                "folds": list(group.folds),
+                "labels": list(group.labels),
+                "in_test": group.is_in_test,
+            }
+            for group in groups
+        ],
+        "findings": dict(kinds),
+        "is_exact": is_exact,
+    }
+    return Part("duplicates", section, numbers, tuple(findings))
+
+
+def make_section(
+    data_set: DataSet, rows: Rows, groups: Sequence[Group], findings: Sequence[Finding], *, is_exact: bool
+) -> Section:
+    alarms = [finding for finding in findings if finding.severity != "note"]
+    section = Section("Duplicates and leaks", verdict(rows, groups, findings), not alarms)
+    section.paragraphs += [text for kind, text in ADVICE.items() if any(finding.kind == kind for finding in findings)]
+    section.paragraphs.append(method(rows, is_exact=is_exact))
+    section.paragraphs += [finding.message for finding in findings if finding.kind == "group-leak"]
+    if groups:
+        section.tables.append((table_caption(groups), group_table(data_set, rows, groups)))
+        section.galleries += [
+            (gallery_caption(number, group), pictures)
+            for number, group in enumerate(groups[:SHOWN_GROUPS], 1)
+            if (pictures := gallery(data_set, rows, group))
+        ]
+    return section
+
+
+def verdict(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> str:
+    """Return what was found in one or two sentences."""
+    kinds = Counter(finding.kind for finding in findings)
+    if not findings:
+        return f"No duplicates among {quantity(len(rows), 'image')}, and nothing leaks between folds."
+    parts = [f"{quantity(len(groups), 'picture')} {'occurs' if len(groups) == 1 else 'occur'} more than once."]
+    if not groups:
+        parts = []
+    if kinds["fold-leak"] or kinds["group-leak"]:
+        count = kinds["fold-leak"]
+        leaks = [f"{quantity(count, 'picture')} in several folds"] if count else []
+        leaks += ["rows of one group or item in several folds"] if kinds["group-leak"] else []
+        parts.append(f"Scores of held-out folds are too good: there are {' and '.join(leaks)}.")
+    if kinds["contradicting-labels"]:
+        parts.append(f"{quantity(kinds['contradicting-labels'], 'picture')} with contradicting labels.")
+    if kinds["test-leak"]:
+        parts.append(f"{quantity(kinds['test-leak'], 'picture')} both in the labelled rows and in the test rows.")
+    return " ".join(parts)
+
+
+def method(rows: Rows, *, is_exact: bool) -> str:
+    """Return which duplicates were looked for."""
+    if is_exact:
+        return "Only equal files and equal pixels were looked for."
+    crops = "small copies"
+    if len(rows) > EXHAUSTIVE:
+        crops = "features of a pretrained network" if rows.features is not None else "nothing else, so crops are missed"
+    return (
+        f"Near-duplicates are found by perceptual hashes and {crops}, and then compared by their pixels. Mirrored, "
+        f"turned, resized, brighter and cropped copies count. Images with a side below {LEAST_SIDE} pixels are "
+        "compared for equality only."
+    )
+
+
+def table_caption(groups: Sequence[Group]) -> str:
+    shown = f", the first {TABLE_ROWS} of {len(groups)} groups" if len(groups) > TABLE_ROWS else ""
+    return f"Images that show the same picture{shown}"
+
+
+def group_table(data_set: DataSet, rows: Rows, groups: Sequence[Group]) -> PageTable:
+    header = ("group", "kind", "images", "ids", "folds", "labels", "test", "change")
+    cells = [
+        (
+            str(number),
+            group.kind,
+            str(len(group.rows)),
+            join([rows.ids[position] for position in group.rows]),
+            join(group.folds) if group.folds else "–",
+            "; ".join(group.labels) or "–",
+            "all" if group.is_only_test else "some" if group.is_in_test else "–",
+            ", ".join(group.changes) or "–",
+        )
+        for number, group in enumerate(groups[:TABLE_ROWS], 1)
+    ]
+    marked = [number for number, group in enumerate(groups[:TABLE_ROWS]) if group.folds or group.labels]
+    return PageTable(header, cells, marked)
+
+
+def gallery_caption(number: int, group: Group) -> str:
+    texts = [group.kind, *group.changes]
+    texts += [f"folds {join(group.folds)}"] if group.folds else []
+    texts += [f"labels {'; '.join(group.labels)}"] if group.labels else []
+    texts += ["labelled and test"] if group.is_in_test else []
+    return f"Group {number}: {', '.join(texts)}"
+
+
+def gallery(data_set: DataSet, rows: Rows, group: Group) -> list[Picture]:
+    """Return pictures of the first images of a group with their ids, folds and labels."""
+    pictures = []
+    for position in group.rows[:SHOWN_IMAGES]:
+        try:
+            pixels = decode(rows.images[position], value_range=rows.value_range(position))
+        except Exception:  # noqa: BLE001  # a function of the author may raise anything; another check reports it
+            continue
+        lines = [rows.ids[position]]
+        if position < rows.labelled:
+            fold = f"fold {join(rows.folds[position].tolist())}" if rows.folds.shape[1] else ""
+            lines += [fold, label_text(data_set.table.required_target, data_set.table.labels[position])]
+        else:
+            lines.append("test")
+        pictures.append(Picture(thumbnail(np.ascontiguousarray(pixels)), [line for line in lines if line]))
+    return pictures

@@ -1,0 +1,184 @@
+"""Groups of images that show the same picture, and what is wrong with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kcomp.check.duplicates_near import DisjointSets, NearPair
+from kcomp.check.duplicates_rows import Rows
+from kcomp.check.label_text import label_text
+from kcomp.data.tables import Table
+from kcomp.report.finding import Finding, Severity
+from kcomp.report.text import quantity
+
+# Labels of one picture contradict each other if they differ by more than this share of `target.unit`: half a class,
+# label or grade, or a fifth of the standard deviation of numbers (two values a fifth apart are each a tenth from their
+# mean, which is 1 % of the variance).
+DIFFERENT_CLASS, DIFFERENT_NUMBER = 0.5, 0.2
+TOGETHER = ("group", "item")  # rows with one value in these columns share a fold
+NAMED = 4  # how many images a message names
+WORDS = {
+    "equal-bytes": "are copies of one file",
+    "equal-pixels": "have equal pixels",
+    "near-duplicate": "show the same picture",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that show the same picture.
+
+    Attributes:
+        rows: Their positions among the labelled rows and the test rows, sorted.
+        kind: "equal-bytes" if all files are equal, "equal-pixels" if all pixels are equal, else "near-duplicate".
+        changes: What was done to the images, such as "mirrored", for near-duplicates.
+        folds: The folds of the labelled images if they are in different folds; else empty.
+        is_in_test: Whether it has labelled images and test images.
+        is_only_test: Whether all images are test images.
+        labels: The different labels as texts if they contradict each other; else empty.
+        is_known: Whether the labelled images have one value in the column `group` or `item`, so kcomp never separates
+            them.
+    """
+
+    rows: tuple[int, ...]
+    kind: str
+    changes: tuple[str, ...] = ()
+    folds: tuple[int, ...] = ()
+    is_in_test: bool = False
+    is_only_test: bool = False
+    labels: tuple[str, ...] = ()
+    is_known: bool = False
+
+
+def make_groups(rows: Rows, table: Table, near: Sequence[NearPair] = ()) -> list[Group]:
+    """Return the groups of images with equal bytes, equal pixels, or in `near`. Larger problems come first."""
+    sets = DisjointSets(len(rows))
+    for hashes in (rows.bytes_hash, rows.pixels_hash):
+        first: dict[str, int] = {}
+        for position in np.flatnonzero(rows.readable & (hashes != "")).tolist():
+            sets.merge(first.setdefault(hashes[position], position), position)
+    for pair in near:
+        sets.merge(pair.first, pair.second)
+    changes: dict[int, list[str]] = {}
+    for pair in near:
+        changes.setdefault(sets.root(pair.first), []).append(pair.change)
+    threshold = largest_equal_difference(table)
+    groups = [
+        describe_group(rows, table, members, tuple(dict.fromkeys(changes.get(members[0], ()))), threshold)
+        for members in sets.groups()
+    ]
+    return sorted(groups, key=lambda group: (not group.folds, not group.labels, not group.is_in_test, -len(group.rows)))
+
+
+def describe_group(
+    rows: Rows, table: Table, members: Sequence[int], changes: tuple[str, ...], threshold: np.ndarray
+) -> Group:
+    """Return a group with the properties of its rows. `threshold` is the largest difference of equal labels."""
+    labelled = [member for member in members if member < rows.labelled]
+    folds = rows.folds[labelled]
+    crossing = bool((folds != folds[:1]).any())
+    labels = table.labels[labelled]
+    return Group(
+        rows=tuple(members),
+        kind=kind_of(rows, members),
+        changes=changes,
+        folds=tuple(sorted(set(folds.ravel().tolist()))) if crossing else (),
+        is_in_test=0 < len(labelled) < len(members),
+        is_only_test=not labelled,
+        labels=label_texts(table, labels) if contradict(labels, threshold) else (),
+        is_known=any(table.frame[name].iloc[labelled].nunique() == 1 for name in TOGETHER if name in table.frame),
+    )
+
+
+def kind_of(rows: Rows, members: Sequence[int]) -> str:
+    if len(set(rows.bytes_hash[members])) == 1 and rows.bytes_hash[members[0]]:
+        return "equal-bytes"
+    return "equal-pixels" if len(set(rows.pixels_hash[members])) == 1 else "near-duplicate"
+
+
+def largest_equal_difference(table: Table) -> np.ndarray:
+    """Return for each label column how far two labels of one picture may differ, shape (columns,)."""
+    target, labels = table.required_target, table.labels
+    if target.class_names:
+        return np.full(labels.shape[1], DIFFERENT_CLASS)
+    if np.isnan(labels).all(0).any():  # a column without labels has no standard deviation, and no contradictions
+        labels = np.where(np.isnan(labels).all(0), 0, labels)
+    return DIFFERENT_NUMBER * target.fitted(labels).unit
+
+
+def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
+    """Return whether any two labels (rows, columns) differ by more than the threshold. NaN differs from nothing."""
+    if len(labels) < 2:
+        return False
+    least = np.where(np.isnan(labels), np.inf, labels).min(0)
+    most = np.where(np.isnan(labels), -np.inf, labels).max(0)
+    return bool((most - least > threshold).any())
+
+
+def label_texts(table: Table, labels: np.ndarray) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(label_text(table.required_target, label) for label in labels))
+
+
+def findings_of(rows: Rows, groups: Sequence[Group]) -> list[Finding]:
+    """Return the findings of all groups."""
+    return [finding for group in groups for finding in findings_of_group(rows, group)]
+
+
+def findings_of_group(rows: Rows, group: Group) -> list[Finding]:
+    """Return what a group is, as a note if another finding says what is wrong with it, and these other findings."""
+    ids = tuple(rows.ids[position] for position in group.rows)
+    labelled = tuple(rows.ids[position] for position in group.rows if position < rows.labelled)
+    what, weight = f"{list_ids(ids)} {WORDS[group.kind]}", float(len(ids))
+    problems = []
+    if group.folds:
+        text = f"{list_ids(labelled)} show the same picture in the folds {join(group.folds)}, so scores are too good"
+        problems.append(Finding("fold-leak", "error", text, labelled, weight))
+    if group.labels:
+        severity: Severity = "warning" if group.kind == "near-duplicate" else "error"
+        text = f"{list_ids(labelled)} show the same picture, but have the labels {join(group.labels)}"
+        problems.append(Finding("contradicting-labels", severity, text, labelled, weight))
+    if group.is_in_test:
+        tests = ids[len(labelled) :]
+        text = f"test {list_ids(tests)} also in the labelled rows as {join(labelled)}"
+        problems.append(Finding("test-leak", "warning", text, ids, weight))
+    details = f" ({', '.join(group.changes)})" if group.changes else ""
+    is_note = problems or group.is_known or group.is_only_test
+    return [*problems, Finding(group.kind, "note" if is_note else "warning", what + details, ids, weight)]
+
+
+def group_leaks(table: Table, folds: np.ndarray) -> list[Finding]:
+    """Return a finding for each column `group` and `item` with rows of one value in different folds."""
+    findings = []
+    for name in TOGETHER:
+        if name not in table.frame or not folds.shape[1]:
+            continue
+        codes = pd.factorize(table.frame[name])[0]
+        counts = pd.DataFrame(folds).groupby(codes).nunique().max(axis=1)
+        crossing = counts.index[(counts > 1) & (counts.index >= 0)]
+        if not len(crossing):
+            continue
+        ids = table.frame["image_id"][np.isin(codes, crossing)]
+        first = np.flatnonzero(codes == crossing[0])
+        text = (
+            f"rows of one {name} are in different folds, so scores are too good: {len(crossing)} of "
+            f"{quantity(int(codes.max()) + 1, name)}, such as {table.frame[name].iloc[first[0]]} in the folds "
+            f"{join(sorted(set(folds[first].ravel().tolist())))}; cut folds without allow_crossing"
+        )
+        findings.append(Finding("group-leak", "error", text, tuple(ids), float(len(ids))))
+    return findings
+
+
+def list_ids(ids: Sequence[str]) -> str:
+    """Return "images a, b and c", or "images a, b, c, d and 3 more" for many."""
+    noun = "image" if len(ids) == 1 else "images"
+    return f"{noun} {join(ids)}"
+
+
+def join(values: Sequence[object]) -> str:
+    """Return values as a list in words, of which at most `NAMED` are written out."""
+    texts = [str(value) for value in values[:NAMED]]
+    if len(values) > NAMED:
+        texts.append(f"{len(values) - NAMED} more")
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))

@@ -1,0 +1,136 @@
+"""Find near-duplicates: candidates by hashes and features, accepted by their pixels."""
+
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kcomp.check.duplicates_pixels import SIDE, grey, same_picture
+from kcomp.check.duplicates_rows import Rows
+from kcomp.check.duplicates_search import feature_pairs, hash_pairs
+from kcomp.check.duplicates_windows import SMALL, place_pairs, window_pairs
+from kcomp.data.decoding import decode
+
+LEAST_PAIRS = 3000  # so many candidates are compared, and one for each row if there are more rows
+EXHAUSTIVE = 2500  # up to so many images, all pairs are compared in search of crops
+PROMISING = 0.8  # correlation of the small copies, below which they are not compared in detail
+DETAILED = 512  # decoded images that are held in memory
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two images that show the same picture.
+
+    Attributes:
+        first: Position of the first image among the rows.
+        second: Position of the second image.
+        change: What was done to one to make the other, such as "mirrored"; see `same_picture`.
+    """
+
+    first: int
+    second: int
+    change: str
+
+
+class DisjointSets:
+    """Sets of numbers that are merged pair by pair (union-find with path halving)."""
+
+    def __init__(self, count: int) -> None:
+        self.parents = list(range(count))
+
+    def root(self, number: int) -> int:
+        """Return the number that stands for the set of `number`."""
+        while self.parents[number] != number:
+            self.parents[number] = self.parents[self.parents[number]]
+            number = self.parents[number]
+        return number
+
+    def merge(self, first: int, second: int) -> None:
+        """Merge the sets of two numbers."""
+        first, second = sorted((self.root(first), self.root(second)))
+        self.parents[second] = first
+
+    def groups(self) -> list[list[int]]:
+        """Return the sets with at least two numbers, each sorted, in the order of their first numbers."""
+        members: dict[int, list[int]] = {}
+        for number in range(len(self.parents)):
+            members.setdefault(self.root(number), []).append(number)
+        return [numbers for numbers in members.values() if len(numbers) > 1]
+
+
+class Pictures:
+    """Decoded images of rows as squares of SIDE pixels. The latest `DETAILED` of them are held in memory."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._recent: OrderedDict[int, np.ndarray | None] = OrderedDict()
+
+    def decode(self, position: int) -> np.ndarray | None:
+        """Return an image as RGB, uint8 (SIDE, SIDE, 3), or None if it cannot be decoded."""
+        try:
+            pixels = decode(self.rows.images[position], SIDE, self.rows.value_range(position))
+        except Exception:  # noqa: BLE001  # a function of the author may raise anything; another check reports it
+            return None
+        return cv2.resize(np.ascontiguousarray(pixels), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+    def load(self, position: int) -> np.ndarray | None:
+        """Return an image as `decode` does, from memory if it is there."""
+        if position not in self._recent:
+            self._recent[position] = self.decode(position)
+            if len(self._recent) > DETAILED:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(position)
+        return self._recent[position]
+
+    def small(self, position: int) -> np.ndarray:
+        """Return an image as grey values, uint8 (SMALL, SMALL). All are 0 if it cannot be decoded."""
+        pixels = self.decode(position)
+        if pixels is None:
+            return np.zeros((SMALL, SMALL), np.uint8)
+        return np.rint(cv2.resize(grey(pixels), (SMALL, SMALL), interpolation=cv2.INTER_AREA)).astype(np.uint8)
+
+
+def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
+    """Return pairs of images that show the same picture with different pixels.
+
+    A pair that follows from other pairs may be left out: of A, B and C, the result contains two pairs at least.
+
+    Args:
+        rows: The rows.
+        positions: The rows to compare, sorted. Their images must have different pixels.
+    """
+    if len(positions) < 2:
+        return []
+    pictures, sets = Pictures(rows), DisjointSets(len(positions))
+    with ThreadPoolExecutor(WORKERS) as threads:
+        small = np.stack(list(threads.map(pictures.small, positions.tolist())))
+    pairs = []
+    candidates = candidate_pairs(rows, positions, small)
+    places = place_pairs(small, candidates)
+    for (first, second), place in zip(candidates.tolist(), places, strict=True):
+        if place.correlation < PROMISING or sets.root(first) == sets.root(second):
+            continue
+        first_image, second_image = pictures.load(int(positions[first])), pictures.load(int(positions[second]))
+        if first_image is None or second_image is None:
+            continue
+        change = same_picture(first_image, second_image, place)
+        if change:
+            sets.merge(first, second)
+            pairs.append(NearPair(int(positions[first]), int(positions[second]), change))
+    return pairs
+
+
+def candidate_pairs(rows: Rows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Return pairs of places in `positions` whose images are worth a comparison, each pair once, int (pairs, 2)."""
+    most = max(LEAST_PAIRS, len(positions))
+    pairs = [hash_pairs(rows.hashes[positions], most)]
+    if len(positions) <= EXHAUSTIVE:
+        pairs.append(window_pairs(small, PROMISING, most))
+    elif rows.features is not None:
+        pairs.append(feature_pairs(rows.features[positions], most))
+    joined = np.concatenate(pairs)
+    _, first = np.unique(joined, axis=0, return_index=True)
+    return joined[np.sort(first)]

@@ -1,0 +1,109 @@
+"""Search for pairs of images that may show the same picture, by perceptual hashes and by frozen features."""
+
+import math
+
+import numpy as np
+
+BITS = 64
+CHANCE = 0.1  # so many pairs of unrelated images per image may pass the comparison of hashes
+BLOCK = 256  # rows that are compared with all others at a time
+NEIGHBOURS = 32  # most similar rows that are looked at for each row
+
+
+def largest_distance(rows: int) -> int:
+    """Return the largest distance of two perceptual hashes at which a pair of images is worth a look at its pixels.
+
+    Bits of unrelated images are equal with probability 1/2, so their distance has a binomial distribution. The result
+    is the largest distance at which an image has at most `CHANCE` unrelated partners among `rows` images on average.
+    Each image counts 8 times, because it may be rotated and mirrored.
+    """
+    allowed = CHANCE * 2 / (8 * max(rows, 2))
+    total = 0.0
+    for distance in range(BITS // 2):
+        total += math.comb(BITS, distance) / 2**BITS
+        if total > allowed:
+            return distance - 1
+    return BITS // 2
+
+
+def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
+    """Return pairs of rows with similar perceptual hashes, the most similar first.
+
+    Args:
+        hashes: uint64 (rows, 8): the hashes of the 8 rotations and mirror images of each image.
+        most: How many pairs to return at most.
+
+    Returns:
+        Positions of rows, int (pairs, 2). The first of a pair is smaller than the second.
+
+    References:
+        Zauner 2010, Implementation and benchmarking of perceptual image hash functions.
+    """
+    limit = largest_distance(len(hashes))
+    own = hashes[:, 0].copy()
+    turned = np.ascontiguousarray(hashes.T)
+    parts, distances = [], []
+    for start in range(0, len(hashes), BLOCK):
+        block = own[start : start + BLOCK, None]
+        distance = np.full((len(block), len(hashes) - start), BITS, np.uint8)
+        for column in turned:
+            np.minimum(distance, np.bitwise_count(block ^ column[None, start:]), out=distance)
+        first, second = np.nonzero(distance <= limit)
+        later = second > first
+        first, second = first[later], second[later]
+        parts.append(np.stack([first, second], 1) + start)
+        distances.append(distance[first, second])
+        if sum(map(len, parts)) > 4 * most:  # keep the memory bounded
+            parts, distances = closest(parts, distances, most)
+    parts, _ = closest(parts, distances, most)
+    return parts[0]
+
+
+def feature_pairs(features: np.ndarray, most: int) -> np.ndarray:
+    """Return pairs of rows whose features have the largest cosine, the most similar first.
+
+    Rows with NaN are left out. For each row, only its nearest neighbours are considered.
+
+    Args:
+        features: float32 (rows, dimensions).
+        most: How many pairs to return at most.
+
+    Returns:
+        Positions of rows, int (pairs, 2). The first of a pair is smaller than the second.
+
+    References:
+        Barz and Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates: duplicates are neighbours in
+        the space of a network's features.
+    """
+    usable = np.flatnonzero(np.isfinite(features).all(1))
+    if len(usable) < 2:
+        return np.zeros((0, 2), int)
+    unit = features[usable].astype(np.float32)
+    unit -= unit.mean(0)  # what all images have in common says nothing
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    count = min(NEIGHBOURS, len(usable) - 1)
+    ranks, pairs = [], []
+    for start in range(0, len(usable), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(usable)))
+        cosine = unit[block] @ unit.T
+        cosine[np.arange(len(block)), block] = -np.inf
+        nearest = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
+        values = np.take_along_axis(cosine, nearest, 1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, 1)
+        # the nearest neighbour of every row comes before the second of any row
+        ranks.append((np.arange(count) - np.take_along_axis(values, order, 1) / 2).ravel())
+        pairs.append(np.stack([np.repeat(block, count), nearest.ravel()], 1))
+    joined, rank = usable[np.sort(np.concatenate(pairs), 1)], np.concatenate(ranks)
+    joined = joined[np.argsort(rank, kind="stable")]
+    _, first = np.unique(joined, axis=0, return_index=True)
+    return joined[np.sort(first)][:most]
+
+
+def closest(pairs: list[np.ndarray], distances: list[np.ndarray], most: int) -> tuple[list, list]:
+    """Return the `most` pairs with the smallest distances, sorted, and their distances, each in a list of one array."""
+    if not pairs:
+        return [np.zeros((0, 2), int)], [np.zeros(0, np.uint8)]
+    distance = np.concatenate(distances)
+    order = np.argsort(distance, kind="stable")[:most]
+    return [np.concatenate(pairs)[order]], [distance[order]]
