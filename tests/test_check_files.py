@@ -237,6 +237,37 @@ def test_clean_data_of_other_kinds_have_no_finding(kind, tmp_path):
     assert part.findings == () and part.section.good
 
 
+def drawn(number):
+    """A dark shape on white, as in drawings: the 1st percentile of the grey values varies."""
+    pixels = np.full((64, 64, 3), 255, np.uint8)
+    return cv2.circle(pixels, (20 + number % 20, 30), 6 + number % 9, (number * 6, 90, 130), -1)
+
+
+def kinds_of(images):
+    ids = [str(number) for number in range(len(images))]
+    table = data.Table(pd.DataFrame({"image_id": ids, "image": images}))
+    part = check_files(DataSet(table=table, facts=measure(table), metric=metrics.accuracy))
+    return [(finding.kind, finding.severity, len(finding.image_ids)) for finding in part.findings]
+
+
+def test_a_washed_out_drawing_is_bright_among_drawings():
+    images = [drawn(number) for number in range(30)]
+    assert kinds_of(images) == []
+    images[4] = (images[4] * 0.1 + 229).astype(np.uint8)
+    assert kinds_of(images) == [("bright", "warning", 1)]
+
+
+def test_a_blurred_drawing_of_low_contrast_is_blurred():
+    images = [(drawn(number) * 0.1 + 100).astype(np.uint8) for number in range(30)]
+    assert kinds_of(images) == []
+    images[4] = cv2.GaussianBlur(images[4], (0, 0), 3)
+    assert kinds_of(images) == [("blurred", "warning", 1)]
+
+
+def test_values_that_use_only_a_part_of_the_range_are_dark():
+    assert kinds_of([scene(number) // 16 for number in range(10)]) == [("dark", "warning", 10)]
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_or_no_usable_images_are_no_error(count):
     images = [scene(0)] * count + [b"broken"]

@@ -14,6 +14,7 @@ FALSE_ALARM = 0.001  # probability that any image of a normally distributed data
 MODIFIED = 3.5  # the least modified z-score of an outlier (Iglewicz and Hoaglin 1993)
 COMMON = 0.2  # if a larger share of the images is odd, it is how the data are, and only a note
 DARK, BRIGHT = 0.32 * 255, 0.68 * 255  # grey values; the first is that of CleanVision
+BLACK = 255 / 8  # grey value
 FLAT = DARK / np.sqrt(12)  # the standard deviation of grey values that are spread evenly from 0 to DARK
 BLUR = 3.0  # pixels of an image of 256 pixels
 NOISE = 20.0  # grey values: a PSNR of 22 dB. The images of four clean data sets have at most 17
@@ -89,40 +90,67 @@ def odd(
 
 def odd_pixels(facts: Facts) -> Iterator[Odd]:
     """Yield the constant, very dark, bright, blurred and noisy images."""
-    usable, threshold = facts.readable, limit(int(facts.readable.sum()))
-    constant = usable & (facts.contrast < 1)
+    constant = facts.readable & (facts.contrast < 1)
     sentence = "{is} of one colour: the standard deviation of the grey values is below 1"
     yield from odd(
         facts, "constant", constant, -facts.contrast, sentence, lambda row: f"grey {facts.brightness[row]:.0f}"
     )
-    flat = usable & ~constant & (facts.contrast < FLAT)
-    score = np.where(usable, scores(np.where(usable, facts.high, np.nan), 10), 0)
+    usable = facts.readable & ~constant
+    yield from odd_light(facts, usable)
+    yield from odd_detail(facts, usable & (np.minimum(facts.width, facts.height) >= SMALLEST))
+
+
+def odd_light(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:
+    """Yield the very dark and bright images among those where `usable` is True."""
+
+    def text(row: Any) -> str:
+        return f"brightness {facts.brightness[row]:.0f}"
+
+    threshold = limit(int(usable.sum()))
+    black = usable & (facts.high < BLACK)
+    if black.sum() > usable.sum() / 2:
+        sentence = (
+            f"{{is}} almost black: 99 % of the pixels are below {BLACK:.0f} of 255; is the range of values right?"
+        )
+        rows = np.flatnonzero(black)
+        yield Odd("dark", "warning", rows, sentence, [text(row) for row in rows])
+    flat = usable & (facts.contrast < FLAT)
+    faint = scores_of(np.log(np.maximum(facts.contrast, 1)), usable, 0.1) < -threshold
+    score = scores_of(facts.high, usable, 10)
     sentence = f"{{is}} very dark: 99 % of the pixels are below {DARK:.0f} of 255, unlike in the other images"
-    mask = flat & (facts.high < DARK) & (score < -threshold)
-    yield from odd(facts, "dark", mask, -score, sentence, lambda row: f"brightness {facts.brightness[row]:.0f}")
-    score = np.where(usable, scores(np.where(usable, facts.low, np.nan), 10), 0)
+    mask = flat & (facts.high < DARK) & ((score < -threshold) | (faint & (score < 0)))
+    yield from odd(facts, "dark", mask, -score, sentence, text)
+    score = scores_of(facts.low, usable, 10)
     sentence = f"{{is}} very bright: 99 % of the pixels are above {BRIGHT:.0f} of 255, unlike in the other images"
-    mask = flat & (facts.low > BRIGHT) & (score > threshold)
-    yield from odd(facts, "bright", mask, score, sentence, lambda row: f"brightness {facts.brightness[row]:.0f}")
-    large = np.minimum(facts.width, facts.height) >= SMALLEST
+    mask = flat & (facts.low > BRIGHT) & ((score > threshold) | (faint & (score > 0)))
+    yield from odd(facts, "bright", mask, score, sentence, text)
+
+
+def odd_detail(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:
+    """Yield the blurred and noisy images among those where `usable` is True."""
+    threshold = limit(int(usable.sum()))
     radius = blur_radius(facts)
-    score = np.where(usable, scores(np.log(np.where(usable, radius, np.nan)), 0.025), 0)
+    mask = usable & (radius > BLUR) & (scores_of(np.log(radius), usable, 0.025) > threshold)
     sentence = "{is} blurred, unlike the other images"
-    mask = usable & large & ~constant & (radius > BLUR) & (score > threshold)
     yield from odd(facts, "blurred", mask, radius, sentence, lambda row: f"blur of {radius[row]:.1f} px")
-    score = np.where(usable, scores(np.where(usable, facts.noise, np.nan), 1), 0)
+    mask = usable & (facts.noise > NOISE) & (scores_of(facts.noise, usable, 1) > threshold)
     sentence = f"{{has}} noise with a standard deviation above {NOISE:.0f} grey values, unlike the other images"
-    mask = usable & large & (facts.noise > NOISE) & (score > threshold)
     yield from odd(facts, "noisy", mask, facts.noise, sentence, lambda row: f"noise {facts.noise[row]:.0f}")
+
+
+def scores_of(values: np.ndarray, usable: np.ndarray, least_scale: float) -> np.ndarray:
+    """Return the modified z-scores among the images where `usable` is True, and 0 for the other images."""
+    return np.where(usable, scores(np.where(usable, values, np.nan), least_scale), 0)
 
 
 def blur_radius(facts: Facts) -> np.ndarray:
     """Return the standard deviation of the Gaussian blur that makes white noise as smooth as each image, in pixels.
 
-    The variance of the Laplacian of white noise with variance v, blurred by a Gaussian of standard deviation s, is
-    2 v' / s**4, where v' is the variance after the blur. NaN stay NaN.
+    The variance of the Laplacian of white noise, blurred by a Gaussian of standard deviation s, is 2 v / s**4, where v
+    is the variance after the blur. Rounding to whole grey values adds 20 / 12 to the former. NaN stay NaN.
     """
-    return (2 * np.maximum(facts.contrast, 1e-3) ** 2 / np.maximum(facts.sharpness, 1e-6)) ** 0.25
+    sharpness = np.maximum(facts.sharpness - 20 / 12, 0.1)
+    return (2 * np.maximum(facts.contrast, 1) ** 2 / sharpness) ** 0.25
 
 
 def odd_shapes(facts: Facts) -> Iterator[Odd]:

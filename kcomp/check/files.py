@@ -27,8 +27,9 @@ fifth of the images is concerned, because then it is how the data are.
 - odd-aspect: one side is at least 4 times the other.
 - constant: the standard deviation of the grey values is below 1 (no comparison with the other images).
 - dark: the 99th percentile of the grey values is below 0.32 of the range, the limit of CleanVision, and their standard
-  deviation is below that of values spread evenly over this range.
-- bright: the same with the 1st percentile and the upper end of the range.
+  deviation is below that of values spread evenly over this range. The percentile or the standard deviation is compared
+  with the other images. Also if the percentile is below 1/8 of the range in more than half of the images.
+- bright: the same with the 1st percentile and the upper end of the range, without the last sentence.
 - blurred: the image is smoother than white noise after a Gaussian blur of 3 px, where its longer side has 256 px. The
   measure is the variance of the Laplacian (Pech-Pacheco et al. 2000) divided by that of the grey values.
 - noisy: the noise (Immerkaer 1996, at two scales) has a standard deviation above 20 grey values, a peak signal-to-noise
