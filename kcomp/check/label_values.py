@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.data.tables import Table
+from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 
 MISSING_CODES = (-1, -9, -99, -999, -9999, 99, 999, 9999, 99999, 65535)  # that people write for a missing number
 LARGEST_SHARE = 0.05  # of rows that can be far from all others
-BINS = 30
+MOST_PICTURES = 4  # columns with a histogram
 
 
 @dataclass(frozen=True)
@@ -124,19 +125,7 @@ def value_section(table: Table, section: Section) -> None:
     section.tables.append(("Distribution", PageTable(header, rows)))
     if repeated:
         section.tables.append(("Most frequent values", PageTable(["Number", "Value", "Rows", "Share"], repeated)))
-    if len(labels):
-        section.pictures.append(("How often each value occurs", histograms(table.columns[:4], labels[:, :4])))
-
-
-def histograms(names: tuple[str, ...], labels: np.ndarray) -> bytes:
-    """Return a PNG file with a histogram of each column."""
-    from kcomp.report.plots import COLOURS, canvas, png
-
-    figure, axes = canvas(len(names), 1.2 + 1.4 * len(names))
-    for axis, name, values in zip(axes[:, 0], names, labels.T, strict=True):
-        known = values[~np.isnan(values)]
-        if len(known):
-            axis.hist(known, bins=BINS, color=COLOURS[0])
-        axis.set_xlabel(name)
-        axis.set_ylabel("rows")
-    return png(figure)
+    for name, values in zip(table.columns[:MOST_PICTURES], labels.T[:MOST_PICTURES], strict=True):
+        section.pictures.append(
+            (f"How often each value of {name} occurs", plots.histogram({name: values}, xlabel=name))
+        )

@@ -11,12 +11,14 @@ from kcomp.check.spellings import numbers_as_classes, spelling_findings
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table
+from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 
 MOST_PAIRS = 100  # pairs of labels in the table
+MOST_SHOWN = 15  # labels in the matrix
 MOST_NAMES = 5  # class names in a message
 
 
@@ -32,8 +34,12 @@ def check_labels(data_set: DataSet) -> Part:
         findings += rare_classes(table, counts)
         numbers["rows_of_classes"] = dict(zip(target.class_names, counts.astype(int).tolist(), strict=True))
         section.tables.append(("Rows of each class", balance(target.class_names, counts, len(labels))))
+        order = np.argsort(-counts, kind="stable")
+        names = [target.class_names[place] for place in order]
+        section.pictures.append(("Rows of each class", plots.bars(names, counts[order], xlabel="rows")))
         if target.strata(labels).ndim == 2:
             section.tables += [("Labels of a row", labels_of_rows(table)), ("Labels that occur together", pairs(table))]
+            section.pictures.append(("Rows with both labels, of the most frequent labels", together(table, order)))
     elif len(labels):
         value_section(table, section)
     section.paragraphs += [*balance_text(numbers.get("rows_of_classes", {})), *numbers_as_classes(target)]
@@ -128,6 +134,14 @@ def labels_of_rows(table: Table) -> PageTable:
     counts = np.bincount(members(table).sum(1))
     rows = [[quantity(number, "label"), str(count)] for number, count in enumerate(counts) if count]
     return PageTable(["Labels of the row", "Rows"], rows)
+
+
+def together(table: Table, order: np.ndarray) -> bytes:
+    """Return a PNG file with how many rows have each pair of labels. `order` sorts the labels by frequency."""
+    shown = order[:MOST_SHOWN]
+    membership = members(table)[:, shown].astype(np.float64)
+    names = [table.required_target.class_names[place] for place in shown]
+    return plots.matrix(membership.T @ membership, names, xlabel="label", ylabel="label")
 
 
 def pairs(table: Table) -> PageTable:

@@ -2,19 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from kcomp.check.association import Association, associate, holm, permuted_within
+from kcomp.check.association import permuted_within
 from kcomp.check.data_set import DataSet
 from kcomp.check.outcome import Outcome, outcome_of, sample_rows, stratified_numbers
 from kcomp.check.properties import Property, properties_of
+from kcomp.check.property_tests import run_tests
+from kcomp.check.shortcut_section import Joint, findings_of, numbers_of, show
 from kcomp.metrics.ranking import column_auc
 from kcomp.metrics.regression import column_spearman
-from kcomp.report.finding import Finding
-from kcomp.report.page import PageTable, Section
+from kcomp.report.page import Section
 from kcomp.report.part import Part
 
 MOST_ROWS = 5000
@@ -22,43 +21,6 @@ FOREST_ROWS = 2000
 FOREST_COLUMNS = 10  # the most frequent classes
 FOREST_PERMUTATIONS = 50
 LEAST_ROWS = 20
-LEVEL = 0.001  # probability of a false alarm in all tests together
-# A large effect (Cohen 1988), as a ROC AUC and as a correlation (Rice and Harris 2005, table 1).
-LARGE_AUC = 0.714
-LARGE_CORRELATION = 0.371
-ROLES = {
-    "trace": "leaves traces in the pixels",
-    "content": "may follow from what the images show",
-    "order": "no network sees it",
-}
-MOST_CLASSES = 20  # of the table of medians
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A property with how well it predicts the labels.
-
-    Attributes:
-        measured: The property.
-        association: The scores.
-        p_values: For each column, its p-value after correction for all columns and properties.
-        large: Whether each column is predicted with a large effect and beyond chance.
-    """
-
-    measured: Property
-    association: Association
-    p_values: np.ndarray
-    large: np.ndarray
-
-    @property
-    def is_large(self) -> bool:
-        return bool(self.large.any())
-
-    @property
-    def strongest(self) -> int:
-        """The position of the column with the highest score, among the large ones if there are any."""
-        scores = np.nan_to_num(self.association.scores, nan=-1.0)
-        return int(np.argmax(np.where(self.large, scores + 2, scores)))
 
 
 def check_shortcuts(data_set: DataSet) -> Part:
@@ -86,31 +48,7 @@ def check_shortcuts(data_set: DataSet) -> Part:
     return Part("shortcuts", section, numbers_of(tested, joint, outcome), tuple(findings_of(tested, outcome)))
 
 
-def run_tests(properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int) -> list[Tested]:
-    """Test each property, and correct the p-values for all properties and columns (Holm 1979)."""
-    if not properties:
-        return []
-    values = [each.values for each in properties]
-    associations = associate(values, outcome.values, folds, is_class=outcome.is_class, seed=seed)
-    p_values = np.stack([each.p_values for each in associations])
-    defined = ~np.isnan(p_values)
-    p_values[defined] = holm(p_values[defined])
-    least = least_score(outcome)
-    return [
-        Tested(
-            each, association, row, (np.nan_to_num(association.scores) >= least) & (np.nan_to_num(row, nan=1) < LEVEL)
-        )
-        for each, association, row in zip(properties, associations, p_values, strict=True)
-    ]
-
-
-def least_score(outcome: Outcome) -> float:
-    return LARGE_AUC if outcome.is_class else LARGE_CORRELATION
-
-
-def forest(
-    properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int
-) -> tuple[float, tuple[float, float]] | None:
+def forest(properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int) -> Joint | None:
     """Return how well properties together predict the labels, and the 95 % interval of the score by chance.
 
     A random forest is cross-validated on at most 2,000 rows. Forests need no scaling, find interactions, accept
@@ -167,125 +105,3 @@ def forest_predictions(
         values = model.predict(inputs[~train]).reshape(-1, labels.shape[1])
         predicted[~train] = values - values.mean(0)
     return predicted
-
-
-def show(
-    tested: Sequence[Tested], joint: tuple[float, tuple[float, float]] | None, outcome: Outcome, constant: Sequence[str]
-) -> Section:
-    """Return the section of the page."""
-    alarms = [each for each in tested if each.is_large and each.measured.role == "trace"]
-    others = [each for each in tested if each.is_large and each.measured.role != "trace"]
-    verdict = "No property of the image files predicts the labels well."
-    if alarms:
-        names = ", ".join(each.measured.name for each in alarms)
-        verdict = (
-            f"Labels can be predicted without looking at the images, from: {names}. A network may learn this instead."
-        )
-    elif others:
-        names = ", ".join(each.measured.name for each in others)
-        verdict = f"No property of the files is a shortcut. The labels are related to: {names}; see the table."
-    score = outcome.score_name
-    section = Section("Shortcuts", verdict, good=not alarms)
-    section.paragraphs += [
-        f"Each property alone predicts the labels of held-out rows. The score is the {score}: {outcome.no_skill:g} is "
-        "chance and 1 is perfect. The range by chance comes from 200 permutations of the labels. A score is large "
-        f"from {least_score(outcome)} (a large effect by Cohen 1988), if chance reaches it in any test with a "
-        f"probability below {LEVEL}.",
-        "A large score of a property that leaves traces in the pixels is a warning. File size and colour often follow "
-        "from what the images show, such as grass or sand, so they are no warning by themselves. The order of the rows "
-        "is no warning either: kcomp shuffles the rows in every epoch, and a network sees neither order nor names.",
-    ]
-    if tested:
-        section.tables.append(
-            (f"How well each property predicts the labels ({score})", table_of(tested, joint, outcome))
-        )
-    if constant:
-        section.paragraphs.append(f"The same in all images: {', '.join(constant)}.")
-    if alarms and outcome.is_class:
-        section.tables.append(("Median of the property by class", medians(alarms, outcome)))
-    return section
-
-
-def table_of(tested: Sequence[Tested], joint: tuple[float, tuple[float, float]] | None, outcome: Outcome) -> PageTable:
-    header = ["Property", "Kind", "Score", "By chance", "Best predicted", "Its score", "p-value (corrected)"]
-    rows: list[list[str]] = []
-    marked: list[int] = []
-    for each in sorted(tested, key=lambda each: -np.nan_to_num(np.nanmax(each.association.scores))):
-        low, high = each.association.chance_interval
-        best = each.strongest
-        if each.is_large and each.measured.role == "trace":
-            marked.append(len(rows))
-        rows.append(
-            [
-                each.measured.name,
-                ROLES[each.measured.role],
-                f"{each.association.score:.3f}",
-                f"{low:.3f} to {high:.3f}",
-                outcome.names[best],
-                f"{each.association.scores[best]:.3f}",
-                f"{each.p_values[best]:.2g}",
-            ]
-        )
-    if joint is not None:
-        score, (low, high) = joint
-        text = "all that leave traces, together (random forest)"
-        rows.append([text, ROLES["trace"], f"{score:.3f}", f"{low:.3f} to {high:.3f}", "", "", ""])
-    return PageTable(header, rows, tuple(marked))
-
-
-def medians(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
-    """Return a table with the median of each property in each class."""
-    rows: list[list[str]] = []
-    for column in range(min(len(outcome.names), MOST_CLASSES)):
-        members = outcome.values[:, column] == 1
-        values = [each.measured.values[members] for each in alarms]
-        known = [value[~np.isnan(value)] for value in values]
-        cells = [f"{np.median(value):.6g}" if len(value) else "none" for value in known]
-        rows.append([outcome.names[column], str(int(members.sum())), *cells])
-    return PageTable(["Class", "Rows", *(each.measured.name for each in alarms)], rows)
-
-
-def numbers_of(
-    tested: Sequence[Tested], joint: tuple[float, tuple[float, float]] | None, outcome: Outcome
-) -> dict[str, Any]:
-    result: dict[str, Any] = {"score": outcome.score_name, "properties": []}
-    for each in tested:
-        best = each.strongest
-        result["properties"].append(
-            {
-                "name": each.measured.name,
-                "kind": each.measured.role,
-                "score": each.association.score,
-                "chance": list(each.association.chance_interval),
-                "best": outcome.names[best],
-                "best_score": float(each.association.scores[best]),
-                "p_value": float(each.p_values[best]),
-                "is_large": each.is_large,
-            }
-        )
-    if joint is not None:
-        result["together"] = {"score": joint[0], "chance": list(joint[1])}
-    return result
-
-
-def findings_of(tested: Sequence[Tested], outcome: Outcome) -> list[Finding]:
-    """Return one warning for all properties that leave traces, and one note for the number in the file name."""
-    findings = []
-    for role, severity in (("trace", "warning"), ("order", "note")):
-        large = [each for each in tested if each.is_large and each.measured.role == role]
-        large = [each for each in large if each.measured.name != "position in the table"]
-        if not large:
-            continue
-        texts = [
-            f"{each.measured.name} alone predicts {outcome.names[each.strongest]!r} with a {outcome.score_name} of "
-            f"{each.association.scores[each.strongest]:.2f} (chance {outcome.no_skill:g})"
-            for each in sorted(large, key=lambda each: -np.nanmax(each.association.scores))
-        ]
-        advice = (
-            "a network may learn it instead of the content; make the files alike"
-            if role == "trace"
-            else "networks do not see it, but test rows may follow the same order"
-        )
-        weight = max(float(np.nanmax(each.association.scores)) for each in large)
-        findings.append(Finding("shortcut", severity, f"{'; '.join(texts)}: {advice}", (), weight))  # type: ignore[arg-type]
-    return findings

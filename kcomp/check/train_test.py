@@ -10,7 +10,7 @@ from kcomp.check.class_shift import Shift, estimate_shift
 from kcomp.check.data_set import DataSet
 from kcomp.check.outcome import Outcome
 from kcomp.check.properties import Property, properties_of
-from kcomp.check.shortcuts import LARGE_AUC, LEVEL, Tested, run_tests
+from kcomp.check.property_tests import LARGE_AUC, LEVEL, Tested, run_tests
 from kcomp.data.decoding import decode
 from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table

@@ -1,0 +1,152 @@
+"""Show how well properties of the image files predict the labels, and make findings of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcomp.check.outcome import Outcome
+from kcomp.check.property_tests import LEVEL, Tested, least_score
+from kcomp.report import plots
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Section
+
+Joint = tuple[float, tuple[float, float]]  # the score of a model of several properties, and the scores by chance
+ROLES = {
+    "trace": "leaves traces in the pixels",
+    "content": "may follow from what the images show",
+    "order": "no network sees it",
+}
+MOST_CLASSES = 20  # of the table of medians
+
+
+def show(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome, constant: Sequence[str]) -> Section:
+    """Return the section of the page."""
+    alarms = [each for each in tested if each.is_large and each.measured.role == "trace"]
+    others = [each for each in tested if each.is_large and each.measured.role != "trace"]
+    verdict = "No property of the image files predicts the labels well."
+    if alarms:
+        names = ", ".join(each.measured.name for each in alarms)
+        verdict = (
+            f"Labels can be predicted without looking at the images, from: {names}. A network may learn this instead."
+        )
+    elif others:
+        names = ", ".join(each.measured.name for each in others)
+        verdict = f"No property of the files is a shortcut. The labels are related to: {names}; see the table."
+    score = outcome.score_name
+    section = Section("Shortcuts", verdict, good=not alarms)
+    section.paragraphs += [
+        f"Each property alone predicts the labels of held-out rows. The score is the {score}: {outcome.no_skill:g} is "
+        "chance and 1 is perfect. The range by chance comes from 200 permutations of the labels. A score is large "
+        f"from {least_score(outcome)} (a large effect by Cohen 1988), if chance reaches it in any test with a "
+        f"probability below {LEVEL}.",
+        "A large score of a property that leaves traces in the pixels is a warning. File size and colour often follow "
+        "from what the images show, such as grass or sand, so they are no warning by themselves. The order of the rows "
+        "is no warning either: kcomp shuffles the rows in every epoch, and a network sees neither order nor names.",
+    ]
+    if tested:
+        section.tables.append(
+            (f"How well each property predicts the labels ({score})", table_of(tested, joint, outcome))
+        )
+        section.pictures.append(picture_of(tested, outcome))
+    if constant:
+        section.paragraphs.append(f"The same in all images: {', '.join(constant)}.")
+    if alarms and outcome.is_class:
+        section.tables.append(("Median of the property by class", medians(alarms, outcome)))
+    return section
+
+
+def picture_of(tested: Sequence[Tested], outcome: Outcome) -> tuple[str, bytes]:
+    """Return a caption and a picture of the mean score of each property beside the scores by chance."""
+    ordered = sorted(tested, key=lambda each: -np.nan_to_num(each.association.score))
+    picture = plots.points(
+        [each.measured.name for each in ordered],
+        [each.association.score for each in ordered],
+        [each.association.chance_interval for each in ordered],
+        xlabel=outcome.score_name,
+        reference=outcome.no_skill,
+    )
+    return "Mean score of each property (dot) and 95 % of the scores by chance (line)", picture
+
+
+def table_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) -> PageTable:
+    header = ["Property", "Kind", "Score", "By chance", "Best predicted", "Its score", "p-value (corrected)"]
+    rows: list[list[str]] = []
+    marked: list[int] = []
+    for each in sorted(tested, key=lambda each: -np.nan_to_num(np.nanmax(each.association.scores))):
+        low, high = each.association.chance_interval
+        best = each.strongest
+        if each.is_large and each.measured.role == "trace":
+            marked.append(len(rows))
+        rows.append(
+            [
+                each.measured.name,
+                ROLES[each.measured.role],
+                f"{each.association.score:.3f}",
+                f"{low:.3f} to {high:.3f}",
+                outcome.names[best],
+                f"{each.association.scores[best]:.3f}",
+                f"{each.p_values[best]:.2g}",
+            ]
+        )
+    if joint is not None:
+        score, (low, high) = joint
+        text = "all that leave traces, together (random forest)"
+        rows.append([text, ROLES["trace"], f"{score:.3f}", f"{low:.3f} to {high:.3f}", "", "", ""])
+    return PageTable(header, rows, tuple(marked))
+
+
+def medians(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
+    """Return a table with the median of each property in each class."""
+    rows: list[list[str]] = []
+    for column in range(min(len(outcome.names), MOST_CLASSES)):
+        members = outcome.values[:, column] == 1
+        values = [each.measured.values[members] for each in alarms]
+        known = [value[~np.isnan(value)] for value in values]
+        cells = [f"{np.median(value):.6g}" if len(value) else "none" for value in known]
+        rows.append([outcome.names[column], str(int(members.sum())), *cells])
+    return PageTable(["Class", "Rows", *(each.measured.name for each in alarms)], rows)
+
+
+def numbers_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) -> dict[str, Any]:
+    result: dict[str, Any] = {"score": outcome.score_name, "properties": []}
+    for each in tested:
+        best = each.strongest
+        result["properties"].append(
+            {
+                "name": each.measured.name,
+                "kind": each.measured.role,
+                "score": each.association.score,
+                "chance": list(each.association.chance_interval),
+                "best": outcome.names[best],
+                "best_score": float(each.association.scores[best]),
+                "p_value": float(each.p_values[best]),
+                "is_large": each.is_large,
+            }
+        )
+    if joint is not None:
+        result["together"] = {"score": joint[0], "chance": list(joint[1])}
+    return result
+
+
+def findings_of(tested: Sequence[Tested], outcome: Outcome) -> list[Finding]:
+    """Return one warning for all properties that leave traces, and one note for the number in the file name."""
+    findings = []
+    for role, severity in (("trace", "warning"), ("order", "note")):
+        large = [each for each in tested if each.is_large and each.measured.role == role]
+        large = [each for each in large if each.measured.name != "position in the table"]
+        if not large:
+            continue
+        texts = [
+            f"{each.measured.name} alone predicts {outcome.names[each.strongest]!r} with a {outcome.score_name} of "
+            f"{each.association.scores[each.strongest]:.2f} (chance {outcome.no_skill:g})"
+            for each in sorted(large, key=lambda each: -np.nanmax(each.association.scores))
+        ]
+        advice = (
+            "a network may learn it instead of the content; make the files alike"
+            if role == "trace"
+            else "networks do not see it, but test rows may follow the same order"
+        )
+        weight = max(float(np.nanmax(each.association.scores)) for each in large)
+        findings.append(Finding("shortcut", severity, f"{'; '.join(texts)}: {advice}", (), weight))  # type: ignore[arg-type]
+    return findings
