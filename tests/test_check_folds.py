@@ -59,14 +59,19 @@ def test_folds_in_order_train_on_earlier_rows():
     assert part.numbers["noise_rows"] == 40  # the first rows are never held out
 
 
-@pytest.mark.parametrize(
-    "folds, message", [([0] * 51 + [1] * 9, "fold 1 (9 rows)"), ([0] * 100 + [1] * 20, "fold 1 (20 rows)")]
-)
-def test_small_folds(folds, message):
+@pytest.mark.parametrize("sizes, severity", [((51, 9), "warning"), ((100, 20), "warning"), ((9, 9), "note")])
+def test_small_folds(sizes, severity):
+    folds = np.repeat([0, 1], sizes)
     table = with_folds(check_data.labelled_table(TWO, len(folds)), folds)
     [finding] = check_folds(check_data.data_set(table)).findings
-    assert (finding.kind, finding.severity) == ("small-fold", "warning")
-    assert message in finding.message
+    assert (finding.kind, finding.severity) == ("small-fold", severity)
+    assert f"fold 1 ({sizes[1]} rows)" in finding.message and f"have {np.mean(sizes):.3g} on average" in finding.message
+
+
+def test_folds_of_usual_sizes():
+    for sizes in ((60, 30), (10, 10), (12, 13)):
+        table = with_folds(check_data.labelled_table(TWO, sum(sizes)), np.repeat([0, 1], sizes))
+        assert check_folds(check_data.data_set(table)).findings == ()
 
 
 def test_noise_of_accuracy():

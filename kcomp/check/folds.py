@@ -38,7 +38,7 @@ def check_folds(data_set: DataSet) -> Part:
     section.paragraphs += noise_text(data_set, noise, sizes, groups)
     advice = split_advice(data_set)
     section.paragraphs += advice
-    section.good = not findings
+    section.good = not any(finding.severity == "warning" for finding in findings)
     section.verdict = verdict(table, numbers, data_set.metric.name, noise, findings)
     values: dict[str, Any] = {
         "rows": dict(zip(map(str, numbers), sizes, strict=True)),
@@ -74,15 +74,19 @@ def held_out_labels(table: Table) -> np.ndarray:
 
 
 def small_folds(numbers: Sequence[int], sizes: Sequence[int]) -> list[Finding]:
-    """Return a warning if held-out parts have fewer than 10 rows, or less than half of the mean size."""
-    least = max(LEAST_ROWS, SMALL_SHARE * float(np.mean(sizes)))
-    small = [(number, size) for number, size in zip(numbers, sizes, strict=True) if size < least]
-    if not small:
-        return []
-    names = ", ".join(f"fold {number} ({quantity(size, 'row')})" for number, size in small[:5])
-    more = f" and {len(small) - 5} more" if len(small) > 5 else ""
-    message = f"too few held-out rows for a useful score: {names}{more}; the folds have {np.mean(sizes):.0f} on average"
-    return [Finding("small-fold", "warning", message)]
+    """Return a warning if folds have less than half of the mean number of held-out rows.
+
+    If no fold is that small, but folds have fewer than 10 held-out rows because the table is small, return a note.
+    """
+    mean = float(np.mean(sizes))
+    for least, severity in ((SMALL_SHARE * mean, "warning"), (LEAST_ROWS, "note")):
+        small = [(number, size) for number, size in zip(numbers, sizes, strict=True) if size < least]
+        if small:
+            names = ", ".join(f"fold {number} ({quantity(size, 'row')})" for number, size in small[:5])
+            more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+            text = f"too few held-out rows for a useful score: {names}{more}; the folds have {mean:.3g} on average"
+            return [Finding("small-fold", severity, text)]  # type: ignore[arg-type]
+    return []
 
 
 def fold_table(

@@ -13,9 +13,9 @@ from kcomp.report.page import PageTable, Section
 
 Joint = tuple[float, tuple[float, float]]  # the score of a model of several properties, and the scores by chance
 ROLES = {
-    "trace": "leaves traces in the pixels",
+    "trace": "a network can see it",
     "content": "may follow from what the images show",
-    "order": "no network sees it",
+    "order": "a network cannot see it",
 }
 MOST_CLASSES = 20  # of the table of medians
 
@@ -40,10 +40,16 @@ def show(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome, consta
         "chance and 1 is perfect. The range by chance comes from 200 permutations of the labels. A score is large "
         f"from {least_score(outcome)} (a large effect by Cohen 1988), if chance reaches it in any test with a "
         f"probability below {LEVEL}.",
-        "A large score of a property that leaves traces in the pixels is a warning. File size and colour often follow "
-        "from what the images show, such as grass or sand, so they are no warning by themselves. The order of the rows "
-        "is no warning either: kcomp shuffles the rows in every epoch, and a network sees neither order nor names.",
+        "A network can see size, shape, compression and channels, and light and background change with the time. A "
+        "large score of these is a warning. File size and colour often follow from what the images show, such as grass "
+        "or sand, so they are no warning by themselves. The order of the rows is no warning either: kcomp shuffles the "
+        "rows in every epoch, and a network sees neither order nor names.",
     ]
+    if any(each.association.score < each.association.chance_interval[0] for each in tested):
+        section.paragraphs.append(
+            "A score below the range by chance means that rows with similar values seldom share a label, for example "
+            "because each person was photographed with each label in turn."
+        )
     if tested:
         section.tables.append(
             (f"How well each property predicts the labels ({score})", table_of(tested, joint, outcome))
@@ -91,7 +97,7 @@ def table_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) ->
         )
     if joint is not None:
         score, (low, high) = joint
-        text = "all that leave traces, together (random forest)"
+        text = "all that a network can see, together (random forest)"
         rows.append([text, ROLES["trace"], f"{score:.3f}", f"{low:.3f} to {high:.3f}", "", "", ""])
     return PageTable(header, rows, tuple(marked))
 
