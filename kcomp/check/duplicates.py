@@ -88,6 +88,7 @@ def make_section(
     section.paragraphs += [finding.message for finding in findings if finding.kind == "group-leak"]
     if groups:
         section.tables.append((table_caption(groups), group_table(data_set, rows, groups)))
+    if groups and not is_exact:  # pictures would have to be decoded
         section.galleries += [
             (gallery_caption(number, group), pictures)
             for number, group in enumerate(groups[:SHOWN_GROUPS], 1)

@@ -1,7 +1,7 @@
 """Groups of images that show the same picture, and what is wrong with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from kcomp.check.label_text import label_text
 from kcomp.data.tables import Table
 from kcomp.report.finding import Finding, Severity
 from kcomp.report.text import quantity
+from kcomp.targets import Target
 
 # Labels of one picture contradict each other if they differ by more than this share of `target.unit`: half a class,
 # label or grade, or a fifth of the standard deviation of numbers (two values a fifth apart are each a tenth from their
@@ -64,30 +65,30 @@ def make_groups(rows: Rows, table: Table, near: Sequence[NearPair] = ()) -> list
     changes: dict[int, list[str]] = {}
     for pair in near:
         changes.setdefault(sets.root(pair.first), []).append(pair.change)
-    threshold = largest_equal_difference(table)
+    labels = table.labels
+    threshold = largest_equal_difference(table.required_target, labels)
     groups = [
-        describe_group(rows, table, members, tuple(dict.fromkeys(changes.get(members[0], ()))), threshold)
+        replace(
+            describe_group(rows, table, members, contradictions(table.required_target, labels, members, threshold)),
+            changes=tuple(dict.fromkeys(changes.get(members[0], ()))),
+        )
         for members in sets.groups()
     ]
     return sorted(groups, key=lambda group: (not group.folds, not group.labels, not group.is_in_test, -len(group.rows)))
 
 
-def describe_group(
-    rows: Rows, table: Table, members: Sequence[int], changes: tuple[str, ...], threshold: np.ndarray
-) -> Group:
-    """Return a group with the properties of its rows. `threshold` is the largest difference of equal labels."""
+def describe_group(rows: Rows, table: Table, members: Sequence[int], labels: tuple[str, ...]) -> Group:
+    """Return a group of rows. `labels` are its labels if they contradict each other, else empty."""
     labelled = [member for member in members if member < rows.labelled]
     folds = rows.folds[labelled]
     crossing = bool((folds != folds[:1]).any())
-    labels = table.labels[labelled]
     return Group(
         rows=tuple(members),
         kind=kind_of(rows, members),
-        changes=changes,
         folds=tuple(sorted(set(folds.ravel().tolist()))) if crossing else (),
         is_in_test=0 < len(labelled) < len(members),
         is_only_test=not labelled,
-        labels=label_texts(table, labels) if contradict(labels, threshold) else (),
+        labels=labels,
         is_known=any(table.frame[name].iloc[labelled].nunique() == 1 for name in TOGETHER if name in table.frame),
     )
 
@@ -98,14 +99,20 @@ def kind_of(rows: Rows, members: Sequence[int]) -> str:
     return "equal-pixels" if len(set(rows.pixels_hash[members])) == 1 else "near-duplicate"
 
 
-def largest_equal_difference(table: Table) -> np.ndarray:
+def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
     """Return for each label column how far two labels of one picture may differ, shape (columns,)."""
-    target, labels = table.required_target, table.labels
     if target.class_names:
         return np.full(labels.shape[1], DIFFERENT_CLASS)
-    if np.isnan(labels).all(0).any():  # a column without labels has no standard deviation, and no contradictions
-        labels = np.where(np.isnan(labels).all(0), 0, labels)
-    return DIFFERENT_NUMBER * target.fitted(labels).unit
+    empty = np.isnan(labels).all(0)  # a column without labels has no standard deviation, and no contradictions
+    return DIFFERENT_NUMBER * target.fitted(np.where(empty, 0, labels)).unit
+
+
+def contradictions(
+    target: Target, labels: np.ndarray, members: Sequence[int], threshold: np.ndarray
+) -> tuple[str, ...]:
+    """Return the different labels of the members of a group as texts if they contradict each other, else nothing."""
+    values = labels[[member for member in members if member < len(labels)]]
+    return tuple(dict.fromkeys(label_text(target, label) for label in values)) if contradict(values, threshold) else ()
 
 
 def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
@@ -115,10 +122,6 @@ def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
     least = np.where(np.isnan(labels), np.inf, labels).min(0)
     most = np.where(np.isnan(labels), -np.inf, labels).max(0)
     return bool((most - least > threshold).any())
-
-
-def label_texts(table: Table, labels: np.ndarray) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(label_text(table.required_target, label) for label in labels))
 
 
 def findings_of(rows: Rows, groups: Sequence[Group]) -> list[Finding]:

@@ -10,10 +10,10 @@ import numpy as np
 from kcomp.check.duplicates_pixels import SIDE, grey, same_picture
 from kcomp.check.duplicates_rows import Rows
 from kcomp.check.duplicates_search import feature_pairs, hash_pairs
-from kcomp.check.duplicates_windows import SMALL, place_pairs, window_pairs
+from kcomp.check.duplicates_windows import SMALL, Placement, place_pairs, window_pairs
 from kcomp.data.decoding import decode
 
-LEAST_PAIRS = 3000  # so many candidates are compared, and one for each row if there are more rows
+LEAST_PAIRS = 3000  # so many pairs are candidates, and one for each row if there are more rows; half are compared
 EXHAUSTIVE = 2500  # up to so many images, all pairs are compared in search of crops
 PROMISING = 0.8  # correlation of the small copies, below which they are not compared in detail
 DETAILED = 512  # decoded images that are held in memory
@@ -85,6 +85,13 @@ class Pictures:
         self._recent.move_to_end(position)
         return self._recent[position]
 
+    def compare(self, first: int, second: int, place: Placement) -> str:
+        """Return what was done to one image to make the other; see `same_picture`. "" if it is another picture."""
+        first_pixels, second_pixels = self.load(first), self.load(second)
+        if first_pixels is None or second_pixels is None:
+            return ""
+        return same_picture(first_pixels, second_pixels, place)
+
     def small(self, position: int) -> np.ndarray:
         """Return an image as grey values, uint8 (SMALL, SMALL). All are 0 if it cannot be decoded."""
         pixels = self.decode(position)
@@ -107,16 +114,18 @@ def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
     pictures, sets = Pictures(rows), DisjointSets(len(positions))
     with ThreadPoolExecutor(WORKERS) as threads:
         small = np.stack(list(threads.map(pictures.small, positions.tolist())))
-    pairs = []
     candidates = candidate_pairs(rows, positions, small)
-    places = place_pairs(small, candidates)
-    for (first, second), place in zip(candidates.tolist(), places, strict=True):
-        if place.correlation < PROMISING or sets.root(first) == sets.root(second):
+    places = list(place_pairs(small, candidates))
+    pairs: list[NearPair] = []
+    compared = 0
+    for number in np.argsort([-place.correlation for place in places], kind="stable").tolist():
+        first, second = candidates[number].tolist()
+        if places[number].correlation < PROMISING or compared == max(LEAST_PAIRS, len(positions)) // 2:
+            break
+        if sets.root(first) == sets.root(second):
             continue
-        first_image, second_image = pictures.load(int(positions[first])), pictures.load(int(positions[second]))
-        if first_image is None or second_image is None:
-            continue
-        change = same_picture(first_image, second_image, place)
+        compared += 1
+        change = pictures.compare(int(positions[first]), int(positions[second]), places[number])
         if change:
             sets.merge(first, second)
             pairs.append(NearPair(int(positions[first]), int(positions[second]), change))
