@@ -45,7 +45,7 @@ def encoded(pixels, format="PNG", mode=None, **options):
 def part_of(folder, changes=(), test_changes=(), **options):
     """Check `COUNT` labelled and 12 test images, in which `changes` replaces the content of some file names."""
     for part, count, replaced in (("images", COUNT, dict(changes)), ("test", 12, dict(test_changes))):
-        (folder / part).mkdir()
+        (folder / part).mkdir(parents=True)
         for number in range(count):
             content = encoded(scene(number + 100 * (part == "test")), "JPEG", quality=92)
             content = replaced.pop(f"{number}.jpg", content)
@@ -76,8 +76,11 @@ def summary(part):
 
 def test_clean_files_have_no_finding(tmp_path):
     part = part_of(tmp_path)
-    assert part.findings == () and part.section.good is True and part.section.galleries == []
-    assert "All 36 images can be read" in part.section.verdict
+    assert part.findings == () and part.section.good is True
+    assert [(caption, len(pictures)) for caption, pictures in part.section.galleries] == [
+        ("The ends of each measurement, good or not", 12)
+    ]
+    assert part.section.verdict == "All 36 images can be read, and none of them stands out."
     assert part.numbers["images"] == COUNT and part.numbers["test_images"] == 12 and part.numbers["kinds"] == {}
     assert part.numbers["formats"] == {"JPEG": 36} and part.numbers["medians"]["width"] == 128
 
@@ -114,6 +117,17 @@ def test_damage_that_the_recipe_leaves_out_is_a_warning(tmp_path):
     }
     assert part.numbers["left_out"] == 5 and any("rows of 5 images" in text for text in part.section.paragraphs)
     assert part.findings[0].message.endswith("; the recipe leaves it out")
+    assert part.section.verdict == "6 of 36 images cannot be used. Replace the files, or leave out their rows."
+    part = part_of(tmp_path / "two", {"1.jpg": b"", "2.jpg": b""}, on_bad="drop")
+    assert part.findings[0].message == "2 labelled images are empty: the file has no bytes; the recipe leaves them out"
+
+
+def test_the_verdict_says_what_is_left_out_and_what_stands_out(tmp_path):
+    odd = {kind: content for kind, _, content in ODD}
+    part = part_of(tmp_path, DAMAGED | {"7.jpg": odd["blurred"], "8.jpg": odd["dark"]}, on_bad="drop")
+    assert part.section.verdict == (
+        "5 of 36 images cannot be used, and the recipe leaves their rows out. Look at those that stand out: dark, blurred."
+    )
 
 
 @pytest.mark.parametrize(

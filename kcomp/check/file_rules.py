@@ -30,8 +30,8 @@ class Odd:
         kind: The kind of finding.
         severity: The severity of the finding.
         rows: The positions of the images, the worst first.
-        sentence: What is wrong, as the end of a sentence that begins with the number of images. `{is}` and `{has}`
-            stand for the verb in the singular or plural.
+        sentence: What is wrong, as the end of a sentence that begins with the number of images. `{is}`, `{has}` and
+            `{them}` stand for words in the singular or plural.
         texts: A short text for each row of `rows`, such as the measured value.
     """
 

@@ -46,7 +46,7 @@ import numpy as np
 
 from kcomp.check.data_set import DataSet
 from kcomp.check.file_damage import kind_of_damage
-from kcomp.check.file_rules import Odd, odd_pixels, odd_shapes
+from kcomp.check.file_rules import Odd, blur_radius, odd_pixels, odd_shapes
 from kcomp.check.format_rules import odd_formats
 from kcomp.check.pooled import Pooled, pool
 from kcomp.report.finding import Finding
@@ -55,8 +55,11 @@ from kcomp.report.part import Part
 from kcomp.report.text import quantity
 
 SHOWN = 12  # pictures of a kind
+EXTREMES = 2  # pictures of each extreme
 LISTED = 200  # rows of a kind in the table
 DAMAGE = ("missing", "empty", "unreadable", "truncated", "damaged")
+SINGULAR = {"is": "is", "has": "has", "them": "it"}
+PLURAL = {"is": "are", "has": "have", "them": "them"}
 SENTENCES = {
     "missing": "{is} missing: there is no file where it is expected",
     "empty": "{is} empty: the file has no bytes",
@@ -75,7 +78,8 @@ def check_files(data_set: DataSet) -> Part:
     section.paragraphs = list(remarks(data_set, pooled))
     if problems:
         section.tables.append(("Images with a problem", problem_table(problems, pooled)))
-    section.galleries = [gallery for problem in problems if (gallery := gallery_of(problem, pooled))[1]]
+    galleries = [*(gallery_of(problem, pooled) for problem in problems), extremes(pooled)]
+    section.galleries = [(caption, pictures) for caption, pictures in galleries if pictures]
     section.tables += [("Formats", format_table(pooled)), ("Measurements", measurement_table(pooled))]
     return Part("files", section, numbers_of(data_set, pooled, problems), tuple(findings))
 
@@ -100,7 +104,7 @@ def damaged(pooled: Pooled, left_out: frozenset[str]) -> Iterator[Odd]:
         for is_dropped in (False, True):
             mask = (kinds == kind) & (dropped == is_dropped)
             texts = [pooled.facts.problem[row] for row in rows[mask]]
-            sentence = SENTENCES[kind] + ("; the recipe leaves it out" if is_dropped else "")
+            sentence = SENTENCES[kind] + ("; the recipe leaves {them} out" if is_dropped else "")
             if mask.any():
                 yield Odd(kind, "warning" if is_dropped else "error", rows[mask], sentence, texts)
 
@@ -110,22 +114,24 @@ def findings_of(problem: Odd, pooled: Pooled) -> Iterator[Finding]:
     for is_test, noun in ((False, "labelled image"), (True, "test image")):
         rows = problem.rows[pooled.is_test[problem.rows] == is_test]
         if len(rows):
-            verbs = {"is": "is", "has": "has"} if len(rows) == 1 else {"is": "are", "has": "have"}
-            message = f"{quantity(len(rows), noun)} {problem.sentence.format(**verbs)}"
+            words = SINGULAR if len(rows) == 1 else PLURAL
+            message = f"{quantity(len(rows), noun)} {problem.sentence.format(**words)}"
             share = len(rows) / max(int((pooled.is_test == is_test).sum()), 1)
             yield Finding(problem.kind, problem.severity, message, tuple(pooled.ids[row] for row in rows), share)
 
 
 def verdict(findings: Sequence[Finding], pooled: Pooled) -> str:
-    counts = Counter(finding.severity for finding in findings)
     images = quantity(len(pooled.ids), "image")
-    if counts["error"]:
-        unusable = int((pooled.facts.problem != "").sum())
-        return f"{unusable} of {images} cannot be used. Replace the files, or leave out their rows."
-    if counts["warning"]:
-        kinds = ", ".join(dict.fromkeys(finding.kind for finding in findings if finding.severity == "warning"))
-        return f"All usable images can be read. Look at some of the {images}: {kinds}."
-    return f"All {images} can be read, and none of them stands out."
+    unusable = int((pooled.facts.problem != "").sum())
+    text = f"All {images} can be read" if not unusable else f"{unusable} of {images} cannot be used"
+    if any(finding.severity == "error" for finding in findings):
+        return f"{text}. Replace the files, or leave out their rows."
+    if unusable:
+        text += ", and the recipe leaves their rows out"
+    odd = [finding.kind for finding in findings if finding.severity == "warning" and finding.kind not in DAMAGE]
+    if odd:
+        return f"{text}. Look at those that stand out: {', '.join(dict.fromkeys(odd))}."
+    return f"{text}. None of the others stands out." if unusable else f"{text}, and none of them stands out."
 
 
 def is_good(findings: Sequence[Finding]) -> bool | None:
@@ -169,6 +175,23 @@ def gallery_of(problem: Odd, pooled: Pooled) -> tuple[str, list[Picture]]:
     return f"{caption}: {len(pictures)} of {len(problem.rows)}" if len(problem.rows) > len(
         pictures
     ) else caption, pictures
+
+
+def extremes(pooled: Pooled) -> tuple[str, list[Picture]]:
+    """Return the caption and the thumbnails of the images at the ends of each measurement, odd or not."""
+    facts, pictures = pooled.facts, []
+    rows = np.flatnonzero(facts.readable)
+    for title, values in (
+        ("darkest", facts.brightness),
+        ("brightest", -facts.brightness),
+        ("least contrast", facts.contrast),
+        ("least sharp", -blur_radius(facts)),
+        ("sharpest", -facts.sharpness),
+        ("noisiest", -facts.noise),
+    ):
+        for row in rows[np.argsort(values[rows], kind="stable")[:EXTREMES]]:
+            pictures.append(pooled.picture(row, title))
+    return "The ends of each measurement, good or not", [picture for picture in pictures if picture is not None]
 
 
 def format_table(pooled: Pooled) -> PageTable:
