@@ -35,6 +35,16 @@ def check_exact(data_set: DataSet) -> Part:
     return make_part(data_set, rows, [], is_exact=True)
 
 
+def exact_findings(data_set: DataSet) -> list[Finding]:
+    """Return the findings of `check_exact` without the page."""
+    rows = rows_of(data_set)
+    return all_findings(data_set, rows, make_groups(rows, data_set.table, []))
+
+
+def all_findings(data_set: DataSet, rows: Rows, groups: Sequence[Group]) -> list[Finding]:
+    return [*group_leaks(data_set.table, rows.folds), *findings_of(rows, groups)]
+
+
 def check_duplicates(data_set: DataSet) -> Part:
     """Find images that show the same picture, also if one is resized, mirrored, turned, brighter or cropped.
 
@@ -56,7 +66,7 @@ def comparable(data_set: DataSet, rows: Rows) -> np.ndarray:
 
 def make_part(data_set: DataSet, rows: Rows, near: Sequence[NearPair], *, is_exact: bool) -> Part:
     groups = make_groups(rows, data_set.table, near)
-    findings = [*group_leaks(data_set.table, rows.folds), *findings_of(rows, groups)]
+    findings = all_findings(data_set, rows, groups)
     section = make_section(data_set, rows, groups, findings, is_exact=is_exact)
     kinds = Counter(finding.kind for finding in findings)
     numbers = {

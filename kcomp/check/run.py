@@ -3,16 +3,22 @@
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
 
 from kcomp.check.augmented import check_augmented
 from kcomp.check.data_set import DataSet
+from kcomp.check.duplicates import check_duplicates
 from kcomp.check.features import frozen_features
+from kcomp.check.files import check_files
+from kcomp.check.folds import check_folds
+from kcomp.check.labels import check_labels
 from kcomp.check.predictions import out_of_fold
 from kcomp.check.result import CheckResult
+from kcomp.check.shortcuts import check_shortcuts
+from kcomp.check.train_test import check_train_test
 from kcomp.data.bad_images import keeping_damaged
 from kcomp.data.tables import Table
 from kcomp.measurements.facts import Facts
@@ -46,15 +52,14 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
     Raises:
         ValueError: If the table of the recipe cannot be read.
     """
-    recipe = loaded.recipe
+    recipe, checks = loaded.recipe, all_checks(loaded)
     with keeping_damaged() as bad, record_notices() as notices:
         table = expect_type(Table, "table", recipe.table(recipe.config))
-        test, problems = read_test(loaded)
+        test, parts = read_test(loaded)
     metric = recipe.metric_of(table.required_target)
     predictions = out_of_fold(runs, table) if runs else None
     tables = [table, *([] if test is None else [test])]
-    images = sum(map(len, tables))
-    checks = list(all_checks(loaded))
+    images, failures = sum(map(len, tables)), []
     with StepProgress(console, "check", images * (1 + FEATURES + CHECK * len(checks))) as progress:
         facts = measured(tables, progress)
         features, network, problem = frozen(loaded, tables, progress)
@@ -70,8 +75,8 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
             left_out=frozenset(bad.dropped),
             notices=tuple(notices),
         )
-        parts, failures = [*problems, *problem], []
-        for name, run_check in checks:
+        parts += problem
+        for name, run_check in checks.items():
             progress.start_step(name)
             try:
                 parts.append(run_check(data_set))
@@ -119,13 +124,21 @@ def frozen(
     return features.rows, features.network, []
 
 
-def all_checks(loaded: Loaded) -> Iterator[tuple[str, Callable[[DataSet], Part]]]:
-    """Yield the name and the function of each check, in the order of the page."""
-    for name in ("files", "labels", "duplicates", "wrong_labels", "shortcuts", "train_test", "folds"):
-        if importlib.util.find_spec(f"kcomp.check.{name}") is not None:
-            module = importlib.import_module(f"kcomp.check.{name}")
-            yield name.replace("_", " "), getattr(module, f"check_{name}")
-    yield "what the network is fed", functools.partial(check_augmented, loaded.recipe)
+def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
+    """Return the checks by name, in the order of the page."""
+    checks: dict[str, Callable[[DataSet], Part]] = {
+        "files": check_files,
+        "labels": check_labels,
+        "duplicates": check_duplicates,
+    }
+    if importlib.util.find_spec("kcomp.check.wrong_labels") is not None:
+        checks["wrong labels"] = importlib.import_module("kcomp.check.wrong_labels").check_wrong_labels
+    return checks | {
+        "shortcuts": check_shortcuts,
+        "train against test": check_train_test,
+        "folds": check_folds,
+        "what the network is fed": functools.partial(check_augmented, loaded.recipe),
+    }
 
 
 def failed_part(name: str, error: Exception) -> Part:

@@ -1,6 +1,7 @@
 """The command `kcomp train`."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,20 @@ def train(
     named = click.get_current_context().get_parameter_source("backend") is ParameterSource.COMMANDLINE
     options["across"] = named and output is not None
     record = options["origin"] and options["origin"].record
-    for seed, fold in jobs:
-        folder = output or default_folder(loaded, chosen, seed=seed, fold=fold, root=Path("runs"), origin=record)
-        train_one(loaded, Run(folder), seed, fold, options)
+    place = {"root": Path("runs"), "origin": record}
+    runs = [Run(output or default_folder(loaded, chosen, seed=seed, fold=fold, **place)) for seed, fold in jobs]
+    if not all(run.complete for run in runs):
+        print_problems(loaded, recipe, table, options["console"])
+    for (seed, fold), run in zip(jobs, runs, strict=True):
+        train_one(loaded, run, seed, fold, options)
+
+
+def print_problems(loaded: Any, recipe: Path, table: Any, console: Any) -> None:
+    """Print at most 3 lines about problems of the data."""
+    from kcomp.check.cheap import cheap_lines
+
+    for line in cheap_lines(loaded.recipe, table, shlex.quote(str(recipe))):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def load_recipe(path: Path, assignments: Sequence[str]) -> Any:

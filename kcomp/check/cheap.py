@@ -1,0 +1,91 @@
+"""The checks that `kcomp train` runs by itself: file headers, files with equal content, and folds.
+
+No image is decoded. Damage is found when the table is read. The result is remembered until a row or a file changes.
+"""
+
+import hashlib
+from dataclasses import replace
+
+import pandas as pd
+
+from kcomp import __version__
+from kcomp.check.data_set import DataSet
+from kcomp.check.duplicates import exact_findings
+from kcomp.check.files import file_findings
+from kcomp.check.finding_text import finding_line
+from kcomp.check.folds import check_folds
+from kcomp.data.tables import Table, fold_columns
+from kcomp.measurements.measure import measure
+from kcomp.measurements.source import cache_identity
+from kcomp.metrics import Metric
+from kcomp.recipe import Recipe
+from kcomp.report.finding import Finding, sorted_findings
+from kcomp.system.cache import cache_folder
+from kcomp.system.files import read_json, write_json
+from kcomp.system.locks import try_lock
+
+LINES = 3  # print at most so many lines
+
+
+def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
+    """Return at most 3 lines with the worst errors and warnings about a table. Empty if there are none.
+
+    The lines are cached. If another process computes them at this moment, such as another job of a sweep, the result is
+    empty. This function raises no error, because it must not stop a training.
+
+    Args:
+        recipe: The recipe.
+        table: Its labelled rows.
+        path: The recipe as the user named it, for the command that shows more.
+    """
+    try:
+        findings = remembered(table, recipe.metric_of(table.required_target))
+    except Exception:  # noqa: BLE001  # the training itself reports what is wrong with the data
+        return []
+    lines = [finding_line(finding) for finding in findings[:LINES]]
+    if lines:
+        more = len(findings) - len(lines)
+        also = f" shows {more} more and their images" if more else " shows the images"
+        lines[-1] += f"; kcomp check {path}{also}"
+    return lines
+
+
+def remembered(table: Table, metric: Metric) -> list[Finding]:
+    """Return the errors and warnings about a table, from the cache if it has them."""
+    key = key_of(table, metric)
+    if key is None:
+        return alarms(table, metric)
+    path = cache_folder() / "cheap-checks" / f"{key}.json"
+    if not path.is_file():
+        lock = try_lock(path.with_suffix(".lock"))
+        if lock is None:
+            return []
+        with lock:
+            write_json(path, {"findings": [vars(finding) for finding in alarms(table, metric)]})
+    return [Finding(**values | {"image_ids": tuple(values["image_ids"])}) for values in read_json(path)["findings"]]
+
+
+def key_of(table: Table, metric: Metric) -> str | None:
+    """Return a key that changes with the rows, labels, folds and files of a table. No file is read.
+
+    Return None if the content of an image can change without notice, because a function returns it.
+    """
+    digest = hashlib.blake2b(f"1 {__version__} {metric.name} {table.target!r}".encode(), digest_size=16)
+    names = ["image_id", *fold_columns(table.frame), *(name for name in ("group", "item") if name in table.frame)]
+    digest.update(pd.util.hash_pandas_object(table.frame[names].astype(str), index=False).to_numpy().tobytes())
+    digest.update(table.labels.tobytes())
+    for image in table.images:
+        identity = cache_identity(image)
+        if identity is None:
+            return None
+        digest.update(identity.encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def alarms(table: Table, metric: Metric) -> list[Finding]:
+    """Run the checks, and return their errors and warnings, from the worst to the least."""
+    facts = measure(table, pixels=False)
+    facts = replace(facts, pixels_hash=facts.bytes_hash)  # as nothing is decoded: equal files have equal pixels
+    data_set = DataSet(table=table, facts=facts, metric=metric)
+    findings = [*file_findings(data_set), *exact_findings(data_set), *check_folds(data_set).findings]
+    return [finding for finding in sorted_findings(findings) if finding.severity != "note"]
