@@ -8,8 +8,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kcomp import targets
+from kcomp.check import shortcut_section, shortcuts
 from kcomp.check.association import areas, associate, bins_of, correlations, holm, permuted_within
-from kcomp.check.properties import last_number, properties_of
+from kcomp.check.outcome import Outcome
+from kcomp.check.properties import Property, last_number, properties_of
 from kcomp.check.shortcuts import check_shortcuts
 
 TWO = targets.OneOf(("cat", "dog"))
@@ -108,7 +110,26 @@ def test_arrays_without_files():
     assert "file size in bytes" in part.section.paragraphs[-1]  # the same in all images
 
 
-def test_clean_data_gives_no_alarm():
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Leave out what takes long and does not change the findings: the forest and the picture."""
+    monkeypatch.setattr(shortcuts, "forest", lambda *arguments: None)
+    monkeypatch.setattr(shortcut_section, "picture_of", lambda *arguments: ("", b""))
+
+
+def test_forest_of_several_properties():
+    """Neither of two properties says the class, but their product does."""
+    random = np.random.default_rng(0)
+    first, second = random.choice([-1.0, 1.0], (2, 400)) * random.uniform(1, 2, (2, 400))
+    labels = (first * second > 0).astype(float)
+    properties = [Property("first", "trace", first), Property("second", "trace", second)]
+    outcome = Outcome(np.stack([labels, 1 - labels], 1), ("same", "other"), is_class=True)
+    score, (low, high) = shortcuts.forest(properties, outcome, np.arange(400) % 5, 0)
+    assert score > 0.95 and 0.4 < low < 0.5 < high < 0.6
+    assert shortcuts.forest(properties[:1], outcome, np.arange(400) % 5, 0) is None
+
+
+def test_clean_data_gives_no_alarm(without_pictures):
     alarms = 0
     for seed in range(40):
         target = (TWO, check_data.ONE_OF, check_data.ANY_OF, check_data.GRADES)[seed % 4]
@@ -128,7 +149,7 @@ def planted(target, labels, seed, share=1.0, **columns):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("classes", [2, 10])
-def test_another_quality_of_one_class(seed, classes):
+def test_another_quality_of_one_class(without_pictures, seed, classes):
     target = targets.OneOf(tuple(f"class {number}" for number in range(classes)))
     labels = np.eye(classes)[np.random.default_rng(seed).permutation(200) % classes]
     [finding] = check_shortcuts(planted(target, labels, seed, quantization=50.0)).findings
@@ -139,7 +160,7 @@ def test_another_quality_of_one_class(seed, classes):
     assert check_shortcuts(planted(target, labels, seed)).findings == ()
 
 
-def test_other_shortcuts():
+def test_other_shortcuts(without_pictures):
     labels = np.eye(2)[np.arange(200) % 2]
     for column, value, name in [
         ("width", 3000, "size in pixels"),
@@ -158,7 +179,7 @@ def test_other_shortcuts():
     assert "colour, green" in part.section.verdict and part.section.good
 
 
-def test_rows_in_order_are_no_finding():
+def test_rows_in_order_are_no_finding(without_pictures):
     labels = np.repeat(np.eye(2), 100, axis=0)
     part = check_shortcuts(check_data.data_set(check_data.labelled_table(TWO, 200, labels=labels)))
     assert part.findings == () and "position in the table" in part.section.verdict
@@ -170,7 +191,7 @@ def test_rows_in_order_are_no_finding():
     assert finding.severity == "note" and "number in the file name" in finding.message
 
 
-def test_numbers_that_follow_the_size():
+def test_numbers_that_follow_the_size(without_pictures):
     table = check_data.labelled_table(targets.Numbers(("grams",)), 200)
     width = np.rint(table.labels[:, 0] * 10).astype(int)
     facts = check_data.plausible_facts(200, width=width, height=np.full(200, 500))

@@ -36,6 +36,11 @@ class Tested:
         return bool(self.large.any())
 
     @property
+    def best_score(self) -> float:
+        """The score of the strongest column; NaN if all scores are undefined."""
+        return float(self.association.scores[self.strongest])
+
+    @property
     def strongest(self) -> int:
         """The position of the column with the highest score, among the large ones if there are any."""
         scores = np.nan_to_num(self.association.scores, nan=-1.0)

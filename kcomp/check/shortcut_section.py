@@ -79,7 +79,7 @@ def table_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) ->
     header = ["Property", "Kind", "Score", "By chance", "Best predicted", "Its score", "p-value (corrected)"]
     rows: list[list[str]] = []
     marked: list[int] = []
-    for each in sorted(tested, key=lambda each: -np.nan_to_num(np.nanmax(each.association.scores))):
+    for each in sorted(tested, key=lambda each: -np.nan_to_num(each.best_score)):
         low, high = each.association.chance_interval
         best = each.strongest
         if each.is_large and each.measured.role == "trace":
@@ -91,7 +91,7 @@ def table_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) ->
                 f"{each.association.score:.3f}",
                 f"{low:.3f} to {high:.3f}",
                 outcome.names[best],
-                f"{each.association.scores[best]:.3f}",
+                f"{each.best_score:.3f}",
                 f"{each.p_values[best]:.2g}",
             ]
         )
@@ -125,7 +125,7 @@ def numbers_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) 
                 "score": each.association.score,
                 "chance": list(each.association.chance_interval),
                 "best": outcome.names[best],
-                "best_score": float(each.association.scores[best]),
+                "best_score": each.best_score,
                 "p_value": float(each.p_values[best]),
                 "is_large": each.is_large,
             }
@@ -145,14 +145,14 @@ def findings_of(tested: Sequence[Tested], outcome: Outcome) -> list[Finding]:
             continue
         texts = [
             f"{each.measured.name} alone predicts {outcome.names[each.strongest]!r} with a {outcome.score_name} of "
-            f"{each.association.scores[each.strongest]:.2f} (chance {outcome.no_skill:g})"
-            for each in sorted(large, key=lambda each: -np.nanmax(each.association.scores))
+            f"{each.best_score:.2f} (chance {outcome.no_skill:g})"
+            for each in sorted(large, key=lambda each: -each.best_score)
         ]
         advice = (
             "a network may learn it instead of the content; make the files alike"
             if role == "trace"
             else "networks do not see it, but test rows may follow the same order"
         )
-        weight = max(float(np.nanmax(each.association.scores)) for each in large)
+        weight = max(each.best_score for each in large)
         findings.append(Finding("shortcut", severity, f"{'; '.join(texts)}: {advice}", (), weight))  # type: ignore[arg-type]
     return findings
