@@ -9,13 +9,8 @@ from dataclasses import replace
 import pandas as pd
 
 from kcomp import __version__
-from kcomp.check.data_set import DataSet
-from kcomp.check.duplicates import exact_findings
-from kcomp.check.files import file_findings
 from kcomp.check.finding_text import finding_line
-from kcomp.check.folds import check_folds
 from kcomp.data.tables import Table, fold_columns
-from kcomp.measurements.measure import measure
 from kcomp.measurements.source import cache_identity
 from kcomp.metrics import Metric
 from kcomp.recipe import Recipe
@@ -84,6 +79,12 @@ def key_of(table: Table, metric: Metric) -> str | None:
 
 def alarms(table: Table, metric: Metric) -> list[Finding]:
     """Run the checks, and return their errors and warnings, from the worst to the least."""
+    from kcomp.check.data_set import DataSet  # imported here, because the result is in the cache at most starts
+    from kcomp.check.duplicates import exact_findings
+    from kcomp.check.files import file_findings
+    from kcomp.check.folds import check_folds
+    from kcomp.measurements.measure import measure
+
     facts = measure(table, pixels=False)
     facts = replace(facts, pixels_hash=facts.bytes_hash)  # as nothing is decoded: equal files have equal pixels
     data_set = DataSet(table=table, facts=facts, metric=metric)
