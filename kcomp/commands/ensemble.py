@@ -185,7 +185,7 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
 def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
     """Write the ensemble's test predictions to a CSV, and return how many rows it has.
 
-    The order of the columns is that of the first run.
+    The columns have the order of the first run.
     """
     import numpy as np
 

@@ -70,10 +70,9 @@ def predict(
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Group runs by the backend that will predict them.
+    """Group runs by the backend that predicts them: `backend` or, if that is None, the backend that trained the run.
 
-    This is `backend`, if set. Otherwise, it is the backend that trained the run, or another one if that is not
-    installed.
+    If the backend that trained a run is not installed, another backend predicts.
     """
     groups: dict[str, list[Any]] = {}
     for run in runs:

@@ -40,8 +40,8 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
     """Make pseudo-labels: use confident predictions of test rows as labels for training.
 
     Run `kcomp predict` first. RUNS are run folders, or folders that contain them. To train on the pseudo-labels, write
-    data.with_pseudo(table, "pseudo.csv") in a recipe. Each fold gets its own pseudo-labels, from the
-    runs that held out this fold. With others, the score of the fold would be too good.
+    data.with_pseudo(table, "pseudo.csv") in a recipe. Each fold gets its own pseudo-labels, from the runs that held out
+    this fold. Pseudo-labels of other runs would make the fold's score too good.
     """
     from rich.console import Console
 

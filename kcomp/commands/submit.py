@@ -44,8 +44,9 @@ def submit(
 ) -> None:
     """Write a submission in the format of the sample submission, and check its ids, columns and values.
 
-    RUNS are run folders, or folders that contain them. Their predictions are averaged. Missing test predictions are
-    made first, once kcomp has checked that ids and columns fit the sample. RUNS may also be one CSV of predictions.
+    RUNS are run folders, or folders that contain them. Their predictions are averaged. A run without test predictions
+    makes them first. Before that, kcomp checks that ids and columns fit the sample. RUNS may also be one CSV of
+    predictions.
     """
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.cells import Choices
@@ -106,10 +107,10 @@ def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
 
 
 def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | None) -> None:
-    """Predict with each run in `lacking`: the runs that have not predicted all rows of the sample.
+    """Predict with each run in `lacking`. These runs have not yet predicted all rows of the sample.
 
-    If `images` is None, they predict the test rows of their recipes. Otherwise, they predict the images of the sample's
-    ids in this folder.
+    If `images` is None, a run predicts the test rows of its recipe. Otherwise, it predicts the images in this folder
+    whose ids are in the sample.
     """
     if not lacking:
         if images is not None:

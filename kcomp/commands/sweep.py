@@ -49,9 +49,9 @@ def sweep(
 ) -> None:
     """Train every combination of backends, seeds, folds and recipe values, several at the same time.
 
-    Unless --set lists several settings of a value, the recipe's function sweep() lists them. Complete runs are not
-    trained again. To continue after an interruption, enter the same command again. The output of a run goes to a .log
-    file beside its folder.
+    List the values after --set, separated by commas. Without such a list, the recipe's function sweep() lists them.
+    Complete runs are not trained again. To continue after an interruption, enter the same command again. The output of
+    a run goes to a .log file beside its folder.
     """
     from kcomp.sweep.plan import SweepOptions, plan
     from kcomp.system.files import DamagedError
@@ -146,7 +146,7 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 def table(console: Any, jobs: Sequence[Any]) -> None:
     """Print a table of the runs, as `kcomp runs` does.
 
-    If recipe values differ, also print the values of each fingerprint.
+    If recipe values differ between runs, also print which values each fingerprint (hash of recipe and values) has.
     """
     from kcomp.report.table import print_table
     from kcomp.runs.table import run_rows

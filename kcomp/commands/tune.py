@@ -88,7 +88,7 @@ def tune(recipe: Path, **chosen: Any) -> None:
 def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
     """Return the search that the command line describes.
 
-    Unless --best is set, write its options to the search's folder.
+    Without --best, also write the options to the folder of the search.
     """
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
@@ -142,7 +142,7 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """Raise UsageError if this search has no folder yet. A search with other options is another search."""
+    """Raise UsageError if this search has no folder yet. Other options make another search, with another folder."""
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():

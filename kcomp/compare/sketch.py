@@ -27,9 +27,9 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return a sketch (shortened array) of labels and of a mask. NaN marks a missing label.
+    """Return a sketch (shortened array) of labels (NaN if missing) and of the mask of missing labels.
 
-    In the sketch, a missing label counts as 0, and the mask is 1 for missing labels and 0 for others.
+    In the sketch, a missing label counts as 0. The mask is 1 for a missing label, else 0.
     """
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))

@@ -23,8 +23,8 @@ class BadImages:
     """What `keeping_damaged` records.
 
     Attributes:
-        dropped: The paths of damaged and missing images whose rows are left out outside of `keeping_damaged`, because
-            the table is read with `on_bad="drop"`.
+        dropped: The paths of damaged and missing images in tables that are read with `on_bad="drop"`. Outside of
+            `keeping_damaged`, their rows are left out.
     """
 
     dropped: set[str] = field(default_factory=set)
@@ -38,10 +38,9 @@ def keeping_damaged() -> Iterator[BadImages]:
     """Keep the rows of damaged and missing images in all tables that are read within the `with` block.
 
     `read_csv`, `read_folders`, `read_images` and `read_test` then neither raise an error, print a notice nor leave out
-    rows because of damaged or missing images, whatever their argument `on_bad`. The path of a missing image is where it
-    is expected: the folder joined with the id, or the filled pattern. If all images of a table are missing,
-    FileNotFoundError is raised nevertheless. The pixel range of images with more than eight bits is that of the
-    undamaged ones.
+    rows because of damaged or missing images, whatever their argument `on_bad`. If all images of a table are missing,
+    FileNotFoundError is raised nevertheless. Damaged images do not count for the pixel range of images with more than
+    eight bits.
     """
     record = BadImages()
     token = _record.set(record)
@@ -66,8 +65,8 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
             measures no range. Within `keeping_damaged`, all rows are kept.
 
     Returns:
-        Two things: whether to use each row, bool of shape (rows,); and the pixel values (low, high) that become 0 and
-        255. The latter are None if no image has more than eight bits a channel, or if no image was read.
+        Two things: whether to use each row, bool of shape (rows,); and the pixel range (low, high) that becomes 0 to
+        255. The range is None if no image has more than eight bits a channel, or if no image was read.
 
     Raises:
         ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or

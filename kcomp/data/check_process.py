@@ -86,8 +86,7 @@ def decode(content: bytes) -> tuple[np.ndarray | None, str]:
 def is_harmless(complaint: str, content: bytes) -> bool:
     """Return whether the decoder prints the warning `complaint` for good files too.
 
-    Such warnings are about an unusual header, or about padding before the end marker: a few extra bytes, or any number
-    of equal bytes.
+    Such warnings are about an unusual header, or about extra bytes before the end marker.
     """
     extraneous = EXTRANEOUS.search(complaint)
     if extraneous is None:

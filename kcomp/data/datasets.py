@@ -109,7 +109,7 @@ def read_tfds(
 def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str]) -> Table:
     """Return a labelled table: the rows of `frame` with one column for each class.
 
-    `names` are all classes. `numbers` has the class of each row, as a position in `names`. If a number is -1, raise
+    `names` are all classes. `numbers` has the position of each row's class in `names`. If a number is -1, raise
     ValueError.
     """
     label_numbers = np.array(numbers)

@@ -23,15 +23,12 @@ RECENT = 3600.0  # seconds between two records of a file's use; only files unuse
 class DecodedImages:
     """A folder of limited size that stores decoded images (uint8 pixels) by key.
 
-    The folder never takes more than half of the disk space that would be free without the folder. To make room for a
-    new image, the files whose last use is the longest ago are removed. The time of the last use is the file's
-    modification time, which is updated at most once an hour. A file is never removed if it was used less than an hour
-    before this process started, or later. If no file may be removed, new images are not stored. In epochs of random
-    order, replacing files that are in use would give fewer hits.
+    To make room for a new image, the least recently used files are removed. A file is only removed if it was last used
+    more than an hour before this process started. If there is no such file, new images are not stored. The folder takes
+    at most half of the free disk space.
 
-    Processes may share the folder. A file is complete or absent. Each process adds up the file sizes again after it has
-    written an eighth of the limit, so each process may exceed the limit by an eighth. Reading and writing raise no
-    errors. An unreadable file counts as absent. After a failed write, the process warns once and writes no more.
+    Processes may share the folder, and each may exceed the limit by an eighth. Reading and writing raise no errors. An
+    unreadable file counts as absent. After a failed write, the process warns once and writes no more.
 
     Args:
         folder: The folder. It is created when needed.
@@ -131,7 +128,7 @@ class DecodedImages:
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
     """Return the `DecodedImages` of a folder.
 
-    Calls with equal arguments return the same object, so a process does not count the files once for each `Images`.
+    Calls with equal arguments return the same object, so a process counts the files only once.
     """
     return DecodedImages(folder, limit)
 

@@ -26,7 +26,7 @@ def decode(
     Args:
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
         size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its width and height (rounded up).
-            The shorter side is then still at least twice `size`, because resizing from a smaller image would blur.
+            The shorter side is still at least twice `size`, so that the resized image is not blurred.
         value_range: The pixel range (low, high) that becomes 0 to 255. Only for images with more than eight bits a
             channel.
         channels: Channels of the result; see `with_channels`.
@@ -85,8 +85,8 @@ def bgr_to_rgb(pixels: np.ndarray) -> np.ndarray:
 def reduction(encoded: bytes, size: int) -> int | None:
     """Return OpenCV's flag to decode a JPEG at an eighth, a quarter or a half of its width and height.
 
-    Among these three sizes, the result is the smallest whose shorter side is at least twice `size`. Return None if the
-    JPEG is too small for all three.
+    The flag is for the smallest of the three whose shorter side is still at least twice `size`. Return None if the JPEG
+    is too small for all three.
     """
     sides = jpeg_sides(encoded)
     return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)

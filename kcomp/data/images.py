@@ -33,8 +33,8 @@ class Images:
         resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
             (with antialiasing, as in Pillow).
         reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their width and height. This is
-            faster and gives slightly different pixels. Only images whose shorter side is at least 4, 8 or 16 times the
-            longer side of `size` are reduced in this way.
+            faster and gives slightly different pixels. This needs images whose shorter side is at least 4, 8 or 16
+            times the longer side of `size`.
         value_range: The pixel range that becomes 0 to 255, such as (0, 4095), for images with more than eight bits a
             channel. None takes the range that was measured when the table was read. Images of eight bits are not
             scaled.

@@ -16,8 +16,8 @@ def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str
     Args:
         table: The images. A column `item` says which item an image shows.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target of the competition, which corrects averages so that they are valid predictions. For example,
-            `OneOf` makes each row sum to 1.
+        target: The target (kind of labels), which makes averages valid predictions. For example, `OneOf` makes each row
+            sum to 1.
 
     Returns:
         Two things: the items, and the averages of shape (items, columns). If the table has no column `item`, the two

@@ -29,12 +29,12 @@ class Source(Protocol):
 class BatchDataset(keras.utils.PyDataset):
     """A Keras data set that returns the batches of a `Batches` object as tuples of images and labels.
 
-    `threads` threads load batches in advance. Keras's own threads are not used (`workers` of the base class is 1),
-    because they would return batches of the previous epoch at the start of an epoch.
+    `threads` threads load batches in advance. Keras's own threads are not used, because they would return batches of
+    the previous epoch at the start of an epoch.
 
     Attributes:
-        epoch: The number of the epoch whose batches are returned. It does not advance if only some batches of the epoch
-            were read, because Keras reads a single batch to build a model, and then ends the epoch.
+        epoch: The number of the epoch whose batches are returned. It advances only after all batches of the epoch were
+            read, because Keras reads a single batch to build a model.
     """
 
     def __init__(self, source: Source, threads: int) -> None:

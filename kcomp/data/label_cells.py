@@ -42,10 +42,10 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
 
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
-    """Return two things: the separator, and the number of different labels. Each cell may have several labels.
+    """Return (separator, number of different labels) if the cells look like lists of labels. Otherwise, return None.
 
-    Return None unless the cells look like lists of labels, which means two rules. There are at most as many different
-    labels as different cells. Every cell with several labels has a label that is the only label of another cell.
+    Two rules must hold. There are at most as many different labels as different cells. In each cell with several
+    labels, at least one label also occurs alone in another cell.
     """
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)

@@ -24,10 +24,9 @@ class LabelColumns:
         kind: The form of the labels, such as "one_hot": the name of an argument of `read_csv`; see `KINDS`. Empty for
             unlabelled rows.
         names: The names of the label columns.
-        levels: For grades, the levels in order. If empty, the grades must be numbers, which are then sorted.
+        levels: For grades, the levels in order. Empty for grades that are numbers, which are sorted.
         separator: The text between two labels in a cell. None detects the separator.
-        long: If the table has one row for each pair of an image id and the name of a number: the column of names.
-            Otherwise empty.
+        long: For a table in the long form, with rows (image id, name, number): the column of names. Otherwise empty.
     """
 
     kind: str = ""
@@ -194,8 +193,8 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
 def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
     """Return the levels of a column whose grades are numbers: all whole numbers from the lowest to the highest.
 
-    If there would be more than 1000 levels, or if a grade is not whole, return only the grades that occur, lowest
-    first. `names` has the grade of each row as text.
+    For more than 1000 levels, or if a grade is not whole, return only the grades that occur, lowest first. `names` has
+    the grade of each row as text.
     """
     values = pd.to_numeric(names, errors="coerce")
     if values.isna().any():

@@ -1,7 +1,7 @@
 """Convert tables with several rows for each image to one row for each image.
 
-Such a long table has one row for each label of an image. Or it has one row for each number of an image, with a column
-for the name of the number.
+There are two kinds of such long tables. One has a row for each label of an image. The other has a row for each number
+of an image, with the name of the number in another column.
 """
 
 from collections.abc import Sequence

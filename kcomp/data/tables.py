@@ -27,7 +27,7 @@ class Table:
             If the rows were cut into folds several times (`repeats` of `folds`), there are further columns `fold_1`,
             `fold_2` and so on. Rows with the same value in a column `group` or `item` must share a fold.
         target: What a network predicts, such as `targets.OneOf(classes)`. None for unlabelled rows.
-        pattern: The argument `images` of `read_csv` for other CSV files of the competition, such as that of the test
+        pattern: The argument `images` with which `read_csv` reads the competition's other CSV files, such as the test
             rows. Empty for None.
         id_column: The name of the id column in the competition's CSV files.
         pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its

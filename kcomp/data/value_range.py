@@ -14,8 +14,7 @@ def measure_range(checks: Sequence[FileCheck]) -> ValueRange | None:
 
     Only images with more than eight bits a channel count. Return None if there are no such images. For whole numbers,
     the range is 0 to 2**n - 1 with the smallest n that covers all values, because cameras and scanners use such ranges.
-    For fractions, the range is 0 to 1 or 0 to 255 if it covers all values. Otherwise it is the lowest and the highest
-    value.
+    For fractions, it is 0 to 1 or 0 to 255 if one of these covers all values, else the lowest to the highest value.
     """
     deep = [check for check in checks if check.kind]
     if not deep:

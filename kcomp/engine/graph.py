@@ -19,8 +19,8 @@ class Slot:
 class LayerCall:
     """One call of a layer in a functional model.
 
-    Running it computes values[outputs] = operation(*arguments, **keywords), where `values` lists the model's tensors.
-    In the arguments, a Slot stands for the tensor at its position in `values`.
+    Running the call computes values[outputs] = operation(*arguments, **keywords), where `values` lists the model's
+    tensors. In the arguments, a Slot stands for the tensor at its position in `values`.
 
     operation: the layer, or another Keras operation.
     outputs:   positions of the results in `values`.
@@ -75,10 +75,10 @@ def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
 
 
 def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
-    """Return {number of a call: number of the only call that reads its output}.
+    """Return {number of a call: number of the call that reads its output}, for outputs that a single call reads.
 
-    Calls are numbered as in `calls`. A call is left out if it has several outputs, or if several calls or none read its
-    output. The call that computes the model's output, at position `result`, is always left out.
+    Calls are numbered as in `calls`. A call with several outputs is left out, and so is the call that computes the
+    model's output, at position `result`.
     """
     readers = readers_of(calls)
     readers.setdefault(result, []).append(len(calls))

@@ -23,7 +23,7 @@ NO_GROUP = {  # for each kind, the reason if there is no group
 
 @dataclass(frozen=True)
 class Group:
-    """Members that differ in one respect only.
+    """Members of an ensemble (models, each with a run for each fold) that differ in one respect only.
 
     Attributes:
         kind: In what they differ: "seed", "fold", "value", "model" or "backend". A group "fold" is one member whose

@@ -118,7 +118,7 @@ def join_test_predictions(
         members: The members.
         temperatures: The temperature of each member, (members,). It calibrates each run's predictions before the runs
             are averaged, because it was fitted to predictions of single runs. None for no calibration.
-        partial: Whether runs may predict different rows. Only the common ones are returned then.
+        partial: Whether runs may predict different rows. Then only the common rows are returned.
     """
     rule = "runs of one ensemble must predict the same rows"
     target, frames = members[0].runs[0].target, list[pd.DataFrame]()

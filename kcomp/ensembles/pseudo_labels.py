@@ -73,8 +73,8 @@ class FoldLabels:
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
     """Return the teachers of each fold: the runs that held out this fold.
 
-    Only teachers may label test rows for new runs of the same fold. Otherwise, knowledge of the fold's labels would
-    leak into the new runs' validation scores. The order of `runs` has no influence. If `folds` is None, all folds are
+    A teacher labels test rows for new runs that hold out the same fold. A run that was trained on this fold must not,
+    because its knowledge of the labels would leak into the validation scores. If `folds` is None, all folds are
     returned.
 
     Raises:
@@ -221,7 +221,7 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
     """Return a table row (a dict) for a fold: how many rows were labelled, and with what confidence.
 
-    It also has the teachers' accuracy on held-out rows that reach the same confidence.
+    The row also has the teachers' accuracy on held-out rows with at least this confidence.
     """
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())

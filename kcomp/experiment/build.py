@@ -1,6 +1,6 @@
 """Build the network, batches and stages of a recipe. A stage is a part of a training.
 
-Only this module calls the recipe's functions for them.
+Only this module calls the recipe's functions for network, batches and stages.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
 """Faster layers, training steps and optimizer updates for Keras. kcomp.fast.patches lists all of them.
 
-Results are the same as without them, up to rounding.
+Results are the same up to rounding.
 """

@@ -3,10 +3,10 @@
 The first arguments of each function are the backend's operations, for example a function that computes silu.
 functools.partial binds them. The other arguments are the layer and the arguments of the layer's own `call`.
 
-Each function returns the layer's output, or None if it does not support the layer or the inputs. If the result is None,
-the layer's own `call` runs. The functions support Keras's own layer classes, channels_last images, padding "same" and
-"valid", and all floats. They do not support subclasses, dilation, masks and renorm. Results and reverse-mode gradients
-equal Keras's up to rounding. On JAX, forward-mode gradients (`jax.jvp`) are not available.
+Each function returns the layer's output. For an unsupported layer or input, it returns None, and the layer's own `call`
+runs. The functions support Keras's own layer classes, channels_last images, padding "same" and "valid", and all floats.
+They do not support subclasses, dilation, masks and renorm. Results and reverse-mode gradients equal Keras's up to
+rounding. On JAX, forward-mode gradients (`jax.jvp`) are not available.
 """
 
 import functools
@@ -79,11 +79,9 @@ def normalise(
 ) -> Any:
     """Return the output of BatchNormalization, or None if the layer or the inputs are not supported.
 
-    arithmetic: the backend's batch normalisation, a function of (inputs, gamma, beta, moving mean, moving variance,
-                epsilon, learns). Inputs are (..., C), and the next four (C,). gamma and beta may be None. If `learns`,
-                it uses the batch's mean and variance. It returns (outputs, the batch's mean, the batch's variance), or
-                None if it does not support the inputs. The variance is biased (divided by the count), as in Keras.
-    move:       function that updates a moving average, of (variable, its value, the batch's value, momentum).
+    arithmetic: the backend's batch normalisation, `normalise` of kcomp.fast.torch.convolution or
+                kcomp.fast.jax.convolution.
+    move:       function `move` of the same module, which updates a moving average.
     """
     if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
         return None

@@ -75,10 +75,10 @@ def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
 
 
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
-    """Return the positions in `steps` of the calls of one squeeze and excitation, from pooling to Multiply.
+    """Return which calls in `steps` are one squeeze and excitation: their positions, from pooling to Multiply.
 
-    Return an empty list if the calls after `start` do not form such a chain, or if another call reads a value inside
-    it.
+    Return an empty list if the calls after `start` are no squeeze and excitation, or if another call needs a value
+    inside it.
 
     start:   the call before the pooling.
     readers: for each slot (the number of a tensor), the positions of the calls that read it.

@@ -1,4 +1,4 @@
-"""Which classes, methods and attributes of Keras the patches use, and a check that they exist.
+"""A list of what kcomp's patches use of Keras (classes, methods, attributes), and a check that Keras has it.
 
 Each constant, such as CONVOLUTIONS, describes one group of classes. kcomp does not apply a patch if the installed Keras
 differs from the description.

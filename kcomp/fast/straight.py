@@ -90,7 +90,7 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 
 
 def plan_of(model: Any) -> Plan | None:
-    """Return the plan of a functional model: its layer calls in order. It is made once and stored.
+    """Return the stored plan of a functional model: its layer calls in order. The first call makes the plan.
 
     Return None if the model has several inputs or outputs, overrides `call`, or has layers that make masks.
     """
@@ -101,7 +101,7 @@ def plan_of(model: Any) -> Plan | None:
 
 
 def make_plan(model: Any) -> Plan | None:
-    """Make the plan of a functional model, or return None for the models that `plan_of` excludes."""
+    """Make the plan (list of layer calls) of a functional model. Return None for the models that `plan_of` excludes."""
     nodes = nodes_of(model)
     if nodes is None or not is_plain_functional(model):
         return None
@@ -132,7 +132,7 @@ def may_make_mask(layer: Any) -> bool:
 def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
     """Return the layer call that a Keras node of a functional model stands for.
 
-    slots: for the id of each tensor, the number of its place in the list of values.
+    slots: {id(tensor): position of the tensor's value in the list of all values}.
     """
     operation = node.operation
     training = bool(getattr(operation, "_call_has_training_arg", False))

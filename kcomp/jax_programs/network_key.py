@@ -18,11 +18,11 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 
 
 def cache_key_of_network(model: keras.Model) -> str | None:
-    """Return a text that describes a functional model: its layers, their options, connections and constants.
+    """Return the cache key of a functional model: a text with its layers, options, connections and constants.
 
     Names of layers and values of weights are left out. Return None if the model is not Keras's own functional class
-    with one input and one output. Also return None if the model uses code from outside Keras and kcomp, because the
-    text would not show changes of such code.
+    with one input and one output. Return None for code from outside Keras and kcomp too, because the text would not
+    show its changes.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -62,9 +62,8 @@ def cache_key_of_inference(model: keras.Model) -> str | None:
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
     """Return a list [position, shape, type, settings] for each of the variables in `chosen`.
 
-    The position is the variable's number among all variables of the model, in the order of the layers. It is None for a
-    variable outside the model. The settings are the regularizer and the constraint. If one of these is from outside
-    Keras and kcomp, return None.
+    The position is that among all variables of the model, or None for a variable outside the model. The settings are
+    the regularizer and the constraint. If one of these is from outside Keras and kcomp, return None.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
@@ -100,7 +99,7 @@ def with_inner_layers(operation: Any) -> list[Any]:
 def is_known(operation: Any) -> bool:
     """Return whether an operation's code belongs to Keras or kcomp.
 
-    The operation's class and configuration, with the versions of Keras and kcomp, then determine what it computes.
+    If so, class, configuration and versions determine what the operation computes.
     """
     kind = type(operation)
     return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda
@@ -109,7 +108,7 @@ def is_known(operation: Any) -> bool:
 def is_own_function(function: Any) -> bool:
     """Return whether a function was written in Keras or kcomp.
 
-    `__module__` alone does not tell, because `functools.wraps` copies it from another function.
+    The attribute `__module__` may be wrong, because `functools.wraps` copies it from another function.
     """
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
@@ -140,7 +139,7 @@ def is_own(module: Any) -> bool:
 def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
     """Return the result of `get_config`, or None if it fails or names code from outside Keras and kcomp.
 
-    The configuration would contain only the name of such code, and would not show its changes.
+    For such code, the configuration has only a name, which does not show changes of the code.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns that a lambda cannot be loaded again

@@ -12,9 +12,8 @@ from kcomp.jax_programs import network_key
 def cache_key_of_step(model: Any) -> str | None:
     """Return the cache key of a model's compiled training step, or None if the step has no key.
 
-    The step's result depends only on the key and on the values of weights, optimizer state and batch. There is no key
-    if code from outside Keras and kcomp takes part. There is none either if no configuration describes the step, as
-    with a nested optimizer or an average of weights.
+    Steps with the same key compute the same function of weights, optimizer state and batch. A step has no key if it
+    uses code from outside Keras and kcomp, a nested optimizer, or an average of weights.
 
     model: a kcomp.training.mixed.Mixed. It applies augmentations that mix images, such as MixUp, then the network.
     """

@@ -32,14 +32,13 @@ _programs: dict[str, Any] = {}
 def cached_jit(
     function: Callable[[Any, Any], Any], cache_key: Callable[[Any], str | None], *, donate: bool = False
 ) -> Callable[[Any, Any], Any]:
-    """Return `function` compiled for JAX's first device, where equal functions share one program.
+    """Return `function` compiled for JAX's first device. Functions with equal cache keys share one program.
 
     `function` takes two arguments, `state` and `data`. Each is a JAX pytree: nested lists, tuples or dicts of arrays.
 
-    cache_key: function that takes the first `state` and returns a text, the key, or None for no key. Functions with
-               equal keys share one program. The key must therefore describe all that the result depends on, except
-               three things: the values in `state`, the values in `data`, and the shapes in `data`. Without a key, or if
-               the environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
+    cache_key: function that takes the first `state` and returns the key, a text. The key must describe all that the
+               result depends on, except the values in `state` and the values and shapes in `data`. If the key is None,
+               or if the environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
     donate:    True for a training step, whose results may reuse the memory of `state`. False for a prediction.
     """
     if not is_enabled("jax-program-store"):
@@ -65,8 +64,8 @@ def cached_jit(
 def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, arguments: Any) -> Any:
     """Return the compiled program of `function`, or None if JAX cannot export it.
 
-    The program is for arguments with the shapes of `arguments`. It comes from memory, else from the cache folder, else
-    from tracing the function.
+    The program takes arguments with the shapes of `arguments`. It is read from memory or from the cache folder. If it
+    is in neither, the function is traced and compiled.
 
     key:    a text that describes all that the result depends on.
     donate: True for a training step, False for a prediction.

@@ -15,7 +15,7 @@ def coordinate_search(
     *,
     ascending: bool = False,
 ) -> tuple[float, ...]:
-    """Maximize `score` by changing one coordinate at a time, until no change improves the score.
+    """Return the coordinates that maximize `score`, by changing one at a time until no change improves the score.
 
     Args:
         start: The first value of each coordinate.

@@ -41,10 +41,9 @@ class Thresholds:
     def fit(cls, labels: Any, predictions: Any, metric: Metric) -> "Thresholds":
         """Find the thresholds that give the best value of the metric. Equal inputs give equal thresholds.
 
-        The search starts with the threshold of each label that gives the label's best F-score. It tries every midpoint
-        of two neighbouring predictions. For the macro and weighted F-score, the result is exact and the search ends
-        here. For other metrics, the search then changes one threshold at a time, to the best of 64 quantiles of the
-        predictions. It ends when no change improves the metric.
+        For each label, the search starts with the threshold that gives the best F-score. For the macro and weighted
+        F-score, these thresholds are the result. For other metrics, the search then changes one threshold at a time, to
+        the best of 64 quantiles of the predictions, until no change improves the metric.
 
         A label without a positive row starts at 0.5. Of thresholds with equal F-scores, the one nearest to 0.5 is used.
 
@@ -78,7 +77,7 @@ class Thresholds:
 class CutPoints:
     """Cut points that convert a predicted number to a grade.
 
-    The grade is how many cut points are at most the prediction.
+    A prediction below all cut points is grade 0. Each cut point that the prediction reaches raises the grade by 1.
 
     Args:
         values: The cut points in ascending order, one fewer than there are grades.
@@ -161,9 +160,9 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
 def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
     """Score thresholds or cut points by nested cross-validation, and return the value of the metric.
 
-    For each fold, thresholds or cut points are fitted on the other folds. They then convert this fold's predictions to
-    classes. At the end, the classes of all rows are scored together. If the metric or the target uses neither, the
-    plain metric is returned.
+    For each fold, thresholds or cut points are fitted on the other folds, and convert this fold's predictions to
+    classes. The classes of all rows are then scored together. If the metric or the target uses neither, the plain
+    metric is returned.
 
     Args:
         labels: Shape (rows, columns).
@@ -267,7 +266,7 @@ def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np
 def scorer(
     kind: type[Thresholds] | type[CutPoints], true: np.ndarray, predictions: np.ndarray, metric: Metric
 ) -> Callable[[tuple[float, ...]], float]:
-    """Return a function to maximize: it takes thresholds (or cut points) and returns the metric.
+    """Return a function to maximize, from thresholds (or cut points) to the metric.
 
     The metric is negated if lower values are better. NaN becomes -infinity.
     """

@@ -42,8 +42,8 @@ class Metric:
             "columns": labels that are 0 or 1, and predictions, (rows, classes).
             "probabilities": true and predicted distributions over the last axis, (rows, classes). For multi-label data,
             (rows, classes, 2).
-        rows: For a metric that is a mean over rows: function of the same arrays that returns the value of each row
-            (rows,). A row without a known label is NaN. None for other metrics.
+        rows: For a metric that is a mean over rows: function that takes the same arrays, and returns the value of each
+            row (rows,). A row without a known label is NaN. None for other metrics.
 
     Raises:
         ValueError: If `on` is unknown.

@@ -60,7 +60,7 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
 
 
 def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Target | type[Target]) -> Metric:
-    """Return the same metric as `get`, and check that it fits the target. A user's own function fits every target.
+    """Return the metric that `get` returns, and check that it fits the target. A user's own function fits every target.
 
     Raises:
         ValueError: If the metric does not fit the target, such as accuracy for numbers. The message lists metrics that

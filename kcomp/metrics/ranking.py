@@ -74,8 +74,8 @@ def top_k(k: int) -> Metric:
 def map_at_k(k: int) -> Metric:
     """Return the metric "mean average precision at k", as Kaggle defines it. Rows without a true class are skipped.
 
-    The value of a row is the sum of precision at i, over the ranks i <= k that hold a true class. The sum is divided by
-    min(k, how many true classes the row has). If each row has one true class, the value is 1 / its rank.
+    The value of a row is the sum of precision(i) over the ranks i <= k of true classes, divided by min(k, number of
+    true classes). For a row with one true class at rank i <= k, the value is 1 / i.
 
     Args:
         k: How many of the highest predictions count, at least 1.

@@ -45,9 +45,9 @@ class Interval:
 def paired_metric(
     metric: Metric, labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, target: Decides | None, seed: int = 0
 ) -> Interval:
-    """Estimate how much a metric differs between two models, first - second, with a percentile bootstrap over rows.
+    """Return metric(first) - metric(second) with its confidence interval, by a percentile bootstrap over rows.
 
-    Resamples in which the metric is undefined are left out. If all are, the interval is NaN.
+    Resamples in which the metric is undefined are left out. Without any other resample, the interval is NaN.
 
     Args:
         metric: Any metric.
@@ -148,7 +148,7 @@ def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, see
     """Estimate a metric of one model, with a percentile bootstrap over rows.
 
     The interval covers the random choice of rows. It does not cover training noise: two seeds of one model also differ.
-    Resamples in which the metric is undefined are left out. If all are, the interval is NaN.
+    Resamples in which the metric is undefined are left out. Without any other resample, the interval is NaN.
 
     Args:
         metric: Any metric.

@@ -22,7 +22,7 @@ _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
 def skipped() -> Iterator[None]:
     """Build networks without pretrained weights inside a `with` block.
 
-    Use it where the weights of a finished training run are loaded afterwards.
+    Use this if the weights of a finished training are loaded afterwards.
     """
     token = _skipping.set(True)
     try:
@@ -39,8 +39,7 @@ def skipping() -> bool:
 def not_loaded() -> Iterator[None]:
     """Make keras.applications build networks without weights files, inside a `skipped` block. Otherwise do nothing.
 
-    The functions still receive their argument `weights`, because EfficientNets scale images differently for "imagenet"
-    than for None.
+    The functions still get their argument `weights`, because EfficientNets also use it to choose how images are scaled.
     """
     if not skipping():
         yield

@@ -117,7 +117,7 @@ def no_match(train: str | Sequence[str], matched: Sequence[str], paths: Sequence
 
 
 def nearest(words: Sequence[str], paths: Sequence[str]) -> str:
-    """Return a hint for an error message: the path most similar to one of the words, or else two example paths."""
+    """Return a hint for an error message: the path most similar to one of the words, or two example paths."""
     close = [name for word in words for name in difflib.get_close_matches(word, paths, 1)]
     if close:
         return f"did you mean {close[0]!r}?"

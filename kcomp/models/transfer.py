@@ -21,8 +21,7 @@ def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | Non
     Args:
         network: The network to change.
         path: The weights file.
-        order: For each output of the network, the number of the same output in the file's head. None for the same
-            order.
+        order: For each output of the network, the position of this output in the file's head. None for the same order.
         head: Whether to load the head too.
 
     Returns:

@@ -11,7 +11,7 @@ def read_options(
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
     """Find further arguments of `data.read_csv`: the columns of ids, groups, boxes and items.
 
-    An item is something with several images (rows), whose predictions are combined, such as a patient.
+    An item is what several images show, such as one patient. Predictions are averaged over the images of an item.
 
     Returns:
         Two things: the arguments by name, and pairs of text for the user, such as ("boxes", "images are cut at ...").

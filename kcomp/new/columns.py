@@ -35,8 +35,8 @@ class Labels:
         columns: The names of the columns.
         reason: Why `argument` fits the columns, as text for the user.
         others: Other values of the option `--target` that also fit the columns.
-        names: For a table in the long form, with one row for each pair of id and class: the column of classes.
-            Otherwise None.
+        names: For a table in the long form, with a row for each pair of id and class: the column of classes. Otherwise
+            None.
     """
 
     argument: str
@@ -69,7 +69,7 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
-    """Return the first column that is named like a group, such as patient_id, and whose values repeat. None for none.
+    """Return the first column that is named like a group, such as patient_id, and whose values repeat, or None.
 
     Rows of one group must stay in one fold.
     """

@@ -67,7 +67,7 @@ def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str 
     """Return the column of classes of a table in the long form, with one row for each pair of id and class.
 
     Return None if the table is not in this form. The column of classes is the first text column in which no id has the
-    same class twice. A class must also occur at least twice, on average.
+    same class twice, and classes occur twice or more on average.
     """
     if not ids.duplicated().any():
         return None
@@ -83,8 +83,7 @@ def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str 
 def find_value(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
     """Return the column of numbers of a table in the long form, with one row for each pair of id and class.
 
-    Return None if the table is not in this form. The numbers must differ within an id. If several columns do, return
-    None too.
+    It is the only column of numbers that differ within an id. Return None if there is no such column, or several.
     """
     names = find_names(frame, ids, used)
     if names is None:

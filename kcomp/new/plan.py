@@ -43,8 +43,8 @@ class RecipePlan:
 
     Attributes:
         folder: The folder of the competition, or of the class folders.
-        table: Name of the table of labelled rows in this folder. For class folders, it is empty, or their parent
-            followed by "/", such as "train/".
+        table: Name of the table of labelled rows in this folder. For class folders: the folder that contains them, such
+            as "train/", or empty.
         labels: The label columns.
         options: Further arguments of `data.read_csv`, such as the id column.
         test: The arguments of `data.read_test`, as pairs of name and value. The name of the first, positional one is
@@ -133,7 +133,7 @@ def subfolders(folder: ImageFolder) -> list[str]:
 
 
 def is_part(name: str, start: str = "") -> bool:
-    """Return whether a folder's name means a part of the data, such as "train". `start` restricts the part."""
+    """Return whether a folder's name means a part of the data, such as "train", and begins with `start`."""
     return PART.fullmatch(name) is not None and name.casefold().startswith(start)
 
 
@@ -203,7 +203,7 @@ def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
 
 
 def find_extras(frame: pd.DataFrame, id_column: str) -> tuple[tuple[str, ...], str | None, str | None]:
-    """Find the columns of boxes (empty for none), the column of groups or None, and the column of times or None."""
+    """Return the columns of boxes (empty for none), the column of groups or None, and the column of times or None."""
     box = reading.find_boxes(frame)
     used = [id_column, *box]
     return box, reading.find_group(frame, used), reading.find_time(frame, used)
@@ -250,7 +250,7 @@ def count_rows(ids: pd.Series, labels: Labels, options: dict[str, object]) -> in
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
     """Return how many folds the recipe uses, from 2 to 5.
 
-    There are fewer than 5 if there are few groups or rows, or if the largest class has fewer than 5 rows.
+    Few groups, few rows, or fewer than 5 rows of the largest class reduce the number.
     """
     counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):

@@ -27,8 +27,8 @@ def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
         backend: "jax" or "torch".
 
     Raises:
-        Exception: The error that the function raised, with the same message. If the type of the error is unknown here,
-            or if the child was killed, the error is a RuntimeError.
+        Exception: The error that the function raised in the child. RuntimeError if the child was killed, or if the type
+            of the error is neither Python's nor kcomp's.
     """
     with tempfile.TemporaryDirectory(prefix="kcomp-notebook-") as name:
         request, answer, log = (Path(name) / file for file in ("request.json", "answer.json", "log"))

@@ -31,8 +31,8 @@ def predict_rows(
 
     Args:
         forward: Function from images to logits.
-        batches: Table with the rows to predict, and the transform without augmentation. A forward pass has at most
-            `batches.batch_size` images, or all views of one row if there are more views than that.
+        batches: The rows to predict, without augmentation. A forward pass has at most `batches.batch_size` images, but
+            always all views of a row.
         target: Converts logits to predictions.
         augmented: The same rows with the training transform, for views that augment at random.
         views: Views to average. By default, the image itself.
@@ -98,7 +98,7 @@ def compile_forward(network: keras.Model) -> Forward:
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
     """Return a function like that of `compile_forward`, whose results stay on the device.
 
-    Trainable layers can take these results as input. No gradient reaches the network.
+    Trainable layers can take these results as input. Gradients do not flow back into the network.
     """
     install()
     if keras.backend.backend() == "torch":

@@ -66,8 +66,7 @@ def export_run(run: Run, path: Path) -> str:
 def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
     """Return an ONNX model from images to predictions, for any batch size.
 
-    The network is exported as trainable, so batch normalisation stays one operation. ONNX Runtime and OpenVINO fold
-    this operation into the convolution before it.
+    Batch normalisation stays one operation, which ONNX Runtime and OpenVINO fold into the convolution before it.
 
     target: converts logits to predictions.
     """
@@ -100,8 +99,7 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 def check(content: bytes, network: keras.Model, run: Run) -> str:
     """Compare predictions of ONNX Runtime and Keras on three random images. Return a text with the difference.
 
-    If a column's largest prediction by Keras is above 1, differences in the column are divided by it. Raise
-    RuntimeError if a difference is above `TOLERANCE`.
+    A difference is relative for predictions above 1. Raise RuntimeError if one is above `TOLERANCE`.
 
     content: the ONNX model as bytes.
     """

@@ -65,8 +65,8 @@ def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -
 def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None = None) -> data.Table:
     """Return the table of test rows, as `predict_run` needs it.
 
-    It has the training images' range of pixel values. If several images show one item, such as a patient, predictions
-    are averaged for each item as in training.
+    The table has the same pixel range and the same items as the training table. An item is what several images show,
+    such as a patient.
 
     test:   a CSV of image ids, or a folder of images. None returns the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.

@@ -1,6 +1,6 @@
 """Choose the runs whose weights are averaged.
 
-"uniform" takes all runs. "greedy" takes only runs that do not worsen the score.
+"uniform" takes all runs. "greedy" takes only runs that do not worsen the score (Wortsman et al. 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -115,15 +115,16 @@ def ranked(scorer: Scorer, value: float) -> float:
 
 
 def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Average all runs. If `evaluate` returns two averages, return the one with the lower cost."""
+    """Return the average of all runs."""
     return min(evaluate(tuple(sorted(number for run in ordered for number in run.members))), key=cost)
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Add runs to the average one by one, the best first. Skip a run if it worsens the score (Wortsman et al. 2022).
+    """Return the average of runs that are added one by one, the best first, unless they worsen the score.
 
     Args:
-        evaluate: Function from positions of runs to one or two averages of their weights.
+        evaluate: Function from positions of runs to the average of their weights. It returns a list of one or two
+            candidates, which differ in their batch normalisation.
         ordered: The single runs, the best first.
         cost: Function of an average. Lower is better.
     """

@@ -35,8 +35,8 @@ class SoupBuilder:
     The first run's recipe builds the network and the batches. The runs are sorted, so that their order does not matter.
 
     Raises:
-        ValueError: If the weights of the runs have different names or shapes, or if a run's weights predict differently
-            under the first run's recipe than under the run's own recipe.
+        ValueError: If the weights of the runs have different names or shapes, or if a run predicts differently in the
+            network of the first run's recipe than in its own.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -206,7 +206,7 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """Return four things that identify a run whatever its fold: recipe, fingerprint, backend and seed."""
+    """Return what identifies a run apart from its fold: recipe, fingerprint, backend and seed."""
     manifest = run.manifest
     return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 

@@ -84,9 +84,9 @@ def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[di
 
 
 def layer_findings(number: int, measurements: Sequence[Measurement], singles: Sequence[Probe]) -> list[dict[str, Any]]:
-    """Return a list with the fault of layer `number`, or an empty list.
+    """Return a list with one description of the fault of layer `number`, or an empty list if it has none.
 
-    The fault describes the result that exceeds its tolerance most.
+    The description is of the result that exceeds its tolerance most.
     """
     worst = worst_of(measurements)
     name = singles[0].answer["calls"][number]["name"]
@@ -134,7 +134,7 @@ def layer_row(
 ) -> dict[str, Any]:
     """Return a layer's row of the report, as a dict.
 
-    It has the differences in the layer's results, in the whole training step and when the layer runs alone.
+    The row has the differences between the backends: when the whole training step runs, and when the layer runs alone.
     """
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}

@@ -5,16 +5,15 @@ the tolerance:
 
 Rounding in the forward and backward pass. Adam divides a gradient by its own size. If a gradient is nearly zero, Adam
 turns its rounding error into an update of full size. Each backend therefore repeats the updates with the rows of each
-batch in another order, and with every weight moved by up to the rounding unit. The largest effect counts `FACTOR`
-times, because sums of many terms lose more than one unit, and few repeats may miss the worst case.
+batch in another order, and with every weight moved by up to the rounding unit. The largest effect is multiplied by
+`FACTOR`, because few repeats may miss the worst case.
 
 Rounding in the update rule. Keras's Adam computes 1 - beta_2 in float32, and kcomp's Adam on PyTorch in float64. With
 beta_2 = 0.999, all updates then differ by 7e-6 of their size. Repeats on one backend cannot show this. Both optimizers
-therefore also run alone, on the same gradients. Their difference after the same number of updates counts `DILUTION`
-times. `optimizer_difference` checks that difference itself.
+therefore also run alone, on the same gradients. Their difference after the same number of updates is multiplied by
+`DILUTION`.
 
-Storage. Each backend rounds its new weights to float32. Together, both lose up to `SMALLEST` of the norm of the
-weights.
+Storage. Both backends round their new weights to float32. This adds up to `SMALLEST` times the norm of the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,9 +33,8 @@ def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str,
 
     Return a dict of differences, tolerances and checks.
 
-    Only the first update that changes the weights is checked. Later, a number near zero, such as a ReLU's input or a
-    moment of Adam, may have a different sign after reordering. Such a change increases the distance by orders of
-    magnitude. The optimizer is checked separately, with the same gradients on both backends.
+    Only the first update that changes the weights is checked. In later updates, rounding can change the sign of a
+    number near zero, such as a ReLU's input, which increases the distance by orders of magnitude.
 
     Args:
         probes: The results of the two backends. A distance is divided by the norm of the first backend's weights. The
@@ -98,9 +96,8 @@ def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
     backends agree (`alike`). A difference is divided by the movement, which is the distance of the weights from their
     start.
 
-    The tolerance is the sum of two terms. The first is `FACTOR` rounding units of the movement plus the weights. The
-    second comes from storing each coefficient b of the optimizer in float32. b and b ** t may each be wrong by half a
-    unit. In 1 - b ** t, this error is b / (1 - b) times as large. The errors of the backends may have opposite signs.
+    The tolerance has two terms, for rounding of the weights and for rounding of the optimizer's coefficients. A
+    rounding error in a coefficient b is b / (1 - b) times as large in 1 - b ** t, which Adam divides by.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (np.linalg.norm(array, axis=-1) for array in (path - path[0], path))

@@ -207,8 +207,7 @@ def difference_words(outcome: Mapping[str, Any], name: str, difference: float, p
         outcome: The content of the report on scores.
         name: The metric.
         difference: The score of the first backend minus that of the second.
-        places: How many decimals are written. If the difference is 0 with so many decimals, the scores count as the
-            same.
+        places: How many decimals are written. A difference that rounds to 0 counts as no difference.
     """
     (first, second), noun = map(display_name, outcome["labels"][:2]), metric_words(name)
     if is_zero(difference, places):

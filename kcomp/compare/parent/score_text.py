@@ -13,9 +13,9 @@ def metric_words(name: str) -> str:
 
 
 def decimals(values: Sequence[float], digits: int = 2) -> int:
-    """Return how many decimals, at least 4, show `digits` digits of the smallest value that is not 0.
+    """Return how many decimals to write, at least 4, so that the smallest nonzero value has `digits` digits.
 
-    Values are rounded to `digits` digits first. 1.000001 - 1, slightly less than 1e-6 in float64, counts as 1e-6.
+    Values are first rounded to `digits` digits.
     """
     rounded = [f"{value:.{digits - 1}e}" for value in values if value and math.isfinite(value)]
     return max([DECIMALS, *(digits - 1 - int(text.partition("e")[2]) for text in rounded)])

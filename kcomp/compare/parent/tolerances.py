@@ -12,9 +12,9 @@ the change caused by moving each input by up to that unit, and the other backend
 one loses about sqrt(n) units, and 256 = sqrt(65,536).
 
 All differences are relative. The difference of a weight's gradient is divided by the norm of the gradient of all
-weights of the layer. The reason is that some weights have a true gradient of zero: the bias of the keys in attention,
-or a bias before normalization. Their computed gradients are rounding noise. The divisor is at least `FLOOR` times the
-norm of the gradient of all weights of the network.
+weights of the layer. Some weights have a true gradient of zero, such as a bias before normalization. Their computed
+gradients are rounding noise. The divisor is at least `FLOOR` times the norm of the gradient of all weights of the
+network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ class Measurement:
 
 
 def unit_of(precision: str, device: str = "cpu") -> float:
-    """Return the relative rounding unit of a precision on a device. On a CPU, "tensorfloat32" computes in float32."""
+    """Return the relative rounding unit of a precision: 2**-23 for float32. On a CPU, "tensorfloat32" is float32."""
     if precision == "tensorfloat32" and device.lower() != "cpu":
         return 2.0**-10
     return UNITS.get(precision, SINGLE)

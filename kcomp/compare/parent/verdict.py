@@ -38,7 +38,7 @@ def display_name(label: str) -> str:
 
 
 def give_verdict(report: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a report that has measurements of arithmetic, first updates, cost and scores."""
+    """Return the verdict on a report with the measurements of arithmetic, first updates, cost and scores."""
     causes = disagreements(report)
     faster, speedup = compare_speed(report["cost"])
     first = f"{agreement(report, causes)}; {speed_words(faster, speedup)}."
@@ -127,13 +127,13 @@ def mean_scores(outcome: Mapping[str, Any], name: str) -> dict[str, float]:
 
 
 def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
-    """Return how many decimals, at least 4, show three digits of the larger mean score."""
+    """Return how many decimals to write, at least 4, so that the larger mean score has three digits."""
     sizes = [abs(mean) for mean in mean_scores(outcome, name).values()]
     return decimals([max(sizes)], digits=3)
 
 
 def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
-    """Return how many decimals show the mean scores, and their difference if it is more than noise.
+    """Return how many decimals to write, so that the mean scores and a difference beyond noise are visible.
 
     The difference adds no decimals beyond `MOST_DECIMALS`.
     """

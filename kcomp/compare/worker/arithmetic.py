@@ -23,10 +23,9 @@ BUDGET = 256 * 2**20  # most bytes of the stored tensors, forward and backward t
 
 
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
-    """Return `images` and `labels` of a batch after mixing, as in a training step.
+    """Return the first `images` and `labels` of a batch after mixing (MixUp), as in a training step.
 
-    Only the first rows are returned, at least 2 and so many that the tensors of the network take at most `BUDGET`
-    bytes.
+    There are as many rows as let the network's tensors fit into `BUDGET` bytes, but at least 2.
     """
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}

@@ -73,7 +73,7 @@ def load(job: ProbeJob) -> Loaded:
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
     """Prepare the stage (part of a training) that trains the most weights.
 
-    If several train as many, take the last of them.
+    If several stages train equally many, take the last.
 
     Args:
         loaded: The recipe.
@@ -128,9 +128,8 @@ def call_without_noise(call: Any) -> Any:
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
     """Write the weights of a network as float32, in Keras's order.
 
-    With `shaken`, a weight of equal numbers, such as zeros, is replaced by random numbers near them. A head
-    of zeros would pass no gradient to the layers below it. Scales of one and biases of zero would hide an error in
-    their use.
+    With `shaken`, a weight array of equal numbers is changed at random. A head of zeros would pass no gradient to the
+    layers below it, and a bias of zeros would hide an error in its use.
     """
     draws = np.random.default_rng(0)
     arrays = {}

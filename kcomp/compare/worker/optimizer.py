@@ -35,10 +35,10 @@ def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
 
 
 def condition(optimizer: Any) -> float:
-    """Return the condition number of an update in the optimizer's coefficients: the sum of b / (1 - b).
+    """Return how much an update amplifies rounding errors of the optimizer's coefficients b: the sum of b / (1 - b).
 
-    The sum is over all settings b between 0 and 1. For example, Adam divides by 1 - beta_2 ** t, and a relative error
-    of beta_2 = 0.999 grows 999 times. For an optimizer that combines several, return the largest sum.
+    For example, Adam divides by 1 - beta_2 ** t, and a relative error of beta_2 = 0.999 grows 999 times. For an
+    optimizer that combines several, return the largest sum.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer wraps another optimizer
     sums = []

@@ -30,7 +30,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
-    """Run one update for each batch. `together` is how many updates make an epoch of Keras."""
+    """Run one update for each batch. For Keras, `together` updates are one epoch."""
     model.fit(
         (as_input(batch) for batch in batches),
         steps_per_epoch=together,
@@ -49,7 +49,8 @@ def record_updates(
     Args:
         experiment: The network that is trained, with its optimizer.
         batches: The batches.
-        draws: If given, every weight first moves by a random share of itself, at most `unit`, as if it were rounded.
+        draws: Random generator. Each weight is first changed by a random share of itself, at most `unit`, as rounding
+            does. None changes nothing.
         unit: The largest share.
 
     Returns:

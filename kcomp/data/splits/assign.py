@@ -15,8 +15,8 @@ def assign(
     """Assign each row to a fold so that every fold gets its share of the rows and of each stratum.
 
     Args:
-        strata: The stratum number of each row, shape (rows,). A stratum is a class, a grade or a range of numbers. Or
-            whether each row has each label, bool of shape (rows, labels).
+        strata: The stratum number of each row, shape (rows,). A stratum is a class, a grade or a range of numbers. For
+            multi-label data: whether each row has each label, bool of shape (rows, labels).
         groups: The group of each row, shape (rows,). A group gets a single fold. None for rows without groups.
         shares: The share of the rows that each fold gets, shape (folds,).
         splitter: The scikit-learn splitter to use if there are no groups and each row has one stratum.

@@ -160,7 +160,7 @@ def holdout(
 
 
 def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, total: int) -> np.ndarray:
-    """Return `numbers`, changed if needed so that a group is held out and another group is trained on.
+    """Return the folds `numbers`, changed if needed so that at least one group is held out and one is trained on.
 
     If the share of held-out rows is far from `fraction`, print a notice.
 
@@ -168,8 +168,7 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
         numbers: The fold of each row, shape (rows,): 0 if the row is held out, -1 if it is trained on.
         groups: The group of each row, shape (rows,).
         fraction: The share of rows to hold out.
-        total: How many rows the table has. If it is more than `rows`, the others are trained on, and all these groups
-            may be held out.
+        total: How many rows the whole table has. Rows of the table that are not in `numbers` are always trained on.
     """
     may_all = total > len(groups)
     names, sizes = np.unique(groups, return_counts=True)
@@ -190,9 +189,9 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
 
 
 def whole_groups(chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Extend a choice of rows to whole groups: choose each row whose group has a chosen row.
+    """Extend a choice of rows to whole groups: return whether each row's group has a chosen row.
 
-    The argument and the result say whether a row is chosen, bool of shape (rows,). `groups` has the group of each row.
+    `chosen` and the result are bool of shape (rows,). `groups` has the group of each row, or is None.
     """
     return chosen if groups is None else np.isin(groups, groups[chosen])
 

@@ -22,9 +22,8 @@ def sorted_by_id(table: Table) -> Table:
 def group_of_rows(table: Table) -> np.ndarray | None:
     """Return a group number for each row, int of shape (rows,).
 
-    Rows with the same `group` or the same `item` are in one group, and so are rows that such pairs connect: if A and B
-    share a `group`, and B and C share an `item`, then A, B and C are in one group. Return None if the table has neither
-    column.
+    Rows with the same `group` or the same `item` are in one group. Chains count too: if A and B share a `group`, and B
+    and C share an `item`, then A, B and C are in one group. Return None if the table has neither column.
     """
     columns = [name for name in TOGETHER if name in table.frame]
     if not columns:
@@ -95,7 +94,7 @@ def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = 
         table: The rows, without pseudo-labels.
         columns: One array for each time that the rows were cut into folds: the fold numbers, shape (rows,), of the rows
             sorted by image id.
-        in_order: Whether only rows of folds before the held-out fold are trained on.
+        in_order: Whether a training uses only rows of the folds before the held-out fold.
     """
     if table.pseudo is not None:
         raise ValueError("pseudo-labels belong to the folds they were made for; cut the folds first, then add them")

@@ -44,10 +44,7 @@ def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray
 
 
 def largest(random: np.random.Generator, *keys: np.ndarray) -> int:
-    """Return the position of the largest value in the first array of `keys`.
-
-    Between positions with equally large values, the next array of `keys` decides, and chance if all arrays are equal.
-    """
+    """Return the position of the largest value in keys[0]. Ties are broken by keys[1] and so on, then at random."""
     best = np.arange(len(keys[0]))
     for key in keys:
         best = best[key[best] >= key[best].max() - TIE]

@@ -15,8 +15,7 @@ class Objective:
     """A function to minimize over the weights of members: loss(weights @ features).
 
     Attributes:
-        features: An array (members, numbers) that has all that the loss needs, such as each member's predictions,
-            flattened.
+        features: Array (members, numbers): the predictions of each member, flattened, in the form that the loss takes.
         loss: Function of the weighted mean of the members' features, (numbers,). It returns two numbers: the metric
             (negated if higher is better), and the log loss, which breaks ties.
     """
@@ -75,7 +74,7 @@ def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
     """Return whether the loss `new` is lower than `old` by more than rounding.
 
-    A loss is two numbers. The second is compared if the first ones are equal or NaN.
+    A loss is two numbers. The second breaks ties, and decides if the first is NaN.
     """
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]

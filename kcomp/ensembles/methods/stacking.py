@@ -40,8 +40,7 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    If a label's known values are all 0 or all 1, the label has no regression. The prediction of such a label is the
-    geometric mean of the members.
+    A label that is always 0 or always 1 has no regression. Its prediction is the geometric mean of the members.
 
     Attributes:
         columns: The regression of each label, or None.

@@ -24,9 +24,9 @@ PATIENCE = 5  # or after this many rounds without improvement
 def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return the weights (members,) whose weighted mean of predictions has the best metric.
 
-    The log loss is convex in the weights, so a gradient method finds the best ones. For other metrics, a local search
-    starts from there, and may end in a local optimum. If predictions are not probabilities, it starts from equal
-    weights.
+    For the log loss, which is convex in the weights, a gradient method finds the best weights. For other metrics, a
+    local search starts from the weights with the best log loss, and may end in a local optimum. If predictions are not
+    probabilities, the search starts from equal weights.
     """
     if not has_probabilities(scorer):
         return local_search(objective(scorer, values, labels), np.full(len(values), 1 / len(values)))
@@ -64,10 +64,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Change the weight of one member at a time as long as this lowers the loss.
-
-    The changes become smaller and smaller.
-    """
+    """Change the weight of one member at a time, in smaller and smaller steps, as long as this lowers the loss."""
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:
@@ -90,7 +87,7 @@ def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Move `share` of the total weight to a member, or away from the member if `share` is negative. Return all weights.
+    """Return the weights after `share` of the total was moved to a member (or away from it, if `share` is negative).
 
     The other members keep their proportions. Return None if there is nothing to move.
     """

@@ -20,12 +20,12 @@ class EnsembleScores:
         members: Scores of each member.
         ensemble: Scores of the ensemble.
         mean: Scores of the plain mean of all members.
-        best: Position of the member with the best `metric`. It is chosen on the rows that it is scored on, so its score
-            is slightly too good, and the gain over it slightly too small.
-        gain: Gain of the ensemble over the best member. The best member is not calibrated. If the ensemble is, a gain
-            in log loss includes the effect of the calibration.
-        gain_over_mean: Gain of the ensemble over the plain mean, which is not calibrated either. None if the ensemble
-            is the plain mean.
+        best: Position of the member with the best `metric`. Its score is slightly too good, because it was chosen on
+            the rows that it is scored on.
+        gain: Gain of the ensemble over the best member, which is never calibrated. The gain of a calibrated ensemble
+            therefore includes the effect of the calibration.
+        gain_over_mean: Gain of the ensemble over the plain mean, which is never calibrated. None if the ensemble is the
+            plain mean.
         fitted: The method, fitted on all rows. Use it for test rows.
         parts: How many parts the nested cross-validation has. 0 if nothing was fitted.
         optimistic: The ensemble's `metric` on the rows that it was fitted on.
@@ -47,7 +47,7 @@ class EnsembleScores:
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
-    """Fit an ensemble on all rows, and score the method by nested cross-validation, on rows that a fit has not seen.
+    """Fit an ensemble on all rows, and score it by nested cross-validation.
 
     Args:
         rows: Predictions and labels of the held-out rows.

@@ -44,9 +44,9 @@ class FrameworkGain:
         choices_mixed: How many mixed ensembles were scored.
         choices_single: How many single ensembles were scored, by backend.
         choices_same_seeds: How many ensembles `same_seeds` is the mean of.
-        differences: For each backend, one number for each set of seeds: the mean score of its mixed ensembles minus the
-            score of its single ensemble. The sign is such that mixing is better above 0. The sets overlap, so the
-            spread of these numbers is no standard error.
+        differences: For each backend, the gain of mixing for each set of seeds: the difference between the mean score
+            of the mixed ensembles and the score of the backend's single ensemble. Above 0, mixing is better. The sets
+            overlap, so the spread of these numbers is no standard error.
         sampled: Whether the ensembles are a random sample of all possible ones.
     """
 
@@ -88,8 +88,7 @@ def framework_gain(
         members: The models of all backends.
         labels: Labels, as `read_labels` returns them. Only rows that all members held out are used.
         scorer: The metric and the target.
-        limit: How many sets of seeds are scored at most, and how many ways to divide a set into two (at most 20
-            anyway). If there are more, a random sample is scored.
+        limit: How many sets of seeds are scored at most. If there are more, a random sample is scored.
     """
     records = []
     for key, by_backend in group_members(members).items():

@@ -22,8 +22,8 @@ class Gain:
     Attributes:
         intervals: The gain in each metric with its confidence interval, by metric name.
         rows_won: How many rows the ensemble predicts right and the other model wrong.
-        rows_lost: How many rows the other model predicts right and the ensemble wrong. Both are None for targets whose
-            predictions are not right or wrong, such as numbers.
+        rows_lost: How many rows the other model predicts right and the ensemble wrong. Both are None for targets
+            without classes.
     """
 
     intervals: dict[str, Interval]

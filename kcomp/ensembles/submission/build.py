@@ -99,8 +99,8 @@ def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
     """Add thresholds or cut points to the choices, so that classes can be written.
 
-    For one run, they are those stored in the run's result.json. For several runs, they are fitted to the mean of the
-    held-out predictions.
+    For one run, they come from the run's result.json. For several runs, they are fitted to the mean of the held-out
+    predictions.
 
     Returns:
         Two things: the new choices, and a line with the score by nested cross-validation. If the metric or the target

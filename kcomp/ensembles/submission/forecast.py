@@ -25,7 +25,7 @@ class Forecast:
 
     Attributes:
         lacking: The runs that have not yet predicted every row of the sample.
-        ids: The ids that all runs will have predicted, once the runs in `lacking` have predicted.
+        ids: The ids that all runs have predicted, after the runs in `lacking` have predicted too.
     """
 
     lacking: list[Run]
@@ -33,7 +33,7 @@ class Forecast:
 
 
 def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> Forecast:
-    """Find the runs that must still predict test rows, and the ids that all runs will have predicted afterwards.
+    """Find the runs that must still predict test rows, and the ids that every run has predicted afterwards.
 
     Args:
         runs: Complete runs.

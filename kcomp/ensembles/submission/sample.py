@@ -51,7 +51,7 @@ class Sample:
 
 
 def read_sample(path: Path, names: Sequence[str]) -> Sample:
-    """Read a sample submission, with one row for each id, or in the long form with one for each pair of id and class.
+    """Read a sample submission. It has a row for each id or, in the long form, a row for each pair of id and class.
 
     In the long form, the class is in a separate column or at the end of the id, such as im1_cat.
 
@@ -85,7 +85,7 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
 
 def read_long(sample: Sample, names: list[str]) -> Sample | None:
-    """Return the sample in the long form, with a row for each pair of id and class. None if it is not in this form."""
+    """Return the sample in the long form, with a row for each pair of id and class, or None for another sample."""
     if len(sample.columns) == 2:
         for column, other in (sample.columns, sample.columns[::-1]):
             if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():
@@ -104,9 +104,10 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return the sample with an id (`ids`) and a class (`row_names`) for each row. `column` is the column to fill.
+    """Return the sample in the long form, with a row for each pair of id and class.
 
-    Return None unless each id occurs exactly once with each of `names`.
+    `ids` and `row_names` are the id and the class of each row, and `column` is the column to fill. Return None unless
+    each id has one row for each of the classes `names`.
     """
     pairs = pd.DataFrame({"id": ids, "name": row_names})
     if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):

@@ -4,9 +4,8 @@ PyTorch computes convolutions on a CPU by oneDNN. For the gradient of kernels wi
 twenty times as long as these loops. PyTorch also copies the images first if the padding above and below differs, or
 left and right.
 
-Each image is divided into bands of successive rows, and each thread computes whole bands. It works row after row,
-because sequential reads are fastest. It copies each image row, with its padding, into blocks of sixteen channels. The
-blocks stay in the core's cache while the kernel is applied.
+Each image is divided into bands of successive rows, and each thread computes whole bands. A thread copies each image
+row, with its padding, into blocks of sixteen channels. The blocks stay in the core's cache while the kernel is applied.
 
 kcomp.fast.torch.depthwise calls these loops on images (N, height, width, channels) and kernels (size, size, channels).
 """
@@ -68,7 +67,7 @@ def copy_row(source, width, blocks, target, padded, distance):
 
 @inline
 def band_of(unit, bands, rows):
-    """Return the image and the rows of band number `unit`: three numbers (image, first row, end of the rows).
+    """Return (image, first row, end of the rows) of band number `unit`.
 
     A band is a set of successive rows of one image. All bands of all images are numbered in one sequence.
 

@@ -70,7 +70,7 @@ def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
 def run(code: Any, *arguments: Any) -> None:
     """Run a compiled loop in all of PyTorch's threads at once.
 
-    code:      a function compiled by `loop`. It works on the range of numbers that `range_of_thread` gives its thread.
+    code:      a function compiled by `loop`. Each thread works on the range that `range_of_thread` returns.
     arguments: integers and tensors. The loop receives the address of a tensor's first number.
     """
     values = [value.data_ptr() if isinstance(value, torch.Tensor) else value for value in arguments]
@@ -114,7 +114,7 @@ def doubles(address, start, count):
 def range_of_thread(count, row):
     """Return the range (start, end) of the numbers 0 to count - 1 that this thread works on.
 
-    The threads get about equally many. A range begins at a multiple of `row`, and only the last may end elsewhere.
+    All threads get about equally many numbers. Ranges begin at multiples of `row`.
     """
     rows = (count + row - 1) // row
     each = (rows + threads() - 1) // threads()

@@ -148,12 +148,12 @@ def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
 
 @loop(7)
 def moments(arguments):
-    """Sum x - center and (x - center)^2 over a batch, for each channel. They give mean and variance.
+    """Sum x - center and (x - center)^2 over a batch, for each channel. Mean and variance follow from these sums.
 
     Arguments, in this order:
 
     inputs: the batch, `count` numbers.
-    center: numbers (channels,) near the mean of each channel. They keep the variance accurate.
+    center: numbers (channels,) near the mean of each channel. Subtracting these keeps the variance accurate.
     work:   memory for float32 numbers (threads, AREAS, row).
     sums:   float64 (threads, 2, row), zeros at first, written: the two sums of each thread.
     count, row, channels: how many numbers the batch, a row and a pixel have. A row is several pixels.

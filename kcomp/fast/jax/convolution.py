@@ -102,9 +102,8 @@ def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> An
     result[n, a, b] = sum of gradient[n, y, x] * kernel[i, j] over all y, i with y * strides[0] + i = a and all x, j
     with x * strides[1] + j = b
 
-    For result rows a = row, row + strides[0], ..., only the kernel rows i = row, row + strides[0], ... occur. The same
-    is true of columns. Each pair (row, column) therefore needs one convolution of `gradient` without strides. Their
-    results are interleaved at the end.
+    The result rows a = row, row + strides[0], ... need only the kernel rows i = row, row + strides[0], .... The same is
+    true of columns. For each pair (row, column), these result pixels are one convolution of `gradient` without strides.
 
     gradient: gradient of the convolution's outputs (N, H, W, C).
     """
@@ -128,8 +127,6 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
 
     result[i, j] = sum over n, y, x of gradient[n, y, x] * images[n, y * strides[0] + i, x * strides[1] + j]
 
-    A loop over blocks of output rows computes, for each j, an array of sums (kernel height, output width, C). The last
-    step sums these over the width.
     """
     # The sum over n, y and x in one expression takes 5 to 16 times longer: XLA does not vectorise it.
     batch, height, width, channels = gradient.shape
@@ -182,7 +179,7 @@ def normalise(
 ) -> Any:
     """Apply batch normalisation in training. Return three things: outputs, the batch's mean and its variance.
 
-    Return a single None if `learns` is False. XLA then fuses Keras's own operations.
+    Return a single None if `learns` is False, because XLA then fuses Keras's own operations.
 
     learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
     """

@@ -54,7 +54,7 @@ def normalise(
 ) -> tuple[Any, Any, Any] | None:
     """Apply batch normalisation. Return three things: outputs, the batch's mean and the batch's variance.
 
-    The mean and variance are None if `learns` is False. Return a single None if a batch to learn from has only one
+    The mean and variance are None if `learns` is False. Return a single None if `learns` is True and the batch has one
     value in each channel, which PyTorch rejects.
 
     learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.

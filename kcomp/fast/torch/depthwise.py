@@ -44,9 +44,9 @@ def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
 def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
     """Return the correlation of images with a depthwise kernel, (N, rows, columns, channels).
 
-    stride:   rows and columns between the starts of neighbouring windows.
-    distance: a `distance` above 1 first inserts distance - 1 rows and columns of zeros between the pixels. This is for
-              images that are the gradient of a convolution with this stride.
+    stride:   stride of the kernel, in pixels.
+    distance: if above 1, distance - 1 rows and columns of zeros are first inserted between the pixels, as for the
+              gradient of a convolution with this stride.
     """
     code, size, (count, height, width, channels) = loops("depthwise"), len(kernel), images.shape
     high, wide = (
@@ -66,7 +66,7 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
 def bands(count: int) -> int:
     """Return in how many bands of successive rows to divide each of `count` images.
 
-    Threads compute whole bands. With this number, all threads get about equal work.
+    Each thread computes whole bands. With this number, all threads get about equal work.
     """
     return math.ceil(BANDS * torch.get_num_threads() / count)
 

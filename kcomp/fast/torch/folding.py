@@ -24,9 +24,9 @@ SIZES = 4  # for how many image sizes a convolution stores a kernel in oneDNN's 
 
 
 def in_place_activation(layer: Any) -> Callable[[Any], Any] | None:
-    """Return a function that applies an activation layer in place, or None for layers other than these.
+    """Return a function that applies an activation layer in place, or None for an unsupported layer.
 
-    They are Activation("silu"), Activation("relu"), and ReLU with any `max_value`, without slope and threshold.
+    Supported are Activation("silu"), Activation("relu"), and ReLU with any `max_value`, without slope and threshold.
     """
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
         return silu_in_place
@@ -159,7 +159,7 @@ class Excited:
 
 
 class Overwriting:
-    """An Add or Multiply layer that writes its result into the first tensor if that has the result's shape.
+    """An Add or Multiply layer that overwrites its first input with the result, if the shapes are equal.
 
     layer:  Keras's layer, which runs if the first tensor has another shape.
     change: function that adds or multiplies in place, of (first tensor, other tensor).
@@ -188,8 +188,8 @@ def equalise_padding(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
     """Return two things: a kernel and padding that is equal on opposite sides, for the same convolution.
 
     PyTorch would copy the images to pad opposite sides differently. If m = bottom - top is positive, the kernel gets m
-    rows of zeros above it, and top grows by m. Columns grow on the left in the same way. If m is negative, nothing
-    changes, and the padding stays unequal.
+    rows of zeros above it, and top grows by m. Left and right are treated in the same way. If m is negative, the
+    padding stays unequal.
 
     kernel:  depthwise kernel (C, 1, height, width).
     padding: ((top, bottom), (left, right)) in pixels.

@@ -21,8 +21,7 @@ from kcomp.fast.torch.folding import Excited, Folded, Overwriting, in_place_acti
 def inference_of(network: keras.Model) -> Callable[[Any], Any]:
     """Return a function of images (batch, height, width, channels) equal to `network(images, training=False)`.
 
-    The function always uses the network's current weights. It computes its kernels again if a weight changed, and if
-    the layers of a Sequential changed.
+    The function always uses the network's current weights and layers.
     """
     state: dict[str, Any] = {"functional": None}
 
@@ -134,7 +133,7 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """Return the layers that one call runs.
+    """Return the layers that one call of the plan runs.
 
     For a kcomp.fast.excitation.Excitation, return only its batch normalisation and first silu.
     """

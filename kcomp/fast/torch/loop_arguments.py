@@ -10,7 +10,7 @@ ENOUGH = 1 << 17  # numbers in a tensor; for smaller tensors, calling a loop tak
 
 
 def covered(values: Any) -> bool:
-    """Return whether the compiled loops support a tensor, and the tensor is large enough for them to be faster."""
+    """Return whether the compiled loops support a tensor, and are faster for a tensor of this size."""
     if exported() or transformed():
         return False
     return (
@@ -45,7 +45,7 @@ def loops(name: str = "silu") -> Any:
 
 
 def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return the gradients of a function by PyTorch's own operations, so that they can be differentiated again.
+    """Return gradients of a function that PyTorch can differentiate again.
 
     function: computes the outputs from `values` by PyTorch's own operations.
     needed:   for each value, whether its gradient is needed. Other values get None.
