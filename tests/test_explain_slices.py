@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from kcomp import data
 from kcomp.data.tables import Table
 from kcomp.explain.slice_columns import as_values, table_columns
 from kcomp.explain.slices import FALSE_ALARMS, LEAST, adjust, find_slices, quantile_slices, worse_by_chance
@@ -86,3 +88,14 @@ def test_the_columns_of_a_table():
     assert list(columns) == ["group", "age", "year"]
     assert columns["year"].tolist() == [2001, 2002] and columns["group"][1] is None
     assert as_values(pd.Series(["1", None])).tolist()[0] == 1
+
+
+def test_columns_of_the_csv_that_no_argument_names_make_slices(tmp_path):
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "train.csv").write_text("id,label,fold,site,rust\na,rust,3,Oslo,1\nb,scab,4,,2\n")
+    table = data.read_csv(tmp_path / "train.csv", images=tmp_path, id="id", label="label")
+    assert "fold" not in table.frame and table.columns == ("rust", "scab")
+    columns = table_columns(table)
+    assert list(columns) == ["fold", "site", "rust"]
+    assert columns["site"].tolist() == ["Oslo", None] and columns["rust"].tolist() == [1, 2]

@@ -14,9 +14,16 @@ from kcomp.system.errors import readable_errors
 @click.option(
     "--backend", envvar="KERAS_BACKEND", help="jax or torch; default: the backend that trained the first run."
 )
+@click.option(
+    "--stress",
+    default=256,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Change this many held-out images in 52 ways, and predict them again; 0 for none.",
+)
 @output_option("The folder of the page; default: explain/<recipe>/<fingerprint>.")
 @readable_errors
-def explain(runs: tuple[Path, ...], backend: str | None, output: Path | None) -> None:
+def explain(runs: tuple[Path, ...], backend: str | None, stress: int, output: Path | None) -> None:
     """Show where trained models fail, and why, on the rows that they held out.
 
     RUNS are run folders, or folders that contain them. They may differ in fold, seed, backend and recipe. kcomp writes
@@ -32,7 +39,7 @@ def explain(runs: tuple[Path, ...], backend: str | None, output: Path | None) ->
     from kcomp.explain.run import explain_runs
 
     console = Console()
-    folder, parts = explain_runs(run_list, output, console)
+    folder, parts = explain_runs(run_list, output, console, stress=stress)
     for part in parts:
         console.print(f"{part.section.title}: {part.section.verdict}", highlight=False, soft_wrap=True)
     console.print(f"{folder / 'explain.html'}", highlight=False, soft_wrap=True)

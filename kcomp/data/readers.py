@@ -14,7 +14,7 @@ from kcomp.data.folders import read_images
 from kcomp.data.labels import LabelColumns
 from kcomp.data.long_tables import join_ids
 from kcomp.data.lookup import find_images
-from kcomp.data.tables import Table, check_ids
+from kcomp.data.tables import OTHER, Table, check_ids
 
 ID_HINT = "; name the column of ids with `id=`"
 REPEATED_HINT = (
@@ -80,7 +80,8 @@ def read_csv(
             checked once, and the result is cached.
 
     Returns:
-        The rows in the order of the file.
+        The rows in the order of the file. Columns that no argument names are in `Table.frame` as texts, with "csv:"
+        before their name.
 
     Raises:
         FileNotFoundError: If the CSV, its folder of images, or all images are missing, or if an image is missing and
@@ -110,15 +111,15 @@ def read_csv(
     others = [name for name in (label_columns.long, group, item) if name]
     names = [id, *label_columns.names, *others, *(cut.columns if cut else [])]
     path, source = read_source(csv, list(dict.fromkeys(names)), encoding)
-    has_items = item is not None or cut is not None
-    source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=has_items)
+    source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=bool(item or cut))
     ids = image_ids(source, id, item)
     paths = find_images(source, source[id], path, images, allow_missing=may_be_missing(on_bad))
     keep, value_range = usable_rows(paths, on_bad)
     source, ids = source[keep].reset_index(drop=True), ids[keep].reset_index(drop=True)
     whole = np.array(paths, dtype=object)[keep].tolist()
     frame = pd.DataFrame({"image_id": ids, "image": pd.Series(cut_images(whole, source, cut, ids), dtype=object)})
-    frame = frame.assign(**{name: source[column] for name, column in (("group", group), ("item", item)) if column})
+    columns = {"group": group, "item": item} | {f"{OTHER}{name}": name for name in source if name not in names}
+    frame = frame.assign(**{name: source[column] for name, column in columns.items() if column})
     pattern = "" if images is None else str(images)
     table = Table(
         frame, pattern=pattern, id_column=id, value_range=value_range, item_column=item or "", item_average=item_average

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kcomp.targets import OneOf, Target
 
+OTHER = "csv:"  # starts the names of columns in `Table.frame` that no argument of `read_csv` names
 Image = str | Path | bytes | np.ndarray | Callable[[], bytes | np.ndarray]
 
 

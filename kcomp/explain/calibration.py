@@ -16,6 +16,7 @@ from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.texts import percent
 from kcomp.metrics.significance import wilson_interval
 from kcomp.report import plots
+from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 
@@ -175,7 +176,8 @@ def calibration_part(rows: Rows, outcomes: Outcomes) -> Part | None:
     header = ["mean confidence", "right", "from", "to", "cases"]
     cells = [[*map(percent, point[:4]), str(int(point[4]))] for point in measured.curve]
     section.tables.append(("Calibration curve, in bins of equally many cases", PageTable(header, cells)))
-    return Part("calibration", section, numbers(measured))
+    findings = () if measured.is_calibrated else (Finding("calibration", "note", section.verdict, weight=-1),)
+    return Part("calibration", section, numbers(measured), findings)
 
 
 def calibration_verdict(measured: Calibration, *, single: bool) -> str:

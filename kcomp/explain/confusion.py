@@ -9,6 +9,7 @@ from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.texts import number, percent
 from kcomp.metrics.significance import Interval, wilson_interval
 from kcomp.report import plots
+from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -37,7 +38,7 @@ def confusion_part(rows: Rows, outcomes: Outcomes) -> Part:
     if pairs:
         section.tables.append(("Most frequent mistakes", pairs_table(names, matrix, pairs)))
     numbers = {"names": list(names), "confusion": matrix.tolist(), "recall": [vars(share) for share in shares]}
-    return Part("classes", section, numbers)
+    return Part("classes", section, numbers, class_findings(rows, outcomes, matrix, shares))
 
 
 def count_confusions(outcomes: Outcomes, count: int) -> np.ndarray:
@@ -88,6 +89,24 @@ def confusion_verdict(
     true, other = pairs[0]
     count = quantity(int(matrix[true, other]), "row")
     return f"{text} The most frequent mistake is {names[other]!r} for {names[true]!r} ({count})."
+
+
+def class_findings(
+    rows: Rows, outcomes: Outcomes, matrix: np.ndarray, shares: Sequence[Interval]
+) -> tuple[Finding, ...]:
+    """Return a finding about the worst class, if it is clearly worse than the others."""
+    worst = worst_class(shares, float(matrix.diagonal().sum() / matrix.sum()))
+    if worst is None:
+        return ()
+    names, wrong = rows.target.class_names, np.flatnonzero((outcomes.true == worst) & (outcomes.correct == 0))
+    mistakes = np.where(np.arange(len(names)) == worst, -1, matrix[worst])
+    share, other = shares[worst], names[int(mistakes.argmax())]
+    message = (
+        f"The worst class is {names[worst]!r}: {percent(share.mean)} of its {share.rows} rows are right. It is taken "
+        f"most often for {other!r}. Are their labels right, and can you tell the classes apart at this image size?"
+    )
+    ids = tuple(str(rows.ids[row]) for row in wrong[np.argsort(-outcomes.severity[wrong], kind="stable")][:20])
+    return (Finding("class", "warning", message, ids),)
 
 
 def class_table(names: Sequence[str], matrix: np.ndarray, shares: Sequence[Interval], outcomes: Outcomes) -> PageTable:

@@ -70,6 +70,10 @@ class Rows:
         """Whether each member held out each row, bool (members, rows)."""
         return ~np.isnan(self.by_member).any(2)
 
+    def folds_of(self, place: int) -> np.ndarray:
+        """Return the fold in which a member held out each row, int (rows,); -1 for rows that it did not hold out."""
+        return self.members[place].folds.reindex(self.ids, fill_value=-1).to_numpy()
+
     @property
     def paths(self) -> list[str]:
         """The path of each row's image file. Empty for an image that is not a file, or without a table."""

@@ -19,6 +19,7 @@ from kcomp.explain.residuals import residual_part
 from kcomp.explain.scores import compute_scores, score_part
 from kcomp.explain.several_part import several_part
 from kcomp.explain.slice_part import slice_part
+from kcomp.explain.stress_part import stress_part
 from kcomp.explain.summary import summary_part
 from kcomp.report.page import html
 from kcomp.report.part import Part
@@ -26,16 +27,23 @@ from kcomp.report.progress import StepProgress
 from kcomp.runs.folder import Run
 from kcomp.system.files import write_atomically, write_csv, write_json
 
-WORK = {"read": 2, "scores": 5, "pictures": 15, "slices": 20}  # about how long each step takes, for the time left
+WORK = {
+    "read": 2,
+    "scores": 5,
+    "pictures": 15,
+    "slices": 20,
+    "stress": 60,
+}  # about how long each step takes, for the time left
 
 
-def explain_runs(runs: Sequence[Run], output: Path | None, console: Console) -> tuple[Path, list[Part]]:
+def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, stress: int) -> tuple[Path, list[Part]]:
     """Analyse the held-out rows of runs, and write the page and its files.
 
     Args:
         runs: Complete runs with the same target.
         output: The folder of the files. None for `default_folder`.
         console: Where progress is shown.
+        stress: How many held-out images are changed and predicted again, at most. 0 for none.
 
     Returns:
         The folder, and the parts of the page.
@@ -45,7 +53,7 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console) -> 
         rows = collect_rows(runs)
         progress.advance(WORK["read"])
         outcomes = compute_outcomes(rows)
-        parts = analyse(rows, outcomes, progress)
+        parts = analyse(rows, outcomes, progress, stress)
     folder = output or default_folder(rows)
     write_csv(folder / "errors.csv", error_frame(rows, outcomes))
     content = {part.name: dict(part.numbers) for part in parts}
@@ -56,7 +64,7 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console) -> 
     return folder, parts
 
 
-def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress) -> list[Part]:
+def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress, stress: int) -> list[Part]:
     """Return the parts of the page, the summary first."""
     progress.start_step("score the rows")
     scores = compute_scores(rows, outcomes)
@@ -70,6 +78,9 @@ def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress) -> list[Part
     parts.append(error_part(rows, outcomes, several[1:] if several else (), counter(progress, WORK["pictures"])))
     progress.start_step("measure the images, test slices")
     parts.append(slice_part(rows, outcomes, counter(progress, WORK["slices"])))
+    if stress:
+        progress.start_step("predict changed images")
+        parts += stress_part(rows, outcomes, scores, stress, counter(progress, WORK["stress"]))
     parts += several[:1] if several else []
     return [summary_part(rows, scores, parts), *parts]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kcomp.data.tables import Table, fold_columns
+from kcomp.data.tables import OTHER, Table, fold_columns
 from kcomp.explain.held_out import Rows
 from kcomp.measurements import Facts
 
@@ -35,7 +35,7 @@ def table_columns(table: Table) -> dict[str, np.ndarray]:
     """Return the values of the table's columns that are neither ids, images, labels nor folds."""
     frame = table.frame
     own = {*OWN, *table.columns, *fold_columns(frame)}
-    return {str(name): as_values(frame[name]) for name in frame if name not in own}
+    return {str(name).removeprefix(OTHER): as_values(frame[name]) for name in frame if name not in own}
 
 
 def as_values(column: pd.Series) -> np.ndarray:

@@ -48,9 +48,9 @@ def slice_part(rows: Rows, outcomes: Outcomes, progress: Callable[[int, int], No
     section = Section("Slices", slice_verdict(worse, slices, outcomes), good=not worse if slices else None)
     section.paragraphs.append(
         "A slice is all rows with one value of a column, or a fifth of the rows by a number. Slices of at least "
-        f"{LEAST} rows are tested. If no column mattered, a slice would be called worse in {FALSE_ALARMS:.0%} of cases "
-        "(Holm's correction). A slice may be worse only because it has more rows of hard classes: compare it with "
-        "the column 'of its classes'."
+        f"{LEAST} rows are tested. If no column mattered, a slice would be called worse in {100 * FALSE_ALARMS:g} % of "
+        "cases (Holm's correction). A slice may be worse only because it has more rows of hard classes: compare it "
+        "with the column 'of its classes'."
     )
     if len(places) < len(rows):
         section.paragraphs.append(f"Images of {len(places):,} random rows of {len(rows):,} were measured.")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from kcomp.check.association import holm
+from kcomp.explain.texts import number
 from kcomp.metrics.significance import Interval, wilson_interval
 
 FALSE_ALARMS = 0.01  # probability that at least one slice of random rows is called worse
@@ -126,7 +128,7 @@ def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[st
     for place in range(len(edges) + 1):
         inside = usable & (numbers == place)
         if inside.any():
-            yield f"{values[inside].min():.4g} to {values[inside].max():.4g}", inside
+            yield f"{number(values[inside].min())} to {number(values[inside].max())}", inside
 
 
 def mean_interval(harm: np.ndarray) -> Interval:
@@ -148,10 +150,7 @@ def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def adjust(slices: Sequence[Slice]) -> list[Slice]:
-    """Sort slices by p, and correct p for their number by Holm's method."""
+    """Sort slices by p, and correct p for their number."""
     ordered = sorted(slices, key=lambda each: each.p)
-    highest, adjusted = 0.0, []
-    for place, each in enumerate(ordered):
-        highest = max(highest, min(1.0, each.p * (len(ordered) - place)))
-        adjusted.append(replace(each, adjusted=highest))
-    return adjusted
+    corrected = holm([each.p for each in ordered]).tolist()
+    return [replace(each, adjusted=p) for each, p in zip(ordered, corrected, strict=True)]

@@ -6,8 +6,10 @@ from kcomp.metrics.significance import Interval
 
 
 def number(value: float) -> str:
-    """Return a number with four significant digits, and "-" for NaN."""
-    return "-" if math.isnan(value) else f"{value:.4g}"
+    """Return a number with four significant digits, and "-" for NaN. Numbers from 10,000 have all digits."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def percent(share: float) -> str:

@@ -1,0 +1,152 @@
+"""Show which changes of the images break a model, and the augmentation or view that answers each."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kcomp.explain.held_out import Rows
+from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.pictures import first_line
+from kcomp.explain.scores import Scores
+from kcomp.explain.stress import Stressed, predict_changed, sample_rows
+from kcomp.explain.stress_results import StressResult, rank_stress
+from kcomp.explain.texts import number
+from kcomp.report import plots
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Section
+from kcomp.report.part import Part
+
+FINDINGS = 3  # at most this many changes are findings
+
+
+def stress_part(
+    rows: Rows, outcomes: Outcomes, scores: Scores, count: int, progress: Callable[[int, int], None]
+) -> list[Part]:
+    """Change a sample of held-out images, and show what it does to the score.
+
+    count: How many images are changed, at most.
+
+    Returns:
+        The ranking, and the curves. If the images cannot be read, a part that says so.
+    """
+    if rows.table is None:
+        return [Part("stress", Section("Stress", "Stress needs the images of the recipe, which cannot be read."))]
+    place = best_member(rows, scores)
+    try:
+        stressed = predict_changed(rows, place, sample_rows(rows, place, count), progress)
+    except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
+        return [Part("stress", Section("Stress", f"Changed images cannot be predicted: {first_line(error)}"))]
+    results = rank_stress(rows, outcomes, stressed)
+    metric = rows.scorer.metric.name
+    section = Section("Stress", stress_verdict(results, metric))
+    section.paragraphs.append(
+        f"{len(stressed.rows)} held-out images were changed before the recipe resized them, and predicted by "
+        f"{rows.members[place].name} ({stressed.seconds:.0f} s). A loss is the fall of {metric} at strengths that real "
+        "images may have. A gain means that the held-out images already have this change, unknown to the model."
+    )
+    section.pictures.append(ranking_plot(results, metric))
+    section.tables.append(("Changes, the most important first", ranking_table(results)))
+    curves = Section(
+        "Stress curves", f"{metric} at each strength. The dashed line is the score of the unchanged images."
+    )
+    curves.pictures += [curve(result, metric) for result in results]
+    return [
+        Part("stress", section, numbers(results, stressed), findings_of(results, metric)),
+        Part("stress_curves", curves),
+    ]
+
+
+def best_member(rows: Rows, scores: Scores) -> int:
+    """Return the position of the member with the best score."""
+    best, place = None, 0
+    for position, each in enumerate(scores.members.values()):
+        if rows.scorer.metric.is_better(each.mean, best):
+            best, place = each.mean, position
+    return place
+
+
+def stress_verdict(results: Sequence[StressResult], metric: str) -> str:
+    first = results[0]
+    if not first.is_repair and not first.is_harmful:
+        return "No change at a realistic strength costs score beyond chance."
+    return stress_sentence(first, metric)
+
+
+def stress_sentence(result: StressResult, metric: str) -> str:
+    """Say what a change does to the score."""
+    kind, before = result.kind, number(result.untouched)
+    if result.is_repair and result.repair is not None:
+        return (
+            f"The held-out images differ from the training images by {kind.name}: with {result.repair.how}, {metric} "
+            f"is {number(result.repair.score)} instead of {before}."
+        )
+    strengths = " or ".join(kind.describe(strength) for strength in kind.realistic)
+    after = float(np.mean([result.scores[kind.strengths.index(strength)] for strength in kind.realistic]))
+    return (
+        f"{kind.name.capitalize()} breaks the model: at {strengths}, {metric} is {number(after)} instead of {before}."
+    )
+
+
+def findings_of(results: Sequence[StressResult], metric: str) -> tuple[Finding, ...]:
+    important = [result for result in results if result.is_repair or result.is_harmful][:FINDINGS]
+    return tuple(
+        Finding(
+            "stress",
+            "warning" if result.is_repair else "note",
+            f"{stress_sentence(result, metric)} To answer it: {result.kind.remedy}.",
+            weight=-place,
+        )
+        for place, result in enumerate(important)
+    )
+
+
+def ranking_plot(results: Sequence[StressResult], metric: str) -> tuple[str, bytes]:
+    picture = plots.points(
+        [result.kind.name for result in results],
+        [result.loss.mean for result in results],
+        [(result.loss.low, result.loss.high) for result in results],
+        xlabel=f"loss of {metric} at realistic strengths; right of the dashed line is worse",
+        reference=0.0,
+    )
+    return "What each change costs", picture
+
+
+def ranking_table(results: Sequence[StressResult]) -> PageTable:
+    header = ["change", "realistic strength", "loss", "from", "to", "p", "best gain", "with", "p of the gain", "answer"]
+    cells = []
+    for result in results:
+        strengths = ", ".join(result.kind.describe(strength) for strength in result.kind.realistic)
+        loss = [number(value) for value in (result.loss.mean, result.loss.low, result.loss.high)]
+        repair = ["-", "-", "-"]
+        if result.repair is not None:
+            repair = [number(result.repair.gain), result.repair.how, f"{result.repair.p:.2g}"]
+        cells.append([result.kind.name, strengths, *loss, f"{result.p:.2g}", *repair, result.kind.remedy])
+    return PageTable(header, cells, marked=[place for place, result in enumerate(results) if result.is_repair])
+
+
+def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
+    """Draw the score at each strength, with the unchanged score at the neutral strength."""
+    points = sorted([*zip(result.kind.strengths, result.scores, strict=True), (result.kind.neutral, result.untouched)])
+    strengths = [strength for strength, _ in points]
+    lines = {"changed": [score for _, score in points], "unchanged": [result.untouched] * len(points)}
+    xlabel = f"{result.kind.name} ({result.kind.unit})" if result.kind.unit else result.kind.name
+    return result.kind.name, plots.curves(strengths, lines, xlabel=xlabel, ylabel=metric)
+
+
+def numbers(results: Sequence[StressResult], stressed: Stressed) -> dict[str, object]:
+    """Return the content of `stress` in explain.json."""
+    ranking = [
+        {
+            "change": result.kind.name,
+            "strengths": list(result.kind.strengths),
+            "scores": list(result.scores),
+            "loss": vars(result.loss),
+            "p": result.p,
+            "repair": None if result.repair is None else vars(result.repair),
+            "is_repair": result.is_repair,
+            "is_harmful": result.is_harmful,
+            "remedy": result.kind.remedy,
+        }
+        for result in results
+    ]
+    return {"rows": len(stressed.rows), "seconds": round(stressed.seconds, 1), "ranking": ranking}

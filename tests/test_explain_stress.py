@@ -1,0 +1,150 @@
+"""Stress: what each change does to pixels, how changes are ranked, and rotated held-out images end to end."""
+
+import cv2
+import explained
+import numpy as np
+import pytest
+
+from kcomp import data
+from kcomp.explain.held_out import collect_rows
+from kcomp.explain.outcomes import compute_outcomes
+from kcomp.explain.stress import Stressed, change_table, sample_rows, shrink
+from kcomp.explain.stress_kinds import (
+    KINDS,
+    add_noise,
+    brighten,
+    change_contrast,
+    compress,
+    mirror,
+    occlude,
+    rotate,
+    shift,
+    zoom,
+)
+from kcomp.explain.stress_part import stress_sentence
+from kcomp.explain.stress_results import chance_of, rank_stress
+from kcomp.targets import OneOf
+
+DRAWS = np.random.default_rng(0)
+RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_every_change_keeps_the_shape_and_changes_more_with_more_strength(kind, channels):
+    coarse = np.random.default_rng(0).integers(0, 256, (16, 12, channels), np.uint8)
+    picture = cv2.resize(coarse, (180, 240)).reshape(240, 180, channels)
+    before = picture.copy()
+    distances = []
+    for strength in kind.strengths:
+        changed = kind.change(picture, strength, np.random.default_rng(1))
+        assert changed.shape == picture.shape and changed.dtype == np.uint8
+        distances.append(np.abs(changed.astype(float) - picture).mean())
+    assert (picture == before).all() and min(distances) > 0
+    away = [abs(strength - kind.neutral) for strength in kind.strengths]
+    if kind.name not in ("rotation", "mirroring", "shift"):  # moved pixels may be similar by chance
+        side = [place for place, strength in enumerate(kind.strengths) if strength > kind.neutral] or range(len(away))
+        order = sorted(side, key=away.__getitem__)
+        assert [distances[place] for place in order] == sorted(distances[place] for place in order)
+    assert set(kind.realistic) <= set(kind.strengths)
+
+
+def test_changes_by_hand():
+    assert (rotate(RAMP, 90, DRAWS) == np.rot90(RAMP)).all()
+    assert (rotate(rotate(RAMP, -90, DRAWS), 90, DRAWS) == RAMP).all()
+    assert (mirror(RAMP, 1, DRAWS) == RAMP[:, ::-1]).all() and (mirror(RAMP, 2, DRAWS) == RAMP[::-1]).all()
+    assert (brighten(np.full((1, 2, 3), 100, np.uint8), 20, DRAWS) == 120).all()
+    assert change_contrast(np.array([[[100], [200]]], np.uint8), -20, DRAWS).ravel().tolist() == [110, 190]
+    covered = occlude(np.zeros((10, 10, 3), np.uint8), 25, DRAWS)
+    assert (covered == 128).all(2).sum() == 25
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    assert add_noise(grey, 10, DRAWS).std() == pytest.approx(10, rel=0.03)
+    assert (compress(grey, 40, DRAWS) == 128).all()
+    line = np.zeros((9, 9, 1), np.uint8)
+    line[4, 4] = 255
+    assert zoom(line, 2, DRAWS)[4, 4, 0] == 255 and shift(line, 30, DRAWS)[4, 4, 0] < 255
+    assert shrink(np.zeros((40, 20, 3), np.uint8), 10).shape == (10, 5, 3)
+
+
+def test_a_changed_table_has_all_strengths_of_the_original_images():
+    table = data.sklearn_digits().rows(np.arange(3))
+    [brightness] = [kind for kind in KINDS if kind.name == "brightness"]
+    changed = change_table(table, brightness, channels=3, side=64)
+    assert len(changed) == 18 and changed.ids[:4] == [
+        "digit-0000 #0",
+        "digit-0001 #0",
+        "digit-0002 #0",
+        "digit-0000 #1",
+    ]
+    original = data.Images(None).load("", table.images[1])
+    np.testing.assert_array_equal(changed.images[4](), brighten(original, -40, DRAWS))
+    [noise] = [kind for kind in KINDS if kind.name == "noise"]
+    twice = [change_table(table, noise, channels=3, side=64).images[0]() for _ in range(2)]
+    assert (twice[0] == twice[1]).all()
+
+
+def stressed_rows(tmp_path, *, repaired=(), harmed=()):
+    """100 rows of two classes, 60 right. In `repaired`, the first strength is all right; in `harmed`, all is wrong."""
+    labels = np.eye(2)[np.arange(100) % 2]
+    predictions = np.where((np.arange(100) < 60)[:, None], 0.2 + 0.6 * labels, 0.8 - 0.6 * labels)
+    ids = [f"i{place:03}" for place in range(100)]
+    run = explained.write_run(tmp_path / "run", OneOf(("cat", "dog")), ids, labels, predictions, metric="accuracy")
+    rows = collect_rows([run])
+    changed = {kind.name: np.stack([predictions] * len(kind.strengths)) for kind in KINDS}
+    for name in repaired:
+        changed[name][0] = 0.1 + 0.8 * labels
+    for name in harmed:
+        changed[name][:] = 0.9 - 0.8 * labels
+    return rows, Stressed(np.arange(100), 0, predictions, changed, 1.0)
+
+
+def test_images_that_already_have_a_change_come_first(tmp_path):
+    rows, stressed = stressed_rows(tmp_path, repaired=["rotation"], harmed=["blur"])
+    first, second, *others = rank_stress(rows, compute_outcomes(rows), stressed)
+    assert first.kind.name == "rotation" and first.is_repair and not first.is_harmful
+    assert first.repair.gain == pytest.approx(0.4) and first.repair.how == "-150 degrees"
+    assert second.kind.name == "blur" and second.is_harmful and second.loss.mean == pytest.approx(0.6)
+    assert not any(result.is_repair or result.is_harmful for result in others)
+    assert stress_sentence(first, "accuracy") == (
+        "The held-out images differ from the training images by rotation: with -150 degrees, accuracy is 1 instead of 0.6."
+    )
+    assert stress_sentence(second, "accuracy") == (
+        "Blur breaks the model: at 1 % of the shorter side, accuracy is 0 instead of 0.6."
+    )
+
+
+def test_each_image_may_need_another_strength(tmp_path):
+    """Each wrong image is right and more confident at one of two angles; no single angle is much better."""
+    rows, stressed = stressed_rows(tmp_path)
+    labels = rows.labels
+    for place in range(60, 100):
+        stressed.changed["rotation"][place % 13, place] = 0.05 + 0.9 * labels[place]
+    first = rank_stress(rows, compute_outcomes(rows), stressed)[0]
+    assert first.kind.name == "rotation" and first.is_repair
+    assert first.repair.how == "for each image the strength with the highest confidence"
+    assert first.repair.score == 1
+
+
+def test_random_predictions_are_hardly_ever_ranked_as_harmful(tmp_path):
+    rows, _ = stressed_rows(tmp_path)
+    outcomes, alarms = compute_outcomes(rows), 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        changed = {kind.name: random.dirichlet(np.ones(2), (len(kind.strengths), 100)) for kind in KINDS}
+        untouched = random.dirichlet(np.ones(2), 100)
+        results = rank_stress(rows, outcomes, Stressed(np.arange(100), 0, untouched, changed, 1.0))
+        alarms += any(result.is_repair for result in results) + any(result.is_harmful for result in results)
+    assert alarms <= 5  # of 80, with a probability of 0.01 each: more than 5 in 1 of 1000 trials
+
+
+def test_the_chance_of_worse_rows_by_hand():
+    low, high = np.array([0.0, 0, 0, 1]), np.array([1.0, 1, 1, 1])
+    assert chance_of(low, high) == pytest.approx(1 / 8)
+    assert chance_of(low, low) == 1 and chance_of(np.zeros(3), np.full(3, 0.5)) == 0
+
+
+def test_the_sample_has_the_same_share_of_each_class(tmp_path):
+    rows, _ = stressed_rows(tmp_path)
+    chosen = sample_rows(rows, 0, 20)
+    assert len(chosen) == 20 and rows.labels[chosen].sum(0).tolist() == [10, 10]
+    assert len(sample_rows(rows, 0, 200)) == 100
