@@ -1,0 +1,172 @@
+"""Estimate which labels are wrong, from predictions that were made without them. This module does not import Keras.
+
+A predictor errs as well, so a prediction that differs from the label does not show that the label is wrong. The models
+here have two parts: how the predictor errs on correct labels, and a share of labels that are drawn at random. Both are
+fitted to the same rows. The share of random labels is then tested against zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcomp.targets import arrays
+
+SMALLEST = 1e-300  # densities are raised to this before their logarithm is computed
+LOWEST, HIGHEST = 1e-6, 0.49  # of the share of wrong labels
+FACTOR_DEVIATION = 0.7  # of the logarithm: the expected factor may be wrong by about 2
+FREEDOM = (2.0, 100.0)  # range of the degrees of freedom of Student's t distribution
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Which labels are wrong, by a fitted model.
+
+    Attributes:
+        rate: The estimated share of wrong labels, 0 to below 0.5.
+        p_value: How probable such predictions are if no label is wrong.
+        wrong: For each row, the probability that its label is wrong, (rows,).
+        doubt: The logarithm of how much better a wrong label explains the row than a correct one, (rows,).
+        probabilities: For each row, the probability of each class by the predictor alone, (rows, classes). Empty
+            columns for numbers.
+    """
+
+    rate: float
+    p_value: float
+    wrong: np.ndarray
+    doubt: np.ndarray
+    probabilities: np.ndarray
+
+
+def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
+    """Estimate which class labels are wrong.
+
+    The model of the label k of a row is P(k) = (1 - rate) * q(k) + rate * (1 - q(k)) / (K - 1), where q is the softmax
+    of factor * scores, and K is the number of classes. The rate and the factor have the greatest likelihood. This is
+    confident learning (Northcutt et al. 2021) with one rate for all pairs of classes and a calibrated predictor.
+
+    If all scores are alike, the labels cannot tell a predictor that is never sure from labels that are wrong anywhere.
+    The logarithm of the factor therefore has a penalty below the value of `expected_factor`: minus the logarithm of the
+    density of a normal distribution with deviation 0.7.
+
+    Args:
+        scores: A score or log probability of each class by a predictor that did not see the row's label, (rows,
+            classes).
+        classes: The class of each row's label, int (rows,).
+    """
+    rows, others = np.arange(len(scores)), scores.shape[1] - 1
+
+    def densities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = arrays.softmax(scores * np.exp(values[0]))[rows, classes]
+        return own, (1 - own) / others
+
+    expected = expected_factor(scores, classes)
+
+    def penalty(values: np.ndarray) -> float:
+        return (max(expected - values[0], 0.0) / FACTOR_DEVIATION) ** 2 / 2
+
+    starts = ([0.0], [1.5], [3.0], [min(max(expected, -6.0), 6.0)])
+    rate, p_value, values = fit_mixture(densities, starts, [(-6.0, 6.0)], penalty)
+    probabilities = arrays.softmax(scores * np.exp(values[0]))
+    return LabelErrors(rate, p_value, *posterior(rate, *densities(values)), probabilities)
+
+
+def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
+    """Return the logarithm of the factor by which scores become logits, if they are normally distributed.
+
+    If the score of a class has the mean m among its rows, n among other rows, and the deviation d within each of them,
+    the log odds of the class rise by (m - n) / (d * d) for each unit of the score (linear discriminant analysis).
+    Medians take the place of means, because some labels may be wrong. The class with the least factor counts. Return
+    minus infinity if the scores of a class are no larger among its rows.
+    """
+    factors = []
+    for number, column in enumerate(scores.T):
+        own, other = column[classes == number], column[classes != number]
+        difference = float(np.median(own) - np.median(other))
+        factors.append(difference / max(robust_deviation(own), robust_deviation(other)) ** 2)
+    if scores.shape[1] == 2:  # the score of the other class falls by as much
+        factors = [factor / 2 for factor in factors]
+    return float(np.log(min(factors))) if min(factors) > 0 else -np.inf
+
+
+def number_errors(predictions: np.ndarray, labels: np.ndarray) -> LabelErrors:
+    """Estimate which numbers are wrong.
+
+    Residuals of correct labels have a scaled Student's t distribution around 0 (Lange et al. 1989). A wrong label has a
+    Cauchy distribution around the median of the labels.
+
+    Args:
+        predictions: A prediction for each row by a predictor that did not see the row's label, (rows,).
+        labels: The label of each row, (rows,).
+    """
+    from scipy import stats
+
+    residuals = labels - predictions
+    middle, spread = float(np.median(labels)), robust_deviation(labels)
+    scale = robust_deviation(residuals)
+    wide = stats.cauchy.pdf(labels, middle, spread)
+
+    def densities(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return stats.t.pdf(residuals, np.exp(values[1]), 0, scale * np.exp(values[0])), wide
+
+    bounds = [(-4.0, 4.0), (float(np.log(FREEDOM[0])), float(np.log(FREEDOM[1])))]
+    rate, p_value, values = fit_mixture(densities, ([0.0, 1.5], [-0.5, 3.0]), bounds)
+    return LabelErrors(rate, p_value, *posterior(rate, *densities(values)), np.zeros((len(labels), 0)))
+
+
+def posterior(rate: float, own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability that each label is wrong, and the logarithm of other / own.
+
+    `own` and `other` are the densities of the labels if they are correct and if they are wrong.
+    """
+    own, other = np.maximum(own, SMALLEST), np.maximum(other, SMALLEST)
+    return rate * other / ((1 - rate) * own + rate * other), np.log(other / own)
+
+
+def fit_mixture(
+    densities: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    starts: tuple[list[float], ...],
+    bounds: list[tuple[float, float]],
+    penalty: Callable[[np.ndarray], float] = lambda values: 0.0,
+) -> tuple[float, float, np.ndarray]:
+    """Fit the share of a second component by maximum likelihood, and test it against zero.
+
+    The test is the likelihood ratio test for a parameter on the edge of its range (Self and Liang 1987, case 5).
+
+    Args:
+        densities: Function from the other parameters to the densities of the labels in the first and the second
+            component, (rows,) each.
+        starts: Values of the other parameters to start from.
+        bounds: Lower and upper bound of each of these parameters.
+        penalty: Function from these parameters to a number that is added to the negative log likelihood.
+
+    Returns:
+        The share, the p-value, and the other parameters.
+    """
+    from scipy import optimize, stats
+
+    def loss(values: np.ndarray, rate: float) -> float:
+        own, other = densities(values)
+        return penalty(values) - float(np.log(np.maximum((1 - rate) * own + rate * other, SMALLEST)).sum())
+
+    def best(function: Callable[[np.ndarray], float], begin: list[list[float]], limits: list[tuple[float, float]]):
+        fits = [optimize.minimize(function, start, method="Nelder-Mead", bounds=limits) for start in begin]
+        return min(fits, key=lambda fit: fit.fun)
+
+    null = best(lambda values: loss(values, 0.0), list(starts), bounds)
+    rates = (float(arrays.log_odds(np.array(LOWEST))), float(arrays.log_odds(np.array(HIGHEST))))
+    begin = [[*start, rate] for start in (*starts, null.x) for rate in (-6.0, -3.0)]
+    full = best(lambda values: loss(values[:-1], float(arrays.sigmoid(values[-1:])[0])), begin, [*bounds, rates])
+    ratio = max(2 * (null.fun - full.fun), 0.0)
+    if ratio == 0:
+        return 0.0, 1.0, null.x
+    return float(arrays.sigmoid(full.x[-1:])[0]), float(stats.chi2.sf(ratio, 1) / 2), full.x[:-1]
+
+
+def robust_deviation(values: np.ndarray) -> float:
+    """Return 1.4826 * the median absolute deviation, which is the standard deviation of a normal distribution.
+
+    If it is 0, return the standard deviation, or 1 if that is 0 too.
+    """
+    deviation = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return deviation or float(values.std()) or 1.0

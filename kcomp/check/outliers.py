@@ -1,0 +1,42 @@
+"""Find images that are unlike all others, by the distance of their features to the nearest neighbours."""
+
+import numpy as np
+
+from kcomp.check.kernel_probe import squared_distances
+
+NEIGHBOURS = 10
+BLOCK = 256  # rows whose distances are in memory at once
+FALSE_ALARM = 0.001  # probability of an outlier among all rows, if the logarithms of the distances were normal
+
+
+def neighbour_distances(features: np.ndarray) -> np.ndarray:
+    """Return the mean distance of each row to its ten nearest neighbours, (rows,).
+
+    It is a common measure of outliers (Kuan and Mueller 2022). If there are fewer other rows, all of them count. The
+    distance is 0 if there is one row.
+    """
+    count = min(NEIGHBOURS, len(features) - 1)
+    distances = np.zeros(len(features))
+    if count < 1:
+        return distances
+    for start in range(0, len(features), BLOCK):
+        block = features[start : start + BLOCK]
+        squares = squared_distances(block, features)
+        squares[np.arange(len(block)), start + np.arange(len(block))] = np.inf
+        distances[start : start + BLOCK] = np.sqrt(np.partition(squares, count - 1, axis=1)[:, :count]).mean(1)
+    return distances
+
+
+def outlier_scores(features: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a score of each row, (rows,), and the score above which a row is an outlier.
+
+    The score is the number of standard deviations between the logarithm of the row's distance to its neighbours and the
+    median of all rows. The standard deviation is that of a normal distribution with the same upper quartile. With
+    normal logarithms, a data set would have an outlier with a probability of 0.001.
+    """
+    from scipy import stats
+
+    logs = np.log(np.maximum(neighbour_distances(features), 1e-12))
+    middle, upper = np.quantile(logs, [0.5, 0.75])
+    deviation = (upper - middle) / stats.norm.ppf(0.75) or 1.0
+    return (logs - middle) / deviation, float(stats.norm.isf(FALSE_ALARM / len(features)))

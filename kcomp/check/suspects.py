@@ -1,0 +1,159 @@
+"""List the labels that look wrong. This module does not import Keras."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcomp.check.label_errors import LabelErrors, class_errors, number_errors
+from kcomp.targets import Target, arrays
+
+FEWEST = 5  # rows of a class, so that its labels are looked at; a predictor learns too little from fewer
+
+
+@dataclass(frozen=True)
+class Question:
+    """The labels of one target column, or of all classes, and what predictions say about them.
+
+    Attributes:
+        name: The name of the label or number. Empty if the target has one question.
+        rows: The rows whose labels are known, int (known rows,).
+        errors: Which labels are wrong.
+        labels: The label of each of these rows as text.
+        likely: What the predictions say instead, as text.
+    """
+
+    name: str
+    rows: np.ndarray
+    errors: LabelErrors
+    labels: Sequence[str]
+    likely: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label that may be wrong.
+
+    Attributes:
+        row: The position in the table.
+        label: The label as text.
+        likely: The likelier label as text.
+        wrong: The probability that the label is wrong.
+        doubt: How much the predictions speak against the label; see `LabelErrors`.
+    """
+
+    row: int
+    label: str
+    likely: str
+    wrong: float
+    doubt: float
+
+
+def label_columns(target: Target, labels: np.ndarray) -> np.ndarray:
+    """Return the columns that a predictor should learn, float64 (rows, columns), with NaN for missing labels.
+
+    For classes and numbers, these are the label columns. For grades, there is a column of 0 and 1 for each level.
+    """
+    if target.class_names and len(target.class_names) != labels.shape[1]:
+        levels = np.eye(len(target.class_names))[np.nan_to_num(target.decide(np.nan_to_num(labels))).astype(int)]
+        return np.where(np.isnan(labels), np.nan, levels)
+    return labels.astype(np.float64)
+
+
+def scores_of(target: Target, predictions: np.ndarray) -> np.ndarray:
+    """Return a score for each column of `label_columns`, from predictions of runs (rows, prediction columns)."""
+    names = target.class_names
+    if not names:
+        return predictions
+    if len(names) != predictions.shape[1]:
+        return -np.square(predictions - np.arange(len(names)))  # the logarithm of a normal distribution, times a factor
+    if target.stacker == "multinomial":
+        return np.log(np.maximum(predictions, 1e-7))
+    return arrays.log_odds(np.clip(predictions, 1e-7, 1 - 1e-7))
+
+
+def ask_questions(target: Target, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
+    """Yield what predictions say about the labels. Columns with too few rows are left out.
+
+    Args:
+        target: What is predicted.
+        labels: The columns of `label_columns`.
+        scores: A score for each of them by a predictor that did not see the row's label. Rows without one are NaN.
+    """
+    names = target.class_names
+    if names and target.stacker != "binary":
+        yield from class_question(names, labels, scores)
+        return
+    for column, name in enumerate(target.columns):
+        question = label_question if names else number_question
+        yield from question(name, labels[:, column], scores[:, column])
+
+
+def class_question(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
+    """Yield a question about the class of each row, unless there are fewer than two classes with enough rows.
+
+    A row whose label is divided equally among classes has no class.
+    """
+    known = np.isfinite(labels).all(1) & np.isfinite(scores).all(1)
+    known[known] &= labels[known].max(1) > 0.5
+    counts = np.bincount(labels[known].argmax(1), minlength=len(names)) if known.any() else np.zeros(len(names))
+    frequent = np.flatnonzero(counts >= FEWEST)
+    if len(frequent) < 2:
+        return
+    rows = np.flatnonzero(known)
+    rows = rows[np.isin(labels[rows].argmax(1), frequent)]
+    classes = np.searchsorted(frequent, labels[rows].argmax(1))
+    errors = class_errors(scores[np.ix_(rows, frequent)], classes)
+    shown = [names[number] for number in frequent.tolist()]
+    others = errors.probabilities.copy()
+    others[np.arange(len(rows)), classes] = -1
+    yield Question(
+        "", rows, errors, [shown[k] for k in classes.tolist()], [shown[k] for k in others.argmax(1).tolist()]
+    )
+
+
+def label_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
+    """Yield a question about whether each row has a label, unless too few rows have it or lack it."""
+    rows = np.flatnonzero(np.isfinite(labels) & np.isfinite(scores))
+    classes = (labels[rows] > 0.5).astype(int)
+    if min(classes.sum(), len(rows) - classes.sum()) < FEWEST:
+        return
+    errors = class_errors(binary_logits(scores[rows], classes), classes)
+    texts = (f"not {name}", name)
+    yield Question(name, rows, errors, [texts[k] for k in classes.tolist()], [texts[1 - k] for k in classes.tolist()])
+
+
+def binary_logits(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the logits of two classes, (rows, 2), by a logistic regression of the classes on the scores."""
+    from sklearn.linear_model import LogisticRegression
+
+    centred = (scores - scores.mean()) / (scores.std() or 1.0)
+    model = LogisticRegression(C=1e4).fit(centred[:, None], classes)
+    logits = model.decision_function(centred[:, None])
+    return np.column_stack([-logits, logits]) / 2
+
+
+def number_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
+    """Yield a question about the number of each row, unless there are too few rows or only one number."""
+    rows = np.flatnonzero(np.isfinite(labels) & np.isfinite(scores))
+    if len(rows) < 2 * FEWEST or np.ptp(labels[rows]) == 0:
+        return
+    errors = number_errors(scores[rows], labels[rows])
+    texts = [f"{name} {value:.4g}" for value in labels[rows]]
+    yield Question(name, rows, errors, texts, [f"about {value:.4g}" for value in scores[rows]])
+
+
+def rank_suspects(questions: Sequence[Question], most: int) -> list[Suspect]:
+    """Return the labels that predictions speak against most, at most `most` for each question and in all."""
+    chosen = [
+        Suspect(
+            int(question.rows[place]),
+            question.labels[place],
+            question.likely[place],
+            float(question.errors.wrong[place]),
+            float(question.errors.doubt[place]),
+        )
+        for question in questions
+        for place in np.argsort(-question.errors.doubt, kind="stable")[:most].tolist()
+    ]
+    return sorted(chosen, key=lambda suspect: (-suspect.wrong, -suspect.doubt))[:most]

@@ -1,0 +1,154 @@
+"""Check for wrong labels and for images that are unlike all others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kcomp.check.data_set import DataSet
+from kcomp.check.kernel_probe import kernel_scores
+from kcomp.check.outliers import outlier_scores
+from kcomp.check.suspects import Question, Suspect, ask_questions, label_columns, rank_suspects, scores_of
+from kcomp.data.images import Images
+from kcomp.data.tables import Table
+from kcomp.report.finding import Finding
+from kcomp.report.page import PageTable, Picture, Section
+from kcomp.report.part import Part
+from kcomp.report.text import quantity
+from kcomp.report.thumbnail import thumbnail
+
+CERTAINTY = 0.01  # probability of an alarm if all labels are correct and the model of the predictor is
+LEAST_RATE = 0.01  # below this share of wrong labels, they are as rare as images that any predictor misjudges
+LIKELY, NEARLY_CERTAIN = 0.5, 0.9  # probability that a label is wrong, in an alarm and without one
+PICTURES = 24
+ROWS = 500  # of the table on the page
+FEWEST_ROWS = 20
+
+
+def check_wrong_labels(data_set: DataSet) -> Part:
+    """Check for wrong labels by out-of-fold predictions, and for outliers by frozen features.
+
+    The predictions are those of runs, if there are any, or of a kernel ridge regression on the features. Section and
+    numbers list the suspects from the most probable. There is a warning if more labels are wrong than chance explains
+    (probability 0.01) and at least 1 % of all. Otherwise, single labels that are nearly certainly wrong are a note.
+    """
+    target, labels = data_set.table.required_target, data_set.table.labels
+    section = Section("Wrong labels and outliers", "")
+    numbers: dict[str, object] = {}
+    findings: list[Finding] = []
+    columns = label_columns(target, labels)
+    scores = predicted_scores(data_set, columns)
+    if scores is None:
+        section.verdict = "Wrong labels were not looked for, because that needs features of a network, or runs."
+        return Part("wrong_labels", section, {"checked": False})
+    questions = list(ask_questions(target, columns, scores)) if len(labels) >= FEWEST_ROWS else []
+    if questions:
+        findings += label_findings(data_set, questions, section, numbers)
+    else:
+        section.verdict = "There are too few labels to find wrong ones."
+    if data_set.features is not None:
+        findings += outlier_findings(data_set, section, numbers)
+    source = "out-of-fold predictions of runs" if data_set.predictions is not None else "a probe on frozen features"
+    return Part("wrong_labels", section, {"checked": bool(questions), "source": source, **numbers}, tuple(findings))
+
+
+def predicted_scores(data_set: DataSet, columns: np.ndarray) -> np.ndarray | None:
+    """Return a score for each label column, (rows, columns), or None without runs and features."""
+    if data_set.predictions is not None:
+        return scores_of(data_set.table.required_target, data_set.predictions)
+    if data_set.features is None:
+        return None
+    hashes = pd.Series(data_set.facts.pixels_hash.astype(str))
+    equal = pd.factorize(hashes.where(hashes != "", hashes.index.astype(str)))[0]
+    return kernel_scores(data_set.features, columns, data_set.table, data_set.seed, together=equal)
+
+
+def label_findings(
+    data_set: DataSet, questions: Sequence[Question], section: Section, numbers: dict[str, object]
+) -> list[Finding]:
+    """Add the suspects to the section and to the numbers, and return the findings."""
+    ids, count = data_set.table.ids, sum(len(question.rows) for question in questions)
+    rate = sum(question.errors.rate * len(question.rows) for question in questions) / count
+    p_value = min(1.0, len(questions) * min(question.errors.p_value for question in questions))
+    ranked = rank_suspects(questions, count)
+    certain, alarm = p_value < CERTAINTY, p_value < CERTAINTY and rate >= LEAST_RATE
+    chosen = [suspect for suspect in ranked if certain and suspect.wrong > (LIKELY if alarm else NEARLY_CERTAIN)]
+    listed = [
+        {"image_id": ids[suspect.row], "label": suspect.label, "likely": suspect.likely, "wrong": suspect.wrong}
+        for suspect in chosen
+    ]
+    numbers |= {"wrong_share": rate, "p_value": p_value, "suspects": listed}
+    section.good = not alarm
+    by = "the runs' out-of-fold predictions" if data_set.predictions is not None else "a probe on frozen features"
+    section.paragraphs.append(
+        f"Each image was predicted by {by}, without its own label. The probability that a label is wrong takes into "
+        "account how often the predictions are wrong themselves. Look at the pictures before you change a label."
+    )
+    show_suspects(data_set.table, ranked[: max(len(chosen), PICTURES)], section)
+    what = f"{quantity(len(chosen), 'label')} of {count}"
+    if alarm:
+        section.verdict = f"About {100 * rate:.1f} % of the labels are wrong. {what} look wrong."
+        return [finding("warning", f"{what} look wrong", ids, chosen)]
+    section.verdict = "The predictions show no more wrong labels than chance explains."
+    if not chosen:
+        return []
+    section.verdict = f"At most a few labels are wrong. {what} {'needs' if len(chosen) == 1 else 'need'} a look."
+    return [finding("note", f"{what} may be wrong", ids, chosen)]
+
+
+def finding(severity: str, message: str, ids: Sequence[str], chosen: Sequence[Suspect]) -> Finding:
+    first = chosen[0]
+    text = f"{message}, first {ids[first.row]!r}: labelled {first.label}, predicted {first.likely}"
+    images = tuple(dict.fromkeys(ids[suspect.row] for suspect in chosen))
+    return Finding("wrong-label", severity, text, images, weight=sum(suspect.wrong for suspect in chosen))  # type: ignore[arg-type]
+
+
+def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> None:
+    """Add a table and pictures of the labels to a section, the most suspicious first."""
+    ids = table.ids
+    rows = [[ids[suspect.row], suspect.label, suspect.likely, f"{suspect.wrong:.2f}"] for suspect in ranked[:ROWS]]
+    header = ("image", "label", "predicted", "probability that the label is wrong")
+    section.tables.append(("Labels that agree least with the predictions", PageTable(header, rows)))
+    lines = [
+        (suspect.row, [ids[suspect.row], f"label: {suspect.label}", f"predicted: {suspect.likely}"])
+        for suspect in ranked[:PICTURES]
+    ]
+    section.galleries.append(("Labels that agree least with the predictions, the worst first", pictures(table, lines)))
+
+
+def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, object]) -> list[Finding]:
+    """Add the outliers to the section and to the numbers, and return the findings."""
+    assert data_set.features is not None  # the caller checks it
+    usable = np.flatnonzero(np.isfinite(data_set.features).all(1))
+    if len(usable) < FEWEST_ROWS:
+        return []
+    scores, limit = outlier_scores(data_set.features[usable])
+    order = np.argsort(-scores, kind="stable")
+    outliers = [int(usable[place]) for place in order if scores[place] > limit]
+    by_row = dict(zip(usable.tolist(), scores.tolist(), strict=True))
+    ids = data_set.table.ids
+    numbers["outliers"] = [{"image_id": ids[row], "score": by_row[row]} for row in outliers]
+    lines = [
+        (int(usable[place]), [ids[usable[place]], f"score {scores[place]:.1f}"]) for place in order[: PICTURES // 2]
+    ]
+    caption = f"Images that are least like others (an outlier has a score above {limit:.1f})"
+    section.galleries.append((caption, pictures(data_set.table, lines)))
+    if not outliers:
+        return []
+    extreme = [row for row in outliers if by_row[row] > 2 * limit]
+    message = f"{quantity(len(outliers), 'image')} {'is' if len(outliers) == 1 else 'are'} unlike all others"
+    images = tuple(ids[row] for row in outliers)
+    return [Finding("outlier", "warning" if extreme else "note", message, images, weight=len(outliers))]
+
+
+def pictures(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
+    """Return thumbnails of the images at some rows, each with its lines of text. Unreadable images are left out."""
+    ids, sources = table.ids, table.images
+    reader = Images(None, cache_bytes=0).with_range(table.value_range)
+    shown = []
+    for row, lines in rows:
+        try:
+            shown.append(Picture(thumbnail(reader.load(ids[row], sources[row])), lines))
+        except ValueError:
+            continue
+    return shown
