@@ -10,7 +10,7 @@ import pytest
 
 from kcomp import data
 from kcomp.check.duplicates import check_duplicates, check_exact
-from kcomp.check.duplicates_pixels import SIDE, same_picture
+from kcomp.check.duplicates_pixels import SIDE, is_same, same_picture
 from kcomp.check.duplicates_search import feature_pairs, hash_pairs, largest_distance
 from kcomp.check.duplicates_windows import PLACES, place_pairs, turn_image, window_pairs, windows
 from kcomp.measurements.measure import measure
@@ -167,6 +167,28 @@ def test_turns_are_undone(photographs, number):
         number
     ]
     assert words.replace("by ", "").replace(" degrees", "").replace(" ", "-") == expected
+
+
+def test_another_object_before_the_same_ground_is_another_picture(photographs):
+    ground, card = photographs[2], photographs[5]
+    other = ground.copy()
+    other[50:95, 50:95] = card[50:95, 50:95]
+    assert check_duplicates(image_set([jpeg(ground), jpeg(other)])).findings == ()
+
+
+def test_tiles_decide_by_hand():
+    tiles = np.full((5, 5), 0.95)
+    assert is_same(tiles)
+    tiles[0] = 0.0  # a caption in 5 of 25 tiles
+    assert is_same(tiles)
+    tiles[4, :3] = 0.0  # 8 of 25: more than a quarter
+    assert not is_same(tiles)
+    inner = np.full((5, 5), 0.95)
+    inner[2, 2] = 0.59
+    assert is_same(inner)
+    inner[2, 3] = 0.59
+    assert not is_same(inner)
+    assert not is_same(np.full((5, 5), np.nan))
 
 
 def test_drawings_on_white_are_near_duplicates_only_if_their_pixels_agree():

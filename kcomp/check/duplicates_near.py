@@ -13,7 +13,8 @@ from kcomp.check.duplicates_search import feature_pairs, hash_pairs
 from kcomp.check.duplicates_windows import SMALL, Placement, place_pairs, window_pairs
 from kcomp.data.decoding import decode
 
-LEAST_PAIRS = 3000  # so many pairs are candidates, and one for each row if there are more rows; half are compared
+LEAST_PAIRS = 3000  # pairs that hashes, windows or features propose: so many, or one for each row if these are more
+LEAST_COMPARED = 1500  # pairs whose pixels are compared, at about 10 ms: so many, or one for five rows
 EXHAUSTIVE = 2500  # up to so many images, all pairs are compared in search of crops
 PROMISING = 0.8  # correlation of the small copies, below which they are not compared in detail
 DETAILED = 512  # decoded images that are held in memory
@@ -120,7 +121,7 @@ def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
     compared = 0
     for number in np.argsort([-place.correlation for place in places], kind="stable").tolist():
         first, second = candidates[number].tolist()
-        if places[number].correlation < PROMISING or compared == max(LEAST_PAIRS, len(positions)) // 2:
+        if places[number].correlation < PROMISING or compared == max(LEAST_COMPARED, len(positions) // 5):
             break
         if sets.root(first) == sets.root(second):
             continue
