@@ -1,8 +1,6 @@
 """Run all checks of a data set."""
 
 import functools
-import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +17,7 @@ from kcomp.check.predictions import out_of_fold
 from kcomp.check.result import CheckResult
 from kcomp.check.shortcuts import check_shortcuts
 from kcomp.check.train_test import check_train_test
+from kcomp.check.wrong_labels import check_wrong_labels
 from kcomp.data.bad_images import keeping_damaged
 from kcomp.data.tables import Table
 from kcomp.measurements.facts import Facts
@@ -126,14 +125,11 @@ def frozen(
 
 def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
     """Return the checks by name, in the order of the page."""
-    checks: dict[str, Callable[[DataSet], Part]] = {
+    return {
         "files": check_files,
         "labels": check_labels,
         "duplicates": check_duplicates,
-    }
-    if importlib.util.find_spec("kcomp.check.wrong_labels") is not None:
-        checks["wrong labels"] = importlib.import_module("kcomp.check.wrong_labels").check_wrong_labels
-    return checks | {
+        "wrong labels": check_wrong_labels,
         "shortcuts": check_shortcuts,
         "train against test": check_train_test,
         "folds": check_folds,
