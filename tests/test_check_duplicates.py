@@ -376,7 +376,9 @@ def test_hash_pairs_by_hand():
 
 def test_feature_pairs_by_hand():
     features = np.array([[1, 0], [0, 1], [np.nan, 0], [-1, -1], [0.95, 0.05]], np.float32)
-    pairs = feature_pairs(features, 10).tolist()
+    pairs = feature_pairs(features, np.arange(5), 10).tolist()
     assert pairs[0] == [0, 4]
     assert not any(2 in pair for pair in pairs)
     assert len(pairs) == 6  # all pairs of four rows, each once
+    assert feature_pairs(features, np.array([1, 2, 4]), 10).tolist() == [[0, 2]]
+    np.testing.assert_array_equal(features[0], [1, 0])  # the features do not change

@@ -140,7 +140,7 @@ def candidate_pairs(rows: Rows, positions: np.ndarray, small: np.ndarray) -> np.
     if len(positions) <= EXHAUSTIVE:
         pairs.append(window_pairs(small, PROMISING, most))
     elif rows.features is not None:
-        pairs.append(feature_pairs(rows.features[positions], most))
+        pairs.append(feature_pairs(rows.features, positions, most))
     joined = np.concatenate(pairs)
     _, first = np.unique(joined, axis=0, return_index=True)
     return joined[np.sort(first)]

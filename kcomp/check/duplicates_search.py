@@ -59,26 +59,27 @@ def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
     return parts[0]
 
 
-def feature_pairs(features: np.ndarray, most: int) -> np.ndarray:
+def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.ndarray:
     """Return pairs of rows whose features have the largest cosine, the most similar first.
 
     Rows with NaN are left out. For each row, only its nearest neighbours are considered.
 
     Args:
         features: float32 (rows, dimensions).
+        positions: The rows to compare.
         most: How many pairs to return at most.
 
     Returns:
-        Positions of rows, int (pairs, 2). The first of a pair is smaller than the second.
+        Places in `positions`, int (pairs, 2). The first of a pair is smaller than the second.
 
     References:
         Barz and Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates: duplicates are neighbours in
         the space of a network's features.
     """
-    usable = np.flatnonzero(np.isfinite(features).all(1))
+    usable = np.flatnonzero(np.isfinite(features).all(1)[positions])
     if len(usable) < 2:
         return np.zeros((0, 2), int)
-    unit = features[usable].astype(np.float32)
+    unit = features[positions[usable]].astype(np.float32, copy=False)  # one copy, changed in place
     unit -= unit.mean(0)  # what all images have in common says nothing
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     count = min(NEIGHBOURS, len(usable) - 1)
