@@ -9,13 +9,14 @@ import numpy as np
 
 from kcomp.data.decoding import decode
 from kcomp.data.draws import Purpose, generator, item_of
+from kcomp.data.splits.stratify import stratify
 from kcomp.data.tables import Table
-from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.explain.held_out import Rows
 from kcomp.explain.stress_kinds import KINDS, Stress
 from kcomp.runs.folder import Run
 
 SIDE = 1024  # photos are reduced to this longer side first; more if the network takes more than half of it
+MANY = 20  # the sample is taken from at most this many times as many random rows
 UNTOUCHED = Stress("untouched", "", (0.0,), (0.0,), 0.0, "", lambda pixels, strength, draws: pixels)
 Progress = Callable[[int, int], None]
 
@@ -40,12 +41,18 @@ class Stressed:
 
 
 def sample_rows(rows: Rows, place: int, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return the positions of about `count` rows that a member held out, with the same share of every stratum."""
+    """Return the positions of `count` rows that a member held out, or of all, with the same share of every stratum."""
     own = np.flatnonzero(rows.held_out_by[place])
     if len(own) <= count:
         return own
-    parts = stratified_parts(rows.target.strata(rows.labels[own]), -(-len(own) // count), seed=seed)
-    return own[parts == 0]
+    random = np.random.default_rng(seed)
+    own = random.permutation(own)[: MANY * count]
+    strata = rows.target.strata(rows.labels[own])
+    if strata.ndim == 2:
+        share = count / len(own)
+        return np.sort(own[stratify(strata, np.array([share, 1 - share]), seed=seed) == 0])
+    order = np.lexsort((random.permutation(len(own)), strata))
+    return np.sort(own[order[np.linspace(0, len(own) - 1, count).round().astype(int)]])
 
 
 def predict_changed(rows: Rows, place: int, chosen: np.ndarray, progress: Progress) -> Stressed:

@@ -29,6 +29,7 @@ class Stress:
         remedy: The augmentation of albumentations, or the view of `kcomp.views`, that answers this change.
         change: Function of pixels, a strength and a random generator, which returns the changed pixels.
         is_reversible: Whether another strength can undo the change, so that it may also improve an image.
+        may_change_label: Whether a changed image may have another label, such as a mirrored letter.
     """
 
     name: str
@@ -39,12 +40,20 @@ class Stress:
     remedy: str
     change: Change
     is_reversible: bool = False
+    may_change_label: bool = False
 
     def describe(self, strength: float) -> str:
         """Return a strength with its unit, as a text."""
         if self.change is mirror:
             return "left-right" if strength == 1 else "upside down"
-        return f"{strength:g} {self.unit}"
+        return f"{strength:g} {self.unit}".strip()
+
+    @property
+    def realistic_text(self) -> str:
+        """The realistic strengths as a text, such as "-15 or 15 degrees"."""
+        if self.change is mirror:
+            return self.describe(self.realistic[0])
+        return f"{' or '.join(f'{strength:g}' for strength in self.realistic)} {self.unit}".strip()
 
 
 def planes(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
@@ -142,6 +151,7 @@ KINDS = (
         "HorizontalFlip or views.left_right, if a mirrored image keeps its label",
         mirror,
         is_reversible=True,
+        may_change_label=True,
     ),
     Stress("scale", "times", (0.5, 0.7, 0.85, 1.2, 1.5), (0.85, 1.2), 1, "Affine(scale=...)", zoom, is_reversible=True),
     Stress("shift", "% of the size", (5, 10, 20, 30), (10,), 0, "Affine(translate_percent=...)", shift),

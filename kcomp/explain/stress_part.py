@@ -80,11 +80,9 @@ def stress_sentence(result: StressResult, metric: str) -> str:
             f"The held-out images differ from the training images by {kind.name}: with {result.repair.how}, {metric} "
             f"is {number(result.repair.score)} instead of {before}."
         )
-    strengths = " or ".join(kind.describe(strength) for strength in kind.realistic)
     after = float(np.mean([result.scores[kind.strengths.index(strength)] for strength in kind.realistic]))
-    return (
-        f"{kind.name.capitalize()} breaks the model: at {strengths}, {metric} is {number(after)} instead of {before}."
-    )
+    text = f"{kind.name.capitalize()} breaks the model: at {kind.realistic_text}"
+    return f"{text}, {metric} is {number(after)} instead of {before}."
 
 
 def findings_of(results: Sequence[StressResult], metric: str) -> tuple[Finding, ...]:
@@ -112,15 +110,15 @@ def ranking_plot(results: Sequence[StressResult], metric: str) -> tuple[str, byt
 
 
 def ranking_table(results: Sequence[StressResult]) -> PageTable:
-    header = ["change", "realistic strength", "loss", "from", "to", "p", "best gain", "with", "p of the gain", "answer"]
+    header = ["change", "answer", "realistic strength", "loss", "95 % interval", "p", "gain", "with", "p of the gain"]
     cells = []
     for result in results:
-        strengths = ", ".join(result.kind.describe(strength) for strength in result.kind.realistic)
-        loss = [number(value) for value in (result.loss.mean, result.loss.low, result.loss.high)]
+        kind, interval = result.kind, f"{number(result.loss.low)} to {number(result.loss.high)}"
         repair = ["-", "-", "-"]
         if result.repair is not None:
             repair = [number(result.repair.gain), result.repair.how, f"{result.repair.p:.2g}"]
-        cells.append([result.kind.name, strengths, *loss, f"{result.p:.2g}", *repair, result.kind.remedy])
+        loss = [number(result.loss.mean), interval, f"{result.p:.2g}"]
+        cells.append([kind.name, kind.remedy, kind.realistic_text, *loss, *repair])
     return PageTable(header, cells, marked=[place for place, result in enumerate(results) if result.is_repair])
 
 

@@ -66,10 +66,14 @@ class StressResult:
         return self.loss.mean > 0 and self.p <= FALSE_ALARMS
 
     @property
-    def order(self) -> tuple[bool, float]:
-        """The sort key. Changes from which the images already suffer come first, then the greatest loss."""
-        amount = self.repair.gain if self.is_repair and self.repair else self.loss.mean
-        return not self.is_repair, -np.nan_to_num(amount, nan=-np.inf)
+    def order(self) -> tuple[bool, bool, float]:
+        """The sort key. Changes from which the images already suffer come first, then the greatest loss.
+
+        A loss by a change that may also change the label comes last.
+        """
+        if self.is_repair and self.repair:
+            return False, False, -self.repair.gain
+        return True, self.kind.may_change_label, -float(np.nan_to_num(self.loss.mean, nan=-np.inf))
 
 
 def rank_stress(rows: Rows, outcomes: Outcomes, stressed: Stressed) -> list[StressResult]:
@@ -142,7 +146,7 @@ def repairs_of(rows: Rows, stressed: Stressed, kind: Stress) -> list[tuple[str, 
     every = np.concatenate([stressed.untouched[None], changed])
     confidence = np.stack([rows_confidence(rows, values) for values in every])
     best = every[confidence.argmax(0), np.arange(every.shape[1])]
-    return [*repairs, ("for each image the strength with the highest confidence", best)]
+    return [*repairs, ("the most confident strength of each image", best)]
 
 
 def rows_confidence(rows: Rows, predictions: np.ndarray) -> np.ndarray:

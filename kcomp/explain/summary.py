@@ -10,23 +10,27 @@ from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 
-SHOWN = 2  # findings in the verdict
+TOPICS = {"classes": "class", "calibration": "calibration", "slices": "slice", "stress": "stress", "several": "models"}
 
 
 def summary_part(rows: Rows, scores: Scores, parts: Sequence[Part]) -> Part:
-    """Collect the findings of all parts. The first two are in the verdict; the table lists all."""
+    """Collect the findings of all parts. The most important one is in the verdict, and the table lists all.
+
+    The table also has the verdict of each part without a finding.
+    """
     findings = sorted_findings(finding for part in parts for finding in part.findings)
     runs = sum(len(member.runs) for member in rows.members)
     text = (
         f"On {len(rows):,} rows that {quantity(runs, 'run')} held out, {rows.scorer.metric.name} is "
         f"{interval_text(scores.main)}. "
     )
-    text += " ".join(finding.message for finding in findings[:SHOWN]) or "No weakness stands out beyond chance."
+    text += findings[0].message if findings else "No weakness stands out beyond chance."
     section = Section("Where do the models fail?", text)
-    if findings:
-        cells = [[finding.kind, finding.message, ids_text(finding)] for finding in findings]
-        table = PageTable(["topic", "what it means and what to do", "rows"], cells)
-        section.tables.append(("What to look at, the most important first", table))
+    cells = [[finding.kind, finding.message, ids_text(finding)] for finding in findings]
+    quiet = [part for part in parts if part.name in TOPICS and not part.findings]
+    cells += [[TOPICS[part.name], part.section.verdict, ""] for part in quiet]
+    table = PageTable(["topic", "what it means and what to do", "rows"], cells)
+    section.tables.append(("What to look at, the most important first", table))
     if rows.problem:
         section.paragraphs.append(
             f"The page has no pictures, because the rows of the recipe cannot be read: {rows.problem}. If the data "

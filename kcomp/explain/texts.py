@@ -9,6 +9,7 @@ def number(value: float) -> str:
     """Return a number with four significant digits, and "-" for NaN. Numbers from 10,000 have all digits."""
     if math.isnan(value):
         return "-"
+    value += 0.0  # so that -0.0 becomes 0.0
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
