@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import cv2
 import keras
@@ -28,6 +29,7 @@ from kcomp.data.images import Images
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.experiment.build import build_batches
+from kcomp.explain.grad_cam import CamName
 from kcomp.prediction.runs import trained_network
 from kcomp.runs.folder import Run, find
 
@@ -54,12 +56,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders, or folders that contain them")
     parser.add_argument("--data", type=Path, default=Path("data/cards"), help="the folder of boxes.csv")
+    parser.add_argument("--method", choices=get_args(CamName), default="hires-cam")
     parser.add_argument("--layer", help="the layer whose feature map is used")
     options = parser.parse_args()
     boxes = pd.read_csv(options.data / "boxes.csv", dtype={"image_id": str})
     rows = []
     for run in [run for path in options.runs for run in find(path) if run.complete]:
-        measures = measure(run, boxes, options.data, options.layer)
+        measures = measure(run, boxes, options.data, layer=options.layer, method=options.method)
         rows.append(measures.mean(0))
         print(f"{run.folder.name}: {describe(measures.mean(0))} (n = {len(measures)})", flush=True)
         rows[-1] = np.append(rows[-1], len(measures))
@@ -73,14 +76,17 @@ def describe(means: np.ndarray) -> str:
     return f"share of heat inside {means[0]:.3f}, pointing game {means[1]:.3f}, share of area {means[2]:.3f}"
 
 
-def measure(run: Run, boxes: pd.DataFrame, folder: Path, layer: str | None) -> np.ndarray:
-    """Return the share of heat, the pointing game (0 or 1) and the share of area, float (pairs, 3)."""
+def measure(run: Run, boxes: pd.DataFrame, folder: Path, **options: Any) -> np.ndarray:
+    """Return the share of heat, the pointing game (0 or 1) and the share of area, float (pairs, 3).
+
+    options: `layer` and `method` of `explain.heat_maps`.
+    """
     recipe = run.recipe().with_values(folder=str(folder)).recipe
     _, held_out = split(recipe.table(recipe.config), int(run.manifest["fold"]))
     batches = build_batches(recipe, held_out, training=False, seed=0)
     pairs = list(found_pairs(run, held_out, batches, boxes))
     images, columns = np.stack([pair.image for pair in pairs]), [pair.column for pair in pairs]
-    maps = explain.heat_maps(trained_network(run, recipe), images, columns, target=run.target, layer=layer)
+    maps = explain.heat_maps(trained_network(run, recipe), images, columns, target=run.target, **options)
     return np.array([measure_map(heat, pair) for heat, pair in zip(maps, pairs, strict=True)])
 
 

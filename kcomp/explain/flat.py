@@ -45,6 +45,21 @@ class FlatNetwork:
                 needed.update(step.reads)
         return needed
 
+    def bottlenecks(self, needed: set[int]) -> list[int]:
+        """Return the numbers of the tensors that all paths from the images to the output pass, in order.
+
+        needed: the numbers of the tensors that the output depends on.
+        """
+        last_use = {slot: number for number, step in enumerate(self.calls) for slot in step.reads}
+        alive = {0}
+        passed: list[int] = []
+        for number, step in enumerate(self.calls):
+            alive |= needed.intersection(step.outputs)
+            alive -= {slot for slot in alive if last_use.get(slot, len(self.calls)) <= number}
+            if len(alive) == 1 and alive.issubset(step.outputs):
+                passed += alive
+        return passed
+
     def start(self, images: Any) -> list[Any]:
         """Return a list of all tensors for `run`: the images, and None for the tensors that are not computed yet."""
         values: list[Any] = [None] * len(self.shapes)

@@ -1,18 +1,22 @@
-"""Grad-CAM: which places of a feature map raise a network's output (Selvaraju et al. 2017)."""
+"""Class activation maps: which places of a feature map raise a network's output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from kcomp.explain.flat import FlatNetwork, run
 
+CamName = Literal["hires-cam", "grad-cam"]
+
 
 @dataclass(frozen=True)
 class GradCam:
     """Compute class activation maps from the gradient of an output by a feature map.
+
+    name:          "hires-cam" or "grad-cam"; see `activation_map`.
 
     network:       the layer calls of the network.
     tensor:        the number of the feature map among the network's tensors.
@@ -20,6 +24,7 @@ class GradCam:
     outputs:       function from logits to the numbers that are explained, (batch, columns).
     """
 
+    name: CamName
     network: FlatNetwork
     tensor: int
     channels_last: bool
@@ -28,7 +33,7 @@ class GradCam:
     @property
     def key(self) -> list[Any]:
         """What `compute` depends on besides the network and `outputs`, for a cache key."""
-        return ["grad-cam", self.tensor, self.channels_last]
+        return [self.name, self.tensor, self.channels_last]
 
     def compute(self, images: Any, columns: Any) -> Any:
         """Return the maps, float32 (batch, rows, columns). Positive values raise the output.
@@ -47,7 +52,7 @@ class GradCam:
             return ops.sum(self.outputs(ops.cast(later[self.network.result], "float32")) * columns)
 
         features = values[self.tensor]
-        return activation_map(features, gradient(score, features), channels_last=self.channels_last)
+        return activation_map(self.name, features, gradient(score, features), channels_last=self.channels_last)
 
 
 def gradient(function: Callable[[Any], Any], features: Any) -> Any:
@@ -63,12 +68,19 @@ def gradient(function: Callable[[Any], Any], features: Any) -> Any:
     return jax.grad(function)(features)
 
 
-def activation_map(features: Any, gradients: Any, *, channels_last: bool) -> Any:
-    """Return Grad-CAM without its ReLU: the sum of the channels, each times its mean gradient, (batch, rows, columns).
+def activation_map(name: CamName, features: Any, gradients: Any, *, channels_last: bool) -> Any:
+    """Return a class activation map before the ReLU, (batch, rows, columns).
+
+    It is the sum over the channels of each feature times a gradient. HiResCAM takes the gradient at the same place.
+    Grad-CAM takes the mean of the channel's gradient over all places, so a place can have heat because of the gradient
+    at another place. Both are equal for a feature map that is followed by global average pooling and a dense layer.
 
     References:
-        Selvaraju et al. 2017, Grad-CAM, equations 1 and 2.
+        Selvaraju et al. 2017, Grad-CAM, equations 1 and 2. Draelos and Carin 2020, Use HiResCAM instead of Grad-CAM for
+        faithful explanations of convolutional neural networks, section 3.
     """
     features, gradients = ops.cast(features, "float32"), ops.cast(gradients, "float32")
     sides, channels = ((1, 2), 3) if channels_last else ((2, 3), 1)
-    return ops.sum(features * ops.mean(gradients, sides, keepdims=True), channels)
+    if name == "grad-cam":
+        gradients = ops.mean(gradients, sides, keepdims=True)
+    return ops.sum(features * gradients, channels)

@@ -4,7 +4,7 @@ import json
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import keras
@@ -12,6 +12,7 @@ import numpy as np
 
 from kcomp.engine.graph import functional_of
 from kcomp.explain.flat import FlatNetwork, flatten
+from kcomp.explain.grad_cam import CamName
 from kcomp.explain.method import Method, choose_method, is_channels_last
 from kcomp.fast.install import install
 from kcomp.jax_programs.network_key import cache_key_of_inference
@@ -47,6 +48,7 @@ def heat_map(
     *,
     target: Target | None = None,
     layer: str | None = None,
+    method: CamName = "hires-cam",
     signed: bool = False,
 ) -> np.ndarray:
     """Return a heat map of one image: which of its parts raise an output of a network.
@@ -59,6 +61,7 @@ def heat_map(
         class_index: The output to explain, from 0.
         target: The target of the network, as in `heat_maps`.
         layer: The name of the layer whose feature map is used, as in `heat_maps`.
+        method: "hires-cam" or "grad-cam", as in `heat_maps`.
         signed: Whether parts that lower the output have negative values.
 
     Returns:
@@ -75,7 +78,7 @@ def heat_map(
         >>> explain.heat_map(network, np.zeros((64, 64, 3)), class_index=2).shape
         (64, 64)
     """
-    options: dict[str, Any] = {"target": target, "layer": layer, "signed": signed}
+    options: dict[str, Any] = {"target": target, "layer": layer, "method": method, "signed": signed}
     return heat_maps(network, np.asarray(image)[None], [class_index], **options)[0]
 
 
@@ -86,14 +89,16 @@ def heat_maps(
     *,
     target: Target | None = None,
     layer: str | None = None,
+    method: CamName = "hires-cam",
     signed: bool = False,
     batch_size: int = 16,
 ) -> np.ndarray:
     """Return a heat map of each image: which of its parts raise an output of a network.
 
-    The method is Grad-CAM on the last feature map before the pooling. A network whose last layers are attention
-    layers, such as a vision transformer, has no such map. There, the method is attention rollout. It shows which parts
-    the network reads, for whatever class: unlike Grad-CAM, it is the same for all outputs.
+    The method is HiResCAM, a variant of Grad-CAM, on the last feature map before the last downsampling. That map is
+    twice as fine as the last one. A network that ends in attention layers, such as a vision transformer, has no such
+    map. There, the method is attention rollout. It shows which parts the network reads, for whatever class: it is the
+    same for all outputs.
 
     A class is explained by its logit, before the softmax or sigmoid. A number or a grade is explained by itself: heat
     is where the image raises it. The network runs in inference mode, and its weights do not change.
@@ -108,6 +113,8 @@ def heat_maps(
             several outputs make one grade.
         layer: The name of the layer whose feature map is used, or "inner/layer" for a layer in an inner model. None
             chooses as described.
+        method: "hires-cam" or "grad-cam". Grad-CAM averages the gradient over the feature map, so heat can lie where
+            the network did not look.
         signed: Whether parts that lower the output have negative values. By default, these parts have no heat.
             Attention rollout is never negative.
         batch_size: How many images are computed at a time.
@@ -118,15 +125,26 @@ def heat_maps(
 
     Raises:
         TypeError: If the network is not functional, or has several inputs or outputs.
-        ValueError: If an index is out of range, the images do not fit the network, the layer does not exist or returns
-            no feature map, or the network has neither a feature map nor attention layers that fit.
+        ValueError: If `method` is unknown, an index is out of range, the images do not fit the network, the layer does
+            not exist or returns no feature map, or the network has neither a feature map nor attention layers that fit.
 
     References:
-        Selvaraju et al. 2017, Grad-CAM. Abnar and Zuidema 2020, Quantifying attention flow in transformers.
+        Selvaraju et al. 2017, Grad-CAM. Draelos and Carin 2020, Use HiResCAM instead of Grad-CAM for faithful
+        explanations of convolutional neural networks. Abnar and Zuidema 2020, Quantifying attention flow in
+        transformers.
+
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp import explain, models
+        >>> network = models.classifier(models.efficientnet_lite0(64, weights=None), 3)
+        >>> explain.heat_maps(network, np.zeros((2, 64, 64, 3)), [0, 2]).shape
+        (2, 64, 64)
     """
     images = np.asarray(images)
+    if method not in get_args(CamName):
+        raise ValueError(f"method must be one of {', '.join(map(repr, get_args(CamName)))}; received {method!r}")
     install()
-    explainer = explainer_of(network, target, layer)
+    explainer = explainer_of(network, target, layer, method)
     check_images(images, explainer.network)
     columns = one_hot(class_indices, len(images), explainer.columns)
     sides = images.shape[1:3] if is_channels_last(explainer.network) else images.shape[2:4]
@@ -140,17 +158,18 @@ def heat_maps(
     return maps
 
 
-def explainer_of(network: keras.Model, target: Target | None, layer: str | None) -> Explainer:
+def explainer_of(network: keras.Model, target: Target | None, layer: str | None, cam: CamName) -> Explainer:
     """Return the function that computes the maps of a network. It is compiled once for each network."""
     explainers = _explainers.setdefault(functional_of(network), {})
-    options = json.dumps([None if target is None else target.to_json(), layer])
+    options = json.dumps([None if target is None else target.to_json(), layer, cam])
     if options not in explainers:
         flat = flatten(network)
         shape = flat.shapes[flat.result]
         if len(shape) != 2 or shape[1] is None:
             raise ValueError(f"heat maps need a network that returns (batch, outputs); this one returns {shape}")
         columns = shape[1] if target is None else len(target.prediction_columns)
-        method = choose_method(flat, target.explained_tensor if target is not None else lambda logits: logits, layer)
+        outputs = (lambda logits: logits) if target is None else target.explained_tensor
+        method = choose_method(flat, outputs, layer=layer, cam=cam)
         explainers[options] = Explainer(flat, columns, compile_method(network, method, options))
     return explainers[options]
 
@@ -220,7 +239,7 @@ def scale(values: np.ndarray, sides: Sequence[int], *, signed: bool) -> np.ndarr
     sides:  (height, width) of the image.
     signed: whether negative values are kept; otherwise they become 0.
     """
-    values = values if signed else np.maximum(values, 0)
     heat = cv2.resize(np.float32(values), (sides[1], sides[0]), interpolation=cv2.INTER_LINEAR)
+    heat = heat if signed else np.maximum(heat, 0)  # zero crossings are interpolated too
     highest = np.abs(heat).max()
     return heat / highest if highest > 0 else heat

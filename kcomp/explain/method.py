@@ -1,26 +1,31 @@
-"""Choose how to explain a network: Grad-CAM for feature maps, attention rollout for transformers."""
+"""Choose how to explain a network: class activation maps for feature maps, attention rollout for transformers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from kcomp.explain.attention import Rollout, attention_layers
 from kcomp.explain.flat import FlatNetwork, layers_in
-from kcomp.explain.grad_cam import GradCam
+from kcomp.explain.grad_cam import CamName, GradCam
 from kcomp.models.trainable import nearest
 
 Method = GradCam | Rollout
+SHIFTING = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
+Size = tuple[int | None, ...]  # rows and columns, None for an unknown number
 
 
-def choose_method(network: FlatNetwork, outputs: Callable[[Any], Any], layer: str | None) -> Method:
+def choose_method(
+    network: FlatNetwork, outputs: Callable[[Any], Any], *, layer: str | None = None, cam: CamName = "hires-cam"
+) -> Method:
     """Return the method that explains a network.
 
-    It is Grad-CAM on the last feature map. If attention layers follow that map, or if there is none, it is attention
-    rollout.
+    It is a class activation map. If attention layers follow the last feature map, or if there is no feature map, it is
+    attention rollout.
 
     outputs: function from logits to the numbers that are explained, (batch, columns).
-    layer:   path of the layer whose feature map is used for Grad-CAM. None chooses.
+    layer:   path of the layer whose feature map is used for a class activation map. None chooses by `best_map`.
+    cam:     name of the class activation map.
 
     Raises:
         ValueError: If the layer does not exist or returns no feature map, or the network has neither a feature map nor
@@ -28,12 +33,12 @@ def choose_method(network: FlatNetwork, outputs: Callable[[Any], Any], layer: st
     """
     channels_last, needed = is_channels_last(network), network.above_result()
     maps = feature_maps(network, needed, channels_last=channels_last)
-    if layer is not None:
-        return GradCam(network, map_of_layer(network, layer, needed), channels_last, outputs)
     attention = attention_layers(network, needed)
     last = max((max(network.calls[number].outputs) for number in attention), default=0)
-    if maps and max(maps) > last:
-        return GradCam(network, max(maps), channels_last, outputs)
+    after = {tensor: size for tensor, size in maps.items() if tensor > last}
+    if layer is not None or after:
+        tensor = best_map(network, after, needed) if layer is None else map_of_layer(network, layer, needed)
+        return GradCam(cam, network, tensor, channels_last, outputs)
     if attention:
         layers = {id(layer): layer for number in sorted(attention) for layer in attention[number]}
         before = min(min(network.calls[number].outputs) for number in attention)
@@ -45,22 +50,40 @@ def choose_method(network: FlatNetwork, outputs: Callable[[Any], Any], layer: st
     )
 
 
-def feature_maps(
-    network: FlatNetwork, needed: set[int], *, channels_last: bool
-) -> dict[int, tuple[int | None, int | None]]:
+def best_map(network: FlatNetwork, maps: Mapping[int, Size], needed: set[int]) -> int:
+    """Return the feature map for a class activation map: the last one before the last downsampling.
+
+    Each place of the last map depends on most of the image, and its heat spreads far from the cause. Only maps that all
+    paths through the network pass are used. If there is none before the last downsampling, the last map is used.
+
+    maps:   the feature maps {number of the tensor: (rows, columns)}, in order.
+    needed: the numbers of the tensors that the output depends on.
+    """
+    passed = [tensor for tensor in network.bottlenecks(needed) if tensor in maps] or [max(maps)]
+    finer = [tensor for tensor in passed if is_finer(maps[tensor], maps[passed[-1]])]
+    return (finer or passed)[-1]
+
+
+def is_finer(size: Size, other: Size) -> bool:
+    """Return whether a side of a feature map has at least 1.5 times the places of another. It is twice, but rounded."""
+    return any(side is not None and side >= 1.5 * (base or side) for side, base in zip(size, other, strict=True))
+
+
+def feature_maps(network: FlatNetwork, needed: set[int], *, channels_last: bool) -> dict[int, Size]:
     """Return {number of a tensor: its (rows, columns)} for the feature maps of a network, in order.
 
     A feature map has four dimensions and more than one place, and comes after the first layer with weights. Tensors
-    that are not in `needed` are left out.
+    that are not in `needed` are left out, and so are padded and cropped maps, which do not cover the image evenly.
     """
-    maps, has_weights = {}, False
+    maps: dict[int, Size] = {}
+    has_weights = False
     for step in network.calls:
         weighted = any(layer.weights for layer in layers_in(step))
         has_weights |= weighted and not isinstance(step.operation, keras.layers.Normalization)
         for tensor in step.outputs:
             shape = network.shapes[tensor]
             size = (shape[1:3] if channels_last else shape[2:4]) if len(shape) == 4 else (1, 1)
-            if has_weights and tensor in needed and size != (1, 1):
+            if has_weights and tensor in needed and size != (1, 1) and not isinstance(step.operation, SHIFTING):
                 maps[tensor] = size
     return maps
 
