@@ -75,6 +75,7 @@ def test_the_page_works(tmp_path):
             "Predictions",
             "Errors",
             "Slices",
+            "Stress",
             "Several models",
         ]
 
