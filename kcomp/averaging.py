@@ -38,9 +38,9 @@ class Snapshots:
 class EMA:
     """Use an exponential moving average of the weights if it scores better than the weights themselves.
 
-    The average includes the statistics of batch normalisation. At the start of the stage, it is equal to the weights.
-    Update t, counted from 1, sets average = d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)). At
-    first, d is small, so that the weights at the start of the stage soon lose their influence.
+    The average includes the statistics of batch normalisation, and starts as a copy of the weights. Update t, counted
+    from 1, sets average = d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)). d is small at first,
+    so the average soon forgets the weights at the start of the stage.
 
     Args:
         decay: Largest value of d, between 0 and 1, both excluded.
@@ -73,7 +73,7 @@ class SWA:
 
     Args:
         from_epoch: First epoch whose weights are averaged, counted from 1 in the stage.
-        every: Distance in epochs from one averaged epoch to the next, from 1. 1 averages the weights of each epoch.
+        every: Average every `every`-th epoch, from 1. 1 averages the weights of each epoch.
 
     Raises:
         ValueError: If an argument is below 1.

@@ -47,12 +47,14 @@ class Stage:
         train_batch_norm: Whether batch normalisation in the trainable layers is trained and updates its statistics.
         class_weights: Weight of each class by name. The loss of an image is multiplied by the weight of its class. If
             the image has several classes, also after MixUp or CutMix, the factor is their mean weight. "balanced" gives
-            a class the weight N / (K * n), with K classes, N labels and n labels of the class. None for 1.
+            a class the weight N / (K * n), with K classes, N labels and n labels of the class. None gives each class
+            the weight 1.
         weight_decay_on_all: Whether weight decay also applies to biases and to the weights of normalisation layers.
-        patience: How many epochs without a better score by the recipe's `metric` end the stage, from 1. None for none.
+        patience: End the stage early after this many epochs without a better score by the recipe's `metric`, from 1.
+            None never ends it early.
         cache_views: How many augmented copies of each image are made. The outputs of the frozen layers are computed
-            once for each copy and cached, and the epochs use the copies in turn. MixUp and CutMix are then not applied
-            to images. None makes new augmented images in every epoch, and runs the frozen layers on them.
+            once for each copy and cached, and the epochs use the copies in turn. MixUp and CutMix then do not apply to
+            images. None makes new augmented images in every epoch.
         mix_features: Whether MixUp and CutMix are applied to the cached outputs. Needs `cache_views`.
         average: `Snapshots`, `EMA` or `SWA` of `kcomp.averaging`, only in the last stage. None for no average.
 
@@ -241,8 +243,8 @@ class Loaded:
     def fingerprint(self) -> str:
         """Return a hash, as 12 hexadecimal digits, of the sources, the values and kcomp's code.
 
-        The hash is the same on all backends. Of kcomp's code, only the part that determines the results of training
-        counts. See kcomp.system.code_version.
+        The hash is the same on all backends. kcomp's code counts only as far as it determines the results of training.
+        See kcomp.system.code_version.
         """
         parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]

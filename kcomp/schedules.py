@@ -165,7 +165,7 @@ class Tail(EpochSchedule):
     Args:
         first: The schedule before the tail.
         start: How many epochs come before the tail, from 0.
-        rate: The constant rate of the tail, or the rate from which a cycle falls, above 0.
+        rate: The constant rate of the tail, or the rate at the start of a cycle, above 0.
         low: The rate at the end of a cycle, from 0. None for a constant rate.
         every: How many epochs a cycle has, above 0. None for a constant rate.
         steps_per_epoch: Steps in an epoch. None in a recipe, where the stage sets the number.

@@ -120,7 +120,7 @@ class Integer:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """A set of values, without an order, from which the search chooses one.
+    """A set of values without an order, such as image sizes. The search chooses one of them.
 
     Args:
         *values: At least two different numbers, texts, booleans, None, or tuples of them.
@@ -164,7 +164,7 @@ def check_bounds(range_: Any, low: float, high: float) -> None:
 
 
 def ranges(values: Any, fixed: Mapping[str, Any] | None = None) -> dict[str, Range]:
-    """Return the range of each value for which a config declares one, by the name of the value.
+    """Return the ranges that a config declares, by the name of the value.
 
     Args:
         values: An instance of a recipe's config dataclass.

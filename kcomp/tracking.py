@@ -13,8 +13,7 @@ If a Keras callback has one of these two methods, kcomp calls the method:
 `folder` is the run's folder, `values` the recipe's values by name, and `log` a list with the row of log.csv for each
 finished epoch. `result` is the content of result.json.
 
-The epoch number is the step of a curve. A continued run therefore continues its curves. If TensorBoard or Weights &
-Biases shows other numbers than `log.csv` or `result.json`, these files are right.
+The epoch number is the step of a curve, so a continued run continues its curves.
 """
 
 import secrets

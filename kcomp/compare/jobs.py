@@ -29,8 +29,8 @@ class ProbeJob:
         fold: The fold that is held out.
         updates: How many updates (training steps) the process runs.
         folder: The folder for the results, <part>-<label>.json and <part>-<label>.npz.
-        reference: Whether this process writes the tensors on which all other processes run the layers. Only with
-            "exact".
+        reference: Whether this process is the reference: it writes the input of each layer for all other processes.
+            Only with "exact".
         unit: The relative rounding error that this process simulates if it is the reference.
         debug: Whether errors show a traceback.
     """

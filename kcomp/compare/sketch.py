@@ -1,6 +1,6 @@
 """Sketches: short arrays that replace long arrays in files.
 
-The distance of two sketches is close to that of the arrays.
+The distance between two sketches is close to the distance between the long arrays.
 """
 
 import functools

@@ -29,8 +29,7 @@ def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0) -> np.
 
     Each argument is a whole number from 0 to 2**64 - 1. `item` is the number of a batch, or the hash of an image id
     (see `item_of`). The generator is Philox, which computes each number from a key and a counter. Seed and purpose are
-    the key. Epoch and item are the upper words of the counter, so two generators with different arguments never give
-    the same part of a sequence.
+    the key. Epoch and item are the upper words of the counter, so different arguments never give the same numbers.
 
     References:
         Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.

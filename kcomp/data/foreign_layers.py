@@ -76,7 +76,7 @@ def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[
 def seed_generators(layer: Any) -> list[Any]:
     """Return all seed generators of a layer and its sublayers.
 
-    These are the generators of Keras, and those of TensorFlow, which KerasCV uses.
+    They are Keras's generators, and TensorFlow's generators, which KerasCV uses.
     """
     by_identity = {}
     for sublayer in layer._flatten_layers():

@@ -44,8 +44,8 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
     """Return (separator, number of different labels) if the cells look like lists of labels. Otherwise, return None.
 
-    Two rules must hold. There are at most as many different labels as different cells. In each cell with several
-    labels, at least one label also occurs alone in another cell.
+    Two rules must hold. There are no more different labels than different cells. In each cell with several labels, at
+    least one label also occurs alone in another cell.
     """
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)

@@ -1,6 +1,6 @@
 """Pseudo-labels: predictions of trained models, used as labels of test rows. These models are called teachers.
 
-Each fold has different pseudo-labels, whose teachers were never trained on the held-out rows of the fold.
+Each fold has different pseudo-labels. Their teachers were never trained on the held-out rows of the fold.
 """
 
 import hashlib

@@ -35,8 +35,8 @@ class Table:
             column `fold` is held out; see `with_pseudo`.
         value_range: The pixel range that becomes 0 to 255, for images with more than eight bits a channel; see
             `Images`. None if there are no such images.
-        item_column: The name of the item column in the competition's CSV files; see `item` of `read_csv`. Empty for
-            none.
+        item_column: The name of the item column in the competition's CSV files; see `item` of `read_csv`. Empty without
+            items.
         item_average: How to combine the predictions of all images of an item: "mean", or "max" for the maximum.
         folds_in_order: Whether only rows of folds before the held-out fold are trained on; see `time_folds`.
 

@@ -7,7 +7,7 @@ def use_devices(count: int) -> None:
     """Train on the first `count` devices of the backend with Keras's DataParallel.
 
     Each device holds all weights and gets an equal share of every batch. Gradients and batch normalisation use the
-    whole batch, so results equal those of one device up to rounding.
+    whole batch, so the result is the same as on one device, up to rounding.
 
     Raises:
         ValueError: If the backend is PyTorch, for which Keras has no data parallelism, or if there are fewer devices.

@@ -109,7 +109,8 @@ def by_value(members: Sequence[Member]) -> Grouping:
 def by_model(members: Sequence[Member]) -> Grouping:
     """Group members by backend and seed; the recipe or the network differs.
 
-    A group in which all members have the same recipe name and network has empty `levels`, so `find_groups` drops it.
+    If all members of a group have the same recipe name and network, `levels` is empty, and `find_groups` drops the
+    group.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 

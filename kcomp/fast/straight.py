@@ -164,8 +164,8 @@ def dtypes_in(arguments: Any) -> list[str]:
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
     """Return whether `operation.call` and `operation.__call__` give the same result.
 
-    This is true for Keras's own operations without inner layers, if their precision equals that of the inputs and of
-    the model. It is not true for quantized or rematerialised layers, or for layers with an activity regularizer.
+    This is true for Keras's own operations without inner layers, if operation, inputs and model have the same
+    precision. It is not true for quantized or rematerialised layers, or for layers with an activity regularizer.
 
     dtypes: types of the inputs.
     """

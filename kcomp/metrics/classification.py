@@ -73,7 +73,7 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
     """Call `function` on class indices (rows,). For multi-label data, return the mean of `function` over the columns.
 
-    Columns whose labels are not both 0 and 1 are skipped.
+    Columns in which all labels are 0, or all are 1, are skipped.
     """
     if true.ndim == 1:
         return float(function(true, decided))

@@ -26,9 +26,9 @@ class Size:
 def choose_size(paths: Sequence[Path], device: str | None = None) -> Size:
     """Choose the image size: the median size of the images, rounded to a multiple of 32 pixels.
 
-    The size is usually a square, with sides of at most 384 pixels on a GPU and 224 on a CPU. It has another aspect
-    ratio if more than 90 % of the images share this ratio (within 5 %), and the ratio is wider than 5:4 or taller than
-    4:5. The area is then limited to that of the largest square.
+    The size is usually a square, with sides of at most 384 pixels on a GPU and 224 on a CPU. If more than 90 % of the
+    images have the same aspect ratio (within 5 %), and this is wider than 5:4 or taller than 4:5, the size has this
+    ratio, and at most the area of the largest square.
 
     Args:
         paths: The images. At most 200 of them are read.

@@ -55,7 +55,7 @@ def predict_run(
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
     """Return the run's network with the weights of its file best.weights.h5.
 
-    precision: name of the arithmetic precision, such as "float32". None for that of the recipe.
+    precision: name of the arithmetic precision, such as "float32". None for the recipe's precision.
     """
     network = build_network(recipe, run.target, load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")

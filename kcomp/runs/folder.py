@@ -173,10 +173,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
-    """Return the backends that trained a run, as a text: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
+    """Return a text that says how a run was trained: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
 
-    If the run started from the weights of another run (`--from`), `-from-` and 8 digits of the weights' hash follow. A
-    soup (a run whose weights are the average of other runs) has the text `soup-` and 8 digits.
+    For a run that started from the weights of another run (`--from`), `-from-` and 8 digits of the weights' hash
+    follow. For a soup (average of the weights of several runs), the text is `soup-` and 8 digits.
     """
     if manifest.get("soup"):
         return f"soup-{manifest['soup']['key']}"
@@ -187,10 +187,10 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def member_of(manifest: Mapping[str, Any]) -> str:
-    """Return a text like that of `made_by` that is equal for all folds, so that an ensemble can group them.
+    """Return a text like `made_by`, but equal for all folds, so that an ensemble can group the folds.
 
-    After `-from-`, `made_by` has digits from the hash of the starting weights, which differ between folds. Here, the
-    digits come from the fingerprint of the run that provided these weights.
+    `made_by` has digits of the starting weights, which differ between folds. Here, the digits are from the fingerprint
+    (hash of recipe and values) of the run that provided these weights.
     """
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
@@ -247,7 +247,7 @@ def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
 
 
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
-    """Return the SHA-256 of the weights from which a run started. Return None if they were the recipe's own weights."""
+    """Return the SHA-256 of the weights that `--from` named. Return None for a run without `--from`."""
     return (manifest.get("from") or {}).get("sha256")
 
 
@@ -279,9 +279,8 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
 def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the content of manifest.json for a run that is continued after `epochs` epochs.
 
-    Backend, device and versions come from the process that continues the run. If they change during a run, the entry
-    "history" lists all their values, each with its first epoch, counted from 1. Processes that finished no epoch are
-    omitted.
+    Backend, device and versions are those of the process that continues the run. The entry "history" lists the earlier
+    ones too, each with its first epoch, counted from 1.
 
     before: The present content of manifest.json.
     now: The description of the process that continues the run.

@@ -11,8 +11,8 @@ BEFORE = ("recipe", "fingerprint", "backend", "fold", "seed", "average")  # colu
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return a table row for each run: a dict of values by column.
 
-    All rows have the same columns. These include each score that at least one run has. A missing value is "-". In the
-    column "seconds", an incomplete run has "unfinished", and a damaged run has "damaged".
+    All rows have the same columns, and a missing value is "-". In the column "seconds", an incomplete run has
+    "unfinished", and a damaged run has "damaged".
     """
     rows = [run_row(run) for run in runs]
     scores = dict.fromkeys(name for row in rows for name in row if name not in (*BEFORE, "seconds", "folder"))

@@ -73,7 +73,7 @@ class Board:
     def seconds_left(self) -> float | None:
         """Estimate how many seconds the sweep still takes, from its pace so far.
 
-        Return None until a job becomes complete during this sweep, and after the last job has ended.
+        Return None before the first job is complete, and after the last job has ended.
         """
         finished = count(self.jobs, COMPLETE) - self.done_before
         to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)

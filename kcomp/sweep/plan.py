@@ -72,7 +72,7 @@ def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(options_file: Path, plan_file: Path, debug: bool) -> None:
-    """Plan the sweep whose options are in OPTIONS_FILE, and write the plan to PLAN_FILE. Both are JSON files."""
+    """Read the options of a sweep from `options_file`, and write the plan to `plan_file`. Both are JSON files."""
     content = read_json(options_file)
     lists = {name: tuple(content[name]) for name in ("backends", "seeds", "assignments")}
     options = SweepOptions(**{**content, **lists})
@@ -95,8 +95,7 @@ def main(options_file: Path, plan_file: Path, debug: bool) -> None:
 def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[TrainingJob]:
     """Return a job for each seed, fold and backend, with one combination of the recipe's values.
 
-    The backends alternate. A PyTorch job then runs while a JAX job compiles its programs, and the next JAX job finds
-    the compiled programs in the cache.
+    The backends alternate, so that two JAX jobs do not compile the same program at the same time.
 
     Args:
         options: The options of the sweep.

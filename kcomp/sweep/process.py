@@ -62,7 +62,7 @@ class Process:
     def lines(self) -> Iterator[str]:
         """Yield the complete lines that the child has printed since the last call.
 
-        An incomplete line is stored until the child has printed its end.
+        The start of an incomplete line is stored until the rest is printed.
         """
         *lines, self.incomplete_line = (self.incomplete_line + self.log.read()).split(b"\n")
         for line in lines:

@@ -29,7 +29,7 @@ class SweepProgress:
         last: The last line that the job printed, or the error message.
         began: Time at which the current process finished its first epoch, from `time.monotonic`.
         latest: Time at which the current process finished its latest epoch, from `time.monotonic`.
-        first: Number of the first epoch that the current process finished, counted from 1. 0 before that.
+        first: Number of the first epoch that the current process finished, counted from 1. 0 if it has finished none.
         starts: How many processes have been started for the job.
     """
 

@@ -36,7 +36,7 @@ class Order:
         sources: The source texts of the recipe and of the files that it imports, by file name. A machine without these
             files writes them.
         token: Path of a file beside the runs. A machine that has this file can access the run folders.
-        cwd: The folder to which relative paths in the recipe refer.
+        cwd: The working directory of the training, for relative paths in the recipe.
         threads: How many threads the training uses.
         begun: The unfinished run as a ZIP file, for a machine without access to its folder. None if the run has not
             begun.
@@ -125,10 +125,10 @@ def follow(process: Process, report: Callable[[str], None]) -> int:
 
 
 def recipe_at(order: Order, folder: Path) -> str:
-    """Return a path of the recipe on this machine.
+    """Return the path of the recipe on this machine.
 
-    This is the path in the order if the files there are equal to the sources in the order. Otherwise, write the sources
-    to `folder`, and return the recipe's path there.
+    If the machine lacks the recipe's files, or they differ from the sources in `order`, write the sources to `folder`
+    first.
     """
     place = Path(order.job.recipe)
     beside = {name: place.parent / name for name in order.sources}

@@ -18,9 +18,9 @@ COMMA = re.compile(r"(?<!\\),")
 def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]:
     """Return all combinations of values that a sweep trains. Each maps names to texts.
 
-    If an option has several values, these are all combinations of the options' values. Otherwise, these are the
-    combinations from the recipe's function `sweep()`, each with the options' values added. A recipe without this
-    function has one combination: the options' values.
+    If an option has several values, the result is all combinations of the options' values. Otherwise, the recipe's
+    function `sweep()` lists the combinations, and the options' values are added to each. Without this function, there
+    is one combination: the options' values.
 
     Args:
         loaded: The recipe.
@@ -39,11 +39,10 @@ def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]
 
 
 def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]:
-    """Split the values of the options `--set`. Return a list of texts for each name.
+    """Split the values of the options `--set` at commas. Return a list of texts for each name.
 
-    "image_size=160,224" gives {"image_size": ["160", "224"]}. In a text, `\\,` is a comma that does not separate
-    values. If the recipe declares a value as a tuple, all its commas belong to the tuple. Several options with one name
-    add to one list.
+    "image_size=160,224" gives {"image_size": ["160", "224"]}. Commas written as `\\,`, and commas of tuples,
+    do not separate values. Several options with one name add to one list.
 
     Args:
         values: The recipe's config.

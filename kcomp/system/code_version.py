@@ -61,8 +61,7 @@ def source_files(package: Path) -> list[Path]:
 def without_comments(source: str) -> str:
     """Return Python source without comments, docstrings, blank lines and spaces at line ends.
 
-    Python's parser gives only the positions of comments and docstrings. All versions of Python therefore give the same
-    result.
+    The result is the same for all versions of Python.
     """
     source = source.replace("\r\n", "\n")
     lines = source.encode().split(b"\n")

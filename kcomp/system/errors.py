@@ -78,9 +78,8 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
 def fail(error: Exception, code: int) -> None:
     """Print an error in one line, and exit with the code `code`. With the option --debug, raise the error instead.
 
-    The line contains the error's message. If the error passed through code of a recipe, the recipe's file and line
-    number follow. For an error without a message or of an unexpected type, the line also names the type, and the place
-    where the error was raised.
+    The line contains the error's message and, if the recipe's code raised the error, the recipe's line number. For an
+    unexpected type of error, the line also names the type and the place where the error was raised.
     """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
@@ -121,7 +120,7 @@ def parse_numbers(text: str, option: str) -> list[int]:
         option: The name of the option, for the error message.
 
     Raises:
-        UsageError: If the text is anything but whole numbers, from 0, that are separated by commas.
+        UsageError: If the text is not a list of whole numbers from 0, separated by commas.
     """
     try:
         numbers = list(dict.fromkeys(int(part) for part in text.split(",")))

@@ -25,9 +25,8 @@ class WithoutPyTorch:
 class LazyModule(ModuleType):
     """A module whose code runs when one of its attributes is used for the first time.
 
-    The import of a submodule also runs the code. The use of any other attribute that begins with two underscores does
-    not, because `inspect` reads such attributes of all modules. With importlib.util.LazyLoader, it would run the code,
-    for example in the middle of an import of PyTorch.
+    The import of a submodule also runs the code. Unlike with importlib.util.LazyLoader, the use of a dunder attribute
+    such as `__file__` does not, because `inspect` reads such attributes of all modules.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -50,7 +49,7 @@ class LazyModule(ModuleType):
 
 
 class LazyLoader(Loader):
-    """A loader that creates a `LazyModule`, whose code the module's ordinary loader runs later."""
+    """A loader that creates a `LazyModule`. The module's ordinary loader runs the code later."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -79,9 +78,8 @@ class LazyFinder:
 def lazy_keras(*, load: bool = True) -> Iterator[None]:
     """Delay the imports of Keras, and of kcomp's modules that need Keras, inside a `with` block.
 
-    A module that is imported in the block is loaded when it is used or when the block ends. In the block, kcomp can
-    read a recipe's table of images and labels, which needs no Keras. An error in the table is then raised without
-    waiting for Keras.
+    A module that is imported in the block is loaded when it is used, or when the block ends. Code in the block that
+    needs no Keras, such as reading a recipe's table, does not wait for the import.
 
     load: Whether to load the modules when the block ends. With False, they are loaded only when they are used.
     """

@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
 
     By default, glibc returns the memory of large arrays to the system, and requests it again at each training step.
     With these settings, the process keeps its peak memory until it ends. Call this function before the backend starts
-    its threads, because glibc creates a memory area (arena) for each new thread.
+    its threads.
 
     With another C library, or if the environment variable KCOMP_FAST is 0, do nothing.
     """

@@ -27,7 +27,7 @@ def notice(text: str) -> None:
 
 @contextlib.contextmanager
 def record_notices() -> Iterator[list[str]]:
-    """Collect the text of each notice that is issued within the context in the list. They are printed too."""
+    """Yield a list that collects the text of each notice inside a `with` block. The notices are printed too."""
     texts: list[str] = []
     RECORDINGS.append(texts)
     try:

@@ -38,8 +38,7 @@ def set_wait_policy() -> None:
 def count_busy_cores() -> float:
     """Return how many cores other programs use, on average over `SECONDS`. This process sleeps in that time.
 
-    The load average would be too high. It still counts programs that ended a minute ago, such as the training of the
-    previous fold.
+    The system's load average is not used, because it still counts programs that ended a minute ago.
     """
     before, started = busy_seconds(), time.monotonic()
     time.sleep(SECONDS)

@@ -99,8 +99,7 @@ class AnyOf(ClassTarget):
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return, for each row and class, the share of models that predict a probability above 1/2.
 
-        `predictions` has one array for each model. The mean probability counts as one more (fractional) vote, which
-        only breaks ties.
+        `predictions` has one array for each model. The mean probability breaks ties.
         """
         votes = self.average(predictions)
         for values in predictions:

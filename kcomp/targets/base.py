@@ -62,7 +62,7 @@ class Target(abc.ABC):
 
     @property
     def unit(self) -> np.ndarray:
-        """For each column of a prediction, how much counts as a large difference, shape (prediction columns,).
+        """A large difference between two predictions, for each column, shape (prediction columns,).
 
         It is 1 for probabilities and grades. For numbers, it is the standard deviation of the labels.
         """
@@ -76,10 +76,10 @@ class Target(abc.ABC):
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return how the outputs of a network that was trained for `other` must be reordered for this target.
+        """Return where a network that was trained for the target `other` has each output of this target.
 
-        Element i of the list is the position, in the trained network, of this target's output i. None if the two
-        targets have different outputs.
+        Element i of the list is the position, in that network, of this target's output i. None if the two targets have
+        different outputs.
         """
         if type(other) is not type(self) or set(other.columns) != set(self.columns):
             return None
@@ -113,7 +113,8 @@ class Target(abc.ABC):
     def explained_tensor(self, logits: Any) -> Any:
         """Return what a heat map explains, a tensor (rows, prediction columns).
 
-        It is the logit of each class, and each number or grade without limits to its range.
+        For classes, it is the logits. For numbers and grades, it is the prediction before clipping to the allowed
+        range.
         """
         return logits
 
@@ -160,7 +161,7 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Return the stratum of each row, for stratified folds. Rows of one class, for example, form a stratum.
+        """Return the stratum of each row, such as its class. Stratified folds have equal shares of each stratum.
 
         The result is an int for each row (rows,). For multi-label data, it is bool (rows, labels).
         """

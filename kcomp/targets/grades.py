@@ -19,8 +19,8 @@ GradesLossName = Literal["regression", "ordinal", "softmax"]
 class Grades(Target):
     """Predict one of several ordered levels for each image, such as none, mild or severe.
 
-    The labels have one column: the position of the level, from 0. A label may lie between two levels, if it is soft or
-    mixed. A prediction is one number from 0 to the last position. Cut points convert the number to a level.
+    The labels have one column: the position of the level, from 0. A label may lie between two levels, for example after
+    MixUp. A prediction is one number from 0 to the last position. Cut points convert the number to a level.
 
     Args:
         levels: Names of the levels in order, at least two.
@@ -151,7 +151,7 @@ class Grades(Target):
         return arrays.warn_similar(self.levels)
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
-        """Return how many rows each level has. A label between two levels counts in part for each of the two."""
+        """Return how many rows each level has. A label of 1.25 counts as 0.75 of level 1 and 0.25 of level 2."""
         return np.maximum(1 - np.abs(labels - np.arange(len(self.levels))), 0).sum(0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:

@@ -14,8 +14,8 @@ from keras import ops
 class MaskedLoss(keras.losses.Loss, abc.ABC):
     """A loss that ignores missing labels (NaN). It is the mean loss over all known labels of a batch.
 
-    Subclasses define the loss of a single label in `elements`. `call` returns one value for each row, so that Keras can
-    weight the rows. The mean of these values is the mean over the known labels. The loss is 0 if no label is known.
+    Subclasses define the loss of a single label in `elements`. `call` returns one value for each row, whose mean is the
+    mean over the known labels. The loss is 0 if no label is known.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -117,8 +117,8 @@ class Numbers(Target):
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """Divide the rows into bins with similar numbers, and return each row's bin, from 0. Bins have equal sizes.
 
-        There is one bin for every ten rows, but at least 1 bin and at most 10. If rows have several numbers, they are
-        sorted by the mean rank of the known numbers.
+        There is one bin for every ten rows, but at most 10 bins. Rows with several numbers are sorted by the mean rank
+        of the known numbers.
         """
         from scipy import stats
 

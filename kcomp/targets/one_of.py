@@ -126,8 +126,8 @@ class OneOf(ClassTarget):
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the share of votes for each class. Each model votes for its most likely class.
 
-        `predictions` has one array for each model. The mean probabilities count as one more (fractional) vote. This
-        breaks ties, and no class gets exactly 0.
+        `predictions` has one array for each model. The mean probabilities are added as one more vote, which breaks
+        ties.
         """
         votes = self.average(predictions)
         rows = np.arange(len(votes))

@@ -29,8 +29,8 @@ class Score(keras.callbacks.Callback):
 
     Callbacks that run later find the scores in `logs`. The attribute `row` is the epoch's line of log.csv, as a dict.
 
-    The duration of the first epoch counts from the construction of this callback. `fit` prepares the first batches
-    before it calls `on_epoch_begin`, and preparing a batch can include running the frozen layers.
+    The time of the first epoch begins when this callback is created, because `fit` prepares the first batches before
+    `on_epoch_begin`.
 
     Args:
         stage: The stage that is trained. A stage is a part of a training with its own trained layers, loss and
@@ -79,13 +79,11 @@ class Score(keras.callbacks.Callback):
 class Record(keras.callbacks.Callback):
     """Save the training at the end of each epoch: best weights, log.csv, and the state.
 
-    A stopped run continues from the state. The state is written after the other files. If the process is killed before
-    that, the continued run trains the epoch again. List this callback after the recipe's callbacks, so that the state
-    includes their changes.
+    A stopped run continues from the state, which is written last. List this callback after the recipe's callbacks, so
+    that the state includes their changes.
 
-    If the outputs of frozen layers are cached, an epoch can take less time than saving the state. log.csv and the state
-    are therefore saved only if the training since the last save took `UNSAVED` times as long as the save. They are
-    always saved after the last epoch of a stage, which is a part of a training.
+    A short epoch can take less time than saving. log.csv and the state are therefore saved only if the training since
+    the last save took `UNSAVED` times as long as that save, and after the last epoch of a stage (part of a training).
 
     Args:
         session: The objects that the training uses, such as network and recipe.
@@ -180,10 +178,9 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
 class SeedNoise(keras.callbacks.Callback):
     """Seed PyTorch's global random generator in each epoch, because Keras's dropout layers draw from it.
 
-    Only dropout layers without a seed draw from this generator. A continued run draws the same dropout masks as an
-    uninterrupted run. The generator is seeded at the first batch of an epoch, because starting the data loading also
-    draws numbers. On JAX, the callback does nothing: the state of dropout is a variable there, and is saved with the
-    weights.
+    A continued run then draws the same dropout masks as an uninterrupted run. The generator is seeded at the first
+    batch of an epoch, because starting the data loading also draws numbers. On JAX, the callback does nothing, because
+    the state of dropout is saved with the weights.
 
     Args:
         seed: The seed of the run.

@@ -13,8 +13,8 @@ from kcomp.training.rates import schedules_of
 def check_stage(stage: Stage) -> None:
     """Raise ValueError unless a stage has a Keras optimizer, and a loss that compares labels with logits.
 
-    A stage is a part of a training. Losses that take probabilities, or labels as class numbers, raise no error in
-    training, but train the network wrongly.
+    A stage is a part of a training. Without this check, a loss of probabilities or of class numbers would train the
+    network wrongly, without an error.
     """
     if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
         raise ValueError(
@@ -35,7 +35,7 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
     Args:
         stage: The stage (part of a training) to check. Its `average` is an object of kcomp.averaging, or None.
         stages: All stages of the recipe, in training order.
-        keep: The recipe's choice of weights: "best" for those of the best epoch, "last" for those of the last epoch.
+        keep: The epoch whose weights the recipe keeps: "best" or "last".
     """
     if stage.average is None:
         return

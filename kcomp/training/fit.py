@@ -189,7 +189,7 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
     Args:
         session: The objects that the training uses, such as run folder and network.
         model: The compiled model of the stage (part of a training) that was stopped.
-        over: Whether this stage has no epoch left.
+        over: Whether the stage was already finished.
     """
     session.continuing = False
     state.load_variables(session.run, session.network, model.optimizer, session.stage_average.variables)
@@ -202,9 +202,8 @@ def cached_batches(
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
     """Return two things: batches for training, and a function that predicts the held-out rows.
 
-    Both use features, the outputs of the frozen layers, in place of images. Features that the cache lacks are first
-    computed with the current weights. The predictions have one row for each image. If the competition wants one
-    prediction for several images, such as all images of a patient, there is one row for each such group.
+    Both use features, the outputs of the frozen layers, in place of images. Missing features are first computed. The
+    predictions have one row for each image or, if several images show one item (such as a patient), for each item.
 
     Args:
         session: The objects that the training uses, such as batches and network.

@@ -22,7 +22,7 @@ from kcomp.training.origin import Origin
 def build_manifest(
     loaded: Loaded, table: Table, *, seed: int, fold: int, origin: Origin | None = None
 ) -> dict[str, Any]:
-    """Return the content of manifest.json for a run that starts now.
+    """Return the content of manifest.json for a new run.
 
     Args:
         loaded: The recipe, loaded from its file.

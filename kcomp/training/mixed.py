@@ -35,7 +35,7 @@ class Mixed(keras.Model):
         class_weights: Factor of each class in the loss, float32 (classes,), or None. `target` computes the weight of
             each row from these factors and the mixed labels.
         stage_average: An object that averages weights inside the step, or None. Its variables become variables of this
-            model, because Keras on JAX updates only the model's variables in the compiled step.
+            model.
         target: What the network predicts. None is allowed without class weights.
 
     Raises:
@@ -67,7 +67,7 @@ class Mixed(keras.Model):
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Compile as Keras does, and mark model, layers, loss and metrics as built.
 
-        Otherwise, `fit` would first trace the whole network to learn the shapes of its outputs.
+        This saves time: `fit` would otherwise trace the whole network once to learn the shapes of its outputs.
         """
         super().compile(*arguments, **options)
         inside = (part for layer in self.planned for part in layer._flatten_layers())

@@ -58,7 +58,7 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
 
 
 def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
-    """Return whether `part` updates `variable` with weight decay. Weight decay leaves out weights of one dimension.
+    """Return whether `part` updates `variable` with weight decay. Weights of one dimension, such as biases, have none.
 
     Args:
         optimizer: The optimizer of a stage (part of a training), which may be a keras.optimizers.MultiOptimizer.

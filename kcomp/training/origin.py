@@ -74,9 +74,8 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
 
     The scores on these rows would be too good. There are two cases:
 
-    - Another run used the same table and held out another fold. The weights come from this run, directly or through
-      further runs.
-    - The weights come from a run on another table of the same data set, and that run did not hold out all these rows.
+    - The weights come from a run on the same table that held out another fold. Runs in between count too.
+    - The weights come from a run on another table of the same data set that did not hold out all these rows.
 
     Args:
         origin: The weights to start from.
@@ -102,7 +101,7 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
 
 
 def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """Yield the manifest entries `record` of a run, then the entries of all runs from which its weights come.
+    """Yield `record`, a description of starting weights, then the descriptions of all weights that these come from.
 
     Weights can come from a run that the training started from (`from`), or from the runs that a soup averages (`soup`).
     """
@@ -135,7 +134,7 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
     """Load the weights of `origin` into the network, and return a text to print that names their file.
 
-    The head's outputs are matched by class name. If the targets differ, all weights but those of the head are loaded.
+    The head's outputs are matched by class name. If the targets differ, the head keeps its weights.
     """
     order = target.head_order(origin.run.target if origin.run else target)
     head = take_weights(network, origin.weights, order=order, head=order is not None)

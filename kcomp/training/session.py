@@ -57,16 +57,14 @@ class Session:
     def validate(self) -> np.ndarray:
         """Return predictions (rows, columns) for the held-out rows, with the current weights.
 
-        There is one row for each image. If the competition wants one prediction for several images, such as all images
-        of a patient, there is one row for each such group. kcomp calls such a group an item.
+        There is one row for each image or, if several images show one item (such as a patient), for each item.
         """
         return self.merge_items(predict_rows(self.forward, self.validation, self.target))
 
     def merge_items(self, predictions: np.ndarray) -> np.ndarray:
         """Return one row of predictions for each item, computed from the predictions (rows, columns) of its images.
 
-        An item is a group of held-out images, such as those of a patient, for which the competition wants one
-        prediction. Without items, return the predictions unchanged.
+        An item is what several images show, such as a patient. Without items, return the predictions unchanged.
         """
         return per_item(self.validation.table, predictions, self.target)[1]
 

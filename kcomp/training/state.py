@@ -22,8 +22,8 @@ class TrainingProgress:
         stage: The number of the current stage (part of the training), from 0.
         stage_epochs: How many epochs of the current stage are finished.
         epochs: How many epochs of all stages are finished.
-        best_epoch: The number, from 1, of the epoch whose weights are kept: the best so far, or the last if the recipe
-            has keep="last". None before the first epoch ends.
+        best_epoch: The number, from 1, of the epoch with the best weights so far (with keep="last": the last epoch).
+            None before the first epoch ends.
         stage_over: Whether early stopping or a callback ended the current stage.
         seconds: How many seconds the finished epochs took, including the computation of cached features.
         log: One dict for each finished epoch, a line of log.csv.

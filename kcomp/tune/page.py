@@ -73,7 +73,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def value_of(range_: space.Range, stored: Any) -> Any:
-    """Convert a value from the form in which Optuna stores it back to its own type.
+    """Convert a value that Optuna stores back to the type that the range declares.
 
     Optuna stores a tuple as a text, for example.
     """

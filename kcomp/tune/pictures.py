@@ -25,8 +25,8 @@ class Point:
         score: The score of a complete trial. For a pruned trial (one that was stopped early), its last score. None
             without a score.
         complete: Whether the trial was trained to its end.
-        curve: One tuple for each trained epoch: position of the fold, epoch, and mean score of the folds up to this
-            one.
+        curve: One tuple for each trained epoch: position of the fold in the search, epoch, and mean score of all folds
+            trained so far.
     """
 
     number: int

@@ -100,7 +100,7 @@ class Search:
         return Run(default_folder(loaded, self.backend, seed=self.seed, fold=fold, root=Path("runs")))
 
     def command(self, values: Mapping[str, Any], fold: int) -> list[str]:
-        """Return the arguments of `kcomp` that train these values on this fold, beginning with "train"."""
+        """Return the arguments of the command `kcomp` that train these values on this fold: "train" and so on."""
         arguments = [
             "train",
             str(self.recipe),

@@ -122,8 +122,8 @@ def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
 def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> HeldLock | None:
     """Lock a trial that is marked as running but whose worker has ended, and return the lock.
 
-    Return None if the worker still runs. A worker on a machine with another file system has no lock in this folder.
-    Return None for the trials of such a worker too.
+    Return None if the worker still runs, or if the worker is on a machine with another file system, whose locks are not
+    visible here.
     """
     path = lock_path(search, frozen.number)
     started = frozen.datetime_start or datetime.datetime.now()
@@ -139,8 +139,7 @@ def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> 
 def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
     """Return the TPE sampler that chooses the values of a trial.
 
-    Its seed depends only on the search's seed and on the trial's number. A search that was interrupted therefore
-    chooses the same values again.
+    The sampler's seed depends only on the search's seed and on the trial's number, so that a search is repeatable.
     """
     digest = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
     return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)

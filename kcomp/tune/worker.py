@@ -118,8 +118,8 @@ class Attempt:
             trial was stopped early.
 
         Raises:
-            ValueError: If the run folder contains another run. The trial is then not marked as failed, because its
-                values are not the cause. Another worker can continue it.
+            ValueError: If the run folder contains another run. The trial is then not marked as failed, so that another
+                worker can continue it.
         """
         search, values, number = self.worker.search, self.claimed.values, self.claimed.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"

@@ -29,7 +29,7 @@ def check_arithmetic(
     """Compare every layer, and the whole training step. Return a dict with the layers, and the faults (`findings`).
 
     Args:
-        reference: The results of the float64 process whose tensors are the inputs of every layer.
+        reference: The results in float64 of the reference process, which provides the inputs of every layer.
         exacts: The results of the other backends in float64.
         singles: The results of both backends in the recipe's precision.
         unit: The relative rounding unit of the recipe's precision.

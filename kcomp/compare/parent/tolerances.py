@@ -122,7 +122,7 @@ def relative_to(size: float, difference: float) -> float:
 
 
 def result_size(name: str, reference: Probe) -> float:
-    """Return the norm by which differences of a result are divided.
+    """Return the norm that makes the differences of a result relative.
 
     For an output or a statistic, it is the norm of the result. For a gradient of a weight, it is the norm of the
     gradient of all weights of the layer. For a gradient of an input, it is the norm of the gradient of all inputs of
@@ -145,7 +145,7 @@ def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Seque
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.
-        reference: The results in float64 of the process whose tensors are the inputs of every layer.
+        reference: The results in float64 of the reference process, which provides the inputs of every layer.
         exacts: The results of the other backends in float64.
         singles: The results of both backends in the recipe's precision.
         unit: The relative rounding unit of the recipe's precision.

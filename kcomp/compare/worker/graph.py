@@ -84,9 +84,9 @@ class Graph:
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """List the layer calls of a functional network, including those of inner models.
+    """List the layer calls of a functional network and of its inner models.
 
-    Other networks are a single call.
+    A network of another kind is a single call.
     """
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)

@@ -12,14 +12,14 @@ Function = Callable[[Any], tuple[list[Any], Any]]
 def pull_back(
     functions: Sequence[Function], arguments: Sequence[Any], cotangents: Sequence[list[Any]]
 ) -> list[tuple[list[Any], Any, Any]]:
-    """Return three things for each function: its outputs, the gradients of its arguments, and its other results.
+    """Call each function, and return three things: its outputs, the gradients of its arguments, and its other results.
 
-    The gradients are those of sum(output * cotangent), over all outputs. On JAX, all functions are compiled as one.
+    The result is the gradient of sum(output * cotangent) over all outputs. On JAX, all functions are compiled as one.
 
     Args:
         functions: The functions.
         arguments: The argument of each function: nested lists and dicts of tensors.
-        cotangents: For each function, a tensor like each of its outputs.
+        cotangents: For each function, the gradients of its outputs.
     """
     if keras.backend.backend() == "torch":
         return [on_torch(*triple) for triple in zip(functions, arguments, cotangents, strict=True)]

@@ -68,7 +68,7 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
 
 
 def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
-    """Average the test predictions of several runs. Each model has the same weight, whatever the number of its folds.
+    """Average the test predictions of several runs. Each model has the same weight.
 
     A model is a group of runs that differ only in their fold. First the runs of each model are averaged, then the
     models.

@@ -25,8 +25,8 @@ class Choices:
         metric_on: What the metric of the runs scores: "decisions" (classes), "columns", ...; see `on` of
             `kcomp.metrics.Metric`.
         write: "classes" or "probabilities". None writes what the sample contains.
-        positive: The class whose probability is written, if the sample has one column of probabilities. None is the
-            class with the column's name, or else the last class.
+        positive: If the sample has one column of probabilities: the class whose probability is written. None takes the
+            class with the column's name or, if there is none, the last class.
     """
 
     decisions: Thresholds | CutPoints | None = None
@@ -47,7 +47,7 @@ class Cells:
 
 
 def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Return the cells that replace those of the sample submission.
+    """Return the new cells for the columns of the sample submission.
 
     Args:
         sample: The sample submission.
@@ -89,7 +89,7 @@ def plain(name: str) -> str:
 
 
 def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
-    """Return a text with the columns that only the sample has, and those that only the predictions have."""
+    """Return a text with the columns that either only the sample or only the predictions have."""
     known, needed = {plain(name) for name in names}, {plain(name) for name in columns}
     parts = []
     for text, lacking in (
@@ -192,7 +192,7 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
 
 
 def fill_several(sample: Sample, values: np.ndarray, classes: Sequence[str]) -> Cells | None:
-    """Write the names of the most likely classes into each cell, as many as the sample's longest cell has.
+    """Write the names of the k most likely classes into each cell. k is the largest number of names in a sample cell.
 
     Return None if the sample's cells have no separator or an unknown class.
     """

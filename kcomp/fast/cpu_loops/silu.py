@@ -255,7 +255,7 @@ def silu_part(arguments):
 
 @loop(12)
 def normalised_part(arguments):
-    """Compute the second half of the gradient of `normalised_silu`: that of the batch normalisation.
+    """Compute the second half of the gradient of `normalised_silu`: the gradient of the batch normalisation.
 
     Arguments, in this order:
 

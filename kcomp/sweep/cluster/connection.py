@@ -22,8 +22,7 @@ class JobResources:
         slots: How many jobs the cluster can run at the same time.
         threads: How many cores each job uses.
         gpus: How many GPUs each job uses.
-        limit: Largest number of submitted jobs that have not ended. With None, all jobs are submitted at once, and Ray
-            queues the jobs that do not fit.
+        limit: How many jobs are submitted to Ray at the same time. None submits all jobs at once, and Ray queues them.
     """
 
     slots: int

@@ -56,9 +56,9 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return the numbers of epochs whose scores the average must beat, counted from 1 over the whole training.
+        """Return further epochs whose scores the average must beat, counted from 1 over the whole training.
 
-        The average must also beat the epoch whose weights the recipe keeps: the best epoch or the last.
+        The average must also beat the epoch that the recipe's `keep` names: the best or the last.
         """
 
     def complete(self) -> None:
@@ -69,9 +69,8 @@ class WeightAverage(StageAverage, ABC):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The average must score better than the epoch whose weights the recipe keeps (`best_epoch`), and better than all
-        epochs of `epochs_to_beat`. It then makes the predictions, and replaces the weights in best.weights.h5.
-        Otherwise, the predictions are None, and the file does not change.
+        If the average scores better than `best_epoch` and all epochs of `epochs_to_beat`, its weights replace
+        best.weights.h5. Otherwise, the predictions are None, and the file does not change.
         """
         session, metric = self.session, self.session.scorer.metric
         progress, epochs = session.progress, self.epochs_to_beat()
@@ -114,12 +113,10 @@ class WeightAverage(StageAverage, ABC):
 class StageEMA(WeightAverage):
     """Update an exponential moving average of the weights inside the compiled training step.
 
-    No weight leaves the device. The average is updated at the start of a step, from the weights before the step. It
-    therefore lacks the newest weights until `complete` adds them. With gradient accumulation, the average changes once
-    for each update, not once for each batch.
+    The average is updated at the start of a step, from the weights before the step. `complete` adds the last weights.
+    With gradient accumulation, the average changes once for each update, not once for each batch.
 
-    `decay` is the largest share of the old average in the new average. After the first updates, the share is smaller:
-    (1 + t) / (10 + t) after update t.
+    After update t, average = d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)).
     """
 
     def __init__(self, session: Session, stage: Stage, decay: float) -> None:

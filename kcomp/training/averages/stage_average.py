@@ -11,14 +11,14 @@ class StageAverage:
 
     Attributes:
         variables: Keras variables that are saved with a run's state, and loaded when the run continues.
-        compiled: The variables, a part of `variables`, that change inside the compiled training step.
+        compiled: Those of `variables` that change inside the compiled training step.
     """
 
     variables: Sequence[Any] = ()
     compiled: Sequence[Any] = ()
 
     def in_step(self) -> None:
-        """Update the average. Each training step calls this method at its start, inside the compiled function."""
+        """Update the average at the start of each training step, inside the compiled function."""
 
     def epoch_ended(self, stage_epochs: int) -> None:
         """Update the average at the end of an epoch, or save a snapshot. The state of the run is saved afterwards.

@@ -17,8 +17,8 @@ from kcomp.training.frozen.keys import features_key
 class FeatureBatches(Batches):
     """Batches with the rows, order and labels of `source`, but with cached features in place of images.
 
-    The features of a training image are cached for `views` different augmentations. Epoch e uses the features of the
-    image as augmented in epoch first + (e - first) % views. Held-out images are not augmented.
+    The features of a training image are cached for the augmentations of `views` epochs. Epoch e uses the augmentation
+    of epoch first + (e - first) % views. Held-out images are not augmented.
 
     Args:
         source: The batches of images.
@@ -61,12 +61,11 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
 
     A stage is a part of a training.
 
-    Some stages train on cached features, the outputs of frozen layers. For such a stage, return the layers that can mix
-    features if `stage.mix_features` is set, and no layers otherwise.
+    A stage that trains on cached features (outputs of frozen layers) has layers only with `stage.mix_features`, and
+    only layers that can mix features.
 
     Raises:
-        ValueError: If the stage trains on cached features and a layer augments images, because the layer would never
-            run.
+        ValueError: If the stage trains on cached features, and a layer would have to augment images.
     """
     if stage.cache_views is None:
         return batches.layers

@@ -16,9 +16,10 @@ class NotCutError(ValueError):
 def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, keras.Model]:
     """Divide a network into two models, `frozen` and `rest`, such that rest(frozen(images)) = network(images).
 
-    Both models share the layers of the network. `rest` has every layer that is trainable now, and batch normalisation
-    that updates its statistics. The network is divided at the last tensor before the first trained layer that all paths
-    through the network pass. A dropout layer directly before this tensor belongs to `rest`, so that it stays active.
+    Both models share the layers of the network. `rest` has all trainable layers, and all batch normalisation that
+    updates its statistics. The cut is a tensor before the first trained layer that all paths through the network pass.
+    Of several such tensors, the last is used. A dropout layer directly before it belongs to `rest`, so that it stays
+    active.
 
     Run `frozen` in inference mode. Random layers in `frozen`, such as drop connect, are then off.
 
@@ -113,11 +114,10 @@ def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[
 
 
 def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether random layers, such as dropout, come last in the frozen part of a network.
+    """Return whether the frozen part of a network ends in random layers, such as dropout.
 
-    The frozen part is all layers up to the last tensor in `places`. The caller then divides the network before these
-    random layers, so that they stay active in training. Return False if `places` has no tensor between them and the
-    last frozen weights.
+    The frozen part is all layers up to the last tensor in `places`. Return False if the network cannot be divided
+    between the last frozen weights and the random layers.
 
     Args:
         nodes: The layer calls of the network, in order.

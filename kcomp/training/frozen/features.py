@@ -51,7 +51,8 @@ class Features:
 
         Args:
             forward: Function from images, (count, height, width, 3) in 0..255, to features, (count, *shape).
-            numbers: Draws: the epochs, from 0, whose augmentations of the images are used.
+            numbers: The draws: numbers of epochs, from 0. The features of each image are computed with the augmentation
+                of each of these epochs.
             count: How many images one call of `forward` takes.
         """
         places = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
@@ -86,13 +87,13 @@ class Features:
         return values
 
     def distinct(self, numbers: Sequence[int]) -> list[int]:
-        """Return the epochs that have different augmentations: `numbers`, or [0] if the images are not augmented."""
+        """Return the draws to compute: `numbers`, or [0] if the images are not augmented."""
         return list(numbers) if is_random(self.batches) else [0]
 
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
-        """Return the images of `places` as one array of `count` images. The last image is repeated if there are fewer.
+        """Return the images of `places` as an array of `count` images. Repeat the last image if there are fewer.
 
-        All calls of the network then have the same shape.
+        All batches then have the same shape.
         """
         pixels = [self.batches.image(row, draw) for row, draw in places]
         return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])

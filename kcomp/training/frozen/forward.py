@@ -17,12 +17,12 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
     """Return a function that replaces the images of a batch by features, which are the outputs of the frozen layers.
 
-    The function first applies batch layers such as MixUp. It returns a batch with the features under `images`. If there
-    are batch layers, the labels before mixing are under `labels`, and those after mixing are under `mixed`.
+    The function first applies batch layers such as MixUp. In the batch that it returns, `images` has the features,
+    `labels` the labels before mixing and, if there are batch layers, `mixed` the labels after mixing.
 
     Args:
         frozen: Network from images to features.
-        layers: The batch layers. Their random choices are part of the batches.
+        layers: The batch layers.
     """
     forward, layers = forward_on_device(frozen), planned_layers(layers)
 
@@ -68,8 +68,8 @@ def split_stage(
     A layer is trained if its `trainable` is True now. `prepare` of the result runs the frozen layers before each
     training step. If the stage trains on cached features, `prepare` does nothing.
 
-    The training step runs the whole network if the network cannot be divided. It also does so if a batch layer of the
-    recipe has variables, such as a random state, because Keras updates variables only in the step.
+    If the network cannot be divided, or if a batch layer has variables, such as a random state, the training step runs
+    the whole network.
 
     Args:
         network: The whole network.
