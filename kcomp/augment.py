@@ -21,7 +21,7 @@ __all__ = ["CutMix", "MixUp", "RandomErasing", "Switch"]
 
 
 class MixUp(keras.layers.Layer):
-    """Blend each image with the image of another sample of the batch, and their labels in the same way.
+    """Blend each image with the image of another sample of the batch, and blend the labels in the same way.
 
     With j as the other sample of sample i, the result is w * x_i + (1 - w) * x_j for images and labels. The number w is
     drawn from Beta(alpha, alpha) for each sample (Zhang et al. 2018, mixup: beyond empirical risk minimization,

@@ -37,10 +37,9 @@ _record: ContextVar[BadImages | None] = ContextVar("bad_images", default=None)
 def keeping_damaged() -> Iterator[BadImages]:
     """Keep the rows of damaged and missing images in all tables that are read within the `with` block.
 
-    `read_csv`, `read_folders`, `read_images` and `read_test` then neither raise an error, print a notice nor leave out
-    rows because of damaged or missing images, whatever their argument `on_bad`. If all images of a table are missing,
-    FileNotFoundError is raised nevertheless. Damaged images do not count for the pixel range of images with more than
-    eight bits.
+    In the block, `read_csv`, `read_folders`, `read_images` and `read_test` ignore their argument `on_bad`. Damaged and
+    missing images raise no error and print no notice. Only if all images of a table are missing, FileNotFoundError is
+    raised. Damaged images do not count for the pixel range of images with more than eight bits.
     """
     record = BadImages()
     token = _record.set(record)

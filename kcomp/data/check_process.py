@@ -56,7 +56,7 @@ def check_file(path: str) -> dict[str, Any]:
 def jpeg_problem(content: bytes) -> str | None:
     """Return why a JPEG is damaged, or None for a good file.
 
-    The reason is an error of the decoder, a warning of libjpeg, or a part of the data that zero bytes replace.
+    The reason is an error of the decoder, a warning of libjpeg, or a part of the data that consists of zero bytes.
     """
     pixels, complaint = decode(content)
     if pixels is None:
@@ -98,9 +98,8 @@ def is_harmless(complaint: str, content: bytes) -> bool:
 def has_zeros(content: bytes) -> bool:
     """Return whether a baseline JPEG has 64 zero bytes in a row that no encoder writes.
 
-    Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2). If this symbol does not end a
-    block of 8 x 8 pixels, 64 zero bytes encode blocks whose coefficients are all equal. Such blocks do not occur in
-    pictures.
+    Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2). Unless this symbol ends a block
+    of 8 x 8 pixels, 64 zero bytes would encode blocks of equal coefficients, which do not occur in pictures.
     """
     if ZEROS not in content:
         return False

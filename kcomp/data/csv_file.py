@@ -62,7 +62,7 @@ def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
 def detect_delimiter(text: str, columns: Sequence[str]) -> str:
     """Return the delimiter that splits the first line of a CSV into names that include all `columns`.
 
-    If no delimiter does so, return the delimiter that splits the first line into most names.
+    If no delimiter does so, return the delimiter that gives the most names.
     """
     first = text.lstrip("\r\n").split("\n", 1)[0]
     headers = {

@@ -128,7 +128,7 @@ class DecodedImages:
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
     """Return the `DecodedImages` of a folder.
 
-    Calls with equal arguments return the same object, so a process counts the files only once.
+    Calls with equal arguments return the same object, so that a process adds up the file sizes only once.
     """
     return DecodedImages(folder, limit)
 
@@ -142,7 +142,7 @@ def pack(pixels: np.ndarray) -> bytes:
 def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
     """Convert the bytes that `pack` returns back to pixels, without a copy.
 
-    Return None if the header or the checksum is not that of an image with this number of channels.
+    Return None if the header or the checksum is wrong, or if the image has another number of channels.
     """
     if len(content) < HEADER.size:
         return None

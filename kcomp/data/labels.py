@@ -21,7 +21,7 @@ class LabelColumns:
     """The columns of a table that contain labels, and the form of the labels.
 
     Attributes:
-        kind: The form of the labels, such as "one_hot": the name of an argument of `read_csv`; see `KINDS`. Empty for
+        kind: The label argument of `read_csv` that names these columns, such as "one_hot"; see `KINDS`. Empty for
             unlabelled rows.
         names: The names of the label columns.
         levels: For grades, the levels in order. Empty for grades that are numbers, which are sorted.

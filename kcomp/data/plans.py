@@ -47,9 +47,9 @@ class ErasePlan(NamedTuple):
 def active(
     draws: np.random.Generator, count: int, probability: float, stop_epoch: int | None, epoch: int
 ) -> np.ndarray:
-    """Draw whether a layer changes each of `count` images, bool (count,). Each is changed with `probability`.
+    """Draw which of `count` images a layer changes, bool (count,). Each image is changed with `probability`.
 
-    From `stop_epoch` on, no image is changed. None means that there is no such epoch.
+    From `stop_epoch` on, no image is changed. With None, images are changed in all epochs.
     """
     return (draws.random(count) < probability) & (stop_epoch is None or epoch < stop_epoch)
 

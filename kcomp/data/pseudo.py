@@ -127,7 +127,7 @@ def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
 def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
     """Raise ValueError if a pseudo-labelled row is invalid.
 
-    Each row needs an id, may occur once for each fold, and may not have the image of a labelled row of `table`.
+    Each row needs an id, occurs at most once for each fold, and must not have the image of a labelled row of `table`.
     """
     if frame["image_id"].isna().any():
         raise ValueError(f"{path}: every row needs an image id")

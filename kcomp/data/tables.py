@@ -29,7 +29,7 @@ class Table:
             `fold_2` and so on. Rows with the same value in a column `group` or `item` must share a fold.
         target: What a network predicts, such as `targets.OneOf(classes)`. None for unlabelled rows.
         pattern: The argument `images` with which `read_csv` reads the competition's other CSV files, such as the test
-            rows. Empty for None.
+            rows. Empty if it was None.
         id_column: The name of the id column in the competition's CSV files.
         pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its
             column `fold` is held out; see `with_pseudo`.

@@ -46,7 +46,7 @@ class LayerCall:
 
     @property
     def reads(self) -> list[int]:
-        """The positions in `values` of all tensors among the arguments, as often as they occur."""
+        """The positions in `values` of the tensors that the call reads. A tensor that occurs twice is listed twice."""
         values = keras.tree.flatten((self.arguments, self.keywords))
         return [value.number for value in values if isinstance(value, Slot)]
 

@@ -73,9 +73,8 @@ class FoldLabels:
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
     """Return the teachers of each fold: the runs that held out this fold.
 
-    A teacher labels test rows for new runs that hold out the same fold. A run that was trained on this fold must not,
-    because its knowledge of the labels would leak into the validation scores. If `folds` is None, all folds are
-    returned.
+    A teacher labels test rows for new runs that hold out the same fold. A run that was trained on the fold is no
+    teacher: its pseudo-labels would leak the fold's labels into the scores. If `folds` is None, all folds are returned.
 
     Raises:
         ValueError: If runs differ in rows, folds or target, a run is named twice, or a fold has no teacher.

@@ -59,7 +59,7 @@ def convolve(
 
 
 def pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], pair: Any, inputs: Any) -> Any:
-    """Return the output of zero padding and a convolution after it. Return None if that is not supported.
+    """Return the output of zero padding with a convolution after it, or None if the layers are not supported.
 
     pair: a kcomp.fast.pairs.PaddedConvolution, which has the two layers.
 
@@ -104,7 +104,7 @@ def normalise(
 def normalise_and_activate(
     arithmetic: Callable[..., Any], move: Callable[..., Any], pair: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of batch normalisation and silu after it. Return None if that is not supported.
+    """Return the output of batch normalisation with silu after it, or None if the layers are not supported.
 
     pair:       a kcomp.fast.pairs.NormalisedSilu, which has the two layers.
     arithmetic: as for `normalise`, with silu applied to the outputs.

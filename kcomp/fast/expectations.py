@@ -15,14 +15,14 @@ import keras
 
 @dataclass(frozen=True)
 class Expected:
-    """A method of a Keras class and attributes of the class's objects, which a patch uses.
+    """What a patch uses of a Keras class: one of its methods, and attributes of its objects.
 
     path:       module and class, such as "keras.layers:Conv2D".
     method:     name of the method.
     parameters: names of the method's parameters, in order. None if the patch does not use the method.
     attributes: names of the attributes.
-    make:       function that takes the class and returns an object, which must have the attributes. If None, the class
-                must have them.
+    make: function that makes an object of the class, to check its attributes. If None, the class itself must have the
+                attributes.
     """
 
     path: str

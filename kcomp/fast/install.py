@@ -47,9 +47,8 @@ def installed_names() -> list[str]:
 def patched(on: bool) -> Iterator[None]:
     """Turn all patches on or off inside a `with` block, and restore the previous state at its end.
 
-    `kcomp compare` turns them off to run Keras's own layers, and so do the tests. On JAX, the block must surround the
-    first call of a compiled function. On PyTorch, it must surround every call. Blocks may be nested, but only one
-    thread may use them at a time.
+    On JAX, the block must surround the first call of a compiled function. On PyTorch, it must surround every call.
+    Blocks may be nested, but only one thread may use them at a time.
     """
     before = bool(_installed)
     _blocked.append(not on)

@@ -53,7 +53,7 @@ def cache_key_of_network(model: keras.Model) -> str | None:
 def cache_key_of_inference(model: keras.Model) -> str | None:
     """Return the cache key of `model(images, training=False)`, a function of `model.variables` and the images.
 
-    It describes the network and the order of its variables. Return None if `cache_key_of_network` returns None.
+    The key describes the network and the order of its variables. Return None if `cache_key_of_network` returns None.
     """
     network = cache_key_of_network(model)
     return network and json.dumps([network, describe_variables(model, model.variables)])
@@ -62,8 +62,8 @@ def cache_key_of_inference(model: keras.Model) -> str | None:
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
     """Return a list [position, shape, type, settings] for each of the variables in `chosen`.
 
-    The position is that among all variables of the model, or None for a variable outside the model. The settings are
-    the regularizer and the constraint. If one of these is from outside Keras and kcomp, return None.
+    The position is the variable's number in the model, or None for a variable outside the model. The settings are the
+    regularizer and the constraint. If one of these is from outside Keras and kcomp, return None.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:

@@ -57,7 +57,7 @@ def cache_key_of_step(model: Any) -> str | None:
 def cache_key_within_fit(model: Any, state: Any) -> str | None:
     """Return `cache_key_of_step` while `fit` runs.
 
-    state: the values of the model's variables, which Keras's `fit` stores outside the model on JAX.
+    state: the values of the model's variables. On JAX, Keras's `fit` stores these values outside the model.
     """
     values = zip(itertools.chain(*variables_of(model)), itertools.chain(*state), strict=True)
     with keras.StatelessScope(list(values)):

@@ -52,8 +52,8 @@ def paired_metric(
     Args:
         metric: Any metric.
         labels: Shape (rows, columns).
-        first: Predictions of the first model, (rows, columns). Several models, (models, rows, columns): their scores
-            are averaged.
+        first: Predictions of the first model, (rows, columns). Or predictions of several models, (models, rows,
+            columns), whose scores are averaged.
         second: Predictions of the second model (or models) on the same rows.
         target: The target of the labels.
         seed: Seed of the resampling.

@@ -37,7 +37,7 @@ def skipping() -> bool:
 
 @contextlib.contextmanager
 def not_loaded() -> Iterator[None]:
-    """Make keras.applications build networks without weights files, inside a `skipped` block. Otherwise do nothing.
+    """Inside a `skipped` block, make keras.applications build networks without weights files. Elsewhere, do nothing.
 
     The functions still get their argument `weights`, because EfficientNets also use it to choose how images are scaled.
     """

@@ -54,7 +54,7 @@ def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | Non
 def compare(network: keras.Model, path: Path) -> dict[str, tuple[Shapes, Shapes]]:
     """Return {name of a layer: (shapes in the network, shapes in the file)} for layers whose weights differ in shape.
 
-    The layers are in the order of the network. Layers that only the file has come last.
+    The layers are in the order of the network, followed by layers that are only in the file.
     """
     with tempfile.TemporaryDirectory() as folder:  # a file of the network's own weights shows the path of each layer
         network.save_weights(Path(folder) / "own.weights.h5")

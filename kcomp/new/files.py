@@ -49,7 +49,7 @@ class Files:
 
     Attributes:
         folder: The folder of the competition.
-        train: The table of labelled rows. None if there is no table, so that folders must name the classes.
+        train: The table of labelled rows. Without a table, it is None, and the names of folders are the classes.
         test: The table of test rows, or None.
         samples: The sample submissions.
         images: The folders of images in alphabetical order. The last one is the competition's folder itself.

@@ -48,7 +48,7 @@ def choose_metric(labels: Labels, header: Sequence[str] | None, name: str | None
 
 
 def other_targets(labels: Labels, name: str) -> str:
-    """Return a hint for an error message: the values of --target that fit both the labels and the metric `name`.
+    """Return a hint for an error message: which values of --target fit both the labels and the metric `name`.
 
     The hint is empty if no value fits or no metric has this name.
     """

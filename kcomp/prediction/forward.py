@@ -82,12 +82,12 @@ def as_float(images: Any) -> Any:
 def compile_forward(network: keras.Model) -> Forward:
     """Return a compiled function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
-    It runs the network in inference mode, with the weights that the network has at each call. Images are uint8 or
-    float32, and become float32 on the device.
+    The function runs the network in inference mode with its current weights. Images are uint8 or float32, and become
+    float32 on the device.
 
-    JAX compiles the function once for each shape of images, even if layers are frozen or unfrozen later;
-    `keras.Model.predict` would compile again. Networks of the same architecture share one program (kcomp.jax_programs).
-    On PyTorch, batch normalisation is folded into convolutions.
+    JAX compiles the function once for each shape of images. Unlike with `keras.Model.predict`, freezing layers does not
+    compile it again. Networks of the same architecture share one program (kcomp.jax_programs). On PyTorch, batch
+    normalisation is folded into convolutions.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -96,7 +96,7 @@ def compile_forward(network: keras.Model) -> Forward:
 
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
-    """Return a function like that of `compile_forward`, whose results stay on the device.
+    """Return the same function as `compile_forward`, but with results that stay on the device.
 
     Trainable layers can take these results as input. Gradients do not flow back into the network.
     """

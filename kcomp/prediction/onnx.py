@@ -99,7 +99,7 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 def check(content: bytes, network: keras.Model, run: Run) -> str:
     """Compare predictions of ONNX Runtime and Keras on three random images. Return a text with the difference.
 
-    A difference is relative for predictions above 1. Raise RuntimeError if one is above `TOLERANCE`.
+    Differences are relative for predictions above 1. Raise RuntimeError if a difference is above `TOLERANCE`.
 
     content: the ONNX model as bytes.
     """

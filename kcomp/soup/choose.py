@@ -39,15 +39,15 @@ class SoupChoice:
     """The average of weights with the best score, and the best single run.
 
     The scores `score` and `best_score` use all held-out rows. The average and the run were also chosen on these rows.
-    The unseen scores use other rows for the choice: the rows are halved, and each half is scored with the choice made
-    on the other half.
+    The unseen scores use other rows for the choice: each half of the rows is scored with the choice made on the other
+    half.
 
     Attributes:
         soup: The average of the weights of the chosen runs.
         best: The best single run.
         score: The score of `soup`.
         best_score: The score of `best`.
-        unseen_score: The score of averages on unseen rows.
+        unseen_score: The score of averages on rows that were not used to choose them.
         unseen_best_score: The score of single runs on unseen rows.
         scorer: Computes the metric.
     """
@@ -69,7 +69,8 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
     """Choose which runs to average, by the metric on the held-out rows.
 
     Args:
-        evaluate: Function from positions of runs to one or two averages of their weights, with their predictions.
+        evaluate: Function from positions of runs to the average of their weights. It returns a list of one or two
+            candidates, which differ in their batch normalisation.
         count: How many runs there are.
         labels: The true labels of the held-out rows, (rows, columns).
         method: "uniform" averages all runs. "greedy" adds runs one by one if they do not worsen the score.

@@ -19,7 +19,7 @@ FRAME = 5  # lines of the terminal that are not table rows, such as title and he
 
 
 class Board:
-    """A display of a sweep's jobs. Calling the display as a function shows the current state of each job.
+    """A display of a sweep's jobs. Call the object to show the current state of each job.
 
     A job is the training of one run.
 

@@ -17,7 +17,7 @@ class TrainingJob:
         seed: Seed of the training.
         fold: The fold that is held out.
         values: Values of the recipe to change, by name. Each is a text, as in `kcomp train --set name=text`.
-        folder: Path of the run's folder. Its name is the one that `kcomp train` would choose.
+        folder: Path of the run's folder, with the name that `kcomp train` would choose.
         fingerprint: Hash of the recipe, its values and kcomp's code.
         table: Hash of the recipe's image ids, labels and folds.
         metric: Name of the recipe's metric, whose score is shown during training.

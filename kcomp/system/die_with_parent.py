@@ -21,7 +21,7 @@ def die_with_parent(command: Sequence[str]) -> list[str]:
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Run a command in place of this process, and arrange that it ends with its parent.
+    """Replace this process by a command that ends when its parent ends.
 
     parent: The process id of the parent. Exit at once if the parent has already ended.
     """

@@ -49,7 +49,7 @@ _umask_lock = threading.Lock()
 def current_umask() -> int:
     """Return the umask of the process (the permission bits that new files do not get).
 
-    The umask is read only at the first call. Reading it sets it to 0 for a moment, for all threads.
+    The umask is read only once, because reading sets it to 0 for a moment, for all threads.
     """
     with _umask_lock:
         return _read_umask()

@@ -17,7 +17,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def find_recipe(recipe: Path) -> Path:
-    """Return the path of a recipe that the user named by its path or by the name of a recipe that comes with kcomp.
+    """Return the path of a recipe. The argument is a path, or the name of a recipe that comes with kcomp.
 
     Return an unknown name unchanged.
     """

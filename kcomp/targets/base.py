@@ -62,7 +62,7 @@ class Target(abc.ABC):
 
     @property
     def unit(self) -> np.ndarray:
-        """A large difference between two predictions, for each column, shape (prediction columns,).
+        """The typical size of a difference between two predictions, for each column, shape (prediction columns,).
 
         It is 1 for probabilities and grades. For numbers, it is the standard deviation of the labels.
         """
@@ -76,7 +76,7 @@ class Target(abc.ABC):
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return where a network that was trained for the target `other` has each output of this target.
+        """Return where a network that was trained for `other` (another target) has each output of this target.
 
         Element i of the list is the position, in that network, of this target's output i. None if the two targets have
         different outputs.
@@ -236,9 +236,9 @@ class Target(abc.ABC):
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
-        """Return how probable the predicted class is, shape (rows, 1). For multi-label data, (rows, labels).
+        """Return the probability of the predicted class, shape (rows, 1). For multi-label data, shape (rows, labels).
 
-        For multi-label data, it is max(p, 1 - p), where p is the probability of the label.
+        For multi-label data, the result is max(p, 1 - p), where p is the probability of the label.
 
         Raises:
             ValueError: If predictions are not probabilities.

@@ -150,7 +150,7 @@ def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") 
 
 
 def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metric) -> bool:
-    """Return whether to stop a stage early: its best score is `stage.patience` epochs old, or older.
+    """Return whether to stop a stage early, because it had no better score for `stage.patience` epochs.
 
     A stage is a part of a training. Its `patience` counts epochs, and None never stops the stage early.
     """

@@ -15,8 +15,9 @@ from kcomp.training.session import Session
 def finish(session: Session) -> dict[str, Any]:
     """Write the held-out predictions, labels and scores to the run folder, and return the content of result.json.
 
-    The weights of the best epoch, of the last epoch, or an average of weights predict the rows. With snapshots, the
-    predictions are the mean over the snapshots. result.json is written last, because it marks the run as complete.
+    The final weights predict the rows. They are from the best epoch, from the last epoch, or an average of weights.
+    With snapshots, the predictions are the mean over the snapshots. result.json is written last, because it marks the
+    run as complete.
     """
     run, target, progress = session.run, session.target, session.progress
     probabilities, average = session.stage_average.outcome()

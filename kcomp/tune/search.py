@@ -87,7 +87,7 @@ class Search:
     def check(self, values: Mapping[str, Any], fold: int) -> None:
         """Raise ValueError if the run folder for these values and this fold already contains another run.
 
-        This happens, for example, if the table of images and labels has changed since then.
+        This happens, for example, if the table of images and labels has changed.
         """
         run = self.run(values, fold)
         if (run / "manifest.json").is_file():

@@ -88,8 +88,7 @@ class Attempt:
     def run(self) -> float | str | None:
         """Train the folds one after the other.
 
-        Return the mean score of the folds. Return None if the trial was stopped early, or an error message if it
-        failed.
+        Return the mean score of the folds, None if the trial was stopped early, or an error message if it failed.
         """
         search, values = self.worker.search, self.claimed.values
         texts = "  ".join(f"{name}={as_text(value)}" for name, value in values.items())

@@ -38,7 +38,7 @@ def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str,
 
     Args:
         probes: The results of the two backends. A distance is divided by the norm of the first backend's weights. The
-            first distance is that of the starting weights.
+            first distance is between the starting weights.
         costs: The results of the processes that measure cost, by backend name. These processes repeat the updates.
     """
     first, second = probes[0], probes[1]
@@ -121,7 +121,7 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the number of the first update that changes the weights of a backend or makes them NaN, or 0."""
+    """Return the number of the first update that changes the weights of a backend, also to NaN, or 0 for none."""
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 

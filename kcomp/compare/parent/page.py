@@ -106,7 +106,7 @@ def measure_backends(
 
     Args:
         options: The options of the command.
-        base: A description of a measurement, of which each process gets a changed copy.
+        base: A description of a measurement. Each process gets a changed copy.
         setup: Facts about the recipe, from the first process.
         console: Where to print.
     """

@@ -135,7 +135,7 @@ def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
 def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
     """Return how many decimals to write, so that the mean scores and a difference beyond noise are visible.
 
-    The difference adds no decimals beyond `MOST_DECIMALS`.
+    For a small difference, more than `MOST_DECIMALS` decimals are not written.
     """
     places = score_decimals(outcome, name)
     if not exceeds_noise(outcome, name):

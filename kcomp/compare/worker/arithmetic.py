@@ -25,7 +25,7 @@ BUDGET = 256 * 2**20  # most bytes of the stored tensors, forward and backward t
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
     """Return the first `images` and `labels` of a batch after mixing (MixUp), as in a training step.
 
-    There are as many rows as let the network's tensors fit into `BUDGET` bytes, but at least 2.
+    The number of rows is limited so that the network's tensors fit into `BUDGET` bytes, but it is at least 2.
     """
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
@@ -52,8 +52,8 @@ class Canonical:
 class WholeStep:
     """A forward and a backward pass through all layers.
 
-    The function adds an offset of zero to each tensor. The gradient of the loss with respect to the offset is then the
-    gradient with respect to the tensor.
+    An offset of zero is added to each tensor. The gradient of the loss with respect to the offset is then the gradient
+    with respect to the tensor.
 
     Args:
         experiment: The network that is measured, with its loss.

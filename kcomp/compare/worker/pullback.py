@@ -14,7 +14,7 @@ def pull_back(
 ) -> list[tuple[list[Any], Any, Any]]:
     """Call each function, and return three things: its outputs, the gradients of its arguments, and its other results.
 
-    The result is the gradient of sum(output * cotangent) over all outputs. On JAX, all functions are compiled as one.
+    The gradients are of sum(output * cotangent) over all outputs. On JAX, all functions are compiled as one.
 
     Args:
         functions: The functions.

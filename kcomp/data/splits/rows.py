@@ -92,8 +92,8 @@ def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = 
 
     Args:
         table: The rows, without pseudo-labels.
-        columns: One array for each time that the rows were cut into folds: the fold numbers, shape (rows,), of the rows
-            sorted by image id.
+        columns: The fold numbers, shape (rows,), of the rows sorted by image id. There is one array for each repeat
+            (each time that the rows were cut into folds).
         in_order: Whether a training uses only rows of the folds before the held-out fold.
     """
     if table.pseudo is not None:

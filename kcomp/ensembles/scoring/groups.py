@@ -44,7 +44,7 @@ def score_groups(
 ) -> list[GroupScores]:
     """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name.
 
-    A group of kind "single" is scored without a fit, so that its score equals the "best member" of a larger group.
+    A group of one member is scored without a fit, as the best member of a larger group is.
     """
     results = []
     for group in groups:
@@ -128,8 +128,8 @@ def subsets_by_size(
     """Form ensembles of every size within each group.
 
     Returns:
-        Two things: the ensembles by (kind of group, size), each a tuple of positions of members, and the set of those
-        (kind, size) whose ensembles are a random sample.
+        Two things: {(kind of group, size): ensembles}, where an ensemble is a tuple of positions of members; and the
+        set of all (kind, size) for which only a random sample is returned.
     """
     subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)

@@ -22,7 +22,7 @@ class Choices:
 
     Attributes:
         decisions: Fitted thresholds or cut points. None for thresholds of 0.5 and the nearest grade.
-        metric_on: What the metric of the runs scores: "decisions" (classes), "columns", ...; see `on` of
+        metric_on: What the metric of the runs scores, such as "decisions" (predicted classes). See `on` of
             `kcomp.metrics.Metric`.
         write: "classes" or "probabilities". None writes what the sample contains.
         positive: If the sample has one column of probabilities: the class whose probability is written. None takes the

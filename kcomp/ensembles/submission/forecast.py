@@ -59,9 +59,9 @@ def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> F
 
 
 def recipe_test_ids(run: Run) -> list[str]:
-    """Return the ids for which the recipe's test rows get a prediction.
+    """Return the ids of the predictions that a run makes for the recipe's test rows.
 
-    They are image ids. If several images form one item, they are item ids.
+    They are image ids or, if several images show one item (such as a patient), item ids.
     """
     # The recipe may use Keras when it is loaded.
     prepare_backend(choose_backend(None, preferred=run.manifest["backend"]))

@@ -72,11 +72,11 @@ def gate_of(mean, matrices, between, squeezed, gate):
 
 @inline
 def multiply(values, start, end, by):
-    """Multiply one image by the numbers in `by`, which are repeated over the image.
+    """Multiply each channel of one image by a factor.
 
     values:     address of the numbers of all images.
     start, end: positions of the image's first number and of its end.
-    by:         one factor for each channel, repeated for the pixels of a row.
+    by: one factor for each channel, repeated for each pixel of a row.
     """
     row, at = len(by), start
     while at < end:

@@ -1,7 +1,7 @@
 """A Numba type for sixteen float32 numbers, and functions that load, store and add them.
 
-Numba keeps such a value in registers through a loop. It would store an array in memory. The functions take addresses as
-int64 numbers of bytes. A tuple of several such values is called `each`.
+Numba keeps values of this type in registers during a loop, but would store an array in memory. Addresses are int64
+numbers of bytes. `each` is a tuple of several such values.
 """
 
 from typing import Any
@@ -104,10 +104,7 @@ def store_each(typing, each, address, step):
 
 @intrinsic
 def add_products(typing, each, factor, address, step):
-    """Return the tuple `each` with a product added to each of its values.
-
-    Value number i grows by factor * (the sixteen numbers at address + i * step), number by number.
-    """
+    """Return the tuple of each[i] + factor * (the sixteen numbers at address + i * step)."""
 
     def code(context, builder, signature, arguments):
         values, factor, address, step = arguments

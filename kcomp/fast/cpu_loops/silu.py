@@ -102,7 +102,7 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """Write `a` and `b`, so that batch normalisation is x * a + b, from the sums that `moments` computed.
+    """Compute `a` and `b` from the sums that `moments` computed. Batch normalisation is x * a + b.
 
     Also write the statistics: mean, variance and 1 / sqrt(variance + epsilon) of each channel.
 
@@ -131,7 +131,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
-    """Write `a`, `b` and `c` from statistics: batch normalisation is x * a + b, and c is the mean.
+    """Compute `a`, `b` and `c` from the statistics. Batch normalisation is x * a + b, and c is the mean.
 
     gamma, beta, statistics: addresses, as in `normalised_silu`.
     a, b, c: arrays of one row: one number for each channel, repeated for each pixel.

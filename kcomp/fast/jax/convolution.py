@@ -16,9 +16,9 @@ BLOCK_ROWS = 8  # rows in a block, for the gradient of a depthwise kernel; with 
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return a 1 x 1 convolution, computed as a matrix product. Return None for larger kernels.
+    """Return a 1 x 1 convolution, computed as a matrix product. Return None for larger kernels, for which XLA is as
+    fast.
 
-    For larger kernels, XLA's own convolution is as fast.
     """
     if kernel.shape[:2] != (1, 1):
         return None

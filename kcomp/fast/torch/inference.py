@@ -95,7 +95,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
     """Return the calls that one folded convolution replaces, in order, beginning with `first`.
 
     They are a convolution, optional zero padding before it, and optional normalisation, activation and dropout after
-    it. Return an empty list if `first` is not a convolution, with or without padding.
+    it. Return an empty list if no such group begins with `first`.
 
     after: function that returns the only call that reads a call's output, or None.
     """
@@ -119,7 +119,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
     """Return a copy of an Add or Multiply call that overwrites its first input.
 
-    Return the call unchanged if it is of another layer, or if another call reads its first input too.
+    Return any other call unchanged, and also a call whose first input is needed elsewhere.
 
     number:  the position of `step` in the plan.
     readers: for each slot (the number of a tensor), the positions of the calls that read it.

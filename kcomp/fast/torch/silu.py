@@ -37,8 +37,8 @@ def normalised_silu(
 class NormalisedSiluGradient(torch.autograd.Function):
     """Batch normalisation (Ioffe and Szegedy 2015) and silu as one operation with its gradients.
 
-    It makes two passes over the data forward and two backward. Separate operations need three and four. The output of
-    batch normalisation is not saved: the backward pass computes it again.
+    Forward and backward pass each read the data twice. Separate operations would read it three and four times. The
+    output of batch normalisation is not saved, because the backward pass computes it again.
     """
 
     @staticmethod

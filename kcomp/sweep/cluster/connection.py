@@ -54,7 +54,8 @@ def check_address(address: str | None) -> None:
 def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
     """Connect to a Ray cluster inside a `with` block. Yield the division of its resources among jobs.
 
-    In the block, text that this process prints to sys.stdout goes to a file. Ray prints many lines if a node is lost.
+    In the block, text that this process prints to sys.stdout goes to a file, because Ray prints many lines if a node is
+    lost.
 
     Args:
         address: Address of the head node. None for $RAY_ADDRESS. If neither is set, a cluster on this machine is

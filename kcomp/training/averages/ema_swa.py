@@ -56,9 +56,10 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return further epochs whose scores the average must beat, counted from 1 over the whole training.
+        """Return epochs whose scores the average must beat, counted from 1 over the whole training.
 
-        The average must also beat the epoch that the recipe's `keep` names: the best or the last.
+        It must also beat the epoch that the recipe's `keep` names, the best or the last. The result does not include
+        this epoch.
         """
 
     def complete(self) -> None:

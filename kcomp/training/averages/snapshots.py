@@ -21,7 +21,7 @@ def snapshot_name(number: int) -> str:
 class StageSnapshots(StageAverage):
     """Save a snapshot of the weights every `cycle` epochs, and average the predictions of the last snapshots.
 
-    `last` is how many snapshots are averaged. None averages all.
+    `last` is how many snapshots are averaged, counted from the end. None averages all.
     """
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:

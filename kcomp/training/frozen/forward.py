@@ -45,7 +45,7 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
 
 @dataclass(frozen=True)
 class StageParts:
-    """A network that is divided into frozen layers and trained layers, and the place where batch layers are applied.
+    """A network that is divided into frozen and trained layers, and the batch layers, such as MixUp.
 
     Attributes:
         frozen: Network of the frozen layers before the first trained layer. None if the training step runs all layers.
@@ -65,8 +65,8 @@ def split_stage(
 ) -> StageParts:
     """Divide the network of a stage before its first trained layer. A stage is a part of a training.
 
-    A layer is trained if its `trainable` is True now. `prepare` of the result runs the frozen layers before each
-    training step. If the stage trains on cached features, `prepare` does nothing.
+    The result's function `prepare` runs the frozen layers before each training step. If the stage trains on cached
+    features, it does nothing.
 
     If the network cannot be divided, or if a batch layer has variables, such as a random state, the training step runs
     the whole network.

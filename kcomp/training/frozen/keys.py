@@ -80,9 +80,9 @@ def pipeline(batches: Batches) -> str | None:
 
 
 def albumentations_only(described: Any) -> bool:
-    """Return whether a description by `albumentations.to_dict`, or a part of it, names only classes of albumentations.
+    """Return whether a description by `albumentations.to_dict` names only classes of albumentations itself.
 
-    The name of any other class contains a dot, because it includes the module.
+    The names of other classes contain a dot, because they include the module.
     """
     if isinstance(described, dict):
         name = described.get("__class_fullname__", "")
