@@ -21,8 +21,8 @@ class Expected:
     method:     name of the method.
     parameters: names of the method's parameters, in order. None if the patch does not use the method.
     attributes: names of the attributes.
-    make: function that makes an object of the class, to check its attributes. If None, the class itself must have the
-                attributes.
+    make:       function that makes an object of the class, to check its attributes. If None, the class itself must
+                have the attributes.
     """
 
     path: str

@@ -76,7 +76,7 @@ def multiply(values, start, end, by):
 
     values:     address of the numbers of all images.
     start, end: positions of the image's first number and of its end.
-    by: one factor for each channel, repeated for each pixel of a row.
+    by:         one factor for each channel, repeated for each pixel of a row.
     """
     row, at = len(by), start
     while at < end:

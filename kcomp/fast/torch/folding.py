@@ -89,7 +89,7 @@ class Folded:
         self.prepared: dict[tuple[int, int], Callable[[Any], Any]] = {}
 
     def fold_normalisation(self, normalisation: Any) -> Any:
-        """Put a batch normalisation into `bias`, and return the scale (F,) that the kernel must be multiplied by."""
+        """Include a batch normalisation in `bias`, and return the scale (F,) that the kernel must be multiplied by."""
         variance, mean = normalisation.moving_variance.value, normalisation.moving_mean.value
         scale = torch.rsqrt(variance + normalisation.epsilon)
         scale = scale if normalisation.gamma is None else scale * normalisation.gamma.value

@@ -48,7 +48,7 @@ def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: 
     """Return gradients of a function that PyTorch can differentiate again.
 
     function: computes the outputs from `values` by PyTorch's own operations.
-    needed: for each value, whether its gradient is needed. The result is None for other values.
+    needed:   for each value, whether its gradient is needed. The result is None for other values.
     gradient: the gradient of the outputs.
     """
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]

@@ -61,8 +61,8 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
 
     A stage is a part of a training.
 
-    A stage that trains on cached features (outputs of frozen layers) has layers only with `stage.mix_features`, and
-    only layers that can mix features.
+    If the stage trains on cached features (outputs of frozen layers), return layers only if `stage.mix_features` is
+    set, and only layers that can mix features.
 
     Raises:
         ValueError: If the stage trains on cached features, and a layer would have to augment images.
