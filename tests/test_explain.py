@@ -53,7 +53,9 @@ def test_every_target_without_images(tmp_path, kind):
     done = conftest.kcomp("explain", two_seeds(tmp_path / "runs", kind), "-o", "out", cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "out/explain.html"
     content = json.loads((tmp_path / "out/explain.json").read_text())
-    assert {"runs", "summary", "score", "classes", "predictions", "errors", "slices", "several"} <= set(content)
+    assert {"runs", "summary", "score", "classes", "predictions", "errors", "slices", "wrong_labels", "several"} <= set(
+        content
+    )
     assert content["score"]["rows"] == ROWS and "absent.pickle" in content["summary"]["problem"]
     frame = pd.read_csv(tmp_path / "out/errors.csv", dtype={"image_id": str})
     assert sorted(frame["image_id"]) == [f"i{place:02}" for place in range(ROWS)]
@@ -74,6 +76,7 @@ def test_the_page_works(tmp_path):
             "Calibration",
             "Predictions",
             "Errors",
+            "Wrong labels",
             "Slices",
             "Stress",
             "Several models",

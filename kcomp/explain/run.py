@@ -21,6 +21,7 @@ from kcomp.explain.several_part import several_part
 from kcomp.explain.slice_part import slice_part
 from kcomp.explain.stress_part import stress_part
 from kcomp.explain.summary import summary_part
+from kcomp.explain.wrong_label_part import wrong_label_part
 from kcomp.report.page import html
 from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
@@ -76,6 +77,7 @@ def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress, stress: int)
     progress.advance(WORK["scores"])
     progress.start_step("draw pictures and heat maps")
     parts.append(error_part(rows, outcomes, several[1:] if several else (), counter(progress, WORK["pictures"])))
+    parts.append(wrong_label_part(rows))
     progress.start_step("measure the images, test slices")
     parts.append(slice_part(rows, outcomes, counter(progress, WORK["slices"])))
     if stress:

@@ -17,6 +17,7 @@ from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 
 FINDINGS = 3  # at most this many changes are findings
+FIRST = 1000  # weight of the first finding; above those of slices, which are at most 300
 
 
 def stress_part(
@@ -92,7 +93,7 @@ def findings_of(results: Sequence[StressResult], metric: str) -> tuple[Finding, 
             "stress",
             "warning" if result.is_repair else "note",
             f"{stress_sentence(result, metric)} To answer it: {result.kind.remedy}.",
-            weight=-place,
+            weight=FIRST - place,
         )
         for place, result in enumerate(important)
     )

@@ -10,7 +10,14 @@ from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 
-TOPICS = {"classes": "class", "calibration": "calibration", "slices": "slice", "stress": "stress", "several": "models"}
+TOPICS = {
+    "classes": "class",
+    "calibration": "calibration",
+    "slices": "slice",
+    "stress": "stress",
+    "wrong_labels": "labels",
+    "several": "models",
+}
 
 
 def summary_part(rows: Rows, scores: Scores, parts: Sequence[Part]) -> Part:
