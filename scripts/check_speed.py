@@ -37,7 +37,7 @@ FILES = (
     + """
 from kcomp import metrics
 from kcomp.check.data_set import DataSet
-from kcomp.check.files import check_files
+from kcomp.check.files.part import check_files
 from kcomp.measurements import measure
 check_files(DataSet(
     table=table, facts=measure(table), test=test, test_facts=measure(test), metric=metrics.accuracy

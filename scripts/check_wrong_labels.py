@@ -18,12 +18,12 @@ import pandas as pd
 
 from kcomp import data, metrics
 from kcomp.check.data_set import DataSet
-from kcomp.check.features import frozen_features
-from kcomp.check.predictions import out_of_fold
-from kcomp.check.wrong_labels import check_wrong_labels
+from kcomp.check.wrong_labels.part import check_wrong_labels
+from kcomp.check.wrong_labels.predictions import out_of_fold
 from kcomp.data.tables import Table
 from kcomp.ensembles.members import read_labels
 from kcomp.measurements.measure import measure
+from kcomp.probe.features import frozen_features
 from kcomp.runs.collect import collect_runs
 
 SEEDS = (0, 1, 2)

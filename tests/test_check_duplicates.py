@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from kcomp import data
-from kcomp.check.duplicates import check_duplicates, check_exact
-from kcomp.check.duplicates_pixels import SIDE, is_same, same_picture
-from kcomp.check.duplicates_search import feature_pairs, hash_pairs, largest_distance
-from kcomp.check.duplicates_windows import PLACES, place_pairs, turn_image, window_pairs, windows
+from kcomp.check.duplicates.part import check_duplicates, check_exact
+from kcomp.check.duplicates.pixels import SIDE, is_same, same_picture
+from kcomp.check.duplicates.search import feature_pairs, hash_pairs, largest_distance
+from kcomp.check.duplicates.windows import PLACES, place_pairs, turn_image, window_pairs, windows
 from kcomp.measurements.measure import measure
 
 SIZES = ((120, 160), (160, 120), (144, 144))

@@ -11,7 +11,8 @@ from pathlib import Path
 import keras, numpy as np, pandas as pd
 from keras import layers
 from kcomp import data, models, recipe as recipes
-from kcomp.check import features, frozen_network
+from kcomp.probe import features
+from kcomp.probe import frozen_network
 from kcomp.data.splits import split
 from kcomp.experiment.build import build_experiment
 from kcomp.training.frozen.batches import Cache

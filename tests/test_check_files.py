@@ -11,9 +11,9 @@ from PIL import Image
 
 from kcomp import data, metrics
 from kcomp.check.data_set import DataSet
-from kcomp.check.file_damage import kind_of_damage
-from kcomp.check.file_rules import blur_radius, limit, odd_pixels, odd_shapes, scores
-from kcomp.check.files import check_files, file_findings
+from kcomp.check.files.damage import kind_of_damage
+from kcomp.check.files.part import check_files, file_findings
+from kcomp.check.files.rules import blur_radius, limit, odd_pixels, odd_shapes, scores
 from kcomp.data.bad_images import keeping_damaged
 from kcomp.measurements import measure, measure_images
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from kcomp import data, metrics, targets
-from kcomp.check.folds import check_folds
-from kcomp.check.score_noise import accuracy_noise, score_noise, signal_of, simulate
+from kcomp.check.folds.part import check_folds
+from kcomp.check.folds.score_noise import accuracy_noise, score_noise, signal_of, simulate
 
 TWO = targets.OneOf(("cat", "dog"))
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from kcomp import data, targets
-from kcomp.check.label_values import beyond_gap, far_values, missing_code
-from kcomp.check.labels import check_labels
-from kcomp.check.spellings import similar_names
+from kcomp.check.labels.part import check_labels
+from kcomp.check.labels.spellings import similar_names
+from kcomp.check.labels.values import beyond_gap, far_values, missing_code
 from kcomp.system.notices import record_notices
 
 

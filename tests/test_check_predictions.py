@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kcomp.check.predictions import out_of_fold
+from kcomp.check.wrong_labels.predictions import out_of_fold
 from kcomp.data.tables import Table
 from kcomp.system.errors import UsageError
 from kcomp.targets import OneOf

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from kcomp import data
-from kcomp.check import probe
 from kcomp.data.tables import Table
+from kcomp.probe import linear as probe
 from kcomp.targets import AnyOf, Grades, Numbers, OneOf
 
 

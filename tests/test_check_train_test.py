@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kcomp import data, targets
-from kcomp.check.class_shift import class_rates, count_tests
-from kcomp.check.train_test import chance_deviation, check_train_test, delong
+from kcomp.check.shift.class_shift import class_rates, count_tests
+from kcomp.check.shift.train_test import chance_deviation, check_train_test, delong
 
 TWO = targets.OneOf(("cat", "dog"))
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from check_data import ANY_OF, GRADES, NUMBERS, ONE_OF, data_set, labelled_table, plausible_facts, random_features
 
-from kcomp.check.kernel_probe import kernel_scores
-from kcomp.check.label_errors import class_errors, number_errors
-from kcomp.check.outliers import neighbour_distances, outlier_scores
-from kcomp.check.suspects import label_columns, scores_of
-from kcomp.check.wrong_labels import check_wrong_labels
+from kcomp.check.wrong_labels.mixture import class_errors, number_errors
+from kcomp.check.wrong_labels.outliers import neighbour_distances, outlier_scores
+from kcomp.check.wrong_labels.part import check_wrong_labels
+from kcomp.check.wrong_labels.suspects import label_columns, scores_of
+from kcomp.probe.kernel import kernel_scores
 
 ROWS = 600
 

@@ -80,9 +80,9 @@ def key_of(table: Table, metric: Metric) -> str | None:
 def alarms(table: Table, metric: Metric) -> list[Finding]:
     """Run the checks, and return their errors and warnings, from the worst to the least."""
     from kcomp.check.data_set import DataSet  # imported here, because the result is in the cache at most starts
-    from kcomp.check.duplicates import exact_findings
-    from kcomp.check.files import file_findings
-    from kcomp.check.folds import check_folds
+    from kcomp.check.duplicates.part import exact_findings
+    from kcomp.check.files.part import file_findings
+    from kcomp.check.folds.part import check_folds
     from kcomp.measurements.measure import measure
 
     facts = measure(table, pixels=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kcomp.check.association import holm
+from kcomp.check.shortcuts.association import holm
 from kcomp.explain.texts import number
 from kcomp.metrics.significance import Interval, wilson_interval
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcomp.check.association import holm
+from kcomp.check.shortcuts.association import holm
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes, row_losses, true_classes
 from kcomp.explain.stress import Stressed

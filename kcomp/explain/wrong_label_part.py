@@ -3,7 +3,7 @@
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.wrong_labels import check_wrong_labels
+from kcomp.check.wrong_labels.part import check_wrong_labels
 from kcomp.data.tables import Table
 from kcomp.explain.held_out import Rows
 from kcomp.measurements import Facts

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.check.association import permuted_within
 from kcomp.check.data_set import DataSet
-from kcomp.check.outcome import Outcome, outcome_of, sample_rows, stratified_numbers
-from kcomp.check.properties import Property, properties_of
-from kcomp.check.property_tests import run_tests
-from kcomp.check.shortcut_section import Joint, findings_of, numbers_of, show
+from kcomp.check.shortcuts.association import permuted_within
+from kcomp.check.shortcuts.outcome import Outcome, outcome_of, sample_rows, stratified_numbers
+from kcomp.check.shortcuts.permutation import run_tests
+from kcomp.check.shortcuts.properties import Property, properties_of
+from kcomp.check.shortcuts.section import Joint, findings_of, numbers_of, show
 from kcomp.metrics.ranking import column_auc
 from kcomp.metrics.regression import column_spearman
 from kcomp.report.page import Section

@@ -45,7 +45,7 @@ def out_of_fold(features: np.ndarray, table: Table, seed: int = 0, *, together: 
     Examples:
         >>> import numpy as np
         >>> from kcomp import data
-        >>> from kcomp.check.probe import out_of_fold
+        >>> from kcomp.probe.linear import out_of_fold
         >>> table = data.sklearn_digits()
         >>> pixels = np.stack(table.images).reshape(len(table), -1)
         >>> predictions = out_of_fold(pixels, table)

@@ -1,4 +1,4 @@
-"""Rules that find images of an odd format. `kcomp.check.files` describes each rule."""
+"""Rules that find images of an odd format. `kcomp.check.files.part` describes each rule."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from kcomp.check.file_rules import Odd
+from kcomp.check.files.rules import Odd
 from kcomp.check.pooled import Pooled
 from kcomp.measurements.source import read_source
 from kcomp.report.finding import Severity

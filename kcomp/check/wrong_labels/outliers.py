@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kcomp.check.kernel_probe import squared_distances
+from kcomp.probe.kernel import squared_distances
 
 NEIGHBOURS = 10
 BLOCK = 256  # rows whose distances are in memory at once

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.duplicates_groups import Group, findings_of, group_leaks, join, make_groups
-from kcomp.check.duplicates_near import EXHAUSTIVE, NearPair, near_pairs
-from kcomp.check.duplicates_rows import Rows, rows_of
+from kcomp.check.duplicates.groups import Group, findings_of, group_leaks, join, make_groups
+from kcomp.check.duplicates.near import EXHAUSTIVE, NearPair, near_pairs
+from kcomp.check.duplicates.rows import Rows, rows_of
 from kcomp.check.label_text import label_text
 from kcomp.data.decoding import decode
 from kcomp.report.finding import Finding

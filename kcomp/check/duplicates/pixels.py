@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from kcomp.check.duplicates_windows import Placement, turn_image
+from kcomp.check.duplicates.windows import Placement, turn_image
 
 SIDE = 128  # images are compared as squares of this side
 TILES = 5  # tiles along each side

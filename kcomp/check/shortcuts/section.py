@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.check.outcome import Outcome
-from kcomp.check.property_tests import LEVEL, Tested, least_score
+from kcomp.check.shortcuts.outcome import Outcome
+from kcomp.check.shortcuts.permutation import LEVEL, Tested, least_score
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kcomp.check.duplicates_near import DisjointSets, NearPair
-from kcomp.check.duplicates_rows import Rows
+from kcomp.check.duplicates.near import DisjointSets, NearPair
+from kcomp.check.duplicates.rows import Rows
 from kcomp.check.label_text import label_text
 from kcomp.data.tables import Table
 from kcomp.report.finding import Finding, Severity

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.check.class_shift import Shift, estimate_shift
 from kcomp.check.data_set import DataSet
-from kcomp.check.outcome import Outcome
-from kcomp.check.properties import Property, properties_of
-from kcomp.check.property_tests import LARGE_AUC, LEVEL, Tested, run_tests
+from kcomp.check.shift.class_shift import Shift, estimate_shift
+from kcomp.check.shortcuts.outcome import Outcome
+from kcomp.check.shortcuts.permutation import LARGE_AUC, LEVEL, Tested, run_tests
+from kcomp.check.shortcuts.properties import Property, properties_of
 from kcomp.data.decoding import decode
 from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table
@@ -154,7 +154,7 @@ def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
 
     Examples:
         >>> import numpy as np
-        >>> from kcomp.check.train_test import delong
+        >>> from kcomp.check.shift.train_test import delong
         >>> delong(np.array([2.0, 3.0]), np.array([0.0, 1.0]))
         (1.0, 0.0)
     """

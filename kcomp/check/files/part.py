@@ -6,7 +6,7 @@ if a person should look at them, and a note if nothing needs to be done.
 
 Files that cannot be used (error; a warning if the recipe leaves the rows out with `on_bad="drop"`):
 
-- missing, empty, truncated, damaged, unreadable: see `kcomp.check.file_damage`.
+- missing, empty, truncated, damaged, unreadable: see `kcomp.check.files.damage`.
 
 Formats:
 
@@ -45,9 +45,9 @@ from typing import Any
 import numpy as np
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.file_damage import kind_of_damage
-from kcomp.check.file_rules import Odd, blur_radius, odd_pixels, odd_shapes
-from kcomp.check.format_rules import odd_formats
+from kcomp.check.files.damage import kind_of_damage
+from kcomp.check.files.formats import odd_formats
+from kcomp.check.files.rules import Odd, blur_radius, odd_pixels, odd_shapes
 from kcomp.check.pooled import Pooled, pool
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.check.probe import probe_folds
 from kcomp.data.tables import Table
+from kcomp.probe.linear import probe_folds
 
 LANDMARKS = 1000
 BLOCK = 512  # rows whose kernel is in memory at once

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.kernel_probe import kernel_scores
-from kcomp.check.outliers import outlier_scores
-from kcomp.check.suspects import Question, Suspect, ask_questions, label_columns, rank_suspects, scores_of
+from kcomp.check.wrong_labels.outliers import outlier_scores
+from kcomp.check.wrong_labels.suspects import Question, Suspect, ask_questions, label_columns, rank_suspects, scores_of
 from kcomp.data.images import Images
 from kcomp.data.tables import Table
+from kcomp.probe.kernel import kernel_scores
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kcomp.check.association import holm
-from kcomp.check.probe import fit_probe, out_of_fold
+from kcomp.check.shortcuts.association import holm
 from kcomp.data.tables import Table, fold_columns
+from kcomp.probe.linear import fit_probe, out_of_fold
 from kcomp.targets import OneOf
 
 LEVEL = 0.001  # probability of a false alarm for all classes together
@@ -128,7 +128,7 @@ def class_rates(probabilities: np.ndarray, train: np.ndarray, weights: np.ndarra
 
     Examples:
         >>> import numpy as np
-        >>> from kcomp.check.class_shift import class_rates
+        >>> from kcomp.check.shift.class_shift import class_rates
         >>> certain = np.repeat(np.eye(2), [30, 10], axis=0)
         >>> class_rates(certain, np.array([0.5, 0.5]), np.ones(40)).tolist()
         [0.75, 0.25]

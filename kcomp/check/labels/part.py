@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.label_values import odd_values, value_section
-from kcomp.check.spellings import numbers_as_classes, spelling_findings
+from kcomp.check.labels.spellings import numbers_as_classes, spelling_findings
+from kcomp.check.labels.values import odd_values, value_section
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table

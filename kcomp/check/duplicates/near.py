@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kcomp.check.duplicates_pixels import SIDE, grey, same_picture
-from kcomp.check.duplicates_rows import Rows
-from kcomp.check.duplicates_search import feature_pairs, hash_pairs
-from kcomp.check.duplicates_windows import SMALL, Placement, place_pairs, window_pairs
+from kcomp.check.duplicates.pixels import SIDE, grey, same_picture
+from kcomp.check.duplicates.rows import Rows
+from kcomp.check.duplicates.search import feature_pairs, hash_pairs
+from kcomp.check.duplicates.windows import SMALL, Placement, place_pairs, window_pairs
 from kcomp.data.decoding import decode
 
 LEAST_PAIRS = 3000  # pairs that hashes, windows or features propose: so many, or one for each row if these are more

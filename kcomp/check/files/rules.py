@@ -1,4 +1,4 @@
-"""Rules that find odd images by their measurements. `kcomp.check.files` describes each rule."""
+"""Rules that find odd images by their measurements. `kcomp.check.files.part` describes each rule."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

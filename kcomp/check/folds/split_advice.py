@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.outcome import group_numbers
+from kcomp.check.shortcuts.outcome import group_numbers
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table

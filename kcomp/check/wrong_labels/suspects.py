@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.check.label_errors import LabelErrors, class_errors, number_errors
+from kcomp.check.wrong_labels.mixture import LabelErrors, class_errors, number_errors
 from kcomp.targets import Target, arrays
 
 FEWEST = 5  # rows of a class, so that its labels are looked at; a predictor learns too little from fewer

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.outcome import group_numbers
-from kcomp.check.score_noise import NORMAL, Noise, score_noise
-from kcomp.check.split_advice import split_advice
+from kcomp.check.folds.score_noise import NORMAL, Noise, score_noise
+from kcomp.check.folds.split_advice import split_advice
+from kcomp.check.shortcuts.outcome import group_numbers
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table, fold_columns

@@ -12,10 +12,10 @@ from functools import partial
 import cv2
 import numpy as np
 
-from kcomp.check.frozen_network import BATCH, FrozenNetwork, choose_network
 from kcomp.data.batches import ahead, stack
 from kcomp.data.tables import Image, Table
 from kcomp.prediction.forward import Forward, compile_forward
+from kcomp.probe.frozen_network import BATCH, FrozenNetwork, choose_network
 from kcomp.recipe import Loaded
 from kcomp.training.frozen.features import Features
 from kcomp.training.frozen.keys import features_key, identity
@@ -49,7 +49,7 @@ def frozen_features(
 ) -> FrozenFeatures:
     """Compute the frozen features of the images of some tables, such as training rows and test rows.
 
-    `kcomp.check.frozen_network` says which network is used. Its outputs are averaged over the image, and projected to
+    `kcomp.probe.frozen_network` says which network is used. Its outputs are averaged over the image, and projected to
     at most 256 principal components. Whole outputs are only on disk, so memory hardly grows with the number of rows.
 
     Args:

@@ -1,0 +1,1 @@
+"""Find equal and similar images, and leaks between folds and into the test rows."""

@@ -1,0 +1,1 @@
+"""Check the image files: damage, formats, sizes, brightness, sharpness."""

@@ -1,0 +1,1 @@
+"""Check the folds, and say how much of a score is noise."""

@@ -1,0 +1,1 @@
+"""Check the labels: classes, spellings, numbers that look wrong."""

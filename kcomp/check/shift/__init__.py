@@ -1,0 +1,1 @@
+"""Compare the test images with the labelled ones."""

@@ -1,0 +1,1 @@
+"""Check whether properties of the files alone predict the labels."""
