@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from chromium import needs_chromium, open_page
 from conftest import backends, kcomp
 from test_train_targets import RECIPE
 
 NAMES = ["ant", "bee"]
+HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def draw(seed, name):
@@ -80,3 +82,60 @@ def test_wrong_usage_is_one_line(arguments, code, text, recipes):
     done = kcomp(*arguments, cwd=recipes, check=False)
     assert done.returncode == code and text in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """A table of 24 images with names that a page must escape; one file is cut off, one is missing."""
+    folder = tmp_path_factory.mktemp("damaged") / "insects"
+    (folder / "images").mkdir(parents=True)
+    ids = [HOSTILE, "=1+1", "a b'c", "\u00e4\u2028\u4e2d", *(f"r{number}" for number in range(20))]
+    rows = pd.DataFrame({"image_id": ids, "label": [f"<b>{name}</b>" for name in NAMES * 12]})
+    for position, image_id in enumerate(ids):
+        if image_id != "r7":
+            content = cv2.imencode(".png", draw(position, NAMES[position % 2]))[1].tobytes()
+            (folder / "images" / f"{image_id}.png").write_bytes(content[: 3000 if image_id == HOSTILE else None])
+    rows.to_csv(folder / "train.csv", index=False)
+    return folder
+
+
+def test_damaged_files_and_strange_names_are_findings(damaged):
+    done = kcomp("check", "insects", "-o", "out", "--strict", cwd=damaged.parent, check=False)
+    assert done.returncode == 1, done.stderr
+    rows = pd.read_csv(damaged.parent / "out" / "findings.csv", keep_default_na=False)
+    errors = rows[rows["severity"] == "error"]
+    assert set(errors["image_id"]) >= {HOSTILE, "r7"}
+    assert "error: " in done.stdout and done.stdout.splitlines()[-1] == "out/check.html"
+    kcomp("check", "insects", "-o", "out", cwd=damaged.parent)  # without --strict, findings are no failure
+
+
+@needs_chromium
+def test_the_page_opens_in_a_browser(damaged):
+    kcomp("check", "insects", "-o", "shown", cwd=damaged.parent)
+    with open_page(damaged.parent / "shown" / "check.html") as shown:
+        shown.check()
+        titles = shown.page.locator("h2").all_inner_texts()
+        assert titles[0] == "Result" and "What the network is fed" in titles
+        link = shown.page.locator("#section-1 td a").first
+        section = link.get_attribute("href")
+        link.click()
+        assert shown.page.url.endswith(section) and shown.page.locator(section).count() == 1
+
+
+def test_an_earlier_report_is_replaced(images, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "check.html").write_text("old")
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    kcomp("check", images, "-o", "out", cwd=tmp_path)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["check.html", "check.json", "findings.csv", "mine.txt"]
+    assert (tmp_path / "out" / "check.html").read_text() != "old"
+
+
+def test_unreadable_test_rows_are_a_finding(recipes):
+    source = RECIPE.replace(
+        "def test(config): return", "def test(config): raise OSError('no test images')\ndef old(config): return"
+    )
+    (recipes / "no_test.py").write_text(source)
+    done = kcomp("check", "no_test.py", "-o", "no_test", backend="torch", cwd=recipes)
+    assert "warning: missing: the test rows cannot be read: no test images" in done.stdout
