@@ -325,7 +325,7 @@ def test_features_find_crops_where_there_are_too_many_images_to_compare_all(phot
     images = [*photographs, cropped(photographs[7], 0, 0), cropped(photographs[30], 1, 0.5)]
     encoded = [jpeg(pixels) for pixels in images]
     monkeypatch.setattr("kcomp.check.duplicates.EXHAUSTIVE", 0)
-    monkeypatch.setattr("kcomp.check.duplicates_near.EXHAUSTIVE", 0)
+    monkeypatch.setattr("kcomp.check.duplicates.near.EXHAUSTIVE", 0)
     copies = {finding.image_ids for finding in check_duplicates(image_set(encoded)).findings}
     assert copies == set()
     found_copies = check_duplicates(image_set(encoded, features=pixel_features(images)))
