@@ -16,7 +16,7 @@ def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str
     Args:
         table: The images. A column `item` says which item an image shows.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target (kind of labels), which makes averages valid predictions. For example, `OneOf` makes each row
+        target: The target (kind of labels). It corrects averages that are not valid predictions: `OneOf` makes each row
             sum to 1.
 
     Returns:

@@ -60,7 +60,7 @@ def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
 
 
 def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group]:
-    """Return one group for each member, which has only this member."""
+    """Return a group for each member, with only this member."""
     return [
         Group(kind, member.name, ",".join(str(run.manifest["fold"]) for run in member.runs), (place,))
         for place, member in enumerate(members)

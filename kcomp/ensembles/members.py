@@ -49,7 +49,7 @@ class Member:
 
     @property
     def draw(self) -> str:
-        """The seed, and the repeat if it is not the first: "seed 1 repeat 2"."""
+        """A text such as "seed 1". For repeat 1 and later of repeated folds, a text such as "seed 1 repeat 2"."""
         return f"seed {self.seed} repeat {self.repeat}" if self.repeat else f"seed {self.seed}"
 
     def folder_of(self, image_id: str) -> Path:

@@ -47,7 +47,7 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def value_of(weight: Any) -> Any:
-    """Return the tensor of a Keras variable. Keras's own conversion takes longer than a small operation."""
+    """Return the tensor of a Keras variable. This is faster than Keras's own conversion."""
     return weight.value if isinstance(weight, keras.Variable) else weight
 
 

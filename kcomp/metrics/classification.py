@@ -55,7 +55,7 @@ def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def matthews_correlation(true: np.ndarray, decided: np.ndarray) -> float:
-    """Return the Matthews correlation. It is 0 if all labels are one class, or all predictions are."""
+    """Return the Matthews correlation. It is 0 if all labels, or all predictions, are the same class."""
     confusion = confusion_matrix(true, decided).astype(np.float64)
     labels, decisions, total = confusion.sum(1), confusion.sum(0), confusion.sum()
     spread = (total**2 - labels @ labels) * (total**2 - decisions @ decisions)

@@ -64,7 +64,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Change the weight of one member at a time, in smaller and smaller steps, as long as this lowers the loss."""
+    """Change one member's weight at a time, in smaller and smaller steps, as long as this lowers the loss."""
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:

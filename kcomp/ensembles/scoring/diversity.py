@@ -31,9 +31,9 @@ def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs of members with identical predictions.
+    """Return the positions of each pair of members with identical predictions.
 
-    A pair is two positions, the first such member and a later one.
+    The first of several identical members is paired with each of the others.
     """
     pairs = []
     first_with: dict[bytes, int] = {}

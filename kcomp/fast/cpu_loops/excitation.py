@@ -144,7 +144,7 @@ def add_gate_products(gradient, outputs, at, end, some, all_of):
 
 @inline
 def image_gradients(arrays, at, end, normalisation, gate, work, totals):
-    """Compute, for one image, the gradient of the first silu's input: the batch normalisation's output.
+    """Compute y, the gradient of the first silu's input (the output of batch normalisation), for one image.
 
     y = (g * by + plus) * silu'(x * a + b). Also add y and y * (x - c) to the sums in `totals`.
 

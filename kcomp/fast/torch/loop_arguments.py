@@ -29,7 +29,7 @@ def exported() -> bool:
 
 
 def transformed() -> bool:
-    """Return whether torch.func or forward-mode differentiation is active. They support only PyTorch's operations."""
+    """Return whether torch.func or forward-mode differentiation is active. Both support only PyTorch's operations."""
     stack = getattr(torch._C, "_functorch", None)  # neither name is public
     level = getattr(torch.autograd.forward_ad, "_current_level", -1)
     return level >= 0 or (stack is not None and stack.peek_interpreter_stack() is not None)
