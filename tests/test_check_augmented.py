@@ -37,6 +37,9 @@ def table(config):
 def batches(config, rows, training, seed):
     transform = eval(settings["transform"]) if "transform" in settings else None
     layers = eval(settings.get("layers", "[]"))
+    if settings.get("more"):  # as recipes/cards.py, which adds pictures to the training rows
+        new = [rows.frame.assign(image_id=[f"new {number} {name}" for name in rows.ids], fold=-1) for number in range(9)]
+        rows = dataclasses.replace(rows, frame=pd.concat([rows.frame, *new], ignore_index=True))
     return data.Batches(rows, 8, batch_size=8, training=training, seed=seed, transform=transform, layers=layers)
 
 def stages(config):
@@ -140,3 +143,9 @@ def test_a_stage_on_cached_features_is_explained():
         "Stage 'head' trains on cached features of 4 augmentations of each image, and mixes the features, not the images."
     ]
     assert all(len(pictures) == 4 for _, pictures in done["galleries"])
+
+
+def test_a_recipe_may_add_rows_in_its_batches():
+    result = fed(more=True)
+    names = [lines[0] for _, pictures in result["galleries"] for lines in pictures]
+    assert "failed" not in result["numbers"] and any("new" in str(name) for name in names)

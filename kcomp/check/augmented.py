@@ -67,7 +67,7 @@ def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
         text = f"the recipe cannot make batches: {type(error).__name__}: {' '.join(str(error).split())}"
         section = Section(TITLE, f"{text[0].upper()}{text[1:]}.", good=False)
         return Part("augmented", section, {"failed": text}, (Finding("augmentation", "error", text),))
-    target, ids = rows.required_target, [rows.ids[row] for row in fed.rows]
+    target, ids = rows.required_target, [batches.table.ids[row] for row in fed.rows]  # a recipe may add rows
     findings = [*constant_images(fed, ids), *wrong_range(fed), *wrong_labels(fed, target, ids)]
     height, width, channels = fed.mixed.shape[1:]
     shape = f"images of {height} x {width} pixels with {quantity(channels, 'channel')}"
