@@ -105,9 +105,7 @@ def find_files(data: Path, images: str | None) -> Files:
 
 
 def choose_train(tables: Sequence[Path], folder: Path) -> Path | None:
-    """Return the table of labelled rows, or None if there is no table. Raise UsageError if there are several
-    candidates.
-    """
+    """Return the table of labelled rows, or None for no table. Raise UsageError if several are possible."""
     named = [path for path in tables if path.stem.lower() == "train"]
     named = named or [path for path in tables if "train" in path.stem.lower()]
     chosen = named or list(tables)

@@ -261,7 +261,7 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
     """Create the files of a new run (recipe, values, manifest.json), or update manifest.json of an existing run.
 
-    manifest: The content for manifest.json, as it describes this process.
+    manifest: The content of manifest.json for a run of this process.
     epochs: How many epochs are already trained.
     """
     if (run / "manifest.json").is_file():

@@ -38,9 +38,8 @@ Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # from positions of
 class SoupChoice:
     """The average of weights with the best score, and the best single run.
 
-    The scores `score` and `best_score` use all held-out rows. The average and the run were also chosen on these rows.
-    The unseen scores use other rows for the choice: each half of the rows is scored with the choice made on the other
-    half.
+    `score` and `best_score` are too good, because the average and the run were chosen on the same held-out rows. The
+    unseen scores use other rows for the choice: each half of the rows is scored with the choice made on the other half.
 
     Attributes:
         soup: The average of the weights of the chosen runs.

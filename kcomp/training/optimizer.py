@@ -18,9 +18,11 @@ def compile_for_stage(
     A stage is a part of a training, with its own optimizer from the recipe. kcomp changes this optimizer in three ways:
 
     - Schedules of kcomp.schedules, which count epochs, get the number of steps in an epoch. Keras's schedules count
-      steps and do not change. - Weight decay leaves out weights of one dimension (biases, normalisation).
-      `weight_decay_on_all=True` in the stage turns this off. - With PyTorch on a CPU, Adam and AdamW update all weights
-      in one pass. The result is the same up to rounding. `KCOMP_FAST=0` in the environment turns this off.
+      steps and do not change.
+    - Weight decay leaves out weights of one dimension (biases, normalisation). `weight_decay_on_all=True` in the stage
+      turns this off.
+    - With PyTorch on a CPU, Adam and AdamW update all weights in one pass. The result is the same up to rounding.
+      `KCOMP_FAST=0` in the environment turns this off.
 
     Args:
         model: The model to compile: `network`, or a model that wraps it.

@@ -132,7 +132,7 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 
 
 def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
-    """Load the weights of `origin` into the network, and return a text to print that names their file.
+    """Load the weights of `origin` into the network, and return a text to print, with the name of the file.
 
     The head's outputs are matched by class name. If the targets differ, the head keeps its weights.
     """

@@ -25,7 +25,7 @@ class Objective:
 
 
 def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """Return the objective of a weighted mean of the members' predictions.
+    """Return the function to minimize over the weights with which the members' predictions are averaged.
 
     Args:
         scorer: The metric and the target.

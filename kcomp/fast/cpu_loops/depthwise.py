@@ -95,7 +95,8 @@ def correlate(arguments):
     work:      memory for float32 numbers (threads, blocks * size * (size + padded) + wide + AT_ONCE, LANES), where
                blocks = channels / LANES.
     bands:     in how many bands of rows each image is divided.
-    N, height, width, channels, high, wide, size, stride, distance: as above.
+    N, height, width, channels, high, wide, size: the numbers in the shapes above.
+    stride, distance: as above.
     top, left: how many rows and columns of zeros precede the image.
     padded:    how many pixels the work memory has for a row of the image with its zeros.
     """
@@ -152,7 +153,8 @@ def weight_gradient(size: int) -> Any:
                its part of the gradient here.
     work:      memory for float32 numbers (threads, blocks, padded + size * size, LANES).
     bands:     in how many bands of rows each image is divided.
-    N, height, width, channels, high, wide, stride: as above.
+    N, height, width, channels, high, wide: the numbers in the shapes above.
+    stride:    stride of the convolution.
     top, left: how many rows and columns of zeros the convolution adds before the image.
     padded:    how many pixels the work memory has for a row of the image with its zeros.
     """

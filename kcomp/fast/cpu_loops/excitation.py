@@ -122,7 +122,7 @@ def forward(arguments):
 
 @inline
 def add_gate_products(gradient, outputs, at, end, some, all_of):
-    """Add gradient * outputs of one image to the float64 sums `all_of`: one sum for each number of a row.
+    """Add gradient * outputs of one image, row by row, to the float64 sums `all_of`, which have the length of a row.
 
     A row is several pixels with all their channels.
 

@@ -64,7 +64,7 @@ def silu_in_place(arguments):
 
 @inline
 def area(work, number, row):
-    """Return this thread's array number `number` (0 to AREAS - 1) in the memory `work`, with `row` numbers."""
+    """Return array `number` (0 to AREAS - 1) of this thread in the memory `work`. It has `row` numbers."""
     return floats(work, (AREAS * thread() + number) * row, row)
 
 
