@@ -147,5 +147,5 @@ def test_a_stage_on_cached_features_is_explained():
 
 def test_a_recipe_may_add_rows_in_its_batches():
     result = fed(more=True)
-    names = [lines[0] for _, pictures in result["galleries"] for lines in pictures]
-    assert "failed" not in result["numbers"] and any("new" in str(name) for name in names)
+    names = [caption for caption, _ in result["galleries"]]
+    assert "failed" not in result["numbers"] and any("new" in name for name in names)
