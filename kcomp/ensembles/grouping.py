@@ -89,7 +89,7 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Group members by recipe, recipe values and seed; the backend differs.
+    """Group members that have the same recipe, recipe values and seed, but another backend.
 
     Members that both frameworks trained, such as averaged weights of two backends, are not grouped with others.
     """
@@ -101,16 +101,15 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Group members by recipe source, backend and seed; the recipe's values differ."""
+    """Group members that have the same recipe source, backend and seed, but other recipe values."""
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Group members by backend and seed; the recipe or the network differs.
+    """Group members that have the same backend and seed, but another recipe or another network.
 
-    If all members of a group have the same recipe name and network, `levels` is empty, and `find_groups` drops the
-    group.
+    If they differ only in recipe values, the group's text `levels` is empty, and `find_groups` drops the group.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 

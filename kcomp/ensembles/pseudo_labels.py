@@ -196,7 +196,8 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
     """Return a list of table rows, a dict for each class.
 
-    A row has how many test rows are predicted as this class, how many of these were chosen, and their mean confidence.
+    A table row says how many test rows are predicted as the class, how many of these were chosen, and their mean
+    confidence.
     """
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
