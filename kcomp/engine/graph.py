@@ -75,7 +75,7 @@ def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
 
 
 def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
-    """Return {number of a call: number of the call that reads its output}, for outputs that a single call reads.
+    """Return {number of a call: number of its reader}, for each call whose output only one other call reads.
 
     Calls are numbered as in `calls`. A call with several outputs is left out, and so is the call that computes the
     model's output, at position `result`.
