@@ -36,7 +36,7 @@ def error_part(rows: Rows, outcomes: Outcomes, others: Sequence[Group], progress
         images, problems = draw_rows(rows, sorted(places), progress)
         section.paragraphs.append(
             "Each picture shows the image as the network gets it, and beside it a heat map: bright parts raise the "
-            "prediction that is named below it (Grad-CAM; attention rollout for transformers)."
+            "prediction that is named below it (HiResCAM; attention rollout for transformers)."
         )
         section.paragraphs += problems
     for group in groups:
@@ -130,21 +130,21 @@ def read_inputs(rows: Rows, run: Run, places: Sequence[Place]) -> tuple[dict[Pla
     from kcomp.experiment.build import build_batches
 
     assert rows.table is not None
-    table = rows.table.rows(np.array([row for row, _ in places]))
-    pixels: dict[Place, np.ndarray] = {}
+    positions = sorted({row for row, _ in places})  # a row may be shown for several labels
+    table = rows.table.rows(np.array(positions))
+    pixels: dict[int, np.ndarray] = {}
     failures: list[str] = []
     try:
         batches = build_batches(run.recipe().recipe, table, training=False, seed=int(run.manifest["seed"]))
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
-        return pixels, [f"The batches of {run.folder} cannot be built: {first_line(error)}."]
-    for position, place in enumerate(places):
+        return {}, [f"The batches of {run.folder} cannot be built: {first_line(error)}."]
+    for position, row in enumerate(positions):
         try:
-            pixels[place] = batches.image(position)
+            pixels[row] = batches.image(position)
         except (ValueError, OSError) as error:
             failures.append(first_line(error))
-    if not failures:
-        return pixels, []
-    return pixels, [f"{quantity(len(failures), 'picture')} cannot be shown: {failures[0]}."]
+    shown = {place: pixels[place[0]] for place in places if place[0] in pixels}
+    return shown, [f"{quantity(len(failures), 'picture')} cannot be shown: {failures[0]}."] if failures else []
 
 
 def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]) -> np.ndarray:
