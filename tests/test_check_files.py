@@ -278,6 +278,12 @@ def test_a_blurred_drawing_of_low_contrast_is_blurred():
     assert kinds_of(images) == [("blurred", "warning", 1)]
 
 
+def test_a_dark_image_is_not_blurred_too():
+    """Few grey values remain of the smooth picture, so that little is left of its detail."""
+    smooth = (cv2.GaussianBlur(scene(0), (0, 0), 2) * 0.06).astype(np.uint8)
+    assert kinds_of([*(scene(number) for number in range(30)), smooth]) == [("dark", "warning", 1)]
+
+
 def test_values_that_use_only_a_part_of_the_range_are_dark():
     assert kinds_of([scene(number) // 16 for number in range(10)]) == [("dark", "warning", 10)]
 

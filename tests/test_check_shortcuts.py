@@ -8,11 +8,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kcomp import targets
+from kcomp.check.shortcuts import part as shortcuts
+from kcomp.check.shortcuts import section as shortcut_section
 from kcomp.check.shortcuts.association import areas, associate, bins_of, correlations, holm, permuted_within
 from kcomp.check.shortcuts.outcome import Outcome
 from kcomp.check.shortcuts.part import check_shortcuts
-from kcomp.check.shortcuts.part import part as shortcuts
-from kcomp.check.shortcuts.part import section as shortcut_section
 from kcomp.check.shortcuts.properties import Property, last_number, properties_of
 
 TWO = targets.OneOf(("cat", "dog"))

@@ -81,6 +81,15 @@ def test_other_files():
     assert compared(table, test_facts=later).findings == ()  # the order of names alone
 
 
+@pytest.mark.parametrize(("column", "common", "rare"), [("mode", "RGB", "L"), ("path", "a.png", "a.gif")])
+def test_single_images_of_another_kind_are_no_shift(column, common, rare):
+    table = check_data.labelled_table(TWO, 100)
+    values = np.array([rare] + [common] * 99, object)
+    facts = check_data.plausible_facts(100, 0, **{column: values})
+    test_facts = check_data.plausible_facts(100, 1, **{column: np.full(100, common, object)})
+    assert compared(table, facts=facts, test_facts=test_facts).findings == ()
+
+
 def test_delong_is_that_of_the_paper():
     random = np.random.default_rng(0)
     positives, negatives = random.normal(1, 1, 20), random.normal(0, 1, 30).round(1)

@@ -1,6 +1,5 @@
 """Labelled and test images in one list, so that both are compared with each other."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,12 +52,8 @@ def pool(data_set: DataSet) -> Pooled:
     table, test, facts = data_set.table, data_set.test, data_set.facts
     if test is None or data_set.test_facts is None:
         return Pooled(facts, table.ids, table.images, np.zeros(len(table), bool), (table.value_range, None))
-    joined = {
-        field.name: np.concatenate([getattr(facts, field.name), getattr(data_set.test_facts, field.name)])
-        for field in dataclasses.fields(Facts)
-    }
     return Pooled(
-        Facts(**joined),
+        facts.joined(data_set.test_facts),
         table.ids + test.ids,
         table.images + test.images,
         np.arange(len(table) + len(test)) >= len(table),

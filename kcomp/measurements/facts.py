@@ -120,6 +120,11 @@ class Facts:
         fields = dataclasses.fields(self)
         return dataclasses.replace(self, **{field.name: getattr(self, field.name)[positions] for field in fields})
 
+    def joined(self, other: Self) -> Self:
+        """Return the measurements of these images, followed by those of the images of `other`."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in vars(self)}
+        return dataclasses.replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
+
     @property
     def readable(self) -> np.ndarray:
         """Whether each image could be decoded, bool (images,)."""

@@ -96,8 +96,11 @@ def odd_pixels(facts: Facts) -> Iterator[Odd]:
         facts, "constant", constant, -facts.contrast, sentence, lambda row: f"grey {facts.brightness[row]:.0f}"
     )
     usable = facts.readable & ~constant
-    yield from odd_light(facts, usable)
-    yield from odd_detail(facts, usable & (np.minimum(facts.width, facts.height) >= SMALLEST))
+    detailed = usable & (np.minimum(facts.width, facts.height) >= SMALLEST)
+    for problem in odd_light(facts, usable):
+        yield problem
+        detailed[problem.rows] = False  # rounding removes the detail of very dark and bright images
+    yield from odd_detail(facts, detailed)
 
 
 def odd_light(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:

@@ -10,7 +10,7 @@ from kcomp.check.data_set import DataSet
 from kcomp.check.shift.class_shift import Shift, estimate_shift
 from kcomp.check.shortcuts.outcome import Outcome
 from kcomp.check.shortcuts.permutation import LARGE_AUC, LEVEL, Tested, run_tests
-from kcomp.check.shortcuts.properties import Property, properties_of
+from kcomp.check.shortcuts.properties import properties_of
 from kcomp.data.decoding import decode
 from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table
@@ -98,19 +98,12 @@ def new_folds(labels: np.ndarray, seed: int) -> np.ndarray:
 def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -> list[Tested]:
     """Test how well each property tells test rows from training rows. The position in the table is left out."""
     assert data_set.test is not None and data_set.test_facts is not None
-    sides = [
-        properties_of(data_set.facts.rows(train), data_set.table.rows(train).ids),
-        properties_of(data_set.test_facts.rows(test), data_set.test.rows(test).ids),
-    ]
-    joined = []
-    for first, second in zip(*sides, strict=True):
-        values = np.concatenate([first.values, second.values])
-        each = Property(first.name, first.role, values)
-        if not each.is_constant and first.name != "position in the table":
-            joined.append(each)
+    facts = data_set.facts.rows(train).joined(data_set.test_facts.rows(test))
+    properties = properties_of(facts, data_set.table.rows(train).ids + data_set.test.rows(test).ids)
+    varying = [each for each in properties if not each.is_constant and each.name != "position in the table"]
     labels = np.repeat([0.0, 1.0], [len(train), len(test)])
     outcome = Outcome(labels[:, None], ("test",), is_class=True)
-    return run_tests(joined, outcome, new_folds(labels, data_set.seed), data_set.seed)
+    return run_tests(varying, outcome, new_folds(labels, data_set.seed), data_set.seed)
 
 
 def compare_features(data_set: DataSet, random: np.random.Generator) -> Difference | None:
