@@ -1,9 +1,9 @@
 """Measure how many wrong labels `kcomp check` finds, if 5 % of the labels of a data set are changed at random.
 
     KERAS_BACKEND=jax python scripts/check_wrong_labels.py data/sign-digits
-    KERAS_BACKEND=jax python scripts/check_wrong_labels.py data/sign-digits --write noisy
-    kcomp train sign_digits --fold all --set csv=noisy/seed0/train.csv --runs noisy/runs0
-    KERAS_BACKEND=jax python scripts/check_wrong_labels.py data/sign-digits --runs noisy/runs0 noisy/runs1 noisy/runs2
+    KERAS_BACKEND=jax python scripts/check_wrong_labels.py data/sign-digits --seeds 0 1 2 --write noisy
+    kcomp train sign_digits --backend torch --fold all --set csv=noisy/seed0/train.csv
+    KERAS_BACKEND=torch python scripts/check_wrong_labels.py data/sign-digits --runs runs/sign_digits/*
 
 The folder has train.csv with a column for each class, and images/. Without --runs, the probe on frozen features is
 measured, on the unchanged labels too. With --runs, the out-of-fold predictions of runs that were trained on the changed
@@ -26,7 +26,6 @@ from kcomp.measurements.measure import measure
 from kcomp.probe.features import frozen_features
 from kcomp.runs.collect import collect_runs
 
-SEEDS = (0, 1, 2)
 SHARE = 0.05
 
 
@@ -58,13 +57,14 @@ def write_folder(folder: Path, table: Table, images: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/sign-digits"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--write", type=Path)
     parser.add_argument("--runs", type=Path, nargs="+")
     options = parser.parse_args()
     clean = read_table(options.folder)
-    noisy = [(f"seed {seed}", change_labels(clean, seed)) for seed in SEEDS]
+    noisy = [(f"seed {seed}", change_labels(clean, seed)) for seed in options.seeds]
     if options.write:
-        for seed, (_, table) in zip(SEEDS, noisy, strict=True):
+        for seed, (_, table) in zip(options.seeds, noisy, strict=True):
             write_folder(options.write / f"seed{seed}", table, options.folder / "images")
         return
     facts, metric = measure(clean), metrics.get(clean.required_target.default_metric)
