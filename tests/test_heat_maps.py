@@ -366,8 +366,9 @@ def test_overlay_colours_hot_pixels():
     picture = overlay(pixels, np.array([[0, 1, -1]], np.float32))
     assert picture.dtype == np.uint8
     assert picture[0, 0].tolist() == picture[0, 2].tolist() == [100, 100, 100]
-    # 35 % of the pixel and 65 % of inferno's last colour, (252, 255, 164)
-    np.testing.assert_allclose(picture[0, 1], 35 + 0.65 * np.array([252, 255, 164]), atol=2)
+    # 20 % of the pixel and 80 % of inferno's last colour, (252, 255, 164)
+    np.testing.assert_allclose(picture[0, 1], 20 + 0.8 * np.array([252, 255, 164]), atol=2)
+    assert overlay(np.array([[[255, 0, 0]]]), np.zeros((1, 1)))[0, 0].tolist() == [76, 76, 76]  # 0.299 of red, in grey
     assert overlay(pixels[..., 0], np.zeros((5, 5))).shape == (1, 3, 3)  # grey image, map of another size
     assert overlay(np.zeros((4, 4, 6)), np.zeros((4, 4))).shape == (4, 4, 3)
 

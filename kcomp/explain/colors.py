@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 
-OPACITY = 0.65  # of the colour where the heat is 1
+OPACITY = 0.8  # of the colour where the heat is 1
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Draw a heat map over an image. Hot pixels are coloured, cold pixels show the image.
+    """Draw a heat map over an image. Hot pixels are coloured, cold pixels show the image in grey.
 
     The colours run from purple (low heat) over orange to yellow (high heat). They are the colour map "inferno",
     which is perceptually uniform and readable for people who are colour-blind.
@@ -34,5 +34,6 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
         heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     levels = np.rint(heat * 255).astype(np.uint8)
     colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1].astype(np.float32)
-    opacity = OPACITY * heat[..., None]
-    return np.rint(np.clip(pixels * (1 - opacity) + colors * opacity, 0, 255)).astype(np.uint8)
+    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[..., None]
+    opacity = OPACITY * np.sqrt(heat[..., None])  # the root shows weak heat too
+    return np.rint(np.clip(grey * (1 - opacity) + colors * opacity, 0, 255)).astype(np.uint8)

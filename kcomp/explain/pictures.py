@@ -165,7 +165,8 @@ def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
     shown = displayable(pixels)
     if heat is None:
         return thumbnail(shown, SIDE)
-    return thumbnail(np.concatenate([overlay(shown, np.zeros_like(heat)), overlay(shown, heat)], 1), 2 * SIDE)
+    original = np.repeat(shown, 3, 2) if shown.shape[2] == 1 else shown
+    return thumbnail(np.concatenate([original, overlay(shown, heat)], 1), 2 * SIDE)
 
 
 def displayable(pixels: np.ndarray) -> np.ndarray:
