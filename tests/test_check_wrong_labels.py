@@ -228,6 +228,15 @@ def test_an_image_unlike_all_others_is_an_outlier():
     assert [outlier["image_id"] for outlier in part.numbers["outliers"]] == ["row00007"]
 
 
+def test_only_extreme_outliers_are_a_warning():
+    features = random_features(500)
+    features[7] += 30
+    features[9] += 2
+    part = check_wrong_labels(data_set(labelled_table(ONE_OF, 500), features=features))
+    severities = [(finding.severity, finding.image_ids) for finding in part.findings]
+    assert severities == [("warning", ("row00007",)), ("note", ("row00009",))]
+
+
 def test_distances_to_neighbours_by_hand():
     features = np.array([[0.0], [1.0], [3.0]], np.float32)
     assert neighbour_distances(features) == pytest.approx([2.0, 1.5, 2.5])

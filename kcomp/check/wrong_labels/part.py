@@ -11,7 +11,7 @@ from kcomp.check.wrong_labels.suspects import Question, Suspect, ask_questions, 
 from kcomp.data.images import Images
 from kcomp.data.tables import Table
 from kcomp.probe.kernel import kernel_scores
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, Severity
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -133,12 +133,17 @@ def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, obj
     ]
     caption = f"Images that are least like others (an outlier has a score above {limit:.1f})"
     section.galleries.append((caption, pictures(data_set.table, lines)))
-    if not outliers:
-        return []
     extreme = [row for row in outliers if by_row[row] > 2 * limit]
-    message = f"{quantity(len(outliers), 'image')} {'is' if len(outliers) == 1 else 'are'} unlike all others"
-    images = tuple(ids[row] for row in outliers)
-    return [Finding("outlier", "warning" if extreme else "note", message, images, weight=len(outliers))]
+    others = [row for row in outliers if by_row[row] <= 2 * limit]
+    return [*outliers_finding("warning", ids, extreme), *outliers_finding("note", ids, others)]
+
+
+def outliers_finding(severity: Severity, ids: Sequence[str], rows: Sequence[int]) -> list[Finding]:
+    """Return a finding about some outliers, or nothing if there are none."""
+    if not rows:
+        return []
+    message = f"{quantity(len(rows), 'image')} {'is' if len(rows) == 1 else 'are'} unlike all others"
+    return [Finding("outlier", severity, message, tuple(ids[row] for row in rows), weight=len(rows))]
 
 
 def pictures(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
