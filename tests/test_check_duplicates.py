@@ -315,7 +315,7 @@ def test_a_part_has_pictures_and_numbers(photographs):
 
 def test_an_exact_check_decodes_no_image(photographs, monkeypatch):
     copies = image_set([jpeg(photographs[0])] * 2)
-    monkeypatch.setattr("kcomp.check.duplicates.decode", None)
+    monkeypatch.setattr("kcomp.check.duplicates.part.decode", None)
     part = check_exact(copies)
     assert len(part.findings) == 2
     assert part.section.galleries == []
@@ -324,7 +324,7 @@ def test_an_exact_check_decodes_no_image(photographs, monkeypatch):
 def test_features_find_crops_where_there_are_too_many_images_to_compare_all(photographs, monkeypatch):
     images = [*photographs, cropped(photographs[7], 0, 0), cropped(photographs[30], 1, 0.5)]
     encoded = [jpeg(pixels) for pixels in images]
-    monkeypatch.setattr("kcomp.check.duplicates.EXHAUSTIVE", 0)
+    monkeypatch.setattr("kcomp.check.duplicates.part.EXHAUSTIVE", 0)
     monkeypatch.setattr("kcomp.check.duplicates.near.EXHAUSTIVE", 0)
     copies = {finding.image_ids for finding in check_duplicates(image_set(encoded)).findings}
     assert copies == set()
