@@ -121,7 +121,7 @@ def test_each_image_may_need_another_strength(tmp_path):
         stressed.changed["rotation"][place % 13, place] = 0.05 + 0.9 * labels[place]
     first = rank_stress(rows, compute_outcomes(rows), stressed)[0]
     assert first.kind.name == "rotation" and first.is_repair
-    assert first.repair.how == "the most confident strength of each image"
+    assert first.repair.how == "the most confident of each image"
     assert first.repair.score == 1
 
 

@@ -16,7 +16,7 @@ from kcomp.system.errors import readable_errors
 )
 @click.option(
     "--stress",
-    default=256,
+    default=128,
     show_default=True,
     type=click.IntRange(0),
     help="Change this many held-out images in 52 ways, and predict them again; 0 for none.",

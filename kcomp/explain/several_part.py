@@ -31,7 +31,8 @@ def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Group] | None:
         "backend and seed. Models that agree less usually gain more from being averaged."
     )
     names = short_names(rows)
-    section.pictures.append(agreement_plot(names, agreement))
+    if len(names) > 2:
+        section.pictures.append(agreement_plot(names, agreement))
     section.tables.append(("Means of two models, the best first", pair_table(names, agreement, rows)))
     group = Group("", np.empty(0, int))
     if agreement.wrong_by is not None:

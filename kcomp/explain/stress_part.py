@@ -40,16 +40,16 @@ def stress_part(
     results = rank_stress(rows, outcomes, stressed)
     metric = rows.scorer.metric.name
     section = Section("Stress", stress_verdict(results, metric))
-    section.paragraphs.append(
+    section.paragraphs += [
         f"{len(stressed.rows)} held-out images were changed before the recipe resized them, and predicted by "
-        f"{rows.members[place].name} ({stressed.seconds:.0f} s). A loss is the fall of {metric} at strengths that real "
-        "images may have. A gain means that the held-out images already have this change, unknown to the model."
-    )
+        f"{rows.members[place].name} ({stressed.seconds:.0f} s).",
+        f"'Worse by' is how much worse {metric} gets at strengths that real images may have. 'Better by' is how much "
+        "better it gets if a change is applied. If that is beyond chance, the held-out images differ from the training "
+        "images in this respect already.",
+    ]
     section.pictures.append(ranking_plot(results, metric))
     section.tables.append(("Changes, the most important first", ranking_table(results)))
-    curves = Section(
-        "Stress curves", f"{metric} at each strength. The dashed line is the score of the unchanged images."
-    )
+    curves = Section("Stress curves", f"{metric} at each strength, compared with the unchanged images.")
     curves.pictures += [curve(result, metric) for result in results]
     return [
         Part("stress", section, numbers(results, stressed), findings_of(results, metric)),
@@ -104,27 +104,31 @@ def ranking_plot(results: Sequence[StressResult], metric: str) -> tuple[str, byt
         [result.kind.name for result in results],
         [result.loss.mean for result in results],
         [(result.loss.low, result.loss.high) for result in results],
-        xlabel=f"loss of {metric} at realistic strengths; right of the dashed line is worse",
+        xlabel=f"how much worse {metric} gets at realistic strengths",
         reference=0.0,
     )
     return "What each change costs", picture
 
 
 def ranking_table(results: Sequence[StressResult]) -> PageTable:
-    header = ["change", "answer", "realistic strength", "loss", "95 % interval", "p", "gain", "with", "p of the gain"]
+    header = ["change", "answer", "realistic strength", "worse by", "p", "better by", "with", "p of better"]
     cells = []
     for result in results:
-        kind, interval = result.kind, f"{number(result.loss.low)} to {number(result.loss.high)}"
+        kind = result.kind
         repair = ["-", "-", "-"]
         if result.repair is not None:
             repair = [number(result.repair.gain), result.repair.how, f"{result.repair.p:.2g}"]
-        loss = [number(result.loss.mean), interval, f"{result.p:.2g}"]
+        loss = [number(result.loss.mean), f"{result.p:.2g}"]
         cells.append([kind.name, kind.remedy, kind.realistic_text, *loss, *repair])
     return PageTable(header, cells, marked=[place for place, result in enumerate(results) if result.is_repair])
 
 
 def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
     """Draw the score at each strength, with the unchanged score at the neutral strength."""
+    kind = result.kind
+    if kind.may_change_label:  # its strengths are names
+        names = ["unchanged", *(kind.describe(strength) for strength in kind.strengths)]
+        return kind.name, plots.bars(names, [result.untouched, *result.scores], xlabel=metric)
     points = sorted([*zip(result.kind.strengths, result.scores, strict=True), (result.kind.neutral, result.untouched)])
     strengths = [strength for strength, _ in points]
     lines = {"changed": [score for _, score in points], "unchanged": [result.untouched] * len(points)}

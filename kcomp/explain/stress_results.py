@@ -85,14 +85,14 @@ def rank_stress(rows: Rows, outcomes: Outcomes, stressed: Stressed) -> list[Stre
     """
     labels = rows.labels[stressed.rows]
     metric = metric_of_stress(rows, outcomes)
-    before = row_harm(rows, outcomes, labels, stressed.untouched)
+    before = row_costs(metric, rows, outcomes, labels, stressed.untouched)
     untouched = metric(labels, stressed.untouched)
     results = []
     for kind in KINDS:
         changed = stressed.changed[kind.name]
         realistic = np.stack([changed[kind.strengths.index(strength)] for strength in kind.realistic])
         loss = paired_metric(metric, labels, stressed.untouched, realistic, target=None)
-        after = np.mean([row_harm(rows, outcomes, labels, values) for values in realistic], 0)
+        after = np.mean([row_costs(metric, rows, outcomes, labels, values) for values in realistic], 0)
         results.append(
             StressResult(
                 kind=kind,
@@ -146,7 +146,7 @@ def repairs_of(rows: Rows, stressed: Stressed, kind: Stress) -> list[tuple[str, 
     every = np.concatenate([stressed.untouched[None], changed])
     confidence = np.stack([rows_confidence(rows, values) for values in every])
     best = every[confidence.argmax(0), np.arange(every.shape[1])]
-    return [*repairs, ("the most confident strength of each image", best)]
+    return [*repairs, ("the most confident of each image", best)]
 
 
 def rows_confidence(rows: Rows, predictions: np.ndarray) -> np.ndarray:
@@ -177,6 +177,16 @@ def row_harm(rows: Rows, outcomes: Outcomes, labels: np.ndarray, predictions: np
     if outcomes.is_one_class:
         return 1 - correct_rows(true_classes(labels, rows.target), rows.target.decide(predictions).astype(np.float64))
     return row_losses(labels, predictions, rows.target)
+
+
+def row_costs(
+    metric: Metric, rows: Rows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray
+) -> np.ndarray:
+    """Return what each row costs in the metric, (rows,): its value if the metric is a mean over rows, else its harm."""
+    if metric.rows is None:
+        return row_harm(rows, outcomes, labels, predictions)
+    values = metric.row_values(labels, predictions)
+    return -values if metric.higher_is_better else values
 
 
 def chance_of(low: np.ndarray, high: np.ndarray) -> float:
