@@ -1,5 +1,7 @@
 """A program that makes competitions with one fault each, runs `kcomp check` on them, and prints what it finds.
 
+Its last line on stderr says how many of the expected findings are reported.
+
 Arguments: a folder for the files, then names of tests/competitions.py's FAULTS, "clean:<seed>" for no fault.
 """
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
-from competitions import FAULTS, make_clean
+from competitions import FAULTS, is_reported, make_clean
 
 from kcomp.cli import main
 
@@ -74,6 +76,9 @@ def check(folder, name):
 
 
 if __name__ == "__main__":
-    root = Path(sys.argv[1])
+    root, reported = Path(sys.argv[1]), []
     for name in sys.argv[2:]:
-        print(json.dumps(check(root / name.replace(":", "-"), name)), flush=True)
+        result = check(root / name.replace(":", "-"), name)
+        print(json.dumps(result), flush=True)
+        reported += [is_reported(result["findings"], kind, ids) for kind, ids in result["expected"]]
+    print(f"{sum(reported)} of {len(reported)} expected findings are reported", file=sys.stderr)

@@ -360,3 +360,9 @@ def equal_pixels(competition: Competition, random: np.random.Generator) -> None:
 
 
 FAULTS["equal-pixels"] = equal_pixels
+
+
+def is_reported(findings, kind, ids):
+    """Whether findings of a kind name all the ids; without ids, whether there is one."""
+    named = {row["image_id"] for row in findings if row["kind"] == kind}
+    return bool(named) and set(ids) <= named

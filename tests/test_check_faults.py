@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from competitions import FAULTS
+from competitions import FAULTS, is_reported
 from conftest import backends, environment
 
 PROGRAM = Path(__file__).with_name("check_forks.py")
@@ -24,12 +24,6 @@ def check_all(backend, folder, names):
 def alarms(result):
     """The findings that are errors or warnings, once each."""
     return {(row["kind"], row["message"]) for row in result["findings"] if row["severity"] != "note"}
-
-
-def is_reported(findings, kind, ids):
-    """Whether findings of a kind name all the ids; without ids, whether there is one."""
-    named = {row["image_id"] for row in findings if row["kind"] == kind}
-    return bool(named) and set(ids) <= named
 
 
 def reported_share(results):
