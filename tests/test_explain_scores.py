@@ -110,7 +110,7 @@ def test_the_score_has_an_interval_and_names_folds_and_models(tmp_path):
     assert {fold: each.rows for fold, each in scores.folds.items()} == {0: 2, 1: 1}
     assert list(scores.members) == ["r f jax seed 0", "r f jax seed 1"]
     section = score_part(rows, outcomes, scores).section
-    assert section.verdict.startswith("accuracy is 1 (95 % interval 1 to 1) on 3 rows")
+    assert section.verdict.startswith("accuracy is 1 (95 % interval 0.4385 to 1) on 3 rows")  # 3 / (3 + 1.96 ** 2)
     assert [caption for caption, _ in section.tables][1:] == [
         "accuracy of each fold",
         "accuracy of each model on the rows that it held out",
@@ -118,6 +118,14 @@ def test_the_score_has_an_interval_and_names_folds_and_models(tmp_path):
     frame = error_frame(rows, outcomes)
     assert list(frame.columns)[-2:] == ["r f jax seed 0", "r f jax seed 1"]
     assert set(frame["r f jax seed 1"]) == {"cat", "dog", "fox"}
+
+
+def test_one_row_has_no_bootstrap_interval(tmp_path):
+    run = explained.write_run(tmp_path / "run", Numbers(("grams",), (0.0,), (1.0,)), ["a"], [[1]], [[3]], metric="mae")
+    rows, outcomes = outcomes_of(run)
+    scores = compute_scores(rows, outcomes)
+    assert scores.main.mean == 2 and np.isnan(scores.main.low)
+    assert score_part(rows, outcomes, scores).section.verdict.startswith("mae is 2 on 1 row that")
 
 
 def test_models_that_held_out_different_rows_are_averaged_where_they_overlap(tmp_path):

@@ -21,7 +21,7 @@ from kcomp.explain.several_part import several_part
 from kcomp.explain.slice_part import slice_part
 from kcomp.explain.stress_part import stress_part
 from kcomp.explain.summary import summary_part
-from kcomp.explain.wrong_label_part import wrong_label_part
+from kcomp.explain.wrong_label_part import find_wrong_labels
 from kcomp.report.page import html
 from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
@@ -54,19 +54,24 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, 
         rows = collect_rows(runs)
         progress.advance(WORK["read"])
         outcomes = compute_outcomes(rows)
-        parts = analyse(rows, outcomes, progress, stress)
+        wrong, columns = find_wrong_labels(rows)
+        parts = analyse(rows, outcomes, wrong, progress, stress)
     folder = output or default_folder(rows)
-    write_csv(folder / "errors.csv", error_frame(rows, outcomes))
+    frame = error_frame(rows, outcomes).join(columns)  # the index has the positions of the rows
     content = {part.name: dict(part.numbers) for part in parts}
-    write_json(folder / "explain.json", {"runs": [str(run.folder) for run in runs]} | content)
     command = shlex.join(["kcomp", *sys.argv[1:]])
     page = html(f"Errors of {', '.join(recipes_of(rows))}", command, [part.section for part in parts])
+    write_csv(folder / "errors.csv", frame)
+    write_json(folder / "explain.json", {"runs": [str(run.folder) for run in runs]} | content)
     write_atomically(folder / "explain.html", page.encode())
     return folder, parts
 
 
-def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress, stress: int) -> list[Part]:
-    """Return the parts of the page, the summary first."""
+def analyse(rows: Rows, outcomes: Outcomes, wrong: Part, progress: StepProgress, stress: int) -> list[Part]:
+    """Return the parts of the page, the summary first.
+
+    wrong: The part about wrong labels.
+    """
     progress.start_step("score the rows")
     scores = compute_scores(rows, outcomes)
     parts = [score_part(rows, outcomes, scores), class_part(rows, outcomes)]
@@ -77,7 +82,7 @@ def analyse(rows: Rows, outcomes: Outcomes, progress: StepProgress, stress: int)
     progress.advance(WORK["scores"])
     progress.start_step("draw pictures and heat maps")
     parts.append(error_part(rows, outcomes, several[1:] if several else (), counter(progress, WORK["pictures"])))
-    parts.append(wrong_label_part(rows))
+    parts.append(wrong)
     progress.start_step("measure the images, test slices")
     parts.append(slice_part(rows, outcomes, counter(progress, WORK["slices"])))
     if stress:

@@ -75,7 +75,7 @@ def score_part(rows: Rows, outcomes: Outcomes, scores: Scores) -> Part:
     """Show the scores, and the thresholds or cut points that are used."""
     metric, main = rows.scorer.metric, scores.main
     verdict = (
-        f"{metric.name} is {interval_text(main)} on {len(rows):,} rows that the models were not trained on. "
+        f"{metric.name} is {interval_text(main)} on {quantity(len(rows), 'row')} that the models were not trained on. "
         f"{'Higher' if metric.higher_is_better else 'Lower'} is better. {fold_sentence(scores)}"
     )
     section = Section("Score", verdict.strip())

@@ -28,7 +28,7 @@ def summary_part(rows: Rows, scores: Scores, parts: Sequence[Part]) -> Part:
     findings = sorted_findings(finding for part in parts for finding in part.findings)
     runs = sum(len(member.runs) for member in rows.members)
     text = (
-        f"On {len(rows):,} rows that {quantity(runs, 'run')} held out, {rows.scorer.metric.name} is "
+        f"On {quantity(len(rows), 'row')} that {quantity(runs, 'run')} held out, {rows.scorer.metric.name} is "
         f"{interval_text(scores.main)}. "
     )
     text += findings[0].message if findings else "No weakness stands out beyond chance."

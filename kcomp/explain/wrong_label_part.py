@@ -1,26 +1,49 @@
 """Show labels that are probably wrong, by the out-of-fold predictions of all runs."""
 
+import numpy as np
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.wrong_labels.part import check_wrong_labels
+from kcomp.check.wrong_labels.part import questions_of, wrong_label_part
 from kcomp.data.tables import Table
 from kcomp.explain.held_out import Rows
 from kcomp.measurements import Facts
 from kcomp.report.part import Part
 
 
-def wrong_label_part(rows: Rows) -> Part:
-    """Apply the rule of `kcomp check` to the mean prediction of all models. Without images, there are no pictures."""
-    table = rows.table if rows.table is not None else table_without_images(rows)
+def find_wrong_labels(rows: Rows) -> tuple[Part, pd.DataFrame]:
+    """Apply the rule of `kcomp check` to the mean prediction of all models. Without images, there are no pictures.
+
+    Returns:
+        The part of the page, and two columns of errors.csv for all rows: `label_error`, the probability that the label
+        is wrong, and `likely_label`, the likelier one. Of several labels, the most suspicious one counts. NaN and empty
+        texts for rows that were not tested.
+    """
+    table = labelled_table(rows)
     data_set = DataSet(table=table, facts=Facts.of([]), metric=rows.scorer.metric, predictions=rows.predictions)
-    part = check_wrong_labels(data_set)
+    questions = questions_of(data_set) or []
+    part = wrong_label_part(data_set, questions)
     part.section.title = "Wrong labels"
-    return part
+    probability, doubt = np.full(len(rows), np.nan), np.full(len(rows), -np.inf)
+    likely = np.full(len(rows), "", dtype=object)
+    names_column = len(rows.target.columns) > 1 and not rows.target.class_names  # "grams about 12"
+    for question in questions:
+        worse = question.errors.doubt > doubt[question.rows]
+        chosen = question.rows[worse]
+        probability[chosen], doubt[chosen] = question.errors.wrong[worse], question.errors.doubt[worse]
+        texts = [f"{question.name} {text}" for text in question.likely] if names_column else question.likely
+        likely[chosen] = np.array(texts, dtype=object)[worse]
+    return part, pd.DataFrame({"label_error": probability, "likely_label": likely})
 
 
-def table_without_images(rows: Rows) -> Table:
-    """Return a table of the held-out rows, whose images cannot be read."""
-    frame = pd.DataFrame({"image_id": rows.ids.astype(str), "image": "", "fold": rows.folds})
+def labelled_table(rows: Rows) -> Table:
+    """Return a table of the held-out rows with the labels of the runs, and images if they can be read.
+
+    The labels in the recipe's table may be others, if they were corrected after the training.
+    """
+    images = [""] * len(rows) if rows.table is None else rows.table.images
+    value_range = None if rows.table is None else rows.table.value_range
+    frame = pd.DataFrame({"image_id": rows.ids.astype(str), "fold": rows.folds})
     labels = pd.DataFrame(rows.labels, columns=list(rows.target.columns))
-    return Table(pd.concat([frame, labels], axis=1), rows.target)
+    frame["image"] = pd.Series(images, frame.index, dtype=object)
+    return Table(pd.concat([frame, labels], axis=1), rows.target, value_range=value_range)

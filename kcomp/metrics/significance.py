@@ -145,10 +145,12 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
 
 def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, seed: int = 0) -> Interval:
-    """Estimate a metric of one model, with a percentile bootstrap over rows.
+    """Estimate a metric of one model, with a 95 % interval over rows.
 
-    The interval covers the random choice of rows. It does not cover training noise: two seeds of one model also differ.
-    Resamples in which the metric is undefined are left out. Without any other resample, the interval is NaN.
+    A share of rows, such as the accuracy, has Wilson's interval, which is also valid if all rows are right. Other
+    metrics have a percentile bootstrap. The interval covers the random choice of rows. It does not cover training
+    noise: two seeds of one model also differ. Resamples in which the metric is undefined are left out. With fewer than
+    two rows, or without any other resample, the interval of a bootstrap is NaN.
 
     Args:
         metric: Any metric.
@@ -168,8 +170,14 @@ def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, see
         values = values[~np.isnan(values)]
         if not len(values):
             return Interval(np.nan, np.nan, np.nan, 0)
+        if set(np.unique(values)) <= {0.0, 1.0}:
+            return wilson_interval(int(values.sum()), len(values))
+        if len(values) < 2:
+            return Interval(float(values[0]), np.nan, np.nan, 1)
         low, high = np.quantile(resampled_means(values, random), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(float(values.mean()), float(low), float(high), len(values))
+    if count < 2:
+        return Interval(float(metric.function(true, scored)), np.nan, np.nan, count)
     resamples = METRIC_RESAMPLES if true.size < LARGE else METRIC_RESAMPLES // 5
     draws = (random.integers(0, count, count) for _ in range(resamples))
     scores = np.array([float(metric.function(true[rows], scored[rows])) for rows in draws])

@@ -2,5 +2,5 @@
 
 
 def quantity(count: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 run" or "3 runs"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """Return a number with its noun, such as "1 run" or "3,000 runs"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

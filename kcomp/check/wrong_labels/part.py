@@ -1,6 +1,7 @@
 """Check for wrong labels and for images that are unlike all others."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,16 +33,27 @@ def check_wrong_labels(data_set: DataSet) -> Part:
     numbers list the suspects from the most probable. There is a warning if more labels are wrong than chance explains
     (probability 0.01) and at least 1 % of all. Otherwise, single labels that are nearly certainly wrong are a note.
     """
+    return wrong_label_part(data_set, questions_of(data_set))
+
+
+def questions_of(data_set: DataSet) -> list[Question] | None:
+    """Return what predictions say about the labels. Empty with too few labels. None without runs and features."""
     target, labels = data_set.table.required_target, data_set.table.labels
-    section = Section("Wrong labels and outliers", "")
-    numbers: dict[str, object] = {}
-    findings: list[Finding] = []
     columns = label_columns(target, labels)
     scores = predicted_scores(data_set, columns)
     if scores is None:
+        return None
+    return list(ask_questions(target, columns, scores)) if len(labels) >= FEWEST_ROWS else []
+
+
+def wrong_label_part(data_set: DataSet, questions: Sequence[Question] | None) -> Part:
+    """Show the suspects among the labels, and outliers. `questions` is the result of `questions_of`."""
+    section = Section("Wrong labels and outliers", "")
+    numbers: dict[str, object] = {}
+    findings: list[Finding] = []
+    if questions is None:
         section.verdict = "Wrong labels were not looked for, because that needs features of a network, or runs."
         return Part("wrong_labels", section, {"checked": False})
-    questions = list(ask_questions(target, columns, scores)) if len(labels) >= FEWEST_ROWS else []
     if questions:
         findings += label_findings(data_set, questions, section, numbers)
     else:
@@ -110,10 +122,26 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
     header = ("image", "label", "predicted", "probability that the label is wrong")
     section.tables.append(("Labels that agree least with the predictions", PageTable(header, rows)))
     lines = [
-        (suspect.row, [ids[suspect.row], f"label: {suspect.label}", f"predicted: {suspect.likely}"])
+        (
+            suspect.row,
+            [
+                ids[suspect.row],
+                f"label: {suspect.label}",
+                f"predicted: {suspect.likely}",
+                f"{100 * suspect.wrong:.0f} % wrong",
+                *place_of(table, suspect.row),
+            ],
+        )
         for suspect in ranked[:PICTURES]
     ]
     section.galleries.append(("Labels that agree least with the predictions, the worst first", pictures(table, lines)))
+
+
+def place_of(table: Table, row: int) -> list[str]:
+    """Return the fold of a row and the path of its image, as far as it has them."""
+    fold = [f"fold {table.frame['fold'].iloc[row]}"] if "fold" in table.frame else []
+    image = table.frame["image"].iloc[row]
+    return [*fold, *([str(image)] if isinstance(image, str | Path) else [])]
 
 
 def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, object]) -> list[Finding]:
