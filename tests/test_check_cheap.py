@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import kcomp
+from damage_here import no_process  # noqa: F401
 from test_train_targets import RECIPE
 
 from kcomp import metrics

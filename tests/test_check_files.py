@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from check_data import plausible_facts
+from damage_here import no_process  # noqa: F401
 from PIL import Image
 
 from kcomp import data, metrics

@@ -130,9 +130,10 @@ def test_forest_of_several_properties():
     assert shortcuts.forest(properties[:1], outcome, np.arange(400) % 5, 0) is None
 
 
-def test_clean_data_gives_no_alarm(without_pictures):
+@pytest.mark.parametrize("seeds", [12, pytest.param(40, marks=pytest.mark.slow)])
+def test_clean_data_gives_no_alarm(without_pictures, seeds):
     alarms = 0
-    for seed in range(40):
+    for seed in range(seeds):
         target = (TWO, check_data.ONE_OF, check_data.ANY_OF, check_data.GRADES)[seed % 4]
         table = check_data.labelled_table(target, (40, 100, 200)[seed % 3], seed=seed)
         alarms += len(check_shortcuts(check_data.data_set(table, seed=seed)).findings)
@@ -148,7 +149,7 @@ def planted(target, labels, seed, share=1.0, **columns):
     return check_data.data_set(table, facts=dataclasses.replace(facts, **changed), seed=seed)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
 @pytest.mark.parametrize("classes", [2, 10])
 def test_another_quality_of_one_class(without_pictures, seed, classes):
     target = targets.OneOf(tuple(f"class {number}" for number in range(classes)))

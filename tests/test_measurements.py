@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from damage_here import no_process  # noqa: F401
 from PIL import Image
 
 from kcomp import data
