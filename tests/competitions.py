@@ -1,7 +1,7 @@
 """Make small competitions: clean ones, and ones with one known fault."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,8 +46,16 @@ class Competition:
         self.test.to_csv(self.folder / "test.csv", index=False)
 
 
-def photograph(random: np.random.Generator, shape: str, height: int, width: int) -> np.ndarray:
-    """Draw a picture that is like no other: a background of smooth noise, lines, and a shape of the class."""
+COLOURS = {"circle": (230, 60, 60), "square": (60, 200, 70), "star": (70, 80, 230)}
+
+
+def photograph(
+    random: np.random.Generator, shape: str, height: int, width: int, colour: Sequence[float] | None = None
+) -> np.ndarray:
+    """Draw a picture that is like no other: a background of smooth noise, lines, and a shape of the class.
+
+    colour: RGB in 0..255. None for the colour of the class.
+    """
     canvas = np.zeros((height, width, 3))
     for cells, strength in ((3, 60), (7, 35), (17, 20), (40, 8)):
         coarse = random.normal(0, strength, (cells, cells, 3))
@@ -62,11 +70,7 @@ def photograph(random: np.random.Generator, shape: str, height: int, width: int)
     angles = np.arange(corners) * 2 * np.pi / corners + random.uniform(0, 0.3)
     lengths = np.where(np.arange(corners) % 2, 0.45, 1.0) if shape == "star" else np.ones(corners)
     points = centre + radius * lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
-    cv2.fillPoly(
-        canvas,
-        [points.astype(np.int32)],
-        {"circle": (230, 60, 60), "square": (60, 200, 70), "star": (70, 80, 230)}[shape],
-    )
+    cv2.fillPoly(canvas, [points.astype(np.int32)], COLOURS[shape] if colour is None else colour)
     canvas += random.normal(0, 3, canvas.shape)
     return np.clip(canvas, 0, 255).astype(np.uint8)
 

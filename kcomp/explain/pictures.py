@@ -54,9 +54,10 @@ def error_verdict(outcomes: Outcomes) -> str:
     wrong = int((outcomes.correct == 0).sum())
     if not wrong:
         return "No held-out row is wrong."
+    known = int((~np.isnan(outcomes.correct)).sum())
     return (
-        f"{quantity(wrong, 'row')} of {int((~np.isnan(outcomes.correct)).sum()):,} are wrong. Look for what the most "
-        "confident mistakes have in common, and whether their labels are right."
+        f"{wrong:,} of {known:,} rows {'is' if wrong == 1 else 'are'} wrong. Look for what the most confident mistakes "
+        "have in common, and whether their labels are right."
     )
 
 
