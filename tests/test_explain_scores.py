@@ -139,6 +139,15 @@ def test_models_that_held_out_different_rows_are_averaged_where_they_overlap(tmp
     assert rows.held_out_by.tolist() == [[True, True, False], [False, True, True]]
 
 
+@pytest.mark.parametrize("name", ["oof", "labels"])
+def test_files_that_lack_rows_are_an_error(tmp_path, name):
+    run = pets(tmp_path)
+    path = next(tmp_path.rglob(f"{name}.csv"))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    with pytest.raises(ValueError, match=r"oof.csv and labels.csv must have the same rows; .* differ in 2, first '"):
+        outcomes_of(run)
+
+
 def test_several_labels_by_hand(tmp_path):
     target = AnyOf(("rust", "scab"))
     labels = [[1, 0], [1, 1], [0, 0], [0, np.nan], [np.nan, np.nan]]

@@ -166,6 +166,19 @@ def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
     return joined
 
 
+def check_label_rows(members: Sequence[Member]) -> None:
+    """Raise ValueError if a run's oof.csv and labels.csv have different rows, because one of them is damaged."""
+    runs = [run for member in members for run in member.runs]
+    predicted = [member.folds.index[member.folds == run.manifest["fold"]] for member in members for run in member.runs]
+    for run, ids, labels in zip(runs, predicted, read_all(runs, "labels"), strict=True):
+        different = ids.symmetric_difference(labels.index)
+        if len(different):
+            raise ValueError(
+                f"oof.csv and labels.csv must have the same rows; those of {run.folder} differ in {len(different)}, "
+                f"first {different[0]!r}; train this run again"
+            )
+
+
 def describe_member(member: Member) -> str:
     others = f" and {len(member.runs) - 1} more runs" if len(member.runs) > 1 else ""
     return f"{member.name} ({member.runs[0].folder}{others})"

@@ -13,7 +13,7 @@ import pandas as pd
 from kcomp.data.tables import Table
 from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.ensembles.joins import PARTS
-from kcomp.ensembles.members import Member, build_members, read_labels, shared_target
+from kcomp.ensembles.members import Member, build_members, check_label_rows, read_labels, shared_target
 from kcomp.metrics import Metric, get
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
@@ -89,10 +89,12 @@ def collect_rows(runs: Sequence[Run]) -> Rows:
     the result says why, and the rows have no images.
 
     Raises:
-        ValueError: If the runs have different targets or labels, or two runs of one member held out the same row.
+        ValueError: If the runs have different targets or labels, two runs of one member held out the same row, or the
+            files of a run have different rows.
     """
     shared_target(runs)
     members = tuple(build_members(runs))
+    check_label_rows(members)
     label_frame = read_labels([run for member in members for run in member.runs])
     target = members[0].runs[0].target
     ids = members[0].predictions.index
