@@ -13,7 +13,7 @@ from kcomp.check.finding_text import example_ids, finding_line, printable
 from kcomp.check.label_text import label_text
 from kcomp.check.report import by_severity, overview, plain, verdict, write_report
 from kcomp.data.tables import with_class_names
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, findings_csv
 from kcomp.report.page import Link, Section
 from kcomp.report.part import Part
 from kcomp.targets import AnyOf, Grades, Numbers, OneOf
@@ -38,10 +38,11 @@ def part(name, *findings, numbers=None):
 
 
 def test_the_verdict_counts_errors_and_warnings():
-    assert verdict(0, 0) == "No problem was found."
-    assert verdict(0, 1) == "No error. 1 warning needs a look."
-    assert verdict(2, 0) == "2 errors must be repaired before training."
-    assert verdict(1, 3) == "1 error must be repaired before training, and 3 warnings need a look."
+    assert verdict(0, 0, 0) == "No problem was found."
+    assert verdict(0, 0, 1) == "No problem was found. 1 note may be of interest."
+    assert verdict(0, 1, 2) == "No error. 1 warning needs a look."
+    assert verdict(2, 0, 0) == "2 errors must be repaired before training."
+    assert verdict(1, 3, 0) == "1 error must be repaired before training, and 3 warnings need a look."
 
 
 def test_sections_with_errors_come_first_then_warnings():
@@ -50,13 +51,13 @@ def test_sections_with_errors_come_first_then_warnings():
     assert [part.name for part in by_severity(parts)] == ["d", "b", "e", "a", "c"]
 
 
-def test_the_first_section_lists_the_ten_worst_findings_without_notes():
+def test_the_first_section_lists_the_ten_worst_findings():
     findings = [Finding("dark", "warning", f"warning {number}", (), number) for number in range(12)]
     findings += [Finding("empty", "error", "an error"), Finding("dark", "note", "a note")]
     labels = part("labels", Finding("contradicting-labels", "error", "the worst", (), 9.0))
     section = overview(result(part("files", *findings), labels))
     [(caption, table)] = section.tables
-    assert caption == "The worst findings, 4 more are below"
+    assert caption == "The worst findings, 5 more are below"
     texts = ["the worst", "an error", *(f"warning {number}" for number in range(11, 3, -1))]
     assert [row[2] for row in table.rows] == texts
     assert [row[4] for row in table.rows] == [Link("Labels", "#section-3"), *[Link("Files", "#section-2")] * 9]
@@ -80,6 +81,30 @@ def test_three_files_are_written_and_keep_every_id(tmp_path):
     assert rows[0] == ["kind", "severity", "image_id", "message"]
     assert [row[2] for row in rows[1:]] == ["a", HOSTILE]
     assert "<script>alert" not in path.read_text()
+
+
+def test_notes_are_listed_where_nothing_is_worse():
+    note = Finding("wrong-label", "note", "1 label of 90 may be wrong", ("a",))
+    section = overview(result(part("files"), part("labels", note)))
+    assert (section.verdict, section.good) == ("No problem was found. 1 note may be of interest.", True)
+    [(_, table)] = section.tables
+    assert table.rows == [("note", "wrong-label", "1 label of 90 may be wrong", "a", Link("Labels", "#section-3"))]
+
+
+def test_a_row_of_the_csv_says_what_is_wrong_with_its_image():
+    details = ("labelled ant, predicted bee", "labelled bee, predicted ant")
+    findings = [
+        Finding("wrong-label", "warning", "2 labels look wrong", ("a", "b"), details=details),
+        Finding("rare-class", "warning", "1 class is rare", ("c",)),
+        Finding("shortcut", "warning", "the size predicts the label"),
+    ]
+    assert findings_csv(findings).splitlines() == [
+        "kind,severity,image_id,message",
+        'wrong-label,warning,a,"labelled ant, predicted bee"',
+        'wrong-label,warning,b,"labelled bee, predicted ant"',
+        "rare-class,warning,c,1 class is rare",
+        "shortcut,warning,,the size predicts the label",
+    ]
 
 
 def test_ids_are_safe_to_print():

@@ -68,6 +68,10 @@ def test_the_message_and_the_numbers_name_the_likelier_label():
     part = check_wrong_labels(data_set(table, features=features_of(clean)))
     suspects = {suspect["image_id"]: suspect for suspect in part.numbers["suspects"]}
     assert (suspects["row00000"]["label"], suspects["row00000"]["likely"]) == ("dog", "cat")
+    (finding,) = alarms(part)
+    details = dict(zip(finding.image_ids, finding.details, strict=True))
+    assert details["row00000"].startswith("labelled dog, predicted cat (wrong with probability 1.00")
+    assert details["row00001"].startswith("labelled owl, predicted dog (")
     assert part.numbers["wrong_share"] == pytest.approx(0.04, abs=0.015)
     assert "12 labels of 300 look wrong" in part.findings[0].message
     table = part.section.tables[0][1]
@@ -225,6 +229,9 @@ def test_an_image_unlike_all_others_is_an_outlier():
     part = check_wrong_labels(data_set(labelled_table(ONE_OF, 500), features=features))
     (finding,) = part.findings
     assert (finding.kind, finding.image_ids) == ("outlier", ("row00007",))
+    assert finding.details == (
+        f"unlike all others: score {part.numbers['outliers'][0]['score']:.1f}, limit {limit:.1f}",
+    )
     assert [outlier["image_id"] for outlier in part.numbers["outliers"]] == ["row00007"]
 
 

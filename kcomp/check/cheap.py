@@ -57,7 +57,10 @@ def remembered(table: Table, metric: Metric) -> list[Finding]:
             return []
         with lock:
             write_json(path, {"findings": [vars(finding) for finding in alarms(table, metric)]})
-    return [Finding(**values | {"image_ids": tuple(values["image_ids"])}) for values in read_json(path)["findings"]]
+    return [
+        Finding(**values | {name: tuple(values.get(name, ())) for name in ("image_ids", "details")})
+        for values in read_json(path)["findings"]
+    ]
 
 
 def key_of(table: Table, metric: Metric) -> str | None:

@@ -10,7 +10,7 @@ from kcomp.check.data_set import DataSet
 from kcomp.check.finding_text import example_ids
 from kcomp.check.result import CheckResult
 from kcomp.recipe import Loaded
-from kcomp.report.finding import Finding, findings_csv, sorted_findings
+from kcomp.report.finding import SEVERITIES, Finding, findings_csv, sorted_findings
 from kcomp.report.page import Link, PageTable, Section, html
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -56,16 +56,18 @@ def all_findings(parts: Sequence[Part]) -> list[Finding]:
 
 def by_severity(parts: Sequence[Part]) -> list[Part]:
     """Return the parts with errors, then those with warnings, then the others. Their order is otherwise unchanged."""
-    ranks = {"error": 0, "warning": 1, "note": 2}
-    return sorted(parts, key=lambda part: min((ranks[finding.severity] for finding in part.findings), default=2))
+    last = SEVERITIES.index("note")
+    return sorted(
+        parts, key=lambda part: min((SEVERITIES.index(finding.severity) for finding in part.findings), default=last)
+    )
 
 
 def overview(result: CheckResult) -> Section:
     """Return the first section of the page: how many errors and warnings there are, and the ten worst findings."""
     parts = result.parts
     findings = all_findings(parts)
-    errors, warnings = (sum(finding.severity == name for finding in findings) for name in ("error", "warning"))
-    worst = [finding for finding in findings if finding.severity != "note"][:WORST]
+    errors, warnings, notes = (sum(finding.severity == name for finding in findings) for name in SEVERITIES)
+    worst = findings[:WORST]
     paragraphs = [describe(result.data_set)]
     tables = []
     if worst:
@@ -75,16 +77,16 @@ def overview(result: CheckResult) -> Section:
             (finding.severity, finding.kind, finding.message, example_ids(finding), links[id(finding)])
             for finding in worst
         ]
-        more = errors + warnings - len(worst)
+        more = len(findings) - len(worst)
         tables = [("The worst findings" + (f", {more} more are below" if more else ""), PageTable(header, rows))]
         paragraphs.append(
             "An error makes training fail, or makes its result wrong. A warning is something that you should look at. "
-            "findings.csv beside this page lists every finding with its images."
+            "A note is a fact that needs no action. findings.csv beside this page lists every finding with its images."
         )
     if result.network:
         paragraphs.append(result.network)
     good = False if errors else None if warnings else True
-    return Section("Result", verdict(errors, warnings), good, paragraphs=paragraphs, tables=tables)
+    return Section("Result", verdict(errors, warnings, notes), good, paragraphs=paragraphs, tables=tables)
 
 
 def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
@@ -96,13 +98,17 @@ def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
     }
 
 
-def verdict(errors: int, warnings: int) -> str:
-    """Return the verdict of the page in one sentence."""
+def verdict(errors: int, warnings: int, notes: int) -> str:
+    """Return the verdict of the page in one or two sentences."""
     repair = f"{quantity(errors, 'error')} must be repaired before training"
     look = f"{quantity(warnings, 'warning')} {'needs' if warnings == 1 else 'need'} a look"
     if errors and warnings:
         return f"{repair}, and {look}."
-    return f"{repair}." if errors else f"No error. {look}." if warnings else "No problem was found."
+    if errors:
+        return f"{repair}."
+    if warnings:
+        return f"No error. {look}."
+    return "No problem was found." + (f" {quantity(notes, 'note')} may be of interest." if notes else "")
 
 
 def describe(data_set: DataSet) -> str:

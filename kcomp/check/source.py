@@ -52,7 +52,8 @@ def load_data(data: Path) -> Loaded:
             warnings.simplefilter("ignore")  # reading the table shows the same notices
             plan = make_plan(find_files(data, None), Overrides())
     except UsageError as error:
-        raise UsageError(f"{error}; options are for `kcomp new`: write a recipe with it, and check that") from error
+        hint = "; kcomp check has no such option: write a recipe with `kcomp new`, and check the recipe"
+        raise UsageError(f"{error}{hint if '--' in str(error) else ''}") from error
     with tempfile.TemporaryDirectory(prefix="kcomp-check-") as folder:
         path = Path(folder) / default_file(data)
         path.write_text(recipe_source(plan, path.name), encoding="utf-8")

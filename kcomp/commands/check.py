@@ -70,14 +70,14 @@ def check(
 
 
 def print_findings(console: Any, findings: Any) -> None:
-    """Print a line for each of the ten worst findings, without notes, and how many more there are."""
+    """Print a line for each of the ten worst findings, and how many more there are."""
     from kcomp.check.finding_text import finding_line
     from kcomp.check.report import WORST
+    from kcomp.report.text import quantity
 
-    alarms = [finding for finding in findings if finding.severity != "note"]
-    if not alarms:
+    if all(finding.severity == "note" for finding in findings):
         console.print("no problem was found", highlight=False)
-    for finding in alarms[:WORST]:
+    for finding in findings[:WORST]:
         console.print(finding_line(finding), highlight=False, soft_wrap=True, markup=False)
-    if len(alarms) > WORST:
-        console.print(f"{len(alarms) - WORST} more findings are in the report", highlight=False)
+    if len(findings) > WORST:
+        console.print(f"{quantity(len(findings) - WORST, 'more finding')} in the report", highlight=False)

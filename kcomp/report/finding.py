@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from the worst to the least
 COLUMNS = ("kind", "severity", "image_id", "message")
 
 
@@ -21,6 +22,7 @@ class Finding:
         message: One sentence that says what the problem is. It is shown without the image ids.
         image_ids: The images that it concerns. Empty if it concerns the whole table.
         weight: How much it matters among findings of one severity; larger is shown first.
+        details: What is wrong with each of `image_ids`, as a sentence without the id. Empty if `message` says it all.
     """
 
     kind: str
@@ -28,27 +30,30 @@ class Finding:
     message: str
     image_ids: tuple[str, ...] = ()
     weight: float = 0.0
+    details: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.severity not in get_args(Severity):
-            raise ValueError(f"severity must be one of {', '.join(get_args(Severity))}; received {self.severity!r}")
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"severity must be one of {', '.join(SEVERITIES)}; received {self.severity!r}")
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings from the worst to the least: errors, warnings, notes, and by weight within each."""
-    order = get_args(Severity)
-    return sorted(findings, key=lambda finding: (order.index(finding.severity), -finding.weight))
+    return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.weight))
 
 
 def findings_csv(findings: Sequence[Finding]) -> str:
     """Return findings as CSV with the columns `kind,severity,image_id,message`.
 
-    There is one row for each finding and image. If a finding concerns the whole table, `image_id` is empty.
+    There is one row for each finding and image. If a finding has details, `message` says what is wrong with this image,
+    otherwise it is the message of the finding. If a finding concerns the whole table, `image_id` is empty.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for finding in sorted_findings(findings):
-        for image_id in finding.image_ids or ("",):
-            writer.writerow((finding.kind, finding.severity, image_id, finding.message))
+        image_ids = finding.image_ids or ("",)
+        messages = finding.details or (finding.message,) * len(image_ids)
+        for image_id, message in zip(image_ids, messages, strict=True):
+            writer.writerow((finding.kind, finding.severity, image_id, message))
     return text.getvalue()

@@ -112,12 +112,17 @@ def damaged(pooled: Pooled, left_out: frozenset[str]) -> Iterator[Odd]:
 def findings_of(problem: Odd, pooled: Pooled) -> Iterator[Finding]:
     """Yield a finding about the labelled images and one about the test images that have a problem."""
     for is_test, noun in ((False, "labelled image"), (True, "test image")):
-        rows = problem.rows[pooled.is_test[problem.rows] == is_test]
-        if len(rows):
-            words = SINGULAR if len(rows) == 1 else PLURAL
-            message = f"{quantity(len(rows), noun)} {problem.sentence.format(**words)}"
-            share = len(rows) / max(int((pooled.is_test == is_test).sum()), 1)
-            yield Finding(problem.kind, problem.severity, message, tuple(pooled.ids[row] for row in rows), share)
+        chosen = [
+            (row, text) for row, text in zip(problem.rows, problem.texts, strict=True) if pooled.is_test[row] == is_test
+        ]
+        if chosen:
+            words = SINGULAR if len(chosen) == 1 else PLURAL
+            message = f"{quantity(len(chosen), noun)} {problem.sentence.format(**words)}"
+            share = len(chosen) / max(int((pooled.is_test == is_test).sum()), 1)
+            ids = tuple(pooled.ids[row] for row, _ in chosen)
+            single = f"this {noun} {problem.sentence.format(**SINGULAR)}"
+            details = tuple(f"{single} ({text})" if text else single for _, text in chosen)
+            yield Finding(problem.kind, problem.severity, message, ids, share, details)
 
 
 def verdict(findings: Sequence[Finding], pooled: Pooled) -> str:
@@ -131,7 +136,9 @@ def verdict(findings: Sequence[Finding], pooled: Pooled) -> str:
     odd = [finding.kind for finding in findings if finding.severity == "warning" and finding.kind not in DAMAGE]
     if odd:
         return f"{text}. Look at those that stand out: {', '.join(dict.fromkeys(odd))}."
-    return f"{text}. None of the others stands out." if unusable else f"{text}, and none of them stands out."
+    if unusable:
+        return f"{text}. None of the others stands out."
+    return f"{text}. None needs a repair." if findings else f"{text}, and none of them stands out."
 
 
 def is_good(findings: Sequence[Finding]) -> bool | None:
@@ -189,6 +196,8 @@ def extremes(pooled: Pooled) -> tuple[str, list[Picture]]:
         ("sharpest", -facts.sharpness),
         ("noisiest", -facts.noise),
     ):
+        if not len(rows) or np.ptp(values[rows]) == 0:
+            continue  # all images have the same value
         for row in rows[np.argsort(values[rows], kind="stable")[:EXTREMES]]:
             pictures.append(pooled.picture(row, title))
     return "The ends of each measurement, good or not", [picture for picture in pictures if picture is not None]
@@ -218,8 +227,13 @@ def measurement_table(pooled: Pooled) -> PageTable:
     for name, title in MEASURES.items():
         values = getattr(pooled.facts, name)[pooled.facts.readable].astype(float)
         if len(values):
-            rows.append([title, *(f"{value:.4g}" for value in np.quantile(values, [0, 0.05, 0.5, 0.95, 1]))])
+            rows.append([title, *map(rounded, np.quantile(values, [0, 0.05, 0.5, 0.95, 1]).tolist())])
     return PageTable(["measurement", "lowest", "5 %", "median", "95 %", "highest"], rows)
+
+
+def rounded(value: float) -> str:
+    """Return a number with at least four digits, never as a power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def numbers_of(data_set: DataSet, pooled: Pooled, problems: Sequence[Odd]) -> dict[str, Any]:

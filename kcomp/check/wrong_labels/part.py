@@ -1,6 +1,6 @@
 """Check for wrong labels and for images that are unlike all others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +111,13 @@ def label_findings(
 def finding(severity: str, message: str, ids: Sequence[str], chosen: Sequence[Suspect]) -> Finding:
     first = chosen[0]
     text = f"{message}, first {ids[first.row]!r}: labelled {first.label}, predicted {first.likely}"
-    images = tuple(dict.fromkeys(ids[suspect.row] for suspect in chosen))
-    return Finding("wrong-label", severity, text, images, weight=sum(suspect.wrong for suspect in chosen))  # type: ignore[arg-type]
+    details: dict[str, str] = {}
+    for suspect in chosen:
+        label = f"labelled {suspect.label}, predicted {suspect.likely} (wrong with probability {suspect.wrong:.2f})"
+        image_id = ids[suspect.row]
+        details[image_id] = f"{details[image_id]}; {label}" if image_id in details else label
+    weight = sum(suspect.wrong for suspect in chosen)
+    return Finding("wrong-label", severity, text, tuple(details), weight, tuple(details.values()))  # type: ignore[arg-type]
 
 
 def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> None:
@@ -163,15 +168,19 @@ def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, obj
     section.galleries.append((caption, pictures(data_set.table, lines)))
     extreme = [row for row in outliers if by_row[row] > 2 * limit]
     others = [row for row in outliers if by_row[row] <= 2 * limit]
-    return [*outliers_finding("warning", ids, extreme), *outliers_finding("note", ids, others)]
+    texts = {row: f"unlike all others: score {by_row[row]:.1f}, limit {limit:.1f}" for row in outliers}
+    return [*outliers_finding("warning", ids, extreme, texts), *outliers_finding("note", ids, others, texts)]
 
 
-def outliers_finding(severity: Severity, ids: Sequence[str], rows: Sequence[int]) -> list[Finding]:
-    """Return a finding about some outliers, or nothing if there are none."""
+def outliers_finding(
+    severity: Severity, ids: Sequence[str], rows: Sequence[int], texts: Mapping[int, str]
+) -> list[Finding]:
+    """Return a finding about some outliers, or nothing if there are none. `texts` has a sentence for each row."""
     if not rows:
         return []
     message = f"{quantity(len(rows), 'image')} {'is' if len(rows) == 1 else 'are'} unlike all others"
-    return [Finding("outlier", severity, message, tuple(ids[row] for row in rows), weight=len(rows))]
+    images, details = tuple(ids[row] for row in rows), tuple(texts[row] for row in rows)
+    return [Finding("outlier", severity, message, images, len(rows), details)]
 
 
 def pictures(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
