@@ -67,7 +67,7 @@ def test_data_is_checked_without_a_recipe(images):
     [
         (["check"], 2, "Missing argument 'RECIPE|DATA'"),
         (["check", "nothing"], 2, "no recipe, folder or table at nothing"),
-        (["check", "."], 2, "it has 0 images\n"),
+        (["check", "empty"], 2, "it has 0 images\n"),
         (["check", "ids.csv"], 2, "--images FOLDER; kcomp check has no such option: write a recipe with `kcomp new`"),
         (["check", "small.py", "--set", "kin=labels"], 2, "kind"),
         (["check", "small.py", "--backend", "jaxx"], 2, "jax or torch"),
@@ -81,6 +81,7 @@ def test_wrong_usage_is_one_line(arguments, code, text, recipes):
         "def table(config): return", "def table(config): raise ValueError('no rows for you')\ndef old(config): return"
     )
     (recipes / "broken.py").write_text(broken)
+    (recipes / "empty").mkdir(exist_ok=True)
     (recipes / "ids.csv").write_text("image_id,label\n" + "".join(f"{n},{NAMES[n % 2]}\n" for n in range(8)))
     done = kcomp(*arguments, cwd=recipes, check=False)
     assert done.returncode == code and text in done.stderr
