@@ -19,6 +19,9 @@ import pytest
 
 from kcomp.system.cache import cache_folder
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy is imported: the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 JAX_CACHE = {
@@ -46,10 +49,12 @@ def backends():
     ]
 
 
-def one_slow():
-    """Both backends, the second of them run by name: where the first says most of it."""
-    first, second = backends()
-    return [first, pytest.param(*second.values, marks=[*second.marks, pytest.mark.slow])]
+def one_slow(slow="torch"):
+    """Both backends, one of them only with `-m slow`, for tests that run the same code of kcomp on both."""
+    return [
+        pytest.param(*each.values, marks=[*each.marks, *[pytest.mark.slow] * (each.values[0] == slow)])
+        for each in backends()
+    ]
 
 
 def environment(backend):
