@@ -10,11 +10,13 @@ import pytest
 from damage_here import no_process  # noqa: F401
 
 from kcomp import data
-from kcomp.check.duplicates.part import check_duplicates, check_exact
+from kcomp.check.duplicates.part import check_duplicates, exact_findings
 from kcomp.check.duplicates.pixels import SIDE, is_same, same_picture
 from kcomp.check.duplicates.search import feature_pairs, hash_pairs, largest_distance
 from kcomp.check.duplicates.windows import PLACES, place_pairs, turn_image, window_pairs, windows
 from kcomp.measurements.measure import measure
+from kcomp.report.page import Section
+from kcomp.report.part import Part
 
 SIZES = ((120, 160), (160, 120), (144, 144))
 LABELS = {
@@ -123,6 +125,10 @@ def image_set(encoded, *, folds=None, labels=None, target=check_data.ONE_OF, tes
     if features is not None:
         parts |= {"features": features[:count], "test_features": features[count:] if test else None}
     return check_data.data_set(table, facts=measure(table), **parts)
+
+
+def check_exact(data_set):
+    return Part("exact", Section("", ""), findings=tuple(exact_findings(data_set)))
 
 
 def kinds(part, severities=("error", "warning", "note")):
@@ -317,9 +323,7 @@ def test_a_part_has_pictures_and_numbers(photographs):
 def test_an_exact_check_decodes_no_image(photographs, monkeypatch):
     copies = image_set([jpeg(photographs[0])] * 2)
     monkeypatch.setattr("kcomp.check.duplicates.part.decode", None)
-    part = check_exact(copies)
-    assert len(part.findings) == 2
-    assert part.section.galleries == []
+    assert len(check_exact(copies).findings) == 2
 
 
 def test_features_find_crops_where_there_are_too_many_images_to_compare_all(photographs, monkeypatch):

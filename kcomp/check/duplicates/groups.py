@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.cluster.hierarchy import DisjointSet
 
-from kcomp.check.duplicates.near import DisjointSets, NearPair
+from kcomp.check.duplicates.near import NearPair
 from kcomp.check.duplicates.rows import Rows
 from kcomp.check.label_text import label_text
 from kcomp.data.tables import Table
@@ -55,24 +56,24 @@ class Group:
 
 def make_groups(rows: Rows, table: Table, near: Sequence[NearPair] = ()) -> list[Group]:
     """Return the groups of images with equal bytes, equal pixels, or in `near`. Larger problems come first."""
-    sets = DisjointSets(len(rows))
-    for hashes in (rows.bytes_hash, rows.pixels_hash):
+    sets = DisjointSet(range(len(rows)))
+    for hashes in (rows.facts.bytes_hash, rows.facts.pixels_hash):
         first: dict[str, int] = {}
-        for position in np.flatnonzero(rows.readable & (hashes != "")).tolist():
+        for position in np.flatnonzero(rows.facts.readable & (hashes != "")).tolist():
             sets.merge(first.setdefault(hashes[position], position), position)
     for pair in near:
         sets.merge(pair.first, pair.second)
     changes: dict[int, list[str]] = {}
     for pair in near:
-        changes.setdefault(sets.root(pair.first), []).append(pair.change)
+        changes.setdefault(sets[pair.first], []).append(pair.change)
     labels = table.labels
     threshold = largest_equal_difference(table.required_target, labels)
     groups = [
         replace(
             describe_group(rows, table, members, contradictions(table.required_target, labels, members, threshold)),
-            changes=tuple(dict.fromkeys(changes.get(members[0], ()))),
+            changes=tuple(dict.fromkeys(changes.get(sets[members[0]], ()))),
         )
-        for members in sets.groups()
+        for members in sorted(sorted(subset) for subset in sets.subsets() if len(subset) > 1)
     ]
     return sorted(groups, key=lambda group: (not group.folds, not group.labels, not group.is_in_test, -len(group.rows)))
 
@@ -94,9 +95,9 @@ def describe_group(rows: Rows, table: Table, members: Sequence[int], labels: tup
 
 
 def kind_of(rows: Rows, members: Sequence[int]) -> str:
-    if len(set(rows.bytes_hash[members])) == 1 and rows.bytes_hash[members[0]]:
+    if len(set(rows.facts.bytes_hash[members])) == 1 and rows.facts.bytes_hash[members[0]]:
         return "equal-bytes"
-    return "equal-pixels" if len(set(rows.pixels_hash[members])) == 1 else "near-duplicate"
+    return "equal-pixels" if len(set(rows.facts.pixels_hash[members])) == 1 else "near-duplicate"
 
 
 def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:

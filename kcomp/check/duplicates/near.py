@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 
 from kcomp.check.duplicates.pixels import SIDE, grey, same_picture
 from kcomp.check.duplicates.rows import Rows
@@ -34,32 +35,6 @@ class NearPair:
     first: int
     second: int
     change: str
-
-
-class DisjointSets:
-    """Sets of numbers that are merged pair by pair (union-find with path halving)."""
-
-    def __init__(self, count: int) -> None:
-        self.parents = list(range(count))
-
-    def root(self, number: int) -> int:
-        """Return the number that stands for the set of `number`."""
-        while self.parents[number] != number:
-            self.parents[number] = self.parents[self.parents[number]]
-            number = self.parents[number]
-        return number
-
-    def merge(self, first: int, second: int) -> None:
-        """Merge the sets of two numbers."""
-        first, second = sorted((self.root(first), self.root(second)))
-        self.parents[second] = first
-
-    def groups(self) -> list[list[int]]:
-        """Return the sets with at least two numbers, each sorted, in the order of their first numbers."""
-        members: dict[int, list[int]] = {}
-        for number in range(len(self.parents)):
-            members.setdefault(self.root(number), []).append(number)
-        return [numbers for numbers in members.values() if len(numbers) > 1]
 
 
 class Pictures:
@@ -112,7 +87,7 @@ def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
     """
     if len(positions) < 2:
         return []
-    pictures, sets = Pictures(rows), DisjointSets(len(positions))
+    pictures, sets = Pictures(rows), DisjointSet(range(len(positions)))
     with ThreadPoolExecutor(WORKERS) as threads:
         small = np.stack(list(threads.map(pictures.small, positions.tolist())))
     candidates = candidate_pairs(rows, positions, small)
@@ -123,7 +98,7 @@ def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
         first, second = candidates[number].tolist()
         if places[number].correlation < PROMISING or compared == max(LEAST_COMPARED, len(positions) // 5):
             break
-        if sets.root(first) == sets.root(second):
+        if sets.connected(first, second):
             continue
         compared += 1
         change = pictures.compare(int(positions[first]), int(positions[second]), places[number])
@@ -136,7 +111,7 @@ def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
 def candidate_pairs(rows: Rows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
     """Return pairs of places in `positions` whose images are worth a comparison, each pair once, int (pairs, 2)."""
     most = max(LEAST_PAIRS, len(positions))
-    pairs = [hash_pairs(rows.hashes[positions], most)]
+    pairs = [hash_pairs(rows.facts.hashes[positions], most)]
     if len(positions) <= EXHAUSTIVE:
         pairs.append(window_pairs(small, PROMISING, most))
     elif rows.features is not None:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kcomp.check.data_set import DataSet
 from kcomp.check.duplicates.groups import Group, findings_of, group_leaks, join, make_groups
-from kcomp.check.duplicates.near import EXHAUSTIVE, NearPair, near_pairs
+from kcomp.check.duplicates.near import EXHAUSTIVE, near_pairs
 from kcomp.check.duplicates.rows import Rows, rows_of
 from kcomp.check.label_text import label_text
 from kcomp.data.decoding import decode
@@ -29,14 +30,8 @@ ADVICE = {
 }
 
 
-def check_exact(data_set: DataSet) -> Part:
-    """Find images with equal bytes or pixels, and groups that cross folds. No image is decoded."""
-    rows = rows_of(data_set)
-    return make_part(data_set, rows, [], is_exact=True)
-
-
 def exact_findings(data_set: DataSet) -> list[Finding]:
-    """Return the findings of `check_exact` without the page."""
+    """Find images with equal bytes or pixels, and groups that cross folds. No image is decoded."""
     rows = rows_of(data_set)
     return all_findings(data_set, rows, make_groups(rows, data_set.table, []))
 
@@ -52,24 +47,23 @@ def check_duplicates(data_set: DataSet) -> Part:
     is a near-duplicate if the fine structure of both images agrees after an alignment; see `same_picture`.
     """
     rows = rows_of(data_set)
-    return make_part(data_set, rows, near_pairs(rows, comparable(data_set, rows)), is_exact=False)
-
-
-def comparable(data_set: DataSet, rows: Rows) -> np.ndarray:
-    """Return the positions of the images to compare: one of each picture, without very small images."""
-    facts = [data_set.facts] if len(rows) == rows.labelled else [data_set.facts, data_set.test_facts]
-    sides = np.concatenate([np.minimum(part.width, part.height) for part in facts if part is not None])
-    _, first = np.unique(rows.pixels_hash.astype(str), return_index=True)
-    is_first = np.isin(np.arange(len(rows)), first)
-    return np.flatnonzero(rows.readable & is_first & (sides >= LEAST_SIDE))
-
-
-def make_part(data_set: DataSet, rows: Rows, near: Sequence[NearPair], *, is_exact: bool) -> Part:
-    groups = make_groups(rows, data_set.table, near)
+    groups = make_groups(rows, data_set.table, near_pairs(rows, comparable(rows)))
     findings = all_findings(data_set, rows, groups)
-    section = make_section(data_set, rows, groups, findings, is_exact=is_exact)
-    kinds = Counter(finding.kind for finding in findings)
-    numbers = {
+    section = make_section(data_set, rows, groups, findings)
+    return Part("duplicates", section, numbers_of(rows, groups, findings), tuple(findings))
+
+
+def comparable(rows: Rows) -> np.ndarray:
+    """Return the positions of the images to compare: one of each picture, without very small images."""
+    facts = rows.facts
+    _, first = np.unique(facts.pixels_hash.astype(str), return_index=True)
+    is_first = np.isin(np.arange(len(rows)), first)
+    return np.flatnonzero(facts.readable & is_first & (np.minimum(facts.width, facts.height) >= LEAST_SIDE))
+
+
+def numbers_of(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the content of `duplicates` in check.json."""
+    return {
         "images": len(rows),
         "groups": [
             {
@@ -82,28 +76,22 @@ def make_part(data_set: DataSet, rows: Rows, near: Sequence[NearPair], *, is_exa
             }
             for group in groups
         ],
-        "findings": dict(kinds),
-        "is_exact": is_exact,
+        "findings": dict(Counter(finding.kind for finding in findings)),
     }
-    return Part("duplicates", section, numbers, tuple(findings))
 
 
-def make_section(
-    data_set: DataSet, rows: Rows, groups: Sequence[Group], findings: Sequence[Finding], *, is_exact: bool
-) -> Section:
+def make_section(data_set: DataSet, rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> Section:
     alarms = [finding for finding in findings if finding.severity != "note"]
     section = Section("Duplicates and leaks", verdict(rows, groups, findings), not alarms)
     section.paragraphs += [text for kind, text in ADVICE.items() if any(finding.kind == kind for finding in findings)]
-    section.paragraphs.append(method(rows, is_exact=is_exact))
+    section.paragraphs.append(method(rows))
     section.paragraphs += [finding.message for finding in findings if finding.kind == "group-leak"]
     if groups:
-        section.tables.append((table_caption(groups), group_table(data_set, rows, groups)))
-    if groups and not is_exact:  # pictures would have to be decoded
-        section.galleries += [
-            (gallery_caption(number, group), pictures)
-            for number, group in enumerate(groups[:SHOWN_GROUPS], 1)
-            if (pictures := gallery(data_set, rows, group))
-        ]
+        section.tables.append((table_caption(groups), group_table(rows, groups)))
+    for number, group in enumerate(groups[:SHOWN_GROUPS], 1):
+        pictures = gallery(data_set, rows, group)
+        if pictures:
+            section.galleries.append((gallery_caption(number, group), pictures))
     return section
 
 
@@ -127,10 +115,8 @@ def verdict(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) ->
     return " ".join(parts)
 
 
-def method(rows: Rows, *, is_exact: bool) -> str:
+def method(rows: Rows) -> str:
     """Return which duplicates were looked for."""
-    if is_exact:
-        return "Only equal files and equal pixels were looked for."
     crops = "small copies"
     if len(rows) > EXHAUSTIVE:
         crops = "features of a pretrained network" if rows.features is not None else "nothing else, so crops are missed"
@@ -146,7 +132,7 @@ def table_caption(groups: Sequence[Group]) -> str:
     return f"Images that show the same picture{shown}"
 
 
-def group_table(data_set: DataSet, rows: Rows, groups: Sequence[Group]) -> PageTable:
+def group_table(rows: Rows, groups: Sequence[Group]) -> PageTable:
     header = ("group", "kind", "images", "ids", "folds", "labels", "test", "change")
     cells = [
         (

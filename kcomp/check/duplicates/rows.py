@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.check.data_set import DataSet
+from kcomp.check.pooled import pool
 from kcomp.data.tables import Image, Table, fold_columns
 from kcomp.data.value_range import ValueRange
+from kcomp.measurements.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,7 @@ class Rows:
         labelled: How many rows are labelled. The others are test rows.
         value_ranges: The pixel ranges that become 0 to 255 in the labelled and in the test images.
         folds: The fold columns, int (labelled rows, repeats). There are 0 repeats if the table has no folds.
-        readable: Whether each image could be decoded, bool (rows,).
-        bytes_hash: A hash of the bytes of each file. Empty for an array.
-        pixels_hash: A hash of the pixels of each image.
-        hashes: Perceptual hashes, uint64 (rows, 8); see `ImageFacts.hashes`.
+        facts: Measurements of the images.
         features: Frozen features, float32 (rows, dimensions), or None.
     """
 
@@ -32,10 +31,7 @@ class Rows:
     labelled: int
     value_ranges: tuple[ValueRange | None, ValueRange | None]
     folds: np.ndarray
-    readable: np.ndarray
-    bytes_hash: np.ndarray
-    pixels_hash: np.ndarray
-    hashes: np.ndarray
+    facts: Facts
     features: np.ndarray | None
 
     def __len__(self) -> int:
@@ -48,24 +44,15 @@ class Rows:
 
 def rows_of(data_set: DataSet) -> Rows:
     """Return the labelled rows and the test rows of a data set."""
-    tables, facts = [data_set.table], [data_set.facts]
-    if data_set.test is not None and data_set.test_facts is not None:
-        tables, facts = [*tables, data_set.test], [*facts, data_set.test_facts]
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in facts])
-
+    pooled, labelled = pool(data_set), len(data_set.table)
     return Rows(
-        ids=[image_id for table in tables for image_id in table.ids],
-        images=[image for table in tables for image in table.images],
-        labelled=len(data_set.table),
-        value_ranges=(data_set.table.value_range, tables[-1].value_range),
+        ids=pooled.ids,
+        images=pooled.images,
+        labelled=labelled,
+        value_ranges=pooled.ranges,
         folds=folds_of(data_set.table),
-        readable=joined("readable"),
-        bytes_hash=joined("bytes_hash"),
-        pixels_hash=joined("pixels_hash"),
-        hashes=joined("hashes"),
-        features=joined_features(data_set, has_test=len(tables) == 2),
+        facts=pooled.facts,
+        features=joined_features(data_set, has_test=len(pooled.ids) > labelled),
     )
 
 

@@ -1,7 +1,5 @@
 """Search for pairs of images that may show the same picture, by perceptual hashes and by frozen features."""
 
-import math
-
 import numpy as np
 
 BITS = 64
@@ -17,13 +15,10 @@ def largest_distance(rows: int) -> int:
     is the largest distance at which an image has at most `CHANCE` unrelated partners among `rows` images on average.
     Each image counts 8 times, because it may be rotated and mirrored.
     """
-    allowed = CHANCE * 2 / (8 * max(rows, 2))
-    total = 0.0
-    for distance in range(BITS // 2):
-        total += math.comb(BITS, distance) / 2**BITS
-        if total > allowed:
-            return distance - 1
-    return BITS // 2
+    from scipy import stats
+
+    chances = stats.binom.cdf(np.arange(BITS // 2), BITS, 0.5)
+    return int(np.searchsorted(chances, CHANCE * 2 / (8 * max(rows, 2)), side="right")) - 1
 
 
 def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
