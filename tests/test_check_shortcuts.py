@@ -8,12 +8,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kcomp import targets
-from kcomp.check.shortcuts import part as shortcuts
 from kcomp.check.shortcuts import section as shortcut_section
-from kcomp.check.shortcuts.association import areas, associate, bins_of, correlations, holm, permuted_within
-from kcomp.check.shortcuts.outcome import Outcome
+from kcomp.check.shortcuts.association import areas, associate, bins_of, correlations, permuted_within
 from kcomp.check.shortcuts.part import check_shortcuts
-from kcomp.check.shortcuts.properties import Property, last_number, properties_of
+from kcomp.check.shortcuts.properties import last_number, properties_of
+from kcomp.metrics.significance import holm
 
 TWO = targets.OneOf(("cat", "dog"))
 
@@ -113,21 +112,8 @@ def test_arrays_without_files():
 
 @pytest.fixture
 def without_pictures(monkeypatch):
-    """Leave out what takes long and does not change the findings: the forest and the picture."""
-    monkeypatch.setattr(shortcuts, "forest", lambda *arguments: None)
+    """Leave out the picture, which takes long and does not change the findings."""
     monkeypatch.setattr(shortcut_section, "picture_of", lambda *arguments: ("", b""))
-
-
-def test_forest_of_several_properties():
-    """Neither of two properties says the class, but their product does."""
-    random = np.random.default_rng(0)
-    first, second = random.choice([-1.0, 1.0], (2, 400)) * random.uniform(1, 2, (2, 400))
-    labels = (first * second > 0).astype(float)
-    properties = [Property("first", "trace", first), Property("second", "trace", second)]
-    outcome = Outcome(np.stack([labels, 1 - labels], 1), ("same", "other"), is_class=True)
-    score, (low, high) = shortcuts.forest(properties, outcome, np.arange(400) % 5, 0)
-    assert score > 0.95 and 0.4 < low < 0.5 < high < 0.6
-    assert shortcuts.forest(properties[:1], outcome, np.arange(400) % 5, 0) is None
 
 
 @pytest.mark.parametrize("seeds", [12, pytest.param(40, marks=pytest.mark.slow)])

@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcomp.check.shortcuts.association import holm
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes, row_losses, true_classes
 from kcomp.explain.stress import Stressed
 from kcomp.explain.stress_kinds import KINDS, Stress
 from kcomp.metrics.classification import correct_rows
 from kcomp.metrics.metric import Metric
-from kcomp.metrics.significance import Interval, paired_metric
+from kcomp.metrics.significance import Interval, holm, paired_metric
 
 FALSE_ALARMS = 0.01  # probability that at least one change is called harmful, or helpful, by chance
 

@@ -1,5 +1,6 @@
 """Test whether two models score differently on the same rows by more than chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,8 +195,17 @@ def wilson_interval(hits: int, rows: int) -> Interval:
     """
     if not rows:
         return Interval(np.nan, np.nan, np.nan, 0)
-    z = float(special.ndtri((1 + LEVEL) / 2))
-    share, scale = hits / rows, 1 + z**2 / rows
-    centre = (share + z**2 / (2 * rows)) / scale
-    half = z / scale * float(np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), rows)
+    from scipy import stats  # imported here, because it takes long
+
+    ends = stats.binomtest(hits, rows).proportion_ci(LEVEL, method="wilson")
+    return Interval(hits / rows, float(ends.low), float(ends.high), rows)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return p-values that are corrected for their number by the method of Holm (1979)."""
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values)
+    corrected = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    result = np.empty(len(values))
+    result[order] = np.minimum(corrected, 1.0)
+    return result

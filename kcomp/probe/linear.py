@@ -1,7 +1,6 @@
-"""Predict labels from frozen features by cross-validated linear models.
+"""Predict classes from frozen features by cross-validated logistic regression.
 
-A probe is a small model on features of a network that is not trained. Its out-of-fold predictions show how well the
-features separate the labels, and which labels look wrong. This module does not import Keras.
+A probe is a small model on features of a network that is not trained. This module does not import Keras.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from kcomp.data.tables import Table, fold_columns
 from kcomp.targets import Target, arrays
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
-RIDGES = tuple(10.0**power for power in range(-4, 4))
 FOLDS = 5
 INNER_FOLDS = 4  # one of them is held out to choose the penalty
 INNER_ROWS = 4000  # the penalty is chosen on at most this many rows
@@ -27,13 +25,13 @@ Model = Callable[[np.ndarray], np.ndarray]  # from features (rows, dimensions) t
 def out_of_fold(features: np.ndarray, table: Table, seed: int = 0, *, together: np.ndarray | None = None) -> np.ndarray:
     """Predict each row by a probe that is fitted on the other folds.
 
-    The probe is a multinomial logistic regression for one class, a logistic regression for each of several labels, and
-    a ridge regression for numbers and grades. Features are centred and divided by their standard deviation over all
-    dimensions. The L2 penalty is chosen on held-out rows within the training folds.
+    The probe is a multinomial logistic regression for one class, and a logistic regression for each of several labels.
+    Features are centred and divided by their standard deviation over all dimensions. The L2 penalty is chosen on
+    held-out rows within the training folds.
 
     Args:
         features: Features of the images, (rows, dimensions). A row with a NaN is neither used nor predicted.
-        table: The labelled rows.
+        table: The labelled rows, with classes and no grades.
         seed: Seed of the folds.
         together: A group number for each row, (rows,), or None. Rows of a group share a fold, for example because
             they are duplicates.
@@ -109,7 +107,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, target: Target, seed: in
     Args:
         features: Shape (rows, dimensions), without NaN.
         labels: Shape (rows, columns). NaN is a missing label.
-        target: What is predicted. It chooses the kind of probe.
+        target: The target of the labels, with one column for each class.
         seed: Seed of the choice of the rows that the penalty is chosen on.
     """
     mean = features.mean(0, dtype=np.float64).astype(np.float32)
@@ -118,11 +116,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, target: Target, seed: in
     def scaled(values: np.ndarray) -> np.ndarray:
         return ((values - mean) / scale).astype(np.float32)
 
-    inputs = scaled(features)
-    if target.stacker == "ridge":
-        ridge = fit_ridge(inputs, labels)
-        return lambda values: target.normalized(ridge(scaled(values)))
-    weights, bias = fit_logistic(inputs, labels, target, seed)
+    weights, bias = fit_logistic(scaled(features), labels, target, seed)
     return lambda values: target.predict(scaled(values) @ weights + bias)
 
 
@@ -200,34 +194,3 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, multinomial: bool) -> 
     truth = np.where(known, labels, 0)
     value = float((np.where(known, np.logaddexp(0, logits) - truth * logits, 0)).sum() / len(labels))
     return value, (np.where(known, arrays.sigmoid(logits) - truth, 0) / len(labels)).astype(np.float32)
-
-
-def fit_ridge(features: np.ndarray, labels: np.ndarray) -> Model:
-    """Fit a ridge regression for each column of the labels, and return a function from features to predictions.
-
-    The penalty of each column has the lowest mean squared leave-one-out error, which has a closed form (Allen 1974).
-    """
-    fits = [ridge_column(features, column) for column in labels.T]
-    weights = np.column_stack([weights for weights, _ in fits])
-    bias = np.array([bias for _, bias in fits])
-    return lambda values: values.astype(np.float64) @ weights + bias
-
-
-def ridge_column(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights (dimensions,) and bias of a ridge regression. Rows with a NaN label are left out."""
-    known = ~np.isnan(labels)
-    if not known.any():
-        return np.zeros(features.shape[1]), 0.0
-    inputs, truth = features[known].astype(np.float64), labels[known]
-    centre, middle = inputs.mean(0), float(truth.mean())
-    left, values, right = np.linalg.svd(inputs - centre, full_matrices=False)
-    shares, count = left.T @ (truth - middle), len(truth)
-
-    def leave_one_out(ridge: float) -> float:
-        shrink = values**2 / (values**2 + ridge * count)
-        leverage = np.square(left) @ shrink + 1 / count
-        return float(np.square((truth - middle - left @ (shrink * shares)) / np.maximum(1 - leverage, 1e-9)).mean())
-
-    best = min(RIDGES, key=leave_one_out)
-    weights = right.T @ (values / (values**2 + best * count) * shares)
-    return weights, middle - float(centre @ weights)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from scipy import special
 
 from kcomp.metrics import Metric
 from kcomp.targets import Target
@@ -129,7 +130,7 @@ def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: 
     means = np.where(known, all_labels, 0).sum(0) / np.maximum(known.sum(0), 1)
     labels = np.where(np.isnan(labels), means, labels)
     if target.stacker == "binary":
-        signal = sqrt(2) * normal_quantile(TYPICAL_AREA)
+        signal = sqrt(2) * special.ndtri(TYPICAL_AREA)
         rates = np.clip(means, 1e-3, 1 - 1e-3)
         return target.predict(signal * (signal * labels + noise) - signal**2 / 2 + np.log(rates / (1 - rates)))
     deviation = np.sqrt(np.where(known, (all_labels - means) ** 2, 0).sum(0) / np.maximum(known.sum(0), 1))
@@ -144,7 +145,7 @@ def signal_of(classes: int) -> float:
 
     With logits of variance 1, the accuracy is the integral of phi(z - signal) * Phi(z)^(classes - 1).
     """
-    from scipy import optimize, special
+    from scipy import optimize
 
     points = np.linspace(-8, 16, 2001)
     others = special.log_ndtr(points) * (classes - 1)
@@ -154,9 +155,3 @@ def signal_of(classes: int) -> float:
         return float(density.sum() * (points[1] - points[0]))
 
     return float(optimize.brentq(lambda signal: accuracy(signal) - TYPICAL_ACCURACY, 0.0, 10.0, xtol=1e-6))
-
-
-def normal_quantile(probability: float) -> float:
-    from scipy import special
-
-    return float(special.ndtri(probability))

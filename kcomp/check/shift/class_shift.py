@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
-from kcomp.check.shortcuts.association import holm
 from kcomp.data.tables import Table, fold_columns
+from kcomp.metrics.significance import holm
 from kcomp.probe.linear import fit_probe, out_of_fold
 from kcomp.targets import OneOf
 
@@ -89,8 +90,8 @@ def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray
         ]
         test, deviation = (np.array([pair[part][1] for pair in pairs]) for part in (0, 1))
         decided = [(values[:, chosen] > 0.5).astype(float) for values in (held_out, predicted)]
-    width = normal_quantile(1 - LEVEL / 2 / len(chosen)) * deviation
-    names = tuple(class_name(table, place) for place in chosen)
+    width = special.ndtri(1 - LEVEL / 2 / len(chosen)) * deviation
+    names = tuple(table.columns[place] for place in chosen)
     return Shift(names, train, test, np.maximum(test - width, 0), np.minimum(test + width, 1), count_tests(*decided))
 
 
@@ -107,10 +108,6 @@ def with_class_columns(table: Table) -> Table:
     columns = ["image_id", "image", *fold_columns(frame), *(name for name in ("group", "item") if name in frame)]
     labels = pd.DataFrame(hot, frame.index, names)
     return Table(pd.concat([frame[columns], labels], axis=1), OneOf(tuple(names)), folds_in_order=table.folds_in_order)
-
-
-def class_name(table: Table, place: int) -> str:
-    return table.columns[place]
 
 
 def normalized(probabilities: np.ndarray) -> np.ndarray:
@@ -169,9 +166,3 @@ def count_tests(held_out: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         for first, second in zip(held_out.sum(0).astype(int), predicted.sum(0).astype(int), strict=True)
     ]
     return holm([float(stats.fisher_exact(table).pvalue) for table in tables])
-
-
-def normal_quantile(probability: float) -> float:
-    from scipy import special
-
-    return float(special.ndtri(probability))

@@ -222,13 +222,3 @@ def tail(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
     p_values = stats.pearson3.sf(distance, skewness)
     result: np.ndarray = np.where(np.isnan(observed), np.nan, np.where(defined, p_values, 1.0))
     return result
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return p-values that are corrected for their number by the method of Holm (1979)."""
-    values = np.asarray(p_values, np.float64)
-    order = np.argsort(values)
-    corrected = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    result = np.empty(len(values))
-    result[order] = np.minimum(corrected, 1.0)
-    return result

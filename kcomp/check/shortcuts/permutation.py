@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.check.shortcuts.association import Association, associate, holm
+from kcomp.check.shortcuts.association import Association, associate
 from kcomp.check.shortcuts.outcome import Outcome
 from kcomp.check.shortcuts.properties import Property
+from kcomp.metrics.significance import holm
 
 LEVEL = 0.001  # probability of a false alarm in all tests together
 # A large effect (Cohen 1988), as a ROC AUC and as a correlation (Rice and Harris 2005, table 1).

@@ -11,7 +11,6 @@ from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 
-Joint = tuple[float, tuple[float, float]]  # the score of a model of several properties, and the scores by chance
 ROLES = {
     "trace": "a network can see it",
     "content": "may follow from what the images show",
@@ -20,8 +19,8 @@ ROLES = {
 MOST_CLASSES = 20  # of the table of medians
 
 
-def show(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome, constant: Sequence[str]) -> Section:
-    """Return the section of the page."""
+def make_section(tested: Sequence[Tested], outcome: Outcome, constant: Sequence[str]) -> Section:
+    """Return the section of the page. `constant` has the names of the properties that are equal in all images."""
     alarms = [each for each in tested if each.is_large and each.measured.role == "trace"]
     others = [each for each in tested if each.is_large and each.measured.role != "trace"]
     verdict = "No property of the image files predicts the labels well."
@@ -51,9 +50,7 @@ def show(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome, consta
             "because each person was photographed with each label in turn."
         )
     if tested:
-        section.tables.append(
-            (f"How well each property predicts the labels ({score})", table_of(tested, joint, outcome))
-        )
+        section.tables.append((f"How well each property predicts the labels ({score})", table_of(tested, outcome)))
         section.pictures.append(picture_of(tested, outcome))
     if constant:
         section.paragraphs.append(f"The same in all images: {', '.join(constant)}.")
@@ -75,7 +72,7 @@ def picture_of(tested: Sequence[Tested], outcome: Outcome) -> tuple[str, bytes]:
     return "Mean score of each property (dot) and 95 % of the scores by chance (line)", picture
 
 
-def table_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) -> PageTable:
+def table_of(tested: Sequence[Tested], outcome: Outcome) -> PageTable:
     header = ["Property", "Kind", "Score", "By chance", "Best predicted", "Its score", "p-value (corrected)"]
     rows: list[list[str]] = []
     marked: list[int] = []
@@ -95,10 +92,6 @@ def table_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) ->
                 f"{each.p_values[best]:.2g}",
             ]
         )
-    if joint is not None:
-        score, (low, high) = joint
-        text = "all that a network can see, together (random forest)"
-        rows.append([text, ROLES["trace"], f"{score:.3f}", f"{low:.3f} to {high:.3f}", "", "", ""])
     return PageTable(header, rows, tuple(marked))
 
 
@@ -114,7 +107,7 @@ def medians(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
     return PageTable(["Class", "Rows", *(each.measured.name for each in alarms)], rows)
 
 
-def numbers_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) -> dict[str, Any]:
+def numbers_of(tested: Sequence[Tested], outcome: Outcome) -> dict[str, Any]:
     result: dict[str, Any] = {"score": outcome.score_name, "properties": []}
     for each in tested:
         best = each.strongest
@@ -130,8 +123,6 @@ def numbers_of(tested: Sequence[Tested], joint: Joint | None, outcome: Outcome) 
                 "is_large": each.is_large,
             }
         )
-    if joint is not None:
-        result["together"] = {"score": joint[0], "chance": list(joint[1])}
     return result
 
 

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from kcomp.probe.kernel import squared_distances
-
 NEIGHBOURS = 10
-BLOCK = 256  # rows whose distances are in memory at once
 FALSE_ALARM = 0.001  # probability of an outlier among all rows, if the logarithms of the distances were normal
 
 
@@ -15,16 +12,13 @@ def neighbour_distances(features: np.ndarray) -> np.ndarray:
     It is a common measure of outliers (Kuan and Mueller 2022). If there are fewer other rows, all of them count. The
     distance is 0 if there is one row.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     count = min(NEIGHBOURS, len(features) - 1)
-    distances = np.zeros(len(features))
     if count < 1:
-        return distances
-    for start in range(0, len(features), BLOCK):
-        block = features[start : start + BLOCK]
-        squares = squared_distances(block, features)
-        squares[np.arange(len(block)), start + np.arange(len(block))] = np.inf
-        distances[start : start + BLOCK] = np.sqrt(np.partition(squares, count - 1, axis=1)[:, :count]).mean(1)
-    return distances
+        return np.zeros(len(features))
+    distances, _ = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(features).kneighbors()
+    return distances.mean(1)
 
 
 def outlier_scores(features: np.ndarray) -> tuple[np.ndarray, float]:
