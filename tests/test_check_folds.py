@@ -149,7 +149,7 @@ def test_advice():
     grouped = data.folds(check_data.labelled_table(TWO, 600, group=["a", "b"] * 300), 3, allow_crossing=True)
     assert "2 of 2 groups are in several folds" in advice(grouped)
     unequal = with_folds(check_data.labelled_table(TWO, 600, labels=np.eye(2)[[0, 1] * 300]), [0, 1] * 300)
-    assert "by more than chance (up to 100%)" in advice(unequal)
+    assert "by more than chance (up to 100 %)" in advice(unequal)
 
 
 def test_advice_of_later_test_rows():

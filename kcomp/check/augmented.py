@@ -18,11 +18,12 @@ from kcomp.data.splits import fold_numbers, split
 from kcomp.data.tables import Table
 from kcomp.experiment.build import build_batches, build_stages
 from kcomp.recipe import Recipe, Stage
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 from kcomp.report.thumbnail import thumbnail
+from kcomp.system.errors import error_line
 from kcomp.targets import Target
 
 TITLE = "What the network is fed"
@@ -64,7 +65,7 @@ def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
         stages = build_stages(recipe, rows.required_target.fitted(rows.labels))
         notes = [note for stage in stages if (note := stage_note(stage, batches))]
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
-        text = f"the recipe cannot make batches: {type(error).__name__}: {' '.join(str(error).split())}"
+        text = f"the recipe cannot make batches: {error_line(error)}"
         section = Section(TITLE, f"{text[0].upper()}{text[1:]}.", good=False)
         return Part("augmented", section, {"failed": text}, (Finding("augmentation", "error", text),))
     target, ids = rows.required_target, [batches.table.ids[row] for row in fed.rows]  # a recipe may add rows
@@ -74,7 +75,7 @@ def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
     verdict = f"The network gets {shape} and values from {fed.mixed.min():.4g} to {fed.mixed.max():.4g}."
     section = Section(
         TITLE,
-        " ".join([verdict, *(f"{finding.message[0].upper()}{finding.message[1:]}." for finding in findings)]),
+        f"{verdict} {messages(findings)}".strip(),
         good=not any(finding.severity != "note" for finding in findings),
         paragraphs=[EXPLANATION, *notes],
         tables=[("Values of the images of the first batch", range_table(fed))],

@@ -29,6 +29,7 @@ from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
+from kcomp.system.errors import error_line
 from kcomp.system.notices import record_notices
 from kcomp.values import expect_type
 
@@ -106,7 +107,7 @@ def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
 def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
     """Measure the images of some tables."""
     progress.start_step(f"measure {quantity(sum(map(len, tables)), 'image')}")
-    return [measure(table, progress=progress.counter()) for table in tables]
+    return [measure(table, progress=progress.counter(len(table))) for table in tables]
 
 
 def frozen(
@@ -115,9 +116,9 @@ def frozen(
     """Compute the features of some tables. Return them, a sentence about the network, and a part if that failed."""
     progress.start_step("features of a pretrained network")
     try:
-        features = frozen_features(loaded, tables, progress=progress.counter(FEATURES))
+        features = frozen_features(loaded, tables, progress=progress.counter(FEATURES * sum(map(len, tables))))
     except Exception as error:  # noqa: BLE001  # the recipe's model may raise anything
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        text = error_line(error)
         verdict = f"Checks that need features are left out, because the network cannot be used: {text}"
         return [None] * len(tables), "", [Part("features", Section("Features", verdict), {"failed": text})]
     return features.rows, features.network, []
@@ -139,5 +140,5 @@ def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
 
 def failed_part(name: str, error: Exception) -> Part:
     """Return the part of a check that raised an error."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = error_line(error)
     return Part(name, Section(name.capitalize(), f"This check failed with an error of kcomp: {text}"), {"failed": text})

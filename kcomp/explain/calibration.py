@@ -13,12 +13,12 @@ import numpy as np
 
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.texts import percent
 from kcomp.metrics.significance import wilson_interval
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
+from kcomp.report.text import percent
 
 BINS = 15  # of Guo et al.
 RESAMPLES = 200  # simulated calibrated models

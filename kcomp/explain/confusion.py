@@ -6,13 +6,12 @@ import numpy as np
 
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.texts import number, percent
 from kcomp.metrics.significance import Interval, wilson_interval
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
-from kcomp.report.text import quantity
+from kcomp.report.text import number, percent, quantity
 
 FEW = 10  # the recall of a class with fewer rows is too uncertain to call it the worst
 LISTED = 20  # at most this many pairs of confused classes are listed

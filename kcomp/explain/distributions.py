@@ -4,11 +4,11 @@ import numpy as np
 
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.texts import number, percent
 from kcomp.metrics.metric import mean_of_known
 from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
+from kcomp.report.text import number, percent
 
 DRAWN = 3  # numbers with a plot
 

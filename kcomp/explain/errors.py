@@ -15,7 +15,7 @@ CLASSES = 12  # at most this many classes or labels have a gallery
 
 
 @dataclass(frozen=True)
-class Group:
+class Gallery:
     """Rows that are shown as one gallery.
 
     Attributes:
@@ -98,34 +98,34 @@ def decide_member(values: np.ndarray, rows: Rows, outcomes: Outcomes) -> np.ndar
     return outcomes.fitted.decisions.apply(values)
 
 
-def picture_groups(rows: Rows, outcomes: Outcomes) -> list[Group]:
+def picture_groups(rows: Rows, outcomes: Outcomes) -> list[Gallery]:
     """Choose the rows that are shown: the worst mistakes, the least certain rows, and mistakes of each class."""
     order = np.argsort(-np.nan_to_num(outcomes.severity, nan=-np.inf), kind="stable")
     if outcomes.decided is None:
         worst = order[~np.isnan(outcomes.severity[order])][:MISTAKES]
-        return [Group("The largest errors", worst), *uncertain_group(rows, outcomes)]
+        return [Gallery("The largest errors", worst), *uncertain_group(rows, outcomes)]
     wrong = order[outcomes.correct[order] == 0]
     caption = "The most confident mistakes" if not np.isnan(outcomes.confidence).all() else "The largest mistakes"
-    groups = [Group(f"{caption} ({quantity(len(wrong), 'wrong row')} in all)", wrong[:MISTAKES])]
+    groups = [Gallery(f"{caption} ({quantity(len(wrong), 'wrong row')} in all)", wrong[:MISTAKES])]
     groups += uncertain_group(rows, outcomes)
     by_class = label_groups if outcomes.decided.ndim == 2 else class_groups
     return [group for group in groups + by_class(rows, outcomes, wrong) if len(group.places)]
 
 
-def uncertain_group(rows: Rows, outcomes: Outcomes) -> list[Group]:
+def uncertain_group(rows: Rows, outcomes: Outcomes) -> list[Gallery]:
     """Return the rows with the lowest confidence. Without probabilities, those on which the members differ most."""
     if not np.isnan(outcomes.confidence).all():
-        return [Group("The least certain rows", np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN])]
+        return [Gallery("The least certain rows", np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN])]
     if len(rows.members) < 2:
         return []
     spread = np.zeros(len(rows))
     several = rows.held_out_by.sum(0) > 1
     spread[several] = (np.nanstd(rows.by_member[:, several], 0) / rows.target.unit).max(1)
     order = np.argsort(-spread, kind="stable")[:UNCERTAIN]
-    return [Group("Rows on which the models differ most", order[spread[order] > 0])]
+    return [Gallery("Rows on which the models differ most", order[spread[order] > 0])]
 
 
-def class_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Group]:
+def class_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
     """Return the worst mistakes of each class, for the classes with the lowest recall. `wrong` has the worst first."""
     assert outcomes.true is not None
     names = rows.target.class_names
@@ -134,16 +134,16 @@ def class_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Grou
     groups = []
     for _, place in classes:
         own = wrong[outcomes.true[wrong] == place]
-        groups.append(Group(f"True class {names[place]!r}: {quantity(len(own), 'wrong row')}", own[:OF_CLASS]))
+        groups.append(Gallery(f"True class {names[place]!r}: {quantity(len(own), 'wrong row')}", own[:OF_CLASS]))
     return groups
 
 
-def label_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Group]:
+def label_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
     """Return the worst mistakes of each label, for the labels with the most mistakes."""
     cells, groups = wrong_cells(outcomes), []
     for column in np.argsort(-cells.sum(0), kind="stable")[:CLASSES]:
         errors = np.where(cells[:, column], np.abs(rows.labels[:, column] - rows.predictions[:, column]), -1)
         own = np.argsort(-errors, kind="stable")[: min(OF_CLASS, int(cells[:, column].sum()))]
         count = quantity(int(cells[:, column].sum()), "wrong row")
-        groups.append(Group(f"Label {rows.target.class_names[column]!r}: {count}", own, int(column)))
+        groups.append(Gallery(f"Label {rows.target.class_names[column]!r}: {count}", own, int(column)))
     return groups

@@ -17,6 +17,7 @@ from kcomp.ensembles.members import Member, build_members, check_label_rows, rea
 from kcomp.metrics import Metric, get
 from kcomp.metrics.scores import Scorer
 from kcomp.runs.folder import Run
+from kcomp.system.errors import error_line
 from kcomp.targets import Target
 
 
@@ -144,11 +145,11 @@ def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
         recipe = run.recipe().recipe
         scorer = Scorer(recipe.metric_of(target), target)
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
-        return None, Scorer(metric_by_name(run.manifest["metric"], target), target), describe(error)
+        return None, Scorer(metric_by_name(run.manifest["metric"], target), target), error_line(error)
     try:
         return recipe.table(recipe.config), scorer, ""
     except Exception as error:  # noqa: BLE001  (same)
-        return None, scorer, describe(error)
+        return None, scorer, error_line(error)
 
 
 def metric_by_name(name: str, target: Target) -> Metric:
@@ -156,11 +157,6 @@ def metric_by_name(name: str, target: Target) -> Metric:
         return get(name)
     except ValueError:  # the metric is a function of the recipe
         return get(target.default_metric)
-
-
-def describe(error: Exception) -> str:
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
 
 
 def rows_of_ids(table: Table, ids: pd.Index) -> tuple[Table | None, str]:

@@ -6,12 +6,12 @@ import numpy as np
 
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.texts import number, percent
 from kcomp.metrics.classification import FScore
 from kcomp.metrics.metric import mean_of_known
 from kcomp.metrics.ranking import column_auc
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
+from kcomp.report.text import number, percent
 
 THRESHOLD = 0.5  # without fitted thresholds
 

@@ -5,22 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.explain.errors import Group, picture_groups
+from kcomp.explain.errors import Gallery, picture_groups
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes, column_errors
-from kcomp.explain.texts import number, percent
 from kcomp.report.page import Picture, Section
 from kcomp.report.part import Part
-from kcomp.report.text import quantity
+from kcomp.report.text import number, percent, quantity
 from kcomp.report.thumbnail import thumbnail
 from kcomp.runs.folder import Run
+from kcomp.system.errors import error_line
 
 SIDE = 150  # pixels of a picture's longer side
 Progress = Callable[[int, int], None]
 Place = tuple[int, int]  # a row, and the column of its prediction that the heat map explains
 
 
-def error_part(rows: Rows, outcomes: Outcomes, others: Sequence[Group], progress: Progress) -> Part:
+def error_part(rows: Rows, outcomes: Outcomes, others: Sequence[Gallery], progress: Progress) -> Part:
     """Show the worst rows, the least certain rows, and mistakes of each class, with heat maps.
 
     others: More rows to show.
@@ -61,7 +61,7 @@ def error_verdict(outcomes: Outcomes) -> str:
     )
 
 
-def group_places(group: Group, rows: Rows, outcomes: Outcomes) -> list[Place]:
+def group_places(group: Gallery, rows: Rows, outcomes: Outcomes) -> list[Place]:
     """Return each row of a group, with the column of the prediction that its heat map explains."""
     if group.column is not None:
         return [(int(row), group.column) for row in group.places]
@@ -112,7 +112,7 @@ def draw_rows(rows: Rows, places: Sequence[Place], progress: Progress) -> tuple[
         try:
             heats: Iterable[Any] = compute_heat(run, [pixels[place] for place in readable], readable)
         except Exception as error:  # noqa: BLE001  (the recipe builds the network, and may raise any type)
-            problems.append(f"{run.folder} has no heat maps: {first_line(error)}.")
+            problems.append(f"{run.folder} has no heat maps: {error_line(error)}.")
             heats = [None] * len(readable)
         for place, heat in zip(readable, heats, strict=True):
             images[place] = draw(pixels[place], heat)
@@ -138,12 +138,12 @@ def read_inputs(rows: Rows, run: Run, places: Sequence[Place]) -> tuple[dict[Pla
     try:
         batches = build_batches(run.recipe().recipe, table, training=False, seed=int(run.manifest["seed"]))
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
-        return {}, [f"The batches of {run.folder} cannot be built: {first_line(error)}."]
+        return {}, [f"The batches of {run.folder} cannot be built: {error_line(error)}."]
     for position, row in enumerate(positions):
         try:
             pixels[row] = batches.image(position)
         except (ValueError, OSError) as error:
-            failures.append(first_line(error))
+            failures.append(error_line(error))
     shown = {place: pixels[place[0]] for place in places if place[0] in pixels}
     return shown, [f"{quantity(len(failures), 'picture')} cannot be shown: {failures[0]}."] if failures else []
 
@@ -182,7 +182,3 @@ def displayable(pixels: np.ndarray) -> np.ndarray:
     if low < 0 or high > 255 or high <= 1:
         pixels = (pixels - low) * (255 / max(high - low, 1e-9))
     return np.rint(pixels).astype(np.uint8)
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

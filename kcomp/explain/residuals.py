@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from kcomp.explain.held_out import Rows
-from kcomp.explain.texts import number
 from kcomp.metrics.regression import column_mae, column_r2, column_rmse
 from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
+from kcomp.report.text import number
 
 GROUPS = 5  # groups of equally many rows with similar labels
 DRAWN = 3  # numbers with a plot

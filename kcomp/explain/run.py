@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -81,28 +81,15 @@ def analyse(rows: Rows, outcomes: Outcomes, wrong: Part, progress: StepProgress,
     several = several_part(rows, outcomes)
     progress.advance(WORK["scores"])
     progress.start_step("draw pictures and heat maps")
-    parts.append(error_part(rows, outcomes, several[1:] if several else (), counter(progress, WORK["pictures"])))
+    parts.append(error_part(rows, outcomes, several[1:] if several else (), progress.counter(WORK["pictures"])))
     parts.append(wrong)
     progress.start_step("measure the images, test slices")
-    parts.append(slice_part(rows, outcomes, counter(progress, WORK["slices"])))
+    parts.append(slice_part(rows, outcomes, progress.counter(WORK["slices"])))
     if stress:
         progress.start_step("predict changed images")
-        parts += stress_part(rows, outcomes, scores, stress, counter(progress, WORK["stress"]))
+        parts += stress_part(rows, outcomes, scores, stress, progress.counter(WORK["stress"]))
     parts += several[:1] if several else []
     return [summary_part(rows, scores, parts), *parts]
-
-
-def counter(progress: StepProgress, work: float) -> Callable[[int, int], None]:
-    """Return a function of the finished and of all items, which advances the progress by `work` in all."""
-    finished = 0.0
-
-    def count(done: int, total: int) -> None:
-        nonlocal finished
-        share = work * done / max(total, 1)
-        progress.advance(share - finished)
-        finished = share
-
-    return count
 
 
 def class_part(rows: Rows, outcomes: Outcomes) -> Part:

@@ -9,13 +9,13 @@ import numpy as np
 from kcomp.ensembles.decisions import ScoredDecisions
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.texts import interval_text, number
+from kcomp.explain.texts import interval_text
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.significance import Interval, metric_interval
 from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
-from kcomp.report.text import quantity
+from kcomp.report.text import number, quantity
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Compare several models on the rows that all of them held out: agreement, common mistakes, and which complement."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -114,7 +114,7 @@ def measure_gain(rows: Rows, held_out: HeldOut, pair: Pair, scores: list[float])
     better = pair.first if scores[pair.first] == pair.better else pair.second
     interval = paired_metric(metric, held_out.labels, mean, values[better], target=rows.target)
     gain = interval if metric.higher_is_better else interval.negative()
-    return Pair(**{**vars(pair), "gain": gain})
+    return replace(pair, gain=gain)
 
 
 def count_wrong(rows: Rows, outcomes: Outcomes, held_out: HeldOut) -> np.ndarray:

@@ -4,22 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.explain.errors import Group
+from kcomp.explain.errors import Gallery
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.several import Agreement, Pair, compare_members
-from kcomp.explain.texts import number, percent
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
-from kcomp.report.text import quantity
+from kcomp.report.text import number, percent, quantity
 
 SHOWN = 24  # pictures of rows that all models get wrong
 LISTED = 200  # their ids in explain.json
 
 
-def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Group] | None:
+def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
     """Compare the models. Return the part and the rows to show. None for a single model or without a common row."""
     agreement = compare_members(rows, outcomes)
     if agreement is None:
@@ -34,14 +33,14 @@ def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Group] | None:
     if len(names) > 2:
         section.pictures.append(agreement_plot(names, agreement))
     section.tables.append(("Means of two models, the best first", pair_table(names, agreement, rows)))
-    group = Group("", np.empty(0, int))
+    group = Gallery("", np.empty(0, int))
     if agreement.wrong_by is not None:
         section.tables.append(("How many models get a row wrong", wrong_table(agreement)))
         ids = agreement.held_out.ids[agreement.wrong_by_all]
         places = rows.ids.get_indexer(ids)
         places = places[np.argsort(-outcomes.severity[places], kind="stable")]
         caption = f"Rows that all models get wrong ({len(places)} in all): check their labels first"
-        group = Group(caption, places[:SHOWN])
+        group = Gallery(caption, places[:SHOWN])
     return Part("several", section, numbers(names, agreement), findings_of(names, agreement, rows)), group
 
 

@@ -9,12 +9,12 @@ from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
 from kcomp.explain.slice_columns import fact_columns, sample_rows, table_columns
 from kcomp.explain.slices import FALSE_ALARMS, LEAST, Slice, find_slices
-from kcomp.explain.texts import number, percent
 from kcomp.measurements import measure
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
+from kcomp.report.text import number, percent
 
 DRAWN = 15  # slices in the plot
 FINDINGS = 3  # at most this many slices are findings

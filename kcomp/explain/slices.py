@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kcomp.explain.texts import number
 from kcomp.metrics.significance import Interval, holm, wilson_interval
+from kcomp.report.text import number
 
 FALSE_ALARMS = 0.01  # probability that at least one slice of random rows is called worse
 LEAST = 20  # rows that a slice and its rest must have; the normal approximations of ranks and means need about as many

@@ -12,7 +12,7 @@ from kcomp.data.draws import Purpose, generator, item_of
 from kcomp.data.splits.stratify import stratify
 from kcomp.data.tables import Table
 from kcomp.explain.held_out import Rows
-from kcomp.explain.stress_kinds import KINDS, Stress
+from kcomp.explain.stress_kinds import KINDS, Stress, planes
 from kcomp.runs.folder import Run
 
 SIDE = 1024  # photos are reduced to this longer side first; more if the network takes more than half of it
@@ -155,8 +155,4 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     if factor >= 1:
         return pixels
     size = max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor))
-    planes = [
-        cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_AREA)
-        for plane in np.moveaxis(pixels, 2, 0)
-    ]
-    return np.stack(planes, 2)
+    return planes(lambda plane: cv2.resize(plane, size, interpolation=cv2.INTER_AREA), pixels)

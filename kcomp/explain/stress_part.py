@@ -6,15 +6,15 @@ import numpy as np
 
 from kcomp.explain.held_out import Rows
 from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.pictures import first_line
 from kcomp.explain.scores import Scores
 from kcomp.explain.stress import Stressed, predict_changed, sample_rows
 from kcomp.explain.stress_results import StressResult, rank_stress
-from kcomp.explain.texts import number
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
+from kcomp.report.text import number
+from kcomp.system.errors import error_line
 
 FINDINGS = 3  # at most this many changes are findings
 FIRST = 1000  # weight of the first finding; above those of slices, which are at most 300
@@ -36,7 +36,7 @@ def stress_part(
     try:
         stressed = predict_changed(rows, place, sample_rows(rows, place, count), progress)
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
-        return [Part("stress", Section("Stress", f"Changed images cannot be predicted: {first_line(error)}"))]
+        return [Part("stress", Section("Stress", f"Changed images cannot be predicted: {error_line(error)}"))]
     results = rank_stress(rows, outcomes, stressed)
     metric = rows.scorer.metric.name
     section = Section("Stress", stress_verdict(results, metric))

@@ -42,6 +42,11 @@ def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.weight))
 
 
+def messages(findings: Iterable[Finding]) -> str:
+    """Return the messages of findings as sentences."""
+    return " ".join(f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings)
+
+
 def findings_csv(findings: Sequence[Finding]) -> str:
     """Return findings as CSV with the columns `kind,severity,image_id,message`.
 

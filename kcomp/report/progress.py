@@ -44,16 +44,17 @@ class StepProgress:
         """Count more work as done. `work` has the unit of `total`."""
         self.bar.advance(self.task, work)
 
-    def counter(self, work: float = 1.0) -> Callable[[int, int], None]:
+    def counter(self, work: float) -> Callable[[int, int], None]:
         """Return a function that a long step calls with the number of finished items and the number of all items.
 
-        work: The work of one item.
+        work: The work of all items.
         """
-        finished = 0
+        finished = 0.0
 
         def count(done: int, total: int) -> None:
             nonlocal finished
-            self.advance((done - finished) * work)
-            finished = done
+            share = work * done / max(total, 1)
+            self.advance(share - finished)
+            finished = share
 
         return count

@@ -1,6 +1,21 @@
-"""Write a number and its noun, in the singular or plural."""
+"""Write numbers as texts."""
+
+import math
 
 
 def quantity(count: int, noun: str) -> str:
     """Return a number with its noun, such as "1 run" or "3,000 runs"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits, and "-" for NaN. Numbers from 10,000 have all digits."""
+    if math.isnan(value):
+        return "-"
+    value += 0.0  # so that -0.0 becomes 0.0
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as percent, such as "12.3 %", and "-" for NaN."""
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -12,6 +12,11 @@ READABLE = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # 
 BUSY = 75  # exit code "try again later" (EX_TEMPFAIL of sysexits.h)
 
 
+def error_line(error: BaseException) -> str:
+    """Return the type and the text of an error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class UsageError(Exception):
     """Raised if the arguments of a command are wrong. The command then exits with code 2."""
 

@@ -12,7 +12,7 @@ from kcomp.check.shortcuts.outcome import group_numbers
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table, fold_columns
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -148,4 +148,4 @@ def verdict(table: Table, numbers: Sequence[int], metric: str, noise: Noise | No
     text = f"{quantity(len(numbers), 'fold')}, {quantity(len(table), 'row')}."
     if noise is not None:
         text += f" A difference of {metric} between two models means something from about {noise.difference:.2g}."
-    return " ".join([text, *(f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings)])
+    return f"{text} {messages(findings)}".strip()

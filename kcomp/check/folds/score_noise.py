@@ -74,7 +74,7 @@ def accuracy_noise(rows: int) -> Noise:
     error = 1 - TYPICAL_ACCURACY
     deviation = sqrt(TYPICAL_ACCURACY * error / rows)
     difference = NORMAL * sqrt(2 * (1 - SHARED) * error / rows)
-    text = f"an accuracy of {TYPICAL_ACCURACY:.0%}, and two models that share half of their errors"
+    text = f"an accuracy of {100 * TYPICAL_ACCURACY:.0f} %, and two models that share half of their errors"
     return Noise(TYPICAL_ACCURACY, rows, deviation, difference, text)
 
 
@@ -107,7 +107,7 @@ def simulated_noise(metric: Metric, target: Target, labels: np.ndarray, seed: in
 
 def assumption_of(target: Target) -> str:
     if target.stacker == "multinomial":
-        text = f"the true class has the highest of normally distributed logits in {TYPICAL_ACCURACY:.0%} of the rows"
+        text = f"logits are normally distributed, and the true class has the highest in {100 * TYPICAL_ACCURACY:.0f} %"
     elif target.stacker == "binary":
         text = f"the logits of each label are normal, with a ROC AUC of {TYPICAL_AREA}"
     else:

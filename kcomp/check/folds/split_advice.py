@@ -97,12 +97,13 @@ def unequal_classes(table: Table) -> str:
         return ""
     if chance < LEVEL:
         return (
-            f"The folds differ in their labels by more than chance (up to {worst:.0%}). If the folds are sites or "
-            "times, this is intended. Otherwise, `data.stratified_folds` gives each fold the same share of each label."
+            f"The folds differ in their labels by more than chance (up to {100 * worst:.0f} %). "
+            "This is right if the folds are sites or times. Otherwise, cut the rows with `data.stratified_folds`: each "
+            "fold then has the same share of each label."
         )
     return (
-        f"The share of a label differs by up to {worst:.0%} between a fold and the table. `data.stratified_folds` "
-        "makes the shares equal, which lowers the noise of the score."
+        f"The share of a label differs by up to {100 * worst:.0f} % between a fold and the table. "
+        "`data.stratified_folds` makes the shares equal, which lowers the noise of the score."
     )
 
 
@@ -114,5 +115,5 @@ def few_rows(table: Table) -> str:
     share = 1 - 1 / max(len(numbers), 2)
     return (
         f"With {rows} rows, more folds and repeated folds help: `data.stratified_folds(table, 10, repeats=3)` trains "
-        f"on 90 % of the rows instead of {share:.0%}, and averages over three ways to cut the rows."
+        f"on 90 % of the rows instead of {100 * share:.0f} %, and averages over three ways to cut the rows."
     )

@@ -12,7 +12,7 @@ from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table
 from kcomp.report import plots
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -45,9 +45,7 @@ def check_labels(data_set: DataSet) -> Part:
     section.paragraphs += [*balance_text(numbers.get("rows_of_classes", {})), *numbers_as_classes(target)]
     section.good = not findings
     if findings:
-        section.verdict += ". " + " ".join(
-            f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings
-        )
+        section.verdict += f". {messages(findings)}"
     return Part("labels", section, numbers, tuple(findings))
 
 

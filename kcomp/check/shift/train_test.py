@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from kcomp.check.data_set import DataSet
 from kcomp.check.shift.class_shift import Shift, estimate_shift
@@ -14,9 +15,10 @@ from kcomp.check.shortcuts.properties import properties_of
 from kcomp.data.decoding import decode
 from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
+from kcomp.report.text import percent
 from kcomp.report.thumbnail import thumbnail
 
 MOST_ROWS = 2500  # of each side
@@ -72,7 +74,7 @@ def check_train_test(data_set: DataSet) -> Part:
     if difference is not None:
         section.galleries += galleries(data_set, difference)
     section.good = not findings
-    section.verdict = "Test images look like training images." if not findings else sentences(findings)
+    section.verdict = "Test images look like training images." if not findings else messages(findings)
     return Part("train_test", section, numbers_of(tested, difference, shift), tuple(findings))
 
 
@@ -135,7 +137,7 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
         model.fit(inputs[rest], labels[rest])
         scores[~rest] = model.decision_function(inputs[~rest])
     area, deviation = delong(scores[labels == 1], scores[labels == 0])
-    p_value = normal_tail((area - 0.5) / chance_deviation(len(train), len(test)))
+    p_value = float(special.ndtr((0.5 - area) / chance_deviation(len(train), len(test))))
     low, high = max(area - 1.96 * deviation, 0.0), min(area + 1.96 * deviation, 1.0)
     return Difference(area, low, high, p_value, scores[labels == 0], scores[labels == 1], train, test)
 
@@ -143,13 +145,14 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
 def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
     """Return the area under the ROC curve and its standard deviation (DeLong, DeLong and Clarke-Pearson 1988).
 
-    The arguments are the scores of the positive and of the negative rows.
+        The arguments are the scores of the positive and of the negative rows.
 
-    Examples:
-        >>> import numpy as np
-        >>> from kcomp.check.shift.train_test import delong
-        >>> delong(np.array([2.0, 3.0]), np.array([0.0, 1.0]))
-        (1.0, 0.0)
+        Examples:
+            >>> import numpy as np
+    from scipy import special
+            >>> from kcomp.check.shift.train_test import delong
+            >>> delong(np.array([2.0, 3.0]), np.array([0.0, 1.0]))
+            (1.0, 0.0)
     """
     from scipy import stats
 
@@ -164,12 +167,6 @@ def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
 def chance_deviation(first: int, second: int) -> float:
     """Return the standard deviation of the area under the ROC curve by chance (Mann and Whitney 1947)."""
     return float(np.sqrt((first + second + 1) / (12 * first * second)))
-
-
-def normal_tail(distance: float) -> float:
-    from scipy import special
-
-    return float(special.ndtr(-distance))
 
 
 def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> list[Finding]:
@@ -188,7 +185,8 @@ def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: 
     if shift is not None and shift.large.any():
         classes = np.flatnonzero(shift.large)
         names = [
-            f"{shift.names[place]!r} {shift.train[place]:.1%} and {shift.test[place]:.1%}" for place in classes[:5]
+            f"{shift.names[place]!r} {percent(shift.train[place])} and {percent(shift.test[place])}"
+            for place in classes[:5]
         ]
         more = f", and {len(classes) - 5} more" if len(classes) > 5 else ""
         message = f"classes seem to have other rates in the table and in the test rows: {', '.join(names)}{more}"
@@ -198,10 +196,6 @@ def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: 
 
 def is_large(difference: Difference) -> bool:
     return difference.area >= LARGE_AUC and difference.p_value < LEVEL
-
-
-def sentences(findings: Sequence[Finding]) -> str:
-    return " ".join(f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings)
 
 
 def show(section: Section, tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> None:
@@ -239,7 +233,7 @@ def show(section: Section, tested: Sequence[Tested], difference: Difference | No
 
 def shift_table(shift: Shift) -> PageTable:
     rows = [
-        [name, f"{train:.1%}", f"{test:.1%}", f"{low:.1%} to {high:.1%}", f"{p_value:.2g}"]
+        [name, percent(train), percent(test), f"{percent(low)} to {percent(high)}", f"{p_value:.2g}"]
         for name, train, test, low, high, p_value in zip(
             shift.names, shift.train, shift.test, shift.low, shift.high, shift.p_values, strict=True
         )
