@@ -145,7 +145,7 @@ def test_clean_photographs_have_no_findings(photographs, check):
     part = check(image_set([jpeg(pixels) for pixels in photographs], test=20, features=pixel_features(photographs)))
     assert part.findings == ()
     assert part.section.good is True
-    assert part.section.verdict == "No duplicates among 60 images, and nothing leaks between folds."
+    assert part.section.verdict == "60 images have no duplicates, and no group crosses folds."
 
 
 @pytest.mark.parametrize("change", CHANGES)

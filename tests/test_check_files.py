@@ -79,7 +79,7 @@ def test_clean_files_have_no_finding(tmp_path):
     part = part_of(tmp_path)
     assert part.findings == () and part.section.good is True
     assert [(caption, len(pictures)) for caption, pictures in part.section.galleries] == [
-        ("The ends of each measurement, good or not", 10)  # no image is noisy
+        ("The extremes of each measurement, which need not be bad", 10)  # no image is noisy
     ]
     assert part.section.verdict == "All 36 images can be read, and none of them stands out."
     assert part.numbers["images"] == COUNT and part.numbers["test_images"] == 12 and part.numbers["kinds"] == {}

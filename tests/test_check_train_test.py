@@ -125,7 +125,7 @@ def test_classes_at_other_rates(seed):
         table, features=separated(labels, seed), test_features=separated(test_labels.astype(int), seed + 50)
     )
     [finding] = [finding for finding in part.findings if finding.kind == "class-shift"]
-    assert "'cat' 50.0 % and " in finding.message
+    assert "'cat' 50.0 % (test rows: " in finding.message
     assert part.numbers["class_rates"]["dog"]["test"] == pytest.approx(0.1, abs=0.05)
     same = compared(table, features=separated(labels, seed), test_features=separated(labels, seed + 50))
     assert same.findings == ()

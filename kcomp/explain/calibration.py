@@ -1,4 +1,4 @@
-"""Measure whether probabilities are as often right as they say.
+"""Measure the calibration of probabilities: does the confidence agree with the share of right rows?
 
 References:
     Guo et al. 2017, On calibration of modern neural networks: the expected calibration error (ECE) in 15 bins.
@@ -183,12 +183,12 @@ def calibration_part(rows: Rows, outcomes: Outcomes) -> Part | None:
 def calibration_verdict(measured: Calibration, *, single: bool) -> str:
     """Say whether the probabilities can be trusted, and what to do if not."""
     if measured.is_calibrated:
-        return "The probabilities are as often right as they say, within chance."
+        return "The probabilities are calibrated: they differ from the share of right cases by no more than chance."
     gap = measured.confidence - measured.right
     if not single:
         direction = "high" if gap > 0 else "low"
-        text = f"The probabilities of labels are too {direction} on average: {percent(measured.confidence)} predicted, "
-        text += f"{percent(measured.right)} present."
+        text = f"The probabilities of labels are too {direction}: their mean is {percent(measured.confidence)}, and "
+        text += f"{percent(measured.right)} of the labels are present."
     else:
         direction = "too confident" if gap > 0 else "not confident enough"
         text = f"The models are {direction}: their mean confidence is {percent(measured.confidence)}, and "

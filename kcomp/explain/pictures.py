@@ -35,8 +35,8 @@ def error_part(rows: Rows, outcomes: Outcomes, others: Sequence[Gallery], progre
         places = {place for group in groups for place in group_places(group, rows, outcomes)}
         images, problems = draw_rows(rows, sorted(places), progress)
         section.paragraphs.append(
-            "Each picture shows the image as the network gets it, and beside it a heat map: bright parts raise the "
-            "prediction that is named below it (HiResCAM; attention rollout for transformers)."
+            "Each picture shows the image as the network gets it, and beside it a heat map. Bright parts raise the "
+            "prediction that is named below the picture (HiResCAM; attention rollout for transformers)."
         )
         section.paragraphs += problems
     for group in groups:

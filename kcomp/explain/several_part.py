@@ -27,7 +27,7 @@ def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
     section = Section("Several models", several_verdict(agreement, count))
     section.paragraphs.append(
         f"All {len(agreement.names)} models held out {count:,} rows in common. A model is all folds of one recipe, "
-        "backend and seed. Models that agree less usually gain more from being averaged."
+        "backend and seed. The less two models agree, the more their mean usually gains."
     )
     names = short_names(rows)
     if len(names) > 2:
@@ -60,8 +60,8 @@ def several_verdict(agreement: Agreement, count: int) -> str:
         text = f"All models get {quantity(wrong, 'row')} of {count:,} wrong. "
     best = agreement.pairs[0]
     if best.gain is not None and best.gain.low > 0:
-        return text + "The mean of the two models that complement each other best is better than the better of them."
-    return text + "No mean of two models is better than the better of them beyond chance."
+        return text + "The mean of the best pair of models scores better than each of the two, beyond chance."
+    return text + "No mean of two models scores better than each of the two, beyond chance."
 
 
 def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, bytes]:
@@ -70,7 +70,7 @@ def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, byt
         caption, values = "Correlation of the predictions of each pair of models", agreement.correlation
     else:
         caption, values = (
-            "Share of predicted classes in which each pair of models differs, in %",
+            "Share of rows or labels for which two models predict different classes, in %",
             100 * agreement.disagreement,
         )
     return caption, plots.matrix(values, names, xlabel="model", ylabel="model")
@@ -113,8 +113,8 @@ def findings_of(names: Sequence[str], agreement: Agreement, rows: Rows) -> tuple
     if best.gain is None or best.gain.low <= 0:
         return ()
     message = (
-        f"The mean of {names[best.first]} and {names[best.second]} has {rows.scorer.metric.name} {number(best.score)}, "
-        f"which is better than {number(best.better)} of the better one. Average them with kcomp ensemble."
+        f"The mean of {names[best.first]} and {names[best.second]} has a {rows.scorer.metric.name} of "
+        f"{number(best.score)}. The better of the two has {number(best.better)}. Average them with kcomp ensemble."
     )
     return (Finding("ensemble", "note", message),)
 

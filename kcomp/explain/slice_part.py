@@ -48,9 +48,9 @@ def slice_part(rows: Rows, outcomes: Outcomes, progress: Callable[[int, int], No
     section = Section("Slices", slice_verdict(worse, slices, outcomes), good=not worse if slices else None)
     section.paragraphs.append(
         "A slice is all rows with one value of a column, or a fifth of the rows by a number. Slices of at least "
-        f"{LEAST} rows are tested. If no column mattered, a slice would be called worse in {100 * FALSE_ALARMS:g} % of "
-        "cases (Holm's correction). A slice may be worse only because it has more rows of hard classes: compare it "
-        "with the column 'of its classes'."
+        f"{LEAST} rows are tested. A page on which no column matters marks a slice with a probability of at most "
+        f"{100 * FALSE_ALARMS:g} % (Holm's correction). If the column 'of its classes' is as high as the slice, the "
+        "slice is worse only because it has more rows of hard classes."
     )
     if len(places) < len(rows):
         section.paragraphs.append(f"Images of {len(places):,} random rows of {len(rows):,} were measured.")
@@ -89,7 +89,7 @@ def sentence(each: Slice, outcomes: Outcomes) -> str:
 
 def slice_finding(each: Slice, rows: Rows, outcomes: Outcomes) -> Finding:
     remedy = REMEDIES.get(each.column)
-    action = f"To answer it, {remedy}, or add such images." if remedy else "Look at such rows, or add more of them."
+    action = f"What helps: {remedy}, or add such images." if remedy else "Look at such rows, or add more of them."
     worst = each.rows[np.argsort(-outcomes.harm[each.rows], kind="stable")]
     ids = tuple(str(rows.ids[row]) for row in worst[:20])
     return Finding("slice", "warning", f"{sentence(each, outcomes)} {action}", ids, weight=-np.log10(each.p + 1e-300))

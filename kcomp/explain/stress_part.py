@@ -69,7 +69,7 @@ def best_member(rows: Rows, scores: Scores) -> int:
 def stress_verdict(results: Sequence[StressResult], metric: str) -> str:
     first = results[0]
     if not first.is_repair and not first.is_harmful:
-        return "No change at a realistic strength costs score beyond chance."
+        return "No change at a realistic strength lowers the score beyond chance."
     return stress_sentence(first, metric)
 
 
@@ -92,7 +92,7 @@ def findings_of(results: Sequence[StressResult], metric: str) -> tuple[Finding, 
         Finding(
             "stress",
             "warning" if result.is_repair else "note",
-            f"{stress_sentence(result, metric)} To answer it: {result.kind.remedy}.",
+            f"{stress_sentence(result, metric)} What helps: {result.kind.remedy}.",
             weight=FIRST - place,
         )
         for place, result in enumerate(important)

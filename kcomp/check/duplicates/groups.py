@@ -1,4 +1,4 @@
-"""Groups of images that show the same picture, and what is wrong with them."""
+"""Groups of images that show the same picture, and their findings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -131,7 +131,7 @@ def findings_of(rows: Rows, groups: Sequence[Group]) -> list[Finding]:
 
 
 def findings_of_group(rows: Rows, group: Group) -> list[Finding]:
-    """Return what a group is, as a note if another finding says what is wrong with it, and these other findings."""
+    """Return the findings of a group: its problems, and its kind, which is only a note if the group has a problem."""
     ids = tuple(rows.ids[position] for position in group.rows)
     labelled = tuple(rows.ids[position] for position in group.rows if position < rows.labelled)
     what, weight = f"{list_ids(ids)} {WORDS[group.kind]}", float(len(ids))
@@ -145,7 +145,8 @@ def findings_of_group(rows: Rows, group: Group) -> list[Finding]:
         problems.append(Finding("contradicting-labels", severity, text, labelled, weight))
     if group.is_in_test:
         tests = ids[len(labelled) :]
-        text = f"test {list_ids(tests)} also in the labelled rows as {join(labelled)}"
+        verb = "shows" if len(tests) == 1 else "show"
+        text = f"test {list_ids(tests)} {verb} the same picture as labelled {list_ids(labelled)}"
         problems.append(Finding("test-leak", "warning", text, ids, weight))
     details = f" ({', '.join(group.changes)})" if group.changes else ""
     is_note = problems or group.is_known or group.is_only_test

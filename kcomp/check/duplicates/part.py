@@ -21,11 +21,11 @@ from kcomp.report.thumbnail import thumbnail
 LEAST_SIDE = 32  # pixels; images with a shorter side have too little structure to call them near-duplicates
 SHOWN_GROUPS, SHOWN_IMAGES, TABLE_ROWS = 24, 6, 500
 ADVICE = {
-    "fold-leak": "Give the images of a group the same value in one column, name this column with `group=` of "
-    "`data.read_csv`, and cut the folds with `data.stratified_folds`; then they share a fold. Or drop all but one.",
+    "fold-leak": "Give the images of a group the same value in one column, and name this column with `group=` of "
+    "`data.read_csv`. Folds of `data.stratified_folds` then keep the group together. Or drop all images but one.",
     "contradicting-labels": "Look at each group with different labels, and correct the labels or drop its rows.",
-    "test-leak": "Test images that are also labelled: read the rules of the competition before you use their labels.",
-    "group-leak": "Rows of one `group` or `item` must share a fold: cut folds with `data.stratified_folds` or "
+    "test-leak": "Some test images are also labelled. Read the rules of the competition before you use their labels.",
+    "group-leak": "Rows of one `group` or `item` must share a fold. Cut the folds with `data.stratified_folds` or "
     "`data.folds`, without `allow_crossing=True`.",
 }
 
@@ -96,10 +96,10 @@ def make_section(data_set: DataSet, rows: Rows, groups: Sequence[Group], finding
 
 
 def verdict(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> str:
-    """Return what was found in one or two sentences."""
+    """Return the verdict of the section."""
     kinds = Counter(finding.kind for finding in findings)
     if not findings:
-        return f"No duplicates among {quantity(len(rows), 'image')}, and nothing leaks between folds."
+        return f"{quantity(len(rows), 'image')} have no duplicates, and no group crosses folds."
     parts = [f"{quantity(len(groups), 'picture')} {'occurs' if len(groups) == 1 else 'occur'} more than once."]
     if not groups:
         parts = []
@@ -107,11 +107,13 @@ def verdict(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) ->
         count = kinds["fold-leak"]
         leaks = [f"{quantity(count, 'picture')} in several folds"] if count else []
         leaks += ["rows of one group or item in several folds"] if kinds["group-leak"] else []
-        parts.append(f"Scores of held-out folds are too good: there are {' and '.join(leaks)}.")
+        parts.append(f"Held-out scores are too good, because of {' and '.join(leaks)}.")
     if kinds["contradicting-labels"]:
-        parts.append(f"{quantity(kinds['contradicting-labels'], 'picture')} with contradicting labels.")
+        count = kinds["contradicting-labels"]
+        parts.append(f"{quantity(count, 'picture')} {'has' if count == 1 else 'have'} contradicting labels.")
     if kinds["test-leak"]:
-        parts.append(f"{quantity(kinds['test-leak'], 'picture')} both in the labelled rows and in the test rows.")
+        count = kinds["test-leak"]
+        parts.append(f"{quantity(count, 'picture')} {'is' if count == 1 else 'are'} in the labelled and the test rows.")
     return " ".join(parts)
 
 
@@ -119,11 +121,13 @@ def method(rows: Rows) -> str:
     """Return which duplicates were looked for."""
     crops = "small copies"
     if len(rows) > EXHAUSTIVE:
-        crops = "features of a pretrained network" if rows.features is not None else "nothing else, so crops are missed"
+        crops = "features of a pretrained network"
+    has_crops = len(rows) <= EXHAUSTIVE or rows.features is not None
+    source = f"perceptual hashes and {crops}" if has_crops else "perceptual hashes"
     return (
-        f"Near-duplicates are found by perceptual hashes and {crops}, and then compared by their pixels. Mirrored, "
-        f"turned, resized, brighter and cropped copies count. Images with a side below {LEAST_SIDE} pixels are "
-        "compared for equality only."
+        f"Candidates for near-duplicates are found by {source}, and then compared by their pixels. Copies may be "
+        f"mirrored, turned, resized or brighter{', or cropped' if has_crops else ', but not cropped'}. Images with a "
+        f"side below {LEAST_SIDE} px are compared for equality only."
     )
 
 

@@ -200,7 +200,9 @@ def extremes(pooled: Pooled) -> tuple[str, list[Picture]]:
             continue  # all images have the same value
         for row in rows[np.argsort(values[rows], kind="stable")[:EXTREMES]]:
             pictures.append(pooled.picture(row, title))
-    return "The ends of each measurement, good or not", [picture for picture in pictures if picture is not None]
+    return "The extremes of each measurement, which need not be bad", [
+        picture for picture in pictures if picture is not None
+    ]
 
 
 def format_table(pooled: Pooled) -> PageTable:

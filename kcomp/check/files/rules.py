@@ -12,7 +12,7 @@ from kcomp.report.finding import Severity
 
 FALSE_ALARM = 0.001  # probability that any image of a normally distributed data set is an outlier
 MODIFIED = 3.5  # the least modified z-score of an outlier (Iglewicz and Hoaglin 1993)
-COMMON = 0.2  # if a larger share of the images is odd, it is how the data are, and only a note
+COMMON = 0.2  # if a larger share of the images is odd, the finding is only a note
 DARK, BRIGHT = 0.32 * 255, 0.68 * 255  # grey values; the first is that of CleanVision
 BLACK = 255 / 8  # grey value
 FLAT = DARK / np.sqrt(12)  # the standard deviation of grey values that are spread evenly from 0 to DARK

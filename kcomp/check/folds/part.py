@@ -1,4 +1,4 @@
-"""Check the folds: what each has, how large the noise of the score is, and which split would fit better."""
+"""Check the folds: what each holds, how large the noise of the score is, and which split would fit better."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def check_folds(data_set: DataSet) -> Part:
     groups = group_numbers(table)
     sizes = [int(rows.sum()) for rows in held_out]
     findings = small_folds(numbers, sizes)
-    section.tables.append(("What each fold has", fold_table(table, numbers, held_out, groups, noise)))
+    section.tables.append(("What each fold holds", fold_table(table, numbers, held_out, groups, noise)))
     section.paragraphs += noise_text(data_set, noise, sizes, groups)
     advice = split_advice(data_set)
     section.paragraphs += advice
@@ -128,10 +128,10 @@ def noise_text(data_set: DataSet, noise: Noise | None, sizes: Sequence[int], gro
     lines = [
         f"At a {name} of {noise.score:.3g}, the choice of rows alone changes the score of a model by "
         f"±{NORMAL * noise.deviation:.2g} on all {noise.rows} held-out rows, and by ±{NORMAL * fold.deviation:.2g} on "
-        f"one fold of {fold.rows} rows (95 %). Two models on the same rows differ beyond chance from "
-        f"{noise.difference:.2g} on all rows, and from {fold.difference:.2g} on one fold. Smaller differences say "
-        "nothing about which model is better. Training with another seed adds noise of its own.",
-        f"Assumed: {noise.assumption}. Both numbers fall with the square root of the number of rows. `kcomp compare` "
+        f"one fold of {fold.rows} rows (95 %). Two models on the same rows differ by more than chance if their scores "
+        f"differ by at least {noise.difference:.2g} on all rows, or {fold.difference:.2g} on one fold. A smaller "
+        "difference does not show which model is better. Training with another seed adds more noise.",
+        f"Assumption: {noise.assumption}. The numbers fall with the square root of the number of rows. `kcomp compare` "
         "measures the difference of two trained models.",
     ]
     if groups is not None:
@@ -147,5 +147,5 @@ def noise_text(data_set: DataSet, noise: Noise | None, sizes: Sequence[int], gro
 def verdict(table: Table, numbers: Sequence[int], metric: str, noise: Noise | None, findings: Sequence[Finding]) -> str:
     text = f"{quantity(len(numbers), 'fold')}, {quantity(len(table), 'row')}."
     if noise is not None:
-        text += f" A difference of {metric} between two models means something from about {noise.difference:.2g}."
+        text += f" Two models differ by more than chance if their {metric} differs by at least {noise.difference:.2g}."
     return f"{text} {messages(findings)}".strip()

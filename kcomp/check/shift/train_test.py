@@ -178,18 +178,18 @@ def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: 
         if each.is_large and each.measured.role != "order"
     ]
     if difference is not None and is_large(difference):
-        texts.insert(0, f"what they show, by frozen features ({difference.area:.2f})")
+        texts.insert(0, f"content, by frozen features ({difference.area:.2f})")
     if texts:
-        message = f"test images differ from training images in {', '.join(texts)}; ROC AUC in brackets, 0.5 is chance"
+        message = f"test images differ from training images (ROC AUC, 0.5 is chance): {', '.join(texts)}"
         findings.append(Finding("train-test-shift", "warning", message))
     if shift is not None and shift.large.any():
         classes = np.flatnonzero(shift.large)
         names = [
-            f"{shift.names[place]!r} {percent(shift.train[place])} and {percent(shift.test[place])}"
+            f"{shift.names[place]!r} {percent(shift.train[place])} (test rows: {percent(shift.test[place])})"
             for place in classes[:5]
         ]
         more = f", and {len(classes) - 5} more" if len(classes) > 5 else ""
-        message = f"classes seem to have other rates in the table and in the test rows: {', '.join(names)}{more}"
+        message = f"classes seem to occur at other rates in the test rows: {', '.join(names)}{more}"
         findings.append(Finding("class-shift", "warning", message))
     return findings
 
@@ -201,18 +201,16 @@ def is_large(difference: Difference) -> bool:
 def show(section: Section, tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> None:
     """Add text and tables to the section."""
     section.paragraphs.append(
-        "A model learns to tell test rows from training rows. The score is the ROC AUC of held-out rows: 0.5 means "
-        f"that they are alike, and 1 that they differ completely. A warning needs a score of at least {LARGE_AUC} (a "
-        f"large effect by Cohen 1988) that chance reaches with a probability below {LEVEL}. If test images differ, "
-        "held-out rows of the table say less about the score in the competition. Look for augmentation that covers the "
-        "difference."
+        "A model predicts whether a row is a test row. The score is the ROC AUC on held-out rows. It is 0.5 if test "
+        "and training images are alike, and 1 if they differ completely. A warning needs a score of at least "
+        f"{LARGE_AUC} (a large effect by Cohen 1988) that chance reaches with a probability below {LEVEL}. If test "
+        "images differ, the held-out score predicts the score in the competition less well. Look for an augmentation "
+        "that covers the difference."
     )
     rows, marked = [], []
     if difference is not None:
         text = f"95 % interval {difference.low:.3f} to {difference.high:.3f}"
-        rows.append(
-            ["what the images show (frozen features)", f"{difference.area:.3f}", text, f"{difference.p_value:.2g}"]
-        )
+        rows.append(["content (frozen features)", f"{difference.area:.3f}", text, f"{difference.p_value:.2g}"])
         marked += [0] if is_large(difference) else []
     for each in sorted(tested, key=lambda each: -np.nan_to_num(each.association.score)):
         low, high = each.association.chance_interval

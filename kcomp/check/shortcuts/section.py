@@ -27,22 +27,22 @@ def make_section(tested: Sequence[Tested], outcome: Outcome, constant: Sequence[
     if alarms:
         names = ", ".join(each.measured.name for each in alarms)
         verdict = (
-            f"Labels can be predicted without looking at the images, from: {names}. A network may learn this instead."
+            f"Properties of the files predict the labels: {names}. A network may learn them instead of the content."
         )
     elif others:
         names = ", ".join(each.measured.name for each in others)
-        verdict = f"No property of the files is a shortcut. The labels are related to: {names}; see the table."
+        verdict = f"No property of the files is a shortcut. These properties also predict the labels: {names}."
     score = outcome.score_name
     section = Section("Shortcuts", verdict, good=not alarms)
     section.paragraphs += [
         f"Each property alone predicts the labels of held-out rows. The score is the {score}: {outcome.no_skill:g} is "
         "chance and 1 is perfect. The range by chance comes from 200 permutations of the labels. A score is large "
-        f"from {least_score(outcome)} (a large effect by Cohen 1988), if chance reaches it in any test with a "
-        f"probability below {LEVEL}.",
-        "A network can see size, shape, compression and channels, and light and background change with the time. A "
-        "large score of these is a warning. File size and colour often follow from what the images show, such as grass "
-        "or sand, so they are no warning by themselves. The order of the rows is no warning either: kcomp shuffles the "
-        "rows in every epoch, and a network sees neither order nor names.",
+        f"if it is at least {least_score(outcome)} (a large effect, Cohen 1988), and chance reaches it in any test "
+        f"with a probability below {LEVEL}.",
+        "A network can see size, shape, compression and channels. It can also see the time, because light and "
+        "background change. A large score of one of these is a warning. File size and colour often follow from what "
+        "the images show, such as grass or sand, so they are no warning. The order of the rows is no warning either: "
+        "kcomp shuffles the rows in every epoch.",
     ]
     if any(each.association.score < each.association.chance_interval[0] for each in tested):
         section.paragraphs.append(
