@@ -166,8 +166,19 @@ def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
     shown = displayable(pixels)
     if heat is None:
         return thumbnail(shown, SIDE)
-    original = np.repeat(shown, 3, 2) if shown.shape[2] == 1 else shown
-    return thumbnail(np.concatenate([original, overlay(shown, heat)], 1), 2 * SIDE)
+    shown = enlarge(np.repeat(shown, 3, 2) if shown.shape[2] == 1 else shown)
+    return thumbnail(np.concatenate([shown, overlay(shown, heat)], 1), 2 * SIDE)
+
+
+def enlarge(pixels: np.ndarray) -> np.ndarray:
+    """Return an image with a longer side of at least `SIDE`, so that the page gives its pair two places."""
+    import cv2
+
+    scale = SIDE / max(pixels.shape[:2])
+    if scale <= 1:
+        return pixels
+    size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR if scale < 2 else cv2.INTER_NEAREST)
 
 
 def displayable(pixels: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from kcomp.report.text import number
 from kcomp.system.errors import error_line
 
 FINDINGS = 3  # at most this many changes are findings
-FIRST = 1000  # weight of the first finding; above those of slices, which are at most 300
+FIRST = 1e9  # weight of the first finding; above those of slices and wrong labels, which count suspects
 
 
 def stress_part(

@@ -31,7 +31,7 @@ def summary_part(rows: Rows, scores: Scores, parts: Sequence[Part]) -> Part:
         f"On {quantity(len(rows), 'row')} that {quantity(runs, 'run')} held out, {rows.scorer.metric.name} is "
         f"{interval_text(scores.main)}. "
     )
-    text += findings[0].message if findings else "No weakness stands out beyond chance."
+    text += findings[0].message.removesuffix(".") + "." if findings else "No weakness stands out beyond chance."
     section = Section("Where do the models fail?", text)
     cells = [[finding.kind, finding.message, ids_text(finding)] for finding in findings]
     quiet = [part for part in parts if part.name in TOPICS and not part.findings]

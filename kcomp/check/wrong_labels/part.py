@@ -97,7 +97,7 @@ def label_findings(
         "account how often the predictions are wrong themselves. Look at the pictures before you change a label."
     )
     show_suspects(data_set.table, ranked[: max(len(chosen), PICTURES)], section)
-    what = f"{quantity(len(chosen), 'label')} of {count}"
+    what = f"{quantity(len(chosen), 'label')} of {count:,}"
     if alarm:
         section.verdict = f"About {100 * rate:.1f} % of the labels are wrong. {what} look wrong."
         return [finding("warning", f"{what} look wrong", ids, chosen)]
@@ -110,7 +110,9 @@ def label_findings(
 
 def finding(severity: str, message: str, ids: Sequence[str], chosen: Sequence[Suspect]) -> Finding:
     first = chosen[0]
-    text = f"{message}, first {ids[first.row]!r}: labelled {first.label}, predicted {first.likely}"
+    text = (
+        f"{message}, first {ids[first.row]!r}: labelled {first.label}, predicted {first.likely}; correct the wrong ones"
+    )
     details: dict[str, str] = {}
     for suspect in chosen:
         label = f"labelled {suspect.label}, predicted {suspect.likely} (wrong with probability {suspect.wrong:.2f})"
