@@ -1,5 +1,6 @@
 """The page of a report in a real Chromium: pictures, tables, navigation, hostile names."""
 
+import contextlib
 import io
 import time
 import tomllib
@@ -7,13 +8,19 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from chromium import needs_chromium, open_page
+from chromium import missing, needs_chromium, one_browser, open_page
 from PIL import Image
 
 from kcomp.report import page
 from kcomp.report.page import Link, PageTable, Picture, Section, html
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser():
+    with contextlib.nullcontext() if missing else one_browser():
+        yield
 
 
 def image(form="png", size=(40, 30), colour=(200, 30, 30)):
