@@ -108,8 +108,8 @@ def picture_groups(rows: Rows, outcomes: Outcomes) -> list[Gallery]:
     caption = "The most confident mistakes" if not np.isnan(outcomes.confidence).all() else "The largest mistakes"
     groups = [Gallery(f"{caption} ({quantity(len(wrong), 'wrong row')} in all)", wrong[:MISTAKES])]
     groups += uncertain_group(rows, outcomes)
-    by_class = label_groups if outcomes.decided.ndim == 2 else class_groups
-    return [group for group in groups + by_class(rows, outcomes, wrong) if len(group.places)]
+    groups += label_groups(rows, outcomes) if outcomes.decided.ndim == 2 else class_groups(rows, outcomes, wrong)
+    return [group for group in groups if len(group.places)]
 
 
 def uncertain_group(rows: Rows, outcomes: Outcomes) -> list[Gallery]:
@@ -138,7 +138,7 @@ def class_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gall
     return groups
 
 
-def label_groups(rows: Rows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
+def label_groups(rows: Rows, outcomes: Outcomes) -> list[Gallery]:
     """Return the worst mistakes of each label, for the labels with the most mistakes."""
     cells, groups = wrong_cells(outcomes), []
     for column in np.argsort(-cells.sum(0), kind="stable")[:CLASSES]:

@@ -54,7 +54,7 @@ def bars(
     axis.barh(np.arange(count), lengths, color=COLOURS[0], height=0.7)
     if intervals is not None:
         draw_intervals(axis, numbers(intervals)[:count], INK, width=1.2)
-    finish_rows(figure, axis, lengths, intervals, notes, reference)
+    finish_rows(axis, lengths, notes, reference)
     return png(figure)
 
 
@@ -75,7 +75,7 @@ def points(
     places = numbers(values)[:count]
     draw_intervals(axis, numbers(intervals)[:count], COLOURS[0], width=2.5)
     axis.plot(places, np.arange(count), "o", color=COLOURS[0])
-    finish_rows(figure, axis, places, intervals, notes, reference)
+    finish_rows(axis, places, notes, reference)
     return png(figure)
 
 
@@ -95,14 +95,7 @@ def draw_intervals(axis: Any, ends: np.ndarray, colour: str, *, width: float) ->
     axis.hlines(np.arange(len(ends)), ends[:, 0], ends[:, 1], color=colour, linewidth=width)
 
 
-def finish_rows(
-    figure: Any,
-    axis: Any,
-    values: np.ndarray,
-    intervals: ArrayLike | None,
-    notes: Sequence[str],
-    reference: float | None,
-) -> None:
+def finish_rows(axis: Any, values: np.ndarray, notes: Sequence[str], reference: float | None) -> None:
     """Write the notes at the right edge, and draw the reference line."""
     if not np.isfinite(values).any():
         empty(axis)

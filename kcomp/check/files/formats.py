@@ -1,4 +1,4 @@
-"""Rules that find images of an odd format. `kcomp.check.files.part` describes each rule."""
+"""Rules that find images of an odd format. docs/internals/check.md describes each rule."""
 
 import io
 from collections.abc import Callable, Iterator

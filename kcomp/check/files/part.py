@@ -1,41 +1,7 @@
 """Check the image files of a data set.
 
-Labelled and test images are compared with each other, and reported apart. There are at most one finding of each kind
-and severity for the labelled and one for the test images. The severity is an error if images cannot be used, a warning
-if a person should look at them, and a note if nothing needs to be done.
-
-Files that cannot be used (error; a warning if the recipe leaves the rows out with `on_bad="drop"`):
-
-- missing, empty, truncated, damaged, unreadable: see `kcomp.check.files.damage`.
-
-Formats:
-
-- wrong-ending (warning): the content has another format than the file ending says.
-- animated (warning): there are several frames or pages.
-- rotated (note): the EXIF orientation is not upright.
-- odd-mode: CMYK, or a channel of transparency that is used, among images of other modes (warning); grey, palettes or an
-  opaque channel of transparency among others (note).
-- odd-depth (warning): images of more than 8 bits among images of at most 8 bits, or the reverse.
-
-Outliers. Each rule has an absolute part and a part that compares with the other images, and both must hold. The second
-part takes the modified z-score (Iglewicz and Hoaglin, How to detect and handle outliers, 1993): the distance from the
-median in units of 1.4826 times the median absolute deviation. Its limit is 3.5, or the higher one that one of so many
-normally distributed values passes with a probability of 0.001. The severity is a warning, or a note if more than a
-fifth of the images is concerned, because then it is how the data are.
-
-- odd-size: the geometric mean of width and height is at most 1/4 of the median, or at least 4 times the median (note).
-- odd-aspect: one side is at least 4 times the other.
-- constant: the standard deviation of the grey values is below 1 (no comparison with the other images).
-- dark: the 99th percentile of the grey values is below 0.32 of the range, the limit of CleanVision, and their standard
-  deviation is below that of values spread evenly over this range. The percentile or the standard deviation is compared
-  with the other images. Also if the percentile is below 1/8 of the range in more than half of the images.
-- bright: the same with the 1st percentile and the upper end of the range, without the last sentence.
-- blurred: the image is smoother than white noise after a Gaussian blur of 3 px, where its longer side has 256 px. The
-  measure is the variance of the Laplacian (Pech-Pacheco et al. 2000) divided by that of the grey values.
-- noisy: the noise (Immerkaer 1996, at two scales) has a standard deviation above 20 grey values, a peak signal-to-noise
-  ratio of 22 dB. No image of ants-bees, sign-digits and cards has more than 17.
-
-The last two rules need a shorter side of 32 px.
+docs/internals/check.md has the rule, the threshold and the source of each finding. Labelled and test images are
+compared with each other, but reported in separate findings.
 """
 
 from collections import Counter
@@ -70,7 +36,7 @@ SENTENCES = {
 
 
 def check_files(data_set: DataSet) -> Part:
-    """Find missing, damaged and odd image files. The docstring of this module says how."""
+    """Find missing, damaged and odd image files."""
     pooled = pool(data_set)
     problems = all_problems(pooled, data_set.left_out)
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]

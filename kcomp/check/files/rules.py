@@ -1,4 +1,4 @@
-"""Rules that find odd images by their measurements. `kcomp.check.files.part` describes each rule."""
+"""Rules that find odd images by their measurements. docs/internals/check.md describes each rule."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FLAT = DARK / np.sqrt(12)  # the standard deviation of grey values that are spre
 BLUR = 3.0  # pixels of an image of 256 pixels
 NOISE = 20.0  # grey values: a PSNR of 22 dB. The images of four clean data sets have at most 17
 SMALLEST = 32  # pixels; in smaller images, detail looks like noise, and few pixels like blur
-TIMES = 4.0  # how much larger or smaller than usual a side is, or how much longer than the other one
+TIMES = 4.0  # ratio of the root of the area to its median, or of one side to the other
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ def odd_shapes(facts: Facts) -> Iterator[Odd]:
     def size(row: int) -> str:
         return f"{facts.width[row]} x {facts.height[row]} px"
 
-    sentence = f"{{is}} much smaller than the others: a side is at most 1/{TIMES:.0f} of the median"
+    sentence = f"{{is}} much smaller than the others: the area is at most 1/{TIMES**2:.0f} of the median"
     small = usable & (ratio <= -np.log(TIMES)) & (score < -threshold)
     yield from odd(facts, "odd-size", small, -ratio, sentence, size)
-    sentence = f"{{is}} much larger than the others: a side is at least {TIMES:.0f} times the median"
+    sentence = f"{{is}} much larger than the others: the area is at least {TIMES**2:.0f} times the median"
     large = usable & (ratio >= np.log(TIMES)) & (score > threshold)
     yield from odd(facts, "odd-size", large, ratio, sentence, size, "note")
     aspect = np.log(width / height)
