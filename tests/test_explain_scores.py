@@ -120,6 +120,22 @@ def test_the_score_has_an_interval_and_names_folds_and_models(tmp_path):
     assert set(frame["r f jax seed 1"]) == {"cat", "dog", "fox"}
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "roc_auc"])
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_a_model_that_is_worse_than_the_mean_label_is_a_finding(tmp_path, metric, share):
+    """Of 30 rows, 15 are cats, 12 dogs and 3 foxes. A share of rows is right, the others get the next class."""
+    classes = np.repeat([0, 1, 2], [15, 12, 3])
+    decided = np.where(np.arange(30) % 10 < 10 * share, classes, (classes + 1) % 3)
+    ids = [f"i{place:02}" for place in range(30)]
+    predictions = 0.1 + 0.7 * one_hot(decided)
+    run = explained.write_run(tmp_path / "run", PETS, ids, one_hot(classes), predictions, metric=metric)
+    rows, outcomes = outcomes_of(run)
+    findings = score_part(rows, outcomes, compute_scores(rows, outcomes)).findings
+    assert [each.severity for each in findings] == (["warning"] if share == 0 else [])
+    if findings and metric == "accuracy":
+        assert "accuracy is 0, and 0.5 if every prediction is the mean label" in findings[0].message
+
+
 def test_one_row_has_no_bootstrap_interval(tmp_path):
     run = explained.write_run(tmp_path / "run", Numbers(("grams",), (0.0,), (1.0,)), ["a"], [[1]], [[3]], metric="mae")
     rows, outcomes = outcomes_of(run)

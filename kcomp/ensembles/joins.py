@@ -120,7 +120,7 @@ def join_test_predictions(
             are averaged, because it was fitted to predictions of single runs. None for no calibration.
         partial: Whether runs may predict different rows. Then only the common rows are returned.
     """
-    rule = "runs of one ensemble must predict the same rows"
+    rule = "runs that are combined must predict the same rows"
     target, frames = members[0].runs[0].target, list[pd.DataFrame]()
     columns = list(target.prediction_columns)
     common: tuple[str, pd.Index] | None = None

@@ -109,12 +109,12 @@ def shared_target(runs: Sequence[Run]) -> Target:
             continue
         if other.name != target.name:
             raise ValueError(
-                f"runs of one ensemble must have the same target; {runs[0].folder} has {target.name}, {run.folder} "
+                f"runs that are combined must have the same target; {runs[0].folder} has {target.name}, {run.folder} "
                 f"{other.name}"
             )
         names, others = set(target.class_names or target.columns), set(other.class_names or other.columns)
         raise ValueError(
-            f"runs of one ensemble must have the same classes or numbers; {run.folder} lacks "
+            f"runs that are combined must have the same classes or numbers; {run.folder} lacks "
             f"{sorted(names - others)[:5]} and has {sorted(others - names)[:5]} that {runs[0].folder} lacks"
         )
     return target
@@ -129,7 +129,7 @@ def check_same_table(runs: Sequence[Run]) -> None:
     for run in runs[1:]:
         if run.manifest["table"] != runs[0].manifest["table"]:
             raise ValueError(
-                "runs of one ensemble must share rows, labels and folds, so that no run has trained on a row that "
+                "runs that are combined must share rows, labels and folds, so that no run has trained on a row that "
                 f"another held out; {run.folder} and {runs[0].folder} differ"
             )
 
@@ -160,7 +160,7 @@ def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
         contradicting = table.index[((table != first) & ~(table.isna() & first.isna())).any(axis=1)]
         if len(contradicting):
             raise ValueError(
-                f"runs of one ensemble must give each row the same label; {run.folder}/labels.csv differs from the "
+                f"runs that are combined must give each row the same label; {run.folder}/labels.csv differs from the "
                 f"runs before it in {len(contradicting)} rows, first {contradicting[0]!r}"
             )
     return joined

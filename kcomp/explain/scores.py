@@ -13,9 +13,13 @@ from kcomp.explain.texts import interval_text
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.significance import Interval, metric_interval
 from kcomp.report import plots
+from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import number, quantity
+
+LEAST = 20  # rows; the mean label of few rows predicts them too well
+BASELINE = 1e8  # weight of its finding; below that of a change that the held-out images already have
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,24 @@ def score_part(rows: Rows, outcomes: Outcomes, scores: Scores) -> Part:
     if outcomes.fitted is not None:
         section.paragraphs.append(outcomes.fitted.describe())
         section.tables.append(("Fitted thresholds or cut points", decisions_table(rows, outcomes.fitted)))
-    return Part("score", section, numbers(rows, outcomes, scores))
+    return Part("score", section, numbers(rows, outcomes, scores), baseline_finding(rows, main))
+
+
+def baseline_finding(rows: Rows, main: Interval) -> tuple[Finding, ...]:
+    """Return a finding if a prediction that is the same for all rows, the mean label, has a better score."""
+    metric = rows.scorer.metric
+    if len(rows) < LEAST or np.isnan(main.mean) or np.isnan(rows.labels).all(0).any():
+        return ()
+    constant = np.tile(np.nanmean(rows.labels, 0), (len(rows), 1))
+    score = float(metric(rows.labels, constant, rows.target))
+    if np.isnan(score) or not metric.is_better(score, main.mean):
+        return ()
+    message = (
+        f"{metric.name} is {number(main.mean)}, and {number(score)} if every prediction is the mean label: the models "
+        "learned nothing that helps on these rows. Check the learning rate, the epochs, and with kcomp check what the "
+        "network is fed."
+    )
+    return (Finding("score", "warning", message, weight=BASELINE),)
 
 
 def fold_sentence(scores: Scores) -> str:
