@@ -88,7 +88,7 @@ give(computed=cache.fill([0]), training=len(built.training.table), held_out=len(
     assert found["held_out"] == 30 and found["computed"] == found["training"] == 90  # training images are augmented
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
 def test_rows_that_cannot_be_read_are_nan(backend, recipe, tmp_path):
     found = in_backend(
         backend,
@@ -113,7 +113,7 @@ give(nan=np.flatnonzero(np.isnan(answer.rows[0]).any(1)).tolist(), computed=answ
     assert not found["pretrained"] and "weak" in found["text"] and found["nothing"]
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
 def test_without_a_recipe_or_for_large_images_the_network_is_efficientnet_lite(backend, recipe, tmp_path):
     found = in_backend(
         backend,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import backends, in_backend
+from conftest import backends, in_backend, one_slow
 
 CONVOLUTION = """
 import keras, numpy as np
@@ -133,7 +133,7 @@ def images_of(network, count=5):
 """
 
 
-@pytest.mark.parametrize("make", ["conv", "vit", "lite"])
+@pytest.mark.parametrize("make", ["conv", "vit", pytest.param("lite", marks=pytest.mark.slow)])
 def test_both_backends_make_the_same_maps_of_one_weights_file(make, tmp_path):
     """Random weights; with the fast paths and without."""
     code = (
@@ -198,7 +198,7 @@ give(maps=np.array(maps).tolist(), calls=["call" in vars(layer) for layer in net
     assert not any(maps["calls"])  # the layers are as before
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", one_slow(slow="jax"))
 def test_maps_of_many_kinds_of_networks(backend):
     values = in_backend(
         backend,
