@@ -5,8 +5,7 @@
 Each folder has train.csv, with a column of classes or a column for each class, and images/. For each seed, four data
 sets are made of the same photographs:
 
-- planted: one class is saved again, with a random quality of 50 to 90. The files of other classes are unchanged. Each
-  seed takes the next class.
+- planted: a random class is saved again, with a random quality of 50 to 90. The files of other classes are unchanged.
 - planted in half: the same for a random half of the images of that class.
 - one quality: all images are saved again, with one random quality.
 - random qualities: all images are saved again, each with a random quality that does not depend on its class.
@@ -64,7 +63,7 @@ def qualities(table: Table, seed: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name of each data set, and the JPEG quality of each image; 0 for an unchanged file."""
     random = np.random.default_rng(seed)
     classes = table.labels.argmax(1)
-    chosen = classes == seed % len(table.columns)
+    chosen = classes == random.integers(len(table.columns))
     quality = int(random.integers(LOWEST, HIGHEST + 1))
     yield "planted", np.where(chosen, quality, 0)
     yield "planted in half", np.where(chosen & (random.random(len(table)) < 0.5), quality, 0)
