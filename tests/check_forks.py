@@ -1,8 +1,9 @@
-"""A program that makes competitions with one fault each, runs `kcomp check` on them, and prints what it finds.
+"""A program that makes competitions with faults, runs `kcomp check` on them, and prints what it finds.
 
 Its last line on stderr says how many of the expected findings are reported.
 
-Arguments: a folder for the files, then names of tests/competitions.py's FAULTS, "clean:<seed>" for no fault.
+Arguments: a folder for the files, then names of tests/competitions.py's FAULTS, "clean:<seed>" for no fault. Names with
+a plus between them are faults of one competition.
 """
 
 import csv
@@ -59,10 +60,11 @@ recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stag
 
 def check(folder, name):
     """Run `kcomp check` on a competition, and return the expected and the reported findings."""
-    fault, _, seed = name.partition(":")
+    faults, _, seed = name.partition(":")
     competition = make_clean(folder / "data", int(seed or 0))
-    if fault != "clean":
-        FAULTS[fault](competition, np.random.default_rng(len(name)))
+    for fault in faults.split("+"):
+        if fault != "clean":
+            FAULTS[fault](competition, np.random.default_rng(len(fault)))
     competition.write()
     recipe = folder / "recipe.py"
     recipe.write_text(RECIPE.format(folder=str(folder / "data"), options="\n    ".join(competition.options)))

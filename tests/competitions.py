@@ -101,7 +101,10 @@ Fault = Callable[[Competition, np.random.Generator], None]
 
 
 def choose(competition: Competition, random: np.random.Generator, count: int) -> list[str]:
-    return [str(name) for name in random.choice(competition.train["image_id"], count, replace=False)]
+    """Choose labelled images that no fault names yet."""
+    named = {name for _, ids in competition.expected for name in ids}
+    unnamed = [name for name in competition.train["image_id"] if name not in named]
+    return [str(name) for name in random.choice(unnamed, count, replace=False)]
 
 
 def replace_bytes(kind: str, count: int, change: Callable[[Competition, str, np.random.Generator], bytes]) -> Fault:
