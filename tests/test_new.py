@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from kcomp import data
 from kcomp.cli import main
@@ -339,6 +340,12 @@ def test_options_overrule(tmp_path):
 def test_sizes(shape, device, expected, tmp_path):
     write_images(tmp_path, ["a", "b"], shape)
     assert choose_size(sorted(tmp_path.iterdir()), device).size == expected
+
+
+def test_an_image_of_too_many_pixels_does_not_stop_the_choice_of_a_size(tmp_path):
+    write_images(tmp_path, ["a", "b"], (100, 100))
+    Image.new("1", (19000, 19000)).save(tmp_path / "c.png")  # Pillow opens at most 179 million pixels
+    assert choose_size(sorted(tmp_path.iterdir()), "CPU").size == 96
 
 
 @pytest.mark.parametrize("backend", conftest.one_slow())

@@ -64,8 +64,8 @@ def measure(paths: Sequence[Path]) -> np.ndarray:
         try:
             with Image.open(path) as image:
                 shapes.append((image.height, image.width))
-        except OSError:
-            continue
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            continue  # damaged, or of more pixels than Pillow opens
     return np.array(shapes, np.float64).reshape(-1, 2)
 
 
