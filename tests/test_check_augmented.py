@@ -1,6 +1,7 @@
 """The pictures of what the network is fed: they are the images and labels of the training step itself."""
 
 import json
+import textwrap
 
 import pytest
 from conftest import backends, in_backend
@@ -15,8 +16,6 @@ from kcomp.check.augmented import check_augmented, feed
 from kcomp.prediction.forward import as_float
 from kcomp.recipe import Recipe, Stage
 from kcomp.training.mixed import apply_plans, planned_layers
-
-settings = json.loads(sys.argv[1])
 
 def noise(number):
     return np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
@@ -46,16 +45,18 @@ def stages(config):
     options = settings.get("stage", {})
     return [Stage("head", 1, "head", keras.optimizers.Adam(1e-3), **options)]
 
+"""
+
+CHECK = """
 recipe = Recipe(Config(), table=table, batches=batches, model=None, stages=stages)
 rows = recipe.table(None)
 facts = SimpleNamespace(readable=np.ones(24, bool), problem=np.array([""] * 24, object))
 data_set = SimpleNamespace(table=rows, facts=facts)
 part = check_augmented(recipe, data_set)
-fed = None if "failed" in part.numbers else feed(batches(None, data.split(rows, 0)[0], True, 0))
 """
 
 SUMMARY = """
-give(
+results[name] = dict(
     findings=[[finding.kind, finding.severity, finding.message, finding.image_ids] for finding in part.findings],
     verdict=part.section.verdict,
     notes=part.section.paragraphs[1:],
@@ -65,14 +66,45 @@ give(
 )
 """
 
+MIXUP = "[augment.MixUp(1.0)]"
+FAULTS = {
+    "normalised": ({"transform": "A.Compose([A.Normalize()])"}, "warning", "kcomp's networks expect 0 to 255"),
+    "divided": ({"transform": "A.Compose([A.ToFloat(255)])"}, "warning", "values from 0 to 1"),
+    "erased": (
+        {"transform": "A.Compose([A.Erasing(scale=(1.0, 1.0), ratio=(1.0, 1.0), p=1.0)])"},
+        "warning",
+        "only one colour",
+    ),
+    "other size": ({"transform": "A.Compose([A.Resize(9, 9)])"}, "error", "the transform must return images of shape"),
+    "infinite": ({"layers": "[keras.layers.Rescaling(1 / 0.0)]"}, "error", "cannot make batches"),
+}
+TARGETS = ("targets.AnyOf(('a', 'b'))", "targets.Numbers(('cm',))", "targets.Grades(('x', 'y'))")
+CASES = {
+    "mixed": {"layers": MIXUP, "transform": "A.Compose([A.HorizontalFlip(p=0.5)])"},
+    "plain": {},
+    "cached": {"layers": MIXUP, "stage": {"cache_views": 4, "mix_features": True}},
+    "more": {"more": True},
+    **{name: settings for name, (settings, _, _) in FAULTS.items()},
+    **{target: {"target": target, "layers": MIXUP} for target in TARGETS},
+}
 
-def fed(backend="torch", code=SUMMARY, **settings):
-    return in_backend(backend, FED + code, json.dumps(settings))
+
+@pytest.fixture(scope="module")
+def results():
+    """The parts of all cases, from one process."""
+    body = textwrap.indent(CHECK + SUMMARY, "    ")
+    code = (
+        f"{FED}\nresults = {{}}\nfor name, settings in json.loads(sys.argv[1]).items():\n{body}\ngive(results=results)"
+    )
+    return in_backend("torch", code, json.dumps(CASES))["results"]
 
 
 @pytest.mark.parametrize("backend", backends())
 def test_images_and_labels_are_those_of_the_training_step(backend):
     code = """
+settings = {"layers": "[augment.Switch(augment.MixUp(1.0), augment.CutMix(1.0))]"}
+rows = table(None)
+fed = feed(batches(None, data.split(rows, 0)[0], True, 0))
 batch = batches(None, data.split(rows, 0)[0], True, 0).load(0, 0)
 expected = apply_plans(planned_layers(eval(settings["layers"])), {**batch, "images": as_float(keras.ops.convert_to_tensor(batch["images"]))})
 images, labels = (keras.ops.convert_to_numpy(expected[name]) for name in ("images", "labels"))
@@ -84,13 +116,13 @@ give(
     own=[[round(float(value), 3) for value in row] for row in fed.mixed_labels],
 )
 """
-    done = fed(backend, code, layers="[augment.Switch(augment.MixUp(1.0), augment.CutMix(1.0))]")
+    done = in_backend(backend, FED + code)
     assert done["images"] and done["labels"] and done["shown"]
     assert any(done["mixed"]) and any(0.01 < row[0] < 0.99 for row in done["own"])
 
 
-def test_each_gallery_is_one_image_with_its_labels():
-    done = fed(layers="[augment.MixUp(1.0)]", transform="A.Compose([A.HorizontalFlip(p=0.5)])")
+def test_each_gallery_is_one_image_with_its_labels(results):
+    done = results["mixed"]
     assert done["findings"] == [] and done["jpegs"] and len(done["galleries"]) == 6
     for caption, pictures in done["galleries"]:
         assert caption.startswith("r")
@@ -104,48 +136,34 @@ def test_each_gallery_is_one_image_with_its_labels():
     assert done["verdict"].startswith("The network gets images of 8 x 8 pixels with 3 channels and values from ")
 
 
-def test_without_mixing_there_is_no_mixed_picture():
-    done = fed()
+def test_without_mixing_there_is_no_mixed_picture(results):
+    done = results["plain"]
     assert all(len(pictures) == 4 for _, pictures in done["galleries"])
     assert done["numbers"]["mixed_images"] == 0
 
 
-@pytest.mark.parametrize(
-    ("settings", "severity", "text"),
-    [
-        ({"transform": "A.Compose([A.Normalize()])"}, "warning", "kcomp's networks expect 0 to 255"),
-        ({"transform": "A.Compose([A.ToFloat(255)])"}, "warning", "values from 0 to 1"),
-        (
-            {"transform": "A.Compose([A.Erasing(scale=(1.0, 1.0), ratio=(1.0, 1.0), p=1.0)])"},
-            "warning",
-            "only one colour",
-        ),
-        ({"transform": "A.Compose([A.Resize(9, 9)])"}, "error", "the transform must return images of shape"),
-        ({"layers": "[keras.layers.Rescaling(1 / 0.0)]"}, "error", "cannot make batches"),
-    ],
-)
-def test_faults_of_augmentation_are_findings(settings, severity, text):
-    [finding] = fed(**settings)["findings"]
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_of_augmentation_are_findings(name, results):
+    _, severity, text = FAULTS[name]
+    [finding] = results[name]["findings"]
     assert finding[:2] == ["augmentation", severity] and text in finding[2]
 
 
-@pytest.mark.parametrize(
-    "target", ["targets.AnyOf(('a', 'b'))", "targets.Numbers(('cm',))", "targets.Grades(('x', 'y'))"]
-)
-def test_every_target_can_be_mixed(target):
-    done = fed(target=target, layers="[augment.MixUp(1.0)]")
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_can_be_mixed(target, results):
+    done = results[target]
     assert done["findings"] == [] and len(done["galleries"]) == 6
 
 
-def test_a_stage_on_cached_features_is_explained():
-    done = fed(layers="[augment.MixUp(1.0)]", stage={"cache_views": 4, "mix_features": True})
+def test_a_stage_on_cached_features_is_explained(results):
+    done = results["cached"]
     assert done["notes"] == [
         "Stage 'head' trains on cached features of 4 augmentations of each image, and mixes the features, not the images."
     ]
     assert all(len(pictures) == 4 for _, pictures in done["galleries"])
 
 
-def test_a_recipe_may_add_rows_in_its_batches():
-    result = fed(more=True)
+def test_a_recipe_may_add_rows_in_its_batches(results):
+    result = results["more"]
     names = [caption for caption, _ in result["galleries"]]
     assert "failed" not in result["numbers"] and any("new" in name for name in names)
