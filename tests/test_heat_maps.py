@@ -164,7 +164,7 @@ give(maps=maps.tolist(), plain=plain.tolist())
         for one, other in zip(np.array(maps), reference, strict=True):
             assert np.corrcoef(one.ravel(), other.ravel())[0, 1] >= 0.999
         # rounding can turn a ReLU of the random network on or off, and with it a path of the gradient
-        np.testing.assert_allclose(maps, reference, atol=0.1 if make == "lite" else 1e-3)
+        np.testing.assert_allclose(maps, reference, atol=0.1 if make == "lite" else 0.03)
 
 
 @pytest.mark.parametrize("backend", backends())
