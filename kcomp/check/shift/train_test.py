@@ -145,14 +145,13 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
 def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
     """Return the area under the ROC curve and its standard deviation (DeLong, DeLong and Clarke-Pearson 1988).
 
-        The arguments are the scores of the positive and of the negative rows.
+    The arguments are the scores of the positive and of the negative rows.
 
-        Examples:
-            >>> import numpy as np
-    from scipy import special
-            >>> from kcomp.check.shift.train_test import delong
-            >>> delong(np.array([2.0, 3.0]), np.array([0.0, 1.0]))
-            (1.0, 0.0)
+    Examples:
+        >>> import numpy as np
+        >>> from kcomp.check.shift.train_test import delong
+        >>> delong(np.array([2.0, 3.0]), np.array([0.0, 1.0]))
+        (1.0, 0.0)
     """
     from scipy import stats
 
