@@ -151,6 +151,7 @@ def logistic_path(
     fit starts from the solution before.
     """
     from scipy import optimize
+    from threadpoolctl import threadpool_limits
 
     dimensions, columns = features.shape[1], labels.shape[1]
     packed = np.zeros((dimensions + 1) * columns)
@@ -165,7 +166,8 @@ def logistic_path(
             return value + penalty / 2 * size, np.concatenate([gradient.ravel(), slope.sum(0)]).astype(np.float64)
 
         options = {"maxiter": STEPS, "ftol": 1e-7, "gtol": 1e-5}
-        packed = optimize.minimize(loss, packed, jac=True, method="L-BFGS-B", options=options).x
+        with threadpool_limits(1, "blas"):  # threads wait for each other longer than such small products take
+            packed = optimize.minimize(loss, packed, jac=True, method="L-BFGS-B", options=options).x
         fits.append(unpacked(packed, columns))
     return fits
 
