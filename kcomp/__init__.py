@@ -1,7 +1,8 @@
 """kcomp: train networks for image competitions in Keras 3, with one recipe for JAX and PyTorch."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kcomp.system.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kcomp.notebook.ensemble import ensemble
@@ -18,13 +19,4 @@ MODULES = {
     "train": "kcomp.notebook.functions",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a function or class when it is used for the first time, so that `import kcomp` is quick."""
-    if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, MODULES)

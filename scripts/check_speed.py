@@ -3,7 +3,7 @@
     python scripts/check_speed.py --images 1000 10000
 
 The images are JPEGs of 320 x 240 px, about 30 KB each, in ten classes: smooth random shapes with a tint of the class,
-and noise. A quarter of them are test images. Every measurement runs in a process of its own,
+and noise. A quarter of them are test images. Every measurement runs in a new process,
 with an empty cache ($KCOMP_CACHE in a temporary folder), unless it is named "again", which uses the cache of the one
 before. The script prints seconds, images a second, and the peak memory (resident set) of the largest process.
 

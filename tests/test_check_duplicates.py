@@ -221,7 +221,7 @@ def test_equal_files_and_equal_pixels_are_told_from_each_other(photographs):
 
 def test_copies_in_several_folds_are_an_error(photographs):
     encoded = [jpeg(pixels) for pixels in [*photographs[:8], photographs[2], photographs[5]]]
-    folds = [0, 1, 2, 3, 4, 0, 1, 2, 3, 0]  # row 8 copies row 2, of fold 2; row 9 copies row 5, of its own fold
+    folds = [0, 1, 2, 3, 4, 0, 1, 2, 3, 0]  # row 8 copies row 2, of fold 2; row 9 copies row 5, of the same fold
     part = check_exact(image_set(encoded, folds=folds, labels=np.eye(3)[[0] * 10]))
     assert kinds(part) == [("equal-bytes", "note"), ("equal-bytes", "warning"), ("fold-leak", "error")]
     (leak,) = (finding for finding in part.findings if finding.kind == "fold-leak")

@@ -143,7 +143,7 @@ def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
 
 
 def differs(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return whether each row of labels differs from that of `others`, bool (rows,). NaN equals NaN."""
+    """Return whether each row of `labels` differs from the same row of `others`, bool (rows,). NaN equals NaN."""
     if labels.shape != others.shape:
         return np.ones(len(labels), bool)
     different: np.ndarray = ~np.isclose(labels, others, equal_nan=True).all(1)

@@ -10,7 +10,7 @@ from kcomp.check.data_set import DataSet
 from kcomp.check.finding_text import example_ids
 from kcomp.check.result import CheckResult
 from kcomp.recipe import Loaded
-from kcomp.report.finding import SEVERITIES, Finding, findings_csv, sorted_findings
+from kcomp.report.finding import SEVERITIES, Finding, findings_csv, sorted_findings, uncovered
 from kcomp.report.page import Link, PageTable, Section, html
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -67,7 +67,7 @@ def overview(result: CheckResult) -> Section:
     parts = result.parts
     findings = all_findings(parts)
     errors, warnings, notes = (sum(finding.severity == name for finding in findings) for name in SEVERITIES)
-    worst = findings[:WORST]
+    worst = uncovered(findings)[:WORST]
     paragraphs = [describe(result.data_set)]
     tables = []
     if worst:

@@ -73,11 +73,12 @@ def print_findings(console: Any, findings: Any) -> None:
     """Print a line for each of the ten worst findings, and how many more there are."""
     from kcomp.check.finding_text import finding_line
     from kcomp.check.report import WORST
+    from kcomp.report.finding import uncovered
     from kcomp.report.text import quantity
 
     if all(finding.severity == "note" for finding in findings):
         console.print("no problem was found", highlight=False)
-    for finding in findings[:WORST]:
+    for finding in uncovered(findings)[:WORST]:
         console.print(finding_line(finding), highlight=False, soft_wrap=True, markup=False)
     if len(findings) > WORST:
         console.print(f"{quantity(len(findings) - WORST, 'more finding')} in the report", highlight=False)

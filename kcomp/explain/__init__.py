@@ -1,7 +1,8 @@
 """Show where trained networks fail, and why: heat maps, and the page of `kcomp explain`."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kcomp.system.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kcomp.explain.colors import overlay
@@ -15,13 +16,4 @@ MODULES = {
     "overlay": "kcomp.explain.colors",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a function when it is used for the first time, because heat maps import Keras."""
-    if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, MODULES)

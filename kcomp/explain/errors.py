@@ -21,7 +21,7 @@ class Gallery:
     Attributes:
         caption: What the rows have in common.
         places: Positions of the rows.
-        column: The output of the network that the heat map explains. None for that of each row's predicted class.
+        column: The output of the network that the heat map explains. None for each row's predicted class.
     """
 
     caption: str

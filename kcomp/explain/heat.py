@@ -56,7 +56,7 @@ def heat_map(
     For many images, `heat_maps` is faster. It also describes the method.
 
     Args:
-        network: A functional network, such as that of a run.
+        network: A functional network, such as the network of a run.
         image: The image, (height, width, channels) in 0..255, as the network takes it.
         class_index: The output to explain, from 0.
         target: The target of the network, as in `heat_maps`.

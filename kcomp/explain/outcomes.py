@@ -30,8 +30,8 @@ class Outcomes:
             numbers and grades, the absolute error in `Target.unit`, as a mean over the known columns. NaN without a
             known label.
         severity: The largest difference between label and prediction over the known columns, in `Target.unit`, (rows,).
-        confidence: The probability of the predicted class, (rows,). For several labels, that of the least certain
-            label. NaN for numbers and grades.
+        confidence: The probability of the predicted class, (rows,). For several labels, the
+            probability for the least certain label. NaN for numbers and grades.
         labels: Each label as a text, (rows,).
         predictions: Each prediction as a text, (rows,).
     """

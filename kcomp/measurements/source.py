@@ -34,7 +34,7 @@ class Source:
 
 
 def file_of(image: Image) -> str:
-    """Return the path of the file that contains an image. Empty if the image is not in a file of its own."""
+    """Return the path of the file that contains an image. Empty if the image is not a whole file."""
     whole = image.image if isinstance(image, Crop) else image
     return str(whole) if isinstance(whole, str | Path) else ""
 

@@ -47,6 +47,12 @@ def messages(findings: Iterable[Finding]) -> str:
     return " ".join(f"{finding.message[:1].upper()}{finding.message[1:]}." for finding in findings)
 
 
+def uncovered(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings without the notes about exactly the images of an error or a warning."""
+    alarms = {frozenset(finding.image_ids) for finding in findings if finding.severity != "note"} - {frozenset()}
+    return [finding for finding in findings if finding.severity != "note" or frozenset(finding.image_ids) not in alarms]
+
+
 def findings_csv(findings: Sequence[Finding]) -> str:
     """Return findings as CSV with the columns `kind,severity,image_id,message`.
 

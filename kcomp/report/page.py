@@ -7,7 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 NUMBER = re.compile(r"[+-]?\d[\d.,e+-]*%?(\s|$)")
 LONG = 8  # a table with at least this many rows can be sorted and filtered
@@ -101,6 +104,7 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
     environment.filters["size"] = lambda image: Markup(size_attributes(image))
     environment.tests["double"] = is_double
     environment.filters["state"] = state
+    environment.filters["code"] = mark_code
     environment.filters["table_json"] = lambda table: Markup(table_json(table))
     text = environment.get_template("page.html.j2").render(
         title=title,
@@ -115,6 +119,13 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
         script=Markup((folder / "page.js").read_text("utf-8")),
     )
     return text.encode("utf-8", "replace").decode()  # file names may contain surrogates, which UTF-8 cannot encode
+
+
+def mark_code(text: str) -> "Markup":
+    """Escape a text for HTML, and show what is between two backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def state(section: Section) -> str:

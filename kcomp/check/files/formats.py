@@ -28,7 +28,7 @@ DECODED = 20  # at most this many images are decoded to see whether they have tr
 
 
 def odd_formats(pooled: Pooled) -> Iterator[Odd]:
-    """Yield the images whose format is unlike their file ending, or unlike that of most images."""
+    """Yield the images whose format differs from their file ending, or from the format of most images."""
     facts = pooled.facts
     endings = [PurePath(path).suffix[1:].lower() for path in facts.path]
     wrong = [

@@ -87,7 +87,7 @@ def stratified_numbers(table: Table, seed: int) -> np.ndarray:
 
 
 def group_numbers(table: Table) -> np.ndarray | None:
-    """Return the group number of each row; None without groups. A row without a group is a group of its own."""
+    """Return the group number of each row; None without groups. A row without a group is alone in its group."""
     try:
         return group_of_rows(table)
     except ValueError:  # a group is missing
