@@ -2,8 +2,10 @@
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kcomp import recipe as recipes
 from kcomp.new.files import TABLE_ENDINGS, find_files
@@ -57,4 +59,19 @@ def load_data(data: Path) -> Loaded:
     with tempfile.TemporaryDirectory(prefix="kcomp-check-") as folder:
         path = Path(folder) / default_file(data)
         path.write_text(recipe_source(plan, path.name), encoding="utf-8")
-        return recipes.load(path)
+        loaded = recipes.load(path)
+    return replace(loaded, recipe=replace(loaded.recipe, table=without_recipe_line(loaded.recipe.table)))
+
+
+def without_recipe_line(table: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function `table` whose errors do not name a line of the recipe, because its file no longer exists."""
+
+    def read(config: Any) -> Any:
+        try:
+            return table(config)
+        except ValueError as error:
+            text = f"{error}; to read the table in another way, write a recipe with `kcomp new`, and check the recipe"
+            problem = ValueError(text)
+        raise problem
+
+    return read
