@@ -16,6 +16,7 @@ from kcomp.metrics import Metric
 from kcomp.recipe import Recipe
 from kcomp.report.finding import Finding, sorted_findings
 from kcomp.system.cache import cache_folder
+from kcomp.system.errors import error_line
 from kcomp.system.files import read_json, write_json
 from kcomp.system.locks import try_lock
 
@@ -26,7 +27,7 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
     """Return at most 3 lines with the worst errors and warnings about a table. Empty if there are none.
 
     The lines are cached. If another process computes them at this moment, such as another job of a sweep, the result is
-    empty. This function raises no error, because it must not stop a training.
+    empty. This function raises no error, because it must not stop a training. The error is then the only line.
 
     Args:
         recipe: The recipe.
@@ -34,9 +35,13 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
         path: The recipe as the user named it, for the command that shows more.
     """
     try:
-        findings = remembered(table, recipe.metric_of(table.required_target))
-    except Exception:  # noqa: BLE001  # the training itself reports what is wrong with the data
-        return []
+        metric = recipe.metric_of(table.required_target)
+    except ValueError:
+        return []  # the training reports what is wrong with the recipe
+    try:
+        findings = remembered(table, metric)
+    except Exception as error:  # noqa: BLE001  # an error of a check must not stop a training
+        return [f"note: the data was not checked: {error_line(error)}; kcomp check {path} has the details"]
     lines = [finding_line(finding) for finding in findings[:LINES]]
     if lines:
         more = len(findings) - len(lines)

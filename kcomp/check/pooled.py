@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.check.data_set import DataSet
+from kcomp.check.pictures import picture_of
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange
 from kcomp.measurements.facts import Facts
-from kcomp.measurements.source import read_source, rgb_pixels
 from kcomp.report.page import Picture
-from kcomp.report.thumbnail import thumbnail
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,10 @@ class Pooled:
     is_test: np.ndarray
     ranges: tuple[ValueRange | None, ValueRange | None]
 
-    def pixels(self, row: int) -> np.ndarray | None:
-        """Return the pixels of an image, RGB uint8 of shape (height, width, 3). Return None if it cannot be decoded."""
-        try:
-            return rgb_pixels(read_source(self.images[row]).image, self.ranges[int(self.is_test[row])])
-        except Exception:  # noqa: BLE001  # decoders and the functions of images raise many types of errors
-            return None
-
     def picture(self, row: int, *lines: str) -> Picture | None:
         """Return a thumbnail of an image with its id and further lines. Return None if it cannot be decoded."""
-        pixels = self.pixels(row)
-        if pixels is None:
-            return None
         image_id = f"{self.ids[row]} (test)" if self.is_test[row] else self.ids[row]
-        return Picture(thumbnail(pixels), [image_id, *lines])
+        return picture_of(self.images[row], self.ranges[int(self.is_test[row])], [image_id, *lines])
 
 
 def pool(data_set: DataSet) -> Pooled:

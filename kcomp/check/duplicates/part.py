@@ -11,12 +11,11 @@ from kcomp.check.duplicates.groups import Group, findings_of, group_leaks, join,
 from kcomp.check.duplicates.near import EXHAUSTIVE, near_pairs
 from kcomp.check.duplicates.rows import Rows, rows_of
 from kcomp.check.label_text import label_text
-from kcomp.data.decoding import decode
+from kcomp.check.pictures import picture_of
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
-from kcomp.report.thumbnail import thumbnail
 
 LEAST_SIDE = 32  # pixels; images with a shorter side have too little structure to call them near-duplicates
 SHOWN_GROUPS, SHOWN_IMAGES, TABLE_ROWS = 24, 6, 500
@@ -167,15 +166,12 @@ def gallery(data_set: DataSet, rows: Rows, group: Group) -> list[Picture]:
     """Return pictures of the first images of a group with their ids, folds and labels."""
     pictures = []
     for position in group.rows[:SHOWN_IMAGES]:
-        try:
-            pixels = decode(rows.images[position], value_range=rows.value_range(position))
-        except Exception:  # noqa: BLE001  # a function of the author may raise anything; another check reports it
-            continue
         lines = [rows.ids[position]]
         if position < rows.labelled:
             fold = f"fold {join(rows.folds[position].tolist())}" if rows.folds.shape[1] else ""
             lines += [fold, label_text(data_set.table.required_target, data_set.table.labels[position])]
         else:
             lines.append("test")
-        pictures.append(Picture(thumbnail(np.ascontiguousarray(pixels)), [line for line in lines if line]))
-    return pictures
+        image, value_range = rows.images[position], rows.value_range(position)
+        pictures.append(picture_of(image, value_range, [line for line in lines if line]))
+    return [picture for picture in pictures if picture is not None]

@@ -8,18 +8,17 @@ import numpy as np
 from scipy import special
 
 from kcomp.check.data_set import DataSet
+from kcomp.check.pictures import picture_of
 from kcomp.check.shift.class_shift import Shift, estimate_shift
 from kcomp.check.shortcuts.outcome import Outcome
 from kcomp.check.shortcuts.permutation import LARGE_AUC, LEVEL, Tested, run_tests
 from kcomp.check.shortcuts.properties import properties_of
-from kcomp.data.decoding import decode
 from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table
 from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import percent
-from kcomp.report.thumbnail import thumbnail
 
 MOST_ROWS = 2500  # of each side
 LEAST_ROWS = 20
@@ -255,14 +254,9 @@ def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequ
 
 def pictures(table: Table, rows: np.ndarray) -> list[Picture]:
     """Return thumbnails of rows. An image that cannot be read is left out."""
-    result, ids, images = [], table.ids, table.images
-    for row in rows:
-        try:
-            pixels = decode(images[row], 160, table.value_range)
-        except (OSError, ValueError):
-            continue
-        result.append(Picture(thumbnail(pixels), (ids[row],)))
-    return result
+    ids, images = table.ids, table.images
+    shown = (picture_of(images[row], table.value_range, (ids[row],)) for row in rows)
+    return [picture for picture in shown if picture is not None]
 
 
 def numbers_of(tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> dict[str, Any]:

@@ -7,16 +7,15 @@ import numpy as np
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
+from kcomp.check.pictures import picture_of
 from kcomp.check.wrong_labels.outliers import outlier_scores
 from kcomp.check.wrong_labels.suspects import Question, Suspect, ask_questions, label_columns, rank_suspects, scores_of
-from kcomp.data.images import Images
 from kcomp.data.tables import Table
 from kcomp.probe.kernel import kernel_scores
 from kcomp.report.finding import Finding, Severity
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
-from kcomp.report.thumbnail import thumbnail
 
 CERTAINTY = 0.01  # probability of an alarm if all labels are correct and the model of the predictor is
 LEAST_RATE = 0.01  # below this share of wrong labels, they are as rare as images that any predictor misjudges
@@ -187,12 +186,6 @@ def outliers_finding(
 
 def pictures(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
     """Return thumbnails of the images at some rows, each with its lines of text. Unreadable images are left out."""
-    ids, sources = table.ids, table.images
-    reader = Images(None, cache_bytes=0).with_range(table.value_range)
-    shown = []
-    for row, lines in rows:
-        try:
-            shown.append(Picture(thumbnail(reader.load(ids[row], sources[row])), lines))
-        except ValueError:
-            continue
-    return shown
+    images = table.images
+    shown = (picture_of(images[row], table.value_range, lines) for row, lines in rows)
+    return [picture for picture in shown if picture is not None]

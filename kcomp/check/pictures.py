@@ -1,0 +1,24 @@
+"""Thumbnails of images for the page."""
+
+from collections.abc import Sequence
+
+from kcomp.data.tables import Image
+from kcomp.data.value_range import ValueRange
+from kcomp.measurements.source import read_source, rgb_pixels
+from kcomp.report.page import Picture
+from kcomp.report.thumbnail import thumbnail
+
+
+def picture_of(image: Image, value_range: ValueRange | None, lines: Sequence[str]) -> Picture | None:
+    """Return a thumbnail of an image. Return None if the image cannot be decoded, which the check of files reports.
+
+    Args:
+        image: The image.
+        value_range: The pixel values that become 0 to 255, for images with more than 8 bits; see `rgb_pixels`.
+        lines: The lines of text below the thumbnail.
+    """
+    try:
+        pixels = rgb_pixels(read_source(image).image, value_range)
+    except Exception:  # noqa: BLE001  # decoders and the functions of images raise many types of errors
+        return None
+    return Picture(thumbnail(pixels), lines)
