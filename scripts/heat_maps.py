@@ -29,7 +29,7 @@ from kcomp.data.images import Images
 from kcomp.data.splits import split
 from kcomp.data.tables import Table
 from kcomp.experiment.build import build_batches
-from kcomp.explain.grad_cam import CamName
+from kcomp.explain.heat.grad_cam import CamName
 from kcomp.prediction.runs import trained_network
 from kcomp.runs.folder import Run, find
 

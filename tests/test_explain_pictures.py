@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import backends, in_backend
 
-from kcomp.explain.pictures import draw
+from kcomp.explain.errors.pictures import draw
 from kcomp.report.page import is_double, opened
 
 CODE = """
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np, pandas as pd
 from kcomp import data
 from kcomp.experiment import build
-from kcomp.explain import pictures
+from kcomp.explain.errors import pictures
 
 images = [np.full((8, 8, 3), 40 * row, np.uint8) for row in range(3)]
 table = data.Table(pd.DataFrame({"image_id": list("abc"), "image": pd.Series(images, dtype=object)}))

@@ -4,20 +4,21 @@ import explained
 import numpy as np
 import pytest
 
-from kcomp.explain.calibration import (
+from kcomp.explain.errors.galleries import picture_groups
+from kcomp.explain.errors.table import error_frame
+from kcomp.explain.held_out.outcomes import compute_outcomes
+from kcomp.explain.held_out.rows import collect_rows
+from kcomp.explain.scores.calibration import (
     calibration_error,
     calibration_part,
     equal_count_bins,
     equal_width_bins,
     measure_calibration,
 )
-from kcomp.explain.confusion import confused_pairs, confusion_part, count_confusions, worst_class
-from kcomp.explain.errors import error_frame, picture_groups
-from kcomp.explain.held_out import collect_rows
-from kcomp.explain.label_scores import score_labels
-from kcomp.explain.outcomes import compute_outcomes
-from kcomp.explain.residuals import measure_residuals
-from kcomp.explain.scores import compute_scores, score_part
+from kcomp.explain.scores.confusion import confused_pairs, confusion_part, count_confusions, worst_class
+from kcomp.explain.scores.labels import score_labels
+from kcomp.explain.scores.overall import compute_scores, score_part
+from kcomp.explain.scores.residuals import measure_residuals
 from kcomp.metrics.significance import wilson_interval
 from kcomp.targets import AnyOf, Grades, Numbers, OneOf
 

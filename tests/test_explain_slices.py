@@ -10,8 +10,8 @@ from scipy import stats
 
 from kcomp import data
 from kcomp.data.tables import Table
-from kcomp.explain.slice_columns import as_values, table_columns
-from kcomp.explain.slices import FALSE_ALARMS, LEAST, adjust, find_slices, quantile_slices, worse_by_chance
+from kcomp.explain.slices.columns import as_values, table_columns
+from kcomp.explain.slices.search import FALSE_ALARMS, LEAST, adjust, find_slices, quantile_slices, worse_by_chance
 from kcomp.targets import OneOf
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from kcomp import data
-from kcomp.explain.held_out import collect_rows
-from kcomp.explain.outcomes import compute_outcomes
-from kcomp.explain.stress import Stressed, change_table, sample_rows, shrink
-from kcomp.explain.stress_kinds import (
+from kcomp.explain.held_out.outcomes import compute_outcomes
+from kcomp.explain.held_out.rows import collect_rows
+from kcomp.explain.stress.kinds import (
     KINDS,
     add_noise,
     brighten,
@@ -21,8 +20,9 @@ from kcomp.explain.stress_kinds import (
     shift,
     zoom,
 )
-from kcomp.explain.stress_part import stress_sentence
-from kcomp.explain.stress_results import chance_of, rank_stress
+from kcomp.explain.stress.part import stress_sentence
+from kcomp.explain.stress.predict import Stressed, change_table, sample_rows, shrink
+from kcomp.explain.stress.ranking import chance_of, rank_stress
 from kcomp.targets import OneOf
 
 DRAWS = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from kcomp.data.tables import Table
-from kcomp.explain.held_out import collect_rows
-from kcomp.explain.wrong_label_part import find_wrong_labels
+from kcomp.explain.held_out.rows import collect_rows
+from kcomp.explain.wrong_labels import find_wrong_labels
 from kcomp.targets import AnyOf, Numbers, OneOf
 
 COUNT = 300

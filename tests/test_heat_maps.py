@@ -68,7 +68,7 @@ NETWORKS = """
 import cv2, keras, numpy as np
 from pathlib import Path
 from kcomp import explain, models
-from kcomp.explain import heat
+from kcomp.explain.heat import maps as heat
 from kcomp.fast.install import patched
 from keras import layers, ops
 
@@ -257,8 +257,8 @@ def test_the_feature_map_before_the_last_downsampling_is_used():
         NETWORKS
         + """
 from kcomp.engine.initial_weights import draw_weights_on_host
-from kcomp.explain.flat import flatten
-from kcomp.explain.method import choose_method
+from kcomp.explain.heat.flat import flatten
+from kcomp.explain.heat.method import choose_method
 
 def chosen(network):
     flat = flatten(network)

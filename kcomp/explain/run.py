@@ -7,21 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kcomp.explain.calibration import calibration_part
-from kcomp.explain.confusion import confusion_part
-from kcomp.explain.distributions import distribution_part
-from kcomp.explain.errors import error_frame
-from kcomp.explain.held_out import Rows, collect_rows
-from kcomp.explain.label_scores import label_part
-from kcomp.explain.outcomes import Outcomes, compute_outcomes
-from kcomp.explain.pictures import error_part
-from kcomp.explain.residuals import residual_part
-from kcomp.explain.scores import compute_scores, score_part
-from kcomp.explain.several_part import several_part
-from kcomp.explain.slice_part import slice_part
-from kcomp.explain.stress_part import stress_part
+from kcomp.explain.errors.pictures import error_part
+from kcomp.explain.errors.table import error_frame
+from kcomp.explain.held_out.outcomes import Outcomes, compute_outcomes
+from kcomp.explain.held_out.rows import HeldOutRows, collect_rows
+from kcomp.explain.scores.calibration import calibration_part
+from kcomp.explain.scores.confusion import confusion_part
+from kcomp.explain.scores.distributions import distribution_part
+from kcomp.explain.scores.labels import label_part
+from kcomp.explain.scores.overall import compute_scores, score_part
+from kcomp.explain.scores.residuals import residual_part
+from kcomp.explain.several.part import several_part
+from kcomp.explain.slices.part import slice_part
+from kcomp.explain.stress.part import stress_part
 from kcomp.explain.summary import summary_part
-from kcomp.explain.wrong_label_part import find_wrong_labels
+from kcomp.explain.wrong_labels import find_wrong_labels
 from kcomp.report.page import html
 from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
@@ -67,7 +67,7 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, 
     return folder, parts
 
 
-def analyse(rows: Rows, outcomes: Outcomes, wrong: Part, progress: StepProgress, stress: int) -> list[Part]:
+def analyse(rows: HeldOutRows, outcomes: Outcomes, wrong: Part, progress: StepProgress, stress: int) -> list[Part]:
     """Return the parts of the page, the summary first.
 
     wrong: The part about wrong labels.
@@ -92,18 +92,18 @@ def analyse(rows: Rows, outcomes: Outcomes, wrong: Part, progress: StepProgress,
     return [summary_part(rows, scores, parts), *parts]
 
 
-def class_part(rows: Rows, outcomes: Outcomes) -> Part:
+def class_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     """Show the results by class: a confusion matrix, a table of labels, or the residuals of numbers."""
     if outcomes.decided is None:
         return residual_part(rows)
     return label_part(rows, outcomes) if outcomes.decided.ndim == 2 else confusion_part(rows, outcomes)
 
 
-def recipes_of(rows: Rows) -> list[str]:
+def recipes_of(rows: HeldOutRows) -> list[str]:
     return sorted({member.recipe for member in rows.members})
 
 
-def default_folder(rows: Rows) -> Path:
+def default_folder(rows: HeldOutRows) -> Path:
     """Return explain/RECIPE/FINGERPRINT, or explain/RECIPE-and-RECIPE for runs of several recipes or values."""
     fingerprints = {member.fingerprint for member in rows.members}
     folder = Path("explain", "-and-".join(recipes_of(rows)))

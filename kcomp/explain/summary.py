@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.scores import Scores
-from kcomp.explain.texts import interval_text
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.interval_text import interval_text
+from kcomp.explain.scores.overall import Scores
 from kcomp.report.finding import Finding, sorted_findings
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
@@ -20,7 +20,7 @@ TOPICS = {
 }
 
 
-def summary_part(rows: Rows, scores: Scores, parts: Sequence[Part]) -> Part:
+def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Part:
     """Collect the findings of all parts. The most important one is in the verdict, and the table lists all.
 
     The table also has the verdict of each part without a finding.

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics.classification import FScore
 from kcomp.metrics.metric import mean_of_known
 from kcomp.metrics.ranking import column_auc
@@ -41,7 +41,7 @@ class LabelScores:
     threshold: float
 
 
-def label_part(rows: Rows, outcomes: Outcomes) -> Part:
+def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     """Show a table with the results of each label."""
     scores = score_labels(rows, outcomes)
     section = Section("Labels", label_verdict(scores))
@@ -60,7 +60,7 @@ def label_part(rows: Rows, outcomes: Outcomes) -> Part:
     return Part("classes", section, {"labels": [asdict(each) for each in scores]})
 
 
-def score_labels(rows: Rows, outcomes: Outcomes) -> list[LabelScores]:
+def score_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[LabelScores]:
     """Score each label on the rows where it is known."""
     assert outcomes.true is not None and outcomes.decided is not None
     names = rows.target.class_names

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from kcomp.explain.flat import FlatNetwork, layers_in, run
+from kcomp.explain.heat.flat import FlatNetwork, layers_in, run
 
 MOST_OTHER_TOKENS = 8  # a class token, a distillation token, up to four registers; few enough to tell from patches
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.ensembles.decisions import ScoredDecisions, score_decisions
-from kcomp.explain.held_out import Rows
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics import log_loss
 from kcomp.metrics.classification import correct_rows
 from kcomp.metrics.decisions import nested_decisions
@@ -60,7 +60,7 @@ class Outcomes:
         return self.decided is not None and self.decided.ndim == 1 and not np.isnan(self.confidence).all()
 
 
-def compute_outcomes(rows: Rows) -> Outcomes:
+def compute_outcomes(rows: HeldOutRows) -> Outcomes:
     """Compute the outcome of each held-out row from the mean prediction of all members."""
     target, labels, predictions = rows.target, rows.labels, rows.predictions
     columns = column_errors(labels, predictions, target)
@@ -86,11 +86,30 @@ def compute_outcomes(rows: Rows) -> Outcomes:
     )
 
 
-def decide_rows(rows: Rows, fitted: ScoredDecisions | None) -> np.ndarray:
+def decide_rows(rows: HeldOutRows, fitted: ScoredDecisions | None) -> np.ndarray:
     """Return the predicted classes of the rows, with thresholds or cut points that were fitted on other parts."""
     if fitted is None:
         return rows.target.decide(rows.predictions)
     return nested_decisions(rows.labels, rows.predictions, rows.parts, rows.scorer.metric, rows.target)
+
+
+def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> np.ndarray:
+    """Return the classes that one member predicts, with the thresholds that were fitted to all rows.
+
+    For numbers, return the predictions.
+    """
+    if outcomes.decided is None:
+        return values
+    if outcomes.fitted is None:
+        return rows.target.decide(values)
+    return outcomes.fitted.decisions.apply(values)
+
+
+def wrong_cells(outcomes: Outcomes) -> np.ndarray:
+    """Return whether each label of each row is known and predicted wrong, bool (rows, labels)."""
+    assert outcomes.true is not None and outcomes.decided is not None
+    wrong: np.ndarray = ~np.isnan(outcomes.true) & (outcomes.true != outcomes.decided)
+    return wrong
 
 
 def true_classes(labels: np.ndarray, target: Target) -> np.ndarray:

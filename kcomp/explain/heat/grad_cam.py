@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from kcomp.explain.flat import FlatNetwork, run
+from kcomp.explain.heat.flat import FlatNetwork, run
 
 CamName = Literal["hires-cam", "grad-cam"]
 

@@ -7,9 +7,8 @@ import numpy as np
 
 from kcomp.ensembles.joins import HeldOut, join_held_out
 from kcomp.ensembles.scoring.diversity import correlations, disagreements
-from kcomp.explain.errors import decide_member
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes, true_classes
+from kcomp.explain.held_out.outcomes import Outcomes, decide_member, true_classes
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics.classification import correct_rows
 from kcomp.metrics.significance import Interval, paired_metric
 
@@ -17,7 +16,7 @@ TESTED = 5  # of the best pairs, this many get an interval, which takes the time
 
 
 @dataclass(frozen=True)
-class Pair:
+class ModelPair:
     """Two models, and what their mean gains.
 
     Attributes:
@@ -57,7 +56,7 @@ class Agreement:
     held_out: HeldOut
     correlation: np.ndarray
     disagreement: np.ndarray | None
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ModelPair, ...]
     wrong_by: np.ndarray | None
 
     @property
@@ -67,7 +66,7 @@ class Agreement:
         return np.flatnonzero(self.wrong_by == len(self.names))
 
 
-def compare_members(rows: Rows, outcomes: Outcomes) -> Agreement | None:
+def compare_members(rows: HeldOutRows, outcomes: Outcomes) -> Agreement | None:
     """Compare the members on the rows that all held out. Return None if there is one member, or no common row."""
     if len(rows.members) < 2:
         return None
@@ -89,8 +88,8 @@ def compare_members(rows: Rows, outcomes: Outcomes) -> Agreement | None:
 
 
 def rank_pairs(
-    rows: Rows, held_out: HeldOut, correlation: np.ndarray, disagreement: np.ndarray | None
-) -> tuple[Pair, ...]:
+    rows: HeldOutRows, held_out: HeldOut, correlation: np.ndarray, disagreement: np.ndarray | None
+) -> tuple[ModelPair, ...]:
     """Score the mean of each pair, sort the pairs, and test the gain of the best ones."""
     metric, target = rows.scorer.metric, rows.target
     sign = 1 if metric.higher_is_better else -1
@@ -101,13 +100,13 @@ def rank_pairs(
         better = max(scores[first], scores[second], key=lambda score: sign * score)
         apart = np.nan if disagreement is None else float(disagreement[first, second])
         close = float(correlation[first, second])
-        pairs.append(Pair(first, second, close, apart, rows.scorer(held_out.labels, mean), better))
+        pairs.append(ModelPair(first, second, close, apart, rows.scorer(held_out.labels, mean), better))
     pairs.sort(key=lambda pair: (np.isnan(pair.score), -sign * pair.score))
     tested = [measure_gain(rows, held_out, pair, scores) for pair in pairs[:TESTED]]
     return (*tested, *pairs[TESTED:])
 
 
-def measure_gain(rows: Rows, held_out: HeldOut, pair: Pair, scores: list[float]) -> Pair:
+def measure_gain(rows: HeldOutRows, held_out: HeldOut, pair: ModelPair, scores: list[float]) -> ModelPair:
     """Return the pair with the interval of its gain over the better model."""
     metric, values = rows.scorer.metric, held_out.values
     mean = rows.target.average([values[pair.first], values[pair.second]])
@@ -117,7 +116,7 @@ def measure_gain(rows: Rows, held_out: HeldOut, pair: Pair, scores: list[float])
     return replace(pair, gain=gain)
 
 
-def count_wrong(rows: Rows, outcomes: Outcomes, held_out: HeldOut) -> np.ndarray:
+def count_wrong(rows: HeldOutRows, outcomes: Outcomes, held_out: HeldOut) -> np.ndarray:
     """Return how many models get each row wrong, int (rows,). For several labels, a row is wrong if one label is."""
     true = true_classes(held_out.labels, rows.target)
     decided = [decide_member(values, rows, outcomes).astype(np.float64) for values in held_out.values]

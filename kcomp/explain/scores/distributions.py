@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics.metric import mean_of_known
 from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
@@ -13,7 +13,7 @@ from kcomp.report.text import number, percent
 DRAWN = 3  # numbers with a plot
 
 
-def distribution_part(rows: Rows, outcomes: Outcomes) -> Part:
+def distribution_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     """Show the distribution of predictions and labels: of classes, labels, grades or numbers."""
     if outcomes.is_one_class:
         return class_distribution(rows, outcomes)
@@ -22,7 +22,7 @@ def distribution_part(rows: Rows, outcomes: Outcomes) -> Part:
     return number_distribution(rows)
 
 
-def class_distribution(rows: Rows, outcomes: Outcomes) -> Part:
+def class_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     """Show how certain right and wrong rows are, and how often each class is predicted."""
     assert outcomes.true is not None and outcomes.decided is not None
     names = rows.target.class_names
@@ -44,7 +44,7 @@ def class_distribution(rows: Rows, outcomes: Outcomes) -> Part:
     return Part("predictions", section, numbers)
 
 
-def label_distribution(rows: Rows, outcomes: Outcomes) -> Part:
+def label_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     """Show the probabilities of present and absent labels, and how often each label is predicted."""
     assert outcomes.true is not None and outcomes.decided is not None
     present, absent = rows.predictions[outcomes.true == 1], rows.predictions[outcomes.true == 0]
@@ -67,7 +67,7 @@ def label_distribution(rows: Rows, outcomes: Outcomes) -> Part:
     return Part("predictions", section, {"present": mean_of_known(present), "absent": mean_of_known(absent)})
 
 
-def number_distribution(rows: Rows) -> Part:
+def number_distribution(rows: HeldOutRows) -> Part:
     """Show the range of labels and predictions of each number, or of the grade."""
     section = Section("Predictions", "Predictions usually spread less than labels; compare both below.")
     cells, numbers = [], {}

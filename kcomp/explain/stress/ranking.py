@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes, row_losses, true_classes
-from kcomp.explain.stress import Stressed
-from kcomp.explain.stress_kinds import KINDS, Stress
+from kcomp.explain.held_out.outcomes import Outcomes, row_losses, true_classes
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.stress.kinds import KINDS, Stress
+from kcomp.explain.stress.predict import Stressed
 from kcomp.metrics.classification import correct_rows
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.significance import Interval, holm, paired_metric
@@ -75,7 +75,7 @@ class StressResult:
         return True, self.kind.may_change_label, -float(np.nan_to_num(self.loss.mean, nan=-np.inf))
 
 
-def rank_stress(rows: Rows, outcomes: Outcomes, stressed: Stressed) -> list[StressResult]:
+def rank_stress(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed) -> list[StressResult]:
     """Return the kinds of change, the one that costs most score first.
 
     A change costs score in one of two ways. The held-out images may already have it: then another strength of it, or
@@ -107,7 +107,7 @@ def rank_stress(rows: Rows, outcomes: Outcomes, stressed: Stressed) -> list[Stre
 
 
 def with_repairs(
-    rows: Rows, outcomes: Outcomes, stressed: Stressed, metric: Metric, results: Sequence[StressResult]
+    rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, metric: Metric, results: Sequence[StressResult]
 ) -> list[StressResult]:
     """Add the best repair of each kind that can be reversed."""
     labels = rows.labels[stressed.rows]
@@ -131,7 +131,7 @@ def with_repairs(
     return repaired
 
 
-def repairs_of(rows: Rows, stressed: Stressed, kind: Stress) -> list[tuple[str, np.ndarray]]:
+def repairs_of(rows: HeldOutRows, stressed: Stressed, kind: Stress) -> list[tuple[str, np.ndarray]]:
     """Return texts and predictions: each strength for all images, and the most confident strength of each image.
 
     Confidence does not depend on the labels. Only targets with probabilities have it.
@@ -148,7 +148,7 @@ def repairs_of(rows: Rows, stressed: Stressed, kind: Stress) -> list[tuple[str, 
     return [*repairs, ("the most confident of each image", best)]
 
 
-def rows_confidence(rows: Rows, predictions: np.ndarray) -> np.ndarray:
+def rows_confidence(rows: HeldOutRows, predictions: np.ndarray) -> np.ndarray:
     """Return the mean confidence of each row over its labels, (rows,). NaN for a target without probabilities."""
     try:
         return rows.target.confidence(predictions).mean(1)
@@ -156,7 +156,7 @@ def rows_confidence(rows: Rows, predictions: np.ndarray) -> np.ndarray:
         return np.full(len(predictions), np.nan)
 
 
-def metric_of_stress(rows: Rows, outcomes: Outcomes) -> Metric:
+def metric_of_stress(rows: HeldOutRows, outcomes: Outcomes) -> Metric:
     """Return the recipe's metric as a function of labels and predictions, with the thresholds fitted to all rows."""
     metric, target = rows.scorer.metric, rows.target
     decisions = outcomes.fitted.decisions if outcomes.fitted else None
@@ -171,7 +171,7 @@ def metric_of_stress(rows: Rows, outcomes: Outcomes) -> Metric:
     return Metric(metric.name, function, metric.higher_is_better, rows=row_values if metric.rows else None)
 
 
-def row_harm(rows: Rows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+def row_harm(rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Return how bad each row is, as `Outcomes.harm` for other predictions, (rows,)."""
     if outcomes.is_one_class:
         return 1 - correct_rows(true_classes(labels, rows.target), rows.target.decide(predictions).astype(np.float64))
@@ -179,7 +179,7 @@ def row_harm(rows: Rows, outcomes: Outcomes, labels: np.ndarray, predictions: np
 
 
 def row_costs(
-    metric: Metric, rows: Rows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray
+    metric: Metric, rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray
 ) -> np.ndarray:
     """Return what each row costs in the metric, (rows,): its value if the metric is a mean over rows, else its harm."""
     if metric.rows is None:

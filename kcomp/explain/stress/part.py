@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.scores import Scores
-from kcomp.explain.stress import Stressed, predict_changed, sample_rows
-from kcomp.explain.stress_results import StressResult, rank_stress
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.overall import Scores
+from kcomp.explain.stress.predict import Stressed, predict_changed, sample_rows
+from kcomp.explain.stress.ranking import StressResult, rank_stress
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
@@ -21,7 +21,7 @@ FIRST = 1e9  # weight of the first finding; above those of slices and wrong labe
 
 
 def stress_part(
-    rows: Rows, outcomes: Outcomes, scores: Scores, count: int, progress: Callable[[int, int], None]
+    rows: HeldOutRows, outcomes: Outcomes, scores: Scores, count: int, progress: Callable[[int, int], None]
 ) -> list[Part]:
     """Change a sample of held-out images, and show what it does to the score.
 
@@ -57,7 +57,7 @@ def stress_part(
     ]
 
 
-def best_member(rows: Rows, scores: Scores) -> int:
+def best_member(rows: HeldOutRows, scores: Scores) -> int:
     """Return the position of the member with the best score."""
     best, place = None, 0
     for position, each in enumerate(scores.members.values()):

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.explain.errors import Gallery, picture_groups
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes, column_errors
+from kcomp.explain.errors.galleries import Gallery, picture_groups
+from kcomp.explain.held_out.outcomes import Outcomes, column_errors
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.report.page import Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import number, percent, quantity
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 Place = tuple[int, int]  # a row, and the column of its prediction that the heat map explains
 
 
-def error_part(rows: Rows, outcomes: Outcomes, others: Sequence[Gallery], progress: Progress) -> Part:
+def error_part(rows: HeldOutRows, outcomes: Outcomes, others: Sequence[Gallery], progress: Progress) -> Part:
     """Show the worst rows, the least certain rows, and mistakes of each class, with heat maps.
 
     others: More rows to show.
@@ -61,14 +61,14 @@ def error_verdict(outcomes: Outcomes) -> str:
     )
 
 
-def group_places(group: Gallery, rows: Rows, outcomes: Outcomes) -> list[Place]:
+def group_places(group: Gallery, rows: HeldOutRows, outcomes: Outcomes) -> list[Place]:
     """Return each row of a group, with the column of the prediction that its heat map explains."""
     if group.column is not None:
         return [(int(row), group.column) for row in group.places]
     return [(int(row), explained_column(rows, outcomes, int(row))) for row in group.places]
 
 
-def explained_column(rows: Rows, outcomes: Outcomes, row: int) -> int:
+def explained_column(rows: HeldOutRows, outcomes: Outcomes, row: int) -> int:
     """Return the column of the predicted class, or the column with the largest error."""
     if outcomes.is_one_class:
         assert outcomes.decided is not None
@@ -77,7 +77,7 @@ def explained_column(rows: Rows, outcomes: Outcomes, row: int) -> int:
     return int(np.argmax(np.nan_to_num(errors, nan=-1)))
 
 
-def describe_row(rows: Rows, outcomes: Outcomes, place: Place) -> list[str]:
+def describe_row(rows: HeldOutRows, outcomes: Outcomes, place: Place) -> list[str]:
     """Return the lines below a picture: id, label, prediction, fold and path."""
     row, column = place
     lines = [str(rows.ids[row]), f"label: {outcomes.labels[row]}"]
@@ -91,7 +91,7 @@ def describe_row(rows: Rows, outcomes: Outcomes, place: Place) -> list[str]:
     return [*lines, f"fold {rows.folds[row]}", *([path] if path else [])]
 
 
-def draw_rows(rows: Rows, places: Sequence[Place], progress: Progress) -> tuple[dict[Place, bytes], list[str]]:
+def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) -> tuple[dict[Place, bytes], list[str]]:
     """Draw rows with their heat maps.
 
     Each run's network is loaded once. If a network or an image cannot be read, the picture has no heat map or is left
@@ -120,13 +120,13 @@ def draw_rows(rows: Rows, places: Sequence[Place], progress: Progress) -> tuple[
     return images, list(dict.fromkeys(problems))
 
 
-def run_of(rows: Rows, row: int) -> Run:
+def run_of(rows: HeldOutRows, row: int) -> Run:
     """Return the run of the first member that held out a row."""
     member = rows.members[int(rows.held_out_by[:, row].argmax())]
     return Run(member.folder_of(str(rows.ids[row])))
 
 
-def read_inputs(rows: Rows, run: Run, places: Sequence[Place]) -> tuple[dict[Place, np.ndarray], list[str]]:
+def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[dict[Place, np.ndarray], list[str]]:
     """Return the images that the network of a run gets, and a sentence if some cannot be read."""
     from kcomp.experiment.build import build_batches
 
@@ -150,7 +150,7 @@ def read_inputs(rows: Rows, run: Run, places: Sequence[Place]) -> tuple[dict[Pla
 
 def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]) -> np.ndarray:
     """Return the heat maps of images by the network of a run, (images, height, width)."""
-    from kcomp.explain.heat import heat_maps
+    from kcomp.explain.heat.maps import heat_maps
     from kcomp.prediction.runs import trained_network
 
     if not images:
@@ -161,7 +161,7 @@ def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]
 
 def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
     """Return a JPEG of an image, with the heat map beside it if there is one."""
-    from kcomp.explain.colors import overlay
+    from kcomp.explain.heat.colors import overlay
 
     shown = displayable(pixels)
     if heat is None:

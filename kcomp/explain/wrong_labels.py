@@ -6,12 +6,12 @@ import pandas as pd
 from kcomp.check.data_set import DataSet
 from kcomp.check.wrong_labels.part import questions_of, wrong_label_part
 from kcomp.data.tables import Table
-from kcomp.explain.held_out import Rows
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.measurements import Facts
 from kcomp.report.part import Part
 
 
-def find_wrong_labels(rows: Rows) -> tuple[Part, pd.DataFrame]:
+def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
     """Apply the rule of `kcomp check` to the mean prediction of all models. Without images, there are no pictures.
 
     Returns:
@@ -36,7 +36,7 @@ def find_wrong_labels(rows: Rows) -> tuple[Part, pd.DataFrame]:
     return part, pd.DataFrame({"label_error": probability, "likely_label": likely})
 
 
-def labelled_table(rows: Rows) -> Table:
+def labelled_table(rows: HeldOutRows) -> Table:
     """Return a table of the held-out rows with the labels of the runs, and images if they can be read.
 
     The labels in the recipe's table may be others, if they were corrected after the training.

@@ -22,7 +22,7 @@ from kcomp.targets import Target
 
 
 @dataclass(frozen=True)
-class Rows:
+class HeldOutRows:
     """All rows that at least one run held out, sorted by image id.
 
     A member is a group of runs that differ only in their fold; see `kcomp.ensembles.members`.
@@ -83,7 +83,7 @@ class Rows:
         return [str(image) if isinstance(image, str | Path) else "" for image in self.table.images]
 
 
-def collect_rows(runs: Sequence[Run]) -> Rows:
+def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
     """Read the out-of-fold predictions and labels of runs, and the recipe's table.
 
     The recipe of the first run gives the table and the metric. If the recipe or its data cannot be read, `problem` of
@@ -109,7 +109,7 @@ def collect_rows(runs: Sequence[Run]) -> Rows:
     table, scorer, problem = read_recipe(members[0].runs[0], target)
     if table is not None:
         table, problem = rows_of_ids(table, ids)
-    return Rows(
+    return HeldOutRows(
         members=members,
         scorer=scorer,
         ids=ids,

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from kcomp.engine.graph import functional_of
-from kcomp.explain.flat import FlatNetwork, flatten
-from kcomp.explain.grad_cam import CamName
-from kcomp.explain.method import Method, choose_method, is_channels_last
+from kcomp.explain.heat.flat import FlatNetwork, flatten
+from kcomp.explain.heat.grad_cam import CamName
+from kcomp.explain.heat.method import Method, choose_method, is_channels_last
 from kcomp.fast.install import install
 from kcomp.jax_programs.network_key import cache_key_of_inference
 from kcomp.prediction.forward import as_float

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics.significance import wilson_interval
 from kcomp.report import plots
 from kcomp.report.finding import Finding
@@ -133,7 +133,7 @@ def calibration_curve(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.array(points)
 
 
-def cases_of(rows: Rows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return the confidence, whether it is right, and the label of each case. None for a target without probabilities.
 
     See `Calibration` for what a case is.
@@ -147,7 +147,7 @@ def cases_of(rows: Rows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np
     return rows.predictions[known], rows.labels[known], np.nonzero(known)[1]
 
 
-def calibration_part(rows: Rows, outcomes: Outcomes) -> Part | None:
+def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
     """Show the calibration curve and error. Return None for a target without probabilities."""
     cases = cases_of(rows, outcomes)
     if cases is None or not len(cases[0]):

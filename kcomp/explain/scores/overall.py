@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kcomp.ensembles.decisions import ScoredDecisions
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.texts import interval_text
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.interval_text import interval_text
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.significance import Interval, metric_interval
 from kcomp.report import plots
@@ -42,7 +42,7 @@ class Scores:
         return next(iter(self.metrics.values()))
 
 
-def compute_scores(rows: Rows, outcomes: Outcomes) -> Scores:
+def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
     """Score all rows, each fold, and each member."""
     metric = rows.scorer.metric
     every = np.ones(len(rows), bool)
@@ -57,7 +57,7 @@ def compute_scores(rows: Rows, outcomes: Outcomes) -> Scores:
     )
 
 
-def score_rows(rows: Rows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
+def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
     """Score the mean predictions of the rows where `chosen` is True.
 
     If thresholds or cut points were fitted, metrics of classes use them.
@@ -68,14 +68,14 @@ def score_rows(rows: Rows, outcomes: Outcomes, metric: Metric, chosen: np.ndarra
     return metric_interval(metric, true, scored)
 
 
-def score_member(rows: Rows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
+def score_member(rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
     """Score the predictions of one member on the rows that it held out, with the fitted thresholds of all rows."""
     metric, predictions = rows.scorer.metric, rows.by_member[place][chosen]
     decisions = outcomes.fitted.decisions if outcomes.fitted else None
     return metric_interval(metric, *metric.inputs(rows.labels[chosen], predictions, rows.target, decisions))
 
 
-def score_part(rows: Rows, outcomes: Outcomes, scores: Scores) -> Part:
+def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
     """Show the scores, and the thresholds or cut points that are used."""
     metric, main = rows.scorer.metric, scores.main
     verdict = (
@@ -101,7 +101,7 @@ def score_part(rows: Rows, outcomes: Outcomes, scores: Scores) -> Part:
     return Part("score", section, numbers(rows, outcomes, scores), baseline_finding(rows, main))
 
 
-def baseline_finding(rows: Rows, main: Interval) -> tuple[Finding, ...]:
+def baseline_finding(rows: HeldOutRows, main: Interval) -> tuple[Finding, ...]:
     """Return a finding if a prediction that is the same for all rows, the mean label, has a better score."""
     metric = rows.scorer.metric
     if len(rows) < LEAST or np.isnan(main.mean) or np.isnan(rows.labels).all(0).any():
@@ -151,7 +151,7 @@ def folds_table(scores: Scores) -> PageTable:
     return PageTable(["fold", "rows", "score", "from", "to"], cells)
 
 
-def members_table(rows: Rows, scores: Scores) -> PageTable:
+def members_table(rows: HeldOutRows, scores: Scores) -> PageTable:
     cells = []
     for member, each in zip(rows.members, scores.members.values(), strict=True):
         own = [member.recipe, member.fingerprint, member.backend, str(member.seed), quantity(len(member.runs), "run")]
@@ -163,7 +163,7 @@ def cells_of(interval: Interval) -> list[str]:
     return [number(interval.mean), number(interval.low), number(interval.high)]
 
 
-def decisions_table(rows: Rows, fitted: ScoredDecisions) -> PageTable:
+def decisions_table(rows: HeldOutRows, fitted: ScoredDecisions) -> PageTable:
     """Return a table of thresholds for labels, or of cut points between grades: fitted to all rows, and by each run."""
     names, values = rows.target.class_names, fitted.decisions.values
     if len(values) < len(names):
@@ -180,7 +180,7 @@ def decisions_table(rows: Rows, fitted: ScoredDecisions) -> PageTable:
     return PageTable(header, cells)
 
 
-def numbers(rows: Rows, outcomes: Outcomes, scores: Scores) -> dict[str, Any]:
+def numbers(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> dict[str, Any]:
     """Return the content of `score` in explain.json."""
     return {
         "metric": rows.scorer.metric.name,

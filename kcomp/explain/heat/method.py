@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
-from kcomp.explain.attention import Rollout, attention_layers
-from kcomp.explain.flat import FlatNetwork, layers_in
-from kcomp.explain.grad_cam import CamName, GradCam
+from kcomp.explain.heat.attention import Rollout, attention_layers
+from kcomp.explain.heat.flat import FlatNetwork, layers_in
+from kcomp.explain.heat.grad_cam import CamName, GradCam
 from kcomp.models.trainable import nearest
 
 Method = GradCam | Rollout

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics.significance import Interval, wilson_interval
 from kcomp.report import plots
 from kcomp.report.finding import Finding
@@ -18,7 +18,7 @@ LISTED = 20  # at most this many pairs of confused classes are listed
 MOST_DRAWN = 60  # a matrix of more classes is not readable
 
 
-def confusion_part(rows: Rows, outcomes: Outcomes) -> Part:
+def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     """Show the recall and precision of each class or grade, and which are confused."""
     names = rows.target.class_names
     matrix = count_confusions(outcomes, len(names))
@@ -91,7 +91,7 @@ def confusion_verdict(
 
 
 def class_findings(
-    rows: Rows, outcomes: Outcomes, matrix: np.ndarray, shares: Sequence[Interval]
+    rows: HeldOutRows, outcomes: Outcomes, matrix: np.ndarray, shares: Sequence[Interval]
 ) -> tuple[Finding, ...]:
     """Return a finding about the worst class, if it is clearly worse than the others."""
     worst = worst_class(shares, float(matrix.diagonal().sum() / matrix.sum()))

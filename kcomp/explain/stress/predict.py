@@ -11,8 +11,8 @@ from kcomp.data.decoding import decode
 from kcomp.data.draws import Purpose, generator, item_of
 from kcomp.data.splits.stratify import stratify
 from kcomp.data.tables import Table
-from kcomp.explain.held_out import Rows
-from kcomp.explain.stress_kinds import KINDS, Stress, planes
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.stress.kinds import KINDS, Stress, planes
 from kcomp.runs.folder import Run
 
 SIDE = 1024  # photos are reduced to this longer side first; more if the network takes more than half of it
@@ -40,7 +40,7 @@ class Stressed:
     seconds: float
 
 
-def sample_rows(rows: Rows, place: int, count: int, *, seed: int = 0) -> np.ndarray:
+def sample_rows(rows: HeldOutRows, place: int, count: int, *, seed: int = 0) -> np.ndarray:
     """Return the positions of `count` rows that a member held out, or of all, with the same share of every stratum."""
     own = np.flatnonzero(rows.held_out_by[place])
     if len(own) <= count:
@@ -55,7 +55,7 @@ def sample_rows(rows: Rows, place: int, count: int, *, seed: int = 0) -> np.ndar
     return np.sort(own[order[np.linspace(0, len(own) - 1, count).round().astype(int)]])
 
 
-def predict_changed(rows: Rows, place: int, chosen: np.ndarray, progress: Progress) -> Stressed:
+def predict_changed(rows: HeldOutRows, place: int, chosen: np.ndarray, progress: Progress) -> Stressed:
     """Predict the rows `chosen` under every change, each by the run of the member that held it out.
 
     The change is applied to the original image, before the recipe resizes it. A run with snapshots predicts with its
@@ -81,7 +81,7 @@ def predict_changed(rows: Rows, place: int, chosen: np.ndarray, progress: Progre
     return Stressed(chosen, place, untouched, predictions, time.perf_counter() - start)
 
 
-def predictor_of(run: Run, rows: Rows, chosen: np.ndarray) -> Callable[[Stress], np.ndarray]:
+def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[Stress], np.ndarray]:
     """Return a function of a kind of change that predicts the rows at all its strengths.
 
     It returns (strengths, rows, prediction columns).

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.slice_columns import fact_columns, sample_rows, table_columns
-from kcomp.explain.slices import FALSE_ALARMS, LEAST, Slice, find_slices
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.slices.columns import fact_columns, sample_rows, table_columns
+from kcomp.explain.slices.search import FALSE_ALARMS, LEAST, Slice, find_slices
 from kcomp.measurements import measure
 from kcomp.report import plots
 from kcomp.report.finding import Finding
@@ -34,7 +34,7 @@ REMEDIES = {  # what helps where a measurement matters
 }
 
 
-def slice_part(rows: Rows, outcomes: Outcomes, progress: Callable[[int, int], None]) -> Part:
+def slice_part(rows: HeldOutRows, outcomes: Outcomes, progress: Callable[[int, int], None]) -> Part:
     """Test slices by columns of the table and by measurements of the images, and show which are worse."""
     if rows.table is None:
         verdict = "Slices need the rows of the recipe, which cannot be read."
@@ -87,7 +87,7 @@ def sentence(each: Slice, outcomes: Outcomes) -> str:
     )
 
 
-def slice_finding(each: Slice, rows: Rows, outcomes: Outcomes) -> Finding:
+def slice_finding(each: Slice, rows: HeldOutRows, outcomes: Outcomes) -> Finding:
     remedy = REMEDIES.get(each.column)
     action = f"What helps: {remedy}, or add such images." if remedy else "Look at such rows, or add more of them."
     worst = each.rows[np.argsort(-outcomes.harm[each.rows], kind="stable")]

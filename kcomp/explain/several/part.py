@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kcomp.explain.errors import Gallery
-from kcomp.explain.held_out import Rows
-from kcomp.explain.outcomes import Outcomes
-from kcomp.explain.several import Agreement, Pair, compare_members
+from kcomp.explain.errors.galleries import Gallery
+from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.several.agreement import Agreement, ModelPair, compare_members
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
@@ -18,7 +18,7 @@ SHOWN = 24  # pictures of rows that all models get wrong
 LISTED = 200  # their ids in explain.json
 
 
-def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
+def several_part(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
     """Compare the models. Return the part and the rows to show. None for a single model or without a common row."""
     agreement = compare_members(rows, outcomes)
     if agreement is None:
@@ -44,7 +44,7 @@ def several_part(rows: Rows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
     return Part("several", section, numbers(names, agreement), findings_of(names, agreement, rows)), group
 
 
-def short_names(rows: Rows) -> list[str]:
+def short_names(rows: HeldOutRows) -> list[str]:
     """Return a name for each model, without what all models have in common."""
     parts = [(each.recipe, each.fingerprint[:6], each.backend, each.draw) for each in rows.members]
     columns = [column for column in zip(*parts, strict=True) if len(set(column)) > 1]
@@ -76,7 +76,7 @@ def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, byt
     return caption, plots.matrix(values, names, xlabel="model", ylabel="model")
 
 
-def pair_table(names: Sequence[str], agreement: Agreement, rows: Rows) -> PageTable:
+def pair_table(names: Sequence[str], agreement: Agreement, rows: HeldOutRows) -> PageTable:
     metric = rows.scorer.metric.name
     header = ["model", "other model", f"{metric} of the mean", "of the better", "gain", "from", "to"]
     header += ["correlation", "disagreement"]
@@ -95,7 +95,7 @@ def pair_table(names: Sequence[str], agreement: Agreement, rows: Rows) -> PageTa
     return PageTable(header, cells)
 
 
-def gain_cells(pair: Pair) -> list[str]:
+def gain_cells(pair: ModelPair) -> list[str]:
     if pair.gain is None:
         return ["-", "-", "-"]
     return [number(pair.gain.mean), number(pair.gain.low), number(pair.gain.high)]
@@ -108,7 +108,7 @@ def wrong_table(agreement: Agreement) -> PageTable:
     return PageTable(["models that are wrong", "rows", "share"], cells)
 
 
-def findings_of(names: Sequence[str], agreement: Agreement, rows: Rows) -> tuple[Finding, ...]:
+def findings_of(names: Sequence[str], agreement: Agreement, rows: HeldOutRows) -> tuple[Finding, ...]:
     best = agreement.pairs[0]
     if best.gain is None or best.gain.low <= 0:
         return ()

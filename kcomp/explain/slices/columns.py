@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.tables import OTHER, Table, fold_columns
-from kcomp.explain.held_out import Rows
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.measurements import Facts
 
 MEASURED = 10_000  # at most this many images are measured; of more rows, a random sample
@@ -24,7 +24,7 @@ NAMES = {  # columns of facts by the name that the page shows
 OWN = ("image_id", "image", "item")  # columns of a table that are no property of an image
 
 
-def sample_rows(rows: Rows, *, seed: int = 0) -> np.ndarray:
+def sample_rows(rows: HeldOutRows, *, seed: int = 0) -> np.ndarray:
     """Return the positions of the rows whose images are measured: all, or a random sample of `MEASURED`."""
     if len(rows) <= MEASURED:
         return np.arange(len(rows))

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from kcomp.explain.held_out import Rows
+from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics.regression import column_mae, column_r2, column_rmse
 from kcomp.report import plots
 from kcomp.report.page import PageTable, Section
@@ -40,7 +40,7 @@ class Residuals:
     groups: tuple[tuple[float, float, float, float], ...]
 
 
-def residual_part(rows: Rows) -> Part:
+def residual_part(rows: HeldOutRows) -> Part:
     """Show the residuals of each number."""
     columns = [
         measure_residuals(name, *column)

@@ -1,0 +1,1 @@
+"""The wrong rows: errors.csv, and galleries of pictures with heat maps."""

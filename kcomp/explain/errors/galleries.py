@@ -1,0 +1,79 @@
+"""Choose the rows that the page shows as pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcomp.explain.held_out.outcomes import Outcomes, wrong_cells
+from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.confusion import count_confusions, recalls
+from kcomp.report.text import quantity
+
+MISTAKES, UNCERTAIN, OF_CLASS = 24, 12, 4  # pictures in a gallery
+CLASSES = 12  # at most this many classes or labels have a gallery
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows that are shown as one gallery.
+
+    Attributes:
+        caption: What the rows have in common.
+        places: Positions of the rows.
+        column: The output of the network that the heat map explains. None for each row's predicted class.
+    """
+
+    caption: str
+    places: np.ndarray
+    column: int | None = None
+
+
+def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
+    """Choose the rows that are shown: the worst mistakes, the least certain rows, and mistakes of each class."""
+    order = np.argsort(-np.nan_to_num(outcomes.severity, nan=-np.inf), kind="stable")
+    if outcomes.decided is None:
+        worst = order[~np.isnan(outcomes.severity[order])][:MISTAKES]
+        return [Gallery("The largest errors", worst), *uncertain_group(rows, outcomes)]
+    wrong = order[outcomes.correct[order] == 0]
+    caption = "The most confident mistakes" if not np.isnan(outcomes.confidence).all() else "The largest mistakes"
+    groups = [Gallery(f"{caption} ({quantity(len(wrong), 'wrong row')} in all)", wrong[:MISTAKES])]
+    groups += uncertain_group(rows, outcomes)
+    groups += label_groups(rows, outcomes) if outcomes.decided.ndim == 2 else class_groups(rows, outcomes, wrong)
+    return [group for group in groups if len(group.places)]
+
+
+def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
+    """Return the rows with the lowest confidence. Without probabilities, those on which the members differ most."""
+    if not np.isnan(outcomes.confidence).all():
+        return [Gallery("The least certain rows", np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN])]
+    if len(rows.members) < 2:
+        return []
+    spread = np.zeros(len(rows))
+    several = rows.held_out_by.sum(0) > 1
+    spread[several] = (np.nanstd(rows.by_member[:, several], 0) / rows.target.unit).max(1)
+    order = np.argsort(-spread, kind="stable")[:UNCERTAIN]
+    return [Gallery("Rows on which the models differ most", order[spread[order] > 0])]
+
+
+def class_groups(rows: HeldOutRows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
+    """Return the worst mistakes of each class, for the classes with the lowest recall. `wrong` has the worst first."""
+    assert outcomes.true is not None
+    names = rows.target.class_names
+    shares = recalls(count_confusions(outcomes, len(names)))
+    classes = sorted((share.mean, place) for place, share in enumerate(shares) if share.rows)[:CLASSES]
+    groups = []
+    for _, place in classes:
+        own = wrong[outcomes.true[wrong] == place]
+        groups.append(Gallery(f"True class {names[place]!r}: {quantity(len(own), 'wrong row')}", own[:OF_CLASS]))
+    return groups
+
+
+def label_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
+    """Return the worst mistakes of each label, for the labels with the most mistakes."""
+    cells, groups = wrong_cells(outcomes), []
+    for column in np.argsort(-cells.sum(0), kind="stable")[:CLASSES]:
+        errors = np.where(cells[:, column], np.abs(rows.labels[:, column] - rows.predictions[:, column]), -1)
+        own = np.argsort(-errors, kind="stable")[: min(OF_CLASS, int(cells[:, column].sum()))]
+        count = quantity(int(cells[:, column].sum()), "wrong row")
+        groups.append(Gallery(f"Label {rows.target.class_names[column]!r}: {count}", own, int(column)))
+    return groups

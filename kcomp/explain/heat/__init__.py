@@ -1,0 +1,1 @@
+"""Heat maps of networks. Nothing here knows runs or tables."""

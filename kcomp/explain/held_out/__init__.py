@@ -1,0 +1,1 @@
+"""The rows that runs held out, and the outcome of each."""

@@ -1,0 +1,1 @@
+"""Scores of the held-out rows: all, by class, label or number, and the calibration of probabilities."""

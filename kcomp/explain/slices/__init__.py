@@ -1,0 +1,1 @@
+"""Groups of rows with a common property in which the models are worse."""

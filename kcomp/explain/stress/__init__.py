@@ -1,0 +1,1 @@
+"""Changes of images that break a model, or would repair its predictions."""
