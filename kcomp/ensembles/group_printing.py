@@ -52,7 +52,7 @@ def group_row(result: GroupScores) -> dict[str, Any]:
 
 
 def print_sizes(results: Sequence[SizeScores], metric: str) -> None:
-    """Print one table row for each kind of group and each size of ensemble."""
+    """Print one table row for each element of `results`: a kind of group, and a number of members."""
     lines = [
         {
             "kind": result.kind,

@@ -68,15 +68,16 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return the name of a group. If another group has the same name, the start of a hash is appended.
+    """Return a group's name. If another group has the same name, append the start of a hash, so that they differ.
 
-    `names` maps the key of each group to its name. The last element of a key is a hash.
+    `names` maps the key of each group to its name. The last element of a key is the hash.
     """
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
 
 NameLevels = Callable[[list[Member]], str]
-Grouping = tuple[list[tuple[Any, ...]], NameLevels]  # for each member the key of its group, which ends with a hash
+# Two things: the key of each member's group, which ends with a hash, and a function that returns a group's `levels`.
+Grouping = tuple[list[tuple[Any, ...]], NameLevels]
 
 
 def by_seed(members: Sequence[Member]) -> Grouping:
@@ -89,9 +90,10 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Group members that have the same recipe, recipe values and seed, but another backend.
+    """Return how to group members that have equal recipes, recipe values and seeds, but different backends.
 
-    Members that both frameworks trained, such as averaged weights of two backends, are not grouped with others.
+    `Grouping` describes the result. Members that both frameworks trained, such as averaged weights of two backends, are
+    not grouped with others.
     """
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
@@ -101,15 +103,19 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Group members that have the same recipe source, backend and seed, but other recipe values."""
+    """Return how to group members that have equal recipe sources, backends and seeds, but different recipe values.
+
+    `Grouping` describes the result.
+    """
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Group members that have the same backend and seed, but another recipe or another network.
+    """Return how to group members that have equal backends and seeds, but different recipes or networks.
 
-    If they differ only in recipe values, the group's text `levels` is empty, and `find_groups` drops the group.
+    `Grouping` describes the result. If members differ only in recipe values, the group's text `levels` is empty, and
+    `find_groups` drops the group.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 
@@ -152,7 +158,10 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def name_values(values: Sequence[Mapping[str, Any]]) -> str:
-    """Return the recipe values that differ between members, such as `rate=0.1; rate=0.2`. Empty if none differs."""
+    """Return the recipe values that differ between members, as a text such as "rate=0.1; rate=0.2".
+
+    The text is empty if no value differs.
+    """
     names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
     return (
         "; ".join(" ".join(f"{name}={as_text(config.get(name))}" for name in names) for config in values)

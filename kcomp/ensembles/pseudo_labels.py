@@ -1,7 +1,7 @@
 """Make pseudo-labels: confident predictions of test rows, which are then used as training labels.
 
-The pseudo-labels of a fold come from its teachers: the runs that did not train on this fold. This module does not
-import Keras.
+A new run that holds out a fold is trained on the pseudo-labels of its teachers: runs that held out the same fold.
+This module does not import Keras.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,17 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class FoldLabels:
-    """The pseudo-labels of one fold. Its teachers, the runs that held out this fold, made them.
+    """The pseudo-labels of test rows for new runs that hold out one fold.
+
+    The teachers, runs that held out the same fold, predicted these pseudo-labels.
 
     Attributes:
         fold: Number of the fold.
         target: The target of the runs.
         runs: The teachers.
         test: Mean prediction of the teachers for the test rows: one row for each image id, one column for each class.
-        held_out: Mean prediction of the teachers for the held-out rows, in the same form.
-        labels: True labels of the held-out rows.
+        held_out: Mean prediction of the teachers for the rows of the fold, in the same form.
+        labels: True labels of the rows of the fold.
         threshold: The lowest confidence of a pseudo-label.
         chosen_ids: Ids of the test rows that get a pseudo-label.
     """
@@ -56,7 +58,7 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Compare the confident predictions of held-out rows with the true labels.
+        """Compare the teachers' confident predictions of the rows of the fold with the true labels.
 
         Returns:
             Two things: whether each confident prediction is right, bool (predictions,), and how many predictions there
@@ -71,10 +73,10 @@ class FoldLabels:
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
-    """Return the teachers of each fold: the runs that held out this fold.
+    """Return {fold: teachers}. The teachers of a fold are the runs that held out this fold.
 
-    A teacher labels test rows for new runs that hold out the same fold. A run that was trained on the fold is no
-    teacher: its pseudo-labels would leak the fold's labels into the scores. If `folds` is None, all folds are returned.
+    Teachers label test rows for new runs that hold out the same fold. A run that was trained on the fold is no teacher:
+    its pseudo-labels would leak the fold's labels into the scores. If `folds` is None, all folds are returned.
 
     Raises:
         ValueError: If runs differ in rows, folds or target, a run is named twice, or a fold has no teacher.
@@ -106,14 +108,15 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 
 
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
-    """Average the teachers' predictions of each test row, and choose the rows with a confident average.
+    """Return the pseudo-labels for new runs that hold out a fold.
 
-    With one class for each image, the confidence is the highest probability. For multi-label data, the confidence of a
-    label with probability p is max(p, 1 - p), and a row has the highest confidence of its labels.
+    The teachers' predictions of each test row are averaged. A row gets a pseudo-label if the average is confident. With
+    one class for each image, the confidence is the highest probability. For multi-label data, the confidence of a label
+    with probability p is max(p, 1 - p), and the confidence of a row is that of its most confident label.
 
     Args:
         fold: Number of the fold.
-        runs: The teachers of the fold.
+        runs: The teachers: runs that held out this fold.
         threshold: Lowest confidence of a chosen row, from 0 to 1.
         per_class: How many rows to choose of each class at most, the most confident first. A row belongs to its most
             likely class. Rows of equal confidence are sorted by id. None for no limit.
@@ -219,9 +222,9 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 
 
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
-    """Return a table row (a dict) for a fold: how many rows were labelled, and with what confidence.
+    """Return a table row (a dict) for a fold: how many test rows get a pseudo-label, and with what confidence.
 
-    The row also has the teachers' accuracy on held-out rows with at least this confidence.
+    The table row also has the teachers' accuracy on held-out rows with at least this confidence.
     """
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())

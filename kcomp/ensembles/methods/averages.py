@@ -27,7 +27,7 @@ def average_of(method: str, target: Target) -> Blend:
 
 
 def weighted(values: Values, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean of the members' predictions. `weights` (members,) must sum to 1."""
+    """Return the weighted mean of the members' predictions, (rows, columns). `weights` (members,) must sum to 1."""
     total = np.zeros(values[0].shape, np.float64)
     for weight, member in zip(weights, values, strict=True):
         total += weight * member

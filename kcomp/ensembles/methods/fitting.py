@@ -49,7 +49,7 @@ def is_fitted(method: str, *, calibrate: bool) -> bool:
 def fit_method(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
 ) -> FittedMethod:
-    """Fit a method so that the metric of the combined predictions is best.
+    """Return a method, fitted so that the metric of the combined predictions is best.
 
     Args:
         method: A name from `METHODS`.

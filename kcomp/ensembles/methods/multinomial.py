@@ -41,10 +41,10 @@ class MultinomialStacker:
 
 
 def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
-    """Fit the regression to probabilities `values` (members, rows, classes) and `labels` (rows, classes).
+    """Return a regression, fitted to probabilities `values` (members, rows, classes) and `labels` (rows, classes).
 
-    It has members * classes * classes weights. The L2 penalty is the one with the lowest log loss in a 3-fold
-    stratified cross-validation on these rows.
+    The regression has members * classes * classes weights. The L2 penalty is the one with the lowest log loss in a
+    3-fold stratified cross-validation on these rows.
     """
     features, offset = features_of(list(values)), mean_log(list(values))
     parts = stratified_parts(labels.argmax(1), INNER_PARTS)
@@ -77,9 +77,10 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fit a regression for each penalty, and return the weights and bias of each. `regression` describes the arguments.
+    """Fit a regression with each penalty, and return a pair of weights and bias for each.
 
-    `penalties` must descend, because each fit starts from the previous solution.
+    `regression` describes the arguments and the pairs. `penalties` must descend, because each fit starts from the
+    previous solution.
     """
     fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])

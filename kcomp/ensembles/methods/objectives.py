@@ -57,11 +57,11 @@ def has_probabilities(scorer: Scorer) -> bool:
 
 
 def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Select the predicted probabilities of the true classes, because only they enter the log loss.
+    """Select the predicted probabilities of the true classes. Only these probabilities enter the log loss.
 
     Returns:
-        Two arrays: the selected probabilities (members, entries), and the weight of each entry in the log loss
-        (entries,).
+        Two arrays: the selected probabilities (members, entries), and the weight of each of them in the log loss
+        (entries,). A row with several true labels has several entries.
     """
     inputs = [log_loss.inputs(labels, member, scorer.target) for member in values]
     true = np.nan_to_num(inputs[0][0])

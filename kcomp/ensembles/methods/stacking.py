@@ -26,7 +26,7 @@ class Stacker(Protocol):
 
 
 def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
-    """Fit the regression that the target names in `Target.stacker`.
+    """Return a stacker, fitted to the predictions of the members. `Target.stacker` names the kind of regression.
 
     Args:
         values: Predictions of the members, (members, rows, columns).
@@ -101,10 +101,10 @@ class RidgeStackers:
 
 
 def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeStackers:
-    """Fit scikit-learn's RidgeCV to the difference between the labels and the members' mean.
+    """Return a ridge regression for each column, fitted to the difference between the labels and the members' mean.
 
-    The L2 penalty of each column is chosen by leave-one-out cross-validation on these rows. With an infinite penalty,
-    the prediction would be the mean of the members, up to a constant.
+    The L2 penalty of each column is chosen by leave-one-out cross-validation on these rows (scikit-learn's RidgeCV).
+    With an infinite penalty, the prediction would be the mean of the members, up to a constant.
     """
     weights, bias = np.zeros((len(values), labels.shape[1])), np.zeros(labels.shape[1])
     penalties = []
@@ -117,7 +117,7 @@ def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeSt
 
 
 def ridge(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Fit one column, and return three things: weights (members,), bias and L2 penalty.
+    """Fit the ridge regression of one column. Return three things: weights (members,), bias and L2 penalty.
 
     `predictions` has the shape (rows, members), `labels` (rows,).
     """

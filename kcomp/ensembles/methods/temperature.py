@@ -29,7 +29,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
 
 
 def fit_each(values: np.ndarray, labels: np.ndarray, target: Target) -> np.ndarray:
-    """Fit the temperature of each member, (members,). `values` are probabilities (members, rows, classes)."""
+    """Return the fitted temperature of each member, (members,). `values` are probabilities (members, rows, classes)."""
     return np.array([fit(member, labels, target) for member in values])
 
 

@@ -64,7 +64,10 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Change one member's weight at a time, in smaller and smaller steps, as long as this lowers the loss."""
+    """Improve the weights (members,) by changing one member's weight at a time, as long as this lowers the loss.
+
+    The steps become smaller and smaller. Return the new weights.
+    """
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:

@@ -47,7 +47,7 @@ class EnsembleScores:
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
-    """Fit an ensemble on all rows, and score it by nested cross-validation.
+    """Fit an ensemble on all rows. Return it with its scores by nested cross-validation.
 
     Args:
         rows: Predictions and labels of the held-out rows.

@@ -81,8 +81,8 @@ def framework_gain(
 ) -> list[FrameworkGain]:
     """Compare ensembles of two frameworks (mixed) with ensembles of one framework (single).
 
-    There is one result for each recipe with its values, pair of backends and ensemble size k. k runs from 2 to the
-    number of seeds that both backends have trained. `FrameworkGain` explains how ensembles are compared.
+    Return a list with one FrameworkGain for each combination of recipe (with its values), pair of backends, and
+    ensemble size k. k runs from 2 to the number of seeds that both backends have trained.
 
     Args:
         members: The models of all backends.
@@ -125,7 +125,10 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return a fast version of the metric for the members' predictions on the rows `ids`; see methods/objectives.py."""
+    """Return the metric as a fast function of the members' weights, for their predictions on the rows `ids`.
+
+    `Objective` describes the function.
+    """
     columns = list(scorer.target.prediction_columns)
     values = [select_rows(member.predictions[columns], ids) for member in members]
     return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))
@@ -133,9 +136,10 @@ def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scor
 
 @dataclass(frozen=True)
 class SeedEnsembles:
-    """The members of two frameworks: `count` seeds of the first framework, then the same seeds of the second.
+    """Computes scores of ensembles whose members two frameworks trained with the same `count` seeds.
 
-    `objective` is the fast metric of these 2 * count members.
+    `objective` is a fast function of the weights of 2 * count members: all seeds of the first framework, then the same
+    seeds of the second.
     """
 
     objective: Objective

@@ -32,7 +32,7 @@ class Gain:
 
 
 def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other: np.ndarray) -> Gain:
-    """Compare an ensemble with another model by the recipe's metric and two more metrics of the target.
+    """Return the gain of an ensemble over another model, in the recipe's metric and two more metrics of the target.
 
     All arrays have the shape (rows, columns).
     """

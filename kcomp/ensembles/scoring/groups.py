@@ -44,7 +44,7 @@ def score_groups(
 ) -> list[GroupScores]:
     """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name.
 
-    A group of one member is scored without a fit, as the best member of a larger group is.
+    For a group of one member, nothing is fitted.
     """
     results = []
     for group in groups:
@@ -64,7 +64,7 @@ def score_groups(
 
 
 def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
-    """Return how many models predict a row, and the seconds of training.
+    """Return two things: how many models predict each row, and the training time of all runs in seconds.
 
     A run with snapshots counts as several models.
     """
@@ -99,10 +99,10 @@ class SizeScores:
 def score_by_size(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, method: str
 ) -> list[SizeScores]:
-    """Score subsets of each group, so that kinds of groups can be compared at equal size.
+    """Score subsets of each group. Return the mean score for each kind of group and each size of subset.
 
-    `method` must be an average without fitted numbers. Subsets overlap, so the spread of their scores is no standard
-    error.
+    At equal size, kinds of groups can be compared. `method` must be an average without fitted numbers. Subsets overlap,
+    so the spread of their scores is no standard error.
     """
     subsets, sampled = subsets_by_size(groups)
     costs = [cost_of(member.runs) for member in members]

@@ -31,7 +31,7 @@ class Submission:
 
 
 def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choices: Choices) -> Submission:
-    """Put predictions into the form of the sample submission: the same ids, row order, columns and cell format.
+    """Return a submission with the same ids, row order, columns and cell format as the sample submission.
 
     Args:
         predictions: One row for each image id (the index), with the prediction columns of the target.

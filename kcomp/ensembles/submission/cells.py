@@ -89,7 +89,7 @@ def plain(name: str) -> str:
 
 
 def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
-    """Return a text with the columns that either only the sample or only the predictions have."""
+    """Return a text that names the columns that only the sample has, and those that only the predictions have."""
     known, needed = {plain(name) for name in names}, {plain(name) for name in columns}
     parts = []
     for text, lacking in (
@@ -102,11 +102,10 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 
 
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill one column for each class or number.
+    """Return the cells of a sample that has a column for each class or number.
 
-    For multi-label data, 0 or 1 is written if `write` is "classes". If `write` is None, 0 or 1 is written only if the
-    sample has whole numbers and the metric needs predicted classes. In all other cases, the predictions are written
-    unchanged.
+    For multi-label data, the cells are 0 or 1 if `write` is "classes". If `write` is None, they are 0 or 1 only if the
+    sample has whole numbers and the metric needs predicted classes. In all other cases, the cells are the predictions.
     """
     several = bool(target.class_names) and target.decide(values[:1]).ndim == 2
     whole = sample.has_whole_numbers and choices.metric_on == "decisions"
@@ -132,7 +131,7 @@ def fill_grades(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Write the names of all labels of an image into one cell, with the sample's separator between them."""
+    """Return cells with the names of all labels of an image, with the sample's separator between them."""
     [column] = sample.columns
     classes = target.class_names
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), " ")
@@ -151,9 +150,9 @@ def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_class(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Fill one column in the way that the sample suggests.
+    """Return the cells of a sample that has one column to fill, in the format of its cells.
 
-    A cell gets the name or number of the most likely class, the names of several classes, or a probability.
+    A cell has the name or number of the most likely class, the names of several classes, or a probability.
     """
     [column] = sample.columns
     classes, texts = target.class_names, sample.values
@@ -192,7 +191,7 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
 
 
 def fill_several(sample: Sample, values: np.ndarray, classes: Sequence[str]) -> Cells | None:
-    """Write the names of the k most likely classes into each cell. k is the largest number of names in a sample cell.
+    """Return cells with the names of the k most likely classes. k is the largest number of names in a sample cell.
 
     Return None if the sample's cells have no separator or an unknown class.
     """

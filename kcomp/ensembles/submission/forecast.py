@@ -33,7 +33,7 @@ class Forecast:
 
 
 def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> Forecast:
-    """Find the runs that must still predict test rows, and the ids that every run has predicted afterwards.
+    """Return which runs must still predict test rows, and which ids all runs have predicted afterwards.
 
     Args:
         runs: Complete runs.

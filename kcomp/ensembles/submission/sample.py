@@ -104,10 +104,9 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return the sample in the long form, with a row for each pair of id and class.
+    """Return `sample` in the long form, or None unless each id has one row for each of the classes `names`.
 
-    `ids` and `row_names` are the id and the class of each row, and `column` is the column to fill. Return None unless
-    each id has one row for each of the classes `names`.
+    `ids` and `row_names` are the id and the class of each row, and `column` is the column to fill.
     """
     pairs = pd.DataFrame({"id": ids, "name": row_names})
     if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):
