@@ -20,11 +20,10 @@ MISSING = os.strerror(errno.ENOENT)
 
 @dataclass
 class BadImages:
-    """What `keeping_damaged` records.
+    """The record of the images that `on_bad="drop"` would leave out; see `keeping_damaged`.
 
     Attributes:
-        dropped: The paths of damaged and missing images in tables that are read with `on_bad="drop"`. Outside of
-            `keeping_damaged`, their rows are left out.
+        dropped: The paths of the damaged and missing images in tables that are read with `on_bad="drop"`.
     """
 
     dropped: set[str] = field(default_factory=set)
@@ -39,7 +38,10 @@ def keeping_damaged() -> Iterator[BadImages]:
 
     In the block, `read_csv`, `read_folders`, `read_images` and `read_test` ignore their argument `on_bad`. Damaged and
     missing images raise no error and print no notice. Only if all images of a table are missing, FileNotFoundError is
-    raised. Damaged images do not count for the pixel range of images with more than eight bits.
+    raised. Damaged images are ignored when the pixel values of images with more than eight bits are measured.
+
+    Yields:
+        A `BadImages`, which lists the images that `on_bad="drop"` would leave out.
     """
     record = BadImages()
     token = _record.set(record)
@@ -55,17 +57,17 @@ def may_be_missing(on_bad: OnBad) -> bool:
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
-    """Check image files for damage, and measure the pixel values of images with more than eight bits a channel.
+    """Choose the rows of a table whose images can be used, and the pixel range of images with more than eight bits.
 
     Args:
-        images: Paths of the images.
+        images: The path of each row's image.
         on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged and missing
-            images and prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image and
-            measures no range. Within `keeping_damaged`, all rows are kept.
+            images and prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image.
+            Within `keeping_damaged`, all rows are kept.
 
     Returns:
-        Two things: whether to use each row, bool of shape (rows,); and the pixel range (low, high) that becomes 0 to
-        255. The range is None if no image has more than eight bits a channel, or if no image was read.
+        Two things: whether to use each row, bool of shape (rows,); and two pixel values (low, high), to be scaled to 0
+        and 255. The second is None if no image has more than eight bits a channel, or if no image was read.
 
     Raises:
         ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or
@@ -94,7 +96,7 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def describe_bad(bad: dict[str, str], count: int) -> str:
-    """Return a text about the bad images among `count` images. `bad` has the problem of each bad image by its path."""
+    """Return a text about the bad ones among `count` images. `bad` maps the path of each bad image to its problem."""
     names = ", ".join(list(bad)[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     missing = sum(problem == MISSING for problem in bad.values())
     kind = "damaged" if not missing else "missing" if missing == len(bad) else "damaged or missing"
@@ -102,10 +104,10 @@ def describe_bad(bad: dict[str, str], count: int) -> str:
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the pixel values (low, high) that become 0 and 255, and print a notice of these values.
+    """Return two pixel values (low, high), to be scaled to 0 and 255, and print them in a notice.
 
-    Only images with more than eight bits a channel count. Without such images, return None. `checks` are the results
-    for undamaged files.
+    The values fit all images that have more than eight bits a channel. Return None without such images. `checks` are
+    the results for undamaged files.
     """
     value_range = measure_range(checks)
     deep = [check for check in checks if check.kind]

@@ -27,7 +27,7 @@ Batch = dict[str, Any]  # see `Batches.load`
 
 
 class Transform(Protocol):
-    """The methods of albumentations.Compose that `Batches` calls."""
+    """A protocol: the methods of albumentations.Compose that `Batches` calls."""
 
     def set_random_seed(self, seed: int) -> None: ...
     def __call__(self, *, image: np.ndarray) -> dict[str, Any]: ...
@@ -41,9 +41,9 @@ class Batches:
     Args:
         table: The images and their labels; at least one row.
         image_size: The size of every image in pixels: one number for a square, or (height, width).
-        batch_size: How many rows a batch has, from 1. In training, rows at the end of an epoch that do not fill a batch
-            are skipped. Otherwise, the last batch repeats its last row until it is full, so that all batches have one
-            shape.
+        batch_size: How many rows a batch has, from 1. If `training` is True, rows at the end of an epoch that do not
+            fill a batch are skipped. If it is False, the last batch repeats its last row until it is full, so that all
+            batches have one shape.
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of all random numbers.
@@ -116,7 +116,7 @@ class Batches:
         return self.load(0, index)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the positions in the table of the rows that `epoch` reads, in reading order.
+        """Return the table positions of an epoch's rows, in the order of the batches.
 
         The shape is (len(self) * batch_size,).
         """
@@ -154,7 +154,7 @@ class Batches:
         absent without such layers.
 
         Images are uint8, which takes a quarter of the memory of float32. The training step converts them to float32.
-        Images are float32 from the start if the transform returns floats, or if a Keras layer changed the batch.
+        If the transform returns floats, or if a Keras layer changed the batch, images are float32 already here.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
@@ -183,7 +183,7 @@ class Batches:
     def epochs(self, first: int, count: int = 1) -> Generator[Batch, None, None]:
         """Yield the batches of `count` epochs, starting with epoch number `first`.
 
-        Threads load up to `workers` + 1 batches in advance.
+        `self.workers` threads load at most `self.workers` + 1 batches in advance.
         """
         numbers = ((epoch, index) for epoch in range(first, first + count) for index in range(len(self)))
         yield from ahead(self.load, numbers, self.workers)

@@ -86,7 +86,7 @@ class Crop:
 
     @property
     def identity(self) -> str | None:
-        """The text that identifies the crop in the cache of decoded images. None: the image is not cached."""
+        """The text that identifies the crop in the cache of decoded images. None if the image is not cached."""
         whole = identity_of(self.image)
         return None if whole is None else f"{whole} box {self.edges} {self.shares}"
 

@@ -96,10 +96,11 @@ def is_harmless(complaint: str, content: bytes) -> bool:
 
 
 def has_zeros(content: bytes) -> bool:
-    """Return whether a baseline JPEG has 64 zero bytes in a row that no encoder writes.
+    """Return whether a JPEG is damaged: a part of its data was overwritten by at least 64 zero bytes.
 
-    Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2). Unless this symbol ends a block
-    of 8 x 8 pixels, 64 zero bytes would encode blocks of equal coefficients, which do not occur in pictures.
+    Only baseline JPEGs are checked. Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2).
+    If this symbol means "end of block" in all tables, encoders store a uniform area as zero bytes, so these are no sign
+    of damage. For any other symbol, 64 zero bytes would encode pixels that do not occur in pictures.
     """
     if ZEROS not in content:
         return False
@@ -120,7 +121,7 @@ def has_zeros(content: bytes) -> bool:
 
 
 def first_symbols(tables: bytes) -> list[int]:
-    """Return, for each AC Huffman table, the symbol that zero bits encode.
+    """Return a list with the symbol that zero bits encode in each AC Huffman table of a JPEG.
 
     `tables` is the content of a DHT segment, which defines Huffman tables.
     """

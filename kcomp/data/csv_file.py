@@ -44,9 +44,9 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
 
 
 def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
-    """Return two things: the text of a file without a byte order mark, and the name of its encoding.
+    """Return two things: the text of a file, and the name of its encoding.
 
-    If `encoding` is None, the encoding is detected.
+    A byte order mark at the start of the text is removed. If `encoding` is None, the encoding is detected.
     """
     content = path.read_bytes()
     if encoding is None:
@@ -100,7 +100,7 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint: str) -> None:
     """Raise ValueError if a table has no rows or lacks one of `columns`.
 
-    The message names the table by `source`. If the first of `columns`, the column of ids, is missing, the message ends
+    `source` names the table in the message. If the first of `columns`, the column of ids, is missing, the message ends
     with `hint`.
     """
     absent = [name for name in columns if name not in frame]
@@ -114,7 +114,7 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint
 def texts_of(frame: pd.DataFrame, columns: Sequence[str], *, hint: str = "") -> pd.DataFrame:
     """Convert the cells of a DataFrame to texts, as if `read_texts` had read them from a file.
 
-    Whole numbers get no decimal point, even if the column has the type float. `hint` is as for `read_texts`.
+    Whole numbers get no decimal point, even if the column has the type float. For `hint`, see `read_texts`.
 
     Raises:
         ValueError: If the frame has no rows or lacks one of `columns`.

@@ -34,7 +34,7 @@ class FileCheck:
         low: The lowest pixel value if `kind` is not empty; otherwise 0.
         high: The highest pixel value if `kind` is not empty; otherwise 0.
         was_read: Whether the file could be read. If not, the result is not cached, because the file may be readable
-            later without a change, for example after an error of the network.
+            later without a change, for example if a network drive was not connected.
     """
 
     problem: str | None = None
@@ -45,7 +45,7 @@ class FileCheck:
 
 
 def check_files(paths: Sequence[str]) -> list[FileCheck]:
-    """Check image files for damage by reading all data of each file. Return one result for each path.
+    """Check image files for damage by reading all data of each file. Return a `FileCheck` for each path.
 
     Results are cached on disk. A file is checked again only if its path, size or modification time changes.
     """
@@ -84,9 +84,10 @@ SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"
 
 
 class StoredChecks:
-    """The cached results of checking image files, by the key that `check_key` returns.
+    """The cached results of checking image files.
 
-    One file on disk has the results of all processes. Each process appends its new results.
+    `results` maps the key of a file (see `check_key`) to its `FileCheck`. One file on disk has the results of all
+    processes. Each process appends its new results.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,7 +127,7 @@ def as_text(result: FileCheck) -> str:
 
 
 def run_checks(paths: Sequence[str]) -> list[FileCheck]:
-    """Check image files in parallel child processes. Return one result for each path.
+    """Check image files in parallel child processes. Return a `FileCheck` for each path.
 
     There are at most 16 processes, and at most one for each core. Each process gets at least `FILES` files, unless
     there is only one process.
@@ -142,7 +143,7 @@ def run_checks(paths: Sequence[str]) -> list[FileCheck]:
 
 
 def run_process(paths: list[str]) -> list[FileCheck]:
-    """Check image files in a child process. Return one result for each path.
+    """Check image files in a child process. Return a `FileCheck` for each path.
 
     If a file crashes the process, the file counts as damaged, and a new process checks the files after it.
     """

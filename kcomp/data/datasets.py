@@ -21,7 +21,7 @@ class StoredImage:
         source: The records, in order.
         position: The position of the record in `source`.
         feature: The name of the feature that contains the image.
-        origin: A text that identifies the prepared files of the data set and the split. None if these are unknown.
+        origin: A text that identifies the files of the prepared data set, and the split. None if the files are unknown.
     """
 
     source: Sequence[dict[str, Any]]
@@ -31,7 +31,7 @@ class StoredImage:
 
     @property
     def identity(self) -> str | None:
-        """The text that identifies the image in the cache of decoded images. None: the image is not cached."""
+        """The text that identifies the image in the cache of decoded images. None if the image is not cached."""
         return None if self.origin is None else f"{self.origin} {self.feature} {self.position}"
 
     def __call__(self) -> bytes | np.ndarray:
@@ -65,7 +65,7 @@ def read_tfds(
     Raises:
         ModuleNotFoundError: If the extra kcomp[tfds] is not installed.
         FileNotFoundError: If the data set is not prepared.
-        ValueError: If there is no such data set, split or feature, or only TensorFlow reads its file format.
+        ValueError: If there is no such data set, split or feature, or only TensorFlow can read its file format.
 
     Examples:
         >>> import tempfile
@@ -169,7 +169,7 @@ def open_split(tfds: ModuleType, name: str, builder: Any, split: str) -> Sequenc
     """Return the records of a split as a sequence of dicts. Images stay encoded bytes.
 
     Raises:
-        ValueError: If only TensorFlow reads the files, or there is no such split.
+        ValueError: If only TensorFlow can read the file format, or there is no such split.
     """
     pictures = [key for key, feature in builder.info.features.items() if isinstance(feature, tfds.features.Image)]
     try:

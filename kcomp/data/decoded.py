@@ -75,7 +75,7 @@ class DecodedImages:
             self._stop(f"cannot be written ({error.strerror or error})")
 
     def _make_room(self, size: int) -> bool:
-        """Make room for `size` more bytes by removing unused files. Return whether the bytes fit."""
+        """Reserve `size` bytes in the folder. Remove unused files if needed. Return whether the bytes fit."""
         if not self._counted or self._uncounted > self.limit // 8:
             self._count()
         self._remove_until(size)
@@ -90,7 +90,7 @@ class DecodedImages:
         return True
 
     def _count(self) -> None:
-        """Add up the file sizes in the folder, and list the files that may be removed."""
+        """Set `_used` to the sum of the file sizes in the folder, and `_unused` to the files that may be removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._used, self._unused = 0, []
         with os.scandir(self.folder) as entries:
@@ -140,9 +140,9 @@ def pack(pixels: np.ndarray) -> bytes:
 
 
 def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
-    """Convert the bytes that `pack` returns back to pixels, without a copy.
+    """Return the pixels in `content`, which are bytes from `pack`. The pixels are not copied.
 
-    Return None if the header or the checksum is wrong, or if the image has another number of channels.
+    Return None if the header or the checksum is wrong, or if the image does not have `channels` channels.
     """
     if len(content) < HEADER.size:
         return None

@@ -85,8 +85,8 @@ def bgr_to_rgb(pixels: np.ndarray) -> np.ndarray:
 def reduction(encoded: bytes, size: int) -> int | None:
     """Return OpenCV's flag to decode a JPEG at an eighth, a quarter or a half of its width and height.
 
-    The flag is for the smallest of the three whose shorter side is still at least twice `size`. Return None if the JPEG
-    is too small for all three.
+    Choose the smallest of these three sizes at which the shorter side has at least 2 * `size` pixels. Return None if
+    the JPEG is too small for all three.
     """
     sides = jpeg_sides(encoded)
     return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)

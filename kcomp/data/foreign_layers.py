@@ -25,11 +25,12 @@ def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str
 
     Args:
         layer: A Keras layer that takes and returns a dict of `images` and `labels`.
-        batch: `images` float32 (N, H, W, 3) in 0..255, and `labels` float32 (N, classes) unless unlabelled.
-        seed: A whole number from 0 up.
+        batch: A dict of `images`, shape (N, height, width, 3) in 0..255, and `labels`, shape (N, classes). `labels`
+            may be absent.
+        seed: A whole number from 0.
 
     Returns:
-        The new `images` and `labels`, float32, in the shapes of the input.
+        A dict of the new `images` and `labels`, float32. The shapes are those of `batch`.
 
     Raises:
         ValueError: If the layer does not take and return such a dict, or changes a shape.

@@ -16,12 +16,12 @@ def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str
     Args:
         table: The images. A column `item` says which item an image shows.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target (kind of labels). It corrects averages that are not valid predictions: `OneOf` makes each row
-            sum to 1.
+        target: The target, which says what kind of labels the table has. If averages are not valid predictions, the
+            target corrects them: `OneOf` makes each row sum to 1.
 
     Returns:
-        Two things: the items, and the averages of shape (items, columns). If the table has no column `item`, the two
-        things are the image ids and `values`.
+        Two things: the name of each item, and the averages of shape (items, columns). If the table has no column
+        `item`, the two things are the image ids and `values`.
     """
     if "item" not in table.frame:
         return table.ids, values

@@ -16,7 +16,7 @@ _layer_call = threading.Lock()
 
 
 class Source(Protocol):
-    """The attributes and methods of `Batches` that `BatchDataset` uses."""
+    """A protocol: the attributes and methods of `Batches` that `BatchDataset` uses."""
 
     table: Table
     batch_size: int

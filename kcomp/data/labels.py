@@ -26,14 +26,15 @@ class LabelColumns:
         names: The names of the label columns.
         levels: For grades, the levels in order. Empty for grades that are numbers, which are sorted.
         separator: The text between two labels in a cell. None detects the separator.
-        long: For a table in the long form, with rows (image id, name, number): the column of names. Otherwise empty.
+        name_column: The column of names, if each row of the table is (image id, name of a number, number). Otherwise
+            empty.
     """
 
     kind: str = ""
     names: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
     separator: str | None = None
-    long: str = ""
+    name_column: str = ""
 
     @classmethod
     def of(
@@ -74,7 +75,7 @@ class LabelColumns:
         if name and kind == "grades":
             return cls(kind, (name,), tuple(map(str, value)))
         if name and kind == "numbers" and isinstance(value, str):
-            return cls(kind, (value,), long=name)
+            return cls(kind, (value,), name_column=name)
         raise ValueError(
             "a mapping is grades={column: levels}, or numbers={column of names: column of values}; received "
             f"{kind}={dict(columns)!r}"
@@ -190,15 +191,15 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
     return pd.DataFrame({"grade": positions.astype(np.float64)}, index=source.index), Grades(levels)
 
 
-def ordered_numbers(names: pd.Series, path: str, column: str) -> tuple[str, ...]:
+def ordered_numbers(cells: pd.Series, path: str, column: str) -> tuple[str, ...]:
     """Return the levels of a column whose grades are numbers: all whole numbers from the lowest to the highest.
 
-    For more than 1000 levels, or if a grade is not whole, return only the grades that occur, lowest first. `names` has
-    the grade of each row as text.
+    If these are more than 1000 levels, or if a grade is not a whole number, return only the grades that occur, lowest
+    first. `cells` has the grade of each row as text.
     """
-    values = pd.to_numeric(names, errors="coerce")
+    values = pd.to_numeric(cells, errors="coerce")
     if values.isna().any():
-        example = names[values.isna()].iloc[0]
+        example = cells[values.isna()].iloc[0]
         raise ValueError(
             f"{path}: {column!r} holds {example!r}, which is not a number; give the order of the grades, lowest first: "
             f"grades={{{column!r}: [...]}}"

@@ -1,7 +1,7 @@
 """Convert tables with several rows for each image to one row for each image.
 
-There are two kinds of such long tables. One has a row for each label of an image. The other has a row for each number
-of an image, with the name of the number in another column.
+There are two kinds of such tables. In one kind, each row is (image id, label). In the other kind, each row is (image
+id, name of a number, number).
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,9 @@ def join_ids(
         ValueError: If rows must be joined but `has_items` is true, or the rows of an id differ in `group`.
     """
     same = [] if group is None else [group]
-    if labels.long and has_items:
+    if labels.name_column and has_items:
         raise ValueError("numbers={names: values} joins the rows of an id; leave out `item` and `box`")
-    if labels.long:
+    if labels.name_column:
         return spread_rows(source, id_column, labels, same, path)
     if labels.kind == "labels" and not has_items and source[id_column].duplicated().any():
         labels = replace(labels, separator=labels.separator or "\n")
@@ -74,14 +74,14 @@ def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: 
 def spread_rows(
     source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str
 ) -> tuple[pd.DataFrame, LabelColumns]:
-    """Convert a table with a row for each (id, name, value) to a table with a row for each id.
+    """Convert a table whose rows are (id, name, value) to a table with one row for each id and a column for each name.
 
-    Each name becomes a column. If an id has no row for a name, the cell in the new table is empty.
+    If an id has no row for a name, the cell in the new table is empty.
 
     Args:
         source: The cells of the table.
         id_column: The column of ids.
-        labels: The column of names (`labels.long`) and the column of values (`labels.names`).
+        labels: The column of names (`labels.name_column`) and the column of values (`labels.names`).
         same: Columns that must be equal in all rows of an id.
         path: The file of the table, for messages.
 
@@ -94,28 +94,28 @@ def spread_rows(
     """
     check_ids(source[id_column].drop_duplicates())
     check_same(source, id_column, same, path)
-    [values] = labels.names
-    names = join_spellings(source[labels.long], f"{path}, {labels.long}")
+    name_column, [values] = labels.name_column, labels.names
+    names = join_spellings(source[name_column], f"{path}, {name_column}")
     if names.isna().any():
-        raise ValueError(f"{path}: every row needs a name in {labels.long!r}; {int(names.isna().sum())} have none")
+        raise ValueError(f"{path}: every row needs a name in {name_column!r}; {int(names.isna().sum())} have none")
     cells = pd.DataFrame({"id": source[id_column], "name": names, "value": source[values]})
     repeated = cells[cells.duplicated(["id", "name"])]
     if len(repeated):
         raise ValueError(
-            f"{path}: an id must have one row for each {labels.long!r}; {len(repeated)} rows are repeated, first "
+            f"{path}: an id must have one row for each {name_column!r}; {len(repeated)} rows are repeated, first "
             f"{repeated['name'].iloc[0]!r} of {repeated['id'].iloc[0]!r}"
         )
     columns = sorted(set(names))
     reserved = sorted({id_column, *same} & set(columns))
     if reserved:
-        raise ValueError(f"{path}: {labels.long!r} may not hold the name of a column that is used; it holds {reserved}")
+        raise ValueError(f"{path}: {name_column!r} may not hold the name of a column that is used; it holds {reserved}")
     wide = cells.pivot(index="id", columns="name", values="value")
     rows = source.drop_duplicates(id_column).reset_index(drop=True)
     rows = rows.drop(columns=[name for name in columns if name in rows])
     rows = pd.concat([rows, wide.loc[rows[id_column], columns].reset_index(drop=True)], axis=1)
     count = f"{len(rows)} images with {len(columns)} numbers"
     notice(f"{path}: {len(source)} rows are joined by {id_column!r} into {count}")
-    return rows, replace(labels, names=tuple(columns), long="")
+    return rows, replace(labels, names=tuple(columns), name_column="")
 
 
 def check_same(source: pd.DataFrame, id_column: str, columns: Sequence[str], path: str) -> None:

@@ -1,6 +1,7 @@
 """Pseudo-labels: predictions of trained models, used as labels of test rows. These models are called teachers.
 
-Each fold has different pseudo-labels. Their teachers were never trained on the held-out rows of the fold.
+The test rows get different pseudo-labels for each fold. For fold k, the teachers are models that held out fold k, so
+the pseudo-labels contain nothing about the held-out labels.
 """
 
 import hashlib
@@ -27,8 +28,9 @@ def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: 
 
     Args:
         path: The CSV file to write.
-        rows: The rows to write, with the columns image_id, image, fold, and one column for each class. Paths of image
-            files are written relative to the folder of `path`. Images that are not files get empty cells.
+        rows: The rows to write, with the columns image_id, image, fold, and one column for each class. A row is used
+            only in trainings that hold out the fold in its column `fold`. Paths of image files are written relative to
+            the folder of `path`. Images that are not files get empty cells.
         classes: The names of the class columns.
         table: The fingerprint (`Table.fingerprint`) of the table that the teachers were trained on.
 
@@ -66,7 +68,7 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
     Raises:
         FileNotFoundError: If the CSV or an image is missing.
         ValueError: If the pseudo-labels were made for other rows, folds or classes, because the models may then have
-            been trained on held-out rows. Also if an image is the image of a labelled row too.
+            been trained on held-out rows. Or if an image is also the image of a labelled row.
 
     References:
         Lee 2013, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks.
@@ -107,9 +109,9 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
 
 def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
-    """Raise ValueError unless the pseudo-labels in `source` were made for the rows and folds of `table`.
+    """Raise ValueError unless the pseudo-labels in `source` come from models that were trained on this table.
 
-    The models that made pseudo-labels of other tables may have been trained on held-out rows of this table.
+    Models that were trained on other rows or folds may have seen the rows that this table holds out.
     """
     own, tables = table.fingerprint()[:DIGITS], sorted(set(source["teachers_table"].fillna("")))
     if tables != [own]:

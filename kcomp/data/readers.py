@@ -51,19 +51,19 @@ def read_csv(
     Args:
         csv: The CSV file, or a DataFrame. Commas, semicolons, tabs or vertical bars stand between the cells.
         images: The folder of the images, relative to the folder of the CSV or to the working directory. An id is the
-            name or the path of a file in this folder, with or without ending; case and Unicode form do not matter. Or a
-            pattern such as "images/{image_id}.jpg": the name of each column is replaced by the cell of the row, and
-            `{image_id}` by the id of the row. None searches folders beside the CSV: a folder with the name of the CSV,
-            images, train, train_images, test, test_images, and then the folder of the CSV with all its subfolders.
+            name or the path of a file in this folder, with or without ending; case and Unicode form do not matter.
+            Instead of a folder, this may be a pattern such as "images/{image_id}.jpg": each name of a column in braces
+            is replaced by the cell of the row, and `{image_id}` by the id of the row. None searches folders beside the
+            CSV: a folder with the name of the CSV, images, train, train_images, test, test_images, and then the folder
+            of the CSV with all its subfolders.
         id: The column of image ids.
         label: A column of class names, one in each row. The classes are sorted. The target is `OneOf`.
         labels: A column of class names, several in a cell or several rows with one id. The target is `AnyOf`.
         one_hot: One column for each class. The numbers of a row are from 0 to 1 and sum to 1. The target is `OneOf`.
         multi_hot: One column for each label, with numbers from 0 to 1. An empty cell is a missing label. The target is
             `AnyOf`.
-        numbers: One or several columns of numbers. An empty cell is a missing number. Or {names: values} for a table
-            with a row for each id and name of a number: `names` is the column of names, `values` the column of numbers.
-            The target is `Numbers`.
+        numbers: One or several columns of numbers. An empty cell is a missing number. If each row of the table is
+            (id, name of a number, number), pass {column of names: column of numbers}. The target is `Numbers`.
         grades: A column of whole numbers: the higher the number, the higher the grade. Or {column: levels} with all
             levels, lowest first. The target is `Grades`.
         group: A column, such as the patient. All rows with the same value get the same fold. The column is called
@@ -108,7 +108,7 @@ def read_csv(
         separator, label=label, labels=labels, one_hot=one_hot, multi_hot=multi_hot, numbers=numbers, grades=grades
     )
     cut = Box(box) if box is not None and not isinstance(box, Box) else box
-    others = [name for name in (label_columns.long, group, item) if name]
+    others = [name for name in (label_columns.name_column, group, item) if name]
     names = [id, *label_columns.names, *others, *(cut.columns if cut else [])]
     path, source = read_source(csv, list(dict.fromkeys(names)), encoding)
     source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=bool(item or cut))

@@ -1,4 +1,4 @@
-"""Use one spelling for class names that differ only in spaces, Unicode form or case."""
+"""Join class names that differ only in spaces, Unicode form or case, such as `rust` and `Rust`."""
 
 import unicodedata
 from collections import Counter
@@ -11,15 +11,16 @@ JOINED = "joined the spellings"  # in the notice; kcomp check looks for it
 
 
 def join_spellings(names: pd.Series, source: str) -> pd.Series:
-    """Use one spelling for class names that differ only in case, surrounding spaces or Unicode form.
+    """Return the class names with one spelling for each class, and print a notice of the changed spellings.
 
-    The result has no surrounding spaces and is in Unicode form NFC. If names differ only in case, the most frequent
-    spelling is used. If two spellings are equally frequent, the first in the alphabet is used. Names of one letter keep
-    their case, because `a` and `A` are often two classes. A notice lists the changed spellings.
+    Names are one class if they differ only in case, surrounding spaces or Unicode form. All get the most frequent of
+    their spellings, without surrounding spaces and in Unicode form NFC. If several spellings are equally frequent,
+    capital letters win: `Rust`, not `rust`. Names of one letter keep their case, because `a` and `A` are often two
+    classes.
 
     Args:
         names: One class name for each row. Missing values stay missing, and blank texts become missing.
-        source: Where the names come from, such as "train.csv, label", for the notice.
+        source: The origin of the names, such as "train.csv, label", for the notice.
 
     Examples:
         >>> import pandas as pd

@@ -148,7 +148,7 @@ class Table:
     def pseudo_record(self, fold: int) -> dict[str, Any] | None:
         """Return a dict about the pseudo-labelled rows of `fold`, or None if the table has no pseudo-labels.
 
-        `rows` is how many rows there are. `sha256` is a hash of their ids and labels.
+        The dict has two entries: `rows`, how many rows there are, and `sha256`, a hash of their ids and labels.
 
         Raises:
             ValueError: If the labelled rows were changed after `with_pseudo`.

@@ -10,11 +10,11 @@ ValueRange = tuple[float, float]
 
 
 def measure_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return the range of pixel values (low, high) that becomes 0 to 255.
+    """Return two pixel values (low, high), to be scaled to 0 and 255, for images with more than eight bits a channel.
 
-    Only images with more than eight bits a channel count. Return None if there are no such images. For whole numbers,
-    the range is 0 to 2**n - 1 with the smallest n that covers all values, because cameras and scanners use such ranges.
-    For fractions, it is 0 to 1 or 0 to 255 if one of these covers all values, else the lowest to the highest value.
+    Return None if there are no such images. If all pixels are whole numbers, the values are 0 and 2**n - 1 with the
+    smallest n that covers all pixels, because cameras and scanners use such ranges. If pixels are floats, the values
+    are 0 and 1, or 0 and 255, if one of these covers all pixels; otherwise the lowest and the highest pixel value.
     """
     deep = [check for check in checks if check.kind]
     if not deep:

@@ -1,4 +1,8 @@
-"""Assign rows to folds by the suitable method: scikit-learn's, iterative stratification, or by whole groups."""
+"""Assign rows to folds by the method that fits the rows.
+
+Rows with groups are assigned by whole groups. Rows with several labels are assigned by iterative stratification. For
+all other rows, scikit-learn has a method.
+"""
 
 from typing import Any
 
@@ -19,8 +23,9 @@ def assign(
             multi-label data: whether each row has each label, bool of shape (rows, labels).
         groups: The group of each row, shape (rows,). A group gets a single fold. None for rows without groups.
         shares: The share of the rows that each fold gets, shape (folds,).
-        splitter: The scikit-learn splitter to use if there are no groups and each row has one stratum.
-        seed: Seed of the methods that are used if `splitter` is not.
+        splitter: The scikit-learn splitter to use if there are no groups, each row has one stratum, and no stratum has
+            fewer rows than there are folds.
+        seed: Seed of the other methods.
 
     Returns:
         The fold of each row, from 0, int of shape (rows,).

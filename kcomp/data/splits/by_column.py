@@ -111,9 +111,9 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
 
 
 def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: bool) -> Table:
-    """Cut the rows into folds by time.
+    """Return the table with folds by time.
 
-    `starts[k]` is the share of rows, from 0 to 1, that come before fold k. Rows before fold 0 get fold -1.
+    `starts[k]` is the share of rows, from 0 to 1, that are earlier than fold k. Rows before fold 0 get fold -1.
     """
     ordered = rows.sorted_by_id(table)
     times = times_of(column_of(ordered, column), column)

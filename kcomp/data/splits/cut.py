@@ -160,15 +160,16 @@ def holdout(
 
 
 def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, total: int) -> np.ndarray:
-    """Return the folds `numbers`, changed if needed so that at least one group is held out and one is trained on.
+    """Return the fold of each row, so that at least one group is held out and at least one row is trained on.
 
-    If the share of held-out rows is far from `fraction`, print a notice.
+    If `numbers` already has both, return `numbers`. If the share of held-out rows is far from `fraction`, print a
+    notice.
 
     Args:
-        numbers: The fold of each row, shape (rows,): 0 if the row is held out, -1 if it is trained on.
-        groups: The group of each row, shape (rows,).
+        numbers: The fold of each row that may be held out, shape (rows,): 0 if it is held out, -1 if it is trained on.
+        groups: The group of each of these rows, shape (rows,).
         fraction: The share of rows to hold out.
-        total: How many rows the whole table has. Rows of the table that are not in `numbers` are always trained on.
+        total: How many rows the table has, including rows that may not be held out.
     """
     may_all = total > len(groups)
     names, sizes = np.unique(groups, return_counts=True)

@@ -1,4 +1,4 @@
-"""Help the functions that assign folds: sort rows by id, number groups, find rare classes, add fold columns."""
+"""Functions for tables that get folds: sort rows by id, number groups, find rare classes, add fold columns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,9 +54,9 @@ def strata_of(table: Table) -> np.ndarray:
 
 
 def one_hot(strata: np.ndarray) -> np.ndarray:
-    """Return whether each row belongs to each stratum, such as a class. The result is bool (rows, strata).
+    """Return whether each row belongs to each stratum, such as a class: bool of shape (rows, strata).
 
-    The argument is the stratum number of each row, shape (rows,), or already has the shape of the result.
+    The argument is the stratum number of each row, shape (rows,). An array of shape (rows, strata) does not change.
     """
     return strata[:, None] == np.arange(strata.max(initial=-1) + 1) if strata.ndim == 1 else strata.astype(bool)
 
