@@ -27,9 +27,9 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return a sketch (shortened array) of labels (NaN if missing) and of the mask of missing labels.
+    """Return one sketch (shortened array) of labels and the mask of missing labels together.
 
-    In the sketch, a missing label counts as 0. The mask is 1 for a missing label, else 0.
+    The mask is 1 for a missing label, else 0. A missing label is NaN in `labels`, and counts as 0 in the sketch.
     """
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))
@@ -51,7 +51,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
-    """Return the distance of two sketches divided by the norm of `scale`. It is 0 for equal sketches."""
+    """Return the distance of two sketches divided by the norm of `scale`. For equal sketches, return 0."""
     difference, norm = distance(first, second), float(np.linalg.norm(scale))
     if difference == 0:
         return 0.0

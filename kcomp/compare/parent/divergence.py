@@ -121,19 +121,25 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the number of the first update that changes the weights of a backend, also to NaN, or 0 for none."""
+    """Return the number of the first update that changes the weights of a backend, or 0 if no update does.
+
+    A change to NaN counts.
+    """
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 
 
 def movement(probe: Probe) -> np.ndarray:
-    """Return the distance of a backend's weights from their start, after each update."""
+    """Return how far a backend's weights are from their start, at the start and after each update, (updates + 1,)."""
     path = probe.arrays["trajectory/straight"]
     return np.linalg.norm(path - path[0], axis=1)
 
 
 def repeat(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hashes of the final weights of two processes of the same backend, and whether they are identical."""
+    """Compare the final weights of two processes of the same backend.
+
+    Return a dict with a hash of each process's weights (`digests`), and whether the hashes are equal (`identical`).
+    """
     digests = [probe.answer["straight"]["digest"], cost["digest"]]
     return {"digests": digests, "identical": digests[0] == digests[1]}
 
@@ -145,7 +151,7 @@ def other_starts(probes: Sequence[Probe]) -> list[str]:
 
 
 def distances(first: Probe, order: str, second: Probe, second_order: str) -> np.ndarray:
-    """Return the distance between the weights of two trainings after each update.
+    """Return the distance between the weights of two trainings, at the start and after each update, (updates + 1,).
 
     A distance is divided by the norm of the first training's weights. Two trainings of the same backend are compared as
     if both had started from the same weights.

@@ -117,7 +117,11 @@ def known_scorer(run: Run) -> Scorer:
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return McNemar's test of the two backends for each seed. Return an empty list if the target has no classes."""
+    """Return McNemar's test between the two backends as a list with a dict for each seed.
+
+    A dict has the seed, how many rows only the first or only the second backend predicts right, and `p`. The list is
+    empty if the target has no classes.
+    """
     target = held_out.scorer.target
     if accuracy.name not in target.shown_metrics:
         return []
@@ -133,7 +137,10 @@ def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Seq
 
 
 def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the difference in score for each pair of seeds of a backend, with its interval over rows."""
+    """Return the differences in score between seeds, with their intervals over rows.
+
+    The list has a dict for each backend, pair of its seeds and metric.
+    """
     return [
         {"label": label, "seeds": [first, second], "metric": metric.name}
         | held_out.difference(metric, held_out.predictions[label, first], held_out.predictions[label, second])
@@ -184,7 +191,7 @@ def sentence(outcome: Mapping[str, Any]) -> str:
 
 
 def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
-    """Return the difference in one metric in words, and whether it is more than noise."""
+    """Return a text with the difference in one metric. The text also says whether the difference is more than noise."""
     tested, interval, clear = outcome["noise"][name], outcome["frameworks"][name], exceeds_noise(outcome, name)
     difference = interval["mean"] if tested is None else tested["difference"]
     if math.isnan(difference):
@@ -201,7 +208,7 @@ def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
 
 
 def difference_words(outcome: Mapping[str, Any], name: str, difference: float, places: int) -> str:
-    """Say which backend has the higher score, and whether that is better.
+    """Return a text that says which backend has the higher score, and whether that is better.
 
     Args:
         outcome: The content of the report on scores.

@@ -100,7 +100,7 @@ def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Pa
 def measure_backends(
     options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console
 ) -> dict[str, Any]:
-    """Measure arithmetic, first updates, cost and environment, and return them.
+    """Measure arithmetic, first updates, cost and environment of each backend. Return these entries of the report.
 
     Each measurement runs in its own process.
 

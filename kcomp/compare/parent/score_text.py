@@ -22,14 +22,14 @@ def decimals(values: Sequence[float], digits: int = 2) -> int:
 
 
 def plain(value: float, places: int = DECIMALS) -> str:
-    """Return a number with `places` decimals, or a dash for NaN."""
+    """Return a number as text with `places` decimals, or a dash for NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:.{places}f}" if places <= MOST_DECIMALS else f"{value:.1e}"
 
 
 def signed(value: float, places: int = DECIMALS) -> str:
-    """Return a number with its sign. A number that rounds to zero has no sign."""
+    """Return a number as text with its sign and `places` decimals. A number that rounds to zero has no sign."""
     text = plain(abs(value), places)
     if math.isnan(value) or is_zero(value, places):
         return text

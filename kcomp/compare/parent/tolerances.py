@@ -122,7 +122,7 @@ def relative_to(size: float, difference: float) -> float:
 
 
 def result_size(name: str, reference: Probe) -> float:
-    """Return the norm that makes the differences of a result relative.
+    """Return the norm by which differences of a result are divided.
 
     For an output or a statistic, it is the norm of the result. For a gradient of a weight, it is the norm of the
     gradient of all weights of the layer. For a gradient of an input, it is the norm of the gradient of all inputs of
@@ -141,7 +141,7 @@ def network_gradient(reference: Probe) -> float:
 
 
 def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float) -> Measurement:
-    """Measure the differences in one result of one layer, between backends and between precisions.
+    """Return the differences in one result of one layer, between backends and between precisions.
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.

@@ -22,7 +22,9 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[RunKey, Run]:
-    """Return a complete run for each backend, seed and fold. Train those that are neither in `folder` nor in ./runs.
+    """Return a complete run for each backend, seed and fold: a dict whose keys are (backend name, seed, fold).
+
+    Runs that are neither in `folder` nor in ./runs are trained.
 
     Args:
         labels: The backend ("jax" or "torch") for each backend name in the report, such as "jax again".

@@ -18,9 +18,10 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
-    """Run `count` updates and some predictions, and return speeds, memory and a hash of the final weights (`digest`).
+    """Run `count` updates and some predictions. Return a dict with times, speeds, memory and a hash of the weights.
 
-    Speeds are lists in images per second, with one number for each round.
+    A speed is a list in images per second, with one number for each round. The hash, of the final weights, has the key
+    `digest`.
 
     Args:
         experiment: The network that is measured, with its optimizer and batches.

@@ -37,8 +37,8 @@ def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
 def condition(optimizer: Any) -> float:
     """Return how much an update amplifies rounding errors of the optimizer's coefficients b: the sum of b / (1 - b).
 
-    For example, Adam divides by 1 - beta_2 ** t, and a relative error of beta_2 = 0.999 grows 999 times. For an
-    optimizer that combines several, return the largest sum.
+    For example, Adam divides by 1 - beta_2 ** t, and a relative error of beta_2 = 0.999 grows 999 times. For a
+    MultiOptimizer, return the largest sum of its optimizers.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer wraps another optimizer
     sums = []

@@ -30,7 +30,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
-    """Run one update for each batch. For Keras, `together` updates are one epoch."""
+    """Train `model` by one update for each batch. Callbacks see an epoch after every `together` updates."""
     model.fit(
         (as_input(batch) for batch in batches),
         steps_per_epoch=together,
@@ -54,8 +54,8 @@ def record_updates(
         unit: The largest share.
 
     Returns:
-        `losses` (updates,), `sketches` (updates + 1, numbers) of the weights at the start and after each update, and
-        `digest`, a hash of the final weights.
+        A dict with `losses` (updates,), `sketches` (updates + 1, numbers) of the weights at the start and after each
+        update, and `digest`, a hash of the final weights.
     """
     model = experiment.model
     before, recorder = values_of(state_of(model)), Recorder()
