@@ -48,7 +48,7 @@ class MixUp(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
+        """Return the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
         mixed = active(draws, shape[0], probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         weight = np.where(mixed, beta(draws, self.alpha, shape[0]), 1.0).astype(np.float32)
         return plan_of(partners(draws, shape[0]), blend=weight, weight=weight)
@@ -86,7 +86,7 @@ class CutMix(keras.layers.Layer):
         self.alpha, self.probability, self.stop_epoch = check_beta(alpha), check_share(probability), stop_epoch
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
+        """Return the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
         count, height, width = shape
         mixed = active(draws, count, probability=self.probability, stop_epoch=self.stop_epoch, epoch=epoch)
         own_share = np.where(mixed, beta(draws, self.alpha, count), 1.0)
@@ -125,7 +125,7 @@ class Switch(keras.layers.Layer):
         self.built = True  # only `draw` of the two layers is used, so Keras need not build them
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> MixPlan:
-        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
+        """Return the random choices (the plan) for a batch of `shape` (N, height, width). See `MixPlan`."""
         use_first = draws.random(shape[0]) < self.first
         first, second = self.first_layer.draw(draws, shape, epoch), self.second_layer.draw(draws, shape, epoch)
         return MixPlan(
@@ -179,7 +179,7 @@ class RandomErasing(keras.layers.Layer):
         self.probability, self.share, self.aspect, self.fill = check_share(probability), share, aspect, fill
 
     def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> ErasePlan:
-        """Make the random choices (the plan) for a batch of `shape` (N, height, width). See `ErasePlan`."""
+        """Return the random choices (the plan) for a batch of `shape` (N, height, width). See `ErasePlan`."""
         count, height, width = shape
         pending = draws.random(count) < self.probability
         box = np.zeros((count, 4), np.int32)

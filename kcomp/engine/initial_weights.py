@@ -60,7 +60,7 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 
 
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw weights with variance scale / fan (Glorot and Bengio 2010, He et al. 2015).
+    """Return random weights with variance scale / fan (Glorot and Bengio 2010, He et al. 2015).
 
     The fan is a layer's number of inputs, its number of outputs, or the mean of the two numbers. For a convolution,
     these are channels times kernel positions.
@@ -90,7 +90,10 @@ def truncated_normal(draws: np.random.Generator, initializer: Any, shape: tuple[
 
 
 def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw from a normal distribution truncated at two standard deviations. Numbers outside are drawn again."""
+    """Return random numbers from a normal distribution that is truncated at two standard deviations.
+
+    Numbers outside are drawn again.
+    """
     values = draws.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = draws.standard_normal(int(beyond.sum()))
@@ -98,7 +101,7 @@ def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape:
 
 
 def orthogonal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw an orthogonal matrix, multiplied by the initializer's gain (Saxe et al. 2014).
+    """Return a random orthogonal matrix, multiplied by the initializer's gain (Saxe et al. 2014), in the shape `shape`.
 
     The matrix is Q in the QR factorization of a random normal matrix, with a positive diagonal of R. All axes of
     `shape` but the last form the matrix's rows.

@@ -59,7 +59,7 @@ class Member:
 
 
 def build_members(runs: Sequence[Run]) -> list[Member]:
-    """Group runs into members: runs that differ only in their fold are one member.
+    """Return the members of an ensemble. Runs that differ only in their fold are one member.
 
     Members are sorted by recipe, fingerprint (hash of the recipe values), backend, seed and repeat.
 

@@ -14,7 +14,7 @@ BATCH = 8  # how many tables are read at once; more need more memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read and check a CSV of a run. Its columns are sorted by name.
+    """Read and check a CSV of a run. Return it as a table with a row for each image id, and columns sorted by name.
 
     Args:
         run: The run.

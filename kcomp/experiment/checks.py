@@ -36,11 +36,11 @@ def check_output(network: keras.Model, target: Target) -> None:
 
 
 def probability_layer(network: keras.Model) -> str | None:
-    """Describe the last layer of a network if it returns probabilities. Return None if it returns logits.
+    """Return a text that describes the last layer of a network, if the network returns probabilities.
 
-    The last layer of an inner model counts as the last layer. If the layer or its activation is not Keras's, the
-    function runs the network on two random images. Outputs of at least 0 that sum to 1 count as probabilities. Logits
-    are very unlikely to have these properties.
+    Return None if the network returns logits. The last layer of an inner model counts as the last layer. If the layer
+    or its activation is not Keras's, the function runs the network on two random images. Outputs of at least 0 that sum
+    to 1 count as probabilities. Logits are very unlikely to have these properties.
     """
     operation: Any = last_operation(network)
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):

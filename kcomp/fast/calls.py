@@ -1,6 +1,6 @@
-"""Faster versions of the method `call` of Keras layers, for the backend's own operations.
+"""Faster versions of the method `call` of Keras layers. They call operations of the current backend.
 
-The first arguments of each function are the backend's operations, for example a function that computes silu.
+The first arguments of each function are these operations, for example a function that computes silu.
 functools.partial binds them. The other arguments are the layer and the arguments of the layer's own `call`.
 
 Each function returns the layer's output. For an unsupported layer or input, it returns None, and the layer's own `call`

@@ -78,7 +78,10 @@ def _switch(on: bool) -> None:
 
 @functools.cache
 def _suits(name: str) -> bool:
-    """Return whether a patch suits the backend, the device and Keras. Warn once if Keras lacks what it uses."""
+    """Return whether a patch suits the backend, the device and Keras.
+
+    If Keras lacks something that the patch uses, also warn. The warning appears only once.
+    """
     patch = next(patch for patch in PATCHES if patch.name == name)
     backend = keras.backend.backend()
     if patch.backend not in (backend, "any"):

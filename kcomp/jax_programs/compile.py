@@ -58,7 +58,7 @@ def write_program(path: Path, exported: Any) -> None:
 
 
 def compile_exported(exported: Any, donate: bool) -> Any:
-    """Compile an exported program.
+    """Return the compiled form of an exported program, which can be called.
 
     donate: True if the program may reuse the memory of its first argument.
     """

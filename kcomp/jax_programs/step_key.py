@@ -55,9 +55,9 @@ def cache_key_of_step(model: Any) -> str | None:
 
 
 def cache_key_within_fit(model: Any, state: Any) -> str | None:
-    """Return `cache_key_of_step` while `fit` runs.
+    """Return the result of `cache_key_of_step` while Keras's `fit` runs.
 
-    state: the values of the model's variables. On JAX, Keras's `fit` stores these values outside the model.
+    state: the values of the model's variables. On JAX, `fit` stores these values outside the model.
     """
     values = zip(itertools.chain(*variables_of(model)), itertools.chain(*state), strict=True)
     with keras.StatelessScope(list(values)):

@@ -71,7 +71,7 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
-    """Call `function` on class indices (rows,). For multi-label data, return the mean of `function` over the columns.
+    """Return function(true, decided) for class indices (rows,). For multi-label data, return its mean over the columns.
 
     Columns in which all labels are 0, or all are 1, are skipped.
     """
@@ -81,7 +81,10 @@ def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> floa
 
 
 def with_both(function: Function, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Call `function` on one column. Return NaN unless the column's labels have both 0 and 1."""
+    """Return function(true, predicted) for one column of multi-label data.
+
+    Return NaN unless the column's labels have both 0 and 1.
+    """
     return float(function(true, predicted)) if 0 < true.sum() < len(true) else float("nan")
 
 

@@ -39,7 +39,7 @@ class Thresholds:
 
     @classmethod
     def fit(cls, labels: Any, predictions: Any, metric: Metric) -> "Thresholds":
-        """Find the thresholds that give the best value of the metric. Equal inputs give equal thresholds.
+        """Return the thresholds that give the best value of the metric. Equal inputs give equal thresholds.
 
         For each label, the search starts with the threshold that gives the best F-score. For the macro and weighted
         F-score, these thresholds are the result. For other metrics, the search then changes one threshold at a time, to
@@ -96,7 +96,7 @@ class CutPoints:
 
     @classmethod
     def fit(cls, labels: Any, predictions: Any, metric: Metric, levels: int | None = None) -> "CutPoints":
-        """Find the cut points that give the best value of the metric. Equal inputs give equal cut points.
+        """Return the cut points that give the best value of the metric. Equal inputs give equal cut points.
 
         The search starts with cut points that predict each grade as often as it occurs in the labels. It then moves one
         cut point at a time, between its two neighbours, to the best of 64 quantiles of the predictions. It ends when no
@@ -127,7 +127,7 @@ class CutPoints:
         return cls(coordinate_search(start, candidates, score, ascending=True))
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        """Convert predictions of shape (rows, 1) to grades, int (rows,)."""
+        """Return the grades, int (rows,), for predictions of shape (rows, 1)."""
         return np.searchsorted(np.asarray(self.values), np.asarray(predictions)[:, 0], side="right")
 
     def to_json(self) -> dict[str, Any]:

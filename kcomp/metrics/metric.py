@@ -162,7 +162,7 @@ def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray)
 
 
 def as_arrays(labels: Any, predictions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Convert labels and predictions to float64 arrays of one shape (rows, columns).
+    """Return labels and predictions as two float64 arrays of one shape (rows, columns).
 
     Raises:
         ValueError: If the shapes differ, there is no row, a prediction is NaN, or a number is infinite.

@@ -78,7 +78,7 @@ def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Targ
 
 
 def with_number(name: str) -> Metric:
-    """Make the metric of a name with a number in it, such as "top_5". Raise ValueError for an unknown name."""
+    """Return the metric of a name that contains a number, such as "top_5". Raise ValueError for an unknown name."""
     if match := re.fullmatch(rf"(?:({'|'.join(AVERAGES)})_)?f(\d+(?:\.\d+)?)", name):
         return f_beta(float(match[2]), match[1] or "macro")
     if match := re.fullmatch(r"(top_|map@)(\d+)", name):

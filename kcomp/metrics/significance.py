@@ -188,7 +188,7 @@ def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, see
 
 
 def wilson_interval(hits: int, rows: int) -> Interval:
-    """Estimate a share from counts, with its 95 % interval. NaN without a row.
+    """Return the share hits / rows with its 95 % confidence interval. All are NaN if `rows` is 0.
 
     References:
         Wilson 1927, Probable inference, the law of succession, and statistical inference.

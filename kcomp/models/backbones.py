@@ -262,5 +262,5 @@ def application(
     unknown = set(options) - set(inspect.signature(function).parameters)
     if unknown and "kwargs" not in inspect.signature(function).parameters:
         raise TypeError(f"{function.__name__} has no argument {', '.join(sorted(unknown))}")
-    with pretrained.download_errors(function.__name__), pretrained.not_loaded():
+    with pretrained.download_errors(function.__name__), pretrained.skip_keras_files():
         return function(**options)

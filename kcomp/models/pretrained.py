@@ -20,7 +20,7 @@ _skipping: ContextVar[bool] = ContextVar("skipping", default=False)
 
 @contextlib.contextmanager
 def skipped() -> Iterator[None]:
-    """Build networks without pretrained weights inside a `with` block.
+    """Turn off pretrained weights inside a `with` block. Functions of kcomp.models then build networks without them.
 
     Use this if the weights of a finished training are loaded afterwards.
     """
@@ -36,10 +36,11 @@ def skipping() -> bool:
 
 
 @contextlib.contextmanager
-def not_loaded() -> Iterator[None]:
-    """Inside a `skipped` block, make keras.applications build networks without weights files. Elsewhere, do nothing.
+def skip_keras_files() -> Iterator[None]:
+    """Turn off weights files in keras.applications inside a `with` block. Do nothing outside of a `skipped` block.
 
-    The functions still get their argument `weights`, because EfficientNets also use it to choose how images are scaled.
+    In the block, Keras's `get_file` and `Model.load_weights` do nothing. The functions of keras.applications still get
+    their argument `weights`, because EfficientNets also use it to choose how images are scaled.
     """
     if not skipping():
         yield
@@ -85,7 +86,7 @@ def pytorch_file(name: str) -> Path:
 
 
 def read_pytorch_file(path: Path) -> dict[str, np.ndarray]:
-    """Read a PyTorch state dict as NumPy arrays, without executing code from the file."""
+    """Return a PyTorch state dict as NumPy arrays. No code from the file is executed."""
     try:
         import torch
     except ImportError:

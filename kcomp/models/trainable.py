@@ -12,7 +12,7 @@ WORDS = r"[A-Za-z_][A-Za-z0-9_]+"  # finds parts of layer names in a regular exp
 
 
 def set_trainable(model: keras.Model, train: str | Sequence[str], *, train_batch_norm: bool = False) -> list[str]:
-    """Train the chosen layers, and freeze the others.
+    """Make the chosen layers trainable, and freeze the others.
 
     The path of a layer is its name, or "inner/layer" for a layer in an inner model. Compile the model afterwards with a
     new optimizer, because Keras reads the trainable weights when it compiles.

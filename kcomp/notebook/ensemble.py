@@ -35,7 +35,7 @@ class EnsembleResult:
 def ensemble(
     runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: bool = False
 ) -> EnsembleResult:
-    """Combine the predictions of runs, as the command `kcomp ensemble` does.
+    """Combine the predictions of runs, as the command `kcomp ensemble` does. Return scores and test predictions.
 
     A member of the ensemble is one run, or several runs that differ only in their fold.
 

@@ -65,7 +65,7 @@ class SoupChoice:
 
 
 def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: str, scorer: Scorer) -> SoupChoice:
-    """Choose which runs to average, by the metric on the held-out rows.
+    """Choose which runs to average, by the metric on the held-out rows. Return the average, and the best single run.
 
     Args:
         evaluate: Function from positions of runs to the average of their weights. It returns a list of one or two
@@ -115,12 +115,14 @@ def ranked(scorer: Scorer, value: float) -> float:
 
 
 def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Return the average of all runs."""
+    """Return the average of the weights of all runs. `greedy` describes the arguments."""
     return min(evaluate(tuple(sorted(number for run in ordered for number in run.members))), key=cost)
 
 
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
-    """Return the average of runs that are added one by one, the best first, unless they worsen the score.
+    """Return the average of the weights of some runs: the best run, then each other run that does not worsen the score.
+
+    The runs are tried one by one, the best first.
 
     Args:
         evaluate: Function from positions of runs to the average of their weights. It returns a list of one or two

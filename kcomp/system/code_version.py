@@ -76,7 +76,10 @@ Span = tuple[int, int, int, int]
 
 
 def docstrings(source: str) -> Iterator[Span]:
-    """Yield the position of each docstring of the module, its classes and its functions."""
+    """Yield four numbers for each docstring.
+
+    They are the first line, the first byte in this line, the last line, and the byte there at which the text ends.
+    """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -86,7 +89,7 @@ def docstrings(source: str) -> Iterator[Span]:
 
 
 def comments(source: str) -> Iterator[Span]:
-    """Yield the position of each comment."""
+    """Yield four numbers for each comment, as `docstrings` does for docstrings."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, (number, start) = token.line, token.start

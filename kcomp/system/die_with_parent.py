@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h; the setting survives exec
 
 
 def die_with_parent(command: Sequence[str]) -> list[str]:
-    """Return a command line that runs `command`, and that ends when the process that called this function ends."""
+    """Return a command line that runs `command`, and ends when the process that called this function ends."""
     return [sys.executable, "-m", "kcomp.system.die_with_parent", str(os.getpid()), *command]
 
 

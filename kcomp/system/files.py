@@ -64,7 +64,10 @@ def _read_umask() -> int:
 
 @contextlib.contextmanager
 def moved_into(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, for code that writes to a path. When the `with` block ends, move the file to `path`."""
+    """Yield a temporary path beside `path`. When the `with` block ends, move the file at the temporary path to `path`.
+
+    Use this for functions that write a file to a path. The file exists at `path` only if they succeed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name

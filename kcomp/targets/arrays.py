@@ -123,7 +123,10 @@ def list_names(names: Sequence[str], count: int = 3) -> str:
 
 
 def warn_similar(names: Sequence[str]) -> list[str]:
-    """Return a warning if class names differ only in case, spaces or Unicode form."""
+    """Return a list with one warning if class names differ only in case, spaces or Unicode form.
+
+    Otherwise, return an empty list.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
         plain = unicodedata.normalize("NFKC", name).casefold()

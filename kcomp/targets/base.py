@@ -76,9 +76,9 @@ class Target(abc.ABC):
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return where a network that was trained for `other` (another target) has each output of this target.
+        """Return the order that turns the outputs of a network for the target `other` into the outputs of this target.
 
-        Element i of the list is the position, in that network, of this target's output i. None if the two targets have
+        Element i of the list is the position of this target's output i in that network. None if the two targets have
         different outputs.
         """
         if type(other) is not type(self) or set(other.columns) != set(self.columns):
@@ -218,7 +218,7 @@ class Target(abc.ABC):
         raise self._refuses("rank")
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Make the result of a calculation valid again, for example after a maximum over several models.
+        """Return valid predictions, computed from the result of a calculation such as a maximum over several models.
 
         Probabilities of one class are divided by their sum, and grades are clipped. `predictions` has the shape (rows,
         prediction columns).
@@ -226,7 +226,7 @@ class Target(abc.ABC):
         return predictions
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Soften or sharpen probabilities, to calibrate a model.
+        """Return softer or sharper probabilities, to calibrate a model.
 
         A temperature above 1 makes the classes more equal. One below 1 moves the probabilities towards 0 and 1.
 
@@ -246,11 +246,14 @@ class Target(abc.ABC):
         raise ValueError(f"pseudo-labels are chosen by probabilities, which a target of {self.name} does not have")
 
     def hardened(self, predictions: np.ndarray) -> np.ndarray:
-        """Replace probabilities by 0 and 1: 1 for the predicted classes. The shape (rows, columns) does not change."""
+        """Return 0 and 1 in place of probabilities: 1 for the predicted classes, in the same shape (rows, columns)."""
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray) -> np.ndarray:
-        """Average predictions over augmented views of each image, from (views, rows, columns) to (rows, columns)."""
+        """Return the predictions (rows, columns) averaged over augmented views of each image.
+
+        `predictions` has the shape (views, rows, columns).
+        """
         return predictions.mean(0)
 
     def to_json(self) -> dict[str, Any]:

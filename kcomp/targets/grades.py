@@ -85,7 +85,7 @@ class Grades(Target):
         return super().has_labels_of(other) and other.class_names == self.levels
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Clip the grades to the range from the lowest to the highest level."""
+        """Return the grades, clipped to the range from the lowest to the highest level."""
         return np.clip(predictions, 0, self.top)
 
     def head_order(self, other: Target) -> list[int] | None:

@@ -109,12 +109,12 @@ class OneOf(ClassTarget):
         return np.where(values.any(1, keepdims=True), self.normalized(values), self.average(predictions))
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Divide each row by its sum. A row of zeros does not change."""
+        """Return the predictions with each row divided by its sum. A row of zeros does not change."""
         totals = predictions.sum(1, keepdims=True)
         return predictions / np.where(totals > 0, totals, 1.0)
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Raise the probabilities to the power 1 / temperature. Then divide each row by its sum."""
+        """Return the probabilities raised to the power 1 / temperature, with each row then divided by its sum."""
         return arrays.softmax(np.log(np.maximum(predictions, arrays.SMALLEST)) / temperature)
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
@@ -140,6 +140,9 @@ class OneOf(ClassTarget):
         return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Rank the rows of each class by probability, average the ranks over models, and divide each row by its sum."""
+        """Return the ranks of the rows by the probability of each class, averaged over models.
+
+        The ranks of each row are then divided by their sum.
+        """
         ranks = arrays.mean_rank(predictions)
         return ranks / ranks.sum(1, keepdims=True)

@@ -53,7 +53,7 @@ class DataWait(keras.callbacks.Callback):
 
 
 def describe_wait(share: float, batches: Batches) -> str:
-    """Say how long training waited for images and, if that was long, what to change.
+    """Return a text that says how long training waited for images and, if that was long, what to change.
 
     Args:
         share: The share of the first epoch in which training waited, from 0 to 1.

@@ -266,7 +266,7 @@ def fit_epochs(
 
 
 def as_input(batch: Batch) -> tuple[Batch]:
-    """Wrap a batch in a tuple, as `fit` requires.
+    """Return a tuple with the batch, as `fit` requires.
 
     The labels are part of the input, because the training step mixes them.
     """

@@ -106,9 +106,9 @@ def network_variables(network: keras.Model) -> list[Any]:
 
 
 def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the values of variables by name.
+    """Return a dict of the values of variables.
 
-    A name is the position and path of a variable, such as "00003/dense/kernel".
+    The key of a variable is its position and path, such as "00003/dense/kernel".
     """
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))

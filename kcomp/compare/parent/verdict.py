@@ -94,8 +94,7 @@ def speed_words(faster: str | None, speedup: float) -> str:
 
 
 def score_words(outcome: Mapping[str, Any]) -> str:
-    """Return a text with the mean scores by the recipe's metric. It also says whether they differ by more than noise.
-    """
+    """Return a text with the mean scores by the recipe's metric, and whether they differ by more than noise."""
     if "failed" in outcome:
         return "There are no scores, because a training failed."
     if outcome["identical"]:

@@ -78,7 +78,7 @@ def run(code: Any, *arguments: Any) -> None:
 
 
 def inline(function: Any) -> Any:
-    """Compile a helper of the loops. Numba inserts its code where a loop calls it."""
+    """Return a compiled copy of a helper of the loops. Numba inserts its code where a loop calls it."""
     return numba.njit(fastmath=MATHS, error_model="numpy", inline="always")(function)
 
 

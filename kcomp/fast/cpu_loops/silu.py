@@ -64,7 +64,10 @@ def silu_in_place(arguments):
 
 @inline
 def area(work, number, row):
-    """Return array `number` (0 to AREAS - 1) of this thread in the memory `work`. It has `row` numbers."""
+    """Return one of this thread's arrays in the memory `work`, by its number from 0 to AREAS - 1.
+
+    The array has `row` float32 numbers.
+    """
     return floats(work, (AREAS * thread() + number) * row, row)
 
 
@@ -102,7 +105,7 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """Compute `a` and `b` from the sums that `moments` computed. Batch normalisation is x * a + b.
+    """Write the arrays `a` and `b`, so that batch normalisation is x * a + b, from the sums that `moments` computed.
 
     Also write the statistics: mean, variance and 1 / sqrt(variance + epsilon) of each channel.
 
@@ -131,7 +134,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
-    """Compute `a`, `b` and `c` from the statistics. Batch normalisation is x * a + b, and c is the mean.
+    """Write the arrays `a`, `b` and `c`, so that batch normalisation is x * a + b and the mean is c.
 
     gamma, beta, statistics: addresses, as in `normalised_silu`.
     a, b, c: arrays of one row: one number for each channel, repeated for each pixel.

@@ -45,7 +45,7 @@ def loops(name: str = "silu") -> Any:
 
 
 def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return gradients of a function that PyTorch can differentiate again.
+    """Return the gradients of a function. PyTorch can differentiate these gradients again.
 
     function: computes the outputs from `values` by PyTorch's own operations.
     needed:   for each value, whether its gradient is needed. The result is None for other values.

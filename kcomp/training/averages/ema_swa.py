@@ -56,10 +56,10 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return epochs whose scores the average must beat, counted from 1 over the whole training.
+        """Return the numbers of the epochs whose scores the average must beat, from 1 over the whole training.
 
-        It must also beat the epoch that the recipe's `keep` names, the best or the last. The result does not include
-        this epoch.
+        The average must also beat the epoch that the recipe's `keep` names, the best or the last. The result does not
+        include this epoch.
         """
 
     def complete(self) -> None:
@@ -144,7 +144,7 @@ class StageEMA(WeightAverage):
 class StageSWA(WeightAverage):
     """Compute the mean of the weights at the ends of several epochs (stochastic weight averaging).
 
-    `swa` says which epochs are averaged.
+    The method `takes` of `swa` says which epochs are averaged.
     """
 
     def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:

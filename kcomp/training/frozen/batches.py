@@ -97,11 +97,13 @@ class Cache:
         self.held_out = Features(validation, shape, features_key(frozen, validation, fingerprint))
 
     def fill(self, numbers: Sequence[int]) -> int:
-        """Compute the features that are not cached yet, and return how many were computed.
+        """Compute and cache the missing features. Return for how many images they were computed.
+
+        An image counts once for each epoch.
 
         Args:
-            numbers: Epochs, from 0. Training images are augmented as in these epochs. Held-out images are not
-                augmented.
+            numbers: The numbers of epochs, from 0. Training images are augmented as in these epochs. Held-out images
+                are not augmented.
         """
         forward, count = compile_forward(self.frozen), self.training.batch_size
         return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)

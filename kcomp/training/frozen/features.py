@@ -47,12 +47,13 @@ class Features:
         self._memory: dict[Place, np.ndarray] = {}
 
     def fill(self, forward: Forward, numbers: Sequence[int], count: int) -> int:
-        """Compute the features of every image that are not cached yet, and return how many were computed.
+        """Compute and cache the missing features. Return for how many images they were computed.
+
+        An image counts once for each draw.
 
         Args:
             forward: Function from images, (count, height, width, 3) in 0..255, to features, (count, *shape).
-            numbers: The draws: numbers of epochs, from 0. The features of each image are computed with the augmentation
-                of each of these epochs.
+            numbers: The draws (numbers of epochs, from 0) for which each image needs features.
             count: How many images one call of `forward` takes.
         """
         places = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
@@ -91,9 +92,9 @@ class Features:
         return list(numbers) if is_random(self.batches) else [0]
 
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
-        """Return the images of `places` as an array of `count` images. Repeat the last image if there are fewer.
+        """Return `count` images as one array. Each element of `places` is an image's row and its draw.
 
-        All batches then have the same shape.
+        If there are fewer than `count` places, the last image is repeated. All arrays then have the same shape.
         """
         pixels = [self.batches.image(row, draw) for row, draw in places]
         return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])

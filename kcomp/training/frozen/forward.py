@@ -65,8 +65,8 @@ def split_stage(
 ) -> StageParts:
     """Divide the network of a stage before its first trained layer. A stage is a part of a training.
 
-    The result's function `prepare` runs the frozen layers before each training step. If the stage trains on cached
-    features, it does nothing.
+    The method `prepare` of the result runs the frozen layers before each training step. If the stage trains on cached
+    features, `prepare` returns the batch unchanged.
 
     If the network cannot be divided, or if a batch layer has variables, such as a random state, the training step runs
     the whole network.
