@@ -29,7 +29,7 @@ class EpochSchedule(LearningRateSchedule):
         self.steps_per_epoch = steps_per_epoch
 
     def steps(self, epochs: float) -> int:
-        """Convert a number of epochs to whole steps, rounded down. Raise ValueError if `bind` was not called."""
+        """Return a number of epochs as whole steps, rounded down. Raise ValueError if `bind` was not called."""
         if self.steps_per_epoch is None:
             raise ValueError(
                 f"{type(self).__name__} counts epochs; outside of a recipe, give it steps_per_epoch, the batches of one"

@@ -70,8 +70,8 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def start(job: ProbeJob) -> int:
-    """Run a measurement in a new process, and return its exit code. Its messages go to the terminal."""
+def run_process(job: ProbeJob) -> int:
+    """Run a measurement in a new process until it ends, and return its exit code. Its messages go to the terminal."""
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
     path.write_text(json.dumps(asdict(job)))

@@ -13,11 +13,12 @@ BUCKETS = 1 << 14
 
 
 def sketch(array: np.ndarray) -> np.ndarray:
-    """Return the flat array as float64. If it has more than `BUCKETS` numbers, return a count sketch of that length.
+    """Return the array as a flat float64 array, or as a count sketch if it has more than `BUCKETS` numbers.
 
-    A count sketch adds each number, with a random sign, to a random bucket (Charikar, Chen and Farach-Colton 2002).
-    Signs and buckets are the same for all arrays of one size. The distance of two sketches estimates the distance of
-    the arrays, with a relative standard deviation of 1 / sqrt(2 * BUCKETS) = 0.6 %. Equal arrays have equal sketches.
+    A count sketch has `BUCKETS` numbers. It adds each number of the array, with a random sign, to a random bucket
+    (Charikar, Chen and Farach-Colton 2002). Signs and buckets are the same for all arrays of one size. The distance of
+    two sketches estimates the distance of the arrays, with a relative standard deviation of 1 / sqrt(2 * BUCKETS) =
+    0.6 %. Equal arrays have equal sketches.
     """
     flat = np.asarray(array, np.float64).ravel()
     if flat.size <= BUCKETS:

@@ -19,14 +19,14 @@ SHOWN = 8  # at most this many thresholds are printed
 
 @dataclass(frozen=True)
 class ScoredDecisions:
-    """Fitted thresholds or cut points, and how much they improve the metric.
+    """Fitted thresholds or cut points, and how much they improve the score.
 
     Attributes:
         metric: Name of the metric.
         decisions: The thresholds or cut points, fitted on all held-out rows. Use them for test rows.
-        plain: The metric without fitting: thresholds of 0.5, or the nearest grade.
-        nested: The metric by nested cross-validation. Each part of the rows is scored with a fit on the other parts.
-        optimistic: The metric on the same rows that `decisions` were fitted on, which is too good.
+        plain: The score without fitted numbers: with thresholds of 0.5, or the nearest grade.
+        nested: The score by nested cross-validation. Each part of the rows is scored with a fit on the other parts.
+        optimistic: The score on the same rows that `decisions` were fitted on, which is too good.
         unseen: Names of the labels without a positive held-out row, or of the grades without a held-out row.
     """
 

@@ -90,10 +90,10 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Return how to group members that have equal recipes, recipe values and seeds, but different backends.
+    """Return a key for each member, and a function that returns the text `levels` of a group.
 
-    `Grouping` describes the result. Members that both frameworks trained, such as averaged weights of two backends, are
-    not grouped with others.
+    Members form a group if their keys are equal. Here, these members have the same recipe, recipe values and seed, and
+    differ in the backend. A member that both frameworks trained, such as an average of their weights, forms no group.
     """
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
@@ -103,19 +103,20 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Return how to group members that have equal recipe sources, backends and seeds, but different recipe values.
+    """Return a key for each member, and a function that returns the text `levels` of a group.
 
-    `Grouping` describes the result.
+    Members form a group if their keys are equal. Here, these members have the same recipe source, backend and seed, and
+    differ in recipe values.
     """
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Return how to group members that have equal backends and seeds, but different recipes or networks.
+    """Return a key for each member, and a function that returns the text `levels` of a group.
 
-    `Grouping` describes the result. If members differ only in recipe values, the group's text `levels` is empty, and
-    `find_groups` drops the group.
+    Members form a group if their keys are equal. Here, these members have the same backend and seed, and differ in the
+    recipe or the network. If they differ only in recipe values, `levels` is empty, and `find_groups` drops the group.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 

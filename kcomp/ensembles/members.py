@@ -100,7 +100,7 @@ def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFr
 def shared_target(runs: Sequence[Run]) -> Target:
     """Return the target of the first run.
 
-    Raise ValueError if another run has other classes, numbers or kind of target.
+    Raise ValueError if another run has another target, such as other classes.
     """
     target = runs[0].target
     for run in runs[1:]:
@@ -167,7 +167,7 @@ def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def check_label_rows(members: Sequence[Member]) -> None:
-    """Raise ValueError if a run's oof.csv and labels.csv have different rows, because one of them is damaged."""
+    """Raise ValueError if a run's oof.csv and labels.csv have different rows. One of the files is then damaged."""
     runs = [run for member in members for run in member.runs]
     predicted = [member.folds.index[member.folds == run.manifest["fold"]] for member in members for run in member.runs]
     for run, ids, labels in zip(runs, predicted, read_all(runs, "labels"), strict=True):

@@ -115,7 +115,7 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
 def print_gain(title: str, gain: Gain, other: str) -> None:
     """Print the gain in each metric with its 95 % interval.
 
-    Also print how many rows only one of the two models predicts right.
+    Also print how many rows only one of the two models predicts right. `other` names the second model in this line.
     """
     print(f"{title}, with the 95 % interval over rows:")
     width = max(map(len, gain.intervals))

@@ -1,4 +1,4 @@
-"""Load weights files, which both backends write in the same format, with or without the head."""
+"""Load weights files into networks, with or without the head. Both backends write these files in the same format."""
 
 import tempfile
 import warnings

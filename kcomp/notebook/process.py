@@ -69,7 +69,7 @@ def follow(process: Process) -> tuple[int, str]:
 
 
 def to_exception(name: str, message: str) -> Exception:
-    """Return an exception of the type with this name, such as "ValueError".
+    """Return an exception with this message. Its type has the name `name`, such as "ValueError".
 
     If neither Python nor kcomp has an exception of this name, return a RuntimeError whose message contains the name.
     """

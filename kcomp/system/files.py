@@ -116,7 +116,7 @@ class DamagedError(ValueError):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file, which must be an object.
+    """Return the JSON object in a file, as a dict.
 
     Raises:
         FileNotFoundError: If the file is missing.

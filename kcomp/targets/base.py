@@ -101,11 +101,11 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def predict(self, logits: np.ndarray) -> np.ndarray:
-        """Convert logits (rows, outputs) to predictions, float64 (rows, prediction columns)."""
+        """Return predictions, float64 (rows, prediction columns), for logits (rows, outputs)."""
 
     @abc.abstractmethod
     def predict_tensor(self, logits: Any) -> Any:
-        """Compute the same as `predict`, but on tensors of Keras's backend.
+        """Return the same predictions as `predict`, but computed on tensors of Keras's backend.
 
         An exported network includes this computation.
         """
@@ -154,9 +154,9 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
-        """Check predictions (rows, prediction columns).
+        """Return a list with an error text for each rule that predictions break.
 
-        Return an error text for each broken rule, so none if all are valid.
+        `values` are the predictions (rows, prediction columns). The list is empty if all are valid.
         """
 
     @abc.abstractmethod
@@ -171,7 +171,7 @@ class Target(abc.ABC):
         """Return one line that describes the labels (rows, columns). kcomp prints it when a training starts."""
 
     def warnings(self) -> list[str]:
-        """Return warnings about class names that look wrong, such as names that differ only in case."""
+        """Return a list of warnings about class names that look wrong, such as names that differ only in case."""
         return []
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ class SoftmaxGradeLoss(GradeLoss):
 
 
 def level_shares(labels: Any, top: int) -> Any:
-    """Convert grades (rows, 1) to probabilities of all grades (rows, top + 1).
+    """Return the probabilities of all grades (rows, top + 1) for grades (rows, 1).
 
     For example, 1.25 becomes 0.75 of grade 1 and 0.25 of grade 2.
     """

@@ -121,7 +121,7 @@ class Record(keras.callbacks.Callback):
 
 
 def recipe_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
-    """Create the Keras callbacks that the recipe defines.
+    """Return the Keras callbacks that the recipe defines.
 
     A callback may have a method `set_run` (see kcomp.tracking). Such a callback receives the run folder, the recipe's
     settings, and `log`, which has a dict for each finished epoch.

@@ -96,9 +96,9 @@ def train(
 
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Load `origin`, weights of another training, into the network of a new run.
+    """Load `origin`, weights of another training, into the network of a new run. Print the name of the file.
 
-    If a stopped run continues on the other backend, print a line instead.
+    If a stopped run continues on the other backend, only print a line about this.
     """
     run, epochs, text = session.run, session.progress.epochs, ""
     if epochs:

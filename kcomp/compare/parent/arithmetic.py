@@ -159,9 +159,9 @@ def layer_row(
 
 
 def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iterator[dict[str, Any]]:
-    """Yield, for each weight of layer `number`, the differences of its gradient in the whole training step.
+    """Yield a dict for each weight of layer `number`: how much the weight's gradient differs between the backends.
 
-    The differences are divided by the norm of the layer's gradient.
+    The gradient is that of the whole training step. Differences are divided by the norm of the layer's gradient.
     """
     weights = reference.answer["weights"]
     gradients = [reference.arrays[f"step/weight/{k}"] for k in range(len(weights))]

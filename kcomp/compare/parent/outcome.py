@@ -85,7 +85,7 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
 
 
 def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPredictions:
-    """Read the held-out predictions of all folds. Raise ValueError if the runs predicted different rows."""
+    """Return the held-out predictions of all folds. Raise ValueError if the runs predicted different rows."""
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     for label, seed in dict.fromkeys((label, seed) for label, seed, _ in runs):
         frame = pd.concat([runs[label, seed, fold].probabilities("oof") for fold in folds])

@@ -149,7 +149,7 @@ def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> t
 
 
 def run(job: ProbeJob) -> ProbeJob:
-    code = jobs.start(job)
+    code = jobs.run_process(job)
     if code:
         raise SystemExit(code)
     return job

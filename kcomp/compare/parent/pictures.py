@@ -17,7 +17,10 @@ def positive(values: Sequence[float | None]) -> np.ndarray:
 
 
 def layers_picture(checked: Mapping[str, Any], labels: Sequence[str]) -> bytes:
-    """Draw the differences of each layer in two plots: in the whole training step, and alone on stored inputs."""
+    """Return a PNG with the differences of each layer, in two plots.
+
+    The first is for the whole training step, the second for layers that run alone on stored inputs.
+    """
     figure, axes = canvas(2, 8.5)
     (whole, alone), rows = axes[:, 0], checked["layers"]
     numbers = np.arange(len(rows))
@@ -52,7 +55,7 @@ def mark_faulty(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
-    """Draw the loss after each update, and the distance between the weights of the backends.
+    """Return a PNG with the loss after each update, and the distance between the weights of the backends.
 
     Dashed lines are the distances that rounding causes on one backend.
     """
@@ -82,7 +85,7 @@ def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
 
 
 def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
-    """Draw the differences in score with their intervals: between the backends, then between seeds."""
+    """Return a PNG with the differences in score and their intervals: between the backends, then between seeds."""
     first, second = map(display_name, outcome["labels"][:2])
     rows = [(f"{first} minus {second}", outcome["frameworks"], COLOURS[0])]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -104,7 +107,7 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
 
 
 def cost_picture(costs: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Draw the images per second in training and prediction: each round, and the median."""
+    """Return a PNG with the images per second in training and prediction: each round, and the median."""
     figure, axes = canvas(2, 1.8 + 0.6 * len(costs) * 2)
     for axis, kind, title in zip(axes[:, 0], ("train", "predict"), ("Training", "Prediction"), strict=True):
         for number, (label, cost) in enumerate(costs.items()):

@@ -119,7 +119,7 @@ def better(outcome: Mapping[str, Any], name: str) -> str:
 
 
 def mean_scores(outcome: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Return the mean score over seeds and folds, for each of the two backends."""
+    """Return the mean score over seeds and folds, by name of the backend."""
     return {
         label: float(np.mean([row[name] for row in outcome["scores"] if row["label"] == label]))
         for label in outcome["labels"][:2]

@@ -177,7 +177,7 @@ def local_function(call: Call) -> Function:
 
 
 def states_of(scope: keras.StatelessScope, call: Call) -> list[Any]:
-    """Return the new statistics of a layer, such as those of batch normalisation. Other layers have none."""
+    """Return a list of the new statistics of a layer, such as those of batch normalisation. Other layers have none."""
     values = [scope.get_current_value(weight) for weight in getattr(call.operation, "non_trainable_weights", [])]
     return [value for value in values if value is not None]
 

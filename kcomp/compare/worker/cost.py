@@ -78,7 +78,7 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """Return the peak memory of the process in MiB, on the host and on the device. None means that it is unknown."""
+    """Return a dict with the peak memory of the process in MiB, on the host and on the device. None is unknown."""
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

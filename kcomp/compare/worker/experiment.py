@@ -71,7 +71,7 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Prepare the stage (part of a training) that trains the most weights.
+    """Return the stage (part of a training) that trains the most weights, ready to be measured.
 
     If several stages train equally many, take the last.
 
@@ -169,11 +169,11 @@ def as_array(value: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Make every layer that is created inside this context compute in float64, whatever dtype it asks for.
+    """Make layers compute in float64 if they are created inside a `with` block, even if they have another dtype.
 
     On JAX, the process must start with JAX_ENABLE_X64. Keras 3.15 has an internal table of types, which makes sums and
-    matrix products of float64 compute in float32. The context changes this table. If a later version of Keras has no
-    such table, these operations may be only as accurate as float32.
+    matrix products of float64 compute in float32. The block changes this table. If a later version of Keras has no such
+    table, these operations may be only as accurate as float32.
     """
     original, floats = keras.layers.Layer.__init__, keras.config.floatx()
     narrowed = getattr(importlib.import_module("keras.src.backend.common.dtypes"), "BIT64_TO_BIT32_DTYPE", {})

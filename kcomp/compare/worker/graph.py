@@ -84,7 +84,7 @@ class Graph:
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """List the layer calls of a functional network and of its inner models.
+    """Return the layer calls of a functional network and of its inner models.
 
     A network of another kind is a single call.
     """

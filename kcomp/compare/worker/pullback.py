@@ -12,7 +12,7 @@ Function = Callable[[Any], tuple[list[Any], Any]]
 def pull_back(
     functions: Sequence[Function], arguments: Sequence[Any], cotangents: Sequence[list[Any]]
 ) -> list[tuple[list[Any], Any, Any]]:
-    """Call each function, and return three things: its outputs, the gradients of its arguments, and its other results.
+    """Call functions. Return three things for each: its outputs, the gradients of its arguments, and its other results.
 
     The gradients are of sum(output * cotangent) over all outputs. On JAX, all functions are compiled as one.
 

@@ -1,4 +1,4 @@
-"""Check whether a submission will fit the sample, before the test rows are predicted, which can take long."""
+"""Check whether a submission will fit the sample. The check runs before the test rows are predicted, which is slow."""
 
 import warnings
 from collections.abc import Sequence

@@ -85,7 +85,10 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
 
 def read_long(sample: Sample, names: list[str]) -> Sample | None:
-    """Return the sample in the long form, with a row for each pair of id and class, or None for another sample."""
+    """Return the sample in the long form: the image id and the class of each row are separated.
+
+    Return None if the sample does not have a row for each pair of id and class.
+    """
     if len(sample.columns) == 2:
         for column, other in (sample.columns, sample.columns[::-1]):
             if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():

@@ -1,1 +1,1 @@
-"""Loops over the numbers of PyTorch tensors, compiled by Numba, for training and prediction on a CPU."""
+"""Compiled loops (Numba) over the numbers of PyTorch tensors, for training and prediction on a CPU."""

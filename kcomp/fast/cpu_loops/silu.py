@@ -64,10 +64,7 @@ def silu_in_place(arguments):
 
 @inline
 def area(work, number, row):
-    """Return one of this thread's arrays in the memory `work`, by its number from 0 to AREAS - 1.
-
-    The array has `row` float32 numbers.
-    """
+    """Return one of this thread's arrays in `work`, by its number (0 to AREAS - 1). It has `row` float32 numbers."""
     return floats(work, (AREAS * thread() + number) * row, row)
 
 

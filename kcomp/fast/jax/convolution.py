@@ -16,7 +16,10 @@ BLOCK_ROWS = 8  # rows in a block, for the gradient of a depthwise kernel; with 
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return a 1 x 1 convolution, computed as a matrix product. Return None for larger kernels: XLA is as fast."""
+    """Return a 1 x 1 convolution, computed as a matrix product.
+
+    Return None for larger kernels, because XLA's own convolution is as fast for them.
+    """
     if kernel.shape[:2] != (1, 1):
         return None
     outputs = _dense_function()(images[:, :: strides[0], :: strides[1]], kernel[0, 0])

@@ -49,7 +49,7 @@ def folded_plan_of(network: keras.Model) -> Plan | None:
 
 
 def refold(plan: Plan | None) -> Plan | None:
-    """Compute the folded kernels again, from the current weights, and return the plan. Do nothing if it is None."""
+    """Compute the folded kernels again, from the current weights, and return the plan. Return None for None."""
     for step in () if plan is None else plan.steps:
         if isinstance(step.operation, Folded | Excited):
             step.operation.fold()

@@ -56,9 +56,9 @@ def is_random(batches: Batches) -> bool:
 
 
 def pipeline(batches: Batches) -> str | None:
-    """Describe in a text how `batches` decodes and augments images.
+    """Return a text that describes how `batches` decodes and augments images.
 
-    Return None if kcomp cannot describe a part of it.
+    Return None if kcomp cannot describe all of this, for example a transform of another library.
     """
     images = batches.images
     if type(batches) is not Batches or type(images) is not Images:
