@@ -9,12 +9,20 @@ from kcomp.new.files import Files, read_table
 def read_options(
     frame: pd.DataFrame, id_column: str, group: str | None, box: tuple[str, ...], labels: Labels
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """Find further arguments of `data.read_csv`: the columns of ids, groups, boxes and items.
+    """Choose the arguments `id`, `group`, `box`, `item` and `item_average` of `data.read_csv`.
 
     An item is what several images show, such as one patient. Predictions are averaged over the images of an item.
 
+    Args:
+        frame: The labelled rows.
+        id_column: The column of image ids.
+        group: The column of groups. None without groups.
+        box: The columns of boxes. Empty without boxes.
+        labels: The label columns.
+
     Returns:
-        Two things: the arguments by name, and pairs of text for the user, such as ("boxes", "images are cut at ...").
+        Two things: a dict of the arguments, without those that keep their default; and lines to print for the user, as
+        pairs such as ("boxes", "images are cut at ...").
     """
     options: dict[str, object] = {} if id_column == "image_id" else {"id": id_column}
     if group is not None:
@@ -24,7 +32,7 @@ def read_options(
     if box and frame[list(box)].notna().all(axis=None):
         options["box"] = list(box)
         lines.append(("boxes", f"images are cut at {', '.join(box)}"))
-    if repeated and not labels.names and (box or labels.argument != "labels"):
+    if repeated and not labels.name_column and (box or labels.argument != "labels"):
         options["item"] = id_column
         if labels.argument == "labels":  # an image has each label that one of its rows has
             options["item_average"] = "max"
@@ -36,8 +44,8 @@ def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object],
     """Find the test rows.
 
     Returns:
-        Two things: the arguments of `data.read_test` as pairs (empty if there are no test rows), and a text for the
-        user.
+        Two things: the arguments of `data.read_test` as pairs (name, value), and a text about the test rows for the
+        user. The pairs are empty if there are no test rows. The name of the positional argument is "".
     """
     for path in (files.test, *files.samples):
         if path is None:

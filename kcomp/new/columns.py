@@ -35,21 +35,20 @@ class Labels:
         columns: The names of the columns.
         reason: Why `argument` fits the columns, as text for the user.
         others: Other values of the option `--target` that also fit the columns.
-        names: For a table in the long form, with a row for each pair of id and class: the column of classes. Otherwise
-            None.
+        name_column: The column of names, if each row of the table is (id, name of a number, number). Otherwise None.
     """
 
     argument: str
     columns: tuple[str, ...]
     reason: str
     others: tuple[str, ...] = ()
-    names: str | None = None
+    name_column: str | None = None
 
     @property
     def value(self) -> object:
-        """What is passed to `data.read_csv` as `argument`: one column, a list of columns, or a dict {names: column}."""
-        if self.names is not None:
-            return {self.names: self.columns[0]}
+        """The value to pass to `data.read_csv`: one column, several, or {column of names: column of numbers}."""
+        if self.name_column is not None:
+            return {self.name_column: self.columns[0]}
         return self.columns[0] if len(self.columns) == 1 else list(self.columns)
 
 
@@ -69,9 +68,9 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
-    """Return the first column that is named like a group, such as patient_id, and whose values repeat, or None.
+    """Return the first column that is named like a group, such as patient_id, and has repeated values.
 
-    Rows of one group must stay in one fold.
+    Rows of one group must stay in one fold. Columns in `used` are skipped. Return None if there is no such column.
     """
     for name in frame:
         values = frame[name]
@@ -84,13 +83,15 @@ def find_time(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
     return next((str(name) for name in frame if name not in used and TIME.search(str(name))), None)
 
 
-def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str]) -> tuple[tuple[str, ...], str]:
+def choose_columns(
+    frame: pd.DataFrame, used: Sequence[str], sample_columns: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
     """Choose the label columns.
 
     Args:
         frame: The labelled rows.
         used: Columns that are known to be ids, groups, boxes or times.
-        hints: The columns of the sample submission without the first. Empty if there is no sample.
+        sample_columns: The columns of the sample submission, except its first column. Empty if there is no sample.
 
     Returns:
         Two things: the names of the label columns, and why they were chosen, as text for the user.
@@ -99,11 +100,11 @@ def choose_columns(frame: pd.DataFrame, used: Sequence[str], hints: Sequence[str
         UsageError: If it is unclear which column is the label.
     """
     free = [str(name) for name in frame if name not in used]
-    same = tuple(name for name in hints if name in free)
-    if same and len(same) == len(hints):
+    same = tuple(name for name in sample_columns if name in free)
+    if same and len(same) == len(sample_columns):
         return same, "the sample submission has " + ("this column" if len(same) == 1 else "these columns")
     for name in free:
-        if len(hints) > 1 and set(hints) <= words_of(frame[name]):
+        if len(sample_columns) > 1 and set(sample_columns) <= words_of(frame[name]):
             return (name,), "its values are the columns of the sample submission"
     hot = tuple(name for name in free if frame[name].dropna().str.fullmatch(r"[01](\.0*)?").all())
     named = [name for name in free if LABEL.match(name) or GRADE.search(name)]
@@ -126,7 +127,7 @@ def words_of(cells: pd.Series) -> set[str]:
 
 
 def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind: str | None) -> Labels:
-    """Decide how the label columns must be read: as classes, several labels, numbers or grades.
+    """Return the label columns together with the argument of `data.read_csv` that reads them, such as `numbers`.
 
     Args:
         frame: The labelled rows.
@@ -160,7 +161,11 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
 
 
 def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: bool) -> None:
-    """Raise UsageError if a label column has fewer than two different values, or has text but `kind` needs numbers."""
+    """Raise UsageError if a label column cannot be used.
+
+    The column needs at least two different values. If `kind` is "numbers" or "grades", all cells must be numbers, which
+    is what `are_numbers` says.
+    """
     if cells.nunique() < 2:
         values = f"holds only {cells.iloc[0]!r}" if len(cells) else "is empty"
         raise UsageError(f"a label column needs at least two different values; {name!r} {values}")
@@ -173,7 +178,10 @@ def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: b
 
 
 def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kind: str | None) -> Labels:
-    """Decide whether several label columns are one-hot classes, several labels (0 or 1), or numbers."""
+    """Return several label columns together with the argument of `data.read_csv`: one_hot, multi_hot or numbers.
+
+    `numbers` has the cells as numbers, or is None if a cell is not a number. `kind` is the value of `--target` or None.
+    """
     if numbers is None:
         raise UsageError(f"several label columns must hold numbers; choose one of {', '.join(columns)} with --label")
     values = numbers.to_numpy(np.float64)
@@ -189,7 +197,10 @@ def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kin
 
 
 def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[str, str]:
-    """Return the kind of one label column ("classes", "numbers" or "grades"), and why, as text for the user."""
+    """Return two things: the kind of a label column ("classes", "numbers" or "grades"), and a reason for the user.
+
+    `cells` has the cells of the column as texts. `numbers` has them as numbers, or is None if a cell is not a number.
+    """
     different = cells.nunique()
     if numbers is None:
         return "classes", f"{different} different texts"
@@ -205,5 +216,5 @@ def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[
 
 
 def repeats(ids: pd.Series, cells: pd.Series) -> bool:
-    """Return whether an id has several rows with different labels."""
+    """Return whether any id has several rows whose labels (`cells`) differ."""
     return bool(ids.duplicated().any() and cells.groupby(ids.loc[cells.index]).nunique().max() > 1)

@@ -138,9 +138,10 @@ def find_image_folders(folder: Path, images: str | None) -> tuple[ImageFolder, .
 def choose_id(
     frame: pd.DataFrame, folders: Sequence[ImageFolder], name: str | None, path: Path
 ) -> tuple[str, ImageFolder]:
-    """Find the id column and the image folder, so that the largest share of the ids match an image.
+    """Return two things: the id column, and the image folder.
 
-    `name` is the value of `--id`, or None.
+    Of all columns and folders, choose the pair in which the largest share of the ids match an image. `name` is the
+    value of `--id`, or None.
 
     Raises:
         UsageError: If fewer than half of the ids match, there are no images, or no column is named `name`.
@@ -169,7 +170,7 @@ def choose_id(
 
 
 def image_paths(root: Path, folder: ImageFolder, ids: pd.Series) -> list[Path]:
-    """Return the paths of the images in `folder` that match an id, or of all images if none matches."""
+    """Return the paths of the images in `folder` that match an id. If no image matches, return all paths."""
     texts = set(ids.dropna().str.strip().str.casefold())
     stems = {text.rsplit(".", 1)[0] for text in texts}
     named = [file for file in folder.files if file.casefold() in texts or file.casefold().rsplit(".", 1)[0] in stems]

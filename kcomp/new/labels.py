@@ -13,19 +13,19 @@ def find_labels(
     frame: pd.DataFrame,
     ids: pd.Series,
     used: Sequence[str],
-    hints: Sequence[str],
+    sample_columns: Sequence[str],
     *,
     label: str | None,
     target: str | None,
     has_boxes: bool,
 ) -> tuple[Labels, str]:
-    """Find the label columns, and decide how they must be read.
+    """Find the label columns, and the argument of `data.read_csv` that reads them, such as `label` or `numbers`.
 
     Args:
         frame: The labelled rows.
         ids: The column of image ids.
         used: Columns that are known to be ids, boxes, groups or times.
-        hints: The columns of the sample submission without the first. Empty if there is no sample.
+        sample_columns: The columns of the sample submission, except its first column. Empty if there is no sample.
         label: The value of `--label`: column names with commas between. None chooses the columns.
         target: The value of `--target`: classes, labels, numbers or grades. None decides from the cells.
         has_boxes: Whether each row is a box of an image, so that an id may have several rows.
@@ -41,12 +41,12 @@ def find_labels(
     elif not has_boxes and target in (None, "numbers") and (value := find_value(frame, ids, used)):
         columns, reason = (value,), "the only column of numbers that differ within an id"
     else:
-        columns, reason = choose_columns(frame, used, hints)
+        columns, reason = choose_columns(frame, used, sample_columns)
     labels = classify(frame, columns, ids, target)
     if labels.argument == "numbers" and len(columns) == 1 and not has_boxes:
         names = find_names(frame, ids, [*used, *columns])
         if names is not None:
-            return replace(labels, names=names, reason=f"a row for each id and {names}", others=()), reason
+            return replace(labels, name_column=names, reason=f"a row for each id and {names}", others=()), reason
     if labels.argument in ("label", "grades") and (missing := int(frame[columns[0]].isna().sum())):
         raise UsageError(f"every row needs a {columns[0]!r}; {missing} of {len(frame)} rows have none")
     return labels, reason
@@ -64,10 +64,9 @@ def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str,
 
 
 def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of classes of a table in the long form, with one row for each pair of id and class.
+    """Return the column of names, if each row of the table is (id, name of a number, number). Otherwise, return None.
 
-    Return None if the table is not in this form. The column of classes is the first text column in which no id has the
-    same class twice, and classes occur twice or more on average.
+    This is the first text column in which no id has the same name twice, and names occur twice or more on average.
     """
     if not ids.duplicated().any():
         return None
@@ -81,9 +80,10 @@ def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str 
 
 
 def find_value(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of numbers of a table in the long form, with one row for each pair of id and class.
+    """Return the column of numbers, if each row of the table is (id, name of a number, number). Otherwise, return None.
 
-    It is the only column of numbers that differ within an id. Return None if there is no such column, or several.
+    This is the only column whose cells are numbers that differ between rows of one id. Return None if several columns
+    are like this.
     """
     names = find_names(frame, ids, used)
     if names is None:

@@ -19,12 +19,12 @@ TARGETS: dict[str, type[Target]] = {
 KINDS: dict[str, type[Target]] = {"classes": OneOf, "labels": AnyOf, "numbers": Numbers, "grades": Grades}  # --target
 
 
-def choose_metric(labels: Labels, header: Sequence[str] | None, name: str | None) -> tuple[str, str]:
+def choose_metric(labels: Labels, sample_columns: Sequence[str] | None, name: str | None) -> tuple[str, str]:
     """Choose the metric.
 
     Args:
         labels: The label columns.
-        header: The columns of the sample submission without the first. None if there is no sample.
+        sample_columns: The columns of the sample submission, except its first column. None if there is no sample.
         name: The value of `--metric`. None chooses a metric.
 
     Returns:
@@ -39,7 +39,7 @@ def choose_metric(labels: Labels, header: Sequence[str] | None, name: str | None
             return get_fitting(name, target).name, "--metric"
         except ValueError as error:
             raise UsageError(f"--metric: {error}{other_targets(labels, name)}") from error
-    in_one_cell = header is not None and len(header) == 1
+    in_one_cell = sample_columns is not None and len(sample_columns) == 1
     if labels.argument == "label" and in_one_cell:
         return "accuracy", "the sample submission has one column (--metric changes it)"
     if labels.argument == "labels" and in_one_cell:

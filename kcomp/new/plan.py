@@ -42,9 +42,9 @@ class RecipePlan:
     """What a new recipe contains.
 
     Attributes:
-        folder: The folder of the competition, or of the class folders.
-        table: Name of the table of labelled rows in this folder. For class folders: the folder that contains them, such
-            as "train/", or empty.
+        folder: The folder of the competition. Without a table and test rows, the folder that has the class folders.
+        table: File name of the table of labelled rows in `folder`. Without a table, the subfolder that has the class
+            folders, such as "train/". Empty if `folder` has the class folders.
         labels: The label columns.
         options: Further arguments of `data.read_csv`, such as the id column.
         test: The arguments of `data.read_test`, as pairs of name and value. The name of the first, positional one is
@@ -82,7 +82,10 @@ def make_plan(files: Files, overrides: Overrides) -> RecipePlan:
 
 
 def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
-    """Plan the recipe for images in one folder for each class. They may be in a subfolder such as train/."""
+    """Return the plan for images in one folder for each class.
+
+    The class folders are in the competition's folder, or in its subfolder such as train/.
+    """
     check_no_table_options(files.folder, overrides)
     training = [folder for folder in files.images if is_part(folder.path, "train")]
     inner = next((folder for folder in training if has_classes(folder)), None)
@@ -133,12 +136,12 @@ def subfolders(folder: ImageFolder) -> list[str]:
 
 
 def is_part(name: str, start: str = "") -> bool:
-    """Return whether a folder's name means a part of the data, such as "train", and begins with `start`."""
+    """Return whether a folder's name begins with `start` and is usual for a part of the data, such as "train"."""
     return PART.fullmatch(name) is not None and name.casefold().startswith(start)
 
 
 def no_labels(files: Files) -> str:
-    """Return the error message for files without labels. It says what there is, and which subfolder has a table."""
+    """Return the error message for files without labels: how many images there are, and which subfolder has a table."""
     parts = [name for folder in files.images if folder.path == "." for name in subfolders(folder) if is_part(name)]
     count = sum(len(folder.files) for folder in files.images if folder.path == ".")
     deeper = sorted(path for ending in TABLE_ENDINGS for path in files.folder.glob(f"*/*{ending}"))
@@ -160,16 +163,16 @@ def check_no_table_options(folder: Path, overrides: Overrides) -> None:
 
 
 def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
-    """Plan the recipe for a table of labelled rows. `path` is the table."""
+    """Return the plan for a table of labelled rows, the file `path`."""
     frame = read_table(path)
     id_column, folder = choose_id(frame, files.images, overrides.id, path)
     ids = frame[id_column]
     box, group, time = find_extras(frame, id_column)
     used = [id_column, *box, *(name for name in (group, time) if name)]
     headers = {sample: list(map(str, read_table(sample).columns[1:])) for sample in files.samples}
-    hints = first(headers.values()) or []
+    sample_columns = first(headers.values()) or []
     labels, reason = find_labels(
-        frame, ids, used, hints, label=overrides.label, target=overrides.target, has_boxes=bool(box)
+        frame, ids, used, sample_columns, label=overrides.label, target=overrides.target, has_boxes=bool(box)
     )
     group, time = (None if name in labels.columns else name for name in (group, time))
     sample = choose_sample(headers, frame, labels)
@@ -203,7 +206,10 @@ def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
 
 
 def find_extras(frame: pd.DataFrame, id_column: str) -> tuple[tuple[str, ...], str | None, str | None]:
-    """Return the columns of boxes (empty for none), the column of groups or None, and the column of times or None."""
+    """Return three things: the columns of boxes, the column of groups, and the column of times.
+
+    Without boxes, the first is empty. Without groups or times, the others are None.
+    """
     box = reading.find_boxes(frame)
     used = [id_column, *box]
     return box, reading.find_group(frame, used), reading.find_time(frame, used)
@@ -229,13 +235,13 @@ def describe_choices(metric: str, why: str, size: Size) -> list[tuple[str, str]]
 def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: Labels) -> Path | None:
     """Return the sample submission whose columns fit the labels. If none fits, return the first one, or None.
 
-    `headers` has the columns of each sample submission without the first.
+    `headers` has the columns of each sample submission, except its first column.
     """
     for sample, names in headers.items():
         if set(names) == set(labels.columns):
             return sample
     for sample, names in headers.items():
-        words = labels.names or labels.columns[0]
+        words = labels.name_column or labels.columns[0]
         if len(labels.columns) == 1 and len(names) > 1 and set(names) <= reading.words_of(frame[words]):
             return sample
     return first(headers)
@@ -243,14 +249,15 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 
 def count_rows(ids: pd.Series, labels: Labels, options: dict[str, object]) -> int:
     """Return how many rows the recipe reads. Rows that are joined into one row for each id count once."""
-    is_joined = labels.names or (labels.argument == "labels" and "item" not in options)
+    is_joined = labels.name_column or (labels.argument == "labels" and "item" not in options)
     return ids.nunique() if is_joined else len(ids)
 
 
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
-    """Return how many folds the recipe uses, from 2 to 5.
+    """Return how many folds the recipe uses: 5, or fewer for small data, but at least 2.
 
-    Few groups, few rows, or fewer than 5 rows of the largest class reduce the number.
+    There are at most as many folds as groups, or rows of the largest class. Without groups, there are at most half as
+    many folds as rows.
     """
     counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):

@@ -55,7 +55,7 @@ def rounded(side: float) -> int:
 
 
 def measure(paths: Sequence[Path]) -> np.ndarray:
-    """Return the height and width of up to 200 images, float (images, 2). Unreadable files are left out."""
+    """Return the height and width of at most 200 images, float of shape (images, 2). Skip unreadable files."""
     from PIL import Image
 
     positions = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)

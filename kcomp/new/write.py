@@ -97,7 +97,7 @@ def recipe_source(plan: RecipePlan, file: str) -> str:
 
 
 def batches_call(batch_size: int, *, mixing: bool) -> str:
-    """Return the source lines that make the batches. `mixing` adds MixUp."""
+    """Return the source lines that make the batches, with MixUp if `mixing` is True."""
     call_of = f"return data.Batches(rows, config.image_size, batch_size={batch_size}, "
     if not mixing:
         return f"    {call_of}training=training, seed=seed, transform=transform)"
@@ -106,9 +106,10 @@ def batches_call(batch_size: int, *, mixing: bool) -> str:
 
 
 def stage_values(plan: RecipePlan, *, mixing: bool) -> dict[str, object]:
-    """Return the values of the template that depend on how many images there are.
+    """Return texts for the recipe template, by placeholder: epochs, rates and trained layers of the stages.
 
-    With few images, only the head and the upper layers are trained, on cached outputs of the lower layers.
+    With few images, only the head and the upper layers are trained, on cached outputs of the lower layers. `mixing`
+    says whether MixUp is used.
     """
     smoothing = plan.labels.argument in SMOOTHED
     if plan.rows < FEW and plan.network in LITE:
@@ -144,9 +145,9 @@ def epochs_for(rows: int) -> int:
 def read_call(plan: RecipePlan) -> str:
     """Return the source of the call that reads the labelled rows."""
     if not plan.table or plan.table.endswith("/"):
-        return call("rows = data.read_folders", [place(plan.table.rstrip("/"))])
+        return call("rows = data.read_folders", [path_source(plan.table.rstrip("/"))])
     options = {**plan.options, plan.labels.argument: plan.labels.value}
-    return call("rows = data.read_csv", [place(plan.table), *arguments(options)])
+    return call("rows = data.read_csv", [path_source(plan.table), *arguments(options)])
 
 
 def test_function(plan: RecipePlan) -> str:
@@ -155,11 +156,11 @@ def test_function(plan: RecipePlan) -> str:
         return ""
     options = dict(plan.test)
     name = str(options.pop(""))
-    return f"\ndef test(config):\n{call('return data.read_test', [place(name), *arguments(options)])}\n\n"
+    return f"\ndef test(config):\n{call('return data.read_test', [path_source(name), *arguments(options)])}\n\n"
 
 
-def place(name: str) -> str:
-    """Return the source of an f-string for a path in the competition's folder."""
+def path_source(name: str) -> str:
+    """Return the source of an f-string for the path `name` in the competition's folder, `config.folder`."""
     escaped = name.replace("{", "{{").replace("}", "}}")
     return "f" + quoted(f"{{config.folder}}/{escaped}") if name else "config.folder"
 
@@ -182,7 +183,7 @@ def call(start: str, texts: Sequence[str], indent: str = "    ") -> str:
 
 
 def quoted(value: object) -> str:
-    """Return the source of a string with double quotes. Lists and dicts of strings are converted too."""
+    """Return the source of a string, or of a list or dict of strings. Strings get double quotes."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{quoted(name)}: {quoted(content)}" for name, content in value.items()) + "}"
     if isinstance(value, list):
@@ -194,7 +195,7 @@ def quoted(value: object) -> str:
 
 
 def numbered_names(names: list[str]) -> str:
-    """Return a list comprehension, as source, for names that end in 0, 1, 2 and so on. Empty for other names."""
+    """Return the source of a list comprehension for names that end in 0, 1, 2 and so on. Empty for other names."""
     start = re.sub(r"\d+$", "", names[0])
     if "{" in start or [f"{start}{number}" for number in range(len(names))] != names:
         return ""
@@ -202,7 +203,7 @@ def numbered_names(names: list[str]) -> str:
 
 
 def network_values(name: str) -> dict[str, str]:
-    """Return the values of the template that depend on the network: the call that builds it, and a comment.
+    """Return two texts for the recipe template, by placeholder: the call that builds the network, and a comment.
 
     Raises:
         UsageError: If no network has this name.
