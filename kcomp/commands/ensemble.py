@@ -80,9 +80,9 @@ def ensemble_all(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score one ensemble of all members.
+    """Score one ensemble of all members, and print the scores.
 
-    If `output` is not None, write the ensemble's test predictions to this file.
+    If `output` is not None, write the ensemble's test predictions to this CSV file.
     """
     from kcomp.ensembles.joins import count_most_test_rows
     from kcomp.ensembles.methods import fitting
@@ -106,7 +106,7 @@ def ensemble_all(
 def print_ensemble(
     members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
-    """Fit the method and print the scores on held-out rows. Return the fitted method.
+    """Fit the method on held-out rows, print the scores, and return the fitted method.
 
     Return None if no row was held out by every member.
     """
@@ -136,9 +136,9 @@ def ensemble_groups(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score an ensemble of each group of members, and print a table.
+    """Group the members by each of `kinds`, such as "backend". Score an ensemble of each group, and print a table.
 
-    If `output` is not None, write each group's test predictions to this folder.
+    If `output` is not None, write a CSV of each group's test predictions to this folder.
     """
     from kcomp.ensembles import group_printing, grouping
     from kcomp.ensembles.joins import join_held_out
@@ -171,7 +171,7 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write the test predictions of each group to a CSV in the folder `output`. The file has the name of the group."""
+    """Write a CSV for each group of members to the folder `output`: the test predictions of the group's ensemble."""
     for result in results:
         group = result.group
         if group.kind == "single":
@@ -183,9 +183,9 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
 
 
 def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
-    """Write the ensemble's test predictions to a CSV, and return how many rows it has.
+    """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has.
 
-    The columns have the order of the first run.
+    The CSV has the columns of the first member's test predictions, in the same order.
     """
     import numpy as np
 

@@ -18,8 +18,8 @@ from kcomp.system.errors import readable_errors
 def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> None:
     """Print the layers of a recipe's network: path, output shape, and how many weights.
 
-    A column for each stage of the recipe shows how many of these weights it trains. `Stage(train=...)` selects layers
-    by their paths. Layers without weights are left out. No pretrained weights are loaded.
+    The table has a column for each stage of the recipe: how many of the weights this stage trains. `Stage(train=...)`
+    selects layers by their paths. Layers without weights are left out. No pretrained weights are loaded.
     """
     use_backend(backend)
     from rich.console import Console

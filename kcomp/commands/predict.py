@@ -43,9 +43,10 @@ def predict(
     backend: str | None,
     output: Path | None,
 ) -> None:
-    """Predict the test rows with each run, averaged over test-time augmentations.
+    """Predict the test rows with each run.
 
-    RUNS are run folders, or folders that contain them.
+    RUNS are run folders, or folders that contain them. A prediction is the mean over test-time augmentations of an
+    image, if the recipe or --views sets any.
     """
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
@@ -70,9 +71,10 @@ def predict(
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Group runs by the backend that predicts them: `backend` or, if that is None, the backend that trained the run.
+    """Return a dict: for each backend, the runs that this backend predicts.
 
-    If the backend that trained a run is not installed, another backend predicts.
+    If `backend` is None, each run is predicted by the backend that trained it, if this is installed. Otherwise, the
+    run is predicted by another backend.
     """
     groups: dict[str, list[Any]] = {}
     for run in runs:
@@ -83,7 +85,7 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
 def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> None:
     """Run `kcomp predict` once for each backend, in a child process, because a process cannot change its backend.
 
-    If a process fails, this one exits with the same code.
+    If a child process fails, this process exits with the same code.
 
     Args:
         by_backend: The runs of each backend.

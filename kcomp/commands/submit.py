@@ -44,9 +44,9 @@ def submit(
 ) -> None:
     """Write a submission in the format of the sample submission, and check its ids, columns and values.
 
-    RUNS are run folders, or folders that contain them. Their predictions are averaged. A run without test predictions
-    makes them first. Before that, kcomp checks that ids and columns fit the sample. RUNS may also be one CSV of
-    predictions.
+    RUNS are run folders, or folders that contain them. The predictions of the runs are averaged. RUNS may also be one
+    CSV of predictions. kcomp checks first that ids and columns fit the sample. Then it predicts the test rows with each
+    run that has no test predictions yet.
     """
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.cells import Choices
@@ -97,7 +97,7 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
 
 
 def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
-    """Find runs whose predictions can be averaged. Return the runs and their target, else raise ValueError."""
+    """Return two things: the runs, and their target. Raise ValueError if the runs' predictions cannot be averaged."""
     from kcomp.ensembles.members import check_same_table, shared_target
 
     runs = find_runs(paths)

@@ -86,9 +86,9 @@ def tune(recipe: Path, **chosen: Any) -> None:
 
 
 def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
-    """Return the search that the command line describes.
+    """Return the `Search` that the options of the command line describe.
 
-    Without --best, also write the options to the folder of the search.
+    If --best is not set, also write the options to a file in the folder of the search.
     """
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
@@ -114,10 +114,10 @@ def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
 
 
 def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
-    """Return a scorer that has the recipe's metric first, and check the value of --metric.
+    """Return a scorer for the recipe's metric and the other metrics that runs log.
 
     Raises:
-        UsageError: If the runs do not log the metric of --metric.
+        UsageError: If runs do not log `metric`, the value of --metric.
     """
     from kcomp.metrics.scores import Scorer
 
@@ -142,7 +142,10 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """Raise UsageError if this search has no folder yet. Other options make another search, with another folder."""
+    """Raise UsageError if this search has no folder yet, for example because --best has other options than the search.
+
+    The message lists the options of the recipe's other searches.
+    """
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
