@@ -45,10 +45,10 @@ class Stage:
         label_smoothing: Share of each label that is divided equally among the classes, from 0 to below 1. Only for
             `loss=None`.
         train_batch_norm: Whether batch normalisation in the trainable layers is trained and updates its statistics.
-        class_weights: Weight of each class by name. The loss of an image is multiplied by the weight of its class. If
-            the image has several classes, also after MixUp or CutMix, the factor is their mean weight. "balanced" gives
-            a class the weight N / (K * n), with K classes, N labels and n labels of the class. None gives each class
-            the weight 1.
+        class_weights: {class name: weight}. The loss of an image is multiplied by the weight of its class. If an image
+            has several classes, or was mixed with another by MixUp or CutMix, its loss is multiplied by the mean weight
+            of its classes. "balanced" gives a class the weight N / (K * n), with K classes, N labels and n labels of
+            the class. None gives each class the weight 1.
         weight_decay_on_all: Whether weight decay also applies to biases and to the weights of normalisation layers.
         patience: End the stage early after this many epochs without a better score by the recipe's `metric`, from 1.
             None never ends it early.
@@ -151,8 +151,8 @@ class Recipe:
             if there are none.
         callbacks: Function. callbacks(config) returns new Keras callbacks. It is called for each stage. None for no
             callbacks.
-        views: Function. views(config) returns variants of an image (see `kcomp.views`) whose predictions are averaged.
-            None to predict the image alone.
+        views: Function. views(config) returns a list of `kcomp.views.View`, variants of a test image. The predictions
+            of all variants are averaged. None to predict the image alone.
         sweep: Function. sweep() returns a list of dicts of values. `kcomp sweep` trains the recipe with each dict. None
             if the recipe has no such list.
         precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".

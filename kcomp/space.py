@@ -123,7 +123,7 @@ class Choice:
     """A set of values without an order, such as image sizes. The search chooses one of them.
 
     Args:
-        *values: At least two different numbers, texts, booleans, None, or tuples of them.
+        *values: At least two different values. Each is a number, a text, a boolean, None, or a tuple of these.
 
     Raises:
         ValueError: If there are fewer than two values, or a value is repeated.
@@ -214,15 +214,13 @@ def declared_in(hint: Any) -> typing.Iterator[Any]:
 
 
 def check_range(name: str, range_: Range, declared: Any, value: Any) -> None:
-    """Raise ValueError unless the range fits a value of a recipe.
-
-    The values in the range must have the value's declared type, and the range must include the value.
+    """Raise ValueError unless a range is valid for a field of a recipe's config.
 
     Args:
-        name: The name of the value.
-        range_: The range.
-        declared: The declared type of the value.
-        value: The value.
+        name: The name of the field.
+        range_: The range. It must include `value`, and all its values must have the type `declared`.
+        declared: The declared type of the field.
+        value: The field's value.
     """
     ends = range_.values if isinstance(range_, Choice) else (range_.low, range_.high)
     for end in ends:

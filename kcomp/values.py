@@ -22,7 +22,7 @@ def values_as_json(values: Any) -> dict[str, Any]:
 
 
 def values_from_json(values: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that were read from a JSON file, in the form that a config needs.
+    """Return the values in a JSON file as a dict, with the types that a config declares.
 
     JSON has lists instead of tuples. A list becomes a tuple if the config declares a tuple.
 
@@ -104,7 +104,7 @@ def parse_value(name: str, text: str, declared: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return a text from which `parse_value` reads the value. Floats keep all digits.
+    """Convert a value to a text that `parse_value` converts back. Floats keep all digits.
 
     None becomes "none", True becomes "true", and (1, 2, 3) becomes "1,2,3".
     """
@@ -137,7 +137,7 @@ def alternatives(declared: Any) -> tuple[Any, ...]:
 
 
 def plain_types(declared: Any) -> list[Any]:
-    """Return the types in a union without their arguments, such as [tuple, NoneType] for tuple[int, ...] | None."""
+    """Return the types in a union without type arguments: [tuple, NoneType] for tuple[int, ...] | None."""
     return [typing.get_origin(kind) or kind for kind in alternatives(declared)]
 
 

@@ -15,8 +15,8 @@ class View:
     """One variant of an image: augmented at random or not, and flipped or not.
 
     Args:
-        draw: None for the image as in validation. A number from 0 for the image with the random augmentation of
-            training. Each number gives another augmentation.
+        draw: None for the image as in validation. A whole number from 0 for the image with the random augmentation of
+            training; each number selects other random numbers.
         flips: Axes to flip afterwards. 0 turns the image upside down, and 1 swaps left and right.
 
     Examples:
@@ -36,9 +36,11 @@ half_turn = View(flips=(0, 1))
 
 
 def random(count: int) -> list[View]:
-    """Return views of an image with the random augmentation of training, but without MixUp and CutMix.
+    """Return `count` views. Each applies the training augmentation to the image, with other random numbers.
 
-    The augmentation depends only on the image and the number of the view. Repeated predictions are therefore equal.
+    The augmentation is the `transform` of the training batches. Their `layers`, such as MixUp, are not applied. The
+    random numbers depend only on the run's seed, the image's id and the number of the view. Repeated predictions are
+    therefore equal.
 
     Args:
         count: Number of views, from 0.
@@ -57,13 +59,13 @@ def random(count: int) -> list[View]:
 
 
 def with_plain(chosen: Sequence[View]) -> list[View]:
-    """Return `plain` and then the other views, each once.
+    """Return a list of `plain` and then the views in `chosen`, without duplicates.
 
     Args:
         chosen: The views of a recipe.
 
     Raises:
-        TypeError: If an item is not a View.
+        TypeError: If an element of `chosen` is not a View.
 
     Examples:
         >>> from kcomp import views

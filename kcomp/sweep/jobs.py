@@ -21,8 +21,8 @@ class TrainingJob:
         fingerprint: Hash of the recipe, its values and kcomp's code.
         table: Hash of the recipe's image ids, labels and folds.
         metric: Name of the recipe's metric, whose score is shown during training.
-        pseudo: Number and hash of this fold's pseudo-labelled rows, as in the run's manifest.json. None without
-            pseudo-labels.
+        pseudo: A dict about the fold's pseudo-labelled rows, as in the run's manifest.json: "rows", how many there are,
+            and "sha256", their hash. None without pseudo-labels.
     """
 
     recipe: str

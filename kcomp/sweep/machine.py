@@ -31,7 +31,7 @@ class Share:
 
 
 def share(count: int, parallel: int | None = None) -> Share:
-    """Divide this machine among `count` jobs.
+    """Return how many of `count` jobs run at the same time on this machine, with how many threads and which GPUs.
 
     The result depends only on the machine and the arguments. It does not depend on the memory that is free, or on how
     many jobs are already complete. A continued sweep must give the same results, and the number of threads can change

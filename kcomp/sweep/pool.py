@@ -32,7 +32,7 @@ class LocalSlot:
     process: Process
 
 
-def training(job: TrainingJob) -> list[str]:
+def train_command(job: TrainingJob) -> list[str]:
     """Return the command line that trains a job."""
     return [*KCOMP, *job.arguments()]
 
@@ -41,7 +41,7 @@ def run(
     jobs: Sequence[SweepProgress],
     share: Share,
     show: Callable[[], None],
-    command: Callable[[TrainingJob], list[str]] = training,
+    command: Callable[[TrainingJob], list[str]] = train_command,
 ) -> None:
     """Train the jobs that are not complete.
 

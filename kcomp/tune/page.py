@@ -87,7 +87,7 @@ def short(value: Any) -> str:
 
 
 def point(search: Search, trial: FrozenTrial) -> Point:
-    """Convert a trial of Optuna to the form that the pictures use."""
+    """Return a trial of Optuna as a `Point`, which the functions of `pictures` take."""
     values = {name: value_of(range_, trial.params[name]) for name, range_ in search.ranges.items()}
     steps = [divmod(step, FOLD) for step in sorted(trial.intermediate_values) if step % FOLD != FOLD - 1]
     curve = [(position, epoch, trial.intermediate_values[FOLD * position + epoch]) for position, epoch in steps]
@@ -113,7 +113,7 @@ def sections(
         search: The search.
         study: The search's Optuna study, which stores the trials.
         trials: The finished trials.
-        points: The finished trials that have runs, in the form for pictures.
+        points: The finished trials that have runs, as `Point` objects.
     """
     best, complete = best_trials(search, study), [point for point in points if point.complete]
     counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}

@@ -1,4 +1,4 @@
-"""Draw the pictures of a search for good values, as PNG files in bytes.
+"""Draw the pictures of a search for good values. A picture is the content of a PNG file, in bytes.
 
 A trial is one set of values. A range is the set of values that the search may choose, such as `space.Uniform(0, 1)`.
 """
@@ -17,7 +17,7 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Point:
-    """A finished trial, as the pictures show it.
+    """A finished trial, with the numbers that the pictures show.
 
     Attributes:
         number: The number of the trial, from 0.
@@ -37,7 +37,7 @@ class Point:
 
 
 def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> bytes:
-    """Draw two plots: the score of each trial with the best score so far, and the scores by epoch.
+    """Return a picture (PNG) of two plots: the score of each trial with the best score so far, and scores by epoch.
 
     lower: Whether lower scores are better.
     """
@@ -67,17 +67,17 @@ def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> byt
 
 
 def importance_picture(importances: Mapping[str, float]) -> bytes:
-    """Draw a bar for each value: its share in the variation of the score."""
+    """Return a picture (PNG) with a bar for each recipe value: how much it influences the score, as a share of 1."""
     figure, axes = canvas(1, 1.0 + 0.4 * len(importances))
     axis = axes[0, 0]
     axis.barh(list(importances), list(importances.values()), color=COLOURS[0], alpha=0.8)
     axis.invert_yaxis()
-    axis.set_title("Share of each value in what moves the score (PED-ANOVA)", loc="left")
+    axis.set_title("How much each value influences the score (PED-ANOVA)", loc="left")
     return png(figure)
 
 
 def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str) -> bytes:
-    """Draw one plot for each searched value: the scores of the complete trials against this value.
+    """Return a picture (PNG) with a plot for each searched value: the scores of the complete trials against the value.
 
     Later trials are darker.
     """
@@ -94,7 +94,7 @@ def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: 
 
 
 def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str, *, lower: bool) -> bytes:
-    """Draw a parallel coordinate plot. Each complete trial is a line through its values to its score.
+    """Return a picture (PNG) of a parallel coordinate plot. A complete trial is a line through its values to its score.
 
     The best tenth of the trials, but at least three, have thicker lines in another colour.
 

@@ -76,9 +76,10 @@ class Search:
         return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """Return the hashes of the data that a run with these values trains on.
+        """Return a dict that identifies the data of a run with these values on this fold.
 
-        These are "table", for ids, labels and folds, and "pseudo", for pseudo-labels, as in the run's manifest.json.
+        "table" is the hash of ids, labels and folds. "pseudo" is a dict with the number and the hash of pseudo-labelled
+        rows, or None without pseudo-labels. The run's manifest.json has the same entries.
         """
         recipe = self.loaded.with_values(**values).recipe
         table = recipe.table(recipe.config)

@@ -81,7 +81,7 @@ def connected(address: str | None, count: int, parallel: int | None, log: Path) 
 
 
 def divide_resources(nodes: Sequence[Mapping[str, float]], count: int, parallel: int | None) -> JobResources:
-    """Divide the cores and GPUs of a cluster among `count` jobs.
+    """Return how many of a cluster's cores and GPUs each of `count` jobs uses.
 
     Args:
         nodes: For each node, a dict with its number of cores ("CPU") and GPUs ("GPU").

@@ -48,7 +48,13 @@ class Listener:
 
 
 def task(order: Order, number: int, listener: Any) -> Answer:
-    """Train a job on the node that runs this function. Send each printed line to `listener`."""
+    """Train a job on the node that runs this function, and return its outcome. Send each printed line to `listener`.
+
+    Args:
+        order: The job and the data that it needs.
+        number: The position of the job in the sweep.
+        listener: The `Listener`.
+    """
     listener.add.remote(number, socket.gethostname(), "")
     return train(order, lambda text: listener.add.remote(number, None, text))
 
@@ -94,7 +100,7 @@ def run(
 
 
 def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
-    """Return a job with the data that another machine needs to train it."""
+    """Return the `Order` of a job: the job and the data that another machine needs to train it."""
     job = replace(job, recipe=str(Path(job.recipe).resolve()), folder=str(Path(job.folder).resolve()))
     return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
 
@@ -119,7 +125,7 @@ def apply_messages(
 
 
 def apply_answer(progress: SweepProgress, reference: Any) -> None:
-    """Update the progress of a job that has ended. Write its run and output if the answer contains them.
+    """Update the progress of a job that has ended. If the answer contains the run and the printed output, write both.
 
     Args:
         progress: The progress of the job.
