@@ -323,7 +323,7 @@ def test_a_part_has_pictures_and_numbers(photographs):
 
 def test_an_exact_check_decodes_no_image(photographs, monkeypatch):
     copies = image_set([jpeg(photographs[0])] * 2)
-    monkeypatch.setattr("kcomp.check.duplicates.part.picture_of", None)
+    monkeypatch.setattr("kcomp.check.pooled.picture_of", None)
     assert len(check_exact(copies).findings) == 2
 
 

@@ -89,6 +89,26 @@ def test_names_and_sizes():
     )
 
 
+def repeated_classes(sources):
+    """The names of classes that several files define, or one file twice, with the places. `sources` has texts by name."""
+    places = {}
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{name}:{node.lineno}")
+    return {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_each_class_has_its_own_name():
+    assert not repeated_classes({str(path.relative_to(ROOT)): path.read_text("utf-8") for path in FILES})
+
+
+def test_classes_of_one_name_are_found():
+    first, second = "class Rows: pass\nclass _Own: pass", "def f():\n    class Rows: pass\nclass Row: pass"
+    assert repeated_classes({"a": first, "b": second}) == {"Rows": ["a:1", "b:2"]}
+    assert not repeated_classes({"a": first})
+
+
 def test_each_rule_finds_its_fault():
     def code(text):
         return problems_of(textwrap.dedent(text))

@@ -11,7 +11,7 @@ import pandas as pd
 from kcomp import __version__
 from kcomp.check.finding_text import finding_line
 from kcomp.data.tables import Table, fold_columns
-from kcomp.measurements.source import cache_identity
+from kcomp.measurements.content import cache_identity
 from kcomp.metrics import Metric
 from kcomp.recipe import Recipe
 from kcomp.report.finding import Finding, sorted_findings

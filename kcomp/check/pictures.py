@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange
-from kcomp.measurements.source import read_source, rgb_pixels
+from kcomp.measurements.content import read_content, rgb_pixels
 from kcomp.report.page import Picture
 from kcomp.report.thumbnail import thumbnail
 
@@ -18,7 +18,7 @@ def picture_of(image: Image, value_range: ValueRange | None, lines: Sequence[str
         lines: The lines of text below the thumbnail.
     """
     try:
-        pixels = rgb_pixels(read_source(image).image, value_range)
+        pixels = rgb_pixels(read_content(image).image, value_range)
     except Exception:  # noqa: BLE001  # decoders and the functions of images raise many types of errors
         return None
     return Picture(thumbnail(pixels), lines)

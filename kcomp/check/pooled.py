@@ -1,4 +1,4 @@
-"""Labelled and test images in one list, so that both are compared with each other."""
+"""Labelled and test rows in one list, so that all images are compared with each other."""
 
 from dataclasses import dataclass
 
@@ -6,45 +6,78 @@ import numpy as np
 
 from kcomp.check.data_set import DataSet
 from kcomp.check.pictures import picture_of
-from kcomp.data.tables import Image
+from kcomp.data.tables import Image, Table, fold_columns
 from kcomp.data.value_range import ValueRange
 from kcomp.measurements.facts import Facts
 from kcomp.report.page import Picture
 
 
 @dataclass(frozen=True)
-class Pooled:
-    """All images of a data set: first the labelled rows, then the test rows.
+class PooledRows:
+    """All rows of a data set: first the labelled rows, then the test rows.
 
     Attributes:
-        facts: Measurements of the images.
         ids: The image ids.
         images: The images.
-        is_test: Whether each image belongs to the test rows, bool (images,).
+        is_test: Whether each row is a test row, bool (rows,).
         ranges: The pixel ranges that become 0 to 255, of the labelled and of the test rows.
+        folds: The fold columns of the labelled rows, int (labelled rows, repeats). There are 0 repeats if the table has
+            no folds.
+        facts: Measurements of the images.
+        features: Frozen features, float32 (rows, dimensions). None unless all rows have features.
     """
 
-    facts: Facts
     ids: list[str]
     images: list[Image]
     is_test: np.ndarray
     ranges: tuple[ValueRange | None, ValueRange | None]
+    folds: np.ndarray
+    facts: Facts
+    features: np.ndarray | None
+
+    def __len__(self) -> int:
+        """Return the number of labelled rows and test rows."""
+        return len(self.ids)
+
+    @property
+    def labelled(self) -> int:
+        """The number of labelled rows."""
+        return len(self.folds)
+
+    def value_range(self, row: int) -> ValueRange | None:
+        return self.ranges[int(self.is_test[row])]
 
     def picture(self, row: int, *lines: str) -> Picture | None:
         """Return a thumbnail of an image with its id and further lines. Return None if it cannot be decoded."""
         image_id = f"{self.ids[row]} (test)" if self.is_test[row] else self.ids[row]
-        return picture_of(self.images[row], self.ranges[int(self.is_test[row])], [image_id, *lines])
+        return picture_of(self.images[row], self.value_range(row), [image_id, *lines])
 
 
-def pool(data_set: DataSet) -> Pooled:
-    """Return all images of a data set."""
-    table, test, facts = data_set.table, data_set.test, data_set.facts
+def pool(data_set: DataSet) -> PooledRows:
+    """Return all rows of a data set."""
+    table, test = data_set.table, data_set.test
     if test is None or data_set.test_facts is None:
-        return Pooled(facts, table.ids, table.images, np.zeros(len(table), bool), (table.value_range, None))
-    return Pooled(
-        facts.joined(data_set.test_facts),
-        table.ids + test.ids,
-        table.images + test.images,
-        np.arange(len(table) + len(test)) >= len(table),
-        (table.value_range, test.value_range if test.value_range is not None else table.value_range),
+        return PooledRows(
+            ids=table.ids,
+            images=table.images,
+            is_test=np.zeros(len(table), bool),
+            ranges=(table.value_range, None),
+            folds=folds_of(table),
+            facts=data_set.facts,
+            features=data_set.features,
+        )
+    has_features = data_set.features is not None and data_set.test_features is not None
+    return PooledRows(
+        ids=table.ids + test.ids,
+        images=table.images + test.images,
+        is_test=np.arange(len(table) + len(test)) >= len(table),
+        ranges=(table.value_range, test.value_range if test.value_range is not None else table.value_range),
+        folds=folds_of(table),
+        facts=data_set.facts.joined(data_set.test_facts),
+        features=np.concatenate([data_set.features, data_set.test_features]) if has_features else None,
     )
+
+
+def folds_of(table: Table) -> np.ndarray:
+    """Return the fold columns of a table, int (rows, repeats). Without folds, the shape is (rows, 0)."""
+    return table.frame[fold_columns(table.frame)].to_numpy(int).reshape(len(table), -1)

@@ -16,9 +16,9 @@ import PIL
 from kcomp.data.damage import check_files, run_checks
 from kcomp.data.tables import Image, Table
 from kcomp.data.value_range import ValueRange
+from kcomp.measurements.content import cache_identity, file_of, read_content
 from kcomp.measurements.facts import Facts, ImageFacts
 from kcomp.measurements.one_image import measure_image
-from kcomp.measurements.source import cache_identity, file_of, read_source
 from kcomp.measurements.store import StoredFacts
 from kcomp.system.cache import cache_folder
 
@@ -56,16 +56,16 @@ def measure_images(
     problems = {path: check.problem for path, check in zip(paths, check_files(paths), strict=True) if check.problem}
     facts: list[ImageFacts] = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS), thread_name_prefix="measure") as pool:
-        measurement = Measurement(value_range, pixels, problems, pool)
+        measurer = ImageMeasurer(value_range, pixels, problems, pool)
         for start in range(0, len(images), BLOCK):
-            facts += measurement.measure_block(images[start : start + BLOCK])
+            facts += measurer.measure_block(images[start : start + BLOCK])
             if progress is not None:
                 progress(len(facts), len(images))
     return Facts.of(facts)
 
 
 @dataclass(frozen=True)
-class Measurement:
+class ImageMeasurer:
     """Measures blocks of images in threads, and caches the results.
 
     Attributes:
@@ -124,8 +124,8 @@ class Measurement:
 def write_content(image: Image, path: str) -> bool:
     """Write the encoded bytes of an image to a file. Return False if it has none, or if it cannot be read."""
     try:
-        content = read_source(image).content
-        return bool(content) and Path(path).write_bytes(content) > 0
+        encoded = read_content(image).encoded
+        return bool(encoded) and Path(path).write_bytes(encoded) > 0
     except Exception:  # noqa: BLE001  # the function of an image may raise anything; measure_image reports it
         return False
 

@@ -8,10 +8,10 @@ import numpy as np
 from kcomp.data.check_process import is_deep
 from kcomp.data.tables import Image
 from kcomp.data.value_range import ValueRange
+from kcomp.measurements.content import ImageContent, file_of, hash_of, read_content, rgb_pixels
 from kcomp.measurements.facts import ImageFacts
 from kcomp.measurements.header import Header, read_header
 from kcomp.measurements.pixels import PixelFacts, measure_pixels
-from kcomp.measurements.source import Source, file_of, hash_of, read_source, rgb_pixels
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -28,20 +28,20 @@ def measure_image(
         pixels: Whether to measure the pixels.
     """
     try:
-        source = read_source(image)
+        content = read_content(image)
     except Exception as error:  # noqa: BLE001  # the function of an image may raise anything
         return unread(file_of(image), problem or describe(error))
-    header = read_header(source.content) if source.content else header_of_array(source.image)
-    facts = with_header(source, header, problem)
+    header = read_header(content.encoded) if content.encoded else header_of_array(content.image)
+    facts = with_header(content, header, problem)
     if problem or not pixels:
         return facts
     try:
-        decoded = rgb_pixels(source.image, value_range)
+        decoded = rgb_pixels(content.image, value_range)
     except Exception as error:  # noqa: BLE001  # decoders raise many types of errors
         return replace(facts, problem=describe(error))
     height, width = decoded.shape[:2]
     if not header.mode:  # Pillow cannot read the file, but OpenCV can
-        facts = replace(facts, format="TIFF" if is_deep(source.content) else "", mode="RGB", bits=8)
+        facts = replace(facts, format="TIFF" if is_deep(content.encoded) else "", mode="RGB", bits=8)
     return replace(
         facts,
         width=width,
@@ -51,14 +51,14 @@ def measure_image(
     )
 
 
-def with_header(source: Source, header: Header, problem: str) -> ImageFacts:
+def with_header(content: ImageContent, header: Header, problem: str) -> ImageFacts:
     """Return measurements of the file and of its header only."""
     return ImageFacts(
-        path=source.path,
+        path=content.path,
         problem=problem,
-        size_bytes=len(source.content),
-        modified=source.modified,
-        bytes_hash=hash_of(source.content, source.part.encode()) if source.content else "",
+        size_bytes=len(content.encoded),
+        modified=content.modified,
+        bytes_hash=hash_of(content.encoded, content.part.encode()) if content.encoded else "",
         pixels_hash="",
         **asdict(header),
         **asdict(PixelFacts()),
@@ -66,7 +66,7 @@ def with_header(source: Source, header: Header, problem: str) -> ImageFacts:
 
 
 def unread(path: str, problem: str) -> ImageFacts:
-    return with_header(Source(path, math.nan, b"", b""), Header(), problem)
+    return with_header(ImageContent(path, math.nan, b"", b""), Header(), problem)
 
 
 def header_of_array(image: Image) -> Header:

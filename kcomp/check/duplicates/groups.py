@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
 from kcomp.check.duplicates.near import NearPair
-from kcomp.check.duplicates.rows import Rows
 from kcomp.check.label_text import label_text
+from kcomp.check.pooled import PooledRows
 from kcomp.data.tables import Table
 from kcomp.report.finding import Finding, Severity
 from kcomp.report.text import quantity
@@ -29,7 +29,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Group:
+class DuplicateGroup:
     """Images that show the same picture.
 
     Attributes:
@@ -54,7 +54,7 @@ class Group:
     is_known: bool = False
 
 
-def make_groups(rows: Rows, table: Table, near: Sequence[NearPair] = ()) -> list[Group]:
+def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -> list[DuplicateGroup]:
     """Return the groups of images with equal bytes, equal pixels, or in `near`. Larger problems come first."""
     sets = DisjointSet(range(len(rows)))
     for hashes in (rows.facts.bytes_hash, rows.facts.pixels_hash):
@@ -78,12 +78,12 @@ def make_groups(rows: Rows, table: Table, near: Sequence[NearPair] = ()) -> list
     return sorted(groups, key=lambda group: (not group.folds, not group.labels, not group.is_in_test, -len(group.rows)))
 
 
-def describe_group(rows: Rows, table: Table, members: Sequence[int], labels: tuple[str, ...]) -> Group:
+def describe_group(rows: PooledRows, table: Table, members: Sequence[int], labels: tuple[str, ...]) -> DuplicateGroup:
     """Return a group of rows. `labels` are its labels if they contradict each other, else empty."""
     labelled = [member for member in members if member < rows.labelled]
     folds = rows.folds[labelled]
     crossing = bool((folds != folds[:1]).any())
-    return Group(
+    return DuplicateGroup(
         rows=tuple(members),
         kind=kind_of(rows, members),
         folds=tuple(sorted(set(folds.ravel().tolist()))) if crossing else (),
@@ -94,7 +94,7 @@ def describe_group(rows: Rows, table: Table, members: Sequence[int], labels: tup
     )
 
 
-def kind_of(rows: Rows, members: Sequence[int]) -> str:
+def kind_of(rows: PooledRows, members: Sequence[int]) -> str:
     if len(set(rows.facts.bytes_hash[members])) == 1 and rows.facts.bytes_hash[members[0]]:
         return "equal-bytes"
     return "equal-pixels" if len(set(rows.facts.pixels_hash[members])) == 1 else "near-duplicate"
@@ -125,12 +125,12 @@ def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
     return bool((most - least > threshold).any())
 
 
-def findings_of(rows: Rows, groups: Sequence[Group]) -> list[Finding]:
+def findings_of(rows: PooledRows, groups: Sequence[DuplicateGroup]) -> list[Finding]:
     """Return the findings of all groups."""
     return [finding for group in groups for finding in findings_of_group(rows, group)]
 
 
-def findings_of_group(rows: Rows, group: Group) -> list[Finding]:
+def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
     """Return the findings of a group: its problems, and its kind, which is only a note if the group has a problem."""
     ids = tuple(rows.ids[position] for position in group.rows)
     labelled = tuple(rows.ids[position] for position in group.rows if position < rows.labelled)

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from kcomp.check.duplicates.pixels import SIDE, grey, same_picture
-from kcomp.check.duplicates.rows import Rows
 from kcomp.check.duplicates.search import feature_pairs, hash_pairs
 from kcomp.check.duplicates.windows import SMALL, Placement, place_pairs, window_pairs
+from kcomp.check.pooled import PooledRows
 from kcomp.data.decoding import decode
 
 LEAST_PAIRS = 3000  # pairs that hashes, windows or features propose: so many, or one for each row if these are more
@@ -40,7 +40,7 @@ class NearPair:
 class Pictures:
     """Decoded images of rows as squares of SIDE pixels. The latest `DETAILED` of them are held in memory."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: PooledRows) -> None:
         self.rows = rows
         self._recent: OrderedDict[int, np.ndarray | None] = OrderedDict()
 
@@ -76,7 +76,7 @@ class Pictures:
         return np.rint(cv2.resize(grey(pixels), (SMALL, SMALL), interpolation=cv2.INTER_AREA)).astype(np.uint8)
 
 
-def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
+def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
     """Return pairs of images that show the same picture with different pixels.
 
     A pair that follows from other pairs may be left out: of A, B and C, the result contains two pairs at least.
@@ -108,7 +108,7 @@ def near_pairs(rows: Rows, positions: np.ndarray) -> list[NearPair]:
     return pairs
 
 
-def candidate_pairs(rows: Rows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
+def candidate_pairs(rows: PooledRows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
     """Return pairs of places in `positions` whose images are worth a comparison, each pair once, int (pairs, 2)."""
     most = max(LEAST_PAIRS, len(positions))
     pairs = [hash_pairs(rows.facts.hashes[positions], most)]

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.duplicates.groups import Group, findings_of, group_leaks, join, make_groups
+from kcomp.check.duplicates.groups import DuplicateGroup, findings_of, group_leaks, join, make_groups
 from kcomp.check.duplicates.near import EXHAUSTIVE, near_pairs
-from kcomp.check.duplicates.rows import Rows, rows_of
 from kcomp.check.label_text import label_text
-from kcomp.check.pictures import picture_of
+from kcomp.check.pooled import PooledRows, pool
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
@@ -31,11 +30,11 @@ ADVICE = {
 
 def exact_findings(data_set: DataSet) -> list[Finding]:
     """Find images with equal bytes or pixels, and groups that cross folds. No image is decoded."""
-    rows = rows_of(data_set)
+    rows = pool(data_set)
     return all_findings(data_set, rows, make_groups(rows, data_set.table, []))
 
 
-def all_findings(data_set: DataSet, rows: Rows, groups: Sequence[Group]) -> list[Finding]:
+def all_findings(data_set: DataSet, rows: PooledRows, groups: Sequence[DuplicateGroup]) -> list[Finding]:
     return [*group_leaks(data_set.table, rows.folds), *findings_of(rows, groups)]
 
 
@@ -45,14 +44,14 @@ def check_duplicates(data_set: DataSet) -> Part:
     Candidates are pairs with similar perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020). A candidate
     is a near-duplicate if the fine structure of both images agrees after an alignment; see `same_picture`.
     """
-    rows = rows_of(data_set)
+    rows = pool(data_set)
     groups = make_groups(rows, data_set.table, near_pairs(rows, comparable(rows)))
     findings = all_findings(data_set, rows, groups)
     section = make_section(data_set, rows, groups, findings)
     return Part("duplicates", section, numbers_of(rows, groups, findings), tuple(findings))
 
 
-def comparable(rows: Rows) -> np.ndarray:
+def comparable(rows: PooledRows) -> np.ndarray:
     """Return the positions of the images to compare: one of each picture, without very small images."""
     facts = rows.facts
     _, first = np.unique(facts.pixels_hash.astype(str), return_index=True)
@@ -60,7 +59,7 @@ def comparable(rows: Rows) -> np.ndarray:
     return np.flatnonzero(facts.readable & is_first & (np.minimum(facts.width, facts.height) >= LEAST_SIDE))
 
 
-def numbers_of(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> dict[str, Any]:
+def numbers_of(rows: PooledRows, groups: Sequence[DuplicateGroup], findings: Sequence[Finding]) -> dict[str, Any]:
     """Return the content of `duplicates` in check.json."""
     return {
         "images": len(rows),
@@ -79,7 +78,9 @@ def numbers_of(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding])
     }
 
 
-def make_section(data_set: DataSet, rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> Section:
+def make_section(
+    data_set: DataSet, rows: PooledRows, groups: Sequence[DuplicateGroup], findings: Sequence[Finding]
+) -> Section:
     alarms = [finding for finding in findings if finding.severity != "note"]
     section = Section("Duplicates and leaks", verdict(rows, groups, findings), not alarms)
     section.paragraphs += [text for kind, text in ADVICE.items() if any(finding.kind == kind for finding in findings)]
@@ -94,7 +95,7 @@ def make_section(data_set: DataSet, rows: Rows, groups: Sequence[Group], finding
     return section
 
 
-def verdict(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) -> str:
+def verdict(rows: PooledRows, groups: Sequence[DuplicateGroup], findings: Sequence[Finding]) -> str:
     """Return the verdict of the section."""
     kinds = Counter(finding.kind for finding in findings)
     if not findings:
@@ -116,7 +117,7 @@ def verdict(rows: Rows, groups: Sequence[Group], findings: Sequence[Finding]) ->
     return " ".join(parts)
 
 
-def method(rows: Rows) -> str:
+def method(rows: PooledRows) -> str:
     """Return which duplicates were looked for."""
     crops = "small copies"
     if len(rows) > EXHAUSTIVE:
@@ -130,12 +131,12 @@ def method(rows: Rows) -> str:
     )
 
 
-def table_caption(groups: Sequence[Group]) -> str:
+def table_caption(groups: Sequence[DuplicateGroup]) -> str:
     shown = f", the first {TABLE_ROWS} of {len(groups)} groups" if len(groups) > TABLE_ROWS else ""
     return f"Images that show the same picture{shown}"
 
 
-def group_table(rows: Rows, groups: Sequence[Group]) -> PageTable:
+def group_table(rows: PooledRows, groups: Sequence[DuplicateGroup]) -> PageTable:
     header = ("group", "kind", "images", "ids", "folds", "labels", "test", "change")
     cells = [
         (
@@ -154,7 +155,7 @@ def group_table(rows: Rows, groups: Sequence[Group]) -> PageTable:
     return PageTable(header, cells, marked)
 
 
-def gallery_caption(number: int, group: Group) -> str:
+def gallery_caption(number: int, group: DuplicateGroup) -> str:
     texts = [group.kind, *group.changes]
     texts += [f"folds {join(group.folds)}"] if group.folds else []
     texts += [f"labels {'; '.join(group.labels)}"] if group.labels else []
@@ -162,16 +163,13 @@ def gallery_caption(number: int, group: Group) -> str:
     return f"Group {number}: {', '.join(texts)}"
 
 
-def gallery(data_set: DataSet, rows: Rows, group: Group) -> list[Picture]:
+def gallery(data_set: DataSet, rows: PooledRows, group: DuplicateGroup) -> list[Picture]:
     """Return pictures of the first images of a group with their ids, folds and labels."""
     pictures = []
     for position in group.rows[:SHOWN_IMAGES]:
-        lines = [rows.ids[position]]
-        if position < rows.labelled:
-            fold = f"fold {join(rows.folds[position].tolist())}" if rows.folds.shape[1] else ""
-            lines += [fold, label_text(data_set.table.required_target, data_set.table.labels[position])]
-        else:
-            lines.append("test")
-        image, value_range = rows.images[position], rows.value_range(position)
-        pictures.append(picture_of(image, value_range, [line for line in lines if line]))
+        lines = []
+        if not rows.is_test[position]:
+            lines += [f"fold {join(rows.folds[position].tolist())}"] if rows.folds.shape[1] else []
+            lines.append(label_text(data_set.table.required_target, data_set.table.labels[position]))
+        pictures.append(rows.picture(position, *lines))
     return [picture for picture in pictures if picture is not None]

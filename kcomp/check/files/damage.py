@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kcomp.data.decoding import jpeg_sides
 from kcomp.data.tables import Image
-from kcomp.measurements.source import file_of, read_source
+from kcomp.measurements.content import file_of, read_content
 
 JPEG, PNG, GIF, BMP = b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM"
 TIFF = (b"II*\0", b"MM\0*")
@@ -23,7 +23,7 @@ def kind_of_damage(image: Image, problem: str) -> str:
     if path and not Path(path).is_file():
         return "missing"
     try:
-        content = read_source(image).content
+        content = read_content(image).encoded
     except Exception:  # noqa: BLE001  # the function of an image may raise anything
         return "unreadable"
     if not content and (path or isinstance(image, bytes)):

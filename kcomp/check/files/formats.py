@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from kcomp.check.files.rules import Odd
-from kcomp.check.pooled import Pooled
-from kcomp.measurements.source import read_source
+from kcomp.check.pooled import PooledRows
+from kcomp.measurements.content import read_content
 from kcomp.report.finding import Severity
 
 ENDINGS = {
@@ -27,7 +27,7 @@ GREY = frozenset({"L", "1", "I", "F"})
 DECODED = 20  # at most this many images are decoded to see whether they have transparent pixels
 
 
-def odd_formats(pooled: Pooled) -> Iterator[Odd]:
+def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
     """Yield the images whose format differs from their file ending, or from the format of most images."""
     facts = pooled.facts
     endings = [PurePath(path).suffix[1:].lower() for path in facts.path]
@@ -54,7 +54,7 @@ def odd_formats(pooled: Pooled) -> Iterator[Odd]:
         yield from rows_of("odd-depth", "warning", few, sentence, lambda row: f"{facts.bits[row]} bits")
 
 
-def odd_modes(pooled: Pooled) -> Iterator[Odd]:
+def odd_modes(pooled: PooledRows) -> Iterator[Odd]:
     """Yield the images whose channels are unlike those of most images."""
     modes = np.array([family(mode) for mode in pooled.facts.mode], dtype=object)
     names, counts = np.unique(modes[modes != ""].astype(str), return_counts=True)
@@ -92,13 +92,13 @@ def family(mode: str) -> str:
     return "palette" if mode == "P" else mode
 
 
-def has_transparency(pooled: Pooled, row: int) -> bool:
+def has_transparency(pooled: PooledRows, row: int) -> bool:
     """Return whether an image with an alpha channel has pixels that are not opaque."""
     try:
-        source = read_source(pooled.images[row])
-        if not source.content:
-            return isinstance(source.image, np.ndarray) and source.image[..., -1].min() < 255
-        with PillowImage.open(io.BytesIO(source.content)) as opened:
+        content = read_content(pooled.images[row])
+        if not content.encoded:
+            return isinstance(content.image, np.ndarray) and content.image[..., -1].min() < 255
+        with PillowImage.open(io.BytesIO(content.encoded)) as opened:
             return bool(np.asarray(opened.getchannel("A")).min() < 255)
     except Exception:  # noqa: BLE001  # decoders and the functions of images raise many types of errors
         return False

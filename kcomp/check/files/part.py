@@ -14,7 +14,7 @@ from kcomp.check.data_set import DataSet
 from kcomp.check.files.damage import kind_of_damage
 from kcomp.check.files.formats import odd_formats
 from kcomp.check.files.rules import Odd, blur_radius, odd_pixels, odd_shapes
-from kcomp.check.pooled import Pooled, pool
+from kcomp.check.pooled import PooledRows, pool
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
@@ -56,12 +56,12 @@ def file_findings(data_set: DataSet) -> list[Finding]:
     return [finding for problem in all_problems(pooled, data_set.left_out) for finding in findings_of(problem, pooled)]
 
 
-def all_problems(pooled: Pooled, left_out: frozenset[str]) -> list[Odd]:
+def all_problems(pooled: PooledRows, left_out: frozenset[str]) -> list[Odd]:
     facts = pooled.facts
     return [*damaged(pooled, left_out), *odd_formats(pooled), *odd_shapes(facts), *odd_pixels(facts)]
 
 
-def damaged(pooled: Pooled, left_out: frozenset[str]) -> Iterator[Odd]:
+def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
     """Yield the images that cannot be used. `left_out` has the paths of those that the recipe leaves out."""
     rows = np.flatnonzero(pooled.facts.problem != "")
     kinds = np.array([kind_of_damage(pooled.images[row], pooled.facts.problem[row]) for row in rows], dtype=object)
@@ -75,7 +75,7 @@ def damaged(pooled: Pooled, left_out: frozenset[str]) -> Iterator[Odd]:
                 yield Odd(kind, "warning" if is_dropped else "error", rows[mask], sentence, texts)
 
 
-def findings_of(problem: Odd, pooled: Pooled) -> Iterator[Finding]:
+def findings_of(problem: Odd, pooled: PooledRows) -> Iterator[Finding]:
     """Yield a finding about the labelled images and one about the test images that have a problem."""
     for is_test, noun in ((False, "labelled image"), (True, "test image")):
         chosen = [
@@ -91,7 +91,7 @@ def findings_of(problem: Odd, pooled: Pooled) -> Iterator[Finding]:
             yield Finding(problem.kind, problem.severity, message, ids, share, details)
 
 
-def verdict(findings: Sequence[Finding], pooled: Pooled) -> str:
+def verdict(findings: Sequence[Finding], pooled: PooledRows) -> str:
     images = quantity(len(pooled.ids), "image")
     unusable = int((pooled.facts.problem != "").sum())
     text = f"All {images} can be read" if not unusable else f"{unusable} of {images} cannot be used"
@@ -112,7 +112,7 @@ def is_good(findings: Sequence[Finding]) -> bool | None:
     return False if "error" in severities else None if "warning" in severities else True
 
 
-def remarks(data_set: DataSet, pooled: Pooled) -> Iterator[str]:
+def remarks(data_set: DataSet, pooled: PooledRows) -> Iterator[str]:
     """Yield sentences about rows that are left out and about pixels of more than eight bits."""
     if data_set.left_out:
         yield (
@@ -124,7 +124,7 @@ def remarks(data_set: DataSet, pooled: Pooled) -> Iterator[str]:
         yield f"Some images have more than 8 bits. Their pixel values from {low:g} to {high:g} become 0 to 255."
 
 
-def problem_table(problems: Sequence[Odd], pooled: Pooled) -> PageTable:
+def problem_table(problems: Sequence[Odd], pooled: PooledRows) -> PageTable:
     rows = [
         [
             problem.kind,
@@ -140,7 +140,7 @@ def problem_table(problems: Sequence[Odd], pooled: Pooled) -> PageTable:
     return PageTable(["kind", "severity", "image", "rows", "what", "file"], rows)
 
 
-def gallery_of(problem: Odd, pooled: Pooled) -> tuple[str, list[Picture]]:
+def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
     """Return the caption and the thumbnails of the first images with a problem. Images without pixels are left out."""
     shown = zip(problem.rows[:SHOWN], problem.texts[:SHOWN], strict=True)
     pictures = [picture for row, text in shown if (picture := pooled.picture(row, text)) is not None]
@@ -150,7 +150,7 @@ def gallery_of(problem: Odd, pooled: Pooled) -> tuple[str, list[Picture]]:
     ) else caption, pictures
 
 
-def extremes(pooled: Pooled) -> tuple[str, list[Picture]]:
+def extremes(pooled: PooledRows) -> tuple[str, list[Picture]]:
     """Return the caption and the thumbnails of the images at the ends of each measurement, odd or not."""
     facts, pictures = pooled.facts, []
     rows = np.flatnonzero(facts.readable)
@@ -171,7 +171,7 @@ def extremes(pooled: Pooled) -> tuple[str, list[Picture]]:
     ]
 
 
-def format_table(pooled: Pooled) -> PageTable:
+def format_table(pooled: PooledRows) -> PageTable:
     facts = pooled.facts
     names = zip(facts.format, facts.mode, facts.bits.tolist(), strict=True)
     counts = Counter((format or "-", mode or "-", bits) for format, mode, bits in names)
@@ -190,7 +190,7 @@ MEASURES = {
 }
 
 
-def measurement_table(pooled: Pooled) -> PageTable:
+def measurement_table(pooled: PooledRows) -> PageTable:
     rows = []
     for name, title in MEASURES.items():
         values = getattr(pooled.facts, name)[pooled.facts.readable].astype(float)
@@ -204,7 +204,7 @@ def rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def numbers_of(data_set: DataSet, pooled: Pooled, problems: Sequence[Odd]) -> dict[str, Any]:
+def numbers_of(data_set: DataSet, pooled: PooledRows, problems: Sequence[Odd]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     for problem in problems:
         counts[problem.kind] += len(problem.rows)

@@ -78,12 +78,12 @@ def associate(
         seed: Seed of the permutations.
     """
     numbers = np.unique(folds, return_inverse=True)[1]
-    cells = Cells.of(properties, numbers)
+    binned = BinnedRows.of(properties, numbers)
     values = labels if is_class else ranks(labels)
     random = np.random.default_rng([seed, 4])
-    observed = cells.scores(values, is_class=is_class)
+    observed = binned.scores(values, is_class=is_class)
     chance = np.stack(
-        [cells.scores(values[permuted_within(numbers, random)], is_class=is_class) for _ in range(permutations)]
+        [binned.scores(values[permuted_within(numbers, random)], is_class=is_class) for _ in range(permutations)]
     )
     return [
         Association(observed[place], chance[:, place], tail(observed[place], chance[:, place]))
@@ -92,7 +92,7 @@ def associate(
 
 
 @dataclass(frozen=True)
-class Cells:
+class BinnedRows:
     """The rows of each bin and fold, for several properties.
 
     Attributes:

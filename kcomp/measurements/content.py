@@ -15,20 +15,20 @@ from kcomp.data.value_range import ValueRange, measure_range, to_eight_bits
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageContent:
     """An image that was read but not decoded.
 
     Attributes:
         path: The path of the file. Empty if the image is not a file.
         modified: The modification time in seconds since 1970; NaN if the image is not a file.
-        content: The encoded bytes. Empty for an array.
+        encoded: The encoded bytes. Empty for an array.
         image: Bytes, an array or a `Crop`, which `decode` of kcomp.data takes.
         part: The box of a crop as a text. Empty if the whole image is used.
     """
 
     path: str
     modified: float
-    content: bytes
+    encoded: bytes
     image: Image
     part: str = ""
 
@@ -62,7 +62,7 @@ def cache_identity(image: Image) -> str | None:
     return None if identity is None else f"function {identity}"
 
 
-def read_source(image: Image) -> Source:
+def read_content(image: Image) -> ImageContent:
     """Read an image without decoding it.
 
     Raises:
@@ -71,13 +71,13 @@ def read_source(image: Image) -> Source:
     path = file_of(image)
     if path:
         with Path(path).open("rb") as file:
-            content, modified = file.read(), os.fstat(file.fileno()).st_mtime
+            encoded, modified = file.read(), os.fstat(file.fileno()).st_mtime
         if isinstance(image, Crop):
-            return Source(path, modified, content, image, f"{image.edges} {image.shares}")
-        return Source(path, modified, content, content)
+            return ImageContent(path, modified, encoded, image, f"{image.edges} {image.shares}")
+        return ImageContent(path, modified, encoded, encoded)
     if callable(image):
         image = image()
-    return Source("", float("nan"), image if isinstance(image, bytes) else b"", image)
+    return ImageContent("", float("nan"), image if isinstance(image, bytes) else b"", image)
 
 
 def rgb_pixels(image: Image, value_range: ValueRange | None) -> np.ndarray:
