@@ -1,8 +1,6 @@
 """Out-of-fold predictions of runs are joined with the rows of a table by image id."""
 
-from dataclasses import dataclass
-from typing import Any
-
+import explained
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,46 +13,50 @@ from kcomp.targets import OneOf
 TARGET = OneOf(("cat", "dog"))
 
 
-@dataclass
-class FakeRun:
-    frame: Any
-    target: Any = TARGET
-    folder: str = "runs/x"
+@pytest.fixture
+def make_run(tmp_path):
+    """A function that writes a run: `a=0.25` is image a, which is a cat with probability 0.25."""
 
-    def probabilities(self, name):
-        assert name == "oof"
-        return self.frame
+    def write(name, target=TARGET, **cats):
+        predictions = np.array([[value, 1 - value] for value in cats.values()])
+        labels = np.eye(2)[predictions.argmax(1)]
+        folder, seed, fold = tmp_path / name, int(name[0]), int(name[1])
+        return explained.write_run(
+            folder, target, list(cats), labels, predictions, metric="accuracy", seed=seed, fold=fold
+        )
+
+    return write
 
 
-def predictions(**cats):
-    """Predictions of images: `a=0.25` is a cat with probability 0.25. The columns have another order than the target's."""
-    return pd.DataFrame({"dog": [1 - value for value in cats.values()], "cat": list(cats.values())}, list(cats))
-
-
-def table(**columns):
+def table(target=TARGET, **columns):
     frame = pd.DataFrame({"image_id": ["a", "b", "c"], "cat": [1.0, 0, 1], "dog": [0.0, 1, 0], **columns})
     frame["image"] = pd.Series([np.zeros((2, 2, 3), np.uint8)] * 3, dtype=object)
-    return Table(frame, TARGET)
+    return Table(frame, target)
 
 
-def test_runs_are_averaged_and_other_rows_are_nan():
-    runs = [FakeRun(predictions(b=0.5, a=0.25)), FakeRun(predictions(a=0.75, z=1.0))]
-    joined = out_of_fold(runs, table())
-    np.testing.assert_allclose(joined, [[0.5, 0.5], [0.5, 0.5], [np.nan, np.nan]])
+def test_members_are_averaged_and_other_rows_are_nan(make_run):
+    """Two seeds predict image a, two folds of seed 0 predict a and b, and no run predicts c."""
+    runs = [make_run("00", b=0.5), make_run("01", a=0.25), make_run("10", a=0.75, z=1.0)]
+    np.testing.assert_allclose(out_of_fold(runs, table()), [[0.5, 0.5], [0.5, 0.5], [np.nan, np.nan]])
 
 
-def test_all_rows_of_an_item_have_its_prediction():
-    joined = out_of_fold([FakeRun(predictions(p=0.25, q=1.0))], table(item=["p", "q", "p"]))
+def test_columns_are_in_the_order_of_the_table(make_run):
+    joined = out_of_fold([make_run("00", a=0.25)], table(OneOf(("dog", "cat"))))
+    np.testing.assert_allclose(joined[0], [0.75, 0.25])
+
+
+def test_all_rows_of_an_item_have_its_prediction(make_run):
+    joined = out_of_fold([make_run("00", p=0.25, q=1.0)], table(item=["p", "q", "p"]))
     np.testing.assert_allclose(joined[:, 0], [0.25, 1.0, 0.25])
 
 
-@pytest.mark.parametrize(
-    ("run", "text"),
-    [
-        (FakeRun(predictions(z=1.0)), "the runs predict no row of this table"),
-        (FakeRun(predictions(a=1.0), OneOf(("cat", "cow"))), "predicts other classes or numbers than the recipe"),
-    ],
-)
-def test_runs_of_other_data_are_refused(run, text):
-    with pytest.raises(UsageError, match=text):
-        out_of_fold([run], table())
+def test_runs_of_other_data_are_refused(make_run):
+    with pytest.raises(UsageError, match="the runs predict no row of this table"):
+        out_of_fold([make_run("00", z=1.0)], table())
+    with pytest.raises(UsageError, match="predicts other classes or numbers than the recipe"):
+        out_of_fold([make_run("01", OneOf(("cat", "cow")), a=1.0)], table())
+
+
+def test_two_runs_of_one_member_that_hold_out_a_row_are_refused(make_run):
+    with pytest.raises(ValueError, match=r"must hold out different rows; 'a' is held out by .*00 and .*01"):
+        out_of_fold([make_run("00", a=1.0), make_run("01", a=0.0)], table())

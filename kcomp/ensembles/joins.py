@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kcomp.data.tables import Table
 from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.ensembles.members import Member, describe_member, read_labels
 from kcomp.ensembles.reading import read_all
@@ -105,6 +106,31 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
     own = len(set(folds[0])) > 1 and all((other == folds[0]).all() for other in folds)
     parts = folds[0] if own else stratified_parts(target.strata(labels), PARTS)
     return HeldOut(ids, target, values, labels, parts, own)
+
+
+def predicted_ids(table: Table) -> pd.Index:
+    """Return the id under which runs predict each row: its item, such as a patient, or else its image id, (rows,)."""
+    return pd.Index(table.frame["item" if "item" in table.frame else "image_id"].astype(str))
+
+
+def held_out_by_member(members: Sequence[Member], ids: pd.Index, target: Target) -> np.ndarray:
+    """Return the held-out predictions of each member for some ids, float64 (members, ids, prediction columns).
+
+    Unlike `join_held_out`, this needs no common rows: a row that a member did not hold out is NaN. Ids may repeat. The
+    columns are in the order of `target`, which may be that of the runs or of a table.
+    """
+    columns = list(target.prediction_columns)
+    return np.stack([member.predictions[columns].reindex(ids).to_numpy(np.float64) for member in members])
+
+
+def average_held_out(by_member: np.ndarray, target: Target) -> np.ndarray:
+    """Average predictions (members, rows, columns) over the members that held out the row. NaN if none did."""
+    present = ~np.isnan(by_member).any(2)
+    averaged = np.full(by_member.shape[1:], np.nan)
+    for pattern in np.unique(present[:, present.any(0)], axis=1).T:
+        rows = (present == pattern[:, None]).all(0)
+        averaged[rows] = target.average([values[rows] for values in by_member[pattern]])
+    return averaged
 
 
 def join_test_predictions(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.tables import Table
-from kcomp.ensembles.joins import common_ids, select_rows
+from kcomp.ensembles.joins import common_ids, predicted_ids, select_rows
 from kcomp.ensembles.members import check_same_table, shared_target
 from kcomp.ensembles.reading import read_all
 from kcomp.runs.folder import Run, member_of
@@ -177,8 +177,8 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
         ValueError: If `test` lacks a row.
     """
     rows: dict[str, list[int]] = {}  # the test rows of each id; an item with several images has several rows
-    for row, name in enumerate(test.frame.get("item", test.ids)):
-        rows.setdefault(str(name), []).append(row)
+    for row, name in enumerate(predicted_ids(test)):
+        rows.setdefault(name, []).append(row)
     image_ids, images, parts = test.ids, test.images, []
     for fold in folds:
         ids = fold.chosen_ids.sort_values()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.tables import Table
+from kcomp.ensembles.joins import predicted_ids
 from kcomp.ensembles.submission.build import like_sample
 from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.match import find_rows, shared_ids
@@ -74,7 +75,7 @@ def recipe_test_ids(run: Run) -> list[str]:
                 "folder of the test images with --images FOLDER"
             )
         table = expect_type(Table, "test", recipe.test(recipe.config))
-    return list(dict.fromkeys(map(str, table.frame["item"]))) if "item" in table.frame else table.ids
+    return list(dict.fromkeys(predicted_ids(table)))
 
 
 def check_shape(runs: Sequence[Run], ids: Sequence[str], sample: Sample, choices: Choices) -> None:

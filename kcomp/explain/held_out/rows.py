@@ -12,7 +12,7 @@ import pandas as pd
 
 from kcomp.data.tables import Table
 from kcomp.ensembles.cross_validation import stratified_parts
-from kcomp.ensembles.joins import PARTS
+from kcomp.ensembles.joins import PARTS, average_held_out, held_out_by_member, predicted_ids
 from kcomp.ensembles.members import Member, build_members, check_label_rows, read_labels, shared_target
 from kcomp.metrics import Metric, get
 from kcomp.metrics.scores import Scorer
@@ -101,8 +101,7 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
     ids = members[0].predictions.index
     for member in members[1:]:
         ids = ids.union(member.predictions.index)
-    columns = list(target.prediction_columns)
-    by_member = np.stack([member.predictions[columns].reindex(ids).to_numpy(np.float64) for member in members])
+    by_member = held_out_by_member(members, ids, target)
     folds = pd.Series(-1, ids)
     for member in reversed(members):
         folds[member.folds.index] = member.folds
@@ -115,24 +114,11 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
         ids=ids,
         labels=label_frame.loc[ids, list(target.columns)].to_numpy(np.float64),
         by_member=by_member,
-        predictions=average_present(by_member, target),
+        predictions=average_held_out(by_member, target),
         folds=folds.to_numpy(),
         table=table,
         problem=problem,
     )
-
-
-def average_present(by_member: np.ndarray, target: Target) -> np.ndarray:
-    """Average predictions (members, rows, columns) over the members that have a prediction of the row.
-
-    Rows that a member did not predict are NaN. At least one member must predict each row.
-    """
-    present = ~np.isnan(by_member).any(2)
-    averaged = np.empty(by_member.shape[1:])
-    for pattern in np.unique(present, axis=1).T:
-        rows = (present == pattern[:, None]).all(0)
-        averaged[rows] = target.average([values[rows] for values in by_member[pattern]])
-    return averaged
 
 
 def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
@@ -165,7 +151,7 @@ def rows_of_ids(table: Table, ids: pd.Index) -> tuple[Table | None, str]:
     If the table has items, the ids are items, and each gets the row of its first image. If the table lacks an id,
     return None and say so.
     """
-    names = pd.Index(table.frame["item" if "item" in table.frame else "image_id"].astype(str))
+    names = predicted_ids(table)
     first = np.flatnonzero(~names.duplicated())
     places = names[first].get_indexer(ids)
     missing = ids[places < 0]
