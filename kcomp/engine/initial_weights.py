@@ -17,9 +17,9 @@ from kcomp.data.draws import Purpose, generator
 def draw_weights_on_host(seed: int) -> Iterator[None]:
     """Make Keras's initializers draw with NumPy inside a `with` block.
 
-    The numbers depend on `seed` and on the order in which layers are built. This changes VarianceScaling (with Glorot,
-    He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal. Zeros and Ones use NumPy too, because
-    JAX would compile a program for each shape.
+    The numbers depend on `seed` and on the order in which layers are built. The changed initializers are
+    VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal. Zeros and
+    Ones use NumPy too, because JAX would compile a program for each shape.
     """
     numbers = itertools.count()
     formulas: dict[type, Callable[..., np.ndarray]] = {

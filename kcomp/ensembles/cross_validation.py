@@ -1,4 +1,4 @@
-"""Split rows into parts for cross-validation. The order of the rows in files has no influence."""
+"""Split rows into parts for cross-validation. The parts do not depend on the order of the rows in files."""
 
 import numpy as np
 

@@ -48,7 +48,7 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 
     Args:
         named_ids: Pairs: a name for error messages, such as a file, and the ids.
-        rule: The rule for the message, in words: all indexes must have the same ids.
+        rule: Start of the error message: a text that says which ids must be the same.
         partial: Whether the ids may differ.
         hint: Text at the end of the message.
 
@@ -72,7 +72,7 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 
 
 def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
-    """Return the rows of these ids, (rows, columns).
+    """Return the rows with these ids as an array (ids, columns), in the order of `ids`.
 
     If the frame has exactly these ids in this order, nothing is copied.
     """
@@ -81,7 +81,7 @@ def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
 
 
 def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOut | None:
-    """Join the held-out predictions of all members. Return None if no row was held out by every member.
+    """Return the held-out predictions of all members, joined by image id. None if no row was held out by every member.
 
     If `partial` is True, members may hold out different rows, and the rows in common are used.
 
@@ -136,9 +136,9 @@ def average_held_out(by_member: np.ndarray, target: Target) -> np.ndarray:
 def join_test_predictions(
     members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
 ) -> list[pd.DataFrame]:
-    """Return the test predictions of each member, averaged over the member's runs.
+    """Return a table for each member: its test predictions, averaged over its runs.
 
-    All frames have the same ids and columns.
+    All tables have the same ids and columns.
 
     Args:
         members: The members.
@@ -176,5 +176,5 @@ def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index, target: Target
 
 
 def count_most_test_rows(runs: Sequence[Run]) -> int:
-    """Return how many test rows the run with the most test predictions has."""
+    """Return the largest number of test rows that one of the runs has predicted."""
     return max(len(run.probabilities("test")) for run in runs)

@@ -78,7 +78,10 @@ def print_diversity(values: np.ndarray, target: Target) -> None:
 
 
 def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
-    """Print a table of how much each pair of members differs. Both arrays have the shape (members, members)."""
+    """Print a table of how much each pair of members differs.
+
+    Both arrays have the shape (members, members). `disagreement` is None for targets without classes.
+    """
     lines = []
     for row in range(len(correlation)):
         line = {"member": str(row + 1)}
@@ -140,7 +143,7 @@ def describe_gain(interval: Interval) -> str:
 
 
 def signed(value: float) -> str:
-    """Return the number with its sign and four decimals. A number that rounds to zero has no sign."""
+    """Return the number as text with its sign and four decimals. A number that rounds to zero has no sign."""
     text = f"{value:+.4f}"
     return text[1:] if float(text) == 0 else text
 

@@ -40,7 +40,10 @@ class Excitation:
 
     @property
     def has_usual_activations(self) -> bool:
-        """Whether the three activations are silu, silu and sigmoid, in this order. The user may change them."""
+        """Whether the three activations are silu, silu and sigmoid, in this order.
+
+        This is checked at each call, because the user may change the activations.
+        """
         return have_usual_activations(self.activated, self.first, self.second)
 
 

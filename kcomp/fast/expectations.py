@@ -1,4 +1,4 @@
-"""A list of what kcomp's patches use of Keras (classes, methods, attributes), and a check that Keras has it.
+"""The classes, methods and attributes of Keras that kcomp's patches use, and a check of the installed Keras.
 
 Each constant, such as CONVOLUTIONS, describes one group of classes. kcomp does not apply a patch if the installed Keras
 differs from the description.
@@ -55,7 +55,10 @@ def find_difference(expected: Expected) -> str | None:
 
 
 def built_convolution(layer_class: Any) -> Any:
-    """Return a built convolution layer with a 1 x 1 kernel of zeros. Keras's default would draw random numbers."""
+    """Return a built convolution layer with a 1 x 1 kernel of zeros.
+
+    The zeros replace Keras's default, which would draw random numbers.
+    """
     zeros = (
         {"kernel_initializer": "zeros"} if layer_class is keras.layers.Conv2D else {"depthwise_initializer": "zeros"}
     )

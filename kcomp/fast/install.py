@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def installed_names() -> list[str]:
-    """Return the names of the installed patches. These now replace methods of Keras's classes."""
+    """Return the names of the patches that now replace methods of Keras's classes."""
     return list(_installed)
 
 

@@ -76,7 +76,7 @@ def jit(function: Any, donate: bool) -> Any:
 
 
 def settings(donate: bool) -> dict[str, Any]:
-    """Return kcomp's settings of XLA. Settings that the installed XLA lacks, or that XLA_FLAGS contains, are left out.
+    """Return a dict of kcomp's settings of XLA, without those that the installed XLA lacks or that XLA_FLAGS contains.
 
     donate: True for a training step, False for a prediction.
     """

@@ -99,7 +99,8 @@ def with_inner_layers(operation: Any) -> list[Any]:
 def is_known(operation: Any) -> bool:
     """Return whether an operation's code belongs to Keras or kcomp.
 
-    The key then needs only the operation's class and configuration, and the versions of Keras and kcomp.
+    For such code, the cache key needs only the operation's class and configuration, and the versions of Keras and
+    kcomp.
     """
     kind = type(operation)
     return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda

@@ -36,9 +36,9 @@ def cached_jit(
 
     `function` takes two arguments, `state` and `data`. Each is a JAX pytree: nested lists, tuples or dicts of arrays.
 
-    cache_key: function that takes the first `state` and returns the key, a text. The key must describe all that the
-               result depends on, except the values in `state` and the values and shapes in `data`. If the key is None,
-               or if the environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
+    cache_key: function of `state` that returns the key, a text. The key must describe all that the result depends on,
+               except the values in `state` and the values and shapes in `data`. If the key is None, or if the
+               environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
     donate:    True for a training step, whose results may reuse the memory of `state`. False for a prediction.
     """
     if not is_enabled("jax-program-store"):
@@ -93,7 +93,10 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
 
 
 def environment_key() -> list[Any]:
-    """Return what affects the arithmetic of all programs: versions, settings, patches of Keras, kind of device."""
+    """Return a list of all that affects the arithmetic of every program.
+
+    It has versions, settings, patches of Keras and the kind of device.
+    """
     values = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]

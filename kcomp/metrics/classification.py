@@ -125,7 +125,8 @@ class FScore:
 def f_beta(beta: float, average: str = "macro") -> Metric:
     """Return the F-beta metric, (1 + beta^2) * precision * recall / (beta^2 * precision + recall).
 
-    A class with neither a positive label nor a positive prediction is skipped. With "samples", such a row is skipped.
+    A class with neither a positive label nor a positive prediction is skipped. With "samples", a row with neither is
+    skipped.
 
     Args:
         beta: Weight of recall relative to precision, above 0. 1 for F1.

@@ -135,7 +135,7 @@ class CutPoints:
 
 
 def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
-    """Restore the thresholds or cut points that `to_json` converted to a dict."""
+    """Return the thresholds or cut points that `to_json` converted to a dict."""
     kinds: dict[str, type[Thresholds] | type[CutPoints]] = {"thresholds": Thresholds, "cut points": CutPoints}
     if data.get("kind") not in kinds:
         raise ValueError(f"decisions must be of kind {' or '.join(kinds)}; received {data.get('kind')!r}")
@@ -161,8 +161,8 @@ def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, targ
     """Score thresholds or cut points by nested cross-validation, and return the value of the metric.
 
     For each fold, thresholds or cut points are fitted on the other folds, and convert this fold's predictions to
-    classes. The classes of all rows are then scored together. If the metric or the target uses neither, the plain
-    metric is returned.
+    classes. The classes of all rows are then scored together. If the metric or the target uses neither,
+    the metric is computed without them.
 
     Args:
         labels: Shape (rows, columns).

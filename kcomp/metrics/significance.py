@@ -48,7 +48,7 @@ def paired_metric(
 ) -> Interval:
     """Return metric(first) - metric(second) with its confidence interval, by a percentile bootstrap over rows.
 
-    Resamples in which the metric is undefined are left out. Without any other resample, the interval is NaN.
+    Resamples in which the metric is undefined are left out. If no resample is left, the interval is NaN.
 
     Args:
         metric: Any metric.
@@ -150,8 +150,8 @@ def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, see
 
     A share of rows, such as the accuracy, has Wilson's interval, which is also valid if all rows are right. Other
     metrics have a percentile bootstrap. The interval covers the random choice of rows. It does not cover training
-    noise: two seeds of one model also differ. Resamples in which the metric is undefined are left out. With fewer than
-    two rows, or without any other resample, the interval of a bootstrap is NaN.
+    noise: two seeds of one model also differ. Resamples in which the metric is undefined are left out. If none
+    is left, or with fewer than two rows, the interval of a bootstrap is NaN.
 
     Args:
         metric: Any metric.

@@ -141,7 +141,7 @@ def in_keras_layout(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) ->
 
 @contextlib.contextmanager
 def download_errors(name: str) -> Iterator[None]:
-    """Replace the error of a failed download inside a `with` block by a shorter one. Other errors do not change.
+    """Inside a `with` block, replace the error of a failed download by a shorter error. Other errors do not change.
 
     The new error names the missing file and the folder to put it in.
 

@@ -92,7 +92,10 @@ def layers_in(path: Path) -> dict[str, tuple[str, Shapes]]:
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Load a weights file of a run. Raise ValueError or FileNotFoundError if it cannot be read or does not fit."""
+    """Load a weights file of a run into a network.
+
+    Raise ValueError or FileNotFoundError if the file cannot be read or does not fit the network.
+    """
     try:
         network.load_weights(path)
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's and Keras's errors do not name the file

@@ -143,7 +143,7 @@ class Run:
         return loaded.with_values(**values_from_json(loaded.recipe.config, stored))
 
     def probabilities(self, name: str) -> pd.DataFrame:
-        """Read oof.csv, labels.csv or test.csv: one row for each image id (the index), float columns.
+        """Return the content of oof.csv, labels.csv or test.csv: one row for each image id (the index), float columns.
 
         name: "oof", "labels" or "test". Missing labels become NaN.
         """
@@ -160,7 +160,7 @@ class Run:
 
 
 def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """Return the object in a JSON file. Raise DamagedError if it is invalid or lacks one of the entries `needed`."""
+    """Return the JSON object in a file as a dict. Raise DamagedError if it is invalid or lacks an entry of `needed`."""
     hint = "remove it, and train the run to its end again" if path.name == "result.json" else "remove its folder"
     try:
         content = read_json(path)

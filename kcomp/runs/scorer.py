@@ -8,7 +8,7 @@ from kcomp.runs.folder import Run
 
 
 def scorer_of(runs: Sequence[Run], metric: str | None = None) -> Scorer:
-    """Return the metric and the target (the kind of labels) of runs. All runs must have the same target.
+    """Return a Scorer with the metric and the target (the kind of labels) of runs. All runs must have the same target.
 
     Args:
         runs: At least one run.

@@ -206,7 +206,7 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """Return what identifies a run apart from its fold: recipe, fingerprint, backend and seed."""
+    """Return the tuple that identifies a run apart from its fold: recipe, fingerprint, backend and seed."""
     manifest = run.manifest
     return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 

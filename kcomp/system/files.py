@@ -21,7 +21,7 @@ import pandas as pd
 
 @contextlib.contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """Yield a temporary file for writing. When the `with` block ends, move this file to `path`.
+    """Yield a temporary file, open for writing. When the `with` block ends, move this file to `path`.
 
     If the block raises an error, the temporary file is removed, and `path` does not change.
 

@@ -47,7 +47,7 @@ class AnyOf(ClassTarget):
         valid = arrays.in_range(np.where(np.isnan(labels), 0, labels), 0, 1)
         if not valid.all():
             rule = "each label must be a number from 0 to 1, or NaN if it is missing"
-            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+            raise ValueError(arrays.broken_rule_text(rule, valid, labels, ids))
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
         return arrays.sigmoid(logits)

@@ -53,7 +53,7 @@ def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
     return ranks / len(predictions)
 
 
-def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[str]) -> str:
+def broken_rule_text(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[str]) -> str:
     """Return an error text: the rule, how many rows break the rule, and the first such row.
 
     Args:
@@ -68,14 +68,14 @@ def first_row(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequence[st
 
 
 def problems(rules: Sequence[tuple[str, np.ndarray]], values: np.ndarray, ids: Sequence[str]) -> list[str]:
-    """Check rules, and return an error text (from `first_row`) for each rule that a row breaks.
+    """Check rules, and return an error text (from `broken_rule_text`) for each rule that a row breaks.
 
     Args:
         rules: Pairs of a rule in words and whether each row obeys the rule, bool (rows,).
         values: The values of the rows, (rows, columns).
         ids: The image id of each row.
     """
-    return [first_row(rule, valid, values, ids) for rule, valid in rules if not valid.all()]
+    return [broken_rule_text(rule, valid, values, ids) for rule, valid in rules if not valid.all()]
 
 
 def in_range(values: np.ndarray, low: float, high: float) -> np.ndarray:

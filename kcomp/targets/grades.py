@@ -95,7 +95,7 @@ class Grades(Target):
         valid = arrays.in_range(labels, 0, self.top)
         if not valid.all():
             rule = f"each grade must be a number from 0 ({self.levels[0]}) to {self.top} ({self.levels[-1]})"
-            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+            raise ValueError(arrays.broken_rule_text(rule, valid, labels, ids))
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
         if self.loss_name == "regression":

@@ -1,6 +1,6 @@
 """The default losses of targets, as Keras losses. This module imports Keras: import it only inside functions.
 
-The `get_config` of a loss must return all numbers of the loss, because it is part of the cache key of a compiled
+The `get_config` of a loss must return all numbers of the loss, because they are part of the cache key of a compiled
 training step.
 """
 

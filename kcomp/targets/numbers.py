@@ -73,7 +73,7 @@ class Numbers(Target):
         valid = ~np.isinf(labels).any(1)
         if not valid.all():
             rule = "each label must be a finite number, or NaN if it is missing"
-            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+            raise ValueError(arrays.broken_rule_text(rule, valid, labels, ids))
 
     def fitted(self, labels: np.ndarray) -> "Numbers":
         """Return a copy with the mean and the standard deviation of the known labels.

@@ -49,7 +49,7 @@ class OneOf(ClassTarget):
         valid = (labels >= 0).all(1) & (np.abs(labels.sum(1) - 1) <= arrays.TOLERANCE)  # false for NaN
         if not valid.all():
             rule = "each row's labels must be numbers from 0 to 1 that sum to 1"
-            raise ValueError(arrays.first_row(rule, valid, labels, ids))
+            raise ValueError(arrays.broken_rule_text(rule, valid, labels, ids))
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
         return arrays.softmax(logits)

@@ -14,7 +14,7 @@ KINDS: dict[str, type[Target]] = {kind.name: kind for kind in (OneOf, AnyOf, Num
 
 
 def target_from_json(stored: Mapping[str, Any]) -> Target:
-    """Restore the target that `Target.to_json` converted to a dict.
+    """Return the target that `Target.to_json` converted to a dict.
 
     Args:
         stored: The dict. The key `target` has the name of the kind of target, the other keys are the target's fields.

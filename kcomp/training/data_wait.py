@@ -15,9 +15,8 @@ LARGE = 0.1  # above this share of an epoch, `describe_wait` suggests changes
 class DataWait(keras.callbacks.Callback):
     """Print the share of the first epoch in which training waited for batches.
 
-    Above a tenth, also print what to change.
-
-    The first step is not counted, because it compiles the network and starts the threads that load images.
+    If the share is above a tenth, also print what to change. The first step is not counted, because it compiles the
+    network and starts the threads that load images.
 
     Args:
         console: Where to print.

@@ -100,7 +100,7 @@ class Mixed(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         """Create the train function as Keras does.
 
-        On JAX, use a compiled program from kcomp's cache if an equal step has one.
+        On JAX, use a compiled program from kcomp's cache, if the cache has a program for an equal step.
         """
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
         if plain or keras.distribution.distribution() is not None or not is_enabled("jax-program-store"):

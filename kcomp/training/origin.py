@@ -36,7 +36,7 @@ class Origin:
 
 
 def find_origin(path: Path) -> Origin:
-    """Find the weights that a user names with `--from`.
+    """Return the weights that a user names with `--from`.
 
     Args:
         path: A .weights.h5 file, the folder of a complete run, or a folder that contains exactly one run.

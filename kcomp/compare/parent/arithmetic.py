@@ -178,10 +178,10 @@ def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iter
 def step_difference(
     name: str, singles: Sequence[Probe], reference: Probe, *, size: float | None = None
 ) -> dict[str, float] | None:
-    """Return the differences of a result in the whole training step, or None if a process has no such result.
+    """Return a dict with the differences of a result in the whole training step. None if a process has no such result.
 
-    The dict has the difference between the backends under `between`, and the difference between a backend and float64
-    under the backend's name.
+    The difference between the backends has the key `between`. The difference between a backend and float64 has the name
+    of the backend.
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.

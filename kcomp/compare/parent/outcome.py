@@ -78,7 +78,7 @@ def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
         "frameworks": {metric.name: held_out.difference(metric, first, second) for metric in held_out.metrics},
         "mcnemar": mcnemar_rows(held_out, labels, seeds),
         "seeds_apart": seed_differences(held_out, labels, seeds),
-        "noise": {metric.name: noise(held_out, labels, seeds, metric) for metric in held_out.metrics},
+        "noise": {metric.name: paired_t_test(held_out, labels, seeds, metric) for metric in held_out.metrics},
         "identical": bool(np.array_equal(first, second)),
     }
     return outcome | {"sentence": sentence(outcome)}
@@ -106,9 +106,8 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 def known_scorer(run: Run) -> Scorer:
     """Return the object that computes the run's metric.
 
-    If the recipe's code defines the metric, use the target's default.
-
-    This process does not import Keras, so it cannot load the recipe.
+    If the recipe's code defines the metric, use the target's default: this process does not import Keras, so it cannot
+    load the recipe.
     """
     try:
         return scorer_of([run])
@@ -150,7 +149,7 @@ def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds:
     ]
 
 
-def noise(
+def paired_t_test(
     held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int], metric: Metric
 ) -> dict[str, Any] | None:
     """Return Student's t test of the scores of two backends, paired by seed. Return None if there is only one seed.

@@ -87,7 +87,7 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
 
 
 def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> dict[str, Any]:
-    """Return facts for the report: names, settings and shapes of the layers, and properties of the training."""
+    """Return a dict of facts for the report: names, settings and shapes of layers, and properties of the training."""
     owners = {id(weight): n for n, call in enumerate(graph.calls) for weight in call.trainable}
     weights = experiment.network.trainable_variables
     return {

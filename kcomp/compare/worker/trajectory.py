@@ -97,7 +97,7 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """Return a batch with its rows in another order. The mean over the batch is the same except for rounding."""
+    """Return a batch with its rows in another order. The mean loss over the batch is the same except for rounding."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     rows = keras.tree.map_structure(lambda values: values[order], batch)

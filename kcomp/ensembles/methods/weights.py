@@ -22,7 +22,7 @@ PATIENCE = 5  # or after this many rounds without improvement
 
 
 def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return the weights (members,) for which the weighted mean of predictions has the best metric.
+    """Return the weights (members,) for which the weighted mean of predictions has the best score.
 
     For the log loss, which is convex in the weights, a gradient method finds the best weights. For other metrics, a
     local search starts from the weights with the best log loss, and may end in a local optimum. If predictions are not

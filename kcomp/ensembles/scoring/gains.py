@@ -1,6 +1,6 @@
 """The gain of an ensemble over another model on the same rows, with a confidence interval.
 
-Above 0, the ensemble is better.
+If the gain is above 0, the ensemble is better.
 """
 
 from collections.abc import Mapping, Sequence

@@ -76,7 +76,10 @@ def each_of(typing, count, value):
 
 @intrinsic(prefer_literal=True)
 def load_each(typing, count, address, step):
-    """Load a tuple of `count` values from addresses `step` bytes apart; `count` must be a compile-time constant."""
+    """Return a tuple of `count` values, loaded from addresses `step` bytes apart.
+
+    `count` must be a compile-time constant.
+    """
     each = types.UniTuple(_lanes, count.literal_value)
 
     def code(context, builder, signature, arguments):

@@ -49,7 +49,7 @@ MATHS = {"contract", "nsz", "arcp"}
 def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
     """Return a decorator that compiles a function of one argument: a pointer to `count` int64 numbers.
 
-    Each number is an integer argument of the loop, or the address of a tensor. The compiled loop is for `run`.
+    Each number is an integer argument of the loop, or the address of a tensor. `run` calls the compiled function.
     """
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 

@@ -177,9 +177,10 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:
-    """Apply batch normalisation in training. Return three things: outputs, the batch's mean and its variance.
+    """Apply batch normalisation with the mean and variance of the batch.
 
-    Return a single None if `learns` is False, because XLA then fuses Keras's own operations.
+    Return three things: outputs, the batch's mean and its variance. Return a single None if `learns` is False: XLA then
+    fuses Keras's own operations.
 
     learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
     """

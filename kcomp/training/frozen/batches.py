@@ -57,9 +57,7 @@ class FeatureBatches(Batches):
 
 
 def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
-    """Return the batch layers, such as MixUp, that the training step of a stage applies.
-
-    A stage is a part of a training.
+    """Return the batch layers, such as MixUp, that the training step of a stage (part of a training) applies.
 
     If the stage trains on cached features (outputs of frozen layers), return layers only if `stage.mix_features` is
     set, and only layers that can mix features.

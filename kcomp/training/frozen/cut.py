@@ -17,8 +17,9 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     """Divide a network into two models, `frozen` and `rest`, such that rest(frozen(images)) = network(images).
 
     Both models share the layers of the network. `rest` has all trainable layers, and all batch normalisation that
-    updates its statistics. The output of `frozen` is the last tensor before the first trained layer that all paths
-    through the network pass. A dropout layer directly before this tensor belongs to `rest`, so that it stays active.
+    updates its statistics. The output of `frozen` is a tensor that all paths through the network pass. Of these
+    tensors, it is the last one before the first trained layer. A dropout layer directly before this tensor belongs to
+    `rest`, so that it stays active.
 
     Run `frozen` in inference mode. Random layers in `frozen`, such as drop connect, are then off.
 

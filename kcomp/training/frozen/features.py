@@ -1,4 +1,4 @@
-"""Compute the features of images, which are the outputs of a frozen network, and cache them on disk and in memory.
+"""Compute features of images, and cache the features on disk and in memory. Features are outputs of a frozen network.
 
 Training augments an image differently in each epoch. A *draw* is the number of the epoch whose augmentation an image
 has.
