@@ -65,7 +65,7 @@ def measure(recipe, *assignments, updates=2):
             job = jobs.ProbeJob(
                 part, backend, backend, str(recipe), assignments, 0, 0, updates, str(folder / "parts"), reference
             )
-            assert jobs.start(job) == 0
+            assert jobs.run_process(job) == 0
             if part != "setup":
                 probes[part, backend] = Probe(backend, backend, job.answer(), job.arrays())
     singles = [probes["single", "jax"], probes["single", "torch"]]

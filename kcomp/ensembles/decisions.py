@@ -26,7 +26,7 @@ class ScoredDecisions:
         decisions: The thresholds or cut points, fitted on all held-out rows. Use them for test rows.
         plain: The score without fitted numbers: with thresholds of 0.5, or the nearest grade.
         nested: The score by nested cross-validation. Each part of the rows is scored with a fit on the other parts.
-        optimistic: The score on the same rows that `decisions` were fitted on, which is too good.
+        optimistic: The score on the rows that `decisions` were fitted on. This score is too good.
         unseen: Names of the labels without a positive held-out row, or of the grades without a held-out row.
     """
 

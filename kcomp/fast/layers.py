@@ -1,4 +1,4 @@
-"""Read what the faster layers need from a Keras layer: whether they support it, its padding, its weights."""
+"""Read the properties of a Keras layer that kcomp's faster layers need, such as padding and weights."""
 
 import math
 from typing import Any

@@ -1,4 +1,7 @@
-"""Metrics of numbers. A metric is computed for each column, without missing labels, and averaged over the columns."""
+"""Metrics for predicted numbers.
+
+A metric is computed for each column, without missing labels, and averaged over the columns.
+"""
 
 from functools import partial
 

@@ -26,7 +26,7 @@ def predict_run(
     images: the folder of the images in the CSV. None uses the folder of the training images.
     count:  test-time augmentation. "8" averages each image with 8 randomly augmented copies. "none" predicts each image
             once. None averages the variants that the recipe lists in `views`.
-    output: a folder for the file, which is named after the run. None writes test.csv in the run folder.
+    output: a folder. The file in it is named after the run. None writes test.csv in the run folder.
     """
     recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
     table = test_rows(run, recipe, test, images)

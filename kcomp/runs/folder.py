@@ -279,8 +279,8 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
 def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the content of manifest.json for a run that is continued after `epochs` epochs.
 
-    Backend, device and versions are those of the process that continues the run. The entry "history" lists the earlier
-    ones too, each with its first epoch, counted from 1.
+    Backend, device and versions are those of the process that continues the run. If an earlier process had others, the
+    entry "history" lists those of each process, with the first epoch that it trained (from 1).
 
     before: The present content of manifest.json.
     now: The description of the process that continues the run.

@@ -16,7 +16,10 @@ class Notice(UserWarning):
 
 
 def notice(text: str) -> None:
-    """Issue a `Notice` with the line of the user's code that called kcomp. Python prints the same notice only once."""
+    """Issue a `Notice` that points to the line of the user's code that called kcomp.
+
+    Python prints the same notice only once.
+    """
     for texts in RECORDINGS:
         texts.append(text)
     level, frame = 1, sys._getframe()

@@ -54,5 +54,8 @@ def busy_seconds() -> float:
 
 
 def wait_policy_lines() -> list[str]:
-    """Return a line to print if `set_wait_policy` has changed the policy. Otherwise, return an empty list."""
+    """Return a list with a line to print, if `set_wait_policy` has changed the policy.
+
+    Otherwise, return an empty list.
+    """
     return list(_lines)

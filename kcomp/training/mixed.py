@@ -1,4 +1,4 @@
-"""A Keras model that mixes the images of a batch (MixUp, CutMix) and trains a network on them in one step."""
+"""A Keras model whose training step mixes the images of a batch (MixUp, CutMix), then trains a network."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -11,7 +11,7 @@ from kcomp.report.page import PageTable, Section
 
 
 def number(value: float | None) -> str:
-    """Return a number as text with two digits, or a dash for None and NaN."""
+    """Return a number as text with two significant digits, or a dash for None and NaN."""
     if value is None or np.isnan(value):
         return "–"
     return "0" if value == 0 else f"{value:.1e}"

@@ -39,7 +39,7 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The backends by their names in the report.
+        """The backend ("jax" or "torch") for each backend name in the report.
 
         If "jax" is compared with itself, the second name is "jax again".
         """

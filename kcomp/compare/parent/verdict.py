@@ -133,9 +133,9 @@ def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
 
 
 def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
-    """Return how many decimals to write, so that the mean scores and a difference beyond noise are visible.
+    """Return how many decimals show the mean scores and, if it is more than noise, their difference.
 
-    For a small difference, more than `MOST_DECIMALS` decimals are not written.
+    A difference adds decimals only up to `MOST_DECIMALS`.
     """
     places = score_decimals(outcome, name)
     if not exceeds_noise(outcome, name):

@@ -40,7 +40,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of each filled column, by column name, and a line that describes them."""
+    """The cells of each filled column, by column name (`columns`), and a line that describes the cells (`note`)."""
 
     columns: dict[str, Any]
     note: str

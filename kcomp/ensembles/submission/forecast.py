@@ -1,4 +1,4 @@
-"""Check whether a submission will fit the sample. The check runs before the test rows are predicted, which is slow."""
+"""Check whether a submission will fit the sample, before the test rows are predicted. Prediction can take long."""
 
 import warnings
 from collections.abc import Sequence

@@ -40,7 +40,7 @@ class Sample:
 
     @property
     def values(self) -> list[str]:
-        """The different texts in the first column to fill, without empty cells."""
+        """The distinct texts in the first column to fill, without empty cells."""
         return list(dict.fromkeys(self.frame[self.columns[0]].dropna()))
 
     @property

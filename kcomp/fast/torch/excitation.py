@@ -1,4 +1,4 @@
-"""Squeeze and excitation (Hu et al. 2018) and the layers before it for PyTorch on a CPU, by compiled loops.
+"""Squeeze and excitation (Hu et al. 2018) and the layers before it, as compiled loops for PyTorch on a CPU.
 
 Squeeze and excitation averages each channel over an image. Two 1 x 1 convolutions turn the averages into one factor
 from 0 to 1 for each channel. The channels are then multiplied by these factors.

@@ -1,4 +1,4 @@
-"""Silu in place, and batch normalisation with silu after it, for PyTorch on a CPU, by compiled loops."""
+"""Silu in place, and batch normalisation with silu after it, as compiled loops for PyTorch on a CPU."""
 
 import functools
 from typing import Any
