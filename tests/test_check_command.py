@@ -81,7 +81,7 @@ def test_data_is_checked_without_a_recipe(images):
         (["check", "small.py", "--set", "kin=labels"], 2, "kind"),
         (["check", "small.py", "--backend", "jaxx"], 2, "jax or torch"),
         (["check", "small.py", "--runs", "nowhere"], 2, "no run at or below nowhere"),
-        (["check", "small.py", "-o", "small.py"], 2, "-o small.py cannot be written"),
+        (["check", "small.py", "-o", "small.py"], 2, "small.py is a file; name another folder"),
         (["check", "broken.py"], 1, "broken.py, line"),
         (
             ["check", "../lonely"],
@@ -105,6 +105,14 @@ def test_wrong_usage_is_one_line(arguments, code, text, recipes):
     assert done.returncode == code and text in done.stderr
     lines = [line for line in done.stderr.splitlines() if "classes with fewer than 2 rows" not in line]
     assert len(lines) == 1
+
+
+def test_a_file_with_the_name_of_the_default_folder_is_reported_first(recipes, tmp_path):
+    (tmp_path / "check").touch()
+    done = kcomp("check", recipes / "small.py", backend="torch", cwd=tmp_path, check=False)
+    hint = f"{tmp_path / 'check'} is a file; choose another folder with -o"
+    assert done.stderr == f"kcomp: the default folder check cannot be written: {hint}\n"
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.fixture(scope="module")

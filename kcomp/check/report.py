@@ -14,7 +14,7 @@ from kcomp.report.finding import SEVERITIES, Finding, findings_csv, sorted_findi
 from kcomp.report.page import Link, PageTable, Section, html
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
-from kcomp.system.files import write_atomically, write_json
+from kcomp.system.files import json_bytes, write_together
 
 WORST = 10  # how many findings the top of the page and the terminal show
 
@@ -22,7 +22,7 @@ WORST = 10  # how many findings the top of the page and the terminal show
 def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str) -> Path:
     """Write the three files of a report into a folder, and return the path of the page.
 
-    Files of an earlier report are replaced. The page is written last.
+    Files of an earlier report are replaced, the page last. If a file cannot be written, none changes.
 
     Args:
         folder: The folder, which is created.
@@ -43,9 +43,12 @@ def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str
         "findings": [vars(finding) for finding in findings],
         "parts": {part.name: part.numbers for part in parts},
     }
-    write_json(folder / "check.json", plain(content))
-    write_atomically(folder / "findings.csv", findings_csv(findings).encode(errors="surrogateescape"))
-    write_atomically(folder / "check.html", page.encode(errors="backslashreplace"))
+    files = {
+        "check.json": json_bytes(plain(content)),
+        "findings.csv": findings_csv(findings).encode(errors="surrogateescape"),
+        "check.html": page.encode(errors="backslashreplace"),
+    }
+    write_together(folder, files)
     return folder / "check.html"
 
 

@@ -38,8 +38,7 @@ def check(
     Give a recipe, or DATA that `kcomp new` can read: a competition's folder, a CSV, or a folder with one folder of
     images for each class. kcomp prints the ten worst findings, and writes check.html, check.json and findings.csv.
     """
-    if output is not None:
-        check_output(output, folder=True)
+    check_output(output or Path("check"), folder=True, default=output is None)
     require_packages(["matplotlib", "jinja2"], "report")
     run_list = find_runs(runs) if runs else []
     use_backend(backend)

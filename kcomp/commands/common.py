@@ -22,18 +22,22 @@ def output_option(text: str, *, required: bool = False) -> Any:
     return click.option("-o", "output", required=required, type=click.Path(path_type=Path), help=text)
 
 
-def check_output(output: Path, *, folder: bool = False, option: str = "-o") -> None:
+def check_output(output: Path, *, folder: bool = False, option: str = "-o", default: bool = False) -> None:
     """Raise UsageError if `output` cannot be written. Call this before long work.
 
     Args:
         output: The path to write.
         folder: Whether `output` is a folder instead of a file.
         option: The name of the option, for the message.
+        default: Whether kcomp chose `output`, because the user did not name one.
     """
-    absolute = output.absolute()
+    absolute = output.resolve()
     nearest = next(place for place in ((absolute, *absolute.parents) if folder else absolute.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UsageError(f"{option} {output} cannot be written: {nearest} is not a folder that may be written to")
+        problem = "cannot be written to" if nearest.is_dir() else "is a file"
+        target = f"the default folder {output}" if default else f"{option} {output}"
+        hint = "choose another folder with -o" if default else f"name another {'folder' if folder else 'file'}"
+        raise UsageError(f"{target} cannot be written: {nearest} {problem}; {hint}")
     if not folder and output.is_dir():
         raise UsageError(f"{option} {output} is a folder; name a file")
 

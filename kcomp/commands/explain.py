@@ -29,7 +29,7 @@ def explain(runs: tuple[Path, ...], backend: str | None, stress: int, output: Pa
     RUNS are run folders, or folders that contain them. They may differ in fold, seed, backend and recipe. kcomp writes
     explain.html, explain.json, and errors.csv with all held-out rows.
     """
-    check_output(output or Path("explain"), folder=True)
+    check_output(output or Path("explain"), folder=True, default=output is None)
     require_packages(["matplotlib", "jinja2"], "report")
     run_list = find_runs(runs)
     use_backend(backend, preferred=run_list[0].manifest["backend"])

