@@ -53,7 +53,7 @@ class ScoredDecisions:
         return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored.get("unseen", ())))
 
     def describe(self) -> str:
-        """Return a sentence with the thresholds or cut points, and with the three scores.
+        """Return a sentence with the thresholds or cut points, and the scores `nested`, `plain` and `optimistic`.
 
         A second line warns about unseen labels or grades.
         """

@@ -21,8 +21,8 @@ def cache_key_of_network(model: keras.Model) -> str | None:
     """Return the cache key of a functional model: a text with its layers, options, connections and constants.
 
     Names of layers and values of weights are left out. Return None if the model is not Keras's own functional class
-    with one input and one output. Return None for code from outside Keras and kcomp too, because the text would not
-    show its changes.
+    with one input and one output. Return None also for code from outside Keras and kcomp, because the text would not
+    show changes of such code.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}

@@ -18,10 +18,10 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
-    """Run `count` updates and some predictions. Return a dict with times, speeds, memory and a hash of the weights.
+    """Run `count` updates and some predictions. Return a dict with times, speeds and memory.
 
-    A speed is a list in images per second, with one number for each round. The hash, of the final weights, has the key
-    `digest`.
+    A speed is a list in images per second, with one number for each round. The entry `digest` is a hash of the final
+    weights.
 
     Args:
         experiment: The network that is measured, with its optimizer and batches.

@@ -102,7 +102,7 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """Write the arrays `a` and `b`, so that batch normalisation is x * a + b, from the sums that `moments` computed.
+    """From the sums that `moments` computed, write `a` and `b` such that batch normalisation is x * a + b.
 
     Also write the statistics: mean, variance and 1 / sqrt(variance + epsilon) of each channel.
 
@@ -131,7 +131,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
-    """Write the arrays `a`, `b` and `c`, so that batch normalisation is x * a + b and the mean is c.
+    """From the statistics, write `a`, `b` and `c` such that batch normalisation is x * a + b and the mean is c.
 
     gamma, beta, statistics: addresses, as in `normalised_silu`.
     a, b, c: arrays of one row: one number for each channel, repeated for each pixel.
