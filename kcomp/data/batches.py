@@ -154,7 +154,7 @@ class Batches:
         absent without such layers.
 
         Images are uint8, which takes a quarter of the memory of float32. The training step converts them to float32.
-        If the transform returns floats, or if a Keras layer changed the batch, images are float32 already here.
+        Only if the transform returns floats, or if a Keras layer changed the batch, `load` returns float32 images.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 

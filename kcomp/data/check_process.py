@@ -99,8 +99,8 @@ def has_zeros(content: bytes) -> bool:
     """Return whether a JPEG is damaged: a part of its data was overwritten by at least 64 zero bytes.
 
     Only baseline JPEGs are checked. Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2).
-    If this symbol means "end of block" in all tables, encoders store a uniform area as zero bytes, so these are no sign
-    of damage. For any other symbol, 64 zero bytes would encode pixels that do not occur in pictures.
+    If this symbol means "end of block" in all tables, encoders store a uniform area as zero bytes, which are then no
+    sign of damage. For any other symbol, 64 zero bytes would encode pixels that do not occur in pictures.
     """
     if ZEROS not in content:
         return False

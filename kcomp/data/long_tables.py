@@ -49,7 +49,7 @@ def join_ids(
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Join all rows of an id into one row, whose label cell lists the labels of all joined rows.
+    """Return a table with one row for each id. Its label cell lists the labels of all rows of this id in `source`.
 
     Args:
         source: The cells of the table.

@@ -47,14 +47,14 @@ def find_images(
     return paths_of(ids, positions, files, str(place))
 
 
-def paths_of(ids: pd.Series, positions: np.ndarray, files: Sequence[str], place: str) -> list[str]:
-    """Return the path of each row's image. For a missing image, the path is `place` joined with the id.
+def paths_of(ids: pd.Series, positions: np.ndarray, files: Sequence[str], folder: str) -> list[str]:
+    """Return the path of each row's image. For a missing image, the path is `folder` joined with the id.
 
-    `files` are paths relative to the folder `place`. `positions` has the position of each row's file, or -1.
+    `files` are paths relative to `folder`. `positions` has the position in `files` of each row's file, or -1.
     """
     expected = ids.str.strip().str.replace("\0", "?")  # no path has a zero byte
     return [
-        f"{place}/{files[position] if position >= 0 else name}"
+        f"{folder}/{files[position] if position >= 0 else name}"
         for name, position in zip(expected, positions, strict=True)
     ]
 

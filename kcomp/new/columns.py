@@ -46,7 +46,7 @@ class Labels:
 
     @property
     def value(self) -> object:
-        """The value to pass to `data.read_csv`: one column, several, or {column of names: column of numbers}."""
+        """The value to pass to `data.read_csv`: a column, a list of them, or {column of names: column of numbers}."""
         if self.name_column is not None:
             return {self.name_column: self.columns[0]}
         return self.columns[0] if len(self.columns) == 1 else list(self.columns)

@@ -256,8 +256,8 @@ def count_rows(ids: pd.Series, labels: Labels, options: dict[str, object]) -> in
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
     """Return how many folds the recipe uses: 5, or fewer for small data, but at least 2.
 
-    There are at most as many folds as groups, or rows of the largest class. Without groups, there are at most half as
-    many folds as rows.
+    There are at most as many folds as groups. Without groups, there are at most half as many folds as rows. If the
+    labels are classes or grades, there are at most as many folds as the largest class has rows.
     """
     counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):

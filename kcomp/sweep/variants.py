@@ -61,7 +61,7 @@ def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]
 
 
 def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
-    """Return the combinations of values that the recipe's function `sweep()` returns, as texts by name."""
+    """Return the list that the recipe's function `sweep()` returns, with each {name: value} as {name: text}."""
     changes = loaded.recipe.sweep() if loaded.recipe.sweep else None
     if not isinstance(changes, Sequence) or not changes or not all(isinstance(change, Mapping) for change in changes):
         raise ValueError(
@@ -72,7 +72,7 @@ def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
 
 
 def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Convert values, by name, to texts for `--set`.
+    """Convert {name: value} to {name: text}, with texts that `--set` converts back to the values.
 
     Raises:
         ValueError: If `--set` would read another value from the text.

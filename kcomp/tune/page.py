@@ -55,7 +55,7 @@ def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
 
 
 def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    """Return a table row for each trial, as texts by column: its number, score, values, outcome and run folders."""
+    """Return a dict for each trial, which maps columns to texts: number, score, values, outcome and run folders."""
     return [
         {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
         | {name: short(value_of(range_, trial.params[name])) for name, range_ in search.ranges.items()}

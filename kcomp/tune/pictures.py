@@ -136,7 +136,7 @@ def place(range_: Range, value: Any) -> float:
 
 
 def ticks(range_: Range) -> list[tuple[float, str]]:
-    """Return a few values of a range for an axis. Each is a pair of its position from 0 to 1 and its text."""
+    """Return a few values of a range, for an axis, as pairs (position in the range from 0 to 1, value as text)."""
     if isinstance(range_, Choice):
         return [(place(range_, value), as_text(value)) for value in range_.values]
     if isinstance(range_, LogUniform):

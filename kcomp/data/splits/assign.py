@@ -1,7 +1,7 @@
 """Assign rows to folds by the method that fits the rows.
 
-Rows with groups are assigned by whole groups. Rows with several labels are assigned by iterative stratification. For
-all other rows, scikit-learn has a method.
+Rows with groups are assigned by whole groups. Without groups, iterative stratification assigns rows with several labels
+and rows of small classes. A splitter of scikit-learn assigns all other rows.
 """
 
 from typing import Any
