@@ -23,7 +23,7 @@ IMPORTED_LATE = {
 }  # import Keras; imported where they are used
 WITHOUT_KERAS_IN_PART = ("compare.jobs", "compare.sketch", "compare.parent")
 ON_THEIR_OWN = {"targets", "data", "augment", "schedules", "views", "metrics", "models", "fast"}  # work in a notebook
-AT_THE_ROOT = {"__init__", "cli", "values", "space", "averaging", "recipe", "augment", "schedules", "views", "tracking"}
+AT_THE_ROOT = {"__init__", "cli", "values", "space", "averaging", "recipe", "augment", "views", "tracking"}
 
 
 def name_of(path):

@@ -9,7 +9,7 @@ import numpy as np, keras
 from keras import layers
 from kcomp import augment
 from kcomp.recipe import Stage
-from kcomp.training import fit
+from kcomp.training.class_weights import class_weights
 from kcomp.training.optimizer import exclude_from_decay
 from kcomp.training.mixed import Mixed
 from kcomp.data import Table, sklearn_digits
@@ -41,11 +41,11 @@ def test_class_weights_multiply_the_loss_of_soft_labels(backend):
         + """
 history = step(keras.optimizers.SGD(0.0), np.array([3.0, 0.5], "float32"))
 table = sklearn_digits().rows(np.arange(300))
-by_name = fit.class_weights(stage(None, class_weights={str(d): d + 1.0 for d in range(10)}), table)
-try: fit.class_weights(stage(None, class_weights={"0": 1.0}), table)
+by_name = class_weights(stage(None, class_weights={str(d): d + 1.0 for d in range(10)}), table)
+try: class_weights(stage(None, class_weights={"0": 1.0}), table)
 except ValueError as error: message = str(error)
-give(loss=history.history["loss"][0], balanced=fit.class_weights(stage(None, class_weights="balanced"), table).tolist(),
-     truth=table.labels.argmax(1).tolist(), by_name=by_name.tolist(), none=fit.class_weights(stage(None), table), message=message)
+give(loss=history.history["loss"][0], balanced=class_weights(stage(None, class_weights="balanced"), table).tolist(),
+     truth=table.labels.argmax(1).tolist(), by_name=by_name.tolist(), none=class_weights(stage(None), table), message=message)
 """,
     )
     # logits are 0, so each row costs ln 2, times 3, 0.5, (0.25 * 3 + 0.75 * 0.5) and 0.5

@@ -16,7 +16,7 @@ DETERMINES_RESULTS = (
     "averaging.py",
     "recipe.py",
     "augment.py",
-    "schedules.py",
+    "schedules",
     "views.py",
     "targets",
     "metrics",

@@ -18,7 +18,8 @@ from kcomp.recipe import Recipe, Stage
 from kcomp.runs.folder import Run
 from kcomp.system.files import moved_into, write_csv
 from kcomp.training import state
-from kcomp.training.rates import rate_of
+from kcomp.training.callback_state import callback_state, load_callback_state
+from kcomp.training.rates import rate_of, update_plateaus
 from kcomp.training.session import Session
 
 UNSAVED = 5.0  # seconds of training between two saves, for each second that the first save took
@@ -88,13 +89,18 @@ class Record(keras.callbacks.Callback):
     Args:
         session: The objects that the training uses, such as network and recipe.
         score: The callback that scored the epoch.
+        own: The recipe's callbacks.
     """
 
-    def __init__(self, session: Session, score: Score) -> None:
+    def __init__(self, session: Session, score: Score, own: Sequence[keras.callbacks.Callback]) -> None:
         super().__init__()
+        self.own = own
         self.run, self.network, self.stage_average = session.run, session.network, session.stage_average
         self.score, self.metric, self.keeps_best = score, session.scorer.metric, session.recipe.keep == "best"
         self.due = -math.inf
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        load_callback_state(self.own, self.score.progress.callbacks)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         progress, row, stage = self.score.progress, self.score.row, self.score.stage
@@ -111,6 +117,8 @@ class Record(keras.callbacks.Callback):
         progress.stage_over = self.model.stop_training or out_of_patience(progress, stage, self.metric)
         self.model.stop_training = progress.stage_over
         self.stage_average.epoch_ended(progress.stage_epochs)
+        update_plateaus(stage.optimizer, scores_of_stage(progress, self.metric), self.metric.is_better)
+        progress.callbacks = callback_state(self.own)
         over = progress.stage_over or progress.stage_epochs == stage.epochs
         started = time.monotonic()
         if over or started > self.due:
@@ -156,13 +164,18 @@ def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metr
     """
     if stage.patience is None or progress.stage_epochs <= stage.patience:
         return False
-    values = [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
+    values = scores_of_stage(progress, metric)
     best = values[0]
     epochs_without_gain = 0
     for value in values[1:]:
         epochs_without_gain = 0 if metric.is_better(value, best) else epochs_without_gain + 1
         best = value if epochs_without_gain == 0 else best
     return epochs_without_gain >= stage.patience
+
+
+def scores_of_stage(progress: state.TrainingProgress, metric: Metric) -> list[float]:
+    """Return the score by `metric` of each finished epoch of the current stage, which is a part of a training."""
+    return [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
 
 
 def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:

@@ -6,7 +6,7 @@ import keras
 
 from kcomp.averaging import Snapshots
 from kcomp.recipe import Stage
-from kcomp.schedules import CosineRestarts
+from kcomp.schedules import CosineRestarts, Plateau
 from kcomp.training.rates import schedules_of
 
 
@@ -21,6 +21,12 @@ def check_stage(stage: Stage) -> None:
             f"stage {stage.name!r}: the optimizer must be one of Keras's, such as keras.optimizers.AdamW(1e-3); "
             f"received {stage.optimizer!r}"
         )
+    for schedule in schedules_of(stage.optimizer):
+        if isinstance(schedule, Plateau) and stage.patience is not None and stage.patience <= schedule.patience:
+            raise ValueError(
+                f"stage {stage.name!r} ends before its rate falls: the stage's patience of {stage.patience} epochs "
+                f"must be above that of Plateau, {schedule.patience}"
+            )
     config = stage.loss.get_config() if isinstance(stage.loss, keras.losses.Loss) else {"from_logits": False}
     if config.get("from_logits") is False or isinstance(stage.loss, keras.losses.SparseCategoricalCrossentropy):
         raise ValueError(

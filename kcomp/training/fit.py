@@ -23,8 +23,10 @@ from kcomp.runs.folder import Run, check_same, continued, start
 from kcomp.runs.locking import locked
 from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
+from kcomp.training.callback_state import check_callbacks
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, recipe_callbacks, save_weights
 from kcomp.training.checks import check_average, check_stage
+from kcomp.training.class_weights import class_weights
 from kcomp.training.data_wait import DataWait
 from kcomp.training.finish import finish
 from kcomp.training.frozen.batches import Cache, mixing_layers
@@ -121,7 +123,8 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
         with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
     if recipe.callbacks is not None:  # only checked here; each stage creates its callbacks
-        expect_type(Sequence, "callbacks", recipe.callbacks(recipe.config))
+        callbacks = expect_type(Sequence, "callbacks", recipe.callbacks(recipe.config))
+        check_callbacks(callbacks, built.stages)
     network, training, stages = built.network, built.training, built.stages
     for stage in stages:  # check every stage before the first one is trained
         class_weights(stage, training.table)
@@ -173,7 +176,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     if session.continuing:
         restore(session, model, over=progress.stage_over or progress.stage_epochs >= stage.epochs)
     else:
-        progress.stage, progress.stage_epochs, progress.stage_over = number, 0, False
+        progress.stage, progress.stage_epochs, progress.stage_over, progress.callbacks = number, 0, False, []
     if progress.stage_epochs < stage.epochs and not progress.stage_over:
         training, validate = session.training, session.validate
         if stage.cache_views is not None and parts.frozen is not None:
@@ -241,14 +244,14 @@ def fit_epochs(
         scores=session.scores,
         images=steps * training.batch_size,
     )
-    record = Record(session, score)
+    own = recipe_callbacks(recipe, session.run, progress.log)
+    record = Record(session, score, own)
     names = [metric.name for metric in session.scorer.shown]
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: display.epoch_line(progress.log[-1], total, names)
     )
     display.batch_size = training.batch_size
-    own = recipe_callbacks(recipe, session.run, progress.log)
     batches = training.epochs(progress.epochs, remaining)
     wait = DataWait(session.console, training, silent=progress.epochs > 0 or training is not session.training)
     try:
@@ -271,29 +274,3 @@ def as_input(batch: Batch) -> tuple[Batch]:
     The labels are part of the input, because the training step mixes them.
     """
     return (batch,)
-
-
-def class_weights(stage: Stage, table: Table) -> np.ndarray | None:
-    """Return the factor of each class in a stage's loss, or None if the stage sets none.
-
-    The factors are float32 (classes,), in the order of the target's classes. With class_weights="balanced", they are
-    factor[c] = sum(counts) / (classes * counts[c]), where counts[c] is how many training rows have class c.
-
-    Raises:
-        ValueError: If the target has no classes, or the weights do not name each class once.
-    """
-    if stage.class_weights is None:
-        return None
-    target = table.required_target
-    if not target.class_names:
-        raise ValueError(f"stage {stage.name!r}: class_weights need classes; the target is {target.name}")
-    if isinstance(stage.class_weights, str):
-        counts = target.class_counts(table.labels)
-        return (counts.sum() / (len(counts) * np.maximum(counts, 1e-9))).astype(np.float32)
-    names = set(target.class_names)
-    if set(stage.class_weights) != names:
-        raise ValueError(
-            f"stage {stage.name!r}: class_weights must name each class once; missing "
-            f"{sorted(names - set(stage.class_weights))}, unknown {sorted(set(stage.class_weights) - names)}"
-        )
-    return np.array([stage.class_weights[name] for name in target.class_names], np.float32)

@@ -7,7 +7,7 @@ import keras
 from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.fast.install import is_enabled
 from kcomp.recipe import Stage
-from kcomp.training.rates import bind
+from kcomp.training.rates import bind, parts_of
 
 
 def compile_for_stage(
@@ -51,7 +51,7 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
     if stage.weight_decay_on_all:
         return
     one_dimensional = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
-    for optimizer in getattr(stage.optimizer, "optimizers", [stage.optimizer]):
+    for optimizer in parts_of(stage.optimizer):
         optimizer.exclude_from_weight_decay(var_list=one_dimensional)
         if not any(decays(stage.optimizer, optimizer, variable) for variable in network.trainable_variables):
             optimizer.weight_decay = None  # Keras on PyTorch fails if weight decay applies to no variable
@@ -61,9 +61,11 @@ def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimiz
     """Return whether `part` updates `variable` with weight decay. Weights of one dimension, such as biases, have none.
 
     Args:
-        optimizer: The optimizer of a stage (part of a training), which may be a keras.optimizers.MultiOptimizer.
+        optimizer: The optimizer of a stage (part of a training), which may combine several optimizers.
         part: One of the optimizers that `optimizer` combines, or `optimizer` itself.
         variable: A weight of the network.
     """
-    chosen = getattr(optimizer, "_optimizer_map", lambda variable: part)(variable)
-    return chosen is part and len(variable.shape) > 1
+    while optimizer is not part and getattr(optimizer, "optimizers", None):
+        choose = getattr(optimizer, "_optimizer_map", lambda variable, inner=optimizer.optimizers[0]: inner)
+        optimizer = choose(variable)
+    return optimizer is part and len(variable.shape) > 1

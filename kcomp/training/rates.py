@@ -1,11 +1,20 @@
 """Read the learning rate of an optimizer, and set up its learning rate schedules."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kcomp.schedules import EpochSchedule
+from kcomp.schedules import EpochSchedule, Plateau
+
+
+def parts_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """Return the optimizers that an optimizer combines, or a list with the optimizer itself."""
+    optimizers = getattr(optimizer, "optimizers", None)
+    if optimizers:
+        return [part for inner in optimizers for part in parts_of(inner)]
+    return [optimizer]
 
 
 def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
@@ -13,17 +22,14 @@ def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
 
     A constant learning rate counts as a schedule, and is returned as a Keras variable.
     """
-    optimizers = getattr(optimizer, "optimizers", None)
-    if optimizers:
-        return [schedule for inner in optimizers for schedule in schedules_of(inner)]
-    return [optimizer._learning_rate]  # the public `learning_rate` is a number, not the schedule
+    return [part._learning_rate for part in parts_of(optimizer)]  # the public `learning_rate` is a number
 
 
 def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
     """Set how many steps an epoch has in an optimizer's schedules of kcomp.schedules, which count epochs.
 
     Args:
-        optimizer: An optimizer, or one that combines several (keras.optimizers.MultiOptimizer).
+        optimizer: An optimizer that is not built, or one that combines several (keras.optimizers.MultiOptimizer).
         steps_per_epoch: Steps (batches) in an epoch, from 1.
 
     Examples:
@@ -35,9 +41,20 @@ def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
         >>> round(rates.rate_of(optimizer), 4)
         0.1
     """
-    for schedule in schedules_of(optimizer):
+    for part, schedule in zip(parts_of(optimizer), schedules_of(optimizer), strict=True):
         if isinstance(schedule, EpochSchedule):
             schedule.bind(steps_per_epoch)
+        if isinstance(schedule, Plateau):
+            schedule.attach(part)
+
+
+def update_plateaus(
+    optimizer: keras.optimizers.Optimizer, scores: Sequence[float], is_better: Callable[[float, float], bool]
+) -> None:
+    """Lower the rate of each `Plateau` schedule of an optimizer, if the scores require it. See `Plateau.update`."""
+    for schedule in schedules_of(optimizer):
+        if isinstance(schedule, Plateau):
+            schedule.update(scores, is_better)
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:

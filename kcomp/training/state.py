@@ -27,6 +27,7 @@ class TrainingProgress:
         stage_over: Whether early stopping or a callback ended the current stage.
         seconds: How many seconds the finished epochs took, including the computation of cached features.
         log: One dict for each finished epoch, a line of log.csv.
+        callbacks: The state of the recipe's callbacks in the current stage. See `callback_state`.
     """
 
     stage: int = 0
@@ -36,6 +37,7 @@ class TrainingProgress:
     stage_over: bool = False
     seconds: float = 0.0
     log: list[dict[str, Any]] = field(default_factory=list)
+    callbacks: list[dict[str, float | None]] = field(default_factory=list)
 
 
 def save(

@@ -24,6 +24,7 @@ from kcomp.models import set_trainable
 from kcomp.recipe import Loaded, Stage
 from kcomp.runs.folder import Run
 from kcomp.training import fit
+from kcomp.training.class_weights import class_weights
 from kcomp.training.mixed import Mixed
 from kcomp.training.optimizer import compile_for_stage
 from kcomp.values import parse_values
@@ -91,7 +92,7 @@ def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> Prob
     set_trainable(network, stage.train, train_batch_norm=stage.train_batch_norm)
     layers = () if stage.cache_views and not stage.mix_features else session.training.layers
     silenced = remove_noise(network)
-    model = Mixed(network, layers, fit.class_weights(stage, session.training.table), target=session.target)
+    model = Mixed(network, layers, class_weights(stage, session.training.table), target=session.target)
     compile_for_stage(model, stage, network, steps=len(session.training), seed=job.seed)
     return ProbeStage(loaded, session, stage, model, tuple(layers), silenced, digests)
 
