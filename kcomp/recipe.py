@@ -212,11 +212,11 @@ class Recipe:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; received {self.precision!r}")
 
     def metric_of(self, target: Any) -> Metric:
-        """Return the recipe's metric or the target's default. Raise ValueError if it does not fit the target."""
+        """Return the recipe's metric or the target's default. Raise ValueError if this metric does not fit."""
         return get_fitting(target.default_metric if self.metric is None else self.metric, target)
 
     def with_values(self, **changes: Any) -> "Recipe":
-        """Return a copy with other values. Raise ValueError for an unknown name or a value of a wrong type."""
+        """Return a copy with other values in the config. Raise ValueError for an unknown name or a wrong type."""
         for name, value in changes.items():
             check_type(name, value, value_types(self.config)[expect_name(name, self.config)])
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))

@@ -142,7 +142,7 @@ def pack(pixels: np.ndarray) -> bytes:
 def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
     """Return the pixels in `content`, which are bytes from `pack`. The pixels are not copied.
 
-    Return None if the header or the checksum is wrong, or if the image does not have `channels` channels.
+    Return None if the header, the checksum or the number of channels is wrong.
     """
     if len(content) < HEADER.size:
         return None

@@ -27,8 +27,8 @@ def decode(
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
         size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its width and height (rounded up).
             The shorter side is still at least twice `size`, so that the resized image is not blurred.
-        value_range: The pixel range (low, high) that becomes 0 to 255. Only for images with more than eight bits a
-            channel.
+        value_range: Two pixel values (low, high), to be scaled to 0 and 255. Only for images with more than eight bits
+            a channel.
         channels: Channels of the result; see `with_channels`.
 
     Returns:

@@ -35,9 +35,9 @@ class Images:
         reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their width and height. This is
             faster and gives slightly different pixels. This needs images whose shorter side is at least 4, 8 or 16
             times the longer side of `size`.
-        value_range: The pixel range that becomes 0 to 255, such as (0, 4095), for images with more than eight bits a
-            channel. None takes the range that was measured when the table was read. Images of eight bits are not
-            scaled.
+        value_range: Two pixel values, such as (0, 4095), to be scaled to 0 and 255. Only for images with more than
+            eight bits a channel. None takes the values that were measured when the table was read. Images of eight bits
+            are not scaled.
         channels: Channels of the result, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. 1 and 3 convert grey, RGB and
             RGBA images. Any other number must equal the number of channels of the images.
         cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs share.

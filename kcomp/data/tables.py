@@ -33,8 +33,8 @@ class Table:
         id_column: The name of the id column in the competition's CSV files.
         pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its
             column `fold` is held out; see `with_pseudo`.
-        value_range: The pixel range that becomes 0 to 255, for images with more than eight bits a channel; see
-            `Images`. None if there are no such images.
+        value_range: Two pixel values (low, high), to be scaled to 0 and 255, for images with more than eight bits a
+            channel; see `Images`. None if there are no such images.
         item_column: The name of the item column in the competition's CSV files; see `item` of `read_csv`. Empty without
             items.
         item_average: How to combine the predictions of all images of an item: "mean", or "max" for the maximum.

@@ -42,9 +42,10 @@ class RecipePlan:
     """What a new recipe contains.
 
     Attributes:
-        folder: The folder of the competition. Without a table and test rows, the folder that has the class folders.
+        folder: The folder of the competition. If there is neither a table nor test rows, the folder that has the class
+            folders.
         table: File name of the table of labelled rows in `folder`. Without a table, the subfolder that has the class
-            folders, such as "train/". Empty if `folder` has the class folders.
+            folders, such as "train/", or empty if `folder` itself has them.
         labels: The label columns.
         options: Further arguments of `data.read_csv`, such as the id column.
         test: The arguments of `data.read_test`, as pairs of name and value. The name of the first, positional one is

@@ -36,7 +36,7 @@ class Board:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the live table inside a `with` block. Without a terminal, do nothing."""
+        """Show the live table as long as a `with` block runs. Without a terminal, do nothing."""
         if not self.console.is_terminal:
             yield
             return

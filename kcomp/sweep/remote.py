@@ -114,7 +114,7 @@ def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
 
 
 def follow(process: Process, report: Callable[[str], None]) -> int:
-    """Wait until a process ends, and return its exit code. Call `report` with each line that it prints."""
+    """Call `report` with each line that a process prints, until the process ends. Return its exit code."""
     while True:
         code, lines = process.look()
         for line in lines:

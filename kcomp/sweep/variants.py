@@ -61,7 +61,7 @@ def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]
 
 
 def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
-    """Return the list that the recipe's function `sweep()` returns, with each {name: value} as {name: text}."""
+    """Return the list of dicts that the recipe's function `sweep()` returns, with all values converted to texts."""
     changes = loaded.recipe.sweep() if loaded.recipe.sweep else None
     if not isinstance(changes, Sequence) or not changes or not all(isinstance(change, Mapping) for change in changes):
         raise ValueError(

@@ -52,7 +52,7 @@ def check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
-    """Connect to a Ray cluster inside a `with` block. Yield the division of its resources among jobs.
+    """Connect to a Ray cluster as long as a `with` block runs. Yield how many cores and GPUs each job uses.
 
     In the block, text that this process prints to sys.stdout goes to a file, because Ray prints many lines if a node is
     lost.

@@ -125,7 +125,9 @@ def apply_messages(
 
 
 def apply_answer(progress: SweepProgress, reference: Any) -> None:
-    """Update the progress of a job that has ended. If the answer contains the run and the printed output, write both.
+    """Update the progress of a job that has ended, from its `Answer`.
+
+    If the answer contains the run and the printed output, write both to the folder and the log file of the job.
 
     Args:
         progress: The progress of the job.
