@@ -96,7 +96,7 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def describe_bad(bad: dict[str, str], count: int) -> str:
-    """Return a text about the bad ones among `count` images. `bad` maps the path of each bad image to its problem."""
+    """Return a text about bad images. `bad` maps paths to problems. `count` is how many images there are in all."""
     names = ", ".join(list(bad)[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     missing = sum(problem == MISSING for problem in bad.values())
     kind = "damaged" if not missing else "missing" if missing == len(bad) else "damaged or missing"

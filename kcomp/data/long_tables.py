@@ -49,7 +49,7 @@ def join_ids(
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Return a table with one row for each id. Its label cell lists the labels of all rows of this id in `source`.
+    """Return a table with one row for each id. The label cell lists all labels that this id has in `source`.
 
     Args:
         source: The cells of the table.

@@ -70,7 +70,7 @@ class TrainingJob:
         check_own(self.run, asdict(self))
 
     def last_log_row(self) -> dict[str, Any] | None:
-        """Return the last row of the run's log.csv, which describes its latest finished epoch, by column name.
+        """Return the last row of the run's log.csv, the latest finished epoch, as a dict by column name.
 
         Return None before the first epoch ends.
         """

@@ -52,7 +52,7 @@ def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
         sources: The source texts of the recipe and of the files that it imports from its folder, by file name.
 
     Raises:
-        SystemExit: If the child process fails. It has printed the error.
+        SystemExit: If the child process fails. The child process has then printed the error.
     """
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         places = Path(folder) / "options.json", Path(folder) / "plan.json"

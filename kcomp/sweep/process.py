@@ -72,7 +72,7 @@ class Process:
         ask_group_to_end(self.popen)
 
     def end(self) -> None:
-        """Wait until the child ends. After `PATIENCE` seconds, kill it and its own child processes."""
+        """Wait until the child ends. After `PATIENCE` seconds, kill the child and all processes that it started."""
         try:
             self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:

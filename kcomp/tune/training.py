@@ -16,7 +16,8 @@ POLL = 0.3  # seconds between two checks of the log
 class Training:
     """A child process that trains a run. The child ends when this process ends.
 
-    Use it in a `with` block, which ends the child. Another process can then continue the run.
+    Use the object in a `with` block. At the end of the block, the child is ended, so that another process can continue
+    the run.
 
     Args:
         arguments: The arguments of `kcomp`.
