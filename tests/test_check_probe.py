@@ -11,6 +11,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from kcomp import data
 from kcomp.data.tables import Table
 from kcomp.probe import linear as probe
+from kcomp.probe.folds import group_numbers, probe_folds
 from kcomp.targets import AnyOf, OneOf
 
 
@@ -100,11 +101,11 @@ def test_folds_are_those_of_the_table_or_new():
     _, numbers = blobs(60)
     table = classes_table(numbers, 4)
     own = data.stratified_folds(table, 3)
-    assert (probe.probe_folds(own, 0) == own.frame["fold"]).all()
-    new = probe.probe_folds(table, 0)
+    assert (probe_folds(own, 0) == own.frame["fold"]).all()
+    new = probe_folds(table, 0)
     assert np.bincount(new).tolist() == [12] * 5
     held_in = dataclasses.replace(own, frame=own.frame.assign(fold=np.where(np.arange(60) < 5, -1, own.frame["fold"])))
-    assert set(probe.probe_folds(held_in, 0)) == {0, 1, 2, 3, 4}
+    assert set(probe_folds(held_in, 0)) == {0, 1, 2, 3, 4}
 
 
 def test_groups_and_duplicates_share_a_fold():
@@ -112,7 +113,7 @@ def test_groups_and_duplicates_share_a_fold():
     table = classes_table(numbers, 4, group=[f"g{row // 3}" for row in range(60)])
     together = np.arange(60)
     together[10] = together[40]
-    folds = probe.probe_folds(table, 0, together=together)
+    folds = probe_folds(table, 0, together=together)
     assert pd.Series(folds).groupby(table.frame["group"].to_numpy()).nunique().max() == 1
     assert folds[10] == folds[40] == folds[9] == folds[41]
     own = data.folds(classes_table(numbers, 4), 3)
@@ -120,8 +121,19 @@ def test_groups_and_duplicates_share_a_fold():
     fold = own.frame["fold"].to_numpy()
     first, second = np.flatnonzero(fold == 0)[0], np.flatnonzero(fold == 1)[0]
     crossing[first] = crossing[second]
-    folds = probe.probe_folds(own, 0, together=crossing)
+    folds = probe_folds(own, 0, together=crossing)
     assert folds[first] == folds[second] and len(set(folds)) == 5
+
+
+def test_a_row_without_a_group_is_alone():
+    table = classes_table(np.arange(6), 6, group=["a", None, "a", None, "b", "b"], item=["p", "p", "q", "r", "r", None])
+    groups = group_numbers(table)
+    assert [sorted(np.flatnonzero(groups == number)) for number in dict.fromkeys(groups)] == [[0, 1, 2], [3, 4, 5]]
+    alone = group_numbers(classes_table(np.arange(3), 3, group=["a", np.nan, np.nan]))
+    assert len(set(alone)) == 3
+    assert group_numbers(classes_table(np.arange(3), 3)) is None
+    folds = probe_folds(classes_table(np.arange(60) % 4, 4, group=["a", "a", *[None] * 58]), 0)
+    assert folds[0] == folds[1] and set(folds) == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.slow

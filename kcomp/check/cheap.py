@@ -10,6 +10,7 @@ import pandas as pd
 
 from kcomp import __version__
 from kcomp.check.finding_text import finding_line
+from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table, fold_columns
 from kcomp.measurements.content import cache_identity
 from kcomp.metrics import Metric
@@ -74,7 +75,7 @@ def key_of(table: Table, metric: Metric) -> str | None:
     Return None if the content of an image can change without notice, because a function returns it.
     """
     digest = hashlib.blake2b(f"1 {__version__} {metric.name} {table.target!r}".encode(), digest_size=16)
-    names = ["image_id", *fold_columns(table.frame), *(name for name in ("group", "item") if name in table.frame)]
+    names = ["image_id", *fold_columns(table.frame), *(name for name in TOGETHER if name in table.frame)]
     digest.update(pd.util.hash_pandas_object(table.frame[names].astype(str), index=False).to_numpy().tobytes())
     digest.update(table.labels.tobytes())
     for image in table.images:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcomp.data.tables import Table
-from kcomp.probe.linear import probe_folds
+from kcomp.probe.folds import probe_folds
 
 LANDMARKS = 1000
 BLOCK = 512  # rows whose kernel is in memory at once

@@ -6,15 +6,12 @@ A probe is a small model on features of a network that is not trained. This modu
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 
-from kcomp.data.splits.assign import assign
-from kcomp.data.splits.rows import group_of_rows
-from kcomp.data.tables import Table, fold_columns
+from kcomp.data.tables import Table
+from kcomp.probe.folds import probe_folds, stratified
 from kcomp.targets import Target, arrays
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
-FOLDS = 5
 INNER_FOLDS = 4  # one of them is held out to choose the penalty
 INNER_ROWS = 4000  # the penalty is chosen on at most this many rows
 STEPS = 200  # of L-BFGS
@@ -65,40 +62,6 @@ def out_of_fold(features: np.ndarray, table: Table, seed: int = 0, *, together: 
             result[held_out] = fit_probe(known[train], labels[train], target, seed)(known[held_out])
     predictions[usable] = result
     return predictions
-
-
-def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
-    """Return the fold of each row, int (rows,), for cross-validation in which every row is held out once.
-
-    The folds of the table are used if each row is in one of at least two folds, and if rows of a group of `together`
-    share a fold. Otherwise, rows are divided into five new stratified folds. Rows with one `group`, one `item` or one
-    group of `together` then share a fold.
-    """
-    if "fold" in table.frame and not table.folds_in_order:
-        folds = table.frame[fold_columns(table.frame)[0]].to_numpy()
-        alone = together is None or (pd.Series(folds).groupby(together).nunique() == 1).all()
-        if alone and (folds >= 0).all() and len(np.unique(folds)) > 1:
-            return folds.astype(int)
-    groups = joined_groups(group_of_rows(table), together)
-    count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
-    strata = table.required_target.strata(table.labels)
-    return stratified(strata, groups, max(count, 2), seed)
-
-
-def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    """Return groups that contain the groups of both arguments: rows that share a group of either are in one group."""
-    if first is None or second is None:
-        return second if first is None else first
-    frame = pd.DataFrame({"image_id": "", "group": first, "item": second})
-    return group_of_rows(Table(frame.assign(image_id=[str(row) for row in range(len(frame))], image="")))
-
-
-def stratified(strata: np.ndarray, groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
-    """Divide rows into `count` folds with equal shares of each stratum, and return the fold of each row."""
-    from sklearn.model_selection import StratifiedKFold
-
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    return assign(strata, groups, np.full(count, 1 / count), splitter=splitter, seed=seed)
 
 
 def fit_probe(features: np.ndarray, labels: np.ndarray, target: Target, seed: int = 0) -> Model:

@@ -10,6 +10,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from kcomp.check.duplicates.near import NearPair
 from kcomp.check.label_text import label_text
 from kcomp.check.pooled import PooledRows
+from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table
 from kcomp.report.finding import Finding, Severity
 from kcomp.report.text import quantity
@@ -19,7 +20,6 @@ from kcomp.targets import Target
 # label or grade, or a fifth of the standard deviation of numbers (two values a fifth apart are each a tenth from their
 # mean, which is 1 % of the variance).
 DIFFERENT_CLASS, DIFFERENT_NUMBER = 0.5, 0.2
-TOGETHER = ("group", "item")  # rows with one value in these columns share a fold
 NAMED = 4  # how many images a message names
 WORDS = {
     "equal-bytes": "are copies of one file",

@@ -8,10 +8,10 @@ import numpy as np
 from kcomp.check.data_set import DataSet
 from kcomp.check.folds.score_noise import NORMAL, Noise, score_noise
 from kcomp.check.folds.split_advice import split_advice
-from kcomp.check.shortcuts.outcome import group_numbers
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table, fold_columns
+from kcomp.probe.folds import group_numbers
 from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part

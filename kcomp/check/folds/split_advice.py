@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.shortcuts.outcome import group_numbers
 from kcomp.data.splits import fold_numbers
 from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table
+from kcomp.probe.folds import group_numbers
 
 UNEQUAL = 0.25  # relative difference of a class's share, as in data.holdout
 FEW_ROWS = 500

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table, fold_columns
 from kcomp.metrics.significance import holm
 from kcomp.probe.linear import fit_probe, out_of_fold
@@ -105,7 +106,7 @@ def with_class_columns(table: Table) -> Table:
         return replace(table, frame=frame, target=None, pseudo=None)
     names = [f"level {name}" for name in target.class_names]
     hot = np.eye(len(names))[target.decide(table.labels.astype(np.float64))]
-    columns = ["image_id", "image", *fold_columns(frame), *(name for name in ("group", "item") if name in frame)]
+    columns = ["image_id", "image", *fold_columns(frame), *(name for name in TOGETHER if name in frame)]
     labels = pd.DataFrame(hot, frame.index, names)
     return Table(pd.concat([frame[columns], labels], axis=1), OneOf(tuple(names)), folds_in_order=table.folds_in_order)
 

@@ -15,6 +15,7 @@ from kcomp.check.shortcuts.permutation import LARGE_AUC, LEVEL, Tested, run_test
 from kcomp.check.shortcuts.properties import properties_of
 from kcomp.data.splits.rows import TOGETHER
 from kcomp.data.tables import Table
+from kcomp.probe.folds import FOLDS, stratified
 from kcomp.report.finding import Finding, messages
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
@@ -22,7 +23,6 @@ from kcomp.report.text import percent
 
 MOST_ROWS = 2500  # of each side
 LEAST_ROWS = 20
-FOLDS = 5
 COMPONENTS = 32
 SHOWN = 12  # pictures of a gallery
 
@@ -86,25 +86,15 @@ def choose(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.
     return np.sort(order[:MOST_ROWS])
 
 
-def new_folds(labels: np.ndarray, seed: int) -> np.ndarray:
-    from sklearn.model_selection import StratifiedKFold
-
-    folds = np.zeros(len(labels), int)
-    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(labels, labels)):
-        folds[held_out] = number
-    return folds
-
-
 def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -> list[Tested]:
     """Test how well each property tells test rows from training rows. The position in the table is left out."""
     assert data_set.test is not None and data_set.test_facts is not None
     facts = data_set.facts.rows(train).joined(data_set.test_facts.rows(test))
     properties = properties_of(facts, data_set.table.rows(train).ids + data_set.test.rows(test).ids)
     varying = [each for each in properties if not each.is_constant and each.name != "position in the table"]
-    labels = np.repeat([0.0, 1.0], [len(train), len(test)])
-    outcome = Outcome(labels[:, None], ("test",), is_class=True)
-    return run_tests(varying, outcome, new_folds(labels, data_set.seed), data_set.seed)
+    is_test = np.repeat([0, 1], [len(train), len(test)])
+    outcome = Outcome(is_test[:, None].astype(np.float64), ("test",), is_class=True)
+    return run_tests(varying, outcome, stratified(is_test, None, FOLDS, data_set.seed), data_set.seed)
 
 
 def compare_features(data_set: DataSet, random: np.random.Generator) -> Difference | None:
@@ -126,7 +116,7 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
         return None
     inputs = np.concatenate([features[train], test_features[test]])
     labels = np.repeat([0, 1], [len(train), len(test)])
-    folds, scores = new_folds(labels, data_set.seed), np.zeros(len(labels))
+    folds, scores = stratified(labels, None, FOLDS, data_set.seed), np.zeros(len(labels))
     for fold in range(FOLDS):
         rest = folds != fold
         components = min(COMPONENTS, inputs.shape[1], int(rest.sum()) // 10)

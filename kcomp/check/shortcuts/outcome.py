@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kcomp.data.splits.assign import assign
-from kcomp.data.splits.rows import group_of_rows, one_hot
+from kcomp.data.splits.rows import one_hot
 from kcomp.data.tables import Table
+from kcomp.probe.folds import group_numbers
 
-FOLDS = 5
 MOST_COLUMNS = 100
 
 
@@ -68,27 +67,3 @@ def sample_rows(table: Table, usable: np.ndarray, most: int, seed: int) -> np.nd
         keys = pd.DataFrame(strata.reshape(len(order), -1)).assign(group=groups[order])
         order = order[~keys.duplicated().to_numpy()]
     return np.sort(order[:most])
-
-
-def stratified_numbers(table: Table, seed: int) -> np.ndarray:
-    """Return the fold of each row, int (rows,), of five stratified folds that are not those of the table.
-
-    Rows with the same `group` or `item` share a fold. There are fewer folds if there are fewer groups.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    groups = group_numbers(table)
-    count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
-    if count < 2:
-        return np.zeros(len(table), int)
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    strata = table.required_target.strata(table.labels.astype(np.float64))
-    return assign(strata, groups, np.full(count, 1 / count), splitter=splitter, seed=seed)
-
-
-def group_numbers(table: Table) -> np.ndarray | None:
-    """Return the group number of each row; None without groups. A row without a group is alone in its group."""
-    try:
-        return group_of_rows(table)
-    except ValueError:  # a group is missing
-        return None

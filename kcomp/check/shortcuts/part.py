@@ -3,10 +3,11 @@
 import numpy as np
 
 from kcomp.check.data_set import DataSet
-from kcomp.check.shortcuts.outcome import outcome_of, sample_rows, stratified_numbers
+from kcomp.check.shortcuts.outcome import outcome_of, sample_rows
 from kcomp.check.shortcuts.permutation import run_tests
 from kcomp.check.shortcuts.properties import properties_of
 from kcomp.check.shortcuts.section import findings_of, make_section, numbers_of
+from kcomp.probe.folds import new_folds
 from kcomp.report.page import Section
 from kcomp.report.part import Part
 
@@ -30,7 +31,7 @@ def check_shortcuts(data_set: DataSet) -> Part:
     properties = properties_of(data_set.facts.rows(rows), table.ids)
     constant = [each.name for each in properties if each.is_constant]
     varying = [each for each in properties if not each.is_constant]
-    folds = stratified_numbers(table, data_set.seed)
+    folds = new_folds(table, data_set.seed)
     tested = run_tests(varying, outcome, folds, data_set.seed)
     section = make_section(tested, outcome, constant)
     section.paragraphs.insert(0, f"{len(rows)} of {len(data_set.table)} rows were used.")

@@ -1,0 +1,73 @@
+"""Cut rows into folds for the cross-validation of a probe. This module does not import Keras."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from kcomp.data.splits.assign import assign
+from kcomp.data.splits.rows import TOGETHER, group_of_rows
+from kcomp.data.tables import Table, fold_columns
+
+FOLDS = 5
+
+
+def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
+    """Return the fold of each row, int (rows,), for cross-validation in which every row is held out once.
+
+    The folds of the table are used if each row is in one of at least two folds, and if rows of a group of `together`
+    share a fold. Otherwise, rows are divided into new folds; see `new_folds`.
+    """
+    if "fold" in table.frame and not table.folds_in_order:
+        folds = table.frame[fold_columns(table.frame)[0]].to_numpy()
+        alone = together is None or (pd.Series(folds).groupby(together).nunique() == 1).all()
+        if alone and (folds >= 0).all() and len(np.unique(folds)) > 1:
+            return folds.astype(int)
+    return new_folds(table, seed, together=together)
+
+
+def new_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
+    """Divide rows into five stratified folds, and return the fold of each row, int (rows,).
+
+    Rows with one `group`, one `item` or one group of `together` share a fold. There are fewer folds if there are fewer
+    groups, and a single one if all rows are in one group.
+    """
+    groups = joined_groups(group_numbers(table), together)
+    count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
+    if count < 2:
+        return np.zeros(len(table), int)
+    return stratified(table.required_target.strata(table.labels.astype(np.float64)), groups, count, seed)
+
+
+def group_numbers(table: Table) -> np.ndarray | None:
+    """Return the group number of each row, int (rows,), by the columns `group` and `item`. None if it has neither.
+
+    A row without a value in a column shares its group with no other row by this column.
+    """
+    frame = table.frame
+    own = pd.Series([("alone", row) for row in range(len(frame))], frame.index, dtype=object)
+    filled = {name: frame[name].astype(object).where(frame[name].notna(), own) for name in TOGETHER if name in frame}
+    return group_of_rows(replace(table, frame=frame.assign(**filled))) if filled else None
+
+
+def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    """Return groups that contain the groups of both arguments: rows that share a group of either are in one group."""
+    if first is None or second is None:
+        return second if first is None else first
+    frame = pd.DataFrame({"image_id": "", "group": first, "item": second})
+    return group_of_rows(Table(frame.assign(image_id=[str(row) for row in range(len(frame))], image="")))
+
+
+def stratified(strata: np.ndarray, groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """Divide rows into `count` folds with equal shares of each stratum, and return the fold of each row, int (rows,).
+
+    Args:
+        strata: The stratum number of each row, int (rows,), or bool (rows, labels); see `Target.strata`.
+        groups: The group of each row, or None. Rows of a group share a fold.
+        count: How many folds.
+        seed: Seed of the random division.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    return assign(strata, groups, np.full(count, 1 / count), splitter=splitter, seed=seed)
