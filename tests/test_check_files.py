@@ -302,8 +302,8 @@ def test_few_or_no_usable_images_are_no_error(count):
 
 
 def test_scores_by_hand():
-    """The median is 3 and the median distance 1, so that a unit is 1.4826."""
-    assert scores(np.array([1, 2, 3, 4, 9.0]), 0.1) == pytest.approx(np.array([-2, -1, 0, 1, 6]) / 1.4826)
+    """The median is 3 and the median distance 1, so that a unit is 1.482602."""
+    assert scores(np.array([1, 2, 3, 4, 9.0]), 0.1) == pytest.approx(np.array([-2, -1, 0, 1, 6]) / 1.482602)
     assert scores(np.array([3, 3, 3, 4, np.nan]), 0.5)[3] == 2
     assert np.isnan(scores(np.full(3, np.nan), 1)).all()
     assert limit(1) == 3.5 and limit(1000) == pytest.approx(4.7534, abs=1e-4)  # of a normal tail of 1e-6

@@ -1,6 +1,6 @@
 """Find near-duplicates: candidates by hashes and features, accepted by their pixels."""
 
-from collections import OrderedDict
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -38,11 +38,11 @@ class NearPair:
 
 
 class Pictures:
-    """Decoded images of rows as squares of SIDE pixels. The latest `DETAILED` of them are held in memory."""
+    """Decoded images of rows as squares of SIDE pixels. `load` holds the latest `DETAILED` of them in memory."""
 
     def __init__(self, rows: PooledRows) -> None:
         self.rows = rows
-        self._recent: OrderedDict[int, np.ndarray | None] = OrderedDict()
+        self.load = functools.lru_cache(DETAILED)(self.decode)
 
     def decode(self, position: int) -> np.ndarray | None:
         """Return an image as RGB, uint8 (SIDE, SIDE, 3), or None if it cannot be decoded."""
@@ -51,15 +51,6 @@ class Pictures:
         except Exception:  # noqa: BLE001  # a function of the author may raise anything; another check reports it
             return None
         return cv2.resize(np.ascontiguousarray(pixels), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-
-    def load(self, position: int) -> np.ndarray | None:
-        """Return an image as `decode` does, from memory if it is there."""
-        if position not in self._recent:
-            self._recent[position] = self.decode(position)
-            if len(self._recent) > DETAILED:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(position)
-        return self._recent[position]
 
     def compare(self, first: int, second: int, place: Placement) -> str:
         """Return what was done to one image to make the other; see `same_picture`. "" if it is another picture."""

@@ -71,6 +71,8 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
         Barz and Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates: duplicates are neighbours in
         the space of a network's features.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     usable = np.flatnonzero(np.isfinite(features).all(1)[positions])
     if len(usable) < 2:
         return np.zeros((0, 2), int)
@@ -78,20 +80,11 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
     unit -= unit.mean(0)  # what all images have in common says nothing
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     count = min(NEIGHBOURS, len(usable) - 1)
-    ranks, pairs = [], []
-    for start in range(0, len(usable), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(usable)))
-        cosine = unit[block] @ unit.T
-        cosine[np.arange(len(block)), block] = -np.inf
-        nearest = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-        values = np.take_along_axis(cosine, nearest, 1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        nearest = np.take_along_axis(nearest, order, 1)
-        # the nearest neighbour of every row comes before the second of any row
-        ranks.append((np.arange(count) - np.take_along_axis(values, order, 1) / 2).ravel())
-        pairs.append(np.stack([np.repeat(block, count), nearest.ravel()], 1))
-    joined, rank = usable[np.sort(np.concatenate(pairs), 1)], np.concatenate(ranks)
-    joined = joined[np.argsort(rank, kind="stable")]
+    distances, nearest = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(unit).kneighbors()
+    pairs = np.stack([np.repeat(np.arange(len(unit)), count), nearest.ravel()], 1)
+    # the nearest neighbour of every row comes before the second of any row; distances are at most 2
+    order = np.argsort((np.arange(count) + distances / 4).ravel(), kind="stable")
+    joined = usable[np.sort(pairs[order], 1)]
     _, first = np.unique(joined, axis=0, return_index=True)
     return joined[np.sort(first)][:most]
 

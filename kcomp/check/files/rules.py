@@ -45,12 +45,12 @@ class Odd:
 def scores(values: np.ndarray, least_scale: float) -> np.ndarray:
     """Return the modified z-score of each value: its distance from the median in robust standard deviations.
 
-    The robust standard deviation is 1.4826 times the median absolute deviation, at least `least_scale`. NaN stay NaN.
+    The robust standard deviation is the median absolute deviation times 1.4826, at least `least_scale`. NaN stay NaN.
     """
     if not np.isfinite(values).any():
         return np.full(len(values), np.nan)
-    distance = values - np.nanmedian(values)
-    return distance / max(1.4826 * float(np.nanmedian(np.abs(distance))), least_scale)
+    deviation = float(stats.median_abs_deviation(values, scale="normal", nan_policy="omit"))
+    return (values - np.nanmedian(values)) / max(deviation, least_scale)
 
 
 def limit(count: int) -> float:

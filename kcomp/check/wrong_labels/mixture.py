@@ -164,9 +164,11 @@ def fit_mixture(
 
 
 def robust_deviation(values: np.ndarray) -> float:
-    """Return 1.4826 * the median absolute deviation, which is the standard deviation of a normal distribution.
+    """Return the median absolute deviation, scaled to the standard deviation of a normal distribution.
 
     If it is 0, return the standard deviation, or 1 if that is 0 too.
     """
-    deviation = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    from scipy import stats
+
+    deviation = float(stats.median_abs_deviation(values, scale="normal"))
     return deviation or float(values.std()) or 1.0

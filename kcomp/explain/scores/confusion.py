@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from kcomp.explain.held_out.outcomes import Outcomes
 from kcomp.explain.held_out.rows import HeldOutRows
@@ -43,8 +44,9 @@ def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 def count_confusions(outcomes: Outcomes, count: int) -> np.ndarray:
     """Return how often each class is predicted for rows of each true class, int (true classes, predicted classes)."""
     assert outcomes.true is not None and outcomes.decided is not None
-    matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (outcomes.true.astype(int), outcomes.decided.astype(int)), 1)
+    matrix: np.ndarray = confusion_matrix(
+        outcomes.true.astype(int), outcomes.decided.astype(int), labels=np.arange(count)
+    )
     return matrix
 
 

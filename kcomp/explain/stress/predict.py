@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from kcomp.data.decoding import decode
 from kcomp.data.draws import Purpose, generator, item_of
+from kcomp.data.resampling import resample
 from kcomp.data.splits.stratify import stratify
 from kcomp.data.tables import Table
 from kcomp.explain.held_out.rows import HeldOutRows
-from kcomp.explain.stress.kinds import KINDS, Stress, planes
+from kcomp.explain.stress.kinds import KINDS, Stress
 from kcomp.runs.folder import Run
 
 SIDE = 1024  # photos are reduced to this longer side first; more if the network takes more than half of it
@@ -154,5 +154,5 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     factor = side / max(pixels.shape[:2])
     if factor >= 1:
         return pixels
-    size = max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor))
-    return planes(lambda plane: cv2.resize(plane, size, interpolation=cv2.INTER_AREA), pixels)
+    height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
+    return resample(pixels, height, width, "area")
