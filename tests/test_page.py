@@ -179,6 +179,26 @@ def test_the_page_fits_its_window(tmp_path, width):
 
 
 @needs_chromium
+def test_a_table_of_texts_does_not_scroll(tmp_path):
+    """Cells and headers break between words, so that eight columns of texts fit into a window of 1366 pixels."""
+    header = ["change", "realistic strength", "worse by", "p", "better by", "with", "p of better", "what helps"]
+    cells = [
+        "mirroring",
+        "-15 or 15 degrees",
+        "0.2735",
+        "1.3e-07",
+        "-0.002",
+        "the most confident of each image",
+        "0.76",
+    ]
+    rows = [[*cells, "train with layers.RandomRotation, or predict with views=8"]] * 9
+    with open_page(write(tmp_path, Section("Stress", "Fine.", tables=[("Changes", PageTable(header, rows))]))) as shown:
+        box = shown.page.locator(".wide")
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+        assert box.locator("tbody tr").first.bounding_box()["height"] < 80  # at most three lines
+
+
+@needs_chromium
 def test_a_filter_finds_other_unicode_forms(tmp_path):
     rows = [[unicodedata.normalize("NFD", name)] for name in ("고양이", "강아지", "CAFÉ", "a", "b", "c", "d", "e")]
     with open_page(write(tmp_path, Section("Rows", "Many.", tables=[("All", PageTable(["class"], rows))]))) as shown:

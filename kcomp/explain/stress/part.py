@@ -111,7 +111,7 @@ def ranking_plot(results: Sequence[StressResult], metric: str) -> tuple[str, byt
 
 
 def ranking_table(results: Sequence[StressResult]) -> PageTable:
-    header = ["change", "answer", "realistic strength", "worse by", "p", "better by", "with", "p of better"]
+    header = ["change", "realistic strength", "worse by", "p", "better by", "with", "p of better", "what helps"]
     cells = []
     for result in results:
         kind = result.kind
@@ -119,7 +119,7 @@ def ranking_table(results: Sequence[StressResult]) -> PageTable:
         if result.repair is not None:
             repair = [number(result.repair.gain), result.repair.how, f"{result.repair.p:.2g}"]
         loss = [number(result.loss.mean), f"{result.p:.2g}"]
-        cells.append([kind.name, kind.remedy, kind.realistic_text, *loss, *repair])
+        cells.append([kind.name, kind.realistic_text, *loss, *repair, kind.remedy])
     return PageTable(header, cells, marked=[place for place, result in enumerate(results) if result.is_repair])
 
 
