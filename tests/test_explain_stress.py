@@ -8,6 +8,8 @@ import pytest
 from kcomp import data
 from kcomp.explain.held_out.outcomes import compute_outcomes
 from kcomp.explain.held_out.rows import collect_rows
+from kcomp.explain.stress import stages
+from kcomp.explain.stress.costs import chance_of
 from kcomp.explain.stress.kinds import (
     KINDS,
     add_noise,
@@ -21,8 +23,10 @@ from kcomp.explain.stress.kinds import (
     zoom,
 )
 from kcomp.explain.stress.part import stress_sentence
-from kcomp.explain.stress.predict import Stressed, change_table, sample_rows, shrink
-from kcomp.explain.stress.ranking import chance_of, rank_stress
+from kcomp.explain.stress.predict import change_table, decode_once, sample_rows, shrink
+from kcomp.explain.stress.ranking import rank_stress
+from kcomp.explain.stress.repairs import OWN, tail_of_sum
+from kcomp.explain.stress.stressed import Stressed
 from kcomp.targets import OneOf
 
 DRAWS = np.random.default_rng(0)
@@ -69,7 +73,8 @@ def test_changes_by_hand():
 def test_a_changed_table_has_all_strengths_of_the_original_images():
     table = data.sklearn_digits().rows(np.arange(3))
     [brightness] = [kind for kind in KINDS if kind.name == "brightness"]
-    changed = change_table(table, brightness, channels=3, side=64)
+    decoded = decode_once(table, channels=3, side=64)
+    changed = change_table(decoded, brightness)
     assert len(changed) == 18 and changed.ids[:4] == [
         "digit-0000 #0",
         "digit-0001 #0",
@@ -79,7 +84,7 @@ def test_a_changed_table_has_all_strengths_of_the_original_images():
     original = data.Images(None).load("", table.images[1])
     np.testing.assert_array_equal(changed.images[4](), brighten(original, -40, DRAWS))
     [noise] = [kind for kind in KINDS if kind.name == "noise"]
-    twice = [change_table(table, noise, channels=3, side=64).images[0]() for _ in range(2)]
+    twice = [change_table(decoded, noise).images[0]() for _ in range(2)]
     assert (twice[0] == twice[1]).all()
 
 
@@ -95,7 +100,12 @@ def stressed_rows(tmp_path, *, repaired=(), harmed=()):
         changed[name][0] = 0.1 + 0.8 * labels
     for name in harmed:
         changed[name][:] = 0.9 - 0.8 * labels
-    return rows, Stressed(np.arange(100), 0, predictions, changed, 1.0)
+    return rows, stressed_of(predictions, changed)
+
+
+def stressed_of(untouched, changed):
+    count = len(untouched)
+    return Stressed(np.arange(count), np.ones(count, bool), 0, untouched, changed, 1.0)
 
 
 def test_images_that_already_have_a_change_come_first(tmp_path):
@@ -132,7 +142,7 @@ def test_random_predictions_are_hardly_ever_ranked_as_harmful(tmp_path):
         random = np.random.default_rng(seed)
         changed = {kind.name: random.dirichlet(np.ones(2), (len(kind.strengths), 100)) for kind in KINDS}
         untouched = random.dirichlet(np.ones(2), 100)
-        results = rank_stress(rows, outcomes, Stressed(np.arange(100), 0, untouched, changed, 1.0))
+        results = rank_stress(rows, outcomes, stressed_of(untouched, changed))
         alarms += any(result.is_repair for result in results) + any(result.is_harmful for result in results)
     assert alarms <= 5  # of 80, with a probability of 0.01 each: more than 5 in 1 of 1000 trials
 
@@ -145,6 +155,89 @@ def test_the_chance_of_worse_rows_by_hand():
 
 def test_the_sample_has_the_same_share_of_each_class(tmp_path):
     rows, _ = stressed_rows(tmp_path)
-    chosen = sample_rows(rows, 0, 20)
+    chosen = sample_rows(rows, np.arange(100), 20)
     assert len(chosen) == 20 and rows.labels[chosen].sum(0).tolist() == [10, 10]
-    assert len(sample_rows(rows, 0, 200)) == 100
+    assert len(sample_rows(rows, np.arange(100), 200)) == 100
+
+
+def turned_rows(tmp_path, count=100):
+    """Rows of five classes, all predicted with 0.96, the first 60 right. Rotation predicts five random classes, so any
+    class with a probability of 1 - 0.8^5 = 0.67."""
+    random = np.random.default_rng(0)
+    true = np.arange(count) % 5
+    labels = np.eye(5)[true]
+
+    def sure(classes):
+        return 0.01 + 0.95 * np.eye(5)[classes]
+
+    untouched = sure(np.where(np.arange(count) < 60, true, (true + 1) % 5))
+    ids = [f"i{place:03}" for place in range(count)]
+    target = OneOf(tuple("abcde"))
+    run = explained.write_run(tmp_path / "run", target, ids, labels, untouched, metric="accuracy")
+    changed = {kind.name: np.stack([untouched] * len(kind.strengths)) for kind in KINDS}
+    others = sure(random.integers(0, 5, (5, count)))
+    changed["rotation"] = others[np.arange(13) % 5]
+    return collect_rows([run]), untouched, changed, sure(true)
+
+
+def test_an_overconfident_model_is_repaired_by_the_right_angle_of_each_image(tmp_path):
+    """Each wrong row is right at another angle, and as confident at all angles."""
+    rows, untouched, changed, right = turned_rows(tmp_path)
+    for place in range(60, 100):
+        changed["rotation"][place % 13, place] = right[place]
+    first = rank_stress(rows, compute_outcomes(rows), stressed_of(untouched, changed))[0]
+    assert first.kind.name == "rotation" and first.is_repair
+    assert first.repair.how.startswith(f"{OWN} (100% of the wrong rows become right")
+    assert first.repair.score == pytest.approx(1)
+
+
+def test_angles_that_are_right_by_chance_are_no_repair(tmp_path):
+    rows, untouched, changed, _ = turned_rows(tmp_path)
+    results = rank_stress(rows, compute_outcomes(rows), stressed_of(untouched, changed))
+    assert not any(result.is_repair for result in results)
+
+
+def test_rows_that_any_change_repairs_are_no_repair_by_rotation(tmp_path):
+    """Rows near the border of two classes."""
+    rows, untouched, changed, right = turned_rows(tmp_path)
+    changed["rotation"][0, 60:] = right[60:]
+    for name in ("shift", "noise"):
+        changed[name][:, 60:] = right[60:]
+    results = rank_stress(rows, compute_outcomes(rows), stressed_of(untouched, changed))
+    [rotation] = [result for result in results if result.kind.name == "rotation"]
+    assert not (rotation.is_repair and rotation.repair.how.startswith(OWN))
+
+
+def test_the_tail_of_a_sum_by_hand():
+    assert tail_of_sum(np.array([0.5, 0.5]), 1) == pytest.approx(0.75)
+    assert tail_of_sum(np.array([0.1, 0.2]), 2) == pytest.approx(0.02) and tail_of_sum(np.array([]), 0) == 1
+
+
+@pytest.mark.parametrize("is_rotated", [True, False])
+def test_most_rows_are_predicted_only_where_it_matters(tmp_path, monkeypatch, is_rotated):
+    """Of 100 rows, 32 are predicted at all 52 strengths and 68 at the 14 realistic ones, and at promising ones."""
+    rows, stressed = stressed_rows(tmp_path, repaired=["rotation"] if is_rotated else [])
+    predicted = []
+
+    def predict(rows, place, chosen, strengths, progress):
+        every = {"untouched": stressed.untouched[None]} | stressed.changed
+        names = {kind.name: kind for kind in KINDS}
+        predicted.append({name: len(each) for name, each in strengths.items()})
+        places = {name: [0] for name in ("untouched",)}
+        places |= {name: [names[name].strengths.index(x) for x in strengths[name]] for name in names}
+        progress(len(chosen))
+        return {name: every[name][places[name]][:, chosen] for name in every}
+
+    monkeypatch.setattr(stages, "predict_changed", predict)
+    outcomes, calls = compute_outcomes(rows), []
+    result = stages.predict_stages(rows, outcomes, 0, np.arange(100), lambda *done: calls.append(done))
+    assert result.first.sum() == 32 and rows.labels[result.first].sum(0).tolist() == [16, 16]
+    assert sum(predicted[0].values()) == 53
+    expected = {kind.name: len(kind.realistic) for kind in KINDS} | {"untouched": 1}
+    if is_rotated:  # the model is most confident at the first angle, so all angles are promising
+        expected["rotation"] = 13
+    assert predicted[1] == expected and calls[-1][0] <= calls[-1][1]
+    np.testing.assert_array_equal(result.untouched, stressed.untouched)
+    assert np.isnan(result.changed["blur"][0, ~result.first]).all()
+    ranked = rank_stress(rows, outcomes, result)
+    assert ranked[0].is_repair == is_rotated

@@ -19,7 +19,7 @@ from kcomp.system.errors import readable_errors
     default=128,
     show_default=True,
     type=click.IntRange(0),
-    help="Change this many held-out images in 52 ways, and predict them again; 0 for none.",
+    help="Change this many held-out images, a quarter of them in 52 ways, and predict them again; 0 for none.",
 )
 @output_option("The folder of the page; default: explain/<recipe>/<fingerprint>.")
 @readable_errors

@@ -7,8 +7,10 @@ import numpy as np
 from kcomp.explain.held_out.outcomes import Outcomes
 from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.explain.scores.overall import Scores
-from kcomp.explain.stress.predict import Stressed, predict_changed, sample_rows
+from kcomp.explain.stress.predict import sample_rows
 from kcomp.explain.stress.ranking import StressResult, rank_stress
+from kcomp.explain.stress.stages import predict_stages
+from kcomp.explain.stress.stressed import Stressed
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
@@ -34,7 +36,8 @@ def stress_part(
         return [Part("stress", Section("Stress", "Stress needs the images of the recipe, which cannot be read."))]
     place = best_member(rows, scores)
     try:
-        stressed = predict_changed(rows, place, sample_rows(rows, place, count), progress)
+        chosen = sample_rows(rows, np.flatnonzero(rows.held_out_by[place]), count)
+        stressed = predict_stages(rows, outcomes, place, chosen, progress)
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
         return [Part("stress", Section("Stress", f"Changed images cannot be predicted: {error_line(error)}"))]
     results = rank_stress(rows, outcomes, stressed)
@@ -42,14 +45,16 @@ def stress_part(
     section = Section("Stress", stress_verdict(results, metric))
     section.paragraphs += [
         f"{len(stressed.rows)} held-out images were changed before the recipe resized them, and predicted by "
-        f"{rows.members[place].name} ({stressed.seconds:.0f} s).",
+        f"{rows.members[place].name} ({stressed.seconds:.0f} s). Strengths that are neither realistic nor promising "
+        f"were applied to {stressed.first.sum()} of them.",
         f"'Worse by' is how much worse {metric} gets at strengths that real images may have. 'Better by' is how much "
         "better it gets if a change is applied. If that is beyond chance, the held-out images differ from the training "
         "images in this respect already.",
     ]
     section.pictures.append(ranking_plot(results, metric))
     section.tables.append(("Changes, the most important first", ranking_table(results)))
-    curves = Section("Stress curves", f"{metric} at each strength, compared with the unchanged images.")
+    shown = f"{metric} of {stressed.first.sum()} images at each strength, compared with the unchanged images."
+    curves = Section("Stress curves", shown)
     curves.pictures += [curve(result, metric) for result in results]
     return [
         Part("stress", section, numbers(results, stressed), findings_of(results, metric)),
@@ -81,9 +86,8 @@ def stress_sentence(result: StressResult, metric: str) -> str:
             f"The held-out images differ from the training images by {kind.name}: with {result.repair.how}, {metric} "
             f"is {number(result.repair.score)} instead of {before}."
         )
-    after = float(np.mean([result.scores[kind.strengths.index(strength)] for strength in kind.realistic]))
     text = f"{kind.name.capitalize()} breaks the model: at {kind.realistic_text}"
-    return f"{text}, {metric} is {number(after)} instead of {before}."
+    return f"{text}, {metric} is {number(result.realistic)} instead of {before}."
 
 
 def findings_of(results: Sequence[StressResult], metric: str) -> tuple[Finding, ...]:
@@ -128,10 +132,10 @@ def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
     kind = result.kind
     if kind.may_change_label:  # its strengths are names
         names = ["unchanged", *(kind.describe(strength) for strength in kind.strengths)]
-        return kind.name, plots.bars(names, [result.untouched, *result.scores], xlabel=metric)
-    points = sorted([*zip(result.kind.strengths, result.scores, strict=True), (result.kind.neutral, result.untouched)])
+        return kind.name, plots.bars(names, [result.unchanged, *result.scores], xlabel=metric)
+    points = sorted([*zip(result.kind.strengths, result.scores, strict=True), (result.kind.neutral, result.unchanged)])
     strengths = [strength for strength, _ in points]
-    lines = {"changed": [score for _, score in points], "unchanged": [result.untouched] * len(points)}
+    lines = {"changed": [score for _, score in points], "unchanged": [result.unchanged] * len(points)}
     xlabel = f"{result.kind.name} ({result.kind.unit})" if result.kind.unit else result.kind.name
     return result.kind.name, plots.curves(strengths, lines, xlabel=xlabel, ylabel=metric)
 
@@ -143,6 +147,7 @@ def numbers(results: Sequence[StressResult], stressed: Stressed) -> dict[str, ob
             "change": result.kind.name,
             "strengths": list(result.kind.strengths),
             "scores": list(result.scores),
+            "unchanged": result.unchanged,
             "loss": vars(result.loss),
             "p": result.p,
             "repair": None if result.repair is None else vars(result.repair),

@@ -1,7 +1,8 @@
-"""Predict changed held-out images, to find out which changes break a model, and which would have helped it."""
+"""Change held-out images, and predict them with the run that held them out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,38 +16,17 @@ from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.explain.stress.kinds import KINDS, Stress
 from kcomp.runs.folder import Run
 
-SIDE = 1024  # photos are reduced to this longer side first; more if the network takes more than half of it
+SIDE = 256  # images are reduced to this longer side first, or to twice the side of the network's input if that is more
 MANY = 20  # the sample is taken from at most this many times as many random rows
-UNTOUCHED = Stress("untouched", "", (0.0,), (0.0,), 0.0, "", lambda pixels, strength, draws: pixels)
-Progress = Callable[[int, int], None]
+UNTOUCHED = Stress("untouched", "", (0.0,), (0.0,), 0.0, "", lambda pixels, strength, draws: pixels.copy())
 
 
-@dataclass(frozen=True)
-class Stressed:
-    """The predictions of changed images.
-
-    Attributes:
-        rows: Positions of the rows that were changed, a stratified sample.
-        place: Position of the member whose runs predicted them.
-        untouched: Predictions of the unchanged images, (rows, prediction columns).
-        changed: For each kind, predictions at each of its strengths, (strengths, rows, prediction columns).
-        seconds: How long it took.
-    """
-
-    rows: np.ndarray
-    place: int
-    untouched: np.ndarray
-    changed: dict[str, np.ndarray]
-    seconds: float
-
-
-def sample_rows(rows: HeldOutRows, place: int, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return the positions of `count` rows that a member held out, or of all, with the same share of every stratum."""
-    own = np.flatnonzero(rows.held_out_by[place])
-    if len(own) <= count:
-        return own
+def sample_rows(rows: HeldOutRows, candidates: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Return `count` of the positions `candidates`, or all, with the same share of every stratum. They are sorted."""
+    if len(candidates) <= count:
+        return candidates
     random = np.random.default_rng(seed)
-    own = random.permutation(own)[: MANY * count]
+    own = random.permutation(candidates)[: MANY * count]
     strata = rows.target.strata(rows.labels[own])
     if strata.ndim == 2:
         share = count / len(own)
@@ -55,19 +35,31 @@ def sample_rows(rows: HeldOutRows, place: int, count: int, *, seed: int = 0) -> 
     return np.sort(own[order[np.linspace(0, len(own) - 1, count).round().astype(int)]])
 
 
-def predict_changed(rows: HeldOutRows, place: int, chosen: np.ndarray, progress: Progress) -> Stressed:
-    """Predict the rows `chosen` under every change, each by the run of the member that held it out.
+def predict_changed(
+    rows: HeldOutRows,
+    place: int,
+    chosen: np.ndarray,
+    strengths: Mapping[str, tuple[float, ...]],
+    progress: Callable[[int], None],
+) -> dict[str, np.ndarray]:
+    """Predict rows under changes, each by the run of the member that held it out.
 
     The change is applied to the original image, before the recipe resizes it. A run with snapshots predicts with its
     best weights only.
-    """
-    import time
 
-    start = time.perf_counter()
-    kinds = (UNTOUCHED, *KINDS)
+    Args:
+        rows: All rows.
+        place: Position of the member.
+        chosen: Positions of the rows.
+        strengths: For the name of each kind, the strengths to apply; for "untouched", (0.0,).
+        progress: Called with the number of predicted images.
+
+    Returns:
+        For the name of each kind, predictions (strengths, rows, prediction columns).
+    """
+    kinds = [replace(kind, strengths=strengths[kind.name]) for kind in (UNTOUCHED, *KINDS) if strengths.get(kind.name)]
     columns = len(rows.target.prediction_columns)
     predictions = {kind.name: np.empty((len(kind.strengths), len(chosen), columns)) for kind in kinds}
-    total, done = len(chosen) * sum(len(kind.strengths) for kind in kinds), 0
     for run in rows.members[place].runs:
         positions = np.flatnonzero(rows.folds_of(place)[chosen] == run.manifest["fold"])
         if not len(positions):
@@ -75,10 +67,8 @@ def predict_changed(rows: HeldOutRows, place: int, chosen: np.ndarray, progress:
         predict = predictor_of(run, rows, chosen[positions])
         for kind in kinds:
             predictions[kind.name][:, positions] = predict(kind)
-            done += len(positions) * len(kind.strengths)
-            progress(done, total)
-    untouched = predictions.pop(UNTOUCHED.name)[0]
-    return Stressed(chosen, place, untouched, predictions, time.perf_counter() - start)
+            progress(len(positions) * len(kind.strengths))
+    return predictions
 
 
 def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[Stress], np.ndarray]:
@@ -96,57 +86,60 @@ def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[S
     forward = compile_forward(trained_network(run, recipe))
     plain = build_batches(recipe, table, training=False, seed=seed)
     order = [run.target.prediction_columns.index(name) for name in rows.target.prediction_columns]
+    table = decode_once(table, channels=plain.images.channels, side=max(SIDE, 2 * max(plain.shape[:2])))
 
     def predict(kind: Stress) -> np.ndarray:
-        changed = change_table(table, kind, channels=plain.images.channels, side=max(SIDE, 2 * max(plain.shape[:2])))
-        values = predict_rows(forward, build_batches(recipe, changed, training=False, seed=seed), run.target)
+        changed = build_batches(recipe, change_table(table, kind), training=False, seed=seed)
+        values = predict_rows(forward, changed, run.target)
         return values[:, order].reshape(len(kind.strengths), len(table), -1)
 
     return predict
 
 
-def change_table(table: Table, kind: Stress, *, channels: int, side: int) -> Table:
+def decode_once(table: Table, *, channels: int, side: int) -> Table:
+    """Return the table with functions as images. Each decodes and reduces its image at the first call only.
+
+    channels: Channels of the images that the recipe decodes.
+    side: Larger images are reduced to this longer side.
+    """
+    import pandas as pd
+
+    def loader(image: Any) -> Callable[[], np.ndarray]:
+        return cache(lambda: shrink(decode(image, None, table.value_range, channels), side))
+
+    images = pd.Series([loader(image) for image in table.images], table.frame.index, dtype=object)
+    return replace(table, frame=table.frame.assign(image=images))
+
+
+def change_table(table: Table, kind: Stress) -> Table:
     """Return a table with all rows at the first strength, then all rows at the next, and so on.
 
-    Args:
-        table: The rows.
-        kind: The change.
-        channels: Channels of the images that the recipe decodes.
-        side: Larger images are reduced to this longer side first.
+    The images of `table` must be functions that return pixels.
     """
     import pandas as pd
 
     frames = []
     for number, strength in enumerate(kind.strengths):
         images = [
-            changed_image(image, kind, strength, item_of(image_id), table.value_range, channels, side)
-            for image_id, image in zip(table.ids, table.images, strict=True)
+            changed_image(load, kind, strength, item_of(image_id))
+            for image_id, load in zip(table.ids, table.images, strict=True)
         ]
         ids = [f"{image_id} #{number}" for image_id in table.ids]
         frames.append(table.frame.assign(image_id=ids, image=pd.Series(images, table.frame.index, dtype=object)))
     return replace(table, frame=pd.concat(frames, ignore_index=True), pseudo=None)
 
 
-def changed_image(
-    image: Any,
-    kind: Stress,
-    strength: float,
-    item: int,
-    value_range: tuple[float, float] | None,
-    channels: int,
-    side: int,
-) -> Callable[[], np.ndarray]:
-    """Return a function that decodes an image and changes it.
+def changed_image(load: Any, kind: Stress, strength: float, item: int) -> Callable[[], np.ndarray]:
+    """Return a function that changes the image which `load` returns.
 
     The random numbers depend only on the image id and the kind.
     """
 
-    def load() -> np.ndarray:
-        pixels = shrink(decode(image, None, value_range, channels), side)
+    def change() -> np.ndarray:
         draws = generator(0, Purpose.NOISE, [each.name for each in (UNTOUCHED, *KINDS)].index(kind.name), item)
-        return kind.change(pixels, strength, draws)
+        return kind.change(load(), strength, draws)
 
-    return load
+    return change
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
