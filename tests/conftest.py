@@ -1,12 +1,15 @@
 """What tests share. A process cannot change its backend, so code and command lines run in other processes: forks of
-one long-lived process a backend (fork_server.py), or with `fresh=True` a process started for them."""
+one long-lived process a backend (fork_server.py), or with `fresh=True` a process started for them. Child processes that
+kcomp starts in a fork are forks too (warm_python.py)."""
 
-import contextlib
+import atexit
 import functools
 import importlib.util
 import json
 import os
 import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +18,9 @@ import textwrap
 import time
 from pathlib import Path
 
+import fork_server
 import pytest
+from warm_python import imported_backend
 
 from kcomp.system.cache import cache_folder
 
@@ -64,19 +69,26 @@ def environment(backend):
     return {**os.environ, **own}
 
 
+@functools.cache
+def warm_python():
+    """An executable that runs kcomp's modules in forks of servers that run, and what else there is in Python."""
+    if sys.platform != "linux":
+        return Path(sys.executable)
+    folder = Path(tempfile.mkdtemp(prefix="kcomp-", dir="/tmp"))  # a socket has a short path
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = Path(__file__).with_name("warm_python.py")
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(program), str(folder)])} "$@"\n')
+    path.chmod(0o700)
+    return path
+
+
 class ForkServer:
     """The long-lived process of a backend, or of "" for one without Keras; each call runs in a fork of it."""
 
-    # Variables that a fork takes over. Any other change needs a new process: libraries read variables on import. JAX
-    # reads XLA_FLAGS and NPROC when it first looks for devices, which the server never does. The fork sets its others.
-    CHANGEABLE = frozenset(
-        {"KCOMP_CACHE", "KCOMP_FAST", "KERAS_BACKEND", "NPROC", "PAUSE", "KILL_IN", "XLA_FLAGS"}
-        | {"JAX_ENABLE_COMPILATION_CACHE", "JAX_ENABLE_X64", *JAX_CACHE}
-    )
-
     def __init__(self, backend):
         self.environment = environment(backend)
-        command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), backend]
+        command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), backend, str(warm_python().parent)]
         # unbuffered: `select` sees no answer that a buffer has taken
         self.process = subprocess.Popen(
             command, env=self.environment, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -89,8 +101,13 @@ class ForkServer:
 
     def accepts(self, env):
         """Whether a process with this environment may be a fork."""
-        changed = {name for name in env.keys() | self.environment.keys() if env.get(name) != self.environment.get(name)}
-        return all(name in self.CHANGEABLE or name.startswith("PYTEST_") for name in changed)
+        return fork_server.accepts(self.environment, env)
+
+    @classmethod
+    def start_all(cls):
+        """Start the servers that do not run, so that they serve child processes too."""
+        for backend in ("", *(name for name in ("jax", "torch") if importlib.util.find_spec(name))):
+            cls.of(backend)
 
     def start(self, arguments, *, code, cwd, env, outputs):
         """Start a fork and return its process id; `outputs` are the files of its standard output and error."""
@@ -141,10 +158,15 @@ class ForkServer:
         ForkServer.of.cache_clear()
 
 
+HAS_CHILDREN = ("sweep", "tune", "predict", "compare")  # commands that start others
+
+
 def run_process(backend, arguments, *, code=None, cwd=None, env, fresh=False):
     """Run code or the command line in a fork where its environment allows it, else in a process started for it."""
     if sys.platform == "linux" and not fresh:
         server = ForkServer.of(backend)
+        if code is None and arguments and arguments[0] in HAS_CHILDREN:
+            ForkServer.start_all()
         if server.accepts(env):
             return server.run(arguments, code=code, cwd=cwd or Path.cwd(), env=env)
     command = ["-m", "kcomp.cli"] if code is None else ["-c", code]
@@ -178,16 +200,6 @@ def kcomp(*arguments, backend=None, cwd, check=True, fresh=False):
     if check and done.returncode:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return done
-
-
-def imported_backend(arguments, backend):
-    """The backend that a command imports in its own process, else "": its flag wins over the environment."""
-    arguments = [str(argument) for argument in arguments]
-    if arguments and arguments[0] not in ("train", "predict", "soup", "layers", "check"):
-        return ""
-    with contextlib.suppress(ValueError, IndexError):
-        backend = arguments[arguments.index("--backend") + 1]
-    return backend if backend in ("jax", "torch") else ""
 
 
 def commands(backend, calls):

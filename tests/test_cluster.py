@@ -96,8 +96,9 @@ def test_where_storage_is_not_shared_a_run_is_continued_there_and_sent_back(tmp_
     )
     order = Order(job, {"tiny.py": TINY}, "/nowhere/token", "/nowhere", 2, remote.pack(begun))
     monkeypatch.setattr(remote, "scratch", lambda: tmp_path / "scratch")
-    monkeypatch.setenv("PYTHONPATH", str(conftest.ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", conftest.environment("")["OMP_NUM_THREADS"])  # the last bit hangs on it
+    monkeypatch.setattr(remote, "KCOMP", (str(conftest.warm_python()), "-m", "kcomp.cli"))
+    for name, value in conftest.environment("").items():
+        monkeypatch.setenv(name, value)
     lines = []
     answer = remote.train(order, lines.append)
     assert answer.code == 0 and answer.log.splitlines() == lines and not list((tmp_path / "scratch").rglob("*.json"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import conftest
 import pytest
 from click.testing import CliRunner
-from test_training import write
+from test_training import TINY, write
 
 from kcomp.cli import main
 
@@ -42,9 +42,11 @@ def test_help_comes_without_arguments(tmp_path):
 @pytest.mark.parametrize("training", [False, True])
 def test_ctrl_c_is_one_line(training, tmp_path):
     """While a process of its own loads the recipe, and while one trains."""
-    write(tmp_path)
+    write(tmp_path, TINY if training else f"import time\ntime.sleep(5)\n{TINY}")
+    conftest.ForkServer.start_all()
     backend = conftest.backends()[-1].values[0]
-    command = [sys.executable, "-m", "kcomp.cli", "sweep", "tiny.py", "--backends", backend]
+    code = f"import sys; sys.executable = {str(conftest.warm_python())!r}; from kcomp.cli import main; main()"
+    command = [sys.executable, "-c", code, "sweep", "tiny.py", "--backends", backend]
     process = subprocess.Popen(
         command,
         env=conftest.environment(""),

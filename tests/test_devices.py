@@ -22,7 +22,7 @@ class Pause"""
 def test_two_devices_give_the_losses_of_one(tmp_path, monkeypatch):
     """And a run that two began is continued by one."""
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "60")  # a program of the cache shows no share
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    monkeypatch.setenv("XLA_FLAGS", f"{conftest.QUICK_COMPILATION} --xla_force_host_platform_device_count=2")
     source = TINY.replace("x = layers.Rescaling(1 / 255)(x)", "x = Look()(layers.Rescaling(1 / 255)(x))")
     write(tmp_path, source.replace("\nclass Pause", LOOK))
     for name, options, share in (("one", [], "SHARE 16"), ("two", ["--devices", 2], "SHARE 8")):

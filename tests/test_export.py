@@ -4,8 +4,6 @@ import functools
 import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 
 import conftest
 import numpy as np
@@ -263,10 +261,9 @@ def test_mixed_precision_is_exported_in_float32_and_without_onnx_runtime_uncheck
     shutil.copytree(run, tmp_path / "mixed")
     recipe = tmp_path / "mixed" / "recipe" / "tiny.py"
     recipe.write_text(recipe.read_text().replace('precision="float32"', 'precision="mixed_bfloat16"'))
-    done = subprocess.run(
-        [sys.executable, "-c", hiding("onnxruntime"), "export", str(tmp_path / "mixed"), "-o", str(tmp_path / "files")],
-        env=conftest.environment("torch"), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    arguments = ["export", tmp_path / "mixed", "-o", tmp_path / "files"]
+    done = conftest.run_process("torch", arguments, code=hiding("onnxruntime"), env=conftest.environment("torch"))
+    assert done.returncode == 0, done.stderr
     [file] = (tmp_path / "files").iterdir()
     assert file.name == f"tiny-{json.loads((run / 'manifest.json').read_text())['fingerprint']}-torch-seed3-fold0.onnx"
     assert done.stdout.startswith(str(file)) and done.stdout.endswith("not checked: no onnxruntime\n")

@@ -61,6 +61,8 @@ def folder(tmp_path, monkeypatch):
     for name, value in conftest.environment("").items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setattr(sys, "executable", str(conftest.warm_python()))
+    conftest.ForkServer.start_all()
     monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does
     (tmp_path / "tiny.py").write_text(RECIPE)
     return tmp_path
@@ -159,7 +161,8 @@ def test_exceptions_by_name():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_an_interrupt_ends_the_child(folder):
-    code = "import kcomp\ntry: kcomp.train('tiny.py', fault='sleep')\nexcept KeyboardInterrupt: print('stopped')"
+    code = f"import sys; sys.executable = {sys.executable!r}\n"
+    code += "import kcomp\ntry: kcomp.train('tiny.py', fault='sleep')\nexcept KeyboardInterrupt: print('stopped')"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=folder)
     while not (folder / "asleep").exists():
         assert process.poll() is None

@@ -366,7 +366,7 @@ def environment(**changes):
 
 
 def sweep_command(folder, *arguments):
-    return [sys.executable, "-m", "kcomp.cli", "sweep", "tiny.py", "-o", folder, *map(str, arguments)]
+    return [conftest.warm_python(), "-m", "kcomp.cli", "sweep", "tiny.py", "-o", folder, *map(str, arguments)]
 
 
 def epochs_done(folder):
