@@ -1,6 +1,7 @@
 """Build a classifier: a backbone with a new classification head."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from keras import layers
 
 from kcomp.fast.install import install
 from kcomp.models import pretrained
+from kcomp.models.pooling import pool_features
 from kcomp.targets import Target
 
 
@@ -15,17 +17,22 @@ def classifier(
     backbone: keras.Model,
     target: Target | int,
     *,
+    pool: str | None = None,
     dropout: float = 0.2,
     imagenet_classes: Sequence[int] | None = None,
 ) -> keras.Model:
-    """Put a classification head on a backbone: global average pooling, dropout, a dense layer named "head".
+    """Put a classification head on a backbone: pooling, dropout, a dense layer named "head".
 
     The backbone's layers become layers of the new model, so `set_trainable` finds them by their plain names. The dense
     layer starts at zero, because training on a small data set has too few updates to overcome random weights.
 
     Args:
-        backbone: A model whose output is one feature map (batch, height, width, channels).
+        backbone: A model whose output is one feature map (batch, height, width, channels), or tokens (batch, tokens,
+            channels). Layers that a backbone of `models.timm` applies to pooled features are kept.
         target: The target of the competition, such as `targets.OneOf(classes)`, or the number of outputs, from 1.
+        pool: How the features of an image become one vector: "average", "maximum", "both" (the two side by side), "gem"
+            (the generalized mean, with a learned exponent), or "token" (the class token of a transformer). None takes
+            the class token if there is one, and else the average.
         dropout: Share of dropped features, from 0 to below 1.
         imagenet_classes: For each class of the competition, its number among the ImageNet classes (0 to 999). The head
             then starts with the weights that the ImageNet head of an EfficientNet-Lite has for these classes. With
@@ -35,11 +42,12 @@ def classifier(
         A model that returns float32 logits (batch, target.outputs) under any precision.
 
     Raises:
-        ValueError: If `target` has no output, the backbone does not return one feature map, or `imagenet_classes` does
-            not fit the target or the backbone.
+        ValueError: If `target` has no output, the backbone does not return features, or `pool` or `imagenet_classes`
+            does not fit the backbone.
 
     References:
-        Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero.
+        Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero; Radenović et al. 2018, equation 3, for
+        the generalized mean.
 
     Examples:
         >>> from kcomp import models, targets
@@ -51,19 +59,28 @@ def classifier(
     count = target if isinstance(target, int) else target.outputs
     if count < 1:
         raise ValueError(f"a classifier needs at least one output; received {count}")
-    if len(backbone.outputs) != 1 or len(backbone.outputs[0].shape) != 4:
+    if len(backbone.outputs) != 1 or len(backbone.outputs[0].shape) not in (3, 4):
         raise ValueError(
-            "a backbone must end in one feature map (batch, height, width, channels); "
-            f"received {[output.shape for output in backbone.outputs]}"
+            "a backbone must end in one feature map (batch, height, width, channels), or in tokens (batch, tokens, "
+            f"channels); received {[output.shape for output in backbone.outputs]}"
         )
     install()
-    x = layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
-    x = layers.Dropout(dropout, name="head_dropout")(x)
+    x = layers.Dropout(dropout, name="head_dropout")(pooled(backbone, pool))
     head = layers.Dense(count, kernel_initializer="zeros", dtype="float32", name="head")
     model = keras.Model(backbone.input, head(x), name=f"{backbone.name}_classifier")
     if imagenet_classes is not None and not pretrained.skipping():
         head.set_weights(imagenet_columns(backbone, count, imagenet_classes))
     return model
+
+
+def pooled(backbone: keras.Model, kind: str | None) -> Any:
+    """Return a backbone's pooled features (batch, channels). `kind` is an argument of `classifier`."""
+    pretrained_head = getattr(backbone, "pretrained_head", None)
+    first_tokens = pretrained_head.first_tokens if pretrained_head else 0
+    vectors = pool_features(backbone.output, kind or ("token" if first_tokens else "average"), first_tokens)
+    for layer in pretrained_head.after_pooling if pretrained_head else ():
+        vectors = [layer(vector) for vector in vectors]
+    return vectors[0] if len(vectors) == 1 else layers.Concatenate(name="head_concatenate")(vectors)
 
 
 def imagenet_columns(backbone: keras.Model, count: int, numbers: Sequence[int]) -> list[np.ndarray]:

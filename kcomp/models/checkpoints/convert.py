@@ -1,0 +1,184 @@
+"""Convert a checkpoint to a Keras weights file once, and prove that the network computes what timm computes."""
+
+import contextlib
+import csv
+import hashlib
+import importlib
+import io
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kcomp.models.checkpoints.files import read_checkpoint
+from kcomp.models.checkpoints.known import Checkpoint
+from kcomp.models.checkpoints.network import build_network, converter_module, network_class
+from kcomp.system.cache import cache_folder
+from kcomp.system.files import moved_into
+
+TOLERANCE = {"torch": 1e-4, "jax": 2e-4}  # of the logits, relative to the largest; float32 gives about 1e-5
+CHECKS = Path(__file__).with_name("checks.csv")
+COMPUTED = r".*(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask|attention_bias_idxs)"
+
+
+def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int], keras.Model]) -> keras.Model:
+    """Build a network for as many classes as a checkpoint's file has, and load the weights.
+
+    The first call on a backend converts the file, proves the conversion, and writes the weights to the cache folder. If
+    the cached file is damaged or cannot be written, the file is converted again next time.
+
+    Args:
+        checkpoint: Which network.
+        path: The checkpoint's file.
+        network: Builds the network, for any size of images, from the number of classes.
+
+    Returns:
+        The network with its head.
+
+    Raises:
+        ValueError: If the file does not fit the network, or the network computes something else than timm.
+    """
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    arrays = read_checkpoint(path)
+    classes = count_classes(checkpoint, arrays, path)
+    loaded = network(classes)
+    mark = f"{content[:16]}-{keras.backend.backend()}-zeromodels{version('zeromodels')}"
+    target = cache_folder() / "weights" / f"{checkpoint.name}-{mark}.weights.h5"
+    if target.is_file():
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            loaded.load_weights(target)
+            return loaded
+    native = build_network(checkpoint, checkpoint.size, classes=classes)
+    transfer(checkpoint, arrays, native, path)
+    prove(checkpoint, arrays, native, path)
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder, "converted.weights.h5")
+        native.save_weights(converted)
+        loaded.load_weights(converted)  # adapts the position embeddings of another image size
+        with contextlib.suppress(OSError), moved_into(target) as temporary:  # two processes may convert at once
+            shutil.copyfile(converted, temporary)
+    return loaded
+
+
+def count_classes(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], path: Path) -> int:
+    """Return the number of classes of a file, from its head's bias. Raise ValueError if the file has no head."""
+    bias = arrays.get(f"{checkpoint.heads[0]}.bias")
+    if bias is None:
+        raise ValueError(
+            f"{path} has no layer {checkpoint.heads[0]!r}, the head of {checkpoint.name}; "
+            f"its layers are {', '.join(list(arrays)[:2])}, ..., {', '.join(list(arrays)[-2:])}"
+        )
+    return int(bias.size)
+
+
+def transfer(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: keras.Model, path: Path) -> None:
+    """Set the weights of a network from a checkpoint's arrays.
+
+    Raises:
+        ValueError: If an array is missing, has another shape, or is not used.
+    """
+    read = ReadArrays(arrays)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar of zeromodels
+            set_weights(checkpoint.family)(network, read)
+    except Exception as error:
+        raise ValueError(f"the weights in {path} do not fit {checkpoint.name}: {first_line(error)}") from error
+    unused = [name for name in arrays if name not in read.names and not re.fullmatch(COMPUTED, name)]
+    if unused:
+        raise ValueError(
+            f"the weights in {path} do not fit {checkpoint.name}: the network has no place for {', '.join(unused[:3])}"
+            f" ({len(unused)} in all)"
+        )
+
+
+def set_weights(family: str) -> Callable[[keras.Model, Mapping[str, np.ndarray]], None]:
+    """Return zeromodels' function that sets the weights of a network of this family from timm's arrays."""
+    kind, converter = network_class(family), converter_module(family)
+    owner = next(base for base in kind.__mro__ if "transfer_from_timm" in vars(base))
+    if owner.__module__.startswith("zeromodels.models."):  # the base class has a function that only raises an error
+        function: Callable[[keras.Model, Mapping[str, np.ndarray]], None] = kind.transfer_from_timm
+        return function
+    own = [value for value in vars(converter).values() if getattr(value, "__module__", "") == converter.__name__]
+    return next(value for value in own if re.fullmatch(r"transfer_\w+_weights", value.__name__))
+
+
+class ReadArrays(Mapping[str, np.ndarray]):
+    """A mapping that remembers which names were read."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.arrays = arrays
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.names.add(name)
+        return self.arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def prove(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: keras.Model, path: Path) -> None:
+    """Compare a network's logits with timm's, or look up a stored comparison if timm is not installed.
+
+    Raises:
+        ValueError: If the logits differ by more than TOLERANCE, or there is no stored comparison.
+    """
+    backend = keras.backend.backend()
+    timm = installed_timm()
+    if timm is None:
+        check_stored(checkpoint, backend)
+        return
+    difference = logits_difference(timm, checkpoint, arrays, network)
+    if not difference <= TOLERANCE[backend]:
+        raise ValueError(
+            f"the network of {checkpoint.name} on {backend} does not compute what timm computes from {path}: "
+            f"the logits differ by {difference:.1e}, allowed is {TOLERANCE[backend]:.0e}"
+        )
+
+
+def installed_timm() -> Any:
+    try:
+        return importlib.import_module("timm")
+    except Exception:  # noqa: BLE001  (not installed, or its torchvision does not fit PyTorch)
+        return None
+
+
+def logits_difference(timm: Any, checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: Any) -> float:
+    """Return the largest difference of timm's and a network's logits of two random images, over the largest logit."""
+    import torch
+
+    peer = timm.create_model(checkpoint.name, pretrained=False, num_classes=network.output_shape[-1]).eval()
+    peer.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, strict=False)
+    images = np.random.default_rng(0).normal(size=(2, *network.input_shape[1:])).astype(np.float32)
+    with torch.no_grad():
+        expected = peer(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    received = network.predict_on_batch(images)
+    return float(np.abs(received - expected).max() / np.abs(expected).max())
+
+
+def check_stored(checkpoint: Checkpoint, backend: str) -> None:
+    """Raise ValueError unless checks.csv has a comparison of this network, backend and version of zeromodels."""
+    with CHECKS.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["architecture"] == checkpoint.architecture]
+    if not any(row["zeromodels"] == version("zeromodels") and row[backend] for row in rows):
+        raise ValueError(
+            f"the conversion of {checkpoint.name} is not proved for zeromodels {version('zeromodels')} on {backend}; "
+            "install timm, which kcomp then compares with"
+        )
