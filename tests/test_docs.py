@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, backends, in_backend
+from conftest import ROOT, ForkServer, backends, in_backend
 
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "results" not in page.parts)
@@ -97,6 +97,7 @@ def name_of(page):
 def test_code_of_a_page_runs(page, tmp_path):
     installed = [parameter.values[0] for parameter in backends() if not parameter.marks[0].args[0]]
     code = [(block.kind, block.title, block.text) for block in blocks_of(page) if block.runs]
+    ForkServer.start_all()
     assert in_backend(installed[-1], RUN_PAGE, tmp_path, json.dumps(code))["done"]
 
 

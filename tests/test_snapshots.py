@@ -146,7 +146,7 @@ def test_a_run_predicts_the_mean_of_its_snapshots(trained, backend):
     run = trained / backend
     assert sorted(path.name for path in (run / "snapshots").iterdir()) == ["1.weights.h5", "2.weights.h5"]
     assert (run / "snapshots/2.weights.h5").read_bytes() != (run / "snapshots/1.weights.h5").read_bytes()
-    conftest.kcomp("predict", run, "--views", "none", cwd=trained)
+    conftest.kcomp("predict", run, "--views", "none", backend=backend, cwd=trained)
     hand = conftest.in_backend(backend, HAND, run, 1, 2)
     for name, each in hand.items():
         written = pd.read_csv(run / f"{name}.csv").drop(columns="image_id").to_numpy()
