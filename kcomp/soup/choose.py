@@ -12,8 +12,6 @@ import numpy as np
 from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.metrics.scores import Scorer
 
-SOUPS = ("uniform", "greedy")
-
 
 @dataclass(frozen=True)
 class Candidate:
