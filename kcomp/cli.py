@@ -8,6 +8,7 @@ from kcomp.commands.compare import compare
 from kcomp.commands.ensemble import ensemble
 from kcomp.commands.explain import explain
 from kcomp.commands.export import export
+from kcomp.commands.find_rate import find_rate
 from kcomp.commands.layers import layers
 from kcomp.commands.new import new
 from kcomp.commands.predict import predict
@@ -32,7 +33,7 @@ def main(debug: bool) -> None:
 
 COMMANDS = {
     "Start": (new, check),
-    "Train": (train, sweep, tune),
+    "Train": (train, sweep, tune, find_rate),
     "Look at recipes and runs": (layers, runs, explain, compare),
     "Predict and join": (predict, ensemble, soup, pseudo),
     "Submit and export": (submit, export),

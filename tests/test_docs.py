@@ -21,6 +21,7 @@ MODULES = (
     "augment",
     "models",
     "schedules",
+    "optimizers",
     "views",
     "averaging",
     "recipe",

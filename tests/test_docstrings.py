@@ -12,6 +12,7 @@ MODULES = (
     "augment",
     "models",
     "schedules",
+    "optimizers",
     "views",
     "averaging",
     "recipe",

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcomp"
 # From docs/internals/layout.md, lowest first. A name is a package or a module at the root of kcomp.
 ORDER = """
 system report values space averaging targets metrics recipe data measurements runs ensembles new sweep tune
-augment schedules views tracking engine fast jax_programs models experiment prediction training probe soup compare check explain notebook commands cli
+augment schedules optimizers views tracking engine fast jax_programs models experiment prediction training find_rate probe soup compare check explain notebook commands cli
 """.split()
 # These import neither Keras nor a backend at their top.
 WITHOUT_KERAS = {*ORDER[: ORDER.index("augment")], "commands", "cli"}
@@ -22,8 +22,29 @@ IMPORTED_LATE = {
     "targets.losses",
 }  # import Keras; imported where they are used
 WITHOUT_KERAS_IN_PART = ("compare.jobs", "compare.sketch", "compare.parent")
-ON_THEIR_OWN = {"targets", "data", "augment", "schedules", "views", "metrics", "models", "fast"}  # work in a notebook
-AT_THE_ROOT = {"__init__", "cli", "values", "space", "averaging", "recipe", "augment", "views", "tracking"}
+ON_THEIR_OWN = {
+    "targets",
+    "data",
+    "augment",
+    "schedules",
+    "optimizers",
+    "views",
+    "metrics",
+    "models",
+    "fast",
+}  # work in a notebook
+AT_THE_ROOT = {
+    "__init__",
+    "cli",
+    "values",
+    "space",
+    "averaging",
+    "recipe",
+    "augment",
+    "optimizers",
+    "views",
+    "tracking",
+}
 
 
 def name_of(path):

@@ -14,7 +14,8 @@ import sys
 
 MODULES = ("kcomp.cli", "kcomp.sweep.plan", "kcomp.notebook.child", "kcomp.jax_programs.compile")
 MODULES += ("kcomp.compare.worker.probe",)
-WITH_BACKEND = ("train", "predict", "soup", "layers", "check")  # commands that import a backend in their own process
+# Commands that import a backend in their own process.
+WITH_BACKEND = ("train", "predict", "soup", "layers", "check", "find-rate")
 
 
 def imported_backend(arguments, backend):

@@ -17,6 +17,7 @@ DETERMINES_RESULTS = (
     "recipe.py",
     "augment.py",
     "schedules",
+    "optimizers.py",
     "views.py",
     "targets",
     "metrics",

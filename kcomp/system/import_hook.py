@@ -8,7 +8,15 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-LAZY_MODULES = ("keras", "kcomp.augment", "kcomp.models", "kcomp.schedules", "kcomp.tracking", "kcomp.views")
+LAZY_MODULES = (
+    "keras",
+    "kcomp.augment",
+    "kcomp.models",
+    "kcomp.optimizers",
+    "kcomp.schedules",
+    "kcomp.tracking",
+    "kcomp.views",
+)
 
 
 class WithoutPyTorch:

@@ -1,0 +1,69 @@
+"""Suggest a learning rate from the losses of a range test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SMOOTHING = 0.9  # weight of the earlier losses in the moving average
+DIVERGED = 4.0  # the test stops when the smoothed loss is this many times its lowest value
+WINDOW = 8  # steps on each side over which the slope of the loss is measured
+FALL = 0.02  # share of the first loss by which the loss must fall, or there is no suggestion
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A learning rate for a stage, with the rates that it comes from.
+
+    Attributes:
+        rate: The suggested highest rate of a schedule: a tenth of `lowest`. None if the loss did not fall.
+        lowest: The rate at which the smoothed loss is lowest.
+        steepest: The rate at which the smoothed loss falls most in a step.
+        at_end: Whether the loss was still falling at the highest rate of the test.
+    """
+
+    rate: float | None
+    lowest: float
+    steepest: float
+    at_end: bool
+
+
+def smooth(losses: np.ndarray) -> np.ndarray:
+    """Return the exponential moving average of losses (steps,), corrected for its start at 0.
+
+    The correction divides by 1 - `SMOOTHING` ** t, as in section 3 of Kingma and Ba 2015.
+    """
+    average, averages = 0.0, np.empty(len(losses))
+    for number, loss in enumerate(losses):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        averages[number] = average / (1 - SMOOTHING ** (number + 1))
+    return averages
+
+
+def has_diverged(losses: np.ndarray) -> bool:
+    """Return whether to stop a range test after these losses (steps,): one is not finite, or the loss has grown.
+
+    The smoothed loss has grown if it is above `DIVERGED` times its lowest value.
+    """
+    if not np.isfinite(losses[-1]):
+        return True
+    averages = smooth(losses)
+    return bool(averages[-1] > DIVERGED * averages.min())
+
+
+def suggest(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
+    """Suggest a learning rate from a range test.
+
+    Args:
+        rates: The rate of each step, rising by the same factor, (steps,).
+        losses: The finite loss of each step, (steps,).
+    """
+    averages = smooth(losses)
+    start = min(WINDOW, len(averages) - 1)  # the first averages are of few losses
+    best = start + int(averages[start:].argmin())
+    first, last = np.arange(best + 1) - WINDOW, np.arange(best + 1) + WINDOW
+    first, last = np.maximum(first, 0), np.minimum(last, len(averages) - 1)
+    slopes = (averages[last] - averages[first]) / np.maximum(last - first, 1)
+    steepest = min(start, best) + int(slopes[min(start, best) :].argmin())
+    falls = averages[best] < (1 - FALL) * averages[: start + 1].mean()
+    lowest = float(rates[best])
+    return Suggestion(lowest / 10 if falls else None, lowest, float(rates[steepest]), best == len(averages) - 1)
