@@ -12,7 +12,7 @@ from kcomp.data.check_process import check_file
 LOCK = threading.Lock()
 
 
-def check_here(paths):
+def check_here(paths, children):
     """Stand in for `kcomp.data.damage.run_process`: the decoders' warnings are read from standard error."""
     with LOCK, tempfile.TemporaryFile() as warnings:
         original = os.dup(2)

@@ -1,14 +1,18 @@
 """`kcomp check`: from a recipe or from data to the three files of a report, on both backends."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from chromium import needs_chromium, open_page
+from click.testing import CliRunner
 from conftest import kcomp, one_slow
 from test_train_targets import RECIPE
+
+from kcomp.cli import main
 
 NAMES = ["ant", "bee"]
 # Kernels that do not depend on the seed count as pretrained, so the features are from this small network.
@@ -138,6 +142,14 @@ def test_damaged_files_and_strange_names_are_findings(damaged):
     errors = rows[rows["severity"] == "error"]
     assert set(errors["image_id"]) >= {HOSTILE, "r7"}
     assert "error: " in done.stdout and done.stdout.splitlines()[-1] == "out/check.html"
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2", "imagehash"])
+def test_a_missing_package_of_the_report_is_named_before_the_work(missing, images, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = CliRunner().invoke(main, ["check", str(images)])
+    line = f"kcomp: {missing} is not installed; run: pip install 'kcomp[report]'\n"
+    assert (done.exit_code, done.output) == (1, line)
 
 
 @needs_chromium

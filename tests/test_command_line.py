@@ -63,7 +63,32 @@ def test_ctrl_c_is_one_line(training, tmp_path):
     time.sleep(0.5)  # into its imports
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and said.strip() == "kcomp: interrupted; run the same command again to continue"
+    assert process.returncode == 130 and said.strip() == "kcomp: interrupted; run the same command again to continue"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals for one process")
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [
+        (signal.SIGINT, 130, "kcomp: interrupted; run the same command again to continue"),
+        (signal.SIGTERM, 143, "kcomp: terminated; run the same command again"),
+    ],
+)
+def test_a_check_ends_with_one_line(number, code, line, tmp_path):
+    source = conftest.ROOT / "recipes" / "digits.py"
+    slow = "def table(config):\n    import time, pathlib\n    pathlib.Path('started').touch()\n    time.sleep(99)\n\n\ndef old("
+    (tmp_path / "slow.py").write_text(source.read_text().replace("def table(", slow, 1))
+    command = [sys.executable, "-m", "kcomp.cli", "check", "slow.py"]
+    env = conftest.environment(conftest.backends()[-1].values[0])
+    process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=-1, stderr=-1, text=True, start_new_session=True)
+    deadline = time.time() + 60
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, printed.strip(), errors.strip()) == (code, "", line)
+    assert not (tmp_path / "check").exists()
 
 
 def test_help_shows_whole_descriptions_by_purpose():

@@ -1,7 +1,12 @@
 """Damaged images are named before training; good ones never are."""
 
 import io
+import os
+import signal
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -254,3 +259,31 @@ def test_folders_are_checked(folder):
         data.read_folders(folder)
     with pytest.warns(Notice, match="1 of 4 rows are left out"):
         assert len(data.read_images(folder, on_bad="drop")) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer signal")
+def test_ctrl_c_ends_the_child_processes(tmp_path, monkeypatch):
+    """They would check all of their files, and a child that ends early would be started again for the others."""
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "slow.py"
+    program.write_text("import os, time\nopen(str(os.getpid()), 'w').close()\ntime.sleep(99)\n")
+    monkeypatch.setattr(damage, "PROGRAM", program)
+    monkeypatch.setattr(damage, "FILES", 1)
+
+    def interrupt(*_):
+        if len(list(tmp_path.glob("[0-9]*"))) == min(2, os.cpu_count()):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    start = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            damage.run_checks(["a.jpg", "b.jpg"])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    pids = [int(path.name) for path in tmp_path.glob("[0-9]*")]
+    assert time.monotonic() - start < 60 and len(pids) == min(2, os.cpu_count())
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

@@ -97,7 +97,12 @@ def test_wrong_arguments(tmp_path):
     done = conftest.kcomp("explain", "empty", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "no run at or below empty" in done.stderr
     two_seeds(tmp_path / "runs", "one")
-    (tmp_path / "runs/00/result.json").unlink()
+    result = tmp_path / "runs/00/result.json"
+    result.write_text(result.read_text()[:20])
+    done = conftest.kcomp("explain", "runs", cwd=tmp_path, check=False)
+    hint = "remove it, and train the run to its end again"
+    assert done.returncode == 1 and "result.json is damaged" in done.stderr and hint in done.stderr
+    result.unlink()
     done = conftest.kcomp("explain", "runs", cwd=tmp_path, check=False)
     assert done.returncode == 1 and "not complete" in done.stderr
     done = conftest.kcomp("explain", "runs/01", "--backend", "abacus", cwd=tmp_path, check=False)

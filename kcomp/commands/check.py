@@ -9,7 +9,7 @@ import click
 
 from kcomp.commands.common import backend_option, check_output, find_runs, output_option, use_backend
 from kcomp.system.backends import require_packages
-from kcomp.system.errors import readable_errors
+from kcomp.system.errors import readable_errors, readable_termination
 from kcomp.system.import_hook import lazy_keras
 
 RUNS = "Find wrong labels by the out-of-fold predictions of these runs: a run folder or a folder of runs; repeatable."
@@ -25,6 +25,7 @@ RUNS = "Find wrong labels by the out-of-fold predictions of these runs: a run fo
 )
 @output_option("The folder of the report; default: check/<recipe>/<fingerprint>.")
 @readable_errors
+@readable_termination()
 def check(
     data: Path,
     backend: str | None,
@@ -39,7 +40,7 @@ def check(
     images for each class. kcomp prints the ten worst findings, and writes check.html, check.json and findings.csv.
     """
     check_output(output or Path("check"), folder=True, default=output is None)
-    require_packages(["matplotlib", "jinja2"], "report")
+    require_packages(["matplotlib", "jinja2", "imagehash"], "report")  # imagehash finds near-duplicates
     run_list = find_runs(runs) if runs else []
     use_backend(backend)
     from rich.console import Console

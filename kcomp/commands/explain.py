@@ -6,7 +6,7 @@ import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
 from kcomp.system.backends import require_packages
-from kcomp.system.errors import readable_errors
+from kcomp.system.errors import readable_errors, readable_termination
 
 
 @click.command(short_help="Show where trained models fail, and why.")
@@ -23,6 +23,7 @@ from kcomp.system.errors import readable_errors
 )
 @output_option("The folder of the page; default: explain/<recipe>/<fingerprint>.")
 @readable_errors
+@readable_termination()
 def explain(runs: tuple[Path, ...], backend: str | None, stress: int, output: Path | None) -> None:
     """Show where trained models fail, and why, on the rows that they held out.
 

@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import PIL
@@ -134,15 +135,57 @@ def run_checks(paths: Sequence[str]) -> list[FileCheck]:
     """
     count = max(1, min(os.cpu_count() or 1, 16, len(paths) // FILES))
     parts = [list(paths[number::count]) for number in range(count)]
-    with ThreadPoolExecutor(count) as pool:
-        checked = list(pool.map(run_process, parts))
+    with ThreadPoolExecutor(count) as pool, Children() as children:
+        checked = list(pool.map(lambda part: run_process(part, children), parts))
     results: dict[str, FileCheck] = {}
     for part, checks in zip(parts, checked, strict=True):
         results |= zip(part, checks, strict=True)
     return [results[path] for path in paths]
 
 
-def run_process(paths: list[str]) -> list[FileCheck]:
+class Children:
+    """The child processes of several threads, for a `with` block. They are killed if the block raises an error.
+
+    A thread would otherwise wait until its child has checked all files, for example after ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._is_stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: object) -> None:
+        if kind is not None:
+            with self._lock:
+                self._is_stopped = True
+                for process in self._running:
+                    process.kill()
+
+    def run(self, command: list[str], content: bytes) -> tuple[bytes, int]:
+        """Run a command with an input. Return its output and its exit code.
+
+        Raises:
+            InterruptedError: If the block has raised an error.
+        """
+        with self._lock:
+            if self._is_stopped:
+                raise InterruptedError
+            process = subprocess.Popen(  # in another session, so that ctrl-C reaches only this process
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+            self._running.add(process)
+        output, _ = process.communicate(content)
+        with self._lock:
+            self._running.discard(process)
+            if self._is_stopped:
+                raise InterruptedError
+        return output, process.returncode
+
+
+def run_process(paths: list[str], children: Children) -> list[FileCheck]:
     """Check image files in a child process. Return a `FileCheck` for each path.
 
     If a file crashes the process, the file counts as damaged, and a new process checks the files after it.
@@ -151,11 +194,11 @@ def run_process(paths: list[str]) -> list[FileCheck]:
     while len(results) < len(paths):
         content = b"\0".join(os.fsencode(path) for path in paths[len(results) :])
         command = [sys.executable, "-P", str(PROGRAM)]
-        done = subprocess.run(command, input=content, stdout=subprocess.PIPE, check=False)
-        lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+        output, code = children.run(command, content)
+        lines: list[dict[str, Any]] = [json.loads(line) for line in output.splitlines()]
         results += [FileCheck(**line) for line in lines]
         if len(results) < len(paths):
-            if not lines and done.returncode > 0:
-                raise RuntimeError(f"the check of image files ended with exit code {done.returncode}")
+            if not lines and code > 0:
+                raise RuntimeError(f"the check of image files ended with exit code {code}")
             results.append(FileCheck("decoding it ends the process"))
     return results

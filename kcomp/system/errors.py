@@ -1,15 +1,19 @@
-"""Print the errors of kcomp's commands in one line, and exit with code 1, 2 (wrong usage) or 75 (try again later)."""
+"""Print the errors of kcomp's commands in one line, and exit with a code that says what kind of error it is."""
 
+import contextlib
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
 
 READABLE = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)  # printed without the name of their type
 BUSY = 75  # exit code "try again later" (EX_TEMPFAIL of sysexits.h)
+INTERRUPTED, TERMINATED = 130, 143  # exit codes of shells: 128 + the number of the signal
 
 
 def error_line(error: BaseException) -> str:
@@ -56,7 +60,7 @@ class ReadableGroup(click.Group):
             sys.exit(error.exit_code)
         except click.Abort:
             click.echo("kcomp: interrupted; run the same command again to continue", err=True)
-            sys.exit(1)
+            sys.exit(INTERRUPTED)
 
 
 def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
@@ -80,6 +84,27 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+class Terminated(BaseException):
+    """Raised in a command that the system asks to end (SIGTERM)."""
+
+
+@contextlib.contextmanager
+def readable_termination() -> Iterator[None]:
+    """Decorate a command so that SIGTERM ends it like ctrl-C: in one line, after it has ended its child processes."""
+
+    def terminate(*_: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except Terminated:
+        click.echo("kcomp: terminated; run the same command again", err=True)
+        sys.exit(TERMINATED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def fail(error: Exception, code: int) -> None:
     """Print an error in one line, and exit with the code `code`. With the option --debug, raise the error instead.
 
@@ -98,14 +123,16 @@ def fail(error: Exception, code: int) -> None:
     sys.exit(code)
 
 
-def recipe_line(error: Exception) -> str:
+def recipe_line(error: BaseException) -> str:
     """Return the line of a recipe through which an error passed, as `<file>, line <number>`.
 
-    Return an empty text if the error did not pass through code of a recipe.
+    Return an empty text if the error did not pass through code of a recipe, or if the recipe's file no longer exists.
     """
     frames = traceback.walk_tb(error.__traceback__)
     shown = [place for place in frames if str(place[0].f_globals.get("__name__", "")).startswith("recipe_")]
-    return f"{shown[-1][0].f_code.co_filename}, line {shown[-1][1]}" if shown else ""
+    if not shown or not Path(shown[-1][0].f_code.co_filename).is_file():
+        return ""
+    return f"{shown[-1][0].f_code.co_filename}, line {shown[-1][1]}"
 
 
 def raising_line(error: Exception) -> str:

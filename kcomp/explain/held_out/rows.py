@@ -91,8 +91,10 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 
     Raises:
         ValueError: If the runs have different targets or labels, two runs of one member held out the same row, or the
-            files of a run have different rows.
+            files of a run have different rows. DamagedError, a ValueError, if a result.json is damaged.
     """
+    for run in runs:
+        _ = run.result  # raises an error if the file is damaged
     shared_target(runs)
     members = tuple(build_members(runs))
     check_label_rows(members)
