@@ -21,7 +21,12 @@ MODULES = (
     "targets",
     "explain",
 )
-NEEDS = {"read_tfds": "tensorflow_datasets", "TensorBoard": "tensorboardX", "WandB": "wandb"}  # optional packages
+NEEDS = {  # optional packages
+    "read_tfds": "tensorflow_datasets",
+    "TensorBoard": "tensorboardX",
+    "WandB": "wandb",
+    "timm": "zeromodels",
+}
 
 RUN_EXAMPLES = """
 import doctest, importlib, importlib.util, io

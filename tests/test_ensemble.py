@@ -285,9 +285,9 @@ def test_places_that_cannot_be_written_are_refused_first(tmp_path):
     (tmp_path / "note").write_text("a file")
     for command, output, message in (
         ("ensemble", "jax-0", "is a folder; name a file"),
-        ("ensemble", "note/x.csv", "note is not a folder that may be"),
-        ("predict", "note", "note is not a folder that may be"),
-        ("export", "note/x.onnx", "note is not a folder that may be"),
+        ("ensemble", "note/x.csv", "note is a file; name another"),
+        ("predict", "note", "note is a file; name another"),
+        ("export", "note/x.onnx", "note is a file; name another"),
     ):
         done = conftest.kcomp(
             command, "jax-0", *["torch-0"] * (command != "export"), "-o", output, cwd=tmp_path, check=False

@@ -65,6 +65,12 @@ def timm(
         ConnectionError: If the hub cannot be reached.
         ModuleNotFoundError: If zeromodels is not installed.
         TypeError: If the network has no such option.
+
+    Examples:
+        >>> from kcomp import models
+        >>> backbone = models.timm("convnext_atto.d2_in1k", 64, weights=None)
+        >>> backbone.output_shape
+        (None, 2, 2, 320)
     """
     if weights not in ("pretrained", None):
         raise ValueError(f'weights is "pretrained" or None; received {weights!r}. Pass a path as file=')
