@@ -81,7 +81,7 @@ class ImageMeasurer:
     pool: ThreadPoolExecutor
 
     def measure_block(self, images: Sequence[Image]) -> list[ImageFacts]:
-        """Measure some images, or read their measurements from the cache."""
+        """Return the measurements of each image, from the cache if they are there."""
         store = StoredFacts(cache_folder() / "facts.sqlite")
         settings = f"{SETTINGS} {imagehash_version()} {self.value_range} {self.pixels}"
         keys = list(self.pool.map(lambda image: cache_key(image, settings), images))
@@ -104,7 +104,7 @@ class ImageMeasurer:
         )
 
     def check_loose(self, images: Sequence[Image]) -> list[str]:
-        """Check images that are not files for damage. Return what is damaged, an empty text for a good image.
+        """Return for each image a text that says what is damaged, or an empty text. The images are not files.
 
         The bytes are written to temporary files, because damage is found in another process.
         """

@@ -127,7 +127,7 @@ class CachedTable:
 
 
 def fill_cache(chosen: FrozenNetwork, table: Table, progress: Callable[[int], None]) -> CachedTable:
-    """Compute the features of a table's images that are not cached yet.
+    """Compute the features of a table's images that are not cached yet, and return the cached features of all.
 
     `progress` is called with the number of finished images.
     """
@@ -195,7 +195,7 @@ def is_present(image: Image) -> bool:
 
 
 def fit_projection(caches: Sequence[CachedTable], parts: Sequence[int]) -> Projection:
-    """Fit a projection to at most 256 components to a random sample of at most 2,000 rows of all tables.
+    """Return a projection to at most 256 components, fitted on at most 2,000 random rows of all tables.
 
     Args:
         caches: The features.

@@ -51,7 +51,7 @@ def group_numbers(table: Table) -> np.ndarray | None:
 
 
 def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    """Return groups that contain the groups of both arguments: rows that share a group of either are in one group."""
+    """Return the group of each row. Rows with equal numbers in `first`, or in `second`, are in one group."""
     if first is None or second is None:
         return second if first is None else first
     frame = pd.DataFrame({"image_id": "", "group": first, "item": second})

@@ -45,7 +45,7 @@ class FrozenNetwork:
 
     @property
     def parts(self) -> tuple[int, int]:
-        """How many features are from the inner layer, and how many from below the head."""
+        """Two counts: how many features are from the inner layer, and how many are from below the head."""
         top = int(self.top.output_shape[1])
         return int(self.network.output_shape[1]) - top, top
 

@@ -45,7 +45,7 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def fit_kernel(features: np.ndarray, seed: int) -> KernelMap:
-    """Choose landmarks at random, and set the width of the kernel by the median distance between them."""
+    """Return a kernel map with random landmarks, and with `gamma` from the median of their squared distances."""
     chosen = np.random.default_rng(seed).permutation(len(features))[:LANDMARKS]
     landmarks = features[chosen]
     distances = squared_distances(landmarks[:300], landmarks[-300:])
@@ -112,7 +112,7 @@ def held_out_scores(kernel: KernelMap, features: np.ndarray, labels: np.ndarray,
 
 
 def blocks(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the number of a fold and the positions of some of its rows, until all rows were yielded."""
+    """Yield pairs until each row was yielded once: a fold's number, and positions of some rows of this fold."""
     for number in np.unique(folds):
         rows = np.flatnonzero(folds == number)
         for start in range(0, len(rows), BLOCK):
