@@ -96,7 +96,7 @@ def analyse(rows: HeldOutRows, outcomes: Outcomes, wrong: Part, progress: StepPr
 
 
 def class_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Show the results by class: a confusion matrix, a table of labels, or the residuals of numbers."""
+    """Return the part with results by class: a confusion matrix, a table of labels, or residuals of numbers."""
     if outcomes.decided is None:
         return residual_part(rows)
     return label_part(rows, outcomes) if outcomes.decided.ndim == 2 else confusion_part(rows, outcomes)
@@ -107,7 +107,10 @@ def recipes_of(rows: HeldOutRows) -> list[str]:
 
 
 def default_folder(rows: HeldOutRows) -> Path:
-    """Return explain/RECIPE/FINGERPRINT, or explain/RECIPE-and-RECIPE for runs of several recipes or values."""
+    """Return explain/RECIPE/FINGERPRINT. The fingerprint stands for the values of the recipe.
+
+    For runs with several fingerprints, it is left out. Several recipes are joined as RECIPE-and-RECIPE.
+    """
     fingerprints = {member.fingerprint for member in rows.members}
     folder = Path("explain", "-and-".join(recipes_of(rows)))
     return folder / fingerprints.pop() if len(fingerprints) == 1 else folder

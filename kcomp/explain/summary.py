@@ -21,9 +21,9 @@ TOPICS = {
 
 
 def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Part:
-    """Collect the findings of all parts. The most important one is in the verdict, and the table lists all.
+    """Return the first part of the page, with the findings of all parts in a table.
 
-    The table also has the verdict of each part without a finding.
+    Its verdict has the most important finding. The table also has the verdict of each part without a finding.
     """
     findings = sorted_findings(finding for part in parts for finding in part.findings)
     runs = sum(len(member.runs) for member in rows.members)
@@ -48,6 +48,6 @@ def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Pa
 
 
 def ids_text(finding: Finding) -> str:
-    """Return the first ids of a finding, and how many more there are."""
+    """Return a text with the first ids of a finding, and how many more there are."""
     more = f" and {len(finding.image_ids) - 5} more" if len(finding.image_ids) > 5 else ""
     return ", ".join(finding.image_ids[:5]) + more

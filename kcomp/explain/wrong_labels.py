@@ -12,12 +12,14 @@ from kcomp.report.part import Part
 
 
 def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
-    """Apply the rule of `kcomp check` to the mean prediction of all models. Without images, there are no pictures.
+    """Find labels that the mean prediction of all models contradicts, by the rule of `kcomp check`.
+
+    Without images, the part has no pictures.
 
     Returns:
-        The part of the page, and two columns of errors.csv for all rows: `label_error`, the probability that the label
-        is wrong, and `likely_label`, the likelier one. Of several labels, the most suspicious one counts. NaN and empty
-        texts for rows that were not tested.
+        Two things: the part of the page, and two columns of errors.csv for all rows. `label_error` is the probability
+        that the label is wrong. `likely_label` is the label that is more likely. If a row has several labels, they are
+        about its most suspicious one. They are NaN and "" for rows that were not tested.
     """
     table = labelled_table(rows)
     data_set = DataSet(table=table, facts=Facts.of([]), metric=rows.scorer.metric, predictions=rows.predictions)
@@ -39,7 +41,7 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
 def labelled_table(rows: HeldOutRows) -> Table:
     """Return a table of the held-out rows with the labels of the runs, and images if they can be read.
 
-    The labels in the recipe's table may be others, if they were corrected after the training.
+    Labels in the recipe's table may differ from these, if they were corrected after the training.
     """
     images = [""] * len(rows) if rows.table is None else rows.table.images
     value_range = None if rows.table is None else rows.table.value_range

@@ -15,12 +15,12 @@ CLASSES = 12  # at most this many classes or labels have a gallery
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rows that are shown as one gallery.
+    """Held-out rows that the page shows together, under one caption.
 
     Attributes:
         caption: What the rows have in common.
-        places: Positions of the rows.
-        column: The output of the network that the heat map explains. None for each row's predicted class.
+        places: Positions of the rows in `HeldOutRows`.
+        column: The prediction column that all heat maps explain. None if each row has its own; see `explained_column`.
     """
 
     caption: str
@@ -29,7 +29,7 @@ class Gallery:
 
 
 def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
-    """Choose the rows that are shown: the worst mistakes, the least certain rows, and mistakes of each class."""
+    """Return the galleries: the worst mistakes, the least certain rows, and mistakes of each class or label."""
     order = np.argsort(-np.nan_to_num(outcomes.severity, nan=-np.inf), kind="stable")
     if outcomes.decided is None:
         worst = order[~np.isnan(outcomes.severity[order])][:MISTAKES]
@@ -43,7 +43,11 @@ def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
 
 
 def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
-    """Return the rows with the lowest confidence. Without probabilities, those on which the members differ most."""
+    """Return a list with one gallery: the rows with the lowest confidence.
+
+    Without probabilities, these are the rows on which the members' predictions differ most. With a single member, the
+    list is then empty.
+    """
     if not np.isnan(outcomes.confidence).all():
         return [Gallery("The least certain rows", np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN])]
     if len(rows.members) < 2:
@@ -56,7 +60,10 @@ def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
 
 
 def class_groups(rows: HeldOutRows, outcomes: Outcomes, wrong: np.ndarray) -> list[Gallery]:
-    """Return the worst mistakes of each class, for the classes with the lowest recall. `wrong` has the worst first."""
+    """Return a gallery of the worst mistakes of each class, for the classes with the lowest recall.
+
+    `wrong` has the positions of all wrong rows, the worst mistake first.
+    """
     assert outcomes.true is not None
     names = rows.target.class_names
     shares = recalls(count_confusions(outcomes, len(names)))
@@ -69,7 +76,7 @@ def class_groups(rows: HeldOutRows, outcomes: Outcomes, wrong: np.ndarray) -> li
 
 
 def label_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
-    """Return the worst mistakes of each label, for the labels with the most mistakes."""
+    """Return a gallery of the worst mistakes of each label, for the labels with the most mistakes."""
     cells, groups = wrong_cells(outcomes), []
     for column in np.argsort(-cells.sum(0), kind="stable")[:CLASSES]:
         errors = np.where(cells[:, column], np.abs(rows.labels[:, column] - rows.predictions[:, column]), -1)

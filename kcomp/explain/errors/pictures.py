@@ -1,4 +1,4 @@
-"""Show held-out rows as pictures, each with a heat map by the run that held it out."""
+"""Show held-out rows as pictures, each with a heat map of the network that held out the row."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,9 +21,9 @@ Place = tuple[int, int]  # a row, and the column of its prediction that the heat
 
 
 def error_part(rows: HeldOutRows, outcomes: Outcomes, others: Sequence[Gallery], progress: Progress) -> Part:
-    """Show the worst rows, the least certain rows, and mistakes of each class, with heat maps.
+    """Return the part of the page with pictures of wrong and uncertain rows, and their heat maps.
 
-    others: More rows to show.
+    others: More galleries to show.
     """
     groups = [*picture_groups(rows, outcomes), *others]
     section = Section("Errors", error_verdict(outcomes))
@@ -62,14 +62,18 @@ def error_verdict(outcomes: Outcomes) -> str:
 
 
 def group_places(group: Gallery, rows: HeldOutRows, outcomes: Outcomes) -> list[Place]:
-    """Return each row of a group, with the column of the prediction that its heat map explains."""
+    """Return for each row of a gallery its position, and the prediction column that its heat map explains."""
     if group.column is not None:
         return [(int(row), group.column) for row in group.places]
     return [(int(row), explained_column(rows, outcomes, int(row))) for row in group.places]
 
 
 def explained_column(rows: HeldOutRows, outcomes: Outcomes, row: int) -> int:
-    """Return the column of the predicted class, or the column with the largest error."""
+    """Return the prediction column that the heat map of a row explains.
+
+    For a target of one class, it is the column of the predicted class. For others, it is the column with the largest
+    error.
+    """
     if outcomes.is_one_class:
         assert outcomes.decided is not None
         return int(outcomes.decided[row])
@@ -92,13 +96,12 @@ def describe_row(rows: HeldOutRows, outcomes: Outcomes, place: Place) -> list[st
 
 
 def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) -> tuple[dict[Place, bytes], list[str]]:
-    """Draw rows with their heat maps.
+    """Draw rows with their heat maps. Each run's network is loaded once.
 
-    Each run's network is loaded once. If a network or an image cannot be read, the picture has no heat map or is left
-    out.
+    If a network cannot be read, its pictures have no heat map. If an image cannot be read, its picture is left out.
 
     Returns:
-        The bytes of a JPEG by row and column, and sentences about what is missing.
+        Two things: {(row, prediction column): the bytes of a JPEG}, and sentences about what is missing.
     """
     by_run: dict[Run, list[Place]] = {}
     for place in places:
@@ -121,13 +124,13 @@ def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) ->
 
 
 def run_of(rows: HeldOutRows, row: int) -> Run:
-    """Return the run of the first member that held out a row."""
+    """Return the run that held out a row. If several members have such a run, return that of the first one."""
     member = rows.members[int(rows.held_out_by[:, row].argmax())]
     return Run(member.folder_of(str(rows.ids[row])))
 
 
 def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[dict[Place, np.ndarray], list[str]]:
-    """Return the images that the network of a run gets, and a sentence if some cannot be read."""
+    """Return two things: {place: the image as the run's network gets it}, and sentences about unreadable images."""
     from kcomp.experiment.build import build_batches
 
     assert rows.table is not None
@@ -149,7 +152,7 @@ def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[d
 
 
 def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]) -> np.ndarray:
-    """Return the heat maps of images by the network of a run, (images, height, width)."""
+    """Return heat maps of images, (images, height, width), made with the network of a run."""
     from kcomp.explain.heat.maps import heat_maps
     from kcomp.prediction.runs import trained_network
 
@@ -160,7 +163,7 @@ def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]
 
 
 def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
-    """Return a JPEG of an image, with the heat map beside it if there is one."""
+    """Return an image as the bytes of a JPEG, with the heat map beside it if there is one."""
     from kcomp.explain.heat.colors import overlay
 
     shown = displayable(pixels)
@@ -171,7 +174,10 @@ def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
 
 
 def enlarge(pixels: np.ndarray) -> np.ndarray:
-    """Return an image with a longer side of at least `SIDE`, so that the page gives its pair two places."""
+    """Return an image, enlarged to a longer side of `SIDE` if it is smaller.
+
+    The picture of the image and its heat map is then wide enough to take two places on the page.
+    """
     import cv2
 
     scale = SIDE / max(pixels.shape[:2])
@@ -184,7 +190,8 @@ def enlarge(pixels: np.ndarray) -> np.ndarray:
 def displayable(pixels: np.ndarray) -> np.ndarray:
     """Return an image as uint8 with 1 or 3 channels.
 
-    Images of floats outside of 0..255, or all within -1..1, are stretched from their lowest to their highest value.
+    An image of floats is stretched from its lowest to its highest value, unless its values look like 0 to 255: none
+    below 0, none above 255, and some above 1.
     """
     pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1]
     if pixels.dtype == np.uint8:

@@ -10,11 +10,16 @@ from kcomp.explain.held_out.rows import HeldOutRows
 def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
     """Return the content of errors.csv: one line for each held-out row, the largest loss first.
 
-    Columns: image_id, fold, path (empty for an image that is not a file), label, prediction, loss, confidence. Classes
-    also have `correct`, 1 or 0. Several labels also have `wrong_labels`. Grades also have `grade`, the prediction
-    before cut points. Numbers have `residual`, the prediction minus the label. If there are several numbers, the
-    columns label, prediction and residual have the endings `_NAME`. If there are several members, a column for each has
-    its prediction. Empty cells are missing values.
+    All targets have the columns image_id, fold, path (empty for an image that is not a file), label, prediction, loss
+    and confidence. Some have more:
+
+    - `correct`: 1 or 0, for classes, labels and grades.
+    - `wrong_labels`: the names of the wrong labels, for several labels.
+    - `grade`: the prediction before cut points are applied, for grades.
+    - `residual`: the prediction minus the label, for regression. With several numbers, columns end in `_NAME`:
+      `label_NAME`, `prediction_NAME`, `residual_NAME`.
+
+    With several members, there is also a column with the predictions of each member. Empty cells are missing values.
     """
     frame = pd.DataFrame({"image_id": rows.ids, "fold": rows.folds, "path": rows.paths})
     if outcomes.decided is None:
@@ -33,7 +38,7 @@ def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def number_columns(rows: HeldOutRows) -> dict[str, np.ndarray]:
-    """Return the columns of labels, predictions and residuals of numbers."""
+    """Return {column name: values} with the label, the prediction and the residual of each regression target."""
     names = rows.target.columns
     values = {"label": rows.labels, "prediction": rows.predictions, "residual": rows.predictions - rows.labels}
     endings = [""] if len(names) == 1 else [f"_{name}" for name in names]
@@ -48,7 +53,7 @@ def wrong_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[str]:
 
 
 def member_columns(rows: HeldOutRows, outcomes: Outcomes) -> dict[str, np.ndarray]:
-    """Return a column of predictions for each member, named after it. Empty texts or NaN where it has none."""
+    """Return {member name: its predictions as texts}. A text is empty if the member did not hold out the row."""
     columns = {}
     for member, values, own in zip(rows.members, rows.by_member, rows.held_out_by, strict=True):
         texts = np.full(len(rows), "", dtype=object)

@@ -1,1 +1,1 @@
-"""Heat maps of networks. Nothing here knows runs or tables."""
+"""Heat maps of networks. These modules use neither runs nor tables."""

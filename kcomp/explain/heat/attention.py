@@ -22,7 +22,8 @@ class Rollout:
 
     network: the layer calls of the network.
     layers:  its attention layers.
-    maps:    sizes (rows, columns) of the feature maps before the first attention layer. The last may be the patches.
+    maps:    sizes (rows, columns) of the feature maps before the first attention layer. The last map may have one place
+             for each patch.
     """
 
     network: FlatNetwork
@@ -31,7 +32,7 @@ class Rollout:
 
     @property
     def key(self) -> list[Any]:
-        """What `compute` depends on besides the network, for a cache key."""
+        """The values that `compute` depends on besides the network, as a part of a cache key."""
         return ["rollout", self.maps]
 
     def compute(self, images: Any, columns: Any) -> Any:

@@ -18,11 +18,11 @@ class FlatNetwork:
 
     Each tensor has a number. Number 0 is the images.
 
-    calls:  the calls. No tensor is freed after its last use.
+    calls:  the layer calls. They do not free tensors after the last use; the calls from `split` do.
     paths:  for each tensor, the path of the layer that computes it: its name, or "inner/layer".
     shapes: for each tensor, its shape, with None for an unknown side.
     result: the number of the network's output.
-    dtype:  type of the images.
+    dtype:  the dtype of the images.
     """
 
     calls: tuple[LayerCall, ...]
@@ -78,7 +78,7 @@ def run(calls: Sequence[LayerCall], values: list[Any]) -> None:
 
 
 def flatten(network: keras.Model) -> FlatNetwork:
-    """List the layer calls of a functional network with one input and one output.
+    """Return the layer calls of a functional network with one input and one output.
 
     Raises:
         TypeError: If the network is of another kind.
@@ -117,7 +117,11 @@ class Building:
         return len(self.shapes) - 1
 
     def inline(self, model: Any, sources: Sequence[int], prefix: str) -> list[int]:
-        """Add the calls of a model. `sources` and the result are the numbers of its input and output tensors."""
+        """Add the layer calls of a model and of its inner models. Return the numbers of its output tensors.
+
+        sources: the numbers of its input tensors.
+        prefix:  start of the path of each of its layers.
+        """
         slots = dict(zip(map(id, model.inputs), map(self.cast, model.inputs, sources), strict=True))
         for node in nodes_of(model) or []:
             if node.is_input:
@@ -133,7 +137,10 @@ class Building:
         return [slots[id(tensor)] for tensor in model.outputs]
 
     def cast(self, declared: Any, source: int) -> int:
-        """Add the conversion of a model's input to the type that the model declares, and return its number."""
+        """Add a conversion of the tensor `source` to the dtype of a model's input.
+
+        Return the number of the converted tensor.
+        """
         if not self.calls:  # the images have this type already
             return source
         outputs = (self.add(self.paths[source], self.shapes[source]),)

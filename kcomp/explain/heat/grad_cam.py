@@ -14,7 +14,7 @@ CamName = Literal["hires-cam", "grad-cam"]
 
 @dataclass(frozen=True)
 class GradCam:
-    """Compute class activation maps from the gradient of an output by a feature map.
+    """Compute class activation maps from the gradient of an output with respect to a feature map.
 
     name:          "hires-cam" or "grad-cam"; see `activation_map`.
 
@@ -32,7 +32,7 @@ class GradCam:
 
     @property
     def key(self) -> list[Any]:
-        """What `compute` depends on besides the network and `outputs`, for a cache key."""
+        """The values that `compute` depends on besides the network and `outputs`, as a part of a cache key."""
         return [self.name, self.tensor, self.channels_last]
 
     def compute(self, images: Any, columns: Any) -> Any:
@@ -56,7 +56,7 @@ class GradCam:
 
 
 def gradient(function: Callable[[Any], Any], features: Any) -> Any:
-    """Return the gradient of a function, which returns one number, by its tensor argument."""
+    """Return the gradient of a function with respect to its argument, a tensor. The function returns one number."""
     if keras.backend.backend() == "torch":
         import torch
 

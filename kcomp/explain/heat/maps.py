@@ -28,8 +28,8 @@ class Explainer:
 
     network: the layer calls of the network.
     columns: how many outputs there are to explain.
-    compute: function of images and of zeros with a one in the column to explain, (images, columns). It returns maps of
-             any size, (images, rows, columns).
+    compute: function of two arrays: the images, and (images, columns) with 1 in the column to explain and 0 in the
+             others. It returns maps of any size, (images, rows, columns).
     """
 
     network: FlatNetwork
@@ -97,11 +97,11 @@ def heat_maps(
 
     The method is HiResCAM, a variant of Grad-CAM, on the last feature map before the last downsampling. That map is
     twice as fine as the last one. A network that ends in attention layers, such as a vision transformer, has no such
-    map. There, the method is attention rollout. It shows which parts the network reads, for whatever class: it is the
-    same for all outputs.
+    map. Its method is attention rollout, which shows the parts that the network reads. These maps are the same for all
+    outputs.
 
     A class is explained by its logit, before the softmax or sigmoid. A number or a grade is explained by itself: heat
-    is where the image raises it. The network runs in inference mode, and its weights do not change.
+    is where the image raises the number or grade. The network runs in inference mode, and its weights do not change.
 
     Args:
         network: A Sequential or functional model keras.Model(inputs, outputs) with one input and one output, such as
@@ -159,7 +159,7 @@ def heat_maps(
 
 
 def explainer_of(network: keras.Model, target: Target | None, layer: str | None, cam: CamName) -> Explainer:
-    """Return the function that computes the maps of a network. It is compiled once for each network."""
+    """Return the `Explainer` of a network. It is made and compiled once for each network and choice of options."""
     explainers = _explainers.setdefault(functional_of(network), {})
     options = json.dumps([None if target is None else target.to_json(), layer, cam])
     if options not in explainers:
@@ -175,7 +175,9 @@ def explainer_of(network: keras.Model, target: Target | None, layer: str | None,
 
 
 def compile_method(network: keras.Model, method: Method, options: str) -> Compute:
-    """Return `method.compute` as a function of numpy arrays. It uses the network's weights at the time of a call.
+    """Return a function of numpy arrays that calls `method.compute`. On JAX, it is compiled.
+
+    It uses the weights that the network has at the time of the call.
 
     options: a text with everything that `method` depends on besides the network.
     """

@@ -51,7 +51,7 @@ def choose_method(
 
 
 def best_map(network: FlatNetwork, maps: Mapping[int, Size], needed: set[int]) -> int:
-    """Return the feature map for a class activation map: the last one before the last downsampling.
+    """Return the tensor number of the feature map to explain: the last one before the last downsampling.
 
     Each place of the last map depends on most of the image, and its heat spreads far from the cause. Only maps that all
     paths through the network pass are used. If there is none before the last downsampling, the last map is used.
@@ -65,7 +65,10 @@ def best_map(network: FlatNetwork, maps: Mapping[int, Size], needed: set[int]) -
 
 
 def is_finer(size: Size, other: Size) -> bool:
-    """Return whether a side of a feature map has at least 1.5 times the places of another. It is twice, but rounded."""
+    """Return whether a feature map has at least 1.5 times as many rows or columns as another.
+
+    Downsampling halves a side and rounds it, so the factor may differ from 2.
+    """
     return any(side is not None and side >= 1.5 * (base or side) for side, base in zip(size, other, strict=True))
 
 
@@ -89,7 +92,7 @@ def feature_maps(network: FlatNetwork, needed: set[int], *, channels_last: bool)
 
 
 def map_of_layer(network: FlatNetwork, layer: str, needed: set[int]) -> int:
-    """Return the number of the feature map of the layer with this path. Raise ValueError if there is none."""
+    """Return the tensor number of the feature map of the layer with this path. Raise ValueError if there is none."""
     tensors = [tensor for tensor, path in enumerate(network.paths) if path == layer]
     paths = sorted({path for path, shape in zip(network.paths, network.shapes, strict=True) if len(shape) == 4} - {""})
     if not tensors:
@@ -106,8 +109,10 @@ def map_of_layer(network: FlatNetwork, layer: str, needed: set[int]) -> int:
 
 
 def is_channels_last(network: FlatNetwork) -> bool:
-    """Return whether images and feature maps are (batch, rows, columns, channels), by the network's first layer with a
-    data format. Without such a layer, Keras's setting decides."""
+    """Return whether images and feature maps are (batch, rows, columns, channels).
+
+    The network's first layer with a data format decides. Without such a layer, Keras's setting decides.
+    """
     formats = (getattr(layer, "data_format", None) for step in network.calls for layer in layers_in(step))
     return next(filter(None, formats), keras.config.image_data_format()) == "channels_last"
 

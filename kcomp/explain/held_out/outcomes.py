@@ -19,8 +19,8 @@ class Outcomes:
     """What the mean prediction of all members says about each held-out row, and how wrong it is.
 
     Attributes:
-        fitted: Thresholds or cut points that were fitted to all held-out rows, with their scores. None if the metric or
-            the target uses neither.
+        fitted: Thresholds or cut points that were fitted to all held-out rows, and the scores with them. None if the
+            metric or the target uses neither.
         true: True classes. Class indices (rows,), or 0, 1 and NaN (rows, labels) for several labels. None for numbers.
         decided: Predicted classes in the same form. Fitted thresholds and cut points come from other folds than the
             row's own. None for numbers.
@@ -87,16 +87,21 @@ def compute_outcomes(rows: HeldOutRows) -> Outcomes:
 
 
 def decide_rows(rows: HeldOutRows, fitted: ScoredDecisions | None) -> np.ndarray:
-    """Return the predicted classes of the rows, with thresholds or cut points that were fitted on other parts."""
+    """Return the predicted classes, (rows,), or 0 and 1 for each of several labels, (rows, labels).
+
+    Thresholds and cut points come from nested cross-validation: those of a row are fitted without its part of the rows.
+    """
     if fitted is None:
         return rows.target.decide(rows.predictions)
     return nested_decisions(rows.labels, rows.predictions, rows.parts, rows.scorer.metric, rows.target)
 
 
 def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> np.ndarray:
-    """Return the classes that one member predicts, with the thresholds that were fitted to all rows.
+    """Return the classes that one member predicts. For regression, return `values`.
 
-    For numbers, return the predictions.
+    Thresholds and cut points are those that were fitted to all held-out rows.
+
+    values: The member's predictions, (rows, prediction columns).
     """
     if outcomes.decided is None:
         return values
@@ -113,7 +118,7 @@ def wrong_cells(outcomes: Outcomes) -> np.ndarray:
 
 
 def true_classes(labels: np.ndarray, target: Target) -> np.ndarray:
-    """Return the class of each label, in float64. A missing label of several is NaN."""
+    """Return true class indices, float64 (rows,). For several labels, return 0, 1 and NaN, (rows, labels)."""
     true = target.decide(labels).astype(np.float64)
     if true.ndim == 2:
         true[np.isnan(labels)] = np.nan
@@ -121,7 +126,7 @@ def true_classes(labels: np.ndarray, target: Target) -> np.ndarray:
 
 
 def column_errors(labels: np.ndarray, predictions: np.ndarray, target: Target) -> np.ndarray:
-    """Return the absolute difference of labels and predictions in `Target.unit`, (rows, columns)."""
+    """Return the absolute differences between labels and predictions, in `Target.unit`, (rows, columns)."""
     errors: np.ndarray = np.abs(labels - predictions) / target.unit
     return errors
 
@@ -143,10 +148,10 @@ def row_confidence(predictions: np.ndarray, target: Target) -> np.ndarray:
 
 
 def as_texts(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return labels or predictions as texts, an array of objects (rows,).
+    """Return the labels or predictions of each row as a text, an array of objects (rows,).
 
-    `values` are class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). Several labels or
-    numbers are separated by a semicolon. A missing label or number is left out of several labels, and is "?" otherwise.
+    `values` are class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). A text lists the labels
+    that are 1, or all numbers, separated by semicolons. A missing number is "?".
     """
     names = np.array(target.class_names, dtype=object)
     if len(names) and values.ndim == 1:

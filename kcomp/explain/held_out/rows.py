@@ -30,14 +30,14 @@ class HeldOutRows:
     Attributes:
         members: The members, sorted by recipe, backend and seed.
         scorer: The metric and the target of the first run.
-        ids: The image ids, or the items if the table has items.
+        ids: The image ids. If labels belong to items, such as patients, the ids of the items.
         labels: Float64 (rows, label columns). NaN is a missing label.
         by_member: Out-of-fold predictions of each member, float64 (members, rows, prediction columns). NaN in rows that
             the member did not hold out.
         predictions: The mean over the members that held out the row, (rows, prediction columns).
         folds: The fold of each row, int (rows,), of the first member that held it out.
-        table: The rows of the recipe's table in the same order. Of an item, the first image. None if the table cannot
-            be read, or lacks some of the ids.
+        table: The rows of the recipe's table in the same order. An item has the row of its first image. None if the
+            table cannot be read, or lacks some of the ids.
         problem: Why the table cannot be used. Empty if it can.
     """
 
@@ -61,7 +61,10 @@ class HeldOutRows:
 
     @property
     def parts(self) -> np.ndarray:
-        """The part of each row for nested cross-validation, (rows,): the folds, or random parts of a single fold."""
+        """The number of each row's part in nested cross-validation, (rows,).
+
+        The parts are the folds. If there is a single fold, the parts are random.
+        """
         if len(np.unique(self.folds)) > 1:
             return self.folds
         return stratified_parts(self.target.strata(self.labels), PARTS)
@@ -72,7 +75,10 @@ class HeldOutRows:
         return ~np.isnan(self.by_member).any(2)
 
     def folds_of(self, place: int) -> np.ndarray:
-        """Return the fold in which a member held out each row, int (rows,); -1 for rows that it did not hold out."""
+        """Return the fold in which a member held out each row, int (rows,); -1 for other rows.
+
+        place: The position of the member in `members`.
+        """
         return self.members[place].folds.reindex(self.ids, fill_value=-1).to_numpy()
 
     @property
@@ -91,7 +97,7 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 
     Raises:
         ValueError: If the runs have different targets or labels, two runs of one member held out the same row, or the
-            files of a run have different rows. DamagedError, a ValueError, if a result.json is damaged.
+            files of a run have different rows. If a result.json is damaged, this is a DamagedError.
     """
     for run in runs:
         _ = run.result  # raises an error if the file is damaged
@@ -124,10 +130,10 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 
 
 def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
-    """Load the recipe of a run. Return its table, the metric with the target, and why the table cannot be read.
+    """Return three things from the recipe of a run: its table, its metric with the target, and a text.
 
-    If the table cannot be read, the first result is None and the last is not empty. If the recipe cannot be loaded,
-    the metric is found by its name; if that fails, it is the target's default.
+    The text says why the table cannot be read. The table is None then. Otherwise, the text is empty. If the recipe
+    cannot be loaded, the metric is found by its name; if that fails, it is the target's default.
     """
     try:
         recipe = run.recipe().recipe
@@ -148,10 +154,10 @@ def metric_by_name(name: str, target: Target) -> Metric:
 
 
 def rows_of_ids(table: Table, ids: pd.Index) -> tuple[Table | None, str]:
-    """Return the rows of a table with these ids in their order, and an empty text.
+    """Return two things: the rows of a table with these ids in their order, and an empty text.
 
-    If the table has items, the ids are items, and each gets the row of its first image. If the table lacks an id,
-    return None and say so.
+    If the table lacks an id, return None and a text that says so. If the table has items, such as patients, the ids are
+    those of items. An item gets the row of its first image.
     """
     names = predicted_ids(table)
     first = np.flatnonzero(~names.duplicated())

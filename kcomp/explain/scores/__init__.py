@@ -1,1 +1,1 @@
-"""Scores of the held-out rows: all, by class, label or number, and the calibration of probabilities."""
+"""Scores of the held-out rows, in total and by class, label or number, and the calibration of probabilities."""

@@ -38,8 +38,8 @@ class Calibration:
         error: The expected calibration error in 15 bins of equal width (Guo et al. 2017). For several labels, the mean
             over the labels.
         adaptive_error: The same in 15 bins of equally many cases.
-        expected: The mean of `error` of a perfectly calibrated model with the same confidences.
-        limit: `error` of a perfectly calibrated model is below this number in 95 % of the draws.
+        expected: The mean `error` of simulated models that have the same confidences and are perfectly calibrated.
+        limit: 95 % of these simulated models have an `error` below this number.
         confidence: The mean confidence.
         right: The share of right cases.
         curve: The calibration curve: for bins of equally many cases, the mean confidence, the share of right cases with
@@ -60,7 +60,7 @@ class Calibration:
 
 
 def equal_width_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
-    """Return the bin of each confidence, int (cases,), for `count` bins of equal width from 0 to 1.
+    """Return the bin number of each confidence, int (cases,), for `count` bins of equal width from 0 to 1.
 
     A bin includes its upper end, as in Guo et al. 2017.
     """
@@ -68,19 +68,22 @@ def equal_width_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
 
 
 def equal_count_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
-    """Return the bin of each confidence, int (cases,), for `count` bins of equally many cases."""
+    """Return the bin number of each confidence, int (cases,), for `count` bins of equally many cases."""
     bins = np.empty(len(confidence), int)
     bins[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * count // max(1, len(confidence))
     return bins
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: np.ndarray) -> float:
-    """Return the expected calibration error: the mean over cases of |share of right cases - mean confidence| in a bin.
+    """Return the expected calibration error.
+
+    For each bin, it takes |share of right cases - mean confidence|, and averages them weighted by how many cases a bin
+    has.
 
     Args:
         confidence: The confidence of each case, (cases,).
         right: 1 for a right case, else 0, (cases,).
-        bins: The bin of each case, int (cases,).
+        bins: The bin number of each case, int (cases,).
     """
     if not len(confidence):
         return float("nan")
@@ -91,7 +94,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: np.ndarra
 def measure_calibration(
     confidence: np.ndarray, right: np.ndarray, columns: np.ndarray, *, seed: int = 0
 ) -> Calibration:
-    """Measure the calibration of cases.
+    """Return how well calibrated some cases are; see `Calibration`.
 
     Args:
         confidence: The confidence of each case, (cases,).
@@ -134,9 +137,9 @@ def calibration_curve(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return the confidence, whether it is right, and the label of each case. None for a target without probabilities.
+    """Return three arrays (cases,): the confidence, 1 for right and 0 for wrong, and the column of the label.
 
-    See `Calibration` for what a case is.
+    Return None for a target without probabilities. See `Calibration` for what a case is.
     """
     if outcomes.decided is None or np.isnan(outcomes.confidence).all():
         return None
@@ -148,7 +151,7 @@ def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndar
 
 
 def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
-    """Show the calibration curve and error. Return None for a target without probabilities."""
+    """Return the part with the calibration curve and error, or None for a target without probabilities."""
     cases = cases_of(rows, outcomes)
     if cases is None or not len(cases[0]):
         return None
@@ -181,7 +184,7 @@ def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
 
 
 def calibration_verdict(measured: Calibration, *, single: bool) -> str:
-    """Say whether the probabilities can be trusted, and what to do if not."""
+    """Return sentences that say whether the probabilities can be trusted, and what to do if not."""
     if measured.is_calibrated:
         return "The probabilities are calibrated: they differ from the share of right cases by no more than chance."
     gap = measured.confidence - measured.right

@@ -1,4 +1,4 @@
-"""Show how often each class or grade is predicted right, and which are confused."""
+"""Show how often each class or grade is predicted right, and which classes are confused."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ MOST_DRAWN = 60  # a matrix of more classes is not readable
 
 
 def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Show the recall and precision of each class or grade, and which are confused."""
+    """Return the part with the recall and precision of each class or grade, and the classes that are confused."""
     names = rows.target.class_names
     matrix = count_confusions(outcomes, len(names))
     shares = recalls(matrix)
@@ -42,7 +42,7 @@ def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def count_confusions(outcomes: Outcomes, count: int) -> np.ndarray:
-    """Return how often each class is predicted for rows of each true class, int (true classes, predicted classes)."""
+    """Return the confusion matrix, int (true classes, predicted classes). `count` is the number of classes."""
     assert outcomes.true is not None and outcomes.decided is not None
     matrix: np.ndarray = confusion_matrix(
         outcomes.true.astype(int), outcomes.decided.astype(int), labels=np.arange(count)
@@ -51,14 +51,14 @@ def count_confusions(outcomes: Outcomes, count: int) -> np.ndarray:
 
 
 def recalls(matrix: np.ndarray) -> list[Interval]:
-    """Return the recall of each class with its interval (Wilson 1927)."""
+    """Return the recall of each class with its 95 % interval (Wilson 1927), from a confusion matrix."""
     return [
         wilson_interval(int(hits), int(total)) for hits, total in zip(matrix.diagonal(), matrix.sum(1), strict=True)
     ]
 
 
 def confused_pairs(matrix: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs of a true class and another predicted class, the most frequent first. At most `LISTED`."""
+    """Return the most frequent mistakes as (true class, predicted class), at most `LISTED`."""
     mistakes = matrix - np.diag(matrix.diagonal())
     order = np.argsort(-mistakes, axis=None, kind="stable")[:LISTED]
     places = zip(*np.unravel_index(order, matrix.shape), strict=True)
@@ -69,6 +69,9 @@ def worst_class(shares: Sequence[Interval], overall: float) -> int | None:
     """Return the class with the lowest recall, if its interval lies below the overall share of right rows.
 
     Classes with fewer than `FEW` rows do not count. Return None if there is no such class.
+
+    shares:  the recall of each class, with its interval.
+    overall: the share of all rows that are right.
     """
     below = [(share.mean, place) for place, share in enumerate(shares) if share.rows >= FEW and share.high < overall]
     return min(below)[1] if below else None
@@ -95,7 +98,7 @@ def confusion_verdict(
 def class_findings(
     rows: HeldOutRows, outcomes: Outcomes, matrix: np.ndarray, shares: Sequence[Interval]
 ) -> tuple[Finding, ...]:
-    """Return a finding about the worst class, if it is clearly worse than the others."""
+    """Return a finding about the worst class. Return nothing if no class is clearly worse than the others."""
     worst = worst_class(shares, float(matrix.diagonal().sum() / matrix.sum()))
     if worst is None:
         return ()

@@ -14,7 +14,7 @@ DRAWN = 3  # numbers with a plot
 
 
 def distribution_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Show the distribution of predictions and labels: of classes, labels, grades or numbers."""
+    """Return the part that compares the distribution of predictions with that of labels."""
     if outcomes.is_one_class:
         return class_distribution(rows, outcomes)
     if outcomes.decided is not None and outcomes.decided.ndim == 2:
@@ -23,7 +23,7 @@ def distribution_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def class_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Show how certain right and wrong rows are, and how often each class is predicted."""
+    """Return a part about how certain right and wrong rows are, and how often each class is predicted."""
     assert outcomes.true is not None and outcomes.decided is not None
     names = rows.target.class_names
     true = np.bincount(outcomes.true.astype(int), minlength=len(names))
@@ -45,7 +45,7 @@ def class_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def label_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Show the probabilities of present and absent labels, and how often each label is predicted."""
+    """Return a part about the probabilities of present and absent labels, and how often each is predicted."""
     assert outcomes.true is not None and outcomes.decided is not None
     present, absent = rows.predictions[outcomes.true == 1], rows.predictions[outcomes.true == 0]
     verdict = (
@@ -68,7 +68,7 @@ def label_distribution(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def number_distribution(rows: HeldOutRows) -> Part:
-    """Show the range of labels and predictions of each number, or of the grade."""
+    """Return a part about the range of the labels and of the predictions, for grades or for each number."""
     section = Section("Predictions", "Predictions usually spread less than labels; compare both below.")
     cells, numbers = [], {}
     for column, name in enumerate(rows.target.columns):

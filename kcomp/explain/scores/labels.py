@@ -1,4 +1,4 @@
-"""Show the results of each label of several: prevalence, AUC, F1 and threshold."""
+"""Show the results of each label, for a target of several labels: prevalence, AUC, F1 and threshold."""
 
 from dataclasses import asdict, dataclass
 
@@ -18,17 +18,17 @@ THRESHOLD = 0.5  # without fitted thresholds
 
 @dataclass(frozen=True)
 class LabelScores:
-    """The results of one label on the rows where it is known.
+    """The results of one label on the rows where it is known to be present or absent.
 
     Attributes:
         name: The name of the label.
-        rows: How many rows have this label known.
-        positive: How many of them show it.
+        rows: How many rows there are.
+        positive: In how many of these rows the label is present.
         auc: The area under the ROC curve. NaN unless the label is present in some rows and absent in others.
-        precision: Of the rows where it is predicted, the share that show it. NaN if it is never predicted.
-        recall: Of the rows that show it, the share where it is predicted. NaN if no row shows it.
-        f1: The F1 score. NaN if it is neither present nor predicted.
-        threshold: The probability from which it is predicted.
+        precision: Of the rows with this predicted label, the share where it is present. NaN if it is never predicted.
+        recall: Of the rows with this label, the share where it is predicted. NaN if it is never present.
+        f1: The F1 score. NaN if the label is neither present nor predicted.
+        threshold: The least probability with which the label is predicted.
     """
 
     name: str
@@ -42,7 +42,7 @@ class LabelScores:
 
 
 def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Show a table with the results of each label."""
+    """Return the part with a table of the results of each label."""
     scores = score_labels(rows, outcomes)
     section = Section("Labels", label_verdict(scores))
     header = ["label", "rows", "present", "prevalence", "AUC", "F1", "precision", "recall", "threshold"]
@@ -61,7 +61,7 @@ def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def score_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[LabelScores]:
-    """Score each label on the rows where it is known."""
+    """Return the results of each label, on the rows where it is known."""
     assert outcomes.true is not None and outcomes.decided is not None
     names = rows.target.class_names
     thresholds = outcomes.fitted.decisions.values if outcomes.fitted else (THRESHOLD,) * len(names)

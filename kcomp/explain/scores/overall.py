@@ -24,12 +24,12 @@ BASELINE = 1e8  # weight of its finding; below that of a change that the held-ou
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores with 95 % intervals over the choice of rows.
+    """Scores with 95 % intervals. An interval says how much another choice of rows may change the score.
 
     Attributes:
-        metrics: The score of all rows by the recipe's metric, which comes first, and by the target's other metrics.
-        folds: The score of each fold by the recipe's metric.
-        members: The score of each member by the recipe's metric, on the rows that it held out.
+        metrics: {metric: score of all rows}. The recipe's metric comes first, then the other metrics of the target.
+        folds: {fold: score by the recipe's metric}.
+        members: {member: score by the recipe's metric, on the rows that the member held out}.
     """
 
     metrics: dict[str, Interval]
@@ -43,7 +43,7 @@ class Scores:
 
 
 def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
-    """Score all rows, each fold, and each member."""
+    """Return the scores of all rows, each fold, and each member."""
     metric = rows.scorer.metric
     every = np.ones(len(rows), bool)
     folds = {int(fold): score_rows(rows, outcomes, metric, rows.folds == fold) for fold in np.unique(rows.folds)}
@@ -58,7 +58,7 @@ def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
 
 
 def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
-    """Score the mean predictions of the rows where `chosen` is True.
+    """Return the score of the mean predictions, on the rows where `chosen` is True.
 
     If thresholds or cut points were fitted, metrics of classes use them.
     """
@@ -69,14 +69,18 @@ def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np
 
 
 def score_member(rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
-    """Score the predictions of one member on the rows that it held out, with the fitted thresholds of all rows."""
+    """Return the score of one member's predictions. Thresholds are those that were fitted to all rows.
+
+    place:  The position of the member in `rows.members`.
+    chosen: Whether each row is used, bool (rows,). The member must have held out these rows.
+    """
     metric, predictions = rows.scorer.metric, rows.by_member[place][chosen]
     decisions = outcomes.fitted.decisions if outcomes.fitted else None
     return metric_interval(metric, *metric.inputs(rows.labels[chosen], predictions, rows.target, decisions))
 
 
 def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
-    """Show the scores, and the thresholds or cut points that are used."""
+    """Return the part with the scores, and with the thresholds or cut points that are used."""
     metric, main = rows.scorer.metric, scores.main
     verdict = (
         f"{metric.name} is {interval_text(main)} on {quantity(len(rows), 'row')} that the models were not trained on. "
@@ -102,7 +106,7 @@ def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
 
 
 def baseline_finding(rows: HeldOutRows, main: Interval) -> tuple[Finding, ...]:
-    """Return a finding if a prediction that is the same for all rows, the mean label, has a better score."""
+    """Return a finding if the score is better when every prediction is the mean label; else nothing."""
     metric = rows.scorer.metric
     if len(rows) < LEAST or np.isnan(main.mean) or np.isnan(rows.labels).all(0).any():
         return ()
@@ -132,7 +136,7 @@ def metrics_table(scores: Scores) -> PageTable:
 
 
 def folds_plot(metric: Metric, scores: Scores) -> tuple[str, bytes]:
-    """Draw the score of each fold and of each model, with intervals."""
+    """Return a caption, and a plot of the score of each fold and of each model, with intervals."""
     named = {f"fold {fold}": each for fold, each in scores.folds.items()}
     named |= scores.members if len(scores.members) > 1 else {}
     picture = plots.points(
@@ -164,7 +168,10 @@ def cells_of(interval: Interval) -> list[str]:
 
 
 def decisions_table(rows: HeldOutRows, fitted: ScoredDecisions) -> PageTable:
-    """Return a table of thresholds for labels, or of cut points between grades: fitted to all rows, and by each run."""
+    """Return a table of the thresholds of labels, or of the cut points between grades.
+
+    One column has those that are fitted to all rows. Each further column has those of one run.
+    """
     names, values = rows.target.class_names, fitted.decisions.values
     if len(values) < len(names):
         names = tuple(f"{low} | {high}" for low, high in itertools.pairwise(names))

@@ -18,17 +18,17 @@ FEW = 50  # with fewer rows, no groups are shown
 
 @dataclass(frozen=True)
 class Residuals:
-    """The errors of one number. A residual is the prediction minus the label, in the units of the label.
+    """The errors of one regression target. A residual is the prediction minus the label, in the units of the label.
 
     Attributes:
-        name: The name of the number.
+        name: The name of the target.
         rows: How many rows have a label.
         mae: The mean absolute residual.
         rmse: The root of the mean squared residual.
         r2: The coefficient of determination.
         bias: The mean residual.
-        groups: For groups of rows from the lowest to the highest labels: the lowest label, the highest label, the mean
-            residual, and the mean absolute residual.
+        groups: Groups of rows, from the lowest to the highest labels. Each has its lowest label, its highest label, the
+            mean residual, and the mean absolute residual.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Residuals:
 
 
 def residual_part(rows: HeldOutRows) -> Part:
-    """Show the residuals of each number."""
+    """Return the part with the residuals of each regression target."""
     columns = [
         measure_residuals(name, *column)
         for name, *column in zip(rows.target.columns, rows.labels.T, rows.predictions.T, strict=True)
@@ -71,7 +71,7 @@ def residual_part(rows: HeldOutRows) -> Part:
 
 
 def measure_residuals(name: str, labels: np.ndarray, predictions: np.ndarray) -> Residuals:
-    """Measure the residuals of one number. `labels` (rows,) may be NaN."""
+    """Return the errors of one regression target. A missing label is NaN in `labels`, (rows,)."""
     known = ~np.isnan(labels)
     labels, predictions = labels[known], predictions[known]
     if not len(labels):
@@ -94,7 +94,10 @@ def measure_residuals(name: str, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def residual_sentence(residuals: Residuals) -> str:
-    """Describe the errors of a number, and whether low labels are predicted too high and high ones too low."""
+    """Return sentences about the size of the errors.
+
+    They also say so if low labels are predicted too high, and high labels too low.
+    """
     text = f"{residuals.name}: the mean absolute error is {number(residuals.mae)}, R2 {number(residuals.r2)}."
     if len(residuals.groups) > 1:
         first, last = residuals.groups[0][2], residuals.groups[-1][2]

@@ -1,4 +1,4 @@
-"""Compare several models on the rows that all of them held out: agreement, common mistakes, and which complement."""
+"""Compare several models on the rows that all of them held out: agreement, common mistakes, and means of pairs."""
 
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -17,7 +17,7 @@ TESTED = 5  # of the best pairs, this many get an interval, which takes the time
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models, and what their mean gains.
+    """Two models, and how much better the mean of their predictions is.
 
     Attributes:
         first: Position of the first model.
@@ -67,7 +67,10 @@ class Agreement:
 
 
 def compare_members(rows: HeldOutRows, outcomes: Outcomes) -> Agreement | None:
-    """Compare the members on the rows that all held out. Return None if there is one member, or no common row."""
+    """Return how the members agree on the rows that all of them held out.
+
+    Return None if there is one member, or no common row.
+    """
     if len(rows.members) < 2:
         return None
     held_out = join_held_out(rows.members, partial=True)
@@ -90,7 +93,10 @@ def compare_members(rows: HeldOutRows, outcomes: Outcomes) -> Agreement | None:
 def rank_pairs(
     rows: HeldOutRows, held_out: HeldOut, correlation: np.ndarray, disagreement: np.ndarray | None
 ) -> tuple[ModelPair, ...]:
-    """Score the mean of each pair, sort the pairs, and test the gain of the best ones."""
+    """Return all pairs of models, the one with the best mean first.
+
+    Only the first `TESTED` pairs have a gain with its interval.
+    """
     metric, target = rows.scorer.metric, rows.target
     sign = 1 if metric.higher_is_better else -1
     scores = [rows.scorer(held_out.labels, values) for values in held_out.values]
@@ -107,7 +113,10 @@ def rank_pairs(
 
 
 def measure_gain(rows: HeldOutRows, held_out: HeldOut, pair: ModelPair, scores: list[float]) -> ModelPair:
-    """Return the pair with the interval of its gain over the better model."""
+    """Return `pair` with the gain of its mean over the better model, as an interval.
+
+    scores: The score of each model.
+    """
     metric, values = rows.scorer.metric, held_out.values
     mean = rows.target.average([values[pair.first], values[pair.second]])
     better = pair.first if scores[pair.first] == pair.better else pair.second

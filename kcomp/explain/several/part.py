@@ -1,4 +1,4 @@
-"""Show how several models agree, which rows all get wrong, and which pair of models complements each other."""
+"""Show how several models agree, which rows all get wrong, and which pair of models has the best mean."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,10 @@ LISTED = 200  # their ids in explain.json
 
 
 def several_part(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
-    """Compare the models. Return the part and the rows to show. None for a single model or without a common row."""
+    """Return two things: the part that compares the models, and a gallery of the rows that all get wrong.
+
+    Return None for a single model, or without a common row.
+    """
     agreement = compare_members(rows, outcomes)
     if agreement is None:
         return None
@@ -45,7 +48,7 @@ def several_part(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Part, Gallery] 
 
 
 def short_names(rows: HeldOutRows) -> list[str]:
-    """Return a name for each model, without what all models have in common."""
+    """Return a short name for each model: only the values in which the models differ."""
     parts = [(each.recipe, each.fingerprint[:6], each.backend, each.draw) for each in rows.members]
     columns = [column for column in zip(*parts, strict=True) if len(set(column)) > 1]
     return (
@@ -65,7 +68,10 @@ def several_verdict(agreement: Agreement, count: int) -> str:
 
 
 def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, bytes]:
-    """Draw how often each pair of models disagrees; for numbers, the correlation of their predictions."""
+    """Return a caption, and a plot of how often each pair of models predicts different classes.
+
+    For regression, it is a plot of the correlation of their predictions.
+    """
     if agreement.disagreement is None:
         caption, values = "Correlation of the predictions of each pair of models", agreement.correlation
     else:

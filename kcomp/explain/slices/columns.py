@@ -32,14 +32,17 @@ def sample_rows(rows: HeldOutRows, *, seed: int = 0) -> np.ndarray:
 
 
 def table_columns(table: Table) -> dict[str, np.ndarray]:
-    """Return the values of the table's columns that are neither ids, images, labels nor folds."""
+    """Return {name: values} of the table's columns that are neither ids, images, labels nor folds."""
     frame = table.frame
     own = {*OWN, *table.columns, *fold_columns(frame)}
     return {str(name).removeprefix(OTHER): as_values(frame[name]) for name in frame if name not in own}
 
 
 def as_values(column: pd.Series) -> np.ndarray:
-    """Return numbers as float64, and other values as an array of objects. Texts that are all numbers become numbers."""
+    """Return a column as float64 if all its values are numbers or texts of numbers.
+
+    Other values are returned as an array of objects, with None for a missing value.
+    """
     numbers = pd.to_numeric(column, errors="coerce")
     if (numbers.notna() == column.notna()).all() and not pd.api.types.is_bool_dtype(column):
         return numbers.to_numpy(np.float64)
@@ -47,7 +50,10 @@ def as_values(column: pd.Series) -> np.ndarray:
 
 
 def fact_columns(facts: Facts, places: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """Return measurements of images as columns of `count` rows, of which those at `places` were measured."""
+    """Return measurements of images as {name: values}, each with `count` values.
+
+    Rows that are not in `places` were not measured. Their value is NaN, or None in a column of texts.
+    """
     columns = {}
     values = {shown: getattr(facts, name) for name, shown in NAMES.items()}
     total = facts.red + facts.green + facts.blue

@@ -35,7 +35,11 @@ REMEDIES = {  # what helps where a measurement matters
 
 
 def slice_part(rows: HeldOutRows, outcomes: Outcomes, progress: Callable[[int, int], None]) -> Part:
-    """Test slices by columns of the table and by measurements of the images, and show which are worse."""
+    """Return the part about slices: groups of rows with a common property.
+
+    The properties are columns of the table and measurements of the images. The part shows the slices that are worse
+    than the rest.
+    """
     if rows.table is None:
         verdict = "Slices need the rows of the recipe, which cannot be read."
         return Part("slices", Section("Slices", verdict), {"slices": []})
@@ -78,7 +82,7 @@ def slice_verdict(worse: Sequence[Slice], slices: Sequence[Slice], outcomes: Out
 
 
 def sentence(each: Slice, outcomes: Outcomes) -> str:
-    """Compare a slice with the rest in one sentence."""
+    """Return a sentence that compares a slice with the other rows."""
     inside, outside = harm_text(each.harm.mean, outcomes), harm_text(each.rest, outcomes)
     kind = "of them are wrong" if outcomes.is_one_class else "mean loss"
     return (
@@ -127,6 +131,6 @@ def slice_table(slices: Sequence[Slice], outcomes: Outcomes) -> PageTable:
 
 
 def describe(each: Slice) -> dict[str, object]:
-    """Return a slice for explain.json, without its rows."""
+    """Return the fields of a slice for explain.json, without its rows."""
     values = {name: value for name, value in asdict(each).items() if name != "rows"}
     return {**values, "is_worse": each.is_worse}

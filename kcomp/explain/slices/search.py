@@ -1,6 +1,7 @@
-"""Test in which groups of rows, called slices, the models are worse than in the rest by more than chance.
+"""Test which groups of rows, called slices, the models predict worse than the rest by more than chance.
 
-A slice is all rows with one value of a column, or with a number of a column in one fifth of its range.
+A slice is all rows with one value of a column. In a column of many numbers, it is one fifth of the rows, sorted by the
+number.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +33,8 @@ class Slice:
         rows: Positions of the rows.
         harm: The mean harm in the slice, with its 95 % interval.
         rest: The mean harm in all other rows with a known value.
-        expected: The mean harm of all rows of the same classes as in the slice. NaN without classes.
-        p: The probability of so much harm in as many random rows.
+        expected: The mean harm if each row in the slice had the mean harm of its class. NaN without classes.
+        p: The probability that as many random rows have at least this much harm.
         adjusted: `p`, corrected for the number of slices (Holm 1979).
     """
 
@@ -56,13 +57,13 @@ class Slice:
 
 
 def find_slices(columns: Mapping[str, np.ndarray], harm: np.ndarray, classes: np.ndarray | None = None) -> list[Slice]:
-    """Test all slices of some columns. Return them from the lowest to the highest p.
+    """Return all slices of some columns, from the lowest to the highest p.
 
     Harm of 0 and 1 is tested with Fisher's exact test, which is the exact permutation test. Other harm is tested with
     the permutation test of ranks (Mann and Whitney 1947), in its normal approximation. Both tests are one-sided.
 
     Args:
-        columns: Values by the name of the column, (rows,): numbers, where NaN is missing, or texts, where None is.
+        columns: {name: values (rows,)}. The values are numbers, or texts. A missing number is NaN, a missing text None.
         harm: How bad each row is, (rows,). Rows with NaN are left out.
         classes: The class of each row, (rows,), for `Slice.expected`. None without classes.
 
@@ -94,16 +95,17 @@ def find_slices(columns: Mapping[str, np.ndarray], harm: np.ndarray, classes: np
 
 
 def class_means(harm: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
-    """Return for each row the mean harm of the rows of its class, (rows,). NaN without classes."""
+    """Return for each row the mean harm of all rows of the same class, (rows,). NaN without classes."""
     if classes is None:
         return np.full(len(harm), np.nan)
     return pd.Series(harm).groupby(classes).transform("mean").to_numpy()
 
 
 def slices_of(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the slices of one column: a text and whether each row belongs to it, bool (rows,).
+    """Yield the slices of one column, each as two things: its value as a text, and bool (rows,).
 
-    If all usable rows have one value, there is no slice.
+    The second is True for the rows in the slice. Rows outside of `usable` are in no slice. If all usable rows have one
+    value, there is no slice.
     """
     distinct, counts = np.unique(values[usable].astype(str), return_counts=True)
     if len(distinct) < 2:
@@ -121,7 +123,10 @@ def is_numeric(values: np.ndarray) -> bool:
 
 
 def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield fifths of the rows, from the lowest to the highest numbers. Equal numbers stay together."""
+    """Yield a slice for each fifth of the rows, sorted by their numbers. Equal numbers stay together.
+
+    See `slices_of`.
+    """
     edges = np.unique(np.quantile(values[usable], np.linspace(0, 1, QUANTILES + 1)[1:-1]))
     numbers = np.searchsorted(edges, values, side="left")
     for place in range(len(edges) + 1):
@@ -131,7 +136,11 @@ def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[st
 
 
 def mean_interval(harm: np.ndarray) -> Interval:
-    """Return the mean harm with its 95 % interval: of a share by Wilson 1927, of other numbers by their spread."""
+    """Return the mean harm with its 95 % interval.
+
+    If all values are 0 or 1, it is Wilson's interval of a share (1927). Otherwise, it is the mean +- 1.96 standard
+    errors.
+    """
     if set(np.unique(harm)) <= {0.0, 1.0}:
         return wilson_interval(int(harm.sum()), len(harm))
     mean, half = float(harm.mean()), Z * float(harm.std(ddof=1)) / np.sqrt(len(harm))
@@ -139,7 +148,11 @@ def mean_interval(harm: np.ndarray) -> Interval:
 
 
 def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Return the probability of as much harm or more, if the rows of the slice were chosen at random."""
+    """Return the p-value of a slice: how probable as much harm or more is if its rows were chosen at random.
+
+    inside:  The harm of the rows in the slice.
+    outside: The harm of the other rows.
+    """
     from scipy import stats
 
     if set(np.unique(np.concatenate([inside, outside]))) <= {0.0, 1.0}:
@@ -149,7 +162,7 @@ def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def adjust(slices: Sequence[Slice]) -> list[Slice]:
-    """Sort slices by p, and correct p for their number."""
+    """Return the slices sorted by p. `adjusted` is p, corrected for how many slices there are (Holm 1979)."""
     ordered = sorted(slices, key=lambda each: each.p)
     corrected = holm([each.p for each in ordered]).tolist()
     return [replace(each, adjusted=p) for each, p in zip(ordered, corrected, strict=True)]

@@ -1,4 +1,4 @@
-"""How much each row costs in the recipe's metric, and whether changed rows cost more by more than chance."""
+"""How much each row costs in the recipe's metric, and whether the cost of changed rows is higher beyond chance."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from kcomp.metrics.metric import Metric
 
 
 def metric_of_stress(rows: HeldOutRows, outcomes: Outcomes) -> Metric:
-    """Return the recipe's metric as a function of labels and predictions, with the thresholds fitted to all rows."""
+    """Return the recipe's metric as a function of labels and predictions. Its thresholds are fitted to all rows."""
     metric, target = rows.scorer.metric, rows.target
     decisions = outcomes.fitted.decisions if outcomes.fitted else None
 
@@ -24,7 +24,7 @@ def metric_of_stress(rows: HeldOutRows, outcomes: Outcomes) -> Metric:
 
 
 def row_harm(rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Return how bad each row is, as `Outcomes.harm` for other predictions, (rows,)."""
+    """Return how bad each row is with these predictions, (rows,); see `Outcomes.harm`."""
     if outcomes.is_one_class:
         return 1 - correct_rows(true_classes(labels, rows.target), rows.target.decide(predictions).astype(np.float64))
     return row_losses(labels, predictions, rows.target)
@@ -33,7 +33,11 @@ def row_harm(rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predicti
 def row_costs(
     metric: Metric, rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray
 ) -> np.ndarray:
-    """Return what each row costs in the metric, (rows,): its value if the metric is a mean over rows, else its harm."""
+    """Return what each row costs in the metric, (rows,). More is worse.
+
+    If the metric is a mean over rows, the cost is the row's value, with a minus if higher is better. Otherwise, it is
+    the row's harm.
+    """
     if metric.rows is None:
         return row_harm(rows, outcomes, labels, predictions)
     values = metric.row_values(labels, predictions)
@@ -41,9 +45,10 @@ def row_costs(
 
 
 def chance_of(low: np.ndarray, high: np.ndarray) -> float:
-    """Return the probability that `high` exceeds `low` by so much on average, if their signs were random.
+    """Return a p-value: how probable it is that `high` exceeds `low` by so much on average, by chance.
 
-    Differences of -1, 0 and 1 are tested with McNemar's exact test, others with a paired t-test. Both are one-sided.
+    By chance means that the differences have random signs. Differences of -1, 0 and 1 are tested with McNemar's exact
+    test, others with a paired t-test. Both are one-sided.
     """
     from scipy import stats
 

@@ -18,15 +18,15 @@ BORDER = cv2.BORDER_REFLECT_101
 
 @dataclass(frozen=True)
 class Stress:
-    """A kind of change.
+    """A kind of change of images, such as rotation, with the strengths to test.
 
     Attributes:
         name: The name.
-        unit: What a strength is.
+        unit: The unit of the strengths.
         strengths: All strengths, in ascending order. `neutral` is not among them.
         realistic: The strengths that images of a competition may really have. They rank the kinds.
         neutral: The strength that changes nothing.
-        remedy: The augmentation of albumentations, or the view of `kcomp.views`, that answers this change.
+        remedy: What helps against the change: an augmentation of albumentations, or a view of `kcomp.views`.
         change: Function of pixels, a strength and a random generator, which returns the changed pixels.
         is_reversible: Whether another strength can undo the change, so that it may also improve an image.
         may_change_label: Whether a changed image may have another label, such as a mirrored letter.
@@ -57,7 +57,10 @@ class Stress:
 
 
 def planes(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """Call an OpenCV function on each channel, because OpenCV takes at most four, and drops the last axis of one."""
+    """Return the result of an OpenCV function that is called on each channel.
+
+    OpenCV takes at most four channels, and drops the last axis if there is one channel.
+    """
     return np.stack([function(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)], 2)
 
 

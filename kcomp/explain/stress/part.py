@@ -1,4 +1,4 @@
-"""Show which changes of the images break a model, and the augmentation or view that answers each."""
+"""Show which changes of the images break a model, and which augmentation or view helps against each."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,12 +25,13 @@ FIRST = 1e9  # weight of the first finding; above those of slices and wrong labe
 def stress_part(
     rows: HeldOutRows, outcomes: Outcomes, scores: Scores, count: int, progress: Callable[[int, int], None]
 ) -> list[Part]:
-    """Change a sample of held-out images, and show what it does to the score.
+    """Return the parts about changed images: what each change does to the score of a sample.
 
     count: How many images are changed, at most.
 
     Returns:
-        The ranking, and the curves. If the images cannot be read, a part that says so.
+        Two parts: the ranking of the changes, and the score at each strength. If the images cannot be read or
+        predicted, one part that says so.
     """
     if rows.table is None:
         return [Part("stress", Section("Stress", "Stress needs the images of the recipe, which cannot be read."))]
@@ -79,7 +80,7 @@ def stress_verdict(results: Sequence[StressResult], metric: str) -> str:
 
 
 def stress_sentence(result: StressResult, metric: str) -> str:
-    """Say what a change does to the score."""
+    """Return a sentence about what a change does to the score."""
     kind, before = result.kind, number(result.untouched)
     if result.is_repair and result.repair is not None:
         return (
@@ -128,7 +129,7 @@ def ranking_table(results: Sequence[StressResult]) -> PageTable:
 
 
 def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
-    """Draw the score at each strength, with the unchanged score at the neutral strength."""
+    """Return a caption, and a plot of the score at each strength. The neutral strength has the unchanged score."""
     kind = result.kind
     if kind.may_change_label:  # its strengths are names
         names = ["unchanged", *(kind.describe(strength) for strength in kind.strengths)]

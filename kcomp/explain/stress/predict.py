@@ -1,4 +1,4 @@
-"""Change held-out images, and predict them with the run that held them out."""
+"""Change held-out images, and predict each with the run that held it out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +22,10 @@ UNTOUCHED = Stress("untouched", "", (0.0,), (0.0,), 0.0, "", lambda pixels, stre
 
 
 def sample_rows(rows: HeldOutRows, candidates: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return `count` of the positions `candidates`, or all, with the same share of every stratum. They are sorted."""
+    """Return at most `count` of the positions `candidates`, sorted.
+
+    Each stratum of the labels, such as a class, has about the same share of the sample as of the candidates.
+    """
     if len(candidates) <= count:
         return candidates
     random = np.random.default_rng(seed)
@@ -42,20 +45,20 @@ def predict_changed(
     strengths: Mapping[str, tuple[float, ...]],
     progress: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
-    """Predict rows under changes, each by the run of the member that held it out.
+    """Return predictions of changed images. Each is predicted by the run that held it out.
 
     The change is applied to the original image, before the recipe resizes it. A run with snapshots predicts with its
     best weights only.
 
     Args:
         rows: All rows.
-        place: Position of the member.
-        chosen: Positions of the rows.
-        strengths: For the name of each kind, the strengths to apply; for "untouched", (0.0,).
-        progress: Called with the number of predicted images.
+        place: Position of the member whose runs predict.
+        chosen: Positions of the rows to predict.
+        strengths: {name of a kind of change: the strengths to apply}; "untouched" has (0.0,).
+        progress: Called with how many images were predicted since the last call.
 
     Returns:
-        For the name of each kind, predictions (strengths, rows, prediction columns).
+        {name of the kind: predictions (strengths, rows, prediction columns)}.
     """
     kinds = [replace(kind, strengths=strengths[kind.name]) for kind in (UNTOUCHED, *KINDS) if strengths.get(kind.name)]
     columns = len(rows.target.prediction_columns)
@@ -72,9 +75,9 @@ def predict_changed(
 
 
 def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[Stress], np.ndarray]:
-    """Return a function of a kind of change that predicts the rows at all its strengths.
+    """Return a function that predicts the rows `chosen` at all strengths of a kind of change.
 
-    It returns (strengths, rows, prediction columns).
+    The function takes the kind, and returns (strengths, rows, prediction columns).
     """
     from kcomp.experiment.build import build_batches
     from kcomp.prediction.forward import compile_forward, predict_rows
@@ -97,9 +100,11 @@ def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[S
 
 
 def decode_once(table: Table, *, channels: int, side: int) -> Table:
-    """Return the table with functions as images. Each decodes and reduces its image at the first call only.
+    """Return the table with functions in place of its images.
 
-    channels: Channels of the images that the recipe decodes.
+    Each function returns a decoded and reduced image. It decodes at the first call only.
+
+    channels: How many channels the decoded images have.
     side: Larger images are reduced to this longer side.
     """
     import pandas as pd
@@ -130,9 +135,9 @@ def change_table(table: Table, kind: Stress) -> Table:
 
 
 def changed_image(load: Any, kind: Stress, strength: float, item: int) -> Callable[[], np.ndarray]:
-    """Return a function that changes the image which `load` returns.
+    """Return a function that returns the image of `load` with a change.
 
-    The random numbers depend only on the image id and the kind.
+    The random numbers depend only on `item`, a number of the image id, and on the kind of change.
     """
 
     def change() -> np.ndarray:
@@ -143,7 +148,7 @@ def changed_image(load: Any, kind: Stress, strength: float, item: int) -> Callab
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Reduce an image whose longer side is above `side`."""
+    """Return an image, reduced to a longer side of `side` if it is larger."""
     factor = side / max(pixels.shape[:2])
     if factor >= 1:
         return pixels

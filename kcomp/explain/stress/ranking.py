@@ -1,4 +1,4 @@
-"""Rank changes of images by how much score they cost, or by how much score they would give back."""
+"""Rank changes of images: by the score that they cost, or by the score that reversing them would gain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class StressResult:
         scores: The score at each strength, of the rows that were predicted at all strengths.
         unchanged: The score of the same rows without a change.
         untouched: The score of all sampled rows without a change.
-        realistic: Their mean score at the realistic strengths.
+        realistic: The mean score of all sampled rows at the realistic strengths.
         loss: How much the score falls at the realistic strengths, on average, with its 95 % interval. Above 0 is worse,
             whatever the metric's direction.
         p: The probability of so many worse rows by chance, corrected for the number of kinds (Holm 1979).
@@ -43,19 +43,19 @@ class StressResult:
 
     @property
     def is_repair(self) -> bool:
-        """Whether the held-out images already suffer from this change, beyond chance."""
+        """Whether `repair` raises the score beyond chance: the held-out images already have this change."""
         return self.repair is not None and self.repair.gain > 0 and self.repair.p <= FALSE_ALARMS
 
     @property
     def is_harmful(self) -> bool:
-        """Whether the realistic strengths cost score beyond chance."""
+        """Whether the realistic strengths make the score worse beyond chance."""
         return self.loss.mean > 0 and self.p <= FALSE_ALARMS
 
     @property
     def order(self) -> tuple[bool, bool, float]:
-        """The sort key. Changes from which the images already suffer come first, then the greatest loss.
+        """The sort key. Changes that the images already have come first, then those with the greatest loss.
 
-        A loss by a change that may also change the label comes last.
+        Changes that may also change the label come last.
         """
         if self.is_repair and self.repair:
             return False, False, -self.repair.gain
@@ -63,10 +63,10 @@ class StressResult:
 
 
 def rank_stress(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed) -> list[StressResult]:
-    """Return the kinds of change, the one that costs most score first.
+    """Return the result of each kind of change, the most important first.
 
-    A change costs score in one of two ways. The held-out images may already have it: then another strength of it, for
-    all images or for each, gives a better score. Such changes come first. Or the score falls when it is applied.
+    First come the changes that the held-out images already have: another strength, for all images or for each, raises
+    their score. Then come the changes that lower the score most when they are applied.
     """
     results = [result_of(rows, outcomes, stressed, kind) for kind in KINDS]
     results = [replace(each, p=p) for each, p in zip(results, holm([each.p for each in results]).tolist(), strict=True)]
@@ -74,7 +74,7 @@ def rank_stress(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed) -> li
 
 
 def result_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> StressResult:
-    """Return what a kind of change does, with a p-value that is not corrected, and without a repair."""
+    """Return the result of a kind of change. Its p-value is not corrected yet, and its repair is None."""
     labels, first, metric = rows.labels[stressed.rows], stressed.first, metric_of_stress(rows, outcomes)
     changed = stressed.changed[kind.name]
     realistic = np.stack([changed[kind.strengths.index(strength)] for strength in kind.realistic])
@@ -96,7 +96,10 @@ def result_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: S
 def with_repairs(
     rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, results: Sequence[StressResult]
 ) -> list[StressResult]:
-    """Add the best repair of each kind that can be reversed, with p-values that are corrected together."""
+    """Return the results with the best repair of each kind that can be reversed.
+
+    The p-values of all repairs are corrected together (Holm 1979).
+    """
     tested: list[tuple[int, Repair]] = []
     for place, result in enumerate(results):
         tested += [(place, repair) for repair in repairs_of(rows, outcomes, stressed, result.kind)]

@@ -1,4 +1,4 @@
-"""Find changes that repair held-out images: with them, the score of the images is better."""
+"""Find repairs: changes of the held-out images with which their score is better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Repair:
     """How much better the score would be if a change were applied to the held-out images.
 
     Attributes:
-        how: Which change, as a text.
+        how: The change as a text, such as a strength with its unit.
         strengths: The strengths that it uses.
-        score: The score with it.
+        score: The score with the change.
         gain: How much better the score is; above 0 is better, whatever the metric's direction.
         p: The probability of so many better rows by chance. `rank_stress` corrects it for all tested repairs (Holm
             1979).
@@ -38,9 +38,10 @@ class Repair:
 
 
 def repairs_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> list[Repair]:
-    """Return the tested repairs by a kind of change: each strength for all images, and another one for each image.
+    """Return the tested repairs by a kind of change. A kind that cannot be reversed has none.
 
-    Each repair is tested on the rows that were predicted at its strengths. A kind that cannot be reversed has none.
+    A repair uses one strength for all images, or for each image the strength with the most confident prediction, or the
+    strengths of `own_strengths`. It is tested on the rows that were predicted at its strengths.
     """
     if not kind.is_reversible:
         return []
@@ -70,7 +71,11 @@ def repair_by(
     present: np.ndarray,
     values: np.ndarray,
 ) -> Repair:
-    """Compare the predictions `values` of the rows in `present` with those of the unchanged images."""
+    """Return a repair: how much better `values` are than the predictions of the unchanged images.
+
+    present: Which of the sampled rows are used, bool.
+    values:  Their predictions after the change, (used rows, prediction columns).
+    """
     labels, untouched = rows.labels[stressed.rows][present], stressed.untouched[present]
     score, before = metric(labels, values), metric(labels, untouched)
     p = chance_of(row_harm(rows, outcomes, labels, values), row_harm(rows, outcomes, labels, untouched))
@@ -78,7 +83,7 @@ def repair_by(
 
 
 def rows_confidence(rows: HeldOutRows, predictions: np.ndarray) -> np.ndarray:
-    """Return the mean confidence of each row over its labels, (rows,). NaN for a target without probabilities."""
+    """Return the confidence of each row, as a mean over its labels, (rows,). NaN without probabilities."""
     try:
         return rows.target.confidence(predictions).mean(1)
     except ValueError:
@@ -88,17 +93,18 @@ def rows_confidence(rows: HeldOutRows, predictions: np.ndarray) -> np.ndarray:
 def own_strengths(
     rows: HeldOutRows, outcomes: Outcomes, metric: Metric, stressed: Stressed, kind: Stress
 ) -> Repair | None:
-    """Test whether each wrong row becomes right at some strength, more often than by chance and by other changes.
+    """Return the repair that gives each image its own strength: the first at which a wrong row becomes right.
 
-    With several strengths, any class may become the prediction by chance. The chance of a row is the share of other
-    classes, weighted by their number of rows, that some strength predicts. Neither its label nor the class that is
-    predicted without a change counts. A row near the border of two classes becomes right by any change. The realistic
-    strengths of all other kinds must therefore repair fewer rows, beyond chance.
+    It must make more wrong rows right than chance and other changes do. With several strengths, any class may be
+    predicted by chance. The chance of a row is the share of the classes that some strength predicts. Classes are
+    weighted by how many rows they have. The class that is predicted without a change does not count. A row near the
+    border of two classes becomes right by any change. The realistic strengths of all other kinds must therefore repair
+    fewer rows, beyond chance.
 
     Returns:
-        The repair. Its score is corrected for chance: if chance repairs a share c of the wrong rows, and the change
-        repairs a share h, the gain counts (h - c) / (1 - c) times. None for targets other than one of at least three
-        classes, without wrong rows, or if this share is below `REPAIRED`.
+        The repair. Its score is corrected for chance: if chance makes a share c of the wrong rows right, and the change
+        a share h, the gain is multiplied by s = (h - c) / (1 - c). None if s is below `REPAIRED`, or if the target
+        is not one of at least three classes.
     """
     present = np.asarray(stressed.known(kind.name).all(0))
     labels, untouched = rows.labels[stressed.rows][present], stressed.untouched[present]
@@ -126,13 +132,15 @@ def own_strengths(
 def hits_and_chance(
     rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether each row's class is predicted at some strength, and the chance of it; both (rows,).
+    """Return two things, both (rows,): 1 if a row's class is predicted at some strength, and its chance.
+
+    The first is 0 for the other rows. The chance is the probability of a 1 by chance; see `own_strengths`.
 
     Args:
         rows: All rows.
         changed: Predictions (strengths, rows, prediction columns).
         true: The class of each row.
-        weights: The share of each class by which its chance counts, (rows, classes).
+        weights: How much each class counts in the chance of a row, (rows, classes). Each row sums to 1.
     """
     decided = np.stack([rows.target.decide(values) for values in changed])
     hits = (decided[:, :, None] == np.arange(weights.shape[1])).any(0)
@@ -151,7 +159,10 @@ def realistic_of_others(stressed: Stressed, kind: Stress) -> np.ndarray:
 
 
 def class_weights(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return the share of each class among `true`, without the predicted class of each row, (rows, classes)."""
+    """Return for each row the share of each class in `true`, (rows, classes). Each row sums to 1.
+
+    A row's predicted class has the share 0.
+    """
     weights = np.tile(np.bincount(true, minlength=classes).astype(np.float64), (len(predicted), 1))
     weights[np.arange(len(predicted)), predicted] = 0
     shares: np.ndarray = weights / weights.sum(1, keepdims=True)
@@ -168,7 +179,10 @@ def first_right(rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, untouc
 
 
 def tail_of_sum(chances: np.ndarray, count: int) -> float:
-    """Return the probability that at least `count` of independent events happen, which have these probabilities."""
+    """Return the probability that at least `count` of some independent events happen.
+
+    chances: The probability of each event.
+    """
     distribution = np.ones(1)
     for chance in chances:
         distribution = np.convolve(distribution, [1 - chance, chance])
@@ -176,9 +190,10 @@ def tail_of_sum(chances: np.ndarray, count: int) -> float:
 
 
 def best_repair(repairs: Sequence[Repair], false_alarms: float) -> Repair | None:
-    """Return the repair with the greatest gain, of those with p of at most `false_alarms` if there are any.
+    """Return the repair with the greatest gain. Return None if there is no repair.
 
-    One strength for all images is preferred to one for each image, if its gain is nearly as great.
+    If some repairs have p of at most `false_alarms`, only these count. A single strength for all images is preferred if
+    its gain is nearly as great.
     """
     significant = [repair for repair in repairs if repair.p <= false_alarms and repair.gain > 0]
     best = max(significant or repairs, key=gain_of, default=None)

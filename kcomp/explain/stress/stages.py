@@ -21,11 +21,11 @@ Progress = Callable[[int, int], None]
 def predict_stages(
     rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray, progress: Progress
 ) -> Stressed:
-    """Predict the rows `chosen` under changes, in two stages.
+    """Return the predictions of the rows `chosen` under changes. They are made in two stages.
 
-    First, a quarter of the rows is predicted at every strength. The other rows are predicted at the realistic
-    strengths, which the ranking needs, and at strengths that may repair the images, by the first rows. A repair that is
-    not promising counts as tested, so later tests stay valid.
+    First, about a quarter of the rows is predicted at every strength. Then the other rows are predicted at two sorts of
+    strengths: the realistic ones, which the ranking needs, and those that repaired images among the first rows. The
+    repairs that are left out count as tested, so later tests stay valid.
     """
     start = time.perf_counter()
     first = np.isin(chosen, sample_rows(rows, chosen, max(FEWEST, len(chosen) // 4)))
@@ -55,7 +55,10 @@ def count(strengths: dict[str, tuple[float, ...]]) -> int:
 
 
 def promising_strengths(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> tuple[float, ...]:
-    """Return the realistic strengths of a kind, and those of repairs that may be significant on more rows."""
+    """Return strengths of a kind of change: the realistic ones, and those of promising repairs.
+
+    A repair is promising if its p on the first rows is at most `PROMISING`.
+    """
     chosen = set(kind.realistic)
     for repair in repairs_of(rows, outcomes, stressed, kind):
         if repair.gain > 0 and repair.p <= PROMISING:
@@ -70,14 +73,14 @@ def join_stages(
     more: dict[str, np.ndarray],
     strengths: dict[str, tuple[float, ...]],
 ) -> Stressed:
-    """Return the predictions of all rows. They are NaN where a row was not predicted.
+    """Return the predictions of both stages together. They are NaN where a row was not predicted.
 
     Args:
         stressed: Predictions of the first rows at all strengths.
         chosen: Positions of all rows.
         first: Whether each of them is one of the first rows, (rows,).
-        more: Predictions of the other rows.
-        strengths: Their strengths.
+        more: {name of a kind: predictions of the other rows}.
+        strengths: {name of a kind: the strengths of `more`}.
     """
     untouched = np.empty((len(chosen), stressed.untouched.shape[1]))
     untouched[first], untouched[~first] = stressed.untouched, more[UNTOUCHED.name][0]

@@ -17,7 +17,7 @@ class Stressed:
         untouched: Predictions of the unchanged images, (rows, prediction columns).
         changed: For each kind, predictions at each of its strengths, (strengths, rows, prediction columns). NaN where a
             row was not predicted.
-        seconds: How long it took.
+        seconds: How many seconds the predictions took.
     """
 
     rows: np.ndarray
