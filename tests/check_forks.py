@@ -2,8 +2,8 @@
 
 Its last line on stderr says how many of the expected findings are reported.
 
-Arguments: a folder for the files, then names of tests/competitions.py's FAULTS, "clean:<seed>" for no fault. Names with
-a plus between them are faults of one competition.
+Arguments: a folder for the files, then names of tests/competitions.py's FAULTS, "clean:<seed>" for no fault, or "all"
+for every fault and four competitions without one. Names with a plus between them are faults of one competition.
 """
 
 import csv
@@ -79,7 +79,8 @@ def check(folder, name):
 
 if __name__ == "__main__":
     root, reported = Path(sys.argv[1]), []
-    for name in sys.argv[2:]:
+    every = [*(f"clean:{seed}" for seed in range(4)), *FAULTS]
+    for name in every if sys.argv[2:] == ["all"] else sys.argv[2:]:
         result = check(root / name.replace(":", "-"), name)
         print(json.dumps(result), flush=True)
         reported += [is_reported(result["findings"], kind, ids) for kind, ids in result["expected"]]

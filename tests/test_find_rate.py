@@ -93,3 +93,27 @@ def test_rates_of_several_optimizers_rise_together(backend):
     measured = conftest.in_backend(backend, GROUPS)
     assert measured["peak"] == pytest.approx(0.2)
     np.testing.assert_allclose(sorted(measured["rates"]), [0.25e-6, 0.5e-6, 1e-6], rtol=1e-5)
+
+
+def test_losses_below_zero_do_not_end_the_test():
+    """The loss may be a negative similarity: it falls from -0.1 to -0.9, then grows to more than 4 times its range."""
+    falling = -np.linspace(0.1, 0.9, 120)
+    assert not any(has_diverged(falling[: count + 1]) for count in range(len(falling)))
+    assert has_diverged(np.concatenate([falling, np.full(60, 3.0)]))
+    assert suggest(np.logspace(-6, 1, 120), falling).rate == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
+def test_a_loss_that_becomes_infinite_is_not_said_to_grow(backend):
+    code = """
+import numpy as np
+from kcomp.find_rate.measure import RangeTest
+from kcomp.find_rate.report import describe
+from kcomp.find_rate.suggestion import suggest
+rates, losses = np.logspace(-6, -2, 120), np.linspace(2, 1, 120)
+test = RangeTest("all", rates, losses, 1e-3, became_infinite=True)
+give(text=" ".join(describe(test, suggest(rates, losses))))
+"""
+    text = conftest.in_backend(backend, code)["text"]
+    assert "NaN or infinite" in text and "where the last finite loss lies" in text
+    assert "4 times" not in text and "may work" not in text

@@ -6,7 +6,7 @@ import click
 
 from kcomp.commands.common import RecipePath, backend_option, check_output, output_option, use_backend
 from kcomp.system.backends import require_packages
-from kcomp.system.errors import UsageError, readable_errors
+from kcomp.system.errors import UsageError, readable_errors, readable_termination
 from kcomp.system.import_hook import lazy_keras
 
 
@@ -19,16 +19,16 @@ from kcomp.system.import_hook import lazy_keras
 )
 @output_option("The folder of the plot; default: find-rate/<recipe>/<fingerprint>.")
 @readable_errors
+@readable_termination()
 def find_rate(
     recipe: Path, backend: str | None, stage: str | None, assignments: tuple[str, ...], output: Path | None
 ) -> None:
     """Suggest the highest learning rate of a stage, a part of the training with its own optimizer.
 
     kcomp trains 200 steps while the rate rises from 1e-6 to 10 (a learning rate range test). It prints a rate, and
-    writes find-rate.png and rates.csv. Runs do not change.
+    writes find-rate.png and rates.csv. No run folder changes.
     """
-    if output is not None:
-        check_output(output, folder=True)
+    check_output(output or Path("find-rate"), folder=True, default=output is None)
     require_packages(["matplotlib"], "report")
     use_backend(backend)
     from rich.console import Console

@@ -39,12 +39,14 @@ class RangeTest:
         rates: The rate of each step, (steps,). If the optimizer combines several, the highest of their rates.
         losses: The loss of each step before its update, (steps,). All are finite.
         recipe_rate: The highest rate that the recipe's own schedule has in the stage.
+        became_infinite: Whether the test ended because the next loss was NaN or infinite.
     """
 
     stage: str
     rates: np.ndarray
     losses: np.ndarray
     recipe_rate: float
+    became_infinite: bool = False
 
 
 def run_range_test(
@@ -94,7 +96,7 @@ def run_range_test(
     if not len(finite):
         raise ValueError(f"stage {stage.name!r}: the loss is {losses[0]} before the first update; check the data")
     rates = LOWEST * (HIGHEST / LOWEST) ** (np.arange(len(finite)) / STEPS)
-    return RangeTest(stage.name, rates, finite, recipe_rate)
+    return RangeTest(stage.name, rates, finite, recipe_rate, became_infinite=len(finite) < len(losses))
 
 
 def loss_of_step(model: Mixed, batch: dict[str, object]) -> float:

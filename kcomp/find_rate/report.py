@@ -7,19 +7,23 @@ import pandas as pd
 from kcomp.find_rate.measure import HIGHEST, LOWEST, STEPS, RangeTest
 from kcomp.find_rate.suggestion import DIVERGED, Suggestion, smooth
 from kcomp.report.rate_plot import draw_rate_test
-from kcomp.system.files import replacing, write_csv
+from kcomp.system.files import write_together
 
 
 def describe(test: RangeTest, suggestion: Suggestion) -> list[str]:
     """Return the lines to print: what was done, the suggested rate, and how it compares with the recipe's rate."""
     count = len(test.rates)
     lines = [f"stage {test.stage!r}: {count} steps at rates from {LOWEST:.0e} to {test.rates[-1]:.1e}"]
-    if count < STEPS:
+    if test.became_infinite:
+        lines[0] += "; at the next rate, the loss was NaN or infinite"
+    elif count < STEPS:
         lines[0] += f", where the loss was above {DIVERGED:g} times its lowest value"
     if suggestion.rate is None:
         return [*lines, "no suggestion: the loss does not fall at any of these rates; check the data and the loss"]
     reason = "the loss is lowest, because at higher rates it grows"
-    if suggestion.at_end:
+    if suggestion.at_end and test.became_infinite:
+        reason = "the last finite loss lies"
+    elif suggestion.at_end:
         reason = f"the test ends; the loss still falls there, so rates up to {HIGHEST:g} may work"
     return [
         *lines,
@@ -32,10 +36,10 @@ def describe(test: RangeTest, suggestion: Suggestion) -> list[str]:
 def write_report(folder: Path, test: RangeTest, suggestion: Suggestion) -> Path:
     """Write find-rate.png and rates.csv, which has the columns rate, loss and smoothed. Return the path of the plot."""
     averages = smooth(test.losses)
-    write_csv(folder / "rates.csv", pd.DataFrame({"rate": test.rates, "loss": test.losses, "smoothed": averages}))
+    table = pd.DataFrame({"rate": test.rates, "loss": test.losses, "smoothed": averages})
     lines = {"steepest fall": suggestion.steepest, "lowest loss": suggestion.lowest}
     if suggestion.rate is not None:
         lines = {"suggested": suggestion.rate, **lines}
-    with replacing(folder / "find-rate.png") as file:
-        file.write(draw_rate_test(test.rates, test.losses, averages, lines))
+    picture = draw_rate_test(test.rates, test.losses, averages, lines)
+    write_together(folder, {"rates.csv": table.to_csv(index=False).encode(), "find-rate.png": picture})
     return folder / "find-rate.png"

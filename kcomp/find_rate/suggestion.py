@@ -42,12 +42,15 @@ def smooth(losses: np.ndarray) -> np.ndarray:
 def has_diverged(losses: np.ndarray) -> bool:
     """Return whether to stop a range test after these losses (steps,): one is not finite, or the loss has grown.
 
-    The smoothed loss has grown if it is above `DIVERGED` times its lowest value.
+    The smoothed loss has grown if it is above `DIVERGED` times its lowest value. For losses that may be negative, the
+    distance from the lowest value counts, relative to the first or the lowest loss.
     """
     if not np.isfinite(losses[-1]):
         return True
     averages = smooth(losses)
-    return bool(averages[-1] > DIVERGED * averages.min())
+    low = averages.min()
+    scale = abs(low) if low > 0 else max(abs(low), abs(averages[0]))
+    return bool(averages[-1] - low > (DIVERGED - 1) * scale)
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
@@ -64,6 +67,7 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> Suggestion:
     first, last = np.maximum(first, 0), np.minimum(last, len(averages) - 1)
     slopes = (averages[last] - averages[first]) / np.maximum(last - first, 1)
     steepest = min(start, best) + int(slopes[min(start, best) :].argmin())
-    falls = averages[best] < (1 - FALL) * averages[: start + 1].mean()
+    first_loss = averages[: start + 1].mean()
+    falls = first_loss - averages[best] > FALL * abs(first_loss)
     lowest = float(rates[best])
     return Suggestion(lowest / 10 if falls else None, lowest, float(rates[steepest]), best == len(averages) - 1)

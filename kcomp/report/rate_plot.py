@@ -25,7 +25,7 @@ def draw_rate_test(rates: ArrayLike, losses: ArrayLike, smoothed: ArrayLike, lin
         handles.append((axis.axvline(rate, color=INK, linewidth=1, linestyle=DASHES[1 + number % 3]), name))
     axis.set_xscale("log")
     low, first = averages.min(), averages[0]
-    margin = 0.1 * max(first - low, 1e-6)
+    margin = 0.1 * max(first - low, 0.1 * abs(first), 1e-6)
     axis.set_ylim(low - margin, first + 5 * margin)
     axis.set_xlabel("learning rate")
     axis.set_ylabel("loss")

@@ -60,4 +60,6 @@ class EpochSchedule(LearningRateSchedule):
 
 def check_rates(peak: float, final: float) -> None:
     if not (peak > 0 and final >= 0):
-        raise ValueError(f"rates must be above 0, the final one at least 0; received {peak} and {final}")
+        raise ValueError(
+            f"the highest rate must be above 0, and the lowest or last at least 0; received {peak} and {final}"
+        )

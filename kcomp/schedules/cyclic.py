@@ -56,11 +56,13 @@ class OneCycle(EpochSchedule):
         self.cycle = 0.9 * epochs if cycle is None else cycle
         self.low = peak / 10 if low is None else low
         self.final = self.low / 100 if final is None else final
+        if epochs <= 0:
+            raise ValueError(f"epochs must be above 0; received {epochs}")
         if not 0 < self.cycle <= epochs:
-            raise ValueError(f"cycle must be above 0 and at most the {epochs} epochs of the schedule; received {cycle}")
+            raise ValueError(f"cycle must be above 0 and at most the {epochs} epochs; received {self.cycle}")
         check_rates(peak, self.final)
         if not 0 < self.low <= peak:
-            raise ValueError(f"low must be above 0 and at most the peak {peak}; received {low}")
+            raise ValueError(f"low must be above 0 and at most the peak {peak}; received {self.low}")
         super().__init__(steps_per_epoch)
 
     def __call__(self, step: Any) -> Any:

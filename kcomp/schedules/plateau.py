@@ -50,6 +50,8 @@ class Plateau(EpochSchedule):
         steps_per_epoch: int | None = None,
     ) -> None:
         check_rates(rate, final)
+        if final > rate:
+            raise ValueError(f"final must be at most the first rate {rate}; received {final}")
         if patience < 1 or cooldown < 0 or warmup < 0:
             raise ValueError(
                 "patience must be at least 1 epoch, cooldown and warmup at least 0; "

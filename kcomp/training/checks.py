@@ -21,6 +21,14 @@ def check_stage(stage: Stage) -> None:
             f"stage {stage.name!r}: the optimizer must be one of Keras's, such as keras.optimizers.AdamW(1e-3); "
             f"received {stage.optimizer!r}"
         )
+    if keras.backend.backend() == "torch" and any(
+        type(part) is keras.optimizers.ScheduleFreeAdamW
+        for part in getattr(stage.optimizer, "optimizers", [stage.optimizer])
+    ):
+        raise ValueError(
+            f"stage {stage.name!r}: keras.optimizers.ScheduleFreeAdamW computes wrong weights on PyTorch; "
+            "use kcomp.optimizers.ScheduleFreeAdamW"
+        )
     for schedule in schedules_of(stage.optimizer):
         if isinstance(schedule, Plateau) and stage.patience is not None and stage.patience <= schedule.patience:
             raise ValueError(

@@ -112,7 +112,7 @@ def own_strengths(
         return None
     true, predicted = true_classes(labels, rows.target).astype(int), rows.target.decide(untouched)
     wrong = true != predicted
-    weights = class_weights(true, predicted[wrong], len(rows.target.class_names))
+    weights = class_shares(true, predicted[wrong], len(rows.target.class_names))
     changed = stressed.changed[kind.name][:, present][:, wrong]
     repaired, chance = hits_and_chance(rows, changed, true[wrong], weights)
     share = float((repaired - chance).sum() / max((1 - chance).sum(), 1e-9))
@@ -158,7 +158,7 @@ def realistic_of_others(stressed: Stressed, kind: Stress) -> np.ndarray:
     return np.stack(places)
 
 
-def class_weights(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+def class_shares(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return for each row the share of each class in `true`, (rows, classes). Each row sums to 1.
 
     A row's predicted class has the share 0.

@@ -12,7 +12,7 @@ from kcomp.fast.install import install
 from kcomp.models import pretrained
 from kcomp.models.checkpoints.convert import load_checkpoint
 from kcomp.models.checkpoints.files import checkpoint_file
-from kcomp.models.checkpoints.known import Checkpoint, known_checkpoint
+from kcomp.models.checkpoints.known import known_checkpoint
 from kcomp.models.checkpoints.network import build_network, cut_head
 
 
@@ -21,12 +21,10 @@ class PretrainedHead:
     """What a backbone's checkpoint says about the layers after it.
 
     Attributes:
-        checkpoint: The checkpoint, with the size, crop and interpolation of the images that it was trained with.
         first_tokens: How many tokens at the front belong to no part of the image, such as the class token.
         after_pooling: Layers that the pretrained network applies to pooled features, before its head.
     """
 
-    checkpoint: Checkpoint
     first_tokens: int
     after_pooling: tuple[keras.layers.Layer, ...]
 
@@ -92,5 +90,5 @@ def timm(
     scaled = layers.Rescaling(scale, offset, name="rescaling")(inputs)
     features = keras.Model(network.input, cut.features).call(scaled)
     backbone = keras.Model(inputs, features, name=name.replace(".", "_"))
-    backbone.pretrained_head = PretrainedHead(checkpoint, cut.first_tokens, cut.after_pooling)
+    backbone.pretrained_head = PretrainedHead(cut.first_tokens, cut.after_pooling)
     return backbone

@@ -19,6 +19,7 @@ import numpy as np
 from kcomp.models.checkpoints.files import read_checkpoint
 from kcomp.models.checkpoints.known import Checkpoint
 from kcomp.models.checkpoints.network import build_network, converter_module, network_class
+from kcomp.models.pretrained import check_space
 from kcomp.system.cache import cache_folder
 from kcomp.system.files import moved_into
 
@@ -60,6 +61,7 @@ def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int],
     prove(checkpoint, arrays, native, path)
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "converted.weights.h5")
+        check_space(Path(folder), 2 * sum(array.nbytes for array in native.get_weights()))
         native.save_weights(converted)
         loaded.load_weights(converted)  # adapts the position embeddings of another image size
         with contextlib.suppress(OSError), moved_into(target) as temporary:  # two processes may convert at once
@@ -105,8 +107,8 @@ def set_weights(family: str) -> Callable[[keras.Model, Mapping[str, np.ndarray]]
     if owner.__module__.startswith("zeromodels.models."):  # the base class has a function that only raises an error
         function: Callable[[keras.Model, Mapping[str, np.ndarray]], None] = kind.transfer_from_timm
         return function
-    own = [value for value in vars(converter).values() if getattr(value, "__module__", "") == converter.__name__]
-    return next(value for value in own if re.fullmatch(r"transfer_\w+_weights", value.__name__))
+    functions = [value for value in vars(converter).values() if getattr(value, "__module__", "") == converter.__name__]
+    return next(value for value in functions if re.fullmatch(r"transfer_\w+_weights", value.__name__))
 
 
 class ReadArrays(Mapping[str, np.ndarray]):
@@ -141,9 +143,10 @@ def prove(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: ker
         ValueError: If the logits differ by more than TOLERANCE, or there is no stored comparison.
     """
     backend = keras.backend.backend()
-    timm = installed_timm()
-    if timm is None:
-        check_stored(checkpoint, backend)
+    try:
+        timm = importlib.import_module("timm")
+    except Exception as error:  # noqa: BLE001  (not installed, or its torchvision does not fit PyTorch)
+        check_stored(checkpoint, backend, first_line(error))
         return
     difference = logits_difference(timm, checkpoint, arrays, network)
     if not difference <= TOLERANCE[backend]:
@@ -151,13 +154,6 @@ def prove(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: ker
             f"the network of {checkpoint.name} on {backend} does not compute what timm computes from {path}: "
             f"the logits differ by {difference:.1e}, allowed is {TOLERANCE[backend]:.0e}"
         )
-
-
-def installed_timm() -> Any:
-    try:
-        return importlib.import_module("timm")
-    except Exception:  # noqa: BLE001  (not installed, or its torchvision does not fit PyTorch)
-        return None
 
 
 def logits_difference(timm: Any, checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray], network: Any) -> float:
@@ -173,12 +169,15 @@ def logits_difference(timm: Any, checkpoint: Checkpoint, arrays: Mapping[str, np
     return float(np.abs(received - expected).max() / np.abs(expected).max())
 
 
-def check_stored(checkpoint: Checkpoint, backend: str) -> None:
-    """Raise ValueError unless checks.csv has a comparison of this network, backend and version of zeromodels."""
+def check_stored(checkpoint: Checkpoint, backend: str, reason: str) -> None:
+    """Raise ValueError unless checks.csv has a comparison of this network, backend and version of zeromodels.
+
+    reason: why timm cannot be imported.
+    """
     with CHECKS.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["architecture"] == checkpoint.architecture]
     if not any(row["zeromodels"] == version("zeromodels") and row[backend] for row in rows):
         raise ValueError(
-            f"the conversion of {checkpoint.name} is not proved for zeromodels {version('zeromodels')} on {backend}; "
-            "install timm, which kcomp then compares with"
+            f"{checkpoint.name} was not compared with timm for zeromodels {version('zeromodels')} on {backend}, and "
+            f"timm cannot be imported here ({reason}); run: pip install timm"
         )

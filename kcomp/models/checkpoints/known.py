@@ -21,7 +21,8 @@ class Checkpoint:
         size: Height and width in pixels of the images that the network was trained for.
         mean: What was subtracted from red, green and blue, with pixels in 0..1.
         std: What the differences were divided by.
-        crop: timm scales an image so that its shorter side is size / crop, then cuts out the centre.
+        crop: How timm prepares images: it scales the shorter side to size / crop, then cuts out the centre.
+            The recipe's `data.Batches` decides what kcomp does.
         interpolation: How timm scales images, such as "bicubic".
     """
 
