@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from chromium import needs_chromium, open_page
 from click.testing import CliRunner
-from conftest import kcomp, one_slow
+from conftest import in_backend, kcomp, one_slow
 from test_train_targets import RECIPE
 
 from kcomp.cli import main
@@ -150,6 +150,51 @@ def test_a_missing_package_of_the_report_is_named_before_the_work(missing, image
     done = CliRunner().invoke(main, ["check", str(images)])
     line = f"kcomp: {missing} is not installed; run: pip install 'kcomp[report]'\n"
     assert (done.exit_code, done.output) == (1, line)
+
+
+@pytest.mark.parametrize("backend", one_slow(slow="jax"))
+def test_errors_of_the_recipe_are_findings(backend, recipes):
+    """The network and the test rows cannot be used. The other checks run, with features of another network."""
+    source = SMALL.replace("def model(config, target):", "def model(config, target):\n    raise KeyError('units')")
+    source = source.replace("def test(config): return", "def test(config): return {}['images'] or")
+    (recipes / "raises.py").write_text(source)
+    done = kcomp("check", "raises.py", "-o", f"raises-{backend}", backend=backend, cwd=recipes)
+    lines = [1 + source[: source.index(text)].count("\n") for text in ("raise KeyError", "return {}['images']")]
+    places = [f"({recipes}/raises.py, line {line})" for line in lines]
+    assert f"error: network: the recipe cannot build its network: KeyError: 'units' {places[0]}" in done.stdout
+    assert f"warning: missing: the test rows cannot be read: KeyError: 'images' {places[1]}" in done.stdout
+    assert "warning: features: " not in done.stdout and done.stderr == ""
+
+
+def test_missing_pretrained_weights_are_one_warning():
+    code = """
+from rich.console import Console
+from kcomp.check import features
+from kcomp.probe.features import FrozenFeatures
+from kcomp.probe.frozen_network import NetworkError
+from kcomp.report.progress import StepProgress
+
+def missing(loaded, tables, progress):
+    if loaded is None and not installed:
+        raise ModuleNotFoundError("run: pip install weights")
+    if loaded == "a recipe":
+        raise NetworkError("no network") from ModuleNotFoundError("run: pip install weights")
+    return FrozenFeatures((None,), "a network", True, 0)
+
+parts, features.frozen_features = [], missing
+with StepProgress(Console(quiet=True), "check", 1) as progress:
+    for installed in (True, False):
+        parts.append(features.compute_features("a recipe", [[]], progress, 1)[2])
+give(findings=[[(f.kind, f.severity, f.message) for part in group for f in part.findings] for group in parts])
+"""
+    (network,), (features,) = in_backend("torch", code)["findings"]
+    text = "run: pip install weights"
+    assert network == ["network", "warning", f"the recipe cannot build its network: {text}"]
+    assert features == [
+        "features",
+        "warning",
+        f"checks that need features of a pretrained network are left out: {text}",
+    ]
 
 
 @needs_chromium

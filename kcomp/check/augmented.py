@@ -23,7 +23,7 @@ from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 from kcomp.report.thumbnail import thumbnail
-from kcomp.system.errors import error_line
+from kcomp.system.errors import located_line
 from kcomp.targets import Target
 
 TITLE = "What the network is fed"
@@ -65,7 +65,7 @@ def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
         stages = build_stages(recipe, rows.required_target.fitted(rows.labels))
         notes = [note for stage in stages if (note := stage_note(stage, batches))]
     except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
-        text = f"the recipe cannot make batches: {error_line(error)}"
+        text = f"the recipe cannot make batches: {located_line(error)}"
         section = Section(TITLE, f"{text[0].upper()}{text[1:]}.", good=False)
         return Part("augmented", section, {"failed": text}, (Finding("augmentation", "error", text),))
     target, ids = rows.required_target, [batches.table.ids[row] for row in fed.rows]  # a recipe may add rows

@@ -3,12 +3,12 @@
 import functools
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from rich.console import Console
 
 from kcomp.check.augmented import check_augmented
 from kcomp.check.data_set import DataSet
 from kcomp.check.duplicates.part import check_duplicates
+from kcomp.check.features import compute_features
 from kcomp.check.files.part import check_files
 from kcomp.check.folds.part import check_folds
 from kcomp.check.labels.part import check_labels
@@ -21,7 +21,6 @@ from kcomp.data.bad_images import keeping_damaged
 from kcomp.data.tables import Table
 from kcomp.measurements.facts import Facts
 from kcomp.measurements.measure import measure
-from kcomp.probe.features import frozen_features
 from kcomp.recipe import Loaded
 from kcomp.report.finding import Finding
 from kcomp.report.page import Section
@@ -29,7 +28,7 @@ from kcomp.report.part import Part
 from kcomp.report.progress import StepProgress
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
-from kcomp.system.errors import error_line
+from kcomp.system.errors import error_line, located_line
 from kcomp.system.notices import record_notices
 from kcomp.values import expect_type
 
@@ -62,7 +61,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
     images, failures = sum(map(len, tables)), []
     with StepProgress(console, "check", images * (1 + FEATURES + CHECK * len(checks))) as progress:
         facts = measured(tables, progress)
-        features, network, problem = frozen(loaded, tables, progress)
+        features, network, problem = compute_features(loaded, tables, progress, FEATURES * images)
         data_set = DataSet(
             table=table,
             facts=facts[0],
@@ -96,8 +95,8 @@ def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
         return None, []
     try:
         table = expect_type(Table, "test", recipe.test(recipe.config))
-    except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())
+    except Exception as error:  # noqa: BLE001  # the recipe's function may raise anything
+        text = located_line(error)
         section = Section("Test rows", f"The test rows cannot be read: {text}", good=False)
         finding = Finding("missing", "warning", f"the test rows cannot be read: {text}")
         return None, [Part("test", section, {"problem": text}, (finding,))]
@@ -108,20 +107,6 @@ def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
     """Measure the images of some tables."""
     progress.start_step(f"measure {quantity(sum(map(len, tables)), 'image')}")
     return [measure(table, progress=progress.counter(len(table))) for table in tables]
-
-
-def frozen(
-    loaded: Loaded, tables: Sequence[Table], progress: StepProgress
-) -> tuple[Sequence[np.ndarray | None], str, list[Part]]:
-    """Compute the features of some tables. Return them, a sentence about the network, and a part if that failed."""
-    progress.start_step("features of a pretrained network")
-    try:
-        features = frozen_features(loaded, tables, progress=progress.counter(FEATURES * sum(map(len, tables))))
-    except Exception as error:  # noqa: BLE001  # the recipe's model may raise anything
-        text = error_line(error)
-        verdict = f"Checks that need features are left out, because the network cannot be used: {text}"
-        return [None] * len(tables), "", [Part("features", Section("Features", verdict), {"failed": text})]
-    return features.rows, features.network, []
 
 
 def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:

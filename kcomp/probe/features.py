@@ -58,6 +58,7 @@ def frozen_features(
         progress: Called after each batch with the number of finished images and the number of all images.
 
     Raises:
+        NetworkError: If the recipe cannot build its network.
         ModuleNotFoundError: If there is no recipe and the ImageNet weights are not installed.
     """
     chosen = choose_network(loaded, tables[0])

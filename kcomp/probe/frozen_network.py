@@ -16,11 +16,16 @@ from kcomp.models.backbones import efficientnet_lite0
 from kcomp.models.classifier import classifier
 from kcomp.models.trainable import leaves
 from kcomp.recipe import Loaded
+from kcomp.system.errors import error_line
 from kcomp.training.frozen.cut import NotCutError, bottlenecks, cut, in_order
 
 MOST_PIXELS = 256 * 256  # of an image for the recipe's own network; larger images take too long
 LITE_SIZE = 160
 BATCH = 32
+
+
+class NetworkError(RuntimeError):
+    """Raised if the recipe cannot build its network. The cause is the error of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def choose_network(loaded: Loaded | None, table: Table) -> FrozenNetwork:
         table: The labelled rows of the recipe.
 
     Raises:
+        NetworkError: If the recipe cannot build its network.
         ModuleNotFoundError: If there is no recipe and the ImageNet weights are not installed.
     """
     own = None if loaded is None else recipe_network(loaded, table)
@@ -83,7 +89,11 @@ def recipe_network(loaded: Loaded, table: Table) -> FrozenNetwork | None:
     """
     recipe, target = loaded.recipe, table.required_target.fitted(table.labels)
     clear_session()
-    other = without_head(build_network(recipe, target, seed=1))
+    try:
+        whole = build_network(recipe, target, seed=1)
+    except Exception as error:
+        raise NetworkError(error_line(error)) from error
+    other = without_head(whole)
     if other is None:
         return None
     other_kernels = kernels(other)

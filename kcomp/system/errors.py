@@ -21,6 +21,13 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def located_line(error: BaseException) -> str:
+    """Return the text of an error in one line, with its type if it is unusual, and the recipe's line that raised it."""
+    text, place = " ".join(str(error).split()), recipe_line(error)
+    line = text if isinstance(error, READABLE) and text else error_line(error)
+    return f"{line} ({place})" if place else line
+
+
 class UsageError(Exception):
     """Raised if the arguments of a command are wrong. The command then exits with code 2."""
 
