@@ -90,7 +90,7 @@ def test_data_is_checked_without_a_recipe(images):
         (
             ["check", "../lonely"],
             1,
-            "received 2; to read the table in another way",
+            "there are 0; to read the table in another way",
         ),  # and no line of a recipe in memory
     ],
 )

@@ -99,3 +99,14 @@ def test_help_shows_whole_descriptions_by_purpose():
     assert "..." not in text.partition("Train:")[2]
     shown = [line.split()[0] for line in text.splitlines() if line.startswith("  ") and "  " in line.strip()]
     assert set(main.commands) <= set(shown)
+
+
+def test_a_recipe_that_exits_is_an_error_with_its_line(tmp_path):
+    """`sys.exit()` in a recipe would end the command without a word, as if it had succeeded."""
+    text = (conftest.ROOT / "recipes" / "digits.py").read_text()
+    (tmp_path / "ends.py").write_text(
+        text.replace("def table(config):\n", "def table(config):\n    raise SystemExit(0)\n")
+    )
+    done = conftest.kcomp("check", "ends.py", "--backend", "torch", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "kcomp: the recipe calls sys.exit() (" in done.stderr and "ends.py, line" in done.stderr

@@ -18,7 +18,7 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
 
     Returns:
         Two things: the part of the page, and two columns of errors.csv for all rows. `label_error` is the probability
-        that the label is wrong. `likely_label` is the label that is more likely. If a row has several labels, they are
+        that the label is wrong. `likely_label` is the likelier label, if this probability is above 0.5. If a row has several labels, they are
         about its most suspicious one. They are NaN and "" for rows that were not tested.
     """
     table = labelled_table(rows)
@@ -35,6 +35,7 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
         probability[chosen], doubt[chosen] = question.errors.wrong[worse], question.errors.doubt[worse]
         texts = [f"{question.name} {text}" for text in question.likely] if names_column else question.likely
         likely[chosen] = np.array(texts, dtype=object)[worse]
+    likely[~(probability > 0.5)] = ""
     return part, pd.DataFrame({"label_error": probability, "likely_label": likely})
 
 

@@ -87,6 +87,11 @@ def readable_errors(function: Callable[..., None]) -> Callable[..., None]:
             fail(error, BUSY)
         except Exception as error:  # noqa: BLE001  (recipes are programs and may raise any type)
             fail(error, 1)
+        except SystemExit as error:
+            line = recipe_line(error)
+            if not line:
+                raise
+            fail(RuntimeError(f"the recipe calls sys.exit() ({line})"), 1)
 
     return wrapped
 

@@ -125,7 +125,7 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
     """Add a table and pictures of the labels to a section, the most suspicious first."""
     ids = table.ids
     rows = [[ids[suspect.row], suspect.label, suspect.likely, f"{suspect.wrong:.2f}"] for suspect in ranked[:ROWS]]
-    header = ("image", "label", "predicted", "probability that the label is wrong")
+    header = ("image", "label", "likeliest other label", "probability that the label is wrong")
     section.tables.append(("Labels that agree least with the predictions", PageTable(header, rows)))
     lines = [
         (
@@ -133,7 +133,7 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
             [
                 ids[suspect.row],
                 f"label: {suspect.label}",
-                f"predicted: {suspect.likely}",
+                f"if wrong: {suspect.likely}",
                 f"{100 * suspect.wrong:.0f} % wrong",
                 *place_of(table, suspect.row),
             ],

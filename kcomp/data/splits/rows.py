@@ -126,6 +126,8 @@ def check_groups_stay(table: Table, numbers: np.ndarray) -> None:
 
 
 def check_count(count: int, rows: int, noun: str = "rows") -> None:
+    if rows < 2:
+        raise ValueError(f"cutting folds needs at least 2 {noun}; there are {rows}")
     if not 2 <= count <= rows:
         raise ValueError(f"the number of folds must lie between 2 and the number of {noun} ({rows}); received {count}")
 
