@@ -18,8 +18,8 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
 
     Returns:
         Two things: the part of the page, and two columns of errors.csv for all rows. `label_error` is the probability
-        that the label is wrong. `likely_label` is the likelier label, if this probability is above 0.5. If a row has several labels, they are
-        about its most suspicious one. They are NaN and "" for rows that were not tested.
+        that the label is wrong. `likely_label` is the likelier label, if this probability is above 0.5. If a row has
+        several labels, they are about its most suspicious one. They are NaN and "" for rows that were not tested.
     """
     table = labelled_table(rows)
     data_set = DataSet(table=table, facts=Facts.of([]), metric=rows.scorer.metric, predictions=rows.predictions)
