@@ -37,12 +37,12 @@ class Fed:
     """Images and labels on their way to the network. All arrays have one row for each image of a batch.
 
     Attributes:
-        rows: The positions of the images in the table of the batches.
-        originals: The decoded and resized images. Their sizes may differ.
+        rows: The positions of the images in the table that the batches are made from.
+        originals: The images of the first rows, decoded and resized. Their sizes may differ.
         augmented: The images of each epoch before mixing, float or uint8 (rows, height, width, channels).
         mixed: The images of the first epoch as the network gets them, float32.
         labels: The labels of the table, (rows, columns).
-        mixed_labels: The labels of the first epoch that the loss gets, (rows, columns).
+        mixed_labels: The labels as the loss gets them in the first epoch, (rows, columns).
         is_mixed: Whether each image or its label was changed by mixing in the training step, bool (rows,).
     """
 
@@ -56,7 +56,10 @@ class Fed:
 
 
 def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
-    """Show images as the training gets them, and find constant images, wrong value ranges and invalid labels."""
+    """Return the part with images as the training gets them.
+
+    Its findings are about constant images, values in a wrong range, and invalid labels.
+    """
     table = data_set.table.rows(data_set.facts.readable & (data_set.facts.problem == ""))
     try:
         rows, _ = split(table, fold_numbers(data_set.table)[0])
@@ -99,7 +102,7 @@ EXPLANATION = (
 
 
 def feed(batches: Batches) -> Fed:
-    """Load the first batch of the training, and augment its images for several epochs."""
+    """Return the first batch of the training. A few of its images are augmented for several epochs."""
     order = batches.order(0)[: batches.batch_size]
     batch = batches.load(0, 0)
     images, labels = in_training_step(batches.layers, batch)
@@ -122,7 +125,10 @@ def feed(batches: Batches) -> Fed:
 
 
 def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Apply batch layers such as MixUp as the training step does. Return the images (float32) and the labels."""
+    """Return the images (float32) and the labels of a batch after layers such as MixUp.
+
+    The layers are applied as in the training step.
+    """
     from keras import ops
 
     from kcomp.training.mixed import apply_plans, planned_layers
@@ -135,7 +141,10 @@ def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.n
 
 
 def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
-    """Return the positions in a batch of the images to show: as many different classes as possible, in order."""
+    """Return the positions of at most `IMAGES` images to show, among the rows of a batch, sorted.
+
+    They have as many different classes as possible. `order` has the row in the table of each image of the batch.
+    """
     strata = table.required_target.strata(table.labels[order])
     _, first = np.unique(strata, axis=0, return_index=True)
     others = np.setdiff1d(np.arange(len(order)), first)
@@ -151,7 +160,10 @@ def differs(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def stage_note(stage: Stage, batches: Batches) -> str:
-    """Return a sentence if a stage trains on cached features in place of such images. Empty for other stages."""
+    """Return a sentence if a stage trains on cached features, and not on the images of this page.
+
+    Return "" for other stages.
+    """
     from kcomp.training.frozen.batches import mixing_layers
 
     if stage.cache_views is None:
@@ -162,7 +174,7 @@ def stage_note(stage: Stage, batches: Batches) -> str:
 
 
 def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
-    """Find images of the batch that augmentation makes constant, so that the network sees nothing."""
+    """Return a finding about images with a single colour after augmentation; else nothing."""
     images = fed.augmented[0]
     constant = (images == images[:, :1, :1, :]).all(axis=(1, 2, 3))
     names = tuple(name for name, is_constant in zip(ids, constant, strict=True) if is_constant)
@@ -174,7 +186,10 @@ def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
 
 
 def wrong_range(fed: Fed) -> list[Finding]:
-    """Find values that are not from 0 to 255, or that are only from 0 to 1."""
+    """Return a finding if images have values below 0 or above 255, or NaN; else nothing.
+
+    Values from 0 to 1 are a finding too, if the original images have larger ones.
+    """
     low, high = float(fed.mixed.min()), float(fed.mixed.max())
     brightest = max(float(image.max()) for image in fed.originals)
     if not np.isfinite(fed.mixed).all():
@@ -186,7 +201,7 @@ def wrong_range(fed: Fed) -> list[Finding]:
 
 
 def wrong_labels(fed: Fed, target: Target, ids: Sequence[str]) -> list[Finding]:
-    """Find labels that are invalid after mixing."""
+    """Return a finding if labels are invalid after mixing; else nothing."""
     try:
         target.check_labels(fed.mixed_labels.astype(np.float64), ids)
     except (ValueError, IndexError) as error:
@@ -195,7 +210,7 @@ def wrong_labels(fed: Fed, target: Target, ids: Sequence[str]) -> list[Finding]:
 
 
 def range_table(fed: Fed) -> PageTable:
-    """Return a table of the values of the images at each step."""
+    """Return a table of the lowest, highest and mean value of the images: original, augmented and mixed."""
     steps = [
         ("original", np.concatenate([image.ravel() for image in fed.originals])),
         ("augmented", fed.augmented[0]),
@@ -227,9 +242,10 @@ def galleries(fed: Fed, ids: Sequence[str], target: Target, *, mixing: bool) -> 
 
 
 def picture(pixels: np.ndarray) -> bytes:
-    """Return pixels (height, width, channels) from 0 to 255 as a small JPEG.
+    """Return an image as the bytes of a small JPEG.
 
-    Values outside are clipped. Of images that are neither grey nor RGB, the first channels are shown.
+    `pixels` (height, width, channels) are clipped to 0..255. If an image is neither grey nor RGB, only its first three
+    channels are shown, or the first of two.
     """
     pixels = np.clip(np.nan_to_num(pixels), 0, 255).round().astype(np.uint8)
     return thumbnail(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1])

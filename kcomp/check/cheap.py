@@ -1,6 +1,7 @@
 """The checks that `kcomp train` runs by itself: file headers, files with equal content, and folds.
 
-No image is decoded. Damage is found when the table is read. The result is remembered until a row or a file changes.
+No image is decoded. Reading the table has found damaged files already. The findings are cached until a row or a file
+changes.
 """
 
 import hashlib
@@ -27,13 +28,13 @@ LINES = 3  # print at most so many lines
 def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
     """Return at most 3 lines with the worst errors and warnings about a table. Empty if there are none.
 
-    The lines are cached. If another process computes them at this moment, such as another job of a sweep, the result is
-    empty. This function raises no error, because it must not stop a training. The error is then the only line.
+    The findings are cached. The result is also empty while another process computes them, such as another job of a
+    sweep. If a check fails, the only line is its error: a check must not stop a training.
 
     Args:
         recipe: The recipe.
         table: Its labelled rows.
-        path: The recipe as the user named it, for the command that shows more.
+        path: The recipe as the user named it. The lines recommend `kcomp check` with this path.
     """
     try:
         metric = recipe.metric_of(table.required_target)
@@ -52,7 +53,7 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
 
 
 def remembered(table: Table, metric: Metric) -> list[Finding]:
-    """Return the errors and warnings about a table, from the cache if it has them."""
+    """Return the errors and warnings about a table. They are read from the cache if it has them."""
     key = key_of(table, metric)
     if key is None:
         return alarms(table, metric)
@@ -70,9 +71,9 @@ def remembered(table: Table, metric: Metric) -> list[Finding]:
 
 
 def key_of(table: Table, metric: Metric) -> str | None:
-    """Return a key that changes with the rows, labels, folds and files of a table. No file is read.
+    """Return a cache key that changes with the rows, labels, folds and files of a table. No file is read.
 
-    Return None if the content of an image can change without notice, because a function returns it.
+    Return None if an image comes from a function, because its content can then change without notice.
     """
     digest = hashlib.blake2b(f"1 {__version__} {metric.name} {table.target!r}".encode(), digest_size=16)
     names = ["image_id", *fold_columns(table.frame), *(name for name in TOGETHER if name in table.frame)]
@@ -87,7 +88,7 @@ def key_of(table: Table, metric: Metric) -> str | None:
 
 
 def alarms(table: Table, metric: Metric) -> list[Finding]:
-    """Run the checks, and return their errors and warnings, from the worst to the least."""
+    """Return the errors and warnings of the checks, from the worst to the least."""
     from kcomp.check.data_set import DataSet  # imported here, because the result is in the cache at most starts
     from kcomp.check.duplicates.part import exact_findings
     from kcomp.check.files.part import file_findings

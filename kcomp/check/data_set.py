@@ -1,4 +1,4 @@
-"""The data set that is checked."""
+"""The data set that `kcomp check` checks."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from kcomp.metrics import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """The labelled rows, the test rows, and what was measured of them.
+    """The labelled rows, the test rows, and measurements of their images.
 
     Rows whose image cannot be decoded are part of `table` and `facts`, but their features are NaN.
 
@@ -27,7 +27,7 @@ class DataSet:
             NaN in rows that no run held out. None without runs.
         left_out: The paths of damaged and missing images whose rows the recipe leaves out, because it reads the table
             with `on_bad="drop"`. Their rows are part of `table` and `facts`.
-        notices: The notices of reading the table, as `kcomp.system.notices.record_notices` collects them.
+        notices: Texts that were printed when the table was read; see `kcomp.system.notices.record_notices`.
         seed: Seed of all random draws of the checks.
     """
 

@@ -7,13 +7,13 @@ SHOWN = 40  # characters of an image id in a line
 
 
 def finding_line(finding: Finding) -> str:
-    """Return one line: the severity, the kind, the problem, and the first images."""
+    """Return a finding as one line: the severity, the kind, the problem, and the ids of the first images."""
     ids = example_ids(finding)
     return f"{finding.severity}: {finding.kind}: {printable(finding.message)}" + (f" ({ids})" if ids else "")
 
 
 def example_ids(finding: Finding) -> str:
-    """Return the first image ids of a finding as a short text. Empty if it concerns the whole table."""
+    """Return the first image ids of a finding as a short text. Empty if the finding names no image."""
     shown = [shorten(printable(name)) for name in finding.image_ids[:IDS]]
     more = len(finding.image_ids) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

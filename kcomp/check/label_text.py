@@ -26,7 +26,7 @@ def label_text(target: Target, values: np.ndarray) -> str:
 
 
 def shares_text(names: tuple[str, ...], values: np.ndarray) -> str:
-    """Return the classes with a share above 0, from the largest to the smallest."""
+    """Return the classes with a share above 0, the largest first, such as "0.7 cat + 0.3 dog"."""
     order = np.argsort(-np.nan_to_num(values), kind="stable")
     shown = [(names[place], float(values[place])) for place in order if values[place] >= 0.005]
     texts = [name if share > 0.995 else f"{share:.2f} {name}" for name, share in shown]

@@ -10,11 +10,12 @@ from kcomp.report.thumbnail import thumbnail
 
 
 def picture_of(image: Image, value_range: ValueRange | None, lines: Sequence[str]) -> Picture | None:
-    """Return a thumbnail of an image. Return None if the image cannot be decoded, which the check of files reports.
+    """Return a thumbnail of an image, or None if it cannot be decoded. The check of files reports this.
 
     Args:
         image: The image.
-        value_range: The pixel values that become 0 to 255, for images with more than 8 bits; see `rgb_pixels`.
+        value_range: The range of pixel values that is scaled to 0..255, for images with more than 8 bits; see
+            `rgb_pixels`.
         lines: The lines of text below the thumbnail.
     """
     try:

@@ -1,4 +1,4 @@
-"""Labelled and test rows in one list, so that all images are compared with each other."""
+"""Labelled and test rows in one list, in which all images can be compared."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class PooledRows:
         ids: The image ids.
         images: The images.
         is_test: Whether each row is a test row, bool (rows,).
-        ranges: The pixel ranges that become 0 to 255, of the labelled and of the test rows.
+        ranges: Two ranges of pixel values, for labelled and for test images. Each becomes 0..255; see `rgb_pixels`.
         folds: The fold columns of the labelled rows, int (labelled rows, repeats). There are 0 repeats if the table has
             no folds.
         facts: Measurements of the images.
@@ -54,7 +54,7 @@ class PooledRows:
 
 
 def pool(data_set: DataSet) -> PooledRows:
-    """Return all rows of a data set."""
+    """Return all rows of a data set in one list."""
     table, test = data_set.table, data_set.test
     if test is None or data_set.test_facts is None:
         return PooledRows(

@@ -93,7 +93,10 @@ def overview(result: CheckResult) -> Section:
 
 
 def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
-    """Return, by the id() of each finding, a link to its section in the page. The overview is section 1."""
+    """Return {id() of a finding: a link to its section of the page}.
+
+    The overview is section 1.
+    """
     return {
         id(finding): Link(part.section.title, f"#section-{number}")
         for number, part in enumerate(by_severity(parts), 2)
@@ -102,7 +105,7 @@ def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
 
 
 def verdict(errors: int, warnings: int, notes: int) -> str:
-    """Return the verdict of the page in one or two sentences."""
+    """Return one or two sentences for the top of the page. The arguments are numbers of findings."""
     repair = f"{quantity(errors, 'error')} must be repaired before training"
     look = f"{quantity(warnings, 'warning')} {'needs' if warnings == 1 else 'need'} a look"
     if errors and warnings:
@@ -123,7 +126,7 @@ def describe(data_set: DataSet) -> str:
 
 
 def plain(content: Any) -> Any:
-    """Convert NumPy's numbers and arrays to Python's, and tuples to lists, so that JSON can store them."""
+    """Return the content with Python's numbers and lists in place of NumPy's and of tuples, for JSON."""
     if isinstance(content, Mapping):
         return {str(name): plain(value) for name, value in content.items()}
     if isinstance(content, np.generic | np.ndarray):

@@ -38,13 +38,13 @@ CHECK = 0.2
 
 
 def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: bool = False) -> CheckResult:
-    """Check the data set of a recipe.
+    """Run all checks of the data set of a recipe, and return their results.
 
     Args:
         loaded: The recipe.
         console: Where to show the progress.
-        runs: Runs whose out-of-fold predictions are used to find wrong labels. Without runs, a probe on frozen features
-            is used.
+        runs: Runs whose out-of-fold predictions are used to find wrong labels. Without runs, they are predicted from
+            frozen features of a pretrained network.
         debug: Whether an error in a check is raised. Otherwise, the other checks run, and the error is part of the
             result.
 
@@ -89,7 +89,11 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
 
 
 def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
-    """Return the test rows of the recipe, or None, and a part with the problem if they cannot be read."""
+    """Return two things: the test rows of the recipe, and a list of parts.
+
+    The first is None if there are no test rows. If they cannot be read, the list has a part that says so. Otherwise, it
+    is empty.
+    """
     recipe = loaded.recipe
     if recipe.test is None:
         return None, []
@@ -104,7 +108,7 @@ def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
 
 
 def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
-    """Measure the images of some tables."""
+    """Return measurements of the images of each table."""
     progress.start_step(f"measure {quantity(sum(map(len, tables)), 'image')}")
     return [measure(table, progress=progress.counter(len(table))) for table in tables]
 
@@ -124,6 +128,6 @@ def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
 
 
 def failed_part(name: str, error: Exception) -> Part:
-    """Return the part of a check that raised an error."""
+    """Return the part that is shown for a check that raised an error."""
     text = error_line(error)
     return Part(name, Section(name.capitalize(), f"This check failed with an error of kcomp: {text}"), {"failed": text})

@@ -18,7 +18,7 @@ from kcomp.values import parse_values
 
 
 def load_source(path: Path, assignments: Sequence[str] = ()) -> Loaded:
-    """Load the recipe to check.
+    """Return the recipe to check.
 
     Args:
         path: A recipe, the name of a recipe that comes with kcomp, or data that `kcomp new` can read: the folder of a
@@ -48,7 +48,7 @@ def load_recipe(path: Path) -> Loaded:
 
 
 def load_data(data: Path) -> Loaded:
-    """Make the recipe that `kcomp new` would write for these files, and load it."""
+    """Return the recipe that `kcomp new` would write for some data."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # reading the table shows the same notices

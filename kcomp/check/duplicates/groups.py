@@ -33,11 +33,11 @@ class DuplicateGroup:
     """Images that show the same picture.
 
     Attributes:
-        rows: Their positions among the labelled rows and the test rows, sorted.
+        rows: Their positions in `PooledRows`, sorted.
         kind: "equal-bytes" if all files are equal, "equal-pixels" if all pixels are equal, else "near-duplicate".
-        changes: What was done to the images, such as "mirrored", for near-duplicates.
+        changes: How near-duplicates differ, such as "mirrored".
         folds: The folds of the labelled images if they are in different folds; else empty.
-        is_in_test: Whether it has labelled images and test images.
+        is_in_test: Whether the group has both labelled and test images.
         is_only_test: Whether all images are test images.
         labels: The different labels as texts if they contradict each other; else empty.
         is_known: Whether the labelled images have one value in the column `group` or `item`, so kcomp never separates
@@ -55,7 +55,10 @@ class DuplicateGroup:
 
 
 def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -> list[DuplicateGroup]:
-    """Return the groups of images with equal bytes, equal pixels, or in `near`. Larger problems come first."""
+    """Return groups of images with equal bytes, equal pixels, or in a pair of `near`.
+
+    Groups in several folds come first, then contradicting labels, then groups with test images, then large groups.
+    """
     sets = DisjointSet(range(len(rows)))
     for hashes in (rows.facts.bytes_hash, rows.facts.pixels_hash):
         first: dict[str, int] = {}
@@ -79,7 +82,10 @@ def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -
 
 
 def describe_group(rows: PooledRows, table: Table, members: Sequence[int], labels: tuple[str, ...]) -> DuplicateGroup:
-    """Return a group of rows. `labels` are its labels if they contradict each other, else empty."""
+    """Return the group of the rows `members`.
+
+    `labels` are its labels as texts if they contradict each other; else empty.
+    """
     labelled = [member for member in members if member < rows.labelled]
     folds = rows.folds[labelled]
     crossing = bool((folds != folds[:1]).any())
@@ -101,7 +107,7 @@ def kind_of(rows: PooledRows, members: Sequence[int]) -> str:
 
 
 def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
-    """Return for each label column how far two labels of one picture may differ, shape (columns,)."""
+    """Return how far two labels of one picture may differ without a contradiction, for each column, (columns,)."""
     if target.class_names:
         return np.full(labels.shape[1], DIFFERENT_CLASS)
     empty = np.isnan(labels).all(0)  # a column without labels has no standard deviation, and no contradictions
@@ -111,7 +117,11 @@ def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
 def contradictions(
     target: Target, labels: np.ndarray, members: Sequence[int], threshold: np.ndarray
 ) -> tuple[str, ...]:
-    """Return the different labels of the members of a group as texts if they contradict each other, else nothing."""
+    """Return the different labels in a group as texts, if they contradict each other. Else return ().
+
+    members:   positions of the group's rows. Test rows are left out.
+    threshold: see `largest_equal_difference`.
+    """
     values = labels[[member for member in members if member < len(labels)]]
     return tuple(dict.fromkeys(label_text(target, label) for label in values)) if contradict(values, threshold) else ()
 
@@ -131,7 +141,10 @@ def findings_of(rows: PooledRows, groups: Sequence[DuplicateGroup]) -> list[Find
 
 
 def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
-    """Return the findings of a group: its problems, and its kind, which is only a note if the group has a problem."""
+    """Return the findings of a group: one for each problem, and one for its kind.
+
+    The latter is only a note if there is a problem, if the group is known, or if it has test images only.
+    """
     ids = tuple(rows.ids[position] for position in group.rows)
     labelled = tuple(rows.ids[position] for position in group.rows if position < rows.labelled)
     what, weight = f"{list_ids(ids)} {WORDS[group.kind]}", float(len(ids))
@@ -154,7 +167,10 @@ def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
 
 
 def group_leaks(table: Table, folds: np.ndarray) -> list[Finding]:
-    """Return a finding for each column `group` and `item` with rows of one value in different folds."""
+    """Return a finding for each of the columns `group` and `item` that crosses folds.
+
+    A column crosses folds if rows with the same value are in different folds.
+    """
     findings = []
     for name in TOGETHER:
         if name not in table.frame or not folds.shape[1]:
@@ -182,7 +198,7 @@ def list_ids(ids: Sequence[str]) -> str:
 
 
 def join(values: Sequence[object]) -> str:
-    """Return values as a list in words, of which at most `NAMED` are written out."""
+    """Return a list as a text, such as "a, b and c". After `NAMED` values, it counts the others."""
     texts = [str(value) for value in values[:NAMED]]
     if len(values) > NAMED:
         texts.append(f"{len(values) - NAMED} more")

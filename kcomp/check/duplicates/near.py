@@ -29,7 +29,7 @@ class NearPair:
     Attributes:
         first: Position of the first image among the rows.
         second: Position of the second image.
-        change: What was done to one to make the other, such as "mirrored"; see `same_picture`.
+        change: How one image differs from the other, such as "mirrored"; see `same_picture`.
     """
 
     first: int
@@ -38,7 +38,7 @@ class NearPair:
 
 
 class Pictures:
-    """Decoded images of rows as squares of SIDE pixels. `load` holds the latest `DETAILED` of them in memory."""
+    """Decoded images, resized to squares of SIDE pixels. The last `DETAILED` from `load` stay in memory."""
 
     def __init__(self, rows: PooledRows) -> None:
         self.rows = rows
@@ -53,14 +53,17 @@ class Pictures:
         return cv2.resize(np.ascontiguousarray(pixels), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
     def compare(self, first: int, second: int, place: Placement) -> str:
-        """Return what was done to one image to make the other; see `same_picture`. "" if it is another picture."""
+        """Return how one image differs from the other, such as "mirrored"; see `same_picture`.
+
+        Return "" if they show different pictures, or if one cannot be decoded.
+        """
         first_pixels, second_pixels = self.load(first), self.load(second)
         if first_pixels is None or second_pixels is None:
             return ""
         return same_picture(first_pixels, second_pixels, place)
 
     def small(self, position: int) -> np.ndarray:
-        """Return an image as grey values, uint8 (SMALL, SMALL). All are 0 if it cannot be decoded."""
+        """Return a small copy of an image, grey values, uint8 (SMALL, SMALL). All are 0 if it cannot be decoded."""
         pixels = self.decode(position)
         if pixels is None:
             return np.zeros((SMALL, SMALL), np.uint8)
@@ -70,7 +73,7 @@ class Pictures:
 def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
     """Return pairs of images that show the same picture with different pixels.
 
-    A pair that follows from other pairs may be left out: of A, B and C, the result contains two pairs at least.
+    A pair that follows from other pairs may be left out: if A, B and C show one picture, two pairs may be returned.
 
     Args:
         rows: The rows.
@@ -100,7 +103,11 @@ def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
 
 
 def candidate_pairs(rows: PooledRows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
-    """Return pairs of places in `positions` whose images are worth a comparison, each pair once, int (pairs, 2)."""
+    """Return pairs of images that may show the same picture, each pair once, int (pairs, 2).
+
+    positions: the rows to compare. The pairs are indices of this array.
+    small:     their small copies, uint8 (positions, SMALL, SMALL).
+    """
     most = max(LEAST_PAIRS, len(positions))
     pairs = [hash_pairs(rows.facts.hashes[positions], most)]
     if len(positions) <= EXHAUSTIVE:

@@ -29,7 +29,10 @@ ADVICE = {
 
 
 def exact_findings(data_set: DataSet) -> list[Finding]:
-    """Find images with equal bytes or pixels, and groups that cross folds. No image is decoded."""
+    """Return findings about images with equal bytes or pixels, and about leaks between folds.
+
+    No image is decoded.
+    """
     rows = pool(data_set)
     return all_findings(data_set, rows, make_groups(rows, data_set.table, []))
 
@@ -39,7 +42,7 @@ def all_findings(data_set: DataSet, rows: PooledRows, groups: Sequence[Duplicate
 
 
 def check_duplicates(data_set: DataSet) -> Part:
-    """Find images that show the same picture, also if one is resized, mirrored, turned, brighter or cropped.
+    """Return the part about images that show the same picture, even if resized, mirrored, turned, brighter or cropped.
 
     Candidates are pairs with similar perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020). A candidate
     is a near-duplicate if the fine structure of both images agrees after an alignment; see `same_picture`.
@@ -52,7 +55,10 @@ def check_duplicates(data_set: DataSet) -> Part:
 
 
 def comparable(rows: PooledRows) -> np.ndarray:
-    """Return the positions of the images to compare: one of each picture, without very small images."""
+    """Return the positions of the images to compare, int.
+
+    Of images with equal pixels, only the first is compared. Very small images are left out.
+    """
     facts = rows.facts
     _, first = np.unique(facts.pixels_hash.astype(str), return_index=True)
     is_first = np.isin(np.arange(len(rows)), first)
@@ -96,7 +102,6 @@ def make_section(
 
 
 def verdict(rows: PooledRows, groups: Sequence[DuplicateGroup], findings: Sequence[Finding]) -> str:
-    """Return the verdict of the section."""
     kinds = Counter(finding.kind for finding in findings)
     if not findings:
         return f"{quantity(len(rows), 'image')} have no duplicates, and no group crosses folds."
@@ -118,7 +123,7 @@ def verdict(rows: PooledRows, groups: Sequence[DuplicateGroup], findings: Sequen
 
 
 def method(rows: PooledRows) -> str:
-    """Return which duplicates were looked for."""
+    """Return sentences about how duplicates were searched, and which copies may be missed."""
     crops = "small copies"
     if len(rows) > EXHAUSTIVE:
         crops = "features of a pretrained network"

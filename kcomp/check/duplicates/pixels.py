@@ -32,15 +32,15 @@ PIXELS = 8.0  # mean difference in grey values of flat images that are called eq
 
 
 def same_picture(first: np.ndarray, second: np.ndarray, place: Placement) -> str:
-    """Return what was done to one image to make the other, or "" if they do not show the same picture.
+    """Return how one image differs from the other, or "" if they do not show the same picture.
 
     Args:
         first: RGB, uint8 (SIDE, SIDE, 3).
-        second: The same of the second image.
+        second: The second image, of the same shape and type.
         place: Where about one image lies in the other.
 
     Returns:
-        "" or words such as "copy", "mirrored", "turned by 90 degrees" and "cropped".
+        "", or words such as "copy", "mirrored", "turned by 90 degrees" and "cropped".
     """
     outer, inner = (second, first) if place.is_swapped else (first, second)
     inner = turn_image(inner, place.turn)
@@ -62,7 +62,7 @@ def compare_in_detail(outer: np.ndarray, inner: np.ndarray, place: Placement) ->
     The alignment maximises the enhanced correlation coefficient over affine maps (Evangelidis and Psarakis 2008).
 
     Returns:
-        See `tile_correlations`. All are NaN if the images cannot be aligned.
+        The correlation of each tile, (TILES, TILES); see `tile_correlations`. NaN if the images cannot be aligned.
     """
     start = np.array([[place.scale, 0, place.left * SIDE], [0, place.scale, place.top * SIDE]], np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
@@ -77,12 +77,15 @@ def compare_in_detail(outer: np.ndarray, inner: np.ndarray, place: Placement) ->
 
 
 def fine_structure(pixels: np.ndarray) -> np.ndarray:
-    """Return a difference of Gaussians, in which neither brightness nor slow shading matters."""
+    """Return a difference of Gaussians of an image. Brightness and slow shading do not change it."""
     return cv2.GaussianBlur(pixels, (0, 0), 1.0) - cv2.GaussianBlur(pixels, (0, 0), 4.0)
 
 
 def tile_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return the correlation of two images in each tile, (TILES, TILES). NaN in flat tiles and outside of one image."""
+    """Return the correlation of two images in each tile, (TILES, TILES).
+
+    It is NaN in flat tiles, and in tiles of which less than 80 % is `inside` both images.
+    """
     edges = np.linspace(0, SIDE, TILES + 1).astype(int)
     correlations = np.full((TILES, TILES), np.nan)
     for row, (top, bottom) in enumerate(pairwise(edges)):
@@ -96,10 +99,10 @@ def tile_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray)
 
 
 def is_same(correlations: np.ndarray) -> bool:
-    """Return whether the tiles of two images show the same picture.
+    """Return whether two images show the same picture, by the correlations of their tiles.
 
-    A caption may hide a quarter of the tiles, but at most one that is not at the border. So a photograph of another
-    object before the same ground is another picture.
+    A caption may hide a quarter of the tiles, but at most one that is not at the border. Photographs of two objects
+    before the same ground are therefore different pictures.
     """
     known = correlations[~np.isnan(correlations)]
     if not len(known) or np.quantile(known, 0.25) < SAME:
@@ -120,6 +123,6 @@ def has_equal_pixels(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def change_in_words(place: Placement) -> str:
-    """Return what was done to one image to make the other, such as "mirrored, cropped"."""
+    """Return how one image differs from the other by its placement, such as "mirrored, cropped"."""
     words = [TURNS[place.turn], "cropped" if place.scale < 1 else ""]
     return " and ".join(filter(None, words)) or "copy"

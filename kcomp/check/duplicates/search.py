@@ -9,7 +9,7 @@ NEIGHBOURS = 32  # most similar rows that are looked at for each row
 
 
 def largest_distance(rows: int) -> int:
-    """Return the largest distance of two perceptual hashes at which a pair of images is worth a look at its pixels.
+    """Return the largest distance of two perceptual hashes at which the pixels of a pair of images are compared.
 
     Bits of unrelated images are equal with probability 1/2, so their distance has a binomial distribution. The result
     is the largest distance at which an image has at most `CHANCE` unrelated partners among `rows` images on average.
@@ -29,7 +29,7 @@ def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
         most: How many pairs to return at most.
 
     Returns:
-        Positions of rows, int (pairs, 2). The first of a pair is smaller than the second.
+        Row numbers in `hashes`, int (pairs, 2). The first of a pair is smaller than the second.
 
     References:
         Zauner 2010, Implementation and benchmarking of perceptual image hash functions.
@@ -65,7 +65,7 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
         most: How many pairs to return at most.
 
     Returns:
-        Places in `positions`, int (pairs, 2). The first of a pair is smaller than the second.
+        Indices of `positions`, int (pairs, 2). The first of a pair is smaller than the second.
 
     References:
         Barz and Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates: duplicates are neighbours in
@@ -90,7 +90,10 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
 
 
 def closest(pairs: list[np.ndarray], distances: list[np.ndarray], most: int) -> tuple[list, list]:
-    """Return the `most` pairs with the smallest distances, sorted, and their distances, each in a list of one array."""
+    """Return two things: the `most` pairs with the smallest distances, sorted, and these distances.
+
+    Like the arguments, each is a list of arrays. It has one array.
+    """
     if not pairs:
         return [np.zeros((0, 2), int)], [np.zeros(0, np.uint8)]
     distance = np.concatenate(distances)

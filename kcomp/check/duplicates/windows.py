@@ -25,8 +25,8 @@ class Placement:
         correlation: Pearson's correlation of the small copies.
         scale: The side of the inner image, as a share of the side of the outer image.
         left: Left side of the inner image, as a share of the side of the outer image.
-        top: The same of the upper side.
-        turn: The number of the turn of the inner image; see `turn_image`.
+        top: Upper side of the inner image, as a share of the side of the outer image.
+        turn: How the inner image is turned or mirrored: a number for `turn_image`.
         is_swapped: Whether the second image of the pair is the outer one.
     """
 
@@ -53,7 +53,10 @@ def turn_image(pixels: np.ndarray, number: int) -> np.ndarray:
 
 
 def starts_of(scale: float) -> np.ndarray:
-    """Return where windows of a size begin along one side, as shares of the side."""
+    """Return where windows begin along one side of an image, as shares of this side.
+
+    scale: The side of the windows, as a share of the side of the image.
+    """
     return np.arange(round((1 - scale) / STEP) + 1) * STEP
 
 
@@ -62,7 +65,7 @@ PLACES = np.array([(scale, left, top) for scale in SCALES for top in starts_of(s
 
 
 def windows(small: np.ndarray) -> np.ndarray:
-    """Return all windows of small copies, each with mean 0 and length 1 (all 0 if it is flat).
+    """Return all windows of small copies. Each window has mean 0 and length 1, or is 0 if it is flat.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
@@ -82,7 +85,10 @@ def windows(small: np.ndarray) -> np.ndarray:
 
 
 def resizing(start: float, scale: float) -> np.ndarray:
-    """Return the matrix that averages a part of a side of SMALL pixels to WINDOW pixels, (WINDOW, SMALL)."""
+    """Return a matrix that averages a part of a side to WINDOW pixels, (WINDOW, SMALL).
+
+    The part begins at `start` and is `scale` long, both as shares of the side of SMALL pixels.
+    """
     edges = (start + scale * np.arange(WINDOW + 1) / WINDOW) * SMALL
     pixels = np.arange(SMALL)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -97,7 +103,10 @@ def normalised(values: np.ndarray) -> np.ndarray:
 
 
 def wholes(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.ndarray:
-    """Return whole small copies in several turns, like `windows`: float32 (images, turns, WINDOW * WINDOW)."""
+    """Return whole small copies in several turns, float32 (images, turns, WINDOW * WINDOW).
+
+    They are resized and normalised like `windows`.
+    """
     size = (WINDOW, WINDOW)
     values = [
         [cv2.resize(turn_image(image, turn), size, interpolation=cv2.INTER_AREA).astype(np.float32) for turn in turns]
@@ -107,7 +116,7 @@ def wholes(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.nd
 
 
 def place_pairs(small: np.ndarray, pairs: np.ndarray) -> Iterator[Placement]:
-    """Yield for each pair of images how one lies in the other, over all turns, places and sizes.
+    """Yield for each pair of images the placement of one in the other with the highest correlation.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
@@ -123,14 +132,16 @@ def place_pairs(small: np.ndarray, pairs: np.ndarray) -> Iterator[Placement]:
 
 
 def best_placement(correlations: np.ndarray, is_swapped: bool) -> Placement:
-    """Return the placement with the highest correlation. `correlations` has the shape (windows, turns)."""
+    """Return the placement with the highest correlation. `correlations` are (windows, turns)."""
     window, turn = np.unravel_index(correlations.argmax(), correlations.shape)
     scale, left, top = PLACES[window].tolist()
     return Placement(float(correlations[window, turn]), scale, left, top, int(turn), is_swapped)
 
 
 def window_pairs(small: np.ndarray, least: float, most: int) -> np.ndarray:
-    """Return pairs of images of which one resembles a window of the other, upright or mirrored, the best first.
+    """Return pairs of images, the most similar first, int (pairs, 2): one resembles a window of the other.
+
+    The window may be mirrored from left to right.
 
     All pairs are compared: the time grows with the square of the number of images.
 

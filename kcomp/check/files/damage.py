@@ -1,4 +1,4 @@
-"""Say how an image file is damaged."""
+"""Tell how an image file is damaged: missing, empty, truncated and so on."""
 
 from pathlib import Path
 
@@ -51,7 +51,10 @@ def is_cut(content: bytes) -> bool:
 
 
 def scan_place(content: bytes) -> int | None:
-    """Return where the picture of a JPEG begins, after all headers. Return None if there is no picture."""
+    """Return the position in a JPEG file at which the picture begins, after all headers.
+
+    Return None if there is no picture.
+    """
     place = 2
     while place + 4 <= len(content) and content[place] == 0xFF:
         if content[place + 1] == 0xDA:
@@ -61,7 +64,7 @@ def scan_place(content: bytes) -> int | None:
 
 
 def is_picture(content: bytes) -> bool:
-    """Return whether the content of a file begins as a picture does, with a readable size."""
+    """Return whether the content of a file begins with a picture's header, with a readable size."""
     if content.startswith(JPEG):
         return jpeg_sides(content) is not None
     if content.startswith(PNG):

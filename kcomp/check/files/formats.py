@@ -28,7 +28,11 @@ DECODED = 20  # at most this many images are decoded to see whether they have tr
 
 
 def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
-    """Yield the images whose format differs from their file ending, or from the format of most images."""
+    """Yield images of an odd format, by kind.
+
+    The kinds are a wrong file ending, rotation by EXIF, several frames, unusual channels, and an unusual number of
+    bits.
+    """
     facts = pooled.facts
     endings = [PurePath(path).suffix[1:].lower() for path in facts.path]
     wrong = [
@@ -55,7 +59,7 @@ def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
 
 
 def odd_modes(pooled: PooledRows) -> Iterator[Odd]:
-    """Yield the images whose channels are unlike those of most images."""
+    """Yield images whose channels differ from those of most images, such as grey among RGB, by kind."""
     modes = np.array([family(mode) for mode in pooled.facts.mode], dtype=object)
     names, counts = np.unique(modes[modes != ""].astype(str), return_counts=True)
     if len(names) < 2:
@@ -107,7 +111,10 @@ def has_transparency(pooled: PooledRows, row: int) -> bool:
 def rows_of(
     kind: str, severity: Severity, mask: np.ndarray | list[bool], sentence: str, text: Callable[[Any], str]
 ) -> Iterator[Odd]:
-    """Yield an `Odd` of the images where `mask` is True, in their order. `text` returns the text of an image."""
+    """Yield an `Odd` of the images where `mask` is True, if there are any. They stay in their order.
+
+    text: Function of an image's position. It returns the text of the image.
+    """
     rows = np.flatnonzero(mask)
     if len(rows):
         yield Odd(kind, severity, rows, sentence, [text(row) for row in rows])

@@ -36,7 +36,7 @@ SENTENCES = {
 
 
 def check_files(data_set: DataSet) -> Part:
-    """Find missing, damaged and odd image files."""
+    """Return the part about missing, damaged and odd image files."""
     pooled = pool(data_set)
     problems = all_problems(pooled, data_set.left_out)
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]
@@ -51,7 +51,10 @@ def check_files(data_set: DataSet) -> Part:
 
 
 def file_findings(data_set: DataSet) -> list[Finding]:
-    """Return the findings of `check_files` without the page. The measurements may be those of headers only."""
+    """Return the findings of `check_files`, without its page.
+
+    The measurements of the images may come from file headers only.
+    """
     pooled = pool(data_set)
     return [finding for problem in all_problems(pooled, data_set.left_out) for finding in findings_of(problem, pooled)]
 
@@ -62,7 +65,10 @@ def all_problems(pooled: PooledRows, left_out: frozenset[str]) -> list[Odd]:
 
 
 def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
-    """Yield the images that cannot be used. `left_out` has the paths of those that the recipe leaves out."""
+    """Yield the images that cannot be used, by kind of damage.
+
+    left_out: Paths of images whose rows the recipe leaves out.
+    """
     rows = np.flatnonzero(pooled.facts.problem != "")
     kinds = np.array([kind_of_damage(pooled.images[row], pooled.facts.problem[row]) for row in rows], dtype=object)
     dropped = np.array([pooled.facts.path[row] in left_out and not pooled.is_test[row] for row in rows], dtype=bool)
@@ -76,7 +82,7 @@ def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
 
 
 def findings_of(problem: Odd, pooled: PooledRows) -> Iterator[Finding]:
-    """Yield a finding about the labelled images and one about the test images that have a problem."""
+    """Yield a finding about the labelled images with a problem, and one about the test images with it."""
     for is_test, noun in ((False, "labelled image"), (True, "test image")):
         chosen = [
             (row, text) for row, text in zip(problem.rows, problem.texts, strict=True) if pooled.is_test[row] == is_test
@@ -113,7 +119,10 @@ def is_good(findings: Sequence[Finding]) -> bool | None:
 
 
 def remarks(data_set: DataSet, pooled: PooledRows) -> Iterator[str]:
-    """Yield sentences about rows that are left out and about pixels of more than eight bits."""
+    """Yield a sentence about rows that the recipe leaves out, if there are any.
+
+    Yield another one if images have more than 8 bits: it names the pixel values that become 0 to 255.
+    """
     if data_set.left_out:
         yield (
             f'The recipe reads the table with on_bad="drop", which leaves out the rows of '
@@ -141,7 +150,10 @@ def problem_table(problems: Sequence[Odd], pooled: PooledRows) -> PageTable:
 
 
 def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
-    """Return the caption and the thumbnails of the first images with a problem. Images without pixels are left out."""
+    """Return two things: a caption, and thumbnails of the first images with a problem.
+
+    Images that cannot be decoded are left out.
+    """
     shown = zip(problem.rows[:SHOWN], problem.texts[:SHOWN], strict=True)
     pictures = [picture for row, text in shown if (picture := pooled.picture(row, text)) is not None]
     caption = f"{problem.kind} ({problem.severity})"
@@ -151,7 +163,10 @@ def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
 
 
 def extremes(pooled: PooledRows) -> tuple[str, list[Picture]]:
-    """Return the caption and the thumbnails of the images at the ends of each measurement, odd or not."""
+    """Return two things: a caption, and thumbnails of the most extreme images by each measurement.
+
+    They are shown even if they are not odd, such as the darkest and the brightest images.
+    """
     facts, pictures = pooled.facts, []
     rows = np.flatnonzero(facts.readable)
     for title, values in (
@@ -200,7 +215,7 @@ def measurement_table(pooled: PooledRows) -> PageTable:
 
 
 def rounded(value: float) -> str:
-    """Return a number with at least four digits, never as a power of ten."""
+    """Return a number as a text with at least four digits, never as a power of ten."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

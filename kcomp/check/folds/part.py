@@ -1,4 +1,4 @@
-"""Check the folds: what each holds, how large the noise of the score is, and which split would fit better."""
+"""Check the folds: which rows each has, how large the noise of the score is, and which split would fit better."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,10 @@ SMALL_SHARE = 0.5  # of the mean size of the folds
 
 
 def check_folds(data_set: DataSet) -> Part:
-    """Check the folds of the table. It takes less than 0.2 s for 10,000 rows and reads no image."""
+    """Return the part about the folds of the table.
+
+    It takes less than 0.2 s for 10,000 rows, and reads no image.
+    """
     table = data_set.table
     section = Section("Folds", "The table has no folds.")
     if "fold" not in table.frame or not len(table):
@@ -57,26 +60,29 @@ def check_folds(data_set: DataSet) -> Part:
 
 
 def held_out_rows(table: Table) -> list[np.ndarray]:
-    """Return for each fold whether each row is held out, bool (rows,)."""
+    """Return for each fold which rows it holds out, bool (rows,)."""
     columns = [table.frame[name].to_numpy() for name in fold_columns(table.frame)]
     return [np.any([column == number for column in columns], axis=0) for number in fold_numbers(table)]
 
 
 def training_rows(table: Table, number: int, held_out: np.ndarray) -> np.ndarray:
-    """Return whether each row is trained on while fold `number` is held out, bool (rows,)."""
+    """Return which rows are trained on while fold `number` is held out, bool (rows,).
+
+    held_out: The rows of this fold, bool (rows,).
+    """
     return table.frame["fold"].to_numpy() < number if table.folds_in_order else ~held_out
 
 
 def held_out_labels(table: Table) -> np.ndarray:
-    """Return the labels of all rows that are held out in any fold, float64 (rows, columns)."""
+    """Return the labels of the rows that some fold holds out, float64 (rows, columns)."""
     rows = table.frame[fold_columns(table.frame)].to_numpy().max(1) >= 0
     return table.labels.astype(np.float64)[rows]
 
 
 def small_folds(numbers: Sequence[int], sizes: Sequence[int]) -> list[Finding]:
-    """Return a warning if folds have less than half of the mean number of held-out rows.
+    """Return a warning if folds hold out less than half as many rows as the mean fold.
 
-    If no fold is that small, but folds have fewer than 10 held-out rows because the table is small, return a note.
+    If none does, but some folds hold out fewer than 10 rows, return a note. Otherwise, return nothing.
     """
     mean = float(np.mean(sizes))
     for least, severity in ((SMALL_SHARE * mean, "warning"), (LEAST_ROWS, "note")):
@@ -120,7 +126,11 @@ def fold_table(
 
 
 def noise_text(data_set: DataSet, noise: Noise | None, sizes: Sequence[int], groups: np.ndarray | None) -> list[str]:
-    """Return paragraphs about the noise of the score."""
+    """Return paragraphs that say how much the score varies with the choice of rows.
+
+    sizes:  How many rows each fold holds out.
+    groups: The group number of each row. None without groups.
+    """
     name = data_set.metric.name
     if noise is None:
         return [f"The noise of {name} cannot be simulated for these labels."]

@@ -1,4 +1,4 @@
-"""Estimate how much a score varies by the choice of rows, from predictions that are simulated."""
+"""Estimate from simulated predictions how much a score varies with the choice of rows."""
 
 import functools
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ NORMAL = 1.96  # standard deviations of a 95 % interval
 
 @dataclass(frozen=True)
 class Noise:
-    """How much a score varies by the choice of rows.
+    """How much a score varies with the choice of rows.
 
     Attributes:
         score: The typical score that is assumed.
-        rows: The number of rows that `deviation` and `difference` are for.
+        rows: The number of rows on which a model is scored.
         deviation: The standard error of the score on `rows` rows.
-        difference: The smallest difference between two models on the same `rows` rows that chance exceeds in 5 % of
-            the cases.
+        difference: How far the scores of two equally good models on the same rows differ at most in 95 % of cases, by
+            chance.
         assumption: What the simulation assumes.
     """
 
@@ -40,17 +40,20 @@ class Noise:
     assumption: str
 
     def at(self, rows: int) -> "Noise":
-        """Return the noise for another number of rows. It falls with the square root of the number."""
+        """Return the noise of a score on another number of rows.
+
+        The noise falls with the square root of this number.
+        """
         factor = sqrt(self.rows / max(rows, 1))
         return Noise(self.score, rows, self.deviation * factor, self.difference * factor, self.assumption)
 
 
 def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 0) -> Noise | None:
-    """Estimate the noise of a metric for the rows of a table. Return None if the metric is undefined for them.
+    """Return the noise of a score, or None if the metric is undefined for these labels.
 
     Accuracy of one class has closed forms: the binomial standard error, and for two models the standard error of
-    McNemar's test (1947). For other metrics, two equally good models are simulated for rows that are drawn from the
-    labels with replacement, and the standard deviations of the score and of the difference are measured.
+    McNemar's test (1947). For other metrics, rows are drawn with replacement, and the predictions of two equally good
+    models are simulated. The noise is the standard deviation of their scores, and of the difference between them.
 
     Args:
         metric: The metric of the competition.
@@ -69,7 +72,8 @@ def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 
 def accuracy_noise(rows: int) -> Noise:
     """Return the noise of an accuracy of 90 %.
 
-    Two models with the error rate e share half of their errors, so one of the two is right in a share e of the rows.
+    Two models with the error rate e share half of their errors. Exactly one of the two is then right in a share e of
+    the rows.
     """
     error = 1 - TYPICAL_ACCURACY
     deviation = sqrt(TYPICAL_ACCURACY * error / rows)
@@ -116,10 +120,13 @@ def assumption_of(target: Target) -> str:
 
 
 def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: np.ndarray) -> np.ndarray:
-    """Return predictions of a model of typical skill for labels (rows, columns). `noise` is standard normal.
+    """Return simulated predictions of a model of typical skill, (rows, prediction columns).
 
-    The probabilities are those of Bayes' rule for normal logits, so they are calibrated. `all_labels` are the labels
-    that rates, means and standard deviations are taken from. Those of `labels` would change from draw to draw.
+    Probabilities come from normal logits by Bayes' rule, so they are calibrated.
+
+    labels: The labels to predict, (rows, columns).
+    noise: Standard normal numbers, (rows, columns).
+    all_labels: The labels that give the rates of classes, means and standard deviations, equal in all draws.
     """
     columns = labels.shape[1]
     if target.stacker == "multinomial":

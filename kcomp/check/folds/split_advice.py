@@ -16,7 +16,7 @@ LEVEL = 0.001
 
 
 def split_advice(data_set: DataSet) -> list[str]:
-    """Return a paragraph for each reason to cut the rows in another way. Empty if the split fits."""
+    """Return a paragraph for each reason to cut the folds in another way. Empty if there is no reason."""
     table = data_set.table
     if not len(table):
         return []
@@ -29,7 +29,7 @@ def split_advice(data_set: DataSet) -> list[str]:
 
 
 def crossing_duplicates(data_set: DataSet) -> str:
-    """Advise to group equal images, if any of them are in different folds."""
+    """Return advice to group equal images if some are in different folds; else ""."""
     hashes, folds = data_set.facts.pixels_hash, data_set.table.frame["fold"].to_numpy()
     readable = data_set.facts.readable
     if not readable.any():
@@ -46,7 +46,7 @@ def crossing_duplicates(data_set: DataSet) -> str:
 
 
 def crossing_groups(table: Table) -> str:
-    """Advise to keep groups together, if any group is in different folds."""
+    """Return advice to keep groups together if a group is in different folds; else ""."""
     groups = group_numbers(table)
     if groups is None:
         return ""
@@ -61,7 +61,7 @@ def crossing_groups(table: Table) -> str:
 
 
 def later_test_rows(data_set: DataSet) -> str:
-    """Advise to hold out the latest rows, if test images were taken later than training images."""
+    """Return advice to hold out the latest rows if most test images were taken later; else ""."""
     if data_set.test_facts is None or data_set.table.folds_in_order:
         return ""
     times, test_times = (
@@ -76,7 +76,10 @@ def later_test_rows(data_set: DataSet) -> str:
 
 
 def unequal_classes(table: Table) -> str:
-    """Advise to stratify, if the folds differ in the shares of the classes by more than chance, or by a quarter."""
+    """Return advice to stratify if the share of a class in a fold differs by more than a quarter; else "".
+
+    The text also says whether the folds differ by more than chance.
+    """
     from scipy import stats
 
     target, folds = table.required_target, table.frame["fold"].to_numpy()
@@ -108,7 +111,7 @@ def unequal_classes(table: Table) -> str:
 
 
 def few_rows(table: Table) -> str:
-    """Advise more training rows and repeated folds for small tables."""
+    """Return advice to use more folds and repeated folds if the table is small; else ""."""
     numbers, rows = fold_numbers(table), len(table)
     if rows >= FEW_ROWS or rows < 20 or "fold_1" in table.frame or len(numbers) >= 10:
         return ""

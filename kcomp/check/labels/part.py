@@ -1,4 +1,4 @@
-"""Check the labels: how many rows each class has, which occur together, and values and spellings that look wrong."""
+"""Check the labels: rows of each class, labels that occur together, and values and spellings that look wrong."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ MOST_NAMES = 5  # class names in a message
 
 
 def check_labels(data_set: DataSet) -> Part:
-    """Check the labels of the table."""
+    """Return the part about the labels of the table."""
     table = data_set.table
     target, labels = table.required_target, table.labels.astype(np.float64)
     section = Section("Labels", target.describe(labels) if len(labels) else "The table has no rows.")
@@ -50,7 +50,7 @@ def check_labels(data_set: DataSet) -> Part:
 
 
 def rows_of_classes(table: Table) -> np.ndarray:
-    """Return how many rows each class has, int (classes,). A soft label counts for its most likely class."""
+    """Return how many rows each class has, int (classes,). A soft label counts as its most likely class."""
     target = table.required_target
     membership = members(table)
     counts = np.zeros(len(target.class_names), int)
@@ -74,7 +74,10 @@ def balance(names: Sequence[str], counts: np.ndarray, rows: int) -> PageTable:
 
 
 def balance_text(counts: dict[str, int]) -> list[str]:
-    """Return a paragraph about the ratio of the largest class to the smallest."""
+    """Return a list with a paragraph about the ratio of the largest class to the smallest.
+
+    It is empty if fewer than two classes have rows. `counts` has the number of rows by class name.
+    """
     present = {name: count for name, count in counts.items() if count}
     if len(present) < 2:
         return []
@@ -87,7 +90,11 @@ def balance_text(counts: dict[str, int]) -> list[str]:
 
 
 def rare_classes(table: Table, counts: np.ndarray) -> list[Finding]:
-    """Return a warning if classes have fewer rows than there are folds, or no training row in a fold."""
+    """Return a warning if classes have fewer rows than there are folds.
+
+    Return another one if classes have a held-out row, but no training row in some fold. `counts` has the number of rows
+    of each class.
+    """
     names, membership = table.required_target.class_names, members(table)
     numbers = fold_numbers(table) if "fold" in table.frame else []
     repeats = 1 + sum(f"fold_{repeat}" in table.frame for repeat in range(1, len(numbers)))
@@ -128,14 +135,17 @@ def ids_of(table: Table, membership: np.ndarray, classes: np.ndarray) -> tuple[s
 
 
 def labels_of_rows(table: Table) -> PageTable:
-    """Return a table with how many rows have 0, 1, 2 and more labels."""
+    """Return a table of how many rows have 0 labels, 1 label, 2 labels and so on."""
     counts = np.bincount(members(table).sum(1))
     rows = [[quantity(number, "label"), str(count)] for number, count in enumerate(counts) if count]
     return PageTable(["Labels of the row", "Rows"], rows)
 
 
 def together(table: Table, order: np.ndarray) -> bytes:
-    """Return a PNG file with how many rows have each pair of labels. `order` sorts the labels by frequency."""
+    """Return a PNG file that shows how many rows have both labels of each pair.
+
+    `order` has the columns of the labels, the most frequent first.
+    """
     shown = order[:MOST_SHOWN]
     membership = members(table)[:, shown].astype(np.float64)
     names = [table.required_target.class_names[place] for place in shown]
@@ -143,9 +153,9 @@ def together(table: Table, order: np.ndarray) -> bytes:
 
 
 def pairs(table: Table) -> PageTable:
-    """Return a table of pairs of labels with how many rows have both, and how many would by chance.
+    """Return a table of pairs of labels: how many rows have both, and how many would by chance.
 
-    Pairs that are farthest from chance, in standard deviations of independent labels, come first.
+    Chance means that the labels are independent. Pairs that are the most standard deviations from chance come first.
     """
     names, membership = table.required_target.class_names, members(table).astype(np.float64)
     shares, rows = membership.mean(0), len(membership)

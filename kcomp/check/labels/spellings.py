@@ -1,4 +1,7 @@
-"""Find class names that differ only in case, spaces, hyphens or Unicode form, also those that reading joined."""
+"""Find class names that differ only in case, spaces, hyphens or Unicode form.
+
+Reading a table joins some spellings to one class. These are found too.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -14,10 +17,12 @@ SEPARATORS = str.maketrans("", "", "_-")
 
 
 def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
-    """Return a warning for spellings that reading joined, and one for names that are still different classes.
+    """Return a warning about spellings that were joined to one class when the table was read.
 
-    `notices` are the notices of reading the table; see `kcomp.system.notices.record_notices`. The table itself has
-    only the joined names.
+    Return another one about names that are still different classes, although they look alike.
+
+    `notices` are texts that were printed when the table was read; see `kcomp.system.notices.record_notices`. The table
+    itself has only the joined names.
     """
     findings = [Finding("label-spelling", "warning", text) for text in notices if JOINED in text]
     groups = similar_names(table.required_target)
@@ -29,7 +34,7 @@ def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
 
 
 def similar_names(target: Target) -> list[list[str]]:
-    """Return groups of class names that are equal without case, spaces, `_`, `-` and Unicode form.
+    """Return groups of class names that are equal if case, spaces, `_`, `-` and Unicode form are ignored.
 
     Names of one letter keep their case, because `a` and `A` are often two classes. Names without a letter, such as
     `1-0` and `10`, are left out.
@@ -44,7 +49,10 @@ def similar_names(target: Target) -> list[list[str]]:
 
 
 def numbers_as_classes(target: Target) -> list[str]:
-    """Return a paragraph if all class names are numbers, which kcomp treats as names; else an empty list."""
+    """Return a list with a paragraph if all class names are numbers; else an empty list.
+
+    The paragraph says that kcomp treats them as names.
+    """
     names = target.class_names
     if not names or names != target.columns or not all(NUMBER.fullmatch(name.strip()) for name in names):
         return []

@@ -1,4 +1,4 @@
-"""Check labels that are numbers: their distribution, values far from all others, and codes for missing values."""
+"""Check labels of regression: their distribution, values far from all others, and codes for missing values."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ MOST_PICTURES = 4  # columns with a histogram
 
 @dataclass(frozen=True)
 class OddValues:
-    """Values that look wrong.
+    """Values of one column that look wrong.
 
     Attributes:
         rows: Whether each row has such a value, bool (rows,).
-        reason: What is odd about them.
+        reason: What is odd about these values, as a sentence.
     """
 
     rows: np.ndarray
@@ -28,7 +28,7 @@ class OddValues:
 
 
 def odd_values(table: Table) -> list[Finding]:
-    """Return a warning for each column of numbers with values that look wrong."""
+    """Return a warning for each regression target with values that look wrong."""
     target, labels = table.required_target, table.labels.astype(np.float64)
     if target.class_names:
         return []
@@ -47,8 +47,8 @@ def missing_code(values: np.ndarray) -> OddValues | None:
     """Return the rows whose value is probably a code for a missing number, such as -1 or 999; None if there are none.
 
     The value must be one of the usual codes, occur at least twice and be the lowest or the highest. A negative code
-    must be the only negative value. For other codes, the gap to the next value must be wider than half of the range
-    of the others.
+    may be the only negative value. Otherwise, the gap to the nearest other value must be wider than half of the
+    range of the other values.
     """
     known = values[~np.isnan(values)]
     for code in MISSING_CODES:
@@ -65,11 +65,11 @@ def missing_code(values: np.ndarray) -> OddValues | None:
 
 
 def far_values(values: np.ndarray) -> OddValues | None:
-    """Return the rows whose values are farther from the others than the others are from each other.
+    """Return the rows whose values lie far from all others, or None if there are none.
 
-    At most 5 % of the rows lie beyond a gap that is wider than the whole range of the other values (a ratio of Dixon
-    1950 above 0.5). If all values are positive, this must hold for their logarithms too. For n values with an
-    exponential tail on the scale where the gap is narrower, the probability of such a gap is about 1 / n.
+    They are at most 5 % of the rows, and lie beyond a gap that is wider than the whole range of the other values (a
+    ratio of Dixon 1950 above 0.5). If all values are positive, this must hold for their logarithms too. For n values
+    with an exponential tail on the scale where the gap is narrower, the probability of such a gap is about 1 / n.
     """
     known = ~np.isnan(values)
     if known.sum() < 10:
@@ -104,7 +104,7 @@ def beyond_gap(values: np.ndarray) -> np.ndarray:
 
 
 def value_section(table: Table, section: Section) -> None:
-    """Add tables and a picture of the distribution of each column to the section."""
+    """Add tables and plots about the distribution of each regression target to the section."""
     rows, repeated = [], []
     labels = table.labels.astype(np.float64)
     for name, values in zip(table.columns, labels.T, strict=True):

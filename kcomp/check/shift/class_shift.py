@@ -1,4 +1,4 @@
-"""Estimate how often each class occurs among test images, from the predictions of a probe."""
+"""Estimate how often each class occurs among the test images, from predictions of a model on frozen features."""
 
 from dataclasses import dataclass, replace
 
@@ -22,16 +22,16 @@ LEAST_ROWS = 20
 
 @dataclass(frozen=True)
 class Shift:
-    """The rate of each class in the training table and, as estimated, in the test rows.
+    """The rate of each class in the labelled rows, and its estimated rate in the test rows.
 
     Attributes:
         names: The classes.
-        train: The share of rows of each class in the table, (classes,).
-        test: The estimated share in the test rows, (classes,).
-        low: The lower end of the interval of `test`, which covers all classes together with a probability of 99.9 %.
-        high: The upper end of the interval.
-        p_values: For each class, how probable the difference between the predictions for the test rows and those for
-            held-out rows of the table is by chance, after correction for all classes (Holm 1979).
+        train: The share of labelled rows that each class has, (classes,).
+        test: The estimated share of test rows that each class has, (classes,).
+        low: The lower end of the interval of `test`, (classes,). All intervals together hold with 99.9 % probability.
+        high: The upper end of the interval, (classes,).
+        p_values: For each class, the p-value of the test that it is predicted equally often in test rows and in
+            held-out rows, corrected for all classes (Holm 1979), (classes,).
     """
 
     names: tuple[str, ...]
@@ -51,13 +51,15 @@ class Shift:
 
 
 def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray, seed: int) -> Shift | None:
-    """Estimate the rate of each class in the test rows. Return None if there are too few rows, or no classes.
+    """Return the rate of each class in the test rows, estimated without their labels.
 
-    A probe on the features predicts the test rows. The rates are those with the highest likelihood of its
-    probabilities (EM algorithm of Saerens, Latinne and Decaestecker 2002). The method assumes that the images of each
-    class look alike in both; Alexandari, Kundaje and Shrikumar 2020 compare it with other methods. Predicted classes
-    of test rows and of held-out rows of the table are compared by Fisher's exact test for each class (the black box
-    shift detection of Lipton, Wang and Smola 2018).
+    A linear probe is fitted to the features of the labelled rows, and predicts the test rows. The rates are those with
+    the highest likelihood of its probabilities (EM algorithm of Saerens, Latinne and Decaestecker 2002). The method
+    assumes that the images of a class look alike in labelled and test rows; Alexandari, Kundaje and Shrikumar 2020
+    compare it with other methods. For each class, Fisher's exact test compares how often it is predicted in test rows
+    and in held-out labelled rows (black box shift detection, Lipton, Wang and Smola 2018).
+
+    Return None if there are too few rows, or no classes.
     """
     table = with_class_columns(table)
     usable, test_usable = np.isfinite(features).all(1), np.isfinite(test_features).all(1)
@@ -97,7 +99,10 @@ def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray
 
 
 def with_class_columns(table: Table) -> Table:
-    """Return the table with one column for each class. Grades become classes; a table of numbers loses its target."""
+    """Return the table with one label column for each class.
+
+    Grades become classes. A table of regression targets is returned without target.
+    """
     target = table.required_target
     if target.class_names == target.columns:
         return table
@@ -120,7 +125,7 @@ def class_rates(probabilities: np.ndarray, train: np.ndarray, weights: np.ndarra
     """Return the rate of each class (classes,) by the EM algorithm of Saerens et al. 2002.
 
     Args:
-        probabilities: Predictions of a model that was fitted where the rates are `train`, (rows, classes).
+        probabilities: Predictions of a model that was fitted to rows with the rates `train`, (rows, classes).
         train: The rate of each class in training, (classes,), above 0.
         weights: How often each row counts, (rows,).
 
@@ -143,7 +148,10 @@ def class_rates(probabilities: np.ndarray, train: np.ndarray, weights: np.ndarra
 
 
 def rates_with_deviation(probabilities: np.ndarray, train: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates of the classes, and their standard deviations by a bootstrap over the rows."""
+    """Return two things, both (classes,): the rates of `class_rates`, and their standard deviations.
+
+    The standard deviations come from a bootstrap over the rows.
+    """
     random, rows = np.random.default_rng([seed, 9]), len(probabilities)
     train = np.clip(train, 1e-6, 1)
     train = train / train.sum()
@@ -156,7 +164,7 @@ def rates_with_deviation(probabilities: np.ndarray, train: np.ndarray, seed: int
 
 
 def count_tests(held_out: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Test for each class whether it is predicted equally often for both groups of rows. Return corrected p-values.
+    """Return for each class a corrected p-value: is it predicted equally often for both groups of rows?
 
     Both arguments are 1 where the class is predicted, else 0, (rows, classes).
     """

@@ -32,12 +32,12 @@ class Difference:
     """How well frozen features tell test rows from training rows.
 
     Attributes:
-        area: The area under the ROC curve for held-out rows.
+        area: The area under the ROC curve of held-out rows. Test rows are the positive ones.
         low: The lower end of its 95 % interval (DeLong et al. 1988).
         high: The upper end.
         p_value: How probable such an area is by chance.
         train_scores: For each chosen training row, how much it looks like a test row, (rows,).
-        test_scores: For each chosen test row.
+        test_scores: The same for each chosen test row, (rows,).
         train: Positions of the chosen training rows, (rows,).
         test: Positions of the chosen test rows.
     """
@@ -53,7 +53,7 @@ class Difference:
 
 
 def check_train_test(data_set: DataSet) -> Part:
-    """Compare the test rows with the table: file properties, frozen features, and rates of classes."""
+    """Return the part that compares test rows with labelled ones: files, features, and rates of classes."""
     section = Section("Train against test", "There are no test rows to compare with.")
     if data_set.test is None or data_set.test_facts is None or not len(data_set.test):
         return Part("train_test", section)
@@ -78,7 +78,10 @@ def check_train_test(data_set: DataSet) -> Part:
 
 
 def choose(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Choose at most 2,500 usable rows at random, one of each `group` or `item`. Return sorted positions."""
+    """Return the positions of at most 2,500 usable rows, chosen at random, sorted.
+
+    Only one row of each `group` or `item` is chosen.
+    """
     order = random.permutation(np.flatnonzero(usable))
     for name in TOGETHER:
         if name in table.frame:
@@ -87,7 +90,10 @@ def choose(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.
 
 
 def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -> list[Tested]:
-    """Test how well each property tells test rows from training rows. The position in the table is left out."""
+    """Return how well each property of the images tells test rows from training rows.
+
+    The position in the table is left out.
+    """
     assert data_set.test is not None and data_set.test_facts is not None
     facts = data_set.facts.rows(train).joined(data_set.test_facts.rows(test))
     properties = properties_of(facts, data_set.table.rows(train).ids + data_set.test.rows(test).ids)
@@ -132,7 +138,7 @@ def compare_features(data_set: DataSet, random: np.random.Generator) -> Differen
 
 
 def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
-    """Return the area under the ROC curve and its standard deviation (DeLong, DeLong and Clarke-Pearson 1988).
+    """Return two things: the area under the ROC curve, and its standard deviation (DeLong et al. 1988).
 
     The arguments are the scores of the positive and of the negative rows.
 
@@ -153,12 +159,15 @@ def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
 
 
 def chance_deviation(first: int, second: int) -> float:
-    """Return the standard deviation of the area under the ROC curve by chance (Mann and Whitney 1947)."""
+    """Return the standard deviation of the area under the ROC curve by chance (Mann and Whitney 1947).
+
+    `first` and `second` are the numbers of rows in the two classes.
+    """
     return float(np.sqrt((first + second + 1) / (12 * first * second)))
 
 
 def findings_of(tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> list[Finding]:
-    """Return at most one warning for differences of the images and one for the rates of classes."""
+    """Return at most two warnings: one about differences of the images, and one about rates of classes."""
     findings = []
     texts = [
         f"{each.measured.name} ({each.association.score:.2f})"
@@ -187,7 +196,7 @@ def is_large(difference: Difference) -> bool:
 
 
 def show(section: Section, tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> None:
-    """Add text and tables to the section."""
+    """Add the explanation and the tables to the section."""
     section.paragraphs.append(
         "A model predicts whether a row is a test row. The score is the ROC AUC on held-out rows. It is 0.5 if test "
         "and training images are alike, and 1 if they differ completely. A warning needs a score of at least "
@@ -229,7 +238,11 @@ def shift_table(shift: Shift) -> PageTable:
 
 
 def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequence[Picture]]]:
-    """Return the test images that are least like training images, and the training images most like test images."""
+    """Return two galleries, each with a caption and thumbnails.
+
+    They show the test images that are least like training images, and the training images that are most like test
+    images.
+    """
     assert data_set.test is not None
     sides = (
         ("Test images that are most unlike training images", data_set.test, difference.test, difference.test_scores),
@@ -243,7 +256,7 @@ def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequ
 
 
 def pictures(table: Table, rows: np.ndarray) -> list[Picture]:
-    """Return thumbnails of rows. An image that cannot be read is left out."""
+    """Return thumbnails of the images in some rows. Images that cannot be read are left out."""
     ids, images = table.ids, table.images
     shown = (picture_of(images[row], table.value_range, (ids[row],)) for row in rows)
     return [picture for picture in shown if picture is not None]

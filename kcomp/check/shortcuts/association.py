@@ -1,4 +1,4 @@
-"""Measure how well one property of images predicts their labels, and how well chance does."""
+"""Measure how well one property of images predicts their labels, compared with chance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Association:
     Attributes:
         scores: The score of each column, (columns,). For classes: the area under the ROC curve of one class against
             the rest. For numbers: the correlation with the ranks of the numbers. NaN if it is undefined.
-        chance: The scores after the labels were permuted, (permutations, columns).
+        chance: The scores with permuted labels, (permutations, columns).
         p_values: For each column, how probable a score at least as high is by chance, (columns,).
     """
 
@@ -60,7 +60,7 @@ def associate(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> list[Association]:
-    """Measure how well each property alone predicts the labels, by cross-validation.
+    """Return how well each property alone predicts the labels, by cross-validation.
 
     The values of a property are divided into at most 32 bins with equally many rows; missing values are one more bin.
     The prediction for a row is the mean label of the other folds' rows in the same bin (target encoding,
@@ -96,8 +96,8 @@ class BinnedRows:
     """The rows of each bin and fold, for several properties.
 
     Attributes:
-        members: Whether each row belongs to each cell, a sparse matrix (cells, rows). The cells of a property follow
-            each other: those of fold 0, of fold 1 and so on.
+        members: 1 where a row belongs to a cell, a sparse matrix (cells, rows). A cell is a bin in one fold. The cells
+            of a property follow each other: those of fold 0, of fold 1 and so on.
         folds: The number of folds.
         bins: The number of bins of each property.
     """
@@ -135,9 +135,9 @@ class BinnedRows:
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """Divide values into bins with about equally many rows, and return the bin of each row, int (rows,).
+    """Return the bin number of each row, int (rows,). Bins have about equally many rows.
 
-    If there are no more different values than bins, each has its own. Missing values are in a bin of their own.
+    If there are no more different values than bins, each value has its own bin. Missing values have a bin of their own.
     """
     known = ~np.isnan(values)
     most = int(np.clip(known.sum() // ROWS_PER_BIN, 2, MOST_BINS))
@@ -150,9 +150,12 @@ def bins_of(values: np.ndarray) -> np.ndarray:
 
 
 def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return the mean label of each bin over the other folds, shape (folds, bins, columns).
+    """Return for each fold and bin the mean label in the other folds, (folds, bins, columns).
 
-    `sums` has the sum of the labels of each fold and bin, and `totals` the number of known labels.
+    The means are shrunk towards the mean of all rows.
+
+    sums:   the sum of the labels of each fold and bin, (folds, bins, columns).
+    totals: how many labels are known, (folds, bins, columns).
     """
     other_sums, other_totals = sums.sum(0) - sums, totals.sum(0) - totals
     means = other_sums.sum(1, keepdims=True) / np.maximum(other_totals.sum(1, keepdims=True), 1)
@@ -161,10 +164,13 @@ def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 def areas(positives: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of each column: the share of pairs within a fold in the right order.
+    """Return the area under the ROC curve of each column.
 
-    `positives` and `totals` have the number of positive and of all labels, (folds, bins, columns). Bins with equal
-    predictions are in the order of their values.
+    It is the share of pairs of a positive and a negative row in the same fold that the prediction sorts rightly. Bins
+    with equal predictions are sorted by their values.
+
+    positives: how many labels are positive, (folds, bins, columns).
+    totals:    how many labels are known, (folds, bins, columns).
     """
     order = np.argsort(shrunk_means(positives, totals), axis=1, kind="stable")
     hits = np.take_along_axis(positives, order, 1)
@@ -176,10 +182,13 @@ def areas(positives: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 def correlations(sums: np.ndarray, totals: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return the correlation of the predictions with the numbers in each column, within the folds.
+    """Return the correlation between predictions and labels of each column, within the folds.
 
-    `sums`, `totals` and `squares` have the sum of the numbers, their count and the sum of their squares, (folds, bins,
-    columns).
+    All arguments have the shape (folds, bins, columns).
+
+    sums:    sums of the labels.
+    totals:  how many labels are known.
+    squares: sums of the squared labels.
     """
     predicted = shrunk_means(sums, totals)
     count = np.maximum(totals.sum(1), 1)
@@ -193,7 +202,7 @@ def correlations(sums: np.ndarray, totals: np.ndarray, squares: np.ndarray) -> n
 
 
 def ranks(labels: np.ndarray) -> np.ndarray:
-    """Replace the numbers of each column by their ranks, from -1 to 1. NaN stays NaN."""
+    """Return the ranks of the labels in each column, scaled to -1..1. NaN stays NaN."""
     from scipy import stats
 
     ranked = stats.rankdata(labels, axis=0, nan_policy="omit")
@@ -203,7 +212,7 @@ def ranks(labels: np.ndarray) -> np.ndarray:
 
 
 def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return positions of rows in which the rows of each fold are permuted, int (rows,)."""
+    """Return row positions, int (rows,), shuffled within each fold."""
     order = np.argsort(folds, kind="stable")
     shuffled = np.lexsort((random.random(len(folds)), folds))
     result = np.empty(len(folds), int)
@@ -212,7 +221,10 @@ def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarra
 
 
 def tail(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Return how probable at least the observed scores (columns,) are, given scores by chance (draws, columns)."""
+    """Return for each column the probability that chance reaches at least the observed score, (columns,).
+
+    chance: Scores by chance, (draws, columns).
+    """
     from scipy import stats
 
     mean, deviation = chance.mean(0), chance.std(0, ddof=1)

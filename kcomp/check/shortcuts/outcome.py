@@ -1,4 +1,4 @@
-"""The labels of a table as columns that a property can be compared with, and the rows that are compared."""
+"""Arrange the labels of a table as columns that properties of images are compared with, and sample rows."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ MOST_COLUMNS = 100
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is predicted: classes, or numbers.
+    """The labels that a property may predict: classes or numbers.
 
     Attributes:
         values: Shape (rows, columns). For classes: 1 for rows of the class, else 0. NaN is a missing label.
@@ -37,9 +37,10 @@ class Outcome:
 
 
 def outcome_of(table: Table) -> Outcome:
-    """Return the labels as an `Outcome`. Of more than 100 classes, it has the most frequent.
+    """Return the labels of a table as an `Outcome`.
 
-    A soft label counts as its most likely class. Numbers and grades are numbers.
+    A soft label counts as its most likely class. Grades count as numbers. If there are more than 100 classes, only the
+    most frequent are used.
     """
     target, labels = table.required_target, table.labels.astype(np.float64)
     if target.class_names != target.columns:
@@ -55,9 +56,9 @@ def outcome_of(table: Table) -> Outcome:
 
 
 def sample_rows(table: Table, usable: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Choose at most `most` rows at random among the usable ones, and return their positions in ascending order.
+    """Return the positions of at most `most` usable rows, chosen at random, sorted.
 
-    Rows with one `group` or `item` and the same label count once, because they often show the same thing.
+    Rows with the same `group` or `item` and the same label count once, because they often show the same thing.
     """
     random = np.random.default_rng([seed, 5])
     order = random.permutation(np.flatnonzero(usable))

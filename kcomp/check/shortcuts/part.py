@@ -16,7 +16,7 @@ LEAST_ROWS = 20
 
 
 def check_shortcuts(data_set: DataSet) -> Part:
-    """Measure how well properties of the image files alone predict the labels.
+    """Return the part about how well properties of the image files alone predict the labels.
 
     At most 5,000 rows are used, chosen at random.
     """

@@ -18,11 +18,11 @@ LARGE_CORRELATION = 0.371
 
 @dataclass(frozen=True)
 class Tested:
-    """A property with how well it predicts the labels.
+    """A property of images, and how well it predicts each column of the labels.
 
     Attributes:
         measured: The property.
-        association: The scores.
+        association: The scores of the property.
         p_values: For each column, its p-value after correction for all columns and properties.
         large: Whether each column is predicted with a large effect and beyond chance.
     """
@@ -38,18 +38,18 @@ class Tested:
 
     @property
     def best_score(self) -> float:
-        """The score of the strongest column; NaN if all scores are undefined."""
+        """The score of the column that is predicted best; NaN if all scores are undefined."""
         return float(self.association.scores[self.strongest])
 
     @property
     def strongest(self) -> int:
-        """The position of the column with the highest score, among the large ones if there are any."""
+        """The position of the column with the highest score. If some columns are `large`, only these count."""
         scores = np.nan_to_num(self.association.scores, nan=-1.0)
         return int(np.argmax(np.where(self.large, scores + 2, scores)))
 
 
 def run_tests(properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int) -> list[Tested]:
-    """Test each property, and correct the p-values for all properties and columns (Holm 1979)."""
+    """Return the result of each property. p-values are corrected for all properties and columns (Holm 1979)."""
     if not properties:
         return []
     values = [each.values for each in properties]

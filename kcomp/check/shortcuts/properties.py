@@ -20,7 +20,7 @@ Role = Literal["trace", "content", "order"]
 
 @dataclass(frozen=True)
 class Property:
-    """One number for each image.
+    """A property of image files, as one number for each image.
 
     Attributes:
         name: The name on the page.
@@ -42,7 +42,7 @@ class Property:
 
 
 def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
-    """Return the properties of images. `ids` are their image ids, which have the numbers of images without a file."""
+    """Return the properties of images. If an image has no file, its id takes the place of the file name."""
     width, height = facts.width.astype(np.float64), facts.height.astype(np.float64)
     no_size = (width <= 0) | (height <= 0)
     pixels = np.where(no_size, np.nan, width * height)
@@ -70,7 +70,7 @@ def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
 
 
 def codes(texts: Sequence[str], key: Callable[[str], str]) -> np.ndarray:
-    """Number the different keys of texts in sorted order, float64 (texts,)."""
+    """Return a number for each text, float64 (texts,). Texts are numbered in sorted order of their different keys."""
     keys = [key(text) for text in texts]
     numbers = {name: number for number, name in enumerate(sorted(set(keys)))}
     return np.array([numbers[name] for name in keys], np.float64)

@@ -1,8 +1,8 @@
-"""Estimate which labels are wrong, from predictions that were made without them. This module does not import Keras.
+"""Estimate which labels are wrong, from predictions of a model that did not learn from these labels.
 
-A predictor errs as well, so a prediction that differs from the label does not show that the label is wrong. The models
-here have two parts: how the predictor errs on correct labels, and a share of labels that are drawn at random. Both are
-fitted to the same rows. The share of random labels is then tested against zero.
+A predictor errs as well, so a prediction that differs from the label does not show that the label is wrong. A mixture
+of two components is fitted to the labels: correct labels, on which the predictor errs in some way, and a share of
+labels that are drawn at random. This share is then tested against zero. This module does not import Keras.
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ FREEDOM = (2.0, 100.0)  # range of the degrees of freedom of Student's t distrib
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """Which labels are wrong, by a fitted model.
+    """How probable it is that each label is wrong.
 
     Attributes:
-        rate: The estimated share of wrong labels, 0 to below 0.5.
+        rate: The estimated share of wrong labels, at least 0 and below 0.5.
         p_value: How probable such predictions are if no label is wrong.
         wrong: For each row, the probability that its label is wrong, (rows,).
-        doubt: The logarithm of how much better a wrong label explains the row than a correct one, (rows,).
-        probabilities: For each row, the probability of each class by the predictor alone, (rows, classes). Empty
-            columns for numbers.
+        doubt: log(probability density of the label if it is wrong / density if it is correct), (rows,).
+        probabilities: For each row, the probability of each class by the predictor alone, (rows, classes). There are 0
+            classes for numbers.
     """
 
     rate: float
@@ -39,15 +39,15 @@ class LabelErrors:
 
 
 def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
-    """Estimate which class labels are wrong.
+    """Return the probability that each class label is wrong.
 
     The model of the label k of a row is P(k) = (1 - rate) * q(k) + rate * (1 - q(k)) / (K - 1), where q is the softmax
     of factor * scores, and K is the number of classes. The rate and the factor have the greatest likelihood. This is
     confident learning (Northcutt et al. 2021) with one rate for all pairs of classes and a calibrated predictor.
 
-    If all scores are alike, the labels cannot tell a predictor that is never sure from labels that are wrong anywhere.
-    The logarithm of the factor therefore has a penalty below the value of `expected_factor`: minus the logarithm of the
-    density of a normal distribution with deviation 0.7.
+    A small factor (a predictor that is never sure) and a large rate (many wrong labels) may explain the same labels. A
+    factor below that of `expected_factor` therefore has a penalty: minus the log density of a normal distribution of
+    the factor's logarithm, with standard deviation 0.7.
 
     Args:
         scores: A score or log probability of each class by a predictor that did not see the row's label, (rows,
@@ -74,10 +74,10 @@ def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
 def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
     """Return the logarithm of the factor by which scores become logits, if they are normally distributed.
 
-    If the score of a class has the mean m among its rows, n among other rows, and the deviation d within each of them,
-    the log odds of the class rise by (m - n) / (d * d) for each unit of the score (linear discriminant analysis).
-    Medians take the place of means, because some labels may be wrong. The class with the least factor counts. Return
-    minus infinity if the scores of a class are no larger among its rows.
+    The factor of a class is (m - n) / d**2 (linear discriminant analysis). m is the median score of the class in its
+    own rows, n is that in the other rows, and d is the standard deviation within both. Medians take the place of means,
+    because some labels may be wrong. The least factor of all classes is used. Return minus infinity if the scores of a
+    class are no larger in its own rows.
     """
     factors = []
     for number, column in enumerate(scores.T):
@@ -90,7 +90,7 @@ def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
 
 
 def number_errors(predictions: np.ndarray, labels: np.ndarray) -> LabelErrors:
-    """Estimate which numbers are wrong.
+    """Return the probability that each label of a regression target is wrong.
 
     Residuals of correct labels have a scaled Student's t distribution around 0 (Lange et al. 1989). A wrong label has a
     Cauchy distribution around the median of the labels.
@@ -115,9 +115,11 @@ def number_errors(predictions: np.ndarray, labels: np.ndarray) -> LabelErrors:
 
 
 def posterior(rate: float, own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probability that each label is wrong, and the logarithm of other / own.
+    """Return two things, both (rows,): the probability that each label is wrong, and log(other / own).
 
-    `own` and `other` are the densities of the labels if they are correct and if they are wrong.
+    rate:  The share of wrong labels.
+    own:   The density of each label if it is correct, (rows,).
+    other: The density of each label if it is wrong, (rows,).
     """
     own, other = np.maximum(own, SMALLEST), np.maximum(other, SMALLEST)
     return rate * other / ((1 - rate) * own + rate * other), np.log(other / own)
@@ -134,14 +136,14 @@ def fit_mixture(
     The test is the likelihood ratio test for a parameter on the edge of its range (Self and Liang 1987, case 5).
 
     Args:
-        densities: Function from the other parameters to the densities of the labels in the first and the second
-            component, (rows,) each.
+        densities: Function of the other parameters. It returns two densities of the labels, (rows,) each: in the first
+            and in the second component.
         starts: Values of the other parameters to start from.
         bounds: Lower and upper bound of each of these parameters.
         penalty: Function from these parameters to a number that is added to the negative log likelihood.
 
     Returns:
-        The share, the p-value, and the other parameters.
+        Three things: the share of the second component, the p-value, and the other parameters.
     """
     from scipy import optimize, stats
 

@@ -7,10 +7,10 @@ FALSE_ALARM = 0.001  # probability of an outlier among all rows, if the logarith
 
 
 def neighbour_distances(features: np.ndarray) -> np.ndarray:
-    """Return the mean distance of each row to its ten nearest neighbours, (rows,).
+    """Return the mean distance of each row's features to its ten nearest neighbours, (rows,).
 
-    It is a common measure of outliers (Kuan and Mueller 2022). If there are fewer other rows, all of them count. The
-    distance is 0 if there is one row.
+    It is a common measure of outliers (Kuan and Mueller 2022). If there are fewer than ten other rows, all of them
+    count. The distance is 0 if there is one row.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -22,11 +22,11 @@ def neighbour_distances(features: np.ndarray) -> np.ndarray:
 
 
 def outlier_scores(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a score of each row, (rows,), and the score above which a row is an outlier.
+    """Return two things: a score of each row, (rows,), and the score above which a row is an outlier.
 
-    The score is the number of standard deviations between the logarithm of the row's distance to its neighbours and the
-    median of all rows. The standard deviation is that of a normal distribution with the same upper quartile. With
-    normal logarithms, a data set would have an outlier with a probability of 0.001.
+    The score of a row is (x - median of x) / deviation, where x is the logarithm of its `neighbour_distances`. The
+    deviation is that of a normal distribution with the same median and upper quartile. If x is normally distributed, a
+    data set has an outlier with a probability of 0.001.
     """
     from scipy import stats
 

@@ -26,17 +26,20 @@ FEWEST_ROWS = 20
 
 
 def check_wrong_labels(data_set: DataSet) -> Part:
-    """Check for wrong labels by out-of-fold predictions, and for outliers by frozen features.
+    """Return the part about wrong labels, by out-of-fold predictions, and about outliers, by frozen features.
 
-    The predictions are those of runs, if there are any, or of a kernel ridge regression on the features. Section and
-    numbers list the suspects from the most probable. There is a warning if more labels are wrong than chance explains
+    The predictions are those of runs, if there are any, or of a kernel ridge regression on the features. The part
+    lists the suspects, the most probable first. There is a warning if more labels are wrong than chance explains
     (probability 0.01) and at least 1 % of all. Otherwise, single labels that are nearly certainly wrong are a note.
     """
     return wrong_label_part(data_set, questions_of(data_set))
 
 
 def questions_of(data_set: DataSet) -> list[Question] | None:
-    """Return what predictions say about the labels. Empty with too few labels. None without runs and features."""
+    """Return what predictions say about the labels of each target column, as a list.
+
+    It is empty if there are too few labels. Return None if there are neither runs nor features.
+    """
     target, labels = data_set.table.required_target, data_set.table.labels
     columns = label_columns(target, labels)
     scores = predicted_scores(data_set, columns)
@@ -46,7 +49,10 @@ def questions_of(data_set: DataSet) -> list[Question] | None:
 
 
 def wrong_label_part(data_set: DataSet, questions: Sequence[Question] | None) -> Part:
-    """Show the suspects among the labels, and outliers. `questions` is the result of `questions_of`."""
+    """Return the part that shows labels that may be wrong, and outliers.
+
+    `questions` is the result of `questions_of`.
+    """
     section = Section("Wrong labels and outliers", "")
     numbers: dict[str, object] = {}
     findings: list[Finding] = []
@@ -64,7 +70,10 @@ def wrong_label_part(data_set: DataSet, questions: Sequence[Question] | None) ->
 
 
 def predicted_scores(data_set: DataSet, columns: np.ndarray) -> np.ndarray | None:
-    """Return a score for each label column, (rows, columns), or None without runs and features."""
+    """Return a score for each label column, (rows, columns), by a predictor that did not see the row.
+
+    Return None without runs and features. `columns` is the result of `label_columns`.
+    """
     if data_set.predictions is not None:
         return scores_of(data_set.table.required_target, data_set.predictions)
     if data_set.features is None:
@@ -77,7 +86,7 @@ def predicted_scores(data_set: DataSet, columns: np.ndarray) -> np.ndarray | Non
 def label_findings(
     data_set: DataSet, questions: Sequence[Question], section: Section, numbers: dict[str, object]
 ) -> list[Finding]:
-    """Add the suspects to the section and to the numbers, and return the findings."""
+    """Return findings about labels that may be wrong. Add these labels to the section and to `numbers`."""
     ids, count = data_set.table.ids, sum(len(question.rows) for question in questions)
     rate = sum(question.errors.rate * len(question.rows) for question in questions) / count
     p_value = min(1.0, len(questions) * min(question.errors.p_value for question in questions))
@@ -122,7 +131,7 @@ def finding(severity: str, message: str, ids: Sequence[str], chosen: Sequence[Su
 
 
 def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> None:
-    """Add a table and pictures of the labels to a section, the most suspicious first."""
+    """Add a table and pictures of labels that may be wrong to the section, the most suspicious first."""
     ids = table.ids
     rows = [[ids[suspect.row], suspect.label, suspect.likely, f"{suspect.wrong:.2f}"] for suspect in ranked[:ROWS]]
     header = ("image", "label", "likeliest other label", "probability that the label is wrong")
@@ -144,14 +153,14 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
 
 
 def place_of(table: Table, row: int) -> list[str]:
-    """Return the fold of a row and the path of its image, as far as it has them."""
+    """Return a list with the fold of a row and the path of its image, as far as the row has them."""
     fold = [f"fold {table.frame['fold'].iloc[row]}"] if "fold" in table.frame else []
     image = table.frame["image"].iloc[row]
     return [*fold, *([str(image)] if isinstance(image, str | Path) else [])]
 
 
 def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, object]) -> list[Finding]:
-    """Add the outliers to the section and to the numbers, and return the findings."""
+    """Return findings about outliers. Add the outliers to the section and to `numbers`."""
     assert data_set.features is not None  # the caller checks it
     usable = np.flatnonzero(np.isfinite(data_set.features).all(1))
     if len(usable) < FEWEST_ROWS:
@@ -176,7 +185,10 @@ def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, obj
 def outliers_finding(
     severity: Severity, ids: Sequence[str], rows: Sequence[int], texts: Mapping[int, str]
 ) -> list[Finding]:
-    """Return a finding about some outliers, or nothing if there are none. `texts` has a sentence for each row."""
+    """Return a finding about the outliers in some rows, or nothing if there are none.
+
+    texts: {row: a sentence about it}.
+    """
     if not rows:
         return []
     message = f"{quantity(len(rows), 'image')} {'is' if len(rows) == 1 else 'are'} unlike all others"

@@ -13,14 +13,14 @@ FEWEST = 5  # rows of a class, so that its labels are looked at; a predictor lea
 
 @dataclass(frozen=True)
 class Question:
-    """The labels of one target column, or of all classes, and what predictions say about them.
+    """What predictions say about the labels of one target column, or about the class of each row.
 
     Attributes:
-        name: The name of the label or number. Empty if the target has one question.
+        name: The name of the target column. Empty if there is no other question.
         rows: The rows whose labels are known, int (known rows,).
-        errors: Which labels are wrong.
+        errors: How probable it is that each label is wrong.
         labels: The label of each of these rows as text.
-        likely: What the predictions say instead, as text.
+        likely: The label that the predictions say, as text.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Suspect:
 def label_columns(target: Target, labels: np.ndarray) -> np.ndarray:
     """Return the columns that a predictor should learn, float64 (rows, columns), with NaN for missing labels.
 
-    For classes and numbers, these are the label columns. For grades, there is a column of 0 and 1 for each level.
+    For classes and numbers, these are the label columns. For grades, each level has a column of 0 and 1.
     """
     if target.class_names and len(target.class_names) != labels.shape[1]:
         levels = np.eye(len(target.class_names))[np.nan_to_num(target.decide(np.nan_to_num(labels))).astype(int)]
@@ -73,12 +73,12 @@ def scores_of(target: Target, predictions: np.ndarray) -> np.ndarray:
 
 
 def ask_questions(target: Target, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield what predictions say about the labels. Columns with too few rows are left out.
+    """Yield what predictions say about the labels of each column. Columns with too few rows are left out.
 
     Args:
         target: What is predicted.
         labels: The columns of `label_columns`.
-        scores: A score for each of them by a predictor that did not see the row's label. Rows without one are NaN.
+        scores: A score for each column, by a predictor that did not see the row's label. Rows without a score are NaN.
     """
     names = target.class_names
     if names and target.stacker != "binary":
@@ -124,7 +124,10 @@ def label_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterato
 
 
 def binary_logits(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the logits of two classes, (rows, 2), by a logistic regression of the classes on the scores."""
+    """Return the logits of two classes, (rows, 2).
+
+    They come from a logistic regression of the classes on the scores.
+    """
     from sklearn.linear_model import LogisticRegression
 
     centred = (scores - scores.mean()) / (scores.std() or 1.0)
@@ -144,7 +147,10 @@ def number_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterat
 
 
 def rank_suspects(questions: Sequence[Question], most: int) -> list[Suspect]:
-    """Return the labels that predictions speak against most, at most `most` for each question and in all."""
+    """Return the labels that predictions contradict most, the most suspicious first.
+
+    most: How many labels to return at most, for each question and in all.
+    """
     chosen = [
         Suspect(
             int(question.rows[place]),
