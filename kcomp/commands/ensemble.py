@@ -106,9 +106,9 @@ def ensemble_all(
 def print_ensemble(
     members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
-    """Fit the method on held-out rows, print the scores, and return the fitted method.
+    """Fit the method on the rows that all members held out, print the scores, and return the fitted method.
 
-    Return None if no row was held out by every member.
+    Return None if there is no such row.
     """
     from kcomp.ensembles import printing
     from kcomp.ensembles.joins import join_held_out

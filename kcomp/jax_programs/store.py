@@ -36,10 +36,10 @@ def cached_jit(
 
     `function` takes two arguments, `state` and `data`. Each is a JAX pytree: nested lists, tuples or dicts of arrays.
 
-    cache_key: function of `state` that returns the key, a text. The key must describe all that the result depends on,
+    cache_key: function of `state` that returns the key, a text. The key must describe all that the program depends on,
                except the values in `state` and the values and shapes in `data`. If the key is None, or if the
                environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
-    donate:    True for a training step, whose results may reuse the memory of `state`. False for a prediction.
+    donate:    whether the program may write its results into the memory of `state`, as a training step does.
     """
     if not is_enabled("jax-program-store"):
         return jit(function, donate)

@@ -68,7 +68,7 @@ def broken_rule_text(rule: str, valid: np.ndarray, values: np.ndarray, ids: Sequ
 
 
 def problems(rules: Sequence[tuple[str, np.ndarray]], values: np.ndarray, ids: Sequence[str]) -> list[str]:
-    """Check rules, and return an error text (from `broken_rule_text`) for each rule that a row breaks.
+    """Return one error text, from `broken_rule_text`, for each rule that at least one row breaks.
 
     Args:
         rules: Pairs of a rule in words and whether each row obeys the rule, bool (rows,).

@@ -98,9 +98,10 @@ def train(
 
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Load `origin`, weights of another training, into the network of a new run. Print the name of the file.
+    """Prepare the weights of a run that does not start from random weights, and print a line about it.
 
-    If a stopped run continues on the other backend, only print a line about this.
+    A new run with an `origin` loads the weights of that other training. A stopped run has loaded its own weights
+    before. If it continues on the other backend, only the line is printed.
     """
     run, epochs, text = session.run, session.progress.epochs, ""
     if epochs:

@@ -132,9 +132,9 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return a layer's row of the report, as a dict.
+    """Return the row of the report for one layer: a dict of text and numbers by column name.
 
-    The row has the differences between the backends: when the whole training step runs, and when the layer runs alone.
+    The numbers are differences between the backends, in a whole training step and with the layer alone.
     """
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}

@@ -31,7 +31,7 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
     Args:
         values: Predictions of the members, (members, rows, columns).
         labels: Labels, (rows, columns). NaN is a missing label.
-        target: The target of the labels.
+        target: The kind of the competition's labels.
     """
     return STACKERS[target.stacker](values, labels, target)
 

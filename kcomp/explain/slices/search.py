@@ -123,9 +123,9 @@ def is_numeric(values: np.ndarray) -> bool:
 
 
 def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield a slice for each fifth of the rows, sorted by their numbers. Equal numbers stay together.
+    """Yield a slice for each fifth of the usable rows, from the smallest `values` to the largest.
 
-    See `slices_of`.
+    Rows with equal values are in one slice. See `slices_of` for what a slice contains.
     """
     edges = np.unique(np.quantile(values[usable], np.linspace(0, 1, QUANTILES + 1)[1:-1]))
     numbers = np.searchsorted(edges, values, side="left")

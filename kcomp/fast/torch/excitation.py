@@ -47,11 +47,11 @@ def normalised_excited(
 ) -> tuple[Any, Any, Any] | None:
     """Apply batch normalisation, silu, and squeeze and excitation, in training.
 
-    Return three things: the outputs, the batch's mean and the batch's variance. Return a single None if `learns` is
-    False, or if the loops do not support the inputs or weights.
+    Return three things: the outputs, the batch's mean and the batch's variance. Return a single None, so that Keras's
+    own operations run, if `learns` is False, or if the compiled loops do not support the inputs or weights.
 
     weights: weights of the two convolutions, as for `silu_excited`.
-    learns:  True to normalise by the batch's mean and variance, as in training. False for the moving ones.
+    learns:  whether the layer is trained, so that the batch's mean and variance are used in place of the moving ones.
     """
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None
