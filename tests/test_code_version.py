@@ -84,6 +84,7 @@ def test_every_name_exists_and_no_package_is_forgotten():
         "tune",
         "soup",
         "compare",
+        "find_rate",
         "measurements",
         "probe",
         "check",
