@@ -65,7 +65,7 @@ give(results=results)
 """
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
 def test_equal_results_with_a_quarter_of_the_bytes(backend, tmp_path):
     whole, frozen, whole_floats, frozen_floats = conftest.in_backend(backend, STEPS, cache=tmp_path)["results"]
     assert len(whole[0]) == 8

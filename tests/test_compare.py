@@ -200,12 +200,12 @@ def test_complete_runs_are_not_trained_again(clean):
     "kind, metrics, words",
     [
         ("labels", ["roc_auc", "log_loss"], "ROC AUC (higher is better): JAX 0."),
-        ("numbers", ["mae", "rmse"], "MAE (lower is better): JAX "),
+        pytest.param("numbers", ["mae", "rmse"], "MAE (lower is better): JAX ", marks=pytest.mark.slow),
         pytest.param(
             "grades",
             ["quadratic_kappa", "mae"],
             "Quadratic kappa (higher is better): JAX ",
-            marks=pytest.mark.slow,  # as the two others
+            marks=pytest.mark.slow,  # as the labels above
         ),
     ],
 )

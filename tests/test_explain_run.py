@@ -54,7 +54,7 @@ def explained(folder, backend, *arguments):
     return done.stdout, json.loads((folder / "out/explain.json").read_text())
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
 @chromium.needs_chromium
 def test_rotated_held_out_images_are_named_first(tmp_path, backend):
     printed, content = explained(tmp_path, backend)

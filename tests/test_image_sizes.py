@@ -56,7 +56,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", conftest.backends())
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
 def test_trains_predicts_and_exports(folder, backend):
     done = conftest.kcomp("train", "wide.py", "--fold", "0", backend=backend, cwd=folder)
     assert "images of 40 x 56 pixels" in done.stdout
