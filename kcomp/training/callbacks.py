@@ -89,18 +89,18 @@ class Record(keras.callbacks.Callback):
     Args:
         session: The objects that the training uses, such as network and recipe.
         score: The callback that scored the epoch.
-        own: The recipe's callbacks.
+        callbacks: The callbacks of the recipe.
     """
 
-    def __init__(self, session: Session, score: Score, own: Sequence[keras.callbacks.Callback]) -> None:
+    def __init__(self, session: Session, score: Score, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         super().__init__()
-        self.own = own
+        self.callbacks = callbacks
         self.run, self.network, self.stage_average = session.run, session.network, session.stage_average
         self.score, self.metric, self.keeps_best = score, session.scorer.metric, session.recipe.keep == "best"
         self.due = -math.inf
 
     def on_train_begin(self, logs: Any = None) -> None:
-        load_callback_state(self.own, self.score.progress.callbacks)
+        load_callback_state(self.callbacks, self.score.progress.callbacks)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         progress, row, stage = self.score.progress, self.score.row, self.score.stage
@@ -118,7 +118,7 @@ class Record(keras.callbacks.Callback):
         self.model.stop_training = progress.stage_over
         self.stage_average.epoch_ended(progress.stage_epochs)
         update_plateaus(stage.optimizer, scores_of_stage(progress, self.metric), self.metric.is_better)
-        progress.callbacks = callback_state(self.own)
+        progress.callbacks = callback_state(self.callbacks)
         over = progress.stage_over or progress.stage_epochs == stage.epochs
         started = time.monotonic()
         if over or started > self.due:

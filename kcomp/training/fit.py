@@ -245,8 +245,8 @@ def fit_epochs(
         scores=session.scores,
         images=steps * training.batch_size,
     )
-    own = recipe_callbacks(recipe, session.run, progress.log)
-    record = Record(session, score, own)
+    callbacks = recipe_callbacks(recipe, session.run, progress.log)
+    record = Record(session, score, callbacks)
     names = [metric.name for metric in session.scorer.shown]
     total = sum(stage.epochs for stage in session.stages)
     line = keras.callbacks.LambdaCallback(
@@ -261,7 +261,7 @@ def fit_epochs(
             initial_epoch=progress.epochs,
             epochs=progress.epochs + remaining,
             steps_per_epoch=steps,
-            callbacks=[SeedNoise(training.seed, progress.epochs), wait, display, score, *own, record, line],
+            callbacks=[SeedNoise(training.seed, progress.epochs), wait, display, score, *callbacks, record, line],
             verbose=0,
             shuffle=False,
         )
