@@ -1,8 +1,6 @@
 """Show what the network is fed: original, augmented and mixed images with their labels.
 
-The images are those of the first batch of a training with seed 0 that holds out the first fold. They come from the
-recipe's own `batches`. The layers of `kcomp.augment`, such as MixUp, are applied with the same code as in the training
-step, on the current backend.
+The images are those of the first batch of a training with seed 0 that holds out the first fold.
 """
 
 from collections.abc import Sequence
@@ -56,10 +54,7 @@ class Fed:
 
 
 def check_augmented(recipe: Recipe, data_set: DataSet) -> Part:
-    """Return the part with images as the training gets them.
-
-    Its findings are about constant images, values in a wrong range, and invalid labels.
-    """
+    """Return the report's part with images as the training gets them, and findings about wrong pixels and labels."""
     table = data_set.table.rows(data_set.facts.readable & (data_set.facts.problem == ""))
     try:
         rows, _ = split(table, fold_numbers(data_set.table)[0])
@@ -102,7 +97,7 @@ EXPLANATION = (
 
 
 def feed(batches: Batches) -> Fed:
-    """Return the first batch of the training. A few of its images are augmented for several epochs."""
+    """Return the first batch of the training, and several augmentations of its first images."""
     order = batches.order(0)[: batches.batch_size]
     batch = batches.load(0, 0)
     images, labels = in_training_step(batches.layers, batch)
@@ -125,10 +120,7 @@ def feed(batches: Batches) -> Fed:
 
 
 def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images (float32) and the labels of a batch after layers such as MixUp.
-
-    The layers are applied as in the training step.
-    """
+    """Return the images (float32) and the labels of a batch after layers such as MixUp."""
     from keras import ops
 
     from kcomp.training.mixed import apply_plans, planned_layers
@@ -141,9 +133,9 @@ def in_training_step(layers: Sequence[Any], batch: dict[str, Any]) -> tuple[np.n
 
 
 def choose_rows(table: Table, order: np.ndarray) -> np.ndarray:
-    """Return the positions of at most `IMAGES` images to show, among the rows of a batch, sorted.
+    """Return the positions of at most `IMAGES` images of a batch to show, sorted.
 
-    They have as many different classes as possible. `order` has the row in the table of each image of the batch.
+    They have as many different classes as possible. `order` has the table row of each image of the batch.
     """
     strata = table.required_target.strata(table.labels[order])
     _, first = np.unique(strata, axis=0, return_index=True)
@@ -160,10 +152,7 @@ def differs(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def stage_note(stage: Stage, batches: Batches) -> str:
-    """Return a sentence if a stage trains on cached features, and not on the images of this page.
-
-    Return "" for other stages.
-    """
+    """Return a sentence if a stage trains on cached features instead of images, else ""."""
     from kcomp.training.frozen.batches import mixing_layers
 
     if stage.cache_views is None:
@@ -174,7 +163,6 @@ def stage_note(stage: Stage, batches: Batches) -> str:
 
 
 def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
-    """Return a finding about images with a single colour after augmentation; else nothing."""
     images = fed.augmented[0]
     constant = (images == images[:, :1, :1, :]).all(axis=(1, 2, 3))
     names = tuple(name for name, is_constant in zip(ids, constant, strict=True) if is_constant)
@@ -186,10 +174,7 @@ def constant_images(fed: Fed, ids: Sequence[str]) -> list[Finding]:
 
 
 def wrong_range(fed: Fed) -> list[Finding]:
-    """Return a finding if images have values below 0 or above 255, or NaN; else nothing.
-
-    Values from 0 to 1 are a finding too, if the original images have larger ones.
-    """
+    """Return a finding if images have NaN, values below 0 or above 255, or values that were scaled to 0..1."""
     low, high = float(fed.mixed.min()), float(fed.mixed.max())
     brightest = max(float(image.max()) for image in fed.originals)
     if not np.isfinite(fed.mixed).all():
@@ -201,7 +186,6 @@ def wrong_range(fed: Fed) -> list[Finding]:
 
 
 def wrong_labels(fed: Fed, target: Target, ids: Sequence[str]) -> list[Finding]:
-    """Return a finding if labels are invalid after mixing; else nothing."""
     try:
         target.check_labels(fed.mixed_labels.astype(np.float64), ids)
     except (ValueError, IndexError) as error:
@@ -224,9 +208,9 @@ def range_table(fed: Fed) -> PageTable:
 
 
 def galleries(fed: Fed, ids: Sequence[str], target: Target, *, mixing: bool) -> list[tuple[str, Sequence[Picture]]]:
-    """Return a gallery for each image: the original, its augmentations, and the image that the network gets.
+    """Return a gallery for each image: the original, its augmentations, and the mixed image.
 
-    mixing: Whether a stage mixes images, so that the mixed images are shown.
+    `mixing` says whether a stage mixes images. Without mixing, no mixed image is shown.
     """
     lines: list[tuple[str, Sequence[Picture]]] = []
     for place, original in enumerate(fed.originals):
@@ -242,10 +226,9 @@ def galleries(fed: Fed, ids: Sequence[str], target: Target, *, mixing: bool) -> 
 
 
 def picture(pixels: np.ndarray) -> bytes:
-    """Return an image as the bytes of a small JPEG.
+    """Return an image (height, width, channels) as the bytes of a small JPEG. Its values are clipped to 0..255.
 
-    `pixels` (height, width, channels) are clipped to 0..255. If an image is neither grey nor RGB, only its first three
-    channels are shown, or the first of two.
+    Of unusual numbers of channels, only the first three, or the first, are shown.
     """
     pixels = np.clip(np.nan_to_num(pixels), 0, 255).round().astype(np.uint8)
     return thumbnail(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1])

@@ -1,8 +1,4 @@
-"""The checks that `kcomp train` runs by itself: file headers, files with equal content, and folds.
-
-No image is decoded. Reading the table has found damaged files already. The findings are cached until a row or a file
-changes.
-"""
+"""The checks that `kcomp train` runs by itself: file headers, files with equal content, and folds."""
 
 import hashlib
 from dataclasses import replace
@@ -28,8 +24,7 @@ LINES = 3  # print at most so many lines
 def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
     """Return at most 3 lines with the worst errors and warnings about a table. Empty if there are none.
 
-    The findings are cached. The result is also empty while another process computes them, such as another job of a
-    sweep. If a check fails, the only line is its error: a check must not stop a training.
+    The result is also empty while another process computes the findings.
 
     Args:
         recipe: The recipe.
@@ -53,7 +48,7 @@ def cheap_lines(recipe: Recipe, table: Table, path: str) -> list[str]:
 
 
 def remembered(table: Table, metric: Metric) -> list[Finding]:
-    """Return the errors and warnings about a table. They are read from the cache if it has them."""
+    """Return the errors and warnings about a table, from the cache if possible."""
     key = key_of(table, metric)
     if key is None:
         return alarms(table, metric)
@@ -71,7 +66,7 @@ def remembered(table: Table, metric: Metric) -> list[Finding]:
 
 
 def key_of(table: Table, metric: Metric) -> str | None:
-    """Return a cache key that changes with the rows, labels, folds and files of a table. No file is read.
+    """Return a cache key that changes with the rows, labels, folds and files of a table.
 
     Return None if an image comes from a function, because its content can then change without notice.
     """
@@ -88,7 +83,6 @@ def key_of(table: Table, metric: Metric) -> str | None:
 
 
 def alarms(table: Table, metric: Metric) -> list[Finding]:
-    """Return the errors and warnings of the checks, from the worst to the least."""
     from kcomp.check.data_set import DataSet  # imported here, because the result is in the cache at most starts
     from kcomp.check.duplicates.part import exact_findings
     from kcomp.check.files.part import file_findings

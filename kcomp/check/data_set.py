@@ -25,8 +25,8 @@ class DataSet:
         test_features: Features of the test images, or None.
         predictions: Out-of-fold predictions of runs, averaged over the runs, float64 (rows, prediction columns), with
             NaN in rows that no run held out. None without runs.
-        left_out: The paths of damaged and missing images whose rows the recipe leaves out, because it reads the table
-            with `on_bad="drop"`. Their rows are part of `table` and `facts`.
+        left_out: Paths of damaged and missing images. The recipe leaves out their rows (`on_bad="drop"`), but `table`
+            and `facts` have these rows.
         notices: Texts that were printed when the table was read; see `kcomp.system.notices.record_notices`.
         seed: Seed of all random draws of the checks.
     """

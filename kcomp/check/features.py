@@ -1,4 +1,4 @@
-"""Compute the frozen features that several checks need, and say why if that is not possible."""
+"""Compute the frozen features that several checks need."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,7 @@ NOT_HERE = (ModuleNotFoundError, ConnectionError)  # pretrained weights that thi
 def compute_features(
     loaded: Loaded, tables: Sequence[Table], progress: StepProgress, work: float
 ) -> tuple[Sequence[np.ndarray | None], str, list[Part]]:
-    """Compute the features of some tables.
-
-    If the recipe's network cannot be used, EfficientNet-Lite0 is used instead. If that is not installed either, there
-    are no features.
+    """Compute the features of some tables with the recipe's network or, if it cannot be used, with EfficientNet-Lite0.
 
     Args:
         loaded: The recipe.
@@ -32,7 +29,7 @@ def compute_features(
         work: The work of all features, in the unit of `progress`.
 
     Returns:
-        For each table, the features or None; a sentence about the network; and a part for each problem.
+        Three things: for each table, its features or None; a sentence about the network; and a part for each problem.
     """
     progress.start_step("features of a pretrained network")
     counter, parts = progress.counter(work), []
@@ -53,7 +50,7 @@ def compute_features(
 
 
 def network_part(error: BaseException) -> Part:
-    """Return a part that says why the recipe cannot build its network."""
+    """Return a part of the report that says why the recipe's network cannot be built."""
     text = f"the recipe cannot build its network: {located_line(error)}"
     severity: Severity = "warning" if isinstance(error, NOT_HERE) else "error"
     section = Section("Network", f"{text[0].upper()}{text[1:]}", good=None if severity == "warning" else False)
@@ -61,7 +58,7 @@ def network_part(error: BaseException) -> Part:
 
 
 def features_part(error: Exception) -> Part:
-    """Return a part that says why there are no features."""
+    """Return a part of the report that says why there are no features."""
     text = f"checks that need features of a pretrained network are left out: {located_line(error)}"
     section = Section("Features", f"{text[0].upper()}{text[1:]}", good=None)
     return Part("features", section, {"failed": text}, (Finding("features", "warning", text),))

@@ -10,7 +10,7 @@ from kcomp.report.thumbnail import thumbnail
 
 
 def picture_of(image: Image, value_range: ValueRange | None, lines: Sequence[str]) -> Picture | None:
-    """Return a thumbnail of an image, or None if it cannot be decoded. The check of files reports this.
+    """Return a thumbnail of an image, or None if it cannot be decoded.
 
     Args:
         image: The image.

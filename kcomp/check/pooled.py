@@ -1,4 +1,4 @@
-"""Labelled and test rows in one list, in which all images can be compared."""
+"""Labelled and test rows in one list."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class PooledRows:
         ids: The image ids.
         images: The images.
         is_test: Whether each row is a test row, bool (rows,).
-        ranges: Two ranges of pixel values, for labelled and for test images. Each becomes 0..255; see `rgb_pixels`.
+        ranges: The ranges of pixel values that thumbnails scale to 0..255: one for labelled, one for test images.
         folds: The fold columns of the labelled rows, int (labelled rows, repeats). There are 0 repeats if the table has
             no folds.
         facts: Measurements of the images.
@@ -36,12 +36,10 @@ class PooledRows:
     features: np.ndarray | None
 
     def __len__(self) -> int:
-        """Return the number of labelled rows and test rows."""
         return len(self.ids)
 
     @property
     def labelled(self) -> int:
-        """The number of labelled rows."""
         return len(self.folds)
 
     def value_range(self, row: int) -> ValueRange | None:
@@ -54,7 +52,6 @@ class PooledRows:
 
 
 def pool(data_set: DataSet) -> PooledRows:
-    """Return all rows of a data set in one list."""
     table, test = data_set.table, data_set.test
     if test is None or data_set.test_facts is None:
         return PooledRows(
@@ -79,5 +76,5 @@ def pool(data_set: DataSet) -> PooledRows:
 
 
 def folds_of(table: Table) -> np.ndarray:
-    """Return the fold columns of a table, int (rows, repeats). Without folds, the shape is (rows, 0)."""
+    """Return the fold columns of a table, int (rows, repeats). Without folds, there are 0 repeats."""
     return table.frame[fold_columns(table.frame)].to_numpy(int).reshape(len(table), -1)

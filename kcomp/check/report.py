@@ -22,7 +22,7 @@ WORST = 10  # how many findings the top of the page and the terminal show
 def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str) -> Path:
     """Write the three files of a report into a folder, and return the path of the page.
 
-    Files of an earlier report are replaced, the page last. If a file cannot be written, none changes.
+    Files of an earlier report are replaced. If a file cannot be written, none changes.
 
     Args:
         folder: The folder, which is created.
@@ -58,7 +58,7 @@ def all_findings(parts: Sequence[Part]) -> list[Finding]:
 
 
 def by_severity(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts with errors, then those with warnings, then the others. Their order is otherwise unchanged."""
+    """Return the parts sorted by their worst finding: errors, then warnings, then others."""
     last = SEVERITIES.index("note")
     return sorted(
         parts, key=lambda part: min((SEVERITIES.index(finding.severity) for finding in part.findings), default=last)
@@ -93,10 +93,7 @@ def overview(result: CheckResult) -> Section:
 
 
 def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
-    """Return {id() of a finding: a link to its section of the page}.
-
-    The overview is section 1.
-    """
+    """Return a link to the section of each finding, by id(finding)."""
     return {
         id(finding): Link(part.section.title, f"#section-{number}")
         for number, part in enumerate(by_severity(parts), 2)
@@ -105,7 +102,7 @@ def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:
 
 
 def verdict(errors: int, warnings: int, notes: int) -> str:
-    """Return one or two sentences for the top of the page. The arguments are numbers of findings."""
+    """Return one or two sentences about the numbers of findings, for the top of the page."""
     repair = f"{quantity(errors, 'error')} must be repaired before training"
     look = f"{quantity(warnings, 'warning')} {'needs' if warnings == 1 else 'need'} a look"
     if errors and warnings:
@@ -118,7 +115,6 @@ def verdict(errors: int, warnings: int, notes: int) -> str:
 
 
 def describe(data_set: DataSet) -> str:
-    """Return one line about the data set: rows, labels and metric."""
     table = data_set.table
     test = "no test rows" if data_set.test is None else quantity(len(data_set.test), "test row")
     labels = table.required_target.describe(table.labels)
@@ -126,7 +122,7 @@ def describe(data_set: DataSet) -> str:
 
 
 def plain(content: Any) -> Any:
-    """Return the content with Python's numbers and lists in place of NumPy's and of tuples, for JSON."""
+    """Convert NumPy's numbers and arrays to Python's for JSON, and tuples to lists."""
     if isinstance(content, Mapping):
         return {str(name): plain(value) for name, value in content.items()}
     if isinstance(content, np.generic | np.ndarray):

@@ -14,8 +14,8 @@ class CheckResult:
     Attributes:
         data_set: The data set that was checked.
         parts: The result of each check.
-        network: One sentence about the network whose features were used. Empty without features.
-        failures: The errors of checks that failed because of an error in kcomp. Empty if all checks ran.
+        network: A sentence about the network that computed the features. Empty without features.
+        failures: The exceptions of checks that failed.
     """
 
     data_set: DataSet

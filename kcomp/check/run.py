@@ -89,11 +89,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
 
 
 def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
-    """Return two things: the test rows of the recipe, and a list of parts.
-
-    The first is None if there are no test rows. If they cannot be read, the list has a part that says so. Otherwise, it
-    is empty.
-    """
+    """Return the test rows of the recipe, or None. If they cannot be read, also return a part that says so."""
     recipe = loaded.recipe
     if recipe.test is None:
         return None, []
@@ -108,7 +104,6 @@ def read_test(loaded: Loaded) -> tuple[Table | None, list[Part]]:
 
 
 def measured(tables: Sequence[Table], progress: StepProgress) -> list[Facts]:
-    """Return measurements of the images of each table."""
     progress.start_step(f"measure {quantity(sum(map(len, tables)), 'image')}")
     return [measure(table, progress=progress.counter(len(table))) for table in tables]
 
@@ -128,6 +123,6 @@ def all_checks(loaded: Loaded) -> dict[str, Callable[[DataSet], Part]]:
 
 
 def failed_part(name: str, error: Exception) -> Part:
-    """Return the part that is shown for a check that raised an error."""
+    """Return the part of the report that is shown for a check that raised an error."""
     text = error_line(error)
     return Part(name, Section(name.capitalize(), f"This check failed with an error of kcomp: {text}"), {"failed": text})

@@ -18,16 +18,7 @@ from kcomp.values import parse_values
 
 
 def load_source(path: Path, assignments: Sequence[str] = ()) -> Loaded:
-    """Return the recipe to check.
-
-    Args:
-        path: A recipe, the name of a recipe that comes with kcomp, or data that `kcomp new` can read: the folder of a
-            competition, a table, or a folder with one folder of images for each class.
-        assignments: Values of the recipe to change, each as "name=value".
-
-    Raises:
-        UsageError: If there is nothing at `path`, the data needs an option of `kcomp new`, or a value is wrong.
-    """
+    """Return the recipe to check."""
     loaded = load_data(path) if is_data(path) else load_recipe(path)
     try:
         return loaded.with_values(**parse_values(loaded.recipe.config, assignments))
@@ -36,7 +27,6 @@ def load_source(path: Path, assignments: Sequence[str] = ()) -> Loaded:
 
 
 def is_data(path: Path) -> bool:
-    """Return whether a path is a folder or a table, and not a recipe."""
     return path.is_dir() or (path.is_file() and path.suffix.lower() in TABLE_ENDINGS)
 
 
@@ -64,7 +54,7 @@ def load_data(data: Path) -> Loaded:
 
 
 def without_recipe_line(table: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function `table` whose errors do not name a line of the recipe, because its file no longer exists."""
+    """Return the function `table`, but without the recipe's line number in its errors."""
 
     def read(config: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Split rows into parts for cross-validation. The parts do not depend on the order of the rows in files."""
+"""Divide rows into parts for cross-validation."""
 
 import numpy as np
 

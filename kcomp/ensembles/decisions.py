@@ -1,7 +1,4 @@
-"""Fit thresholds or cut points to held-out predictions, and score them by nested cross-validation.
-
-This module does not import Keras.
-"""
+"""Fit thresholds or cut points to held-out predictions, and score them by nested cross-validation."""
 
 import math
 from collections.abc import Mapping
@@ -53,10 +50,7 @@ class ScoredDecisions:
         return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored.get("unseen", ())))
 
     def describe(self) -> str:
-        """Return a sentence with the thresholds or cut points, and the scores `nested`, `plain` and `optimistic`.
-
-        A second line warns about unseen labels or grades.
-        """
+        """Return a sentence with the thresholds or cut points, and the scores `nested`, `plain` and `optimistic`."""
         values = self.decisions.values
         numbers = ", ".join(f"{value:.3g}" for value in values[:SHOWN])
         more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
@@ -80,7 +74,7 @@ class ScoredDecisions:
 def score_decisions(
     scorer: Scorer, labels: np.ndarray, predictions: np.ndarray, parts: np.ndarray
 ) -> ScoredDecisions | None:
-    """Fit the thresholds or cut points that the metric needs, and score them by nested cross-validation.
+    """Return the thresholds or cut points that the metric needs, with their scores by nested cross-validation.
 
     Args:
         scorer: The metric and the target.

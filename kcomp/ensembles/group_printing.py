@@ -19,10 +19,7 @@ NESTED = "Fitted ensembles are scored by nested cross-validation; members by the
 
 
 def print_groups(results: Sequence[GroupScores], rows: HeldOut, method: str) -> None:
-    """Print one table row for each group of members, the best group first.
-
-    A row has the group's scores, its costs, and its gain over its best member.
-    """
+    """Print one table row for each group of members: its scores, its costs, and its gain over its best member."""
     lines = [group_row(result) for result in results]
     print(f"{method} of each group, scored on {len(rows.ids)} held-out rows")
     print_table(Console(), lines)
@@ -52,7 +49,7 @@ def group_row(result: GroupScores) -> dict[str, Any]:
 
 
 def print_sizes(results: Sequence[SizeScores], metric: str) -> None:
-    """Print one table row for each element of `results`: a kind of group, and a number of members."""
+    """Print the mean score and the costs of ensembles, one table row for each kind of group and number of members."""
     lines = [
         {
             "kind": result.kind,

@@ -40,9 +40,9 @@ class Group:
 
 
 def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
-    """Return all groups of a kind, sorted by name.
+    """Return all groups of a kind that have at least two members, sorted by name.
 
-    A group has at least two members. For kind "fold", it has one member with at least two runs.
+    A group of kind "fold" is one member with at least two runs.
     """
     if kind == "fold":
         return [group for group in single_groups(members, "fold") if len(members[group.members[0]].runs) > 1]
@@ -60,7 +60,6 @@ def find_groups(members: Sequence[Member], kind: str) -> list[Group]:
 
 
 def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group]:
-    """Return a group for each member, with only this member."""
     return [
         Group(kind, member.name, ",".join(str(run.manifest["fold"]) for run in member.runs), (place,))
         for place, member in enumerate(members)
@@ -68,9 +67,11 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return a group's name. If another group has the same name, append the start of a hash, so that they differ.
+    """Return a group's name. If another group has the same name, the start of a hash is appended.
 
-    `names` maps the key of each group to its name. The last element of a key is the hash.
+    Args:
+        names: The name of each group, by its key. The last element of a key is the hash.
+        key: The key of the group.
     """
     return names[key] if list(names.values()).count(names[key]) == 1 else f"{names[key]} {key[-1][:8]}"
 
@@ -90,10 +91,13 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Return a key for each member, and a function that returns the text `levels` of a group.
+    """Group members that differ in the backend: equal recipe, recipe values and seed.
 
-    Members form a group if their keys are equal. Here, these members have the same recipe, recipe values and seed, and
-    differ in the backend. A member that both frameworks trained, such as an average of their weights, forms no group.
+    A member that both frameworks trained, such as an average of their weights, forms no group.
+
+    Returns:
+        The key of each member, which is equal for members of one group, and a function that returns `levels` of a
+            group.
     """
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
@@ -103,20 +107,23 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Return a key for each member, and a function that returns the text `levels` of a group.
+    """Group members that differ in recipe values: equal recipe files, backend and seed.
 
-    Members form a group if their keys are equal. Here, these members have the same recipe source, backend and seed, and
-    differ in recipe values.
+    Returns:
+        The key of each member, which is equal for members of one group, and a function that returns `levels` of a
+            group.
     """
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Return a key for each member, and a function that returns the text `levels` of a group.
+    """Group members that differ in the recipe or the network: equal backend and seed.
 
-    Members form a group if their keys are equal. Here, these members have the same backend and seed, and differ in the
-    recipe or the network. If they differ only in recipe values, `levels` is empty, and `find_groups` drops the group.
+    Returns:
+        The key of each member, which is equal for members of one group, and a function that returns `levels` of a
+            group.
+        It returns "" if the members differ only in recipe values. `find_groups` drops such a group.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 
@@ -159,9 +166,8 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def name_values(values: Sequence[Mapping[str, Any]]) -> str:
-    """Return the recipe values that differ between members, as a text such as "rate=0.1; rate=0.2".
-
-    The text is empty if no value differs.
+    """Return the recipe values that differ between members as text, such as "rate=0.1; rate=0.2". Empty if none
+    differs.
     """
     names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
     return (
@@ -176,7 +182,7 @@ def differs(name: str, values: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def network_of(run: Run) -> tuple[int, str]:
-    """Identify a run's network: return how many weights it has, and a hash of their names and shapes."""
+    """Return two things that identify a run's network: its number of weights, and a hash of their names and shapes."""
     import h5py
 
     path = run / "best.weights.h5"

@@ -1,4 +1,4 @@
-"""Join the predictions of several models by image id and column name. This module does not import Keras."""
+"""Join the predictions of several models by image id and column name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PARTS = 5  # how many parts nested cross-validation has if the members have diff
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The rows that every member of an ensemble held out of its training, sorted by image id.
+    """Rows that no member of an ensemble was trained on, sorted by image id.
 
     Attributes:
         ids: The image ids.
@@ -47,7 +47,7 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
     """Return the ids that all indexes have in common, in the order of the first index.
 
     Args:
-        named_ids: Pairs: a name for error messages, such as a file, and the ids.
+        named_ids: Pairs of a name, such as that of a file, for error messages, and ids.
         rule: Start of the error message: a text that says which ids must be the same.
         partial: Whether the ids may differ.
         hint: Text at the end of the message.
@@ -72,10 +72,7 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
 
 
 def select_rows(frame: pd.DataFrame, ids: pd.Index) -> np.ndarray:
-    """Return the rows with these ids as an array (ids, columns), in the order of `ids`.
-
-    If the frame has exactly these ids in this order, nothing is copied.
-    """
+    """Return the rows with these ids as an array (ids, columns), in the order of `ids`."""
     selected = frame if frame.index.equals(ids) else frame.loc[ids]
     return selected.to_numpy(np.float64)
 
@@ -114,10 +111,14 @@ def predicted_ids(table: Table) -> pd.Index:
 
 
 def held_out_by_member(members: Sequence[Member], ids: pd.Index, target: Target) -> np.ndarray:
-    """Return the held-out predictions of each member for some ids, float64 (members, ids, prediction columns).
+    """Return the predictions of each member for some ids, float64 (members, ids, prediction columns).
 
-    Unlike `join_held_out`, this needs no common rows: a row that a member did not hold out is NaN. Ids may repeat. The
-    columns are in the order of `target`, which may be that of the runs or of a table.
+    They are NaN for an id that the member did not hold out. Ids may repeat.
+
+    Args:
+        members: The members.
+        ids: The ids.
+        target: Determines the order of the columns.
     """
     columns = list(target.prediction_columns)
     return np.stack([member.predictions[columns].reindex(ids).to_numpy(np.float64) for member in members])
@@ -142,8 +143,8 @@ def join_test_predictions(
 
     Args:
         members: The members.
-        temperatures: The temperature of each member, (members,). It calibrates each run's predictions before the runs
-            are averaged, because it was fitted to predictions of single runs. None for no calibration.
+        temperatures: The temperature of each member, (members,). None for no calibration. The predictions of each run
+            are calibrated before the runs are averaged.
         partial: Whether runs may predict different rows. Then only the common rows are returned.
     """
     rule = "runs that are combined must predict the same rows"
@@ -176,5 +177,4 @@ def average_frames(frames: Sequence[pd.DataFrame], ids: pd.Index, target: Target
 
 
 def count_most_test_rows(runs: Sequence[Run]) -> int:
-    """Return the largest number of test rows that one of the runs has predicted."""
     return max(len(run.probabilities("test")) for run in runs)

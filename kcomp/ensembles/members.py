@@ -1,7 +1,4 @@
-"""The members of an ensemble. A member is a group of runs that differ only in their fold.
-
-This module does not import Keras.
-"""
+"""The members of an ensemble. A member is a group of runs that differ only in their fold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,9 +56,7 @@ class Member:
 
 
 def build_members(runs: Sequence[Run]) -> list[Member]:
-    """Return the members of an ensemble. Runs that differ only in their fold are one member.
-
-    Members are sorted by recipe, fingerprint (hash of the recipe values), backend, seed and repeat.
+    """Return the members of an ensemble, sorted by recipe, backend, seed and repeat.
 
     Raises:
         ValueError: If two runs of a member held out the same row, or if a file has invalid predictions.
@@ -98,10 +93,7 @@ def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFr
 
 
 def shared_target(runs: Sequence[Run]) -> Target:
-    """Return the target of the first run.
-
-    Raise ValueError if another run has another target, such as other classes.
-    """
+    """Return the target of the first run. Raise ValueError if another run has another target."""
     target = runs[0].target
     for run in runs[1:]:
         other = run.target
@@ -123,8 +115,7 @@ def shared_target(runs: Sequence[Run]) -> Target:
 def check_same_table(runs: Sequence[Run]) -> None:
     """Raise ValueError unless all runs use the same rows, labels and folds.
 
-    Otherwise, a run may have been trained on rows that the ensemble is scored on. The check compares `table` in each
-    manifest.json, a hash of ids, labels and folds.
+    Otherwise, a run may have been trained on rows that the ensemble is scored on.
     """
     for run in runs[1:]:
         if run.manifest["table"] != runs[0].manifest["table"]:
@@ -135,15 +126,12 @@ def check_same_table(runs: Sequence[Run]) -> None:
 
 
 def check_test_predictions(runs: Sequence[Run]) -> None:
-    """Raise FileNotFoundError if a run has no test.csv."""
     for run in runs:
         run.file("test")
 
 
 def read_labels(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the labels of all held-out rows of the runs: one row for each image id, columns sorted by name.
-
-    Of identical label files, only one is read.
 
     Raises:
         ValueError: If two runs have different labels for a row.

@@ -59,10 +59,7 @@ def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str,
 
 
 def print_diversity(values: np.ndarray, target: Target) -> None:
-    """Print how much the members differ: a sentence for two members, a table for more. Identical members are named.
-
-    `values` are the members' predictions (members, rows, columns).
-    """
+    """Print how much the members differ: a sentence for two members, a table for more."""
     correlation = correlations(values, target)
     disagreement = disagreements(values, target) if target.class_names else None
     if len(values) == 2:
@@ -78,10 +75,7 @@ def print_diversity(values: np.ndarray, target: Target) -> None:
 
 
 def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
-    """Print a table of how much each pair of members differs.
-
-    Both arrays have the shape (members, members). `disagreement` is None for targets without classes.
-    """
+    """Print a table of how much each pair of members differs. Both arrays have the shape (members, members)."""
     lines = []
     for row in range(len(correlation)):
         line = {"member": str(row + 1)}
@@ -116,9 +110,10 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
 
 
 def print_gain(title: str, gain: Gain, other: str) -> None:
-    """Print the gain in each metric with its 95 % interval.
+    """Print the gain in each metric with its 95 % interval, and how many rows only one of the two models predicts
+    right.
 
-    Also print how many rows only one of the two models predicts right. `other` names the second model in this line.
+    `title` begins the output, and `other` names the second model.
     """
     print(f"{title}, with the 95 % interval over rows:")
     width = max(map(len, gain.intervals))
@@ -149,10 +144,7 @@ def signed(value: float) -> str:
 
 
 def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
-    """Print the gain of mixing two frameworks, one table row for each size of ensemble.
-
-    Print nothing if `gains` is empty.
-    """
+    """Print the gain of mixing two frameworks, one table row for each size of ensemble."""
     if not gains:
         return
     lines = []

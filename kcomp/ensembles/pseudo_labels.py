@@ -1,7 +1,6 @@
 """Make pseudo-labels: confident predictions of test rows, which are then used as training labels.
 
-A new run that holds out a fold is trained on the pseudo-labels of its teachers: runs that held out the same fold.
-This module does not import Keras.
+New runs that hold out a fold use the predictions of their teachers: earlier runs that held out the same fold.
 """
 
 from collections.abc import Sequence
@@ -23,12 +22,10 @@ from kcomp.targets import Target
 class FoldLabels:
     """The pseudo-labels of test rows for new runs that hold out one fold.
 
-    The teachers, runs that held out the same fold, predicted these pseudo-labels.
-
     Attributes:
         fold: Number of the fold.
         target: The target of the runs.
-        runs: The teachers.
+        runs: The teachers: runs that held out the same fold.
         test: Mean prediction of the teachers for the test rows: one row for each image id, one column for each class.
         held_out: Mean prediction of the teachers for the rows of the fold, in the same form.
         labels: True labels of the rows of the fold.
@@ -48,8 +45,8 @@ class FoldLabels:
     def pseudo_labels(self, *, hard: bool) -> pd.DataFrame:
         """Return the pseudo-labels of the chosen rows, sorted by id.
 
-        They are 0 or 1 if `hard` is True, otherwise probabilities. With several labels for each image, a label below
-        the threshold is NaN.
+        They are 0 or 1 if `hard` is True, otherwise probabilities. In multi-label data, a label below the threshold is
+        NaN.
         """
         ids = self.chosen_ids.sort_values()
         values = self.test.loc[ids].to_numpy()
@@ -58,11 +55,11 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Compare the teachers' confident predictions of the rows of the fold with the true labels.
+        """Return whether the teachers are right where they are confident, on the rows of the fold.
 
         Returns:
-            Two things: whether each confident prediction is right, bool (predictions,), and how many predictions there
-            are in all, confident or not.
+            Two things: whether each confident prediction is right, bool (confident predictions,), and the number of all
+            predictions.
         """
         values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
         sure = self.target.confidence(values) >= self.threshold
@@ -73,10 +70,9 @@ class FoldLabels:
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
-    """Return {fold: teachers}. The teachers of a fold are the runs that held out this fold.
+    """Return the runs that held out each fold (its teachers), by fold.
 
-    Teachers label test rows for new runs that hold out the same fold. A run that was trained on the fold is no teacher:
-    its pseudo-labels would leak the fold's labels into the scores. If `folds` is None, all folds are returned.
+    `folds` are the folds to return. None for all folds.
 
     Raises:
         ValueError: If runs differ in rows, folds or target, a run is named twice, or a fold has no teacher.
@@ -110,16 +106,15 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
     """Return the pseudo-labels for new runs that hold out a fold.
 
-    The teachers' predictions of each test row are averaged. A row gets a pseudo-label if the average is confident. With
-    one class for each image, the confidence is the highest probability. For multi-label data, the confidence of a label
-    with probability p is max(p, 1 - p), and the confidence of a row is that of its most confident label.
+    A test row gets a pseudo-label if the mean prediction of the teachers is confident.
 
     Args:
         fold: Number of the fold.
         runs: The teachers: runs that held out this fold.
-        threshold: Lowest confidence of a chosen row, from 0 to 1.
+        threshold: Lowest confidence of a chosen row, from 0 to 1. The confidence is the highest probability of a class.
+            For multi-label data, it is the highest max(p, 1 - p) of the labels.
         per_class: How many rows to choose of each class at most, the most confident first. A row belongs to its most
-            likely class. Rows of equal confidence are sorted by id. None for no limit.
+            likely class. None for no limit.
 
     Raises:
         ValueError: If no row reaches the threshold, or if predictions are not probabilities.
@@ -170,7 +165,7 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
     Args:
         folds: The pseudo-labels of each fold.
-        test: The table of test rows, which has the images.
+        test: The table of test rows, with their images.
         hard: Whether labels are 0 or 1; see `FoldLabels.pseudo_labels`.
 
     Raises:
@@ -197,11 +192,7 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
 
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
-    """Return a list of table rows, a dict for each class.
-
-    A table row says how many test rows are predicted as the class, how many of these were chosen, and their mean
-    confidence.
-    """
+    """Return a table row for each class: its predicted test rows, its chosen test rows, and their mean confidence."""
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
     confidence = np.broadcast_to(labels.target.confidence(values), values.shape)
@@ -222,10 +213,7 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 
 
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
-    """Return a table row (a dict) for a fold: how many test rows get a pseudo-label, and with what confidence.
-
-    The table row also has the teachers' accuracy on held-out rows with at least this confidence.
-    """
+    """Return a table row for a fold: how many test rows get a pseudo-label, and how accurate the teachers are."""
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())
     return {

@@ -1,4 +1,4 @@
-"""Read the predictions of many runs in threads, and check them. This module does not import Keras."""
+"""Read the predictions of many runs in threads, and check them."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ BATCH = 8  # how many tables are read at once; more need more memory
 
 
 def read_checked(run: Run, name: str) -> pd.DataFrame:
-    """Read and check a CSV of a run. Return it as a table with a row for each image id, and columns sorted by name.
+    """Return a CSV file of a run as a table: a row for each image id, columns sorted by name.
 
     Args:
         run: The run.
@@ -39,12 +39,11 @@ def read_checked(run: Run, name: str) -> pd.DataFrame:
 
 
 def hash_file(path: Path) -> bytes:
-    """Return the SHA-256 of a file. A missing file counts as empty, because reading it later raises a clearer error."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest()
 
 
 def read_all(runs: Sequence[Run], name: str) -> Iterator[pd.DataFrame]:
-    """Yield the table of each run, in order, as `read_checked` returns it. Threads read several tables at once."""
+    """Yield the table of each run in order. `read_checked` describes the table."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(runs), BATCH):
             yield from pool.map(lambda run: read_checked(run, name), runs[start : start + BATCH])

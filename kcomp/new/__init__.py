@@ -1,1 +1,1 @@
-"""Read the files of a competition, and write a recipe for it (`kcomp new`). This package does not import Keras."""
+"""Read the files of a competition, and write a recipe for it (`kcomp new`)."""

@@ -1,4 +1,4 @@
-"""Combine the predictions of runs from Python: `kcomp.ensemble`. This module does not import Keras."""
+"""Combine the predictions of runs from Python: `kcomp.ensemble`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Train and predict from Python: `kcomp.train` and `kcomp.predict`. This module does not import Keras."""
+"""Train and predict from Python: `kcomp.train` and `kcomp.predict`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Cut rows into folds for the cross-validation of a probe. This module does not import Keras."""
+"""Cut rows into folds for the cross-validation of a probe."""
 
 from dataclasses import replace
 

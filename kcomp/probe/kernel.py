@@ -1,7 +1,7 @@
 """Predict labels out of fold by kernel ridge regression on frozen features.
 
 On features of a network that was trained for other images, a kernel finds classes that no plane separates. It needs no
-iterations, and its memory does not grow with the number of rows. This module does not import Keras.
+iterations, and its memory does not grow with the number of rows.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Predict classes from frozen features by cross-validated logistic regression.
 
-A probe is a small model on features of a network that is not trained. This module does not import Keras.
+A probe is a small model on features of a network that is not trained.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Write the table of runs as an HTML page. This module does not import Keras.
+"""Write the table of runs as an HTML page.
 
 The table also shows the recipe's values in which the runs differ.
 """

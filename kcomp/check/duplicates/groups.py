@@ -40,8 +40,8 @@ class DuplicateGroup:
         is_in_test: Whether the group has both labelled and test images.
         is_only_test: Whether all images are test images.
         labels: The different labels as texts if they contradict each other; else empty.
-        is_known: Whether the labelled images have one value in the column `group` or `item`, so kcomp never separates
-            them.
+        is_known: Whether the labelled images have the same value in the column `group` or `item`. They are then in one
+            fold.
     """
 
     rows: tuple[int, ...]
@@ -55,9 +55,9 @@ class DuplicateGroup:
 
 
 def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -> list[DuplicateGroup]:
-    """Return groups of images with equal bytes, equal pixels, or in a pair of `near`.
+    """Return groups of images with equal bytes, with equal pixels, or in a pair of `near`.
 
-    Groups in several folds come first, then contradicting labels, then groups with test images, then large groups.
+    The groups with the worst consequences come first.
     """
     sets = DisjointSet(range(len(rows)))
     for hashes in (rows.facts.bytes_hash, rows.facts.pixels_hash):
@@ -82,10 +82,6 @@ def make_groups(rows: PooledRows, table: Table, near: Sequence[NearPair] = ()) -
 
 
 def describe_group(rows: PooledRows, table: Table, members: Sequence[int], labels: tuple[str, ...]) -> DuplicateGroup:
-    """Return the group of the rows `members`.
-
-    `labels` are its labels as texts if they contradict each other; else empty.
-    """
     labelled = [member for member in members if member < rows.labelled]
     folds = rows.folds[labelled]
     crossing = bool((folds != folds[:1]).any())
@@ -107,7 +103,7 @@ def kind_of(rows: PooledRows, members: Sequence[int]) -> str:
 
 
 def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
-    """Return how far two labels of one picture may differ without a contradiction, for each column, (columns,)."""
+    """Return how far two labels of one picture may differ without a contradiction, in each column, (columns,)."""
     if target.class_names:
         return np.full(labels.shape[1], DIFFERENT_CLASS)
     empty = np.isnan(labels).all(0)  # a column without labels has no standard deviation, and no contradictions
@@ -117,10 +113,13 @@ def largest_equal_difference(target: Target, labels: np.ndarray) -> np.ndarray:
 def contradictions(
     target: Target, labels: np.ndarray, members: Sequence[int], threshold: np.ndarray
 ) -> tuple[str, ...]:
-    """Return the different labels in a group as texts, if they contradict each other. Else return ().
+    """Return the different labels of a group as texts if they contradict each other. Else return ().
 
-    members:   positions of the group's rows. Test rows are left out.
-    threshold: see `largest_equal_difference`.
+    Args:
+        target: The target of the labels.
+        labels: The labels of the table, (rows, columns).
+        members: Positions of the group's rows. Test rows have no label and are left out.
+        threshold: See `largest_equal_difference`.
     """
     values = labels[[member for member in members if member < len(labels)]]
     return tuple(dict.fromkeys(label_text(target, label) for label in values)) if contradict(values, threshold) else ()
@@ -136,15 +135,11 @@ def contradict(labels: np.ndarray, threshold: np.ndarray) -> bool:
 
 
 def findings_of(rows: PooledRows, groups: Sequence[DuplicateGroup]) -> list[Finding]:
-    """Return the findings of all groups."""
     return [finding for group in groups for finding in findings_of_group(rows, group)]
 
 
 def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
-    """Return the findings of a group: one for each problem, and one for its kind.
-
-    The latter is only a note if there is a problem, if the group is known, or if it has test images only.
-    """
+    """Return the findings of a group: one for each problem, and one for its kind."""
     ids = tuple(rows.ids[position] for position in group.rows)
     labelled = tuple(rows.ids[position] for position in group.rows if position < rows.labelled)
     what, weight = f"{list_ids(ids)} {WORDS[group.kind]}", float(len(ids))
@@ -167,10 +162,7 @@ def findings_of_group(rows: PooledRows, group: DuplicateGroup) -> list[Finding]:
 
 
 def group_leaks(table: Table, folds: np.ndarray) -> list[Finding]:
-    """Return a finding for each of the columns `group` and `item` that crosses folds.
-
-    A column crosses folds if rows with the same value are in different folds.
-    """
+    """Return a finding for the columns `group` and `item` if rows with the same value are in different folds."""
     findings = []
     for name in TOGETHER:
         if name not in table.frame or not folds.shape[1]:
@@ -198,7 +190,7 @@ def list_ids(ids: Sequence[str]) -> str:
 
 
 def join(values: Sequence[object]) -> str:
-    """Return a list as a text, such as "a, b and c". After `NAMED` values, it counts the others."""
+    """Return a list as text, such as "a, b and c" or "a, b, c, d and 3 more"."""
     texts = [str(value) for value in values[:NAMED]]
     if len(values) > NAMED:
         texts.append(f"{len(values) - NAMED} more")

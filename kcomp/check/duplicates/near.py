@@ -38,7 +38,7 @@ class NearPair:
 
 
 class Pictures:
-    """Decoded images, resized to squares of SIDE pixels. The last `DETAILED` from `load` stay in memory."""
+    """Decoded images, resized to squares of SIDE pixels."""
 
     def __init__(self, rows: PooledRows) -> None:
         self.rows = rows
@@ -53,9 +53,9 @@ class Pictures:
         return cv2.resize(np.ascontiguousarray(pixels), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
     def compare(self, first: int, second: int, place: Placement) -> str:
-        """Return how one image differs from the other, such as "mirrored"; see `same_picture`.
+        """Return how one image differs from the other, such as "mirrored". Return "" if they show different pictures.
 
-        Return "" if they show different pictures, or if one cannot be decoded.
+        `place` says where about one image lies in the other.
         """
         first_pixels, second_pixels = self.load(first), self.load(second)
         if first_pixels is None or second_pixels is None:
@@ -72,8 +72,6 @@ class Pictures:
 
 def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
     """Return pairs of images that show the same picture with different pixels.
-
-    A pair that follows from other pairs may be left out: if A, B and C show one picture, two pairs may be returned.
 
     Args:
         rows: The rows.
@@ -105,8 +103,10 @@ def near_pairs(rows: PooledRows, positions: np.ndarray) -> list[NearPair]:
 def candidate_pairs(rows: PooledRows, positions: np.ndarray, small: np.ndarray) -> np.ndarray:
     """Return pairs of images that may show the same picture, each pair once, int (pairs, 2).
 
-    positions: the rows to compare. The pairs are indices of this array.
-    small:     their small copies, uint8 (positions, SMALL, SMALL).
+    Args:
+        rows: The rows.
+        positions: The rows to compare. The returned pairs are indices of this array.
+        small: Their small copies, uint8 (positions, SMALL, SMALL).
     """
     most = max(LEAST_PAIRS, len(positions))
     pairs = [hash_pairs(rows.facts.hashes[positions], most)]

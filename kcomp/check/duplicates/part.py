@@ -29,10 +29,7 @@ ADVICE = {
 
 
 def exact_findings(data_set: DataSet) -> list[Finding]:
-    """Return findings about images with equal bytes or pixels, and about leaks between folds.
-
-    No image is decoded.
-    """
+    """Return findings about images with equal bytes or pixels, and about leaks between folds. No image is decoded."""
     rows = pool(data_set)
     return all_findings(data_set, rows, make_groups(rows, data_set.table, []))
 
@@ -42,10 +39,10 @@ def all_findings(data_set: DataSet, rows: PooledRows, groups: Sequence[Duplicate
 
 
 def check_duplicates(data_set: DataSet) -> Part:
-    """Return the part about images that show the same picture, even if resized, mirrored, turned, brighter or cropped.
+    """Return the report's part about images that show the same picture, even if mirrored, resized, brighter or cropped.
 
-    Candidates are pairs with similar perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020). A candidate
-    is a near-duplicate if the fine structure of both images agrees after an alignment; see `same_picture`.
+    Candidates are pairs with similar perceptual hashes (Zauner 2010) or features (Barz and Denzler 2020).
+    `same_picture` then compares their pixels.
     """
     rows = pool(data_set)
     groups = make_groups(rows, data_set.table, near_pairs(rows, comparable(rows)))
@@ -55,10 +52,7 @@ def check_duplicates(data_set: DataSet) -> Part:
 
 
 def comparable(rows: PooledRows) -> np.ndarray:
-    """Return the positions of the images to compare, int.
-
-    Of images with equal pixels, only the first is compared. Very small images are left out.
-    """
+    """Return the positions of the images to compare, int. Very small images and repeated pixels are left out."""
     facts = rows.facts
     _, first = np.unique(facts.pixels_hash.astype(str), return_index=True)
     is_first = np.isin(np.arange(len(rows)), first)
@@ -169,7 +163,6 @@ def gallery_caption(number: int, group: DuplicateGroup) -> str:
 
 
 def gallery(data_set: DataSet, rows: PooledRows, group: DuplicateGroup) -> list[Picture]:
-    """Return pictures of the first images of a group with their ids, folds and labels."""
     pictures = []
     for position in group.rows[:SHOWN_IMAGES]:
         lines = []

@@ -1,7 +1,4 @@
-"""Compare the pixels of two images: do they show the same picture?
-
-One image may be a rotated, mirrored, resized, brighter, captioned, or cropped copy of the other.
-"""
+"""Compare the pixels of two images: do they show the same picture?"""
 
 from itertools import pairwise
 
@@ -37,10 +34,10 @@ def same_picture(first: np.ndarray, second: np.ndarray, place: Placement) -> str
     Args:
         first: RGB, uint8 (SIDE, SIDE, 3).
         second: The second image, of the same shape and type.
-        place: Where about one image lies in the other.
+        place: Where one image lies in the other, as a first guess.
 
     Returns:
-        "", or words such as "copy", "mirrored", "turned by 90 degrees" and "cropped".
+        "" or a text such as "copy", "mirrored", "turned by 90 degrees" or "cropped".
     """
     outer, inner = (second, first) if place.is_swapped else (first, second)
     inner = turn_image(inner, place.turn)
@@ -77,14 +74,14 @@ def compare_in_detail(outer: np.ndarray, inner: np.ndarray, place: Placement) ->
 
 
 def fine_structure(pixels: np.ndarray) -> np.ndarray:
-    """Return a difference of Gaussians of an image. Brightness and slow shading do not change it."""
+    """Return the difference of two Gaussian blurs of an image. Brightness and slow shading do not change it."""
     return cv2.GaussianBlur(pixels, (0, 0), 1.0) - cv2.GaussianBlur(pixels, (0, 0), 4.0)
 
 
 def tile_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Return the correlation of two images in each tile, (TILES, TILES).
 
-    It is NaN in flat tiles, and in tiles of which less than 80 % is `inside` both images.
+    It is NaN in flat tiles, and in tiles that lie mostly outside one of the images.
     """
     edges = np.linspace(0, SIDE, TILES + 1).astype(int)
     correlations = np.full((TILES, TILES), np.nan)
@@ -99,11 +96,7 @@ def tile_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray)
 
 
 def is_same(correlations: np.ndarray) -> bool:
-    """Return whether two images show the same picture, by the correlations of their tiles.
-
-    A caption may hide a quarter of the tiles, but at most one that is not at the border. Photographs of two objects
-    before the same ground are therefore different pictures.
-    """
+    """Return whether two images show the same picture, by the correlations of their tiles."""
     known = correlations[~np.isnan(correlations)]
     if not len(known) or np.quantile(known, 0.25) < SAME:
         return False
@@ -111,10 +104,7 @@ def is_same(correlations: np.ndarray) -> bool:
 
 
 def has_equal_pixels(first: np.ndarray, second: np.ndarray) -> bool:
-    """Return whether two images are equal up to compression, brightness and contrast.
-
-    No tile then differs by more than a few grey values on average.
-    """
+    """Return whether two images are equal up to compression, brightness and contrast."""
     values, others = first.astype(np.float32), second.astype(np.float32)
     gain = float(np.cov(values.ravel(), others.ravel(), bias=True)[0, 1] / max(others.var(), 1e-9))
     difference = np.abs((values - values.mean()) - gain * (others - others.mean())).mean(2)
@@ -123,6 +113,6 @@ def has_equal_pixels(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def change_in_words(place: Placement) -> str:
-    """Return how one image differs from the other by its placement, such as "mirrored, cropped"."""
+    """Return what `place` says about the difference of two images as text, such as "mirrored, cropped"."""
     words = [TURNS[place.turn], "cropped" if place.scale < 1 else ""]
     return " and ".join(filter(None, words)) or "copy"

@@ -9,11 +9,9 @@ NEIGHBOURS = 32  # most similar rows that are looked at for each row
 
 
 def largest_distance(rows: int) -> int:
-    """Return the largest distance of two perceptual hashes at which the pixels of a pair of images are compared.
+    """Return the largest distance of two perceptual hashes at which the pixels of two images are compared.
 
-    Bits of unrelated images are equal with probability 1/2, so their distance has a binomial distribution. The result
-    is the largest distance at which an image has at most `CHANCE` unrelated partners among `rows` images on average.
-    Each image counts 8 times, because it may be rotated and mirrored.
+    At this distance, an image has at most `CHANCE` unrelated partners among `rows` images on average.
     """
     from scipy import stats
 
@@ -57,8 +55,6 @@ def hash_pairs(hashes: np.ndarray, most: int) -> np.ndarray:
 def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.ndarray:
     """Return pairs of rows whose features have the largest cosine, the most similar first.
 
-    Rows with NaN are left out. For each row, only its nearest neighbours are considered.
-
     Args:
         features: float32 (rows, dimensions).
         positions: The rows to compare.
@@ -68,8 +64,7 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
         Indices of `positions`, int (pairs, 2). The first of a pair is smaller than the second.
 
     References:
-        Barz and Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates: duplicates are neighbours in
-        the space of a network's features.
+        Barz and Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -90,10 +85,7 @@ def feature_pairs(features: np.ndarray, positions: np.ndarray, most: int) -> np.
 
 
 def closest(pairs: list[np.ndarray], distances: list[np.ndarray], most: int) -> tuple[list, list]:
-    """Return two things: the `most` pairs with the smallest distances, sorted, and these distances.
-
-    Like the arguments, each is a list of arrays. It has one array.
-    """
+    """Return the `most` pairs with the smallest distances, sorted, and these distances, each as a list of one array."""
     if not pairs:
         return [np.zeros((0, 2), int)], [np.zeros(0, np.uint8)]
     distance = np.concatenate(distances)

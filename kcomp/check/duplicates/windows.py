@@ -1,7 +1,4 @@
-"""Compare small copies of images: is one a turned, mirrored or cropped copy of the other?
-
-Each small copy is cut into windows of several sizes and places. A window is compared with the whole other image.
-"""
+"""Compare small copies of images: is one a rotated, mirrored or cropped copy of the other?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,14 +16,14 @@ OUTER_BLOCK, PAIR_BLOCK = 8, 64  # images, and pairs, that are compared at a tim
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one image, the inner one, lies in another one.
+    """Where an image (the inner one) lies in another image (the outer one).
 
     Attributes:
         correlation: Pearson's correlation of the small copies.
         scale: The side of the inner image, as a share of the side of the outer image.
         left: Left side of the inner image, as a share of the side of the outer image.
         top: Upper side of the inner image, as a share of the side of the outer image.
-        turn: How the inner image is turned or mirrored: a number for `turn_image`.
+        turn: How the inner image is rotated or mirrored: a number for `turn_image`.
         is_swapped: Whether the second image of the pair is the outer one.
     """
 
@@ -39,10 +36,7 @@ class Placement:
 
 
 def turn_image(pixels: np.ndarray, number: int) -> np.ndarray:
-    """Return one of the 8 rotations and mirror images of a square image; number 0 is the image itself.
-
-    Bit 2 swaps rows and columns, then bit 0 mirrors vertically and bit 1 horizontally.
-    """
+    """Return one of the 8 rotations and mirror images of a square image. Number 0 is the image itself."""
     if number & 4:
         pixels = pixels.swapaxes(0, 1)
     if number & 1:
@@ -55,7 +49,7 @@ def turn_image(pixels: np.ndarray, number: int) -> np.ndarray:
 def starts_of(scale: float) -> np.ndarray:
     """Return where windows begin along one side of an image, as shares of this side.
 
-    scale: The side of the windows, as a share of the side of the image.
+    `scale` is the side of a window, as a share of the side of the image.
     """
     return np.arange(round((1 - scale) / STEP) + 1) * STEP
 
@@ -65,7 +59,7 @@ PLACES = np.array([(scale, left, top) for scale in SCALES for top in starts_of(s
 
 
 def windows(small: np.ndarray) -> np.ndarray:
-    """Return all windows of small copies. Each window has mean 0 and length 1, or is 0 if it is flat.
+    """Return the windows (square cut-outs) of small images, each scaled to mean 0 and length 1. Flat windows are 0.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
@@ -85,9 +79,9 @@ def windows(small: np.ndarray) -> np.ndarray:
 
 
 def resizing(start: float, scale: float) -> np.ndarray:
-    """Return a matrix that averages a part of a side to WINDOW pixels, (WINDOW, SMALL).
+    """Return a matrix that averages a part of an image's side to WINDOW pixels, (WINDOW, SMALL).
 
-    The part begins at `start` and is `scale` long, both as shares of the side of SMALL pixels.
+    The part begins at `start` and is `scale` long, both as shares of the side.
     """
     edges = (start + scale * np.arange(WINDOW + 1) / WINDOW) * SMALL
     pixels = np.arange(SMALL)
@@ -103,10 +97,7 @@ def normalised(values: np.ndarray) -> np.ndarray:
 
 
 def wholes(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.ndarray:
-    """Return whole small copies in several turns, float32 (images, turns, WINDOW * WINDOW).
-
-    They are resized and normalised like `windows`.
-    """
+    """Return small images in several rotations, scaled like `windows`, float32 (images, turns, WINDOW * WINDOW)."""
     size = (WINDOW, WINDOW)
     values = [
         [cv2.resize(turn_image(image, turn), size, interpolation=cv2.INTER_AREA).astype(np.float32) for turn in turns]
@@ -116,7 +107,7 @@ def wholes(small: np.ndarray, turns: tuple[int, ...] = tuple(range(8))) -> np.nd
 
 
 def place_pairs(small: np.ndarray, pairs: np.ndarray) -> Iterator[Placement]:
-    """Yield for each pair of images the placement of one in the other with the highest correlation.
+    """Yield where one image of each pair lies in the other: the placement with the highest correlation.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).
@@ -132,18 +123,15 @@ def place_pairs(small: np.ndarray, pairs: np.ndarray) -> Iterator[Placement]:
 
 
 def best_placement(correlations: np.ndarray, is_swapped: bool) -> Placement:
-    """Return the placement with the highest correlation. `correlations` are (windows, turns)."""
     window, turn = np.unravel_index(correlations.argmax(), correlations.shape)
     scale, left, top = PLACES[window].tolist()
     return Placement(float(correlations[window, turn]), scale, left, top, int(turn), is_swapped)
 
 
 def window_pairs(small: np.ndarray, least: float, most: int) -> np.ndarray:
-    """Return pairs of images, the most similar first, int (pairs, 2): one resembles a window of the other.
+    """Return pairs of images of which one resembles a window of the other, the most similar first, int (pairs, 2).
 
-    The window may be mirrored from left to right.
-
-    All pairs are compared: the time grows with the square of the number of images.
+    The window may be mirrored from left to right. The time grows with the square of the number of images.
 
     Args:
         small: Grey values, uint8 (images, SMALL, SMALL).

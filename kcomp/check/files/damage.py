@@ -1,4 +1,4 @@
-"""Tell how an image file is damaged: missing, empty, truncated and so on."""
+"""Determine how an image file is damaged: missing, empty, truncated and so on."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ TIFF = (b"II*\0", b"MM\0*")
 
 
 def kind_of_damage(image: Image, problem: str) -> str:
-    """Return the kind of damage of an image that cannot be used because of `problem`.
+    """Return how an image is damaged, after an attempt to read it failed with the message `problem`.
 
     - missing: there is no such file.
     - empty: the file has no bytes.
@@ -34,10 +34,7 @@ def kind_of_damage(image: Image, problem: str) -> str:
 
 
 def is_cut(content: bytes) -> bool:
-    """Return whether the content of an image file ends before the picture does.
-
-    JPEG and PNG have a marker at the end, GIF ends with a semicolon, and the headers of WebP and BMP contain the size.
-    """
+    """Return whether the content of an image file ends before the picture does."""
     if content.startswith(JPEG):
         place = scan_place(content)
         return place is None or b"\xff\xd9" not in content[place:]
@@ -51,10 +48,7 @@ def is_cut(content: bytes) -> bool:
 
 
 def scan_place(content: bytes) -> int | None:
-    """Return the position in a JPEG file at which the picture begins, after all headers.
-
-    Return None if there is no picture.
-    """
+    """Return the position in a JPEG file after all headers, where the picture begins. None if there is no picture."""
     place = 2
     while place + 4 <= len(content) and content[place] == 0xFF:
         if content[place + 1] == 0xDA:

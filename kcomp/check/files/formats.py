@@ -28,11 +28,7 @@ DECODED = 20  # at most this many images are decoded to see whether they have tr
 
 
 def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
-    """Yield images of an odd format, by kind.
-
-    The kinds are a wrong file ending, rotation by EXIF, several frames, unusual channels, and an unusual number of
-    bits.
-    """
+    """Yield images of an odd format, one `Odd` for each kind of problem."""
     facts = pooled.facts
     endings = [PurePath(path).suffix[1:].lower() for path in facts.path]
     wrong = [
@@ -59,7 +55,7 @@ def odd_formats(pooled: PooledRows) -> Iterator[Odd]:
 
 
 def odd_modes(pooled: PooledRows) -> Iterator[Odd]:
-    """Yield images whose channels differ from those of most images, such as grey among RGB, by kind."""
+    """Yield images whose channels differ from those of most images, such as grey among RGB."""
     modes = np.array([family(mode) for mode in pooled.facts.mode], dtype=object)
     names, counts = np.unique(modes[modes != ""].astype(str), return_counts=True)
     if len(names) < 2:
@@ -88,7 +84,7 @@ def odd_modes(pooled: PooledRows) -> Iterator[Odd]:
 
 
 def family(mode: str) -> str:
-    """Return the family of a mode of Pillow: RGB, grey, palette, alpha, CMYK, or another mode unchanged."""
+    """Return the family of a Pillow mode, such as "RGB", "grey" or "alpha"."""
     if mode in ALPHA:
         return "alpha"
     if mode in GREY or mode.startswith("I;16"):
@@ -111,9 +107,9 @@ def has_transparency(pooled: PooledRows, row: int) -> bool:
 def rows_of(
     kind: str, severity: Severity, mask: np.ndarray | list[bool], sentence: str, text: Callable[[Any], str]
 ) -> Iterator[Odd]:
-    """Yield an `Odd` of the images where `mask` is True, if there are any. They stay in their order.
+    """Yield an `Odd` of the images where `mask` is True, if there are any.
 
-    text: Function of an image's position. It returns the text of the image.
+    `text` takes an image's position and returns its text.
     """
     rows = np.flatnonzero(mask)
     if len(rows):

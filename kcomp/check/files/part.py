@@ -1,8 +1,4 @@
-"""Check the image files of a data set.
-
-docs/internals/check.md has the rule, the threshold and the source of each finding. Labelled and test images are
-compared with each other, but reported in separate findings.
-"""
+"""Check the image files of a data set. docs/internals/check.md has the rule and the source of each finding."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,7 +32,7 @@ SENTENCES = {
 
 
 def check_files(data_set: DataSet) -> Part:
-    """Return the part about missing, damaged and odd image files."""
+    """Return the report's part about missing, damaged and odd image files."""
     pooled = pool(data_set)
     problems = all_problems(pooled, data_set.left_out)
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]
@@ -51,7 +47,7 @@ def check_files(data_set: DataSet) -> Part:
 
 
 def file_findings(data_set: DataSet) -> list[Finding]:
-    """Return the findings of `check_files`, without its page.
+    """Return the findings of `check_files` without its pictures and tables.
 
     The measurements of the images may come from file headers only.
     """
@@ -65,9 +61,9 @@ def all_problems(pooled: PooledRows, left_out: frozenset[str]) -> list[Odd]:
 
 
 def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
-    """Yield the images that cannot be used, by kind of damage.
+    """Yield the images that cannot be used, one `Odd` for each kind of damage.
 
-    left_out: Paths of images whose rows the recipe leaves out.
+    `left_out` has the paths of images whose rows the recipe leaves out.
     """
     rows = np.flatnonzero(pooled.facts.problem != "")
     kinds = np.array([kind_of_damage(pooled.images[row], pooled.facts.problem[row]) for row in rows], dtype=object)
@@ -82,7 +78,7 @@ def damaged(pooled: PooledRows, left_out: frozenset[str]) -> Iterator[Odd]:
 
 
 def findings_of(problem: Odd, pooled: PooledRows) -> Iterator[Finding]:
-    """Yield a finding about the labelled images with a problem, and one about the test images with it."""
+    """Yield a finding about the labelled images with a problem, and one about the test images with this problem."""
     for is_test, noun in ((False, "labelled image"), (True, "test image")):
         chosen = [
             (row, text) for row, text in zip(problem.rows, problem.texts, strict=True) if pooled.is_test[row] == is_test
@@ -119,10 +115,7 @@ def is_good(findings: Sequence[Finding]) -> bool | None:
 
 
 def remarks(data_set: DataSet, pooled: PooledRows) -> Iterator[str]:
-    """Yield a sentence about rows that the recipe leaves out, if there are any.
-
-    Yield another one if images have more than 8 bits: it names the pixel values that become 0 to 255.
-    """
+    """Yield sentences about rows that the recipe leaves out, and about images with more than 8 bits."""
     if data_set.left_out:
         yield (
             f'The recipe reads the table with on_bad="drop", which leaves out the rows of '
@@ -150,10 +143,7 @@ def problem_table(problems: Sequence[Odd], pooled: PooledRows) -> PageTable:
 
 
 def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
-    """Return two things: a caption, and thumbnails of the first images with a problem.
-
-    Images that cannot be decoded are left out.
-    """
+    """Return a caption, and thumbnails of the first images with a problem."""
     shown = zip(problem.rows[:SHOWN], problem.texts[:SHOWN], strict=True)
     pictures = [picture for row, text in shown if (picture := pooled.picture(row, text)) is not None]
     caption = f"{problem.kind} ({problem.severity})"
@@ -163,10 +153,7 @@ def gallery_of(problem: Odd, pooled: PooledRows) -> tuple[str, list[Picture]]:
 
 
 def extremes(pooled: PooledRows) -> tuple[str, list[Picture]]:
-    """Return two things: a caption, and thumbnails of the most extreme images by each measurement.
-
-    They are shown even if they are not odd, such as the darkest and the brightest images.
-    """
+    """Return a caption, and thumbnails of the images with the lowest and highest measurements, such as the darkest."""
     facts, pictures = pooled.facts, []
     rows = np.flatnonzero(facts.readable)
     for title, values in (
@@ -215,7 +202,6 @@ def measurement_table(pooled: PooledRows) -> PageTable:
 
 
 def rounded(value: float) -> str:
-    """Return a number as a text with at least four digits, never as a power of ten."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

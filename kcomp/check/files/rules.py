@@ -29,7 +29,7 @@ class Odd:
     Attributes:
         kind: The kind of problem, such as "blurred".
         severity: The severity of the finding.
-        rows: The positions of the images, the worst first.
+        rows: The positions of the images.
         sentence: What is wrong, as the end of a sentence that begins with a count such as "3 images". `{is}`, `{has}`
             and `{them}` stand for words in the singular or plural.
         texts: A short text for each row of `rows`, such as the measured value.
@@ -45,7 +45,7 @@ class Odd:
 def scores(values: np.ndarray, least_scale: float) -> np.ndarray:
     """Return the modified z-score of each value: its distance from the median in robust standard deviations.
 
-    The robust standard deviation is the median absolute deviation times 1.4826, at least `least_scale`. NaN stays NaN.
+    The robust standard deviation is the median absolute deviation times 1.4826, at least `least_scale`.
     """
     if not np.isfinite(values).any():
         return np.full(len(values), np.nan)
@@ -69,7 +69,7 @@ def odd(
 ) -> Iterator[Odd]:
     """Yield an `Odd` of the images where `mask` is True, if there are any.
 
-    If they are more than a fifth of the undamaged images, the severity is "note".
+    If these are more than a fifth of the undamaged images, the severity is "note".
 
     Args:
         facts: Measurements of all images.
@@ -89,7 +89,7 @@ def odd(
 
 
 def odd_pixels(facts: Facts) -> Iterator[Odd]:
-    """Yield the constant, very dark, very bright, blurred and noisy images, by kind."""
+    """Yield the constant, very dark, very bright, blurred and noisy images, one `Odd` for each kind."""
     constant = facts.readable & (facts.contrast < 1)
     sentence = "{is} of one colour: the standard deviation of the grey values is below 1"
     yield from odd(
@@ -104,7 +104,7 @@ def odd_pixels(facts: Facts) -> Iterator[Odd]:
 
 
 def odd_light(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:
-    """Yield the very dark and the very bright images, among those where `usable` is True."""
+    """Yield the very dark and the very bright images among the `usable` ones."""
 
     def text(row: Any) -> str:
         return f"brightness {facts.brightness[row]:.0f}"
@@ -130,7 +130,7 @@ def odd_light(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:
 
 
 def odd_detail(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:
-    """Yield the blurred and the noisy images, among those where `usable` is True."""
+    """Yield the blurred and the noisy images among the `usable` ones."""
     threshold = limit(int(usable.sum()))
     radius = blur_radius(facts)
     mask = usable & (radius > BLUR) & (scores_of(np.log(radius), usable, 0.025) > threshold)
@@ -142,17 +142,12 @@ def odd_detail(facts: Facts, usable: np.ndarray) -> Iterator[Odd]:
 
 
 def scores_of(values: np.ndarray, usable: np.ndarray, least_scale: float) -> np.ndarray:
-    """Return the modified z-score of each image, compared with the `usable` images. Other images have 0."""
+    """Return the modified z-score of each image among the `usable` ones. Other images have 0."""
     return np.where(usable, scores(np.where(usable, values, np.nan), least_scale), 0)
 
 
 def blur_radius(facts: Facts) -> np.ndarray:
-    """Return how blurred each image is: the standard deviation of a Gaussian blur in pixels, (images,).
-
-    White noise after this blur is as smooth as the image. The variance of its Laplacian is then 2 v / s**4 + 20 / 12,
-    where s is the standard deviation of the blur, and v is the variance of the grey values after the blur. Rounding to
-    whole grey values causes the second term. NaN stays NaN.
-    """
+    """Return how blurred each image is: the standard deviation of a Gaussian blur in pixels, (images,)."""
     sharpness = np.maximum(facts.sharpness - 20 / 12, 0.1)
     return (2 * np.maximum(facts.contrast, 1) ** 2 / sharpness) ** 0.25
 

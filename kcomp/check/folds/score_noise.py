@@ -28,8 +28,8 @@ class Noise:
         score: The typical score that is assumed.
         rows: The number of rows on which a model is scored.
         deviation: The standard error of the score on `rows` rows.
-        difference: How far the scores of two equally good models on the same rows differ at most in 95 % of cases, by
-            chance.
+        difference: The scores of two equally good models on the same rows differ by at most this number in 95 % of
+            cases.
         assumption: What the simulation assumes.
     """
 
@@ -40,10 +40,7 @@ class Noise:
     assumption: str
 
     def at(self, rows: int) -> "Noise":
-        """Return the noise of a score on another number of rows.
-
-        The noise falls with the square root of this number.
-        """
+        """Return the noise of a score on another number of rows."""
         factor = sqrt(self.rows / max(rows, 1))
         return Noise(self.score, rows, self.deviation * factor, self.difference * factor, self.assumption)
 
@@ -51,9 +48,8 @@ class Noise:
 def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 0) -> Noise | None:
     """Return the noise of a score, or None if the metric is undefined for these labels.
 
-    Accuracy of one class has closed forms: the binomial standard error, and for two models the standard error of
-    McNemar's test (1947). For other metrics, rows are drawn with replacement, and the predictions of two equally good
-    models are simulated. The noise is the standard deviation of their scores, and of the difference between them.
+    For the accuracy of one class, it is the binomial standard error, and for two models that of McNemar's test (1947).
+    For other metrics, rows are drawn with replacement and predictions are simulated.
 
     Args:
         metric: The metric of the competition.
@@ -70,11 +66,7 @@ def score_noise(metric: Metric, target: Target, labels: np.ndarray, seed: int = 
 
 
 def accuracy_noise(rows: int) -> Noise:
-    """Return the noise of an accuracy of 90 %.
-
-    Two models with the error rate e share half of their errors. Exactly one of the two is then right in a share e of
-    the rows.
-    """
+    """Return the noise of an accuracy of 90 %. Two models are assumed to share half of their errors."""
     error = 1 - TYPICAL_ACCURACY
     deviation = sqrt(TYPICAL_ACCURACY * error / rows)
     difference = NORMAL * sqrt(2 * (1 - SHARED) * error / rows)
@@ -122,11 +114,11 @@ def assumption_of(target: Target) -> str:
 def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: np.ndarray) -> np.ndarray:
     """Return simulated predictions of a model of typical skill, (rows, prediction columns).
 
-    Probabilities come from normal logits by Bayes' rule, so they are calibrated.
-
-    labels: The labels to predict, (rows, columns).
-    noise: Standard normal numbers, (rows, columns).
-    all_labels: The labels that give the rates of classes, means and standard deviations, equal in all draws.
+    Args:
+        target: The target of the labels.
+        labels: The labels to predict, (rows, columns).
+        noise: Standard normal numbers, (rows, columns).
+        all_labels: The labels of all rows, which determine the rates of classes, means and standard deviations.
     """
     columns = labels.shape[1]
     if target.stacker == "multinomial":
@@ -148,10 +140,7 @@ def simulate(target: Target, labels: np.ndarray, noise: np.ndarray, all_labels: 
 
 @functools.cache
 def signal_of(classes: int) -> float:
-    """Return how far the true class's mean logit must lie above the others for an accuracy of 90 %.
-
-    With logits of variance 1, the accuracy is the integral of phi(z - signal) * Phi(z)^(classes - 1).
-    """
+    """Return how far the true class's mean logit must lie above the others for an accuracy of 90 %."""
     from scipy import optimize
 
     points = np.linspace(-8, 16, 2001)

@@ -1,4 +1,4 @@
-"""Suggest a better way to cut a table into folds."""
+"""Suggest a better way to split a table into folds."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ LEVEL = 0.001
 
 
 def split_advice(data_set: DataSet) -> list[str]:
-    """Return a paragraph for each reason to cut the folds in another way. Empty if there is no reason."""
+    """Return a paragraph for each reason to split the table in another way. Empty if there is no reason."""
     table = data_set.table
     if not len(table):
         return []
@@ -29,7 +29,7 @@ def split_advice(data_set: DataSet) -> list[str]:
 
 
 def crossing_duplicates(data_set: DataSet) -> str:
-    """Return advice to group equal images if some are in different folds; else ""."""
+    """Return advice to group equal images if some of them are in different folds; else ""."""
     hashes, folds = data_set.facts.pixels_hash, data_set.table.frame["fold"].to_numpy()
     readable = data_set.facts.readable
     if not readable.any():
@@ -76,10 +76,7 @@ def later_test_rows(data_set: DataSet) -> str:
 
 
 def unequal_classes(table: Table) -> str:
-    """Return advice to stratify if the share of a class in a fold differs by more than a quarter; else "".
-
-    The text also says whether the folds differ by more than chance.
-    """
+    """Return advice to stratify if the share of a class in a fold differs by more than a quarter; else ""."""
     from scipy import stats
 
     target, folds = table.required_target, table.frame["fold"].to_numpy()

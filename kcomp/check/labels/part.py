@@ -23,7 +23,6 @@ MOST_NAMES = 5  # class names in a message
 
 
 def check_labels(data_set: DataSet) -> Part:
-    """Return the part about the labels of the table."""
     table = data_set.table
     target, labels = table.required_target, table.labels.astype(np.float64)
     section = Section("Labels", target.describe(labels) if len(labels) else "The table has no rows.")
@@ -74,10 +73,7 @@ def balance(names: Sequence[str], counts: np.ndarray, rows: int) -> PageTable:
 
 
 def balance_text(counts: dict[str, int]) -> list[str]:
-    """Return a list with a paragraph about the ratio of the largest class to the smallest.
-
-    It is empty if fewer than two classes have rows. `counts` has the number of rows by class name.
-    """
+    """Return a paragraph about the ratio of the largest class to the smallest, in a list. Empty for one class."""
     present = {name: count for name, count in counts.items() if count}
     if len(present) < 2:
         return []
@@ -90,11 +86,7 @@ def balance_text(counts: dict[str, int]) -> list[str]:
 
 
 def rare_classes(table: Table, counts: np.ndarray) -> list[Finding]:
-    """Return a warning if classes have fewer rows than there are folds.
-
-    Return another one if classes have a held-out row, but no training row in some fold. `counts` has the number of rows
-    of each class.
-    """
+    """Return warnings about classes with fewer rows than folds, and classes without a training row in some fold."""
     names, membership = table.required_target.class_names, members(table)
     numbers = fold_numbers(table) if "fold" in table.frame else []
     repeats = 1 + sum(f"fold_{repeat}" in table.frame for repeat in range(1, len(numbers)))
@@ -142,10 +134,7 @@ def labels_of_rows(table: Table) -> PageTable:
 
 
 def together(table: Table, order: np.ndarray) -> bytes:
-    """Return a PNG file that shows how many rows have both labels of each pair.
-
-    `order` has the columns of the labels, the most frequent first.
-    """
+    """Return a PNG file that shows how many rows have both labels of each pair, for the labels in `order`."""
     shown = order[:MOST_SHOWN]
     membership = members(table)[:, shown].astype(np.float64)
     names = [table.required_target.class_names[place] for place in shown]
@@ -153,9 +142,9 @@ def together(table: Table, order: np.ndarray) -> bytes:
 
 
 def pairs(table: Table) -> PageTable:
-    """Return a table of pairs of labels: how many rows have both, and how many would by chance.
+    """Return a table of pairs of labels: how many rows have both, and how many would if the labels were independent.
 
-    Chance means that the labels are independent. Pairs that are the most standard deviations from chance come first.
+    Pairs that are the most standard deviations from independence come first.
     """
     names, membership = table.required_target.class_names, members(table).astype(np.float64)
     shares, rows = membership.mean(0), len(membership)

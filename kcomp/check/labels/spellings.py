@@ -1,7 +1,4 @@
-"""Find class names that differ only in case, spaces, hyphens or Unicode form.
-
-Reading a table joins some spellings to one class. These are found too.
-"""
+"""Find class names that differ only in case, spaces, hyphens or Unicode form."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -17,12 +14,10 @@ SEPARATORS = str.maketrans("", "", "_-")
 
 
 def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
-    """Return a warning about spellings that were joined to one class when the table was read.
+    """Return warnings about class names that look alike: spellings that kcomp joined, and classes that are still
+    different.
 
-    Return another one about names that are still different classes, although they look alike.
-
-    `notices` are texts that were printed when the table was read; see `kcomp.system.notices.record_notices`. The table
-    itself has only the joined names.
+    `notices` are the texts that were printed when the table was read. They name the joined spellings.
     """
     findings = [Finding("label-spelling", "warning", text) for text in notices if JOINED in text]
     groups = similar_names(table.required_target)
@@ -34,11 +29,7 @@ def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
 
 
 def similar_names(target: Target) -> list[list[str]]:
-    """Return groups of class names that are equal if case, spaces, `_`, `-` and Unicode form are ignored.
-
-    Names of one letter keep their case, because `a` and `A` are often two classes. Names without a letter, such as
-    `1-0` and `10`, are left out.
-    """
+    """Return groups of class names that are equal if case, spaces, `_`, `-` and Unicode form are ignored."""
     groups: dict[str, list[str]] = {}
     for name in target.class_names:
         plain = unicodedata.normalize("NFKC", name).strip()
@@ -49,10 +40,7 @@ def similar_names(target: Target) -> list[list[str]]:
 
 
 def numbers_as_classes(target: Target) -> list[str]:
-    """Return a list with a paragraph if all class names are numbers; else an empty list.
-
-    The paragraph says that kcomp treats them as names.
-    """
+    """Return a paragraph if all class names are numbers, in a list. Otherwise, the list is empty."""
     names = target.class_names
     if not names or names != target.columns or not all(NUMBER.fullmatch(name.strip()) for name in names):
         return []

@@ -16,11 +16,11 @@ MOST_PICTURES = 4  # columns with a histogram
 
 @dataclass(frozen=True)
 class OddValues:
-    """Values of one column that look wrong.
+    """Labels of one column that look wrong.
 
     Attributes:
-        rows: Whether each row has such a value, bool (rows,).
-        reason: What is odd about these values, as a sentence.
+        rows: Whether each row has such a label, bool (rows,).
+        reason: What is odd about these labels, as a sentence.
     """
 
     rows: np.ndarray
@@ -44,12 +44,7 @@ def odd_values(table: Table) -> list[Finding]:
 
 
 def missing_code(values: np.ndarray) -> OddValues | None:
-    """Return the rows whose value is probably a code for a missing number, such as -1 or 999; None if there are none.
-
-    The value must be one of the usual codes, occur at least twice and be the lowest or the highest. A negative code
-    may be the only negative value. Otherwise, the gap to the nearest other value must be wider than half of the
-    range of the other values.
-    """
+    """Return the rows whose value is probably a code for a missing number, such as -1 or 999. None without any."""
     known = values[~np.isnan(values)]
     for code in MISSING_CODES:
         count, others = int((known == code).sum()), known[known != code]
@@ -67,9 +62,7 @@ def missing_code(values: np.ndarray) -> OddValues | None:
 def far_values(values: np.ndarray) -> OddValues | None:
     """Return the rows whose values lie far from all others, or None if there are none.
 
-    They are at most 5 % of the rows, and lie beyond a gap that is wider than the whole range of the other values (a
-    ratio of Dixon 1950 above 0.5). If all values are positive, this must hold for their logarithms too. For n values
-    with an exponential tail on the scale where the gap is narrower, the probability of such a gap is about 1 / n.
+    They are at most 5 % of the rows, beyond a gap that is wider than the range of the other values (Dixon 1950).
     """
     known = ~np.isnan(values)
     if known.sum() < 10:
@@ -104,7 +97,6 @@ def beyond_gap(values: np.ndarray) -> np.ndarray:
 
 
 def value_section(table: Table, section: Section) -> None:
-    """Add tables and plots about the distribution of each regression target to the section."""
     rows, repeated = [], []
     labels = table.labels.astype(np.float64)
     for name, values in zip(table.columns, labels.T, strict=True):

@@ -1,4 +1,4 @@
-"""Estimate how often each class occurs among the test images, from predictions of a model on frozen features."""
+"""Estimate how often each class occurs among the test images."""
 
 from dataclasses import dataclass, replace
 
@@ -30,8 +30,8 @@ class Shift:
         test: The estimated share of test rows that each class has, (classes,).
         low: The lower end of the interval of `test`, (classes,). All intervals together hold with 99.9 % probability.
         high: The upper end of the interval, (classes,).
-        p_values: For each class, the p-value of the test that it is predicted equally often in test rows and in
-            held-out rows, corrected for all classes (Holm 1979), (classes,).
+        p_values: The p-value of each class, corrected for all classes (Holm 1979), (classes,). The null hypothesis is
+            that the class is predicted equally often in test rows and held-out rows.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class Shift:
 
     @property
     def large(self) -> np.ndarray:
-        """Whether each class has another rate in the test rows, beyond chance and by a medium effect."""
+        """Whether the rate of each class differs in the test rows, beyond chance and by a medium effect, (classes,)."""
         effect = np.abs(2 * np.arcsin(np.sqrt(self.test)) - 2 * np.arcsin(np.sqrt(self.train)))
         outside = (self.train < self.low) | (self.train > self.high)
         result: np.ndarray = (effect >= MEDIUM_EFFECT) & outside & (self.p_values < LEVEL)
@@ -51,15 +51,11 @@ class Shift:
 
 
 def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray, seed: int) -> Shift | None:
-    """Return the rate of each class in the test rows, estimated without their labels.
+    """Estimate the rate of each class in the test rows without their labels. None for few rows, or without classes.
 
-    A linear probe is fitted to the features of the labelled rows, and predicts the test rows. The rates are those with
-    the highest likelihood of its probabilities (EM algorithm of Saerens, Latinne and Decaestecker 2002). The method
-    assumes that the images of a class look alike in labelled and test rows; Alexandari, Kundaje and Shrikumar 2020
-    compare it with other methods. For each class, Fisher's exact test compares how often it is predicted in test rows
-    and in held-out labelled rows (black box shift detection, Lipton, Wang and Smola 2018).
-
-    Return None if there are too few rows, or no classes.
+    A linear probe on the features predicts the test rows. The rates are those with the highest likelihood of its
+    probabilities (EM algorithm of Saerens, Latinne and Decaestecker 2002). Fisher's exact test compares how often each
+    class is predicted in test rows and in held-out labelled rows (Lipton, Wang and Smola 2018).
     """
     table = with_class_columns(table)
     usable, test_usable = np.isfinite(features).all(1), np.isfinite(test_features).all(1)
@@ -99,10 +95,7 @@ def estimate_shift(table: Table, features: np.ndarray, test_features: np.ndarray
 
 
 def with_class_columns(table: Table) -> Table:
-    """Return the table with one label column for each class.
-
-    Grades become classes. A table of regression targets is returned without target.
-    """
+    """Return the table with one label column for each class or grade. Regression targets are removed."""
     target = table.required_target
     if target.class_names == target.columns:
         return table
@@ -148,10 +141,7 @@ def class_rates(probabilities: np.ndarray, train: np.ndarray, weights: np.ndarra
 
 
 def rates_with_deviation(probabilities: np.ndarray, train: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return two things, both (classes,): the rates of `class_rates`, and their standard deviations.
-
-    The standard deviations come from a bootstrap over the rows.
-    """
+    """Return the rates of `class_rates`, and their standard deviations by a bootstrap over rows, (classes,) each."""
     random, rows = np.random.default_rng([seed, 9]), len(probabilities)
     train = np.clip(train, 1e-6, 1)
     train = train / train.sum()
@@ -164,7 +154,7 @@ def rates_with_deviation(probabilities: np.ndarray, train: np.ndarray, seed: int
 
 
 def count_tests(held_out: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return for each class a corrected p-value: is it predicted equally often for both groups of rows?
+    """Return for each class a corrected p-value. The null hypothesis is that both groups of rows have the same rate.
 
     Both arguments are 1 where the class is predicted, else 0, (rows, classes).
     """

@@ -29,14 +29,14 @@ SHOWN = 12  # pictures of a gallery
 
 @dataclass(frozen=True)
 class Difference:
-    """How well frozen features tell test rows from training rows.
+    """How well frozen features distinguish test rows from training rows.
 
     Attributes:
-        area: The area under the ROC curve of held-out rows. Test rows are the positive ones.
+        area: The area under the ROC curve, with test rows as positives.
         low: The lower end of its 95 % interval (DeLong et al. 1988).
         high: The upper end.
-        p_value: How probable such an area is by chance.
-        train_scores: For each chosen training row, how much it looks like a test row, (rows,).
+        p_value: The probability of such an area by chance.
+        train_scores: How much each chosen training row looks like a test row, (rows,).
         test_scores: The same for each chosen test row, (rows,).
         train: Positions of the chosen training rows, (rows,).
         test: Positions of the chosen test rows.
@@ -53,7 +53,7 @@ class Difference:
 
 
 def check_train_test(data_set: DataSet) -> Part:
-    """Return the part that compares test rows with labelled ones: files, features, and rates of classes."""
+    """Return the report's part that compares test rows with labelled ones."""
     section = Section("Train against test", "There are no test rows to compare with.")
     if data_set.test is None or data_set.test_facts is None or not len(data_set.test):
         return Part("train_test", section)
@@ -90,10 +90,7 @@ def choose(table: Table, usable: np.ndarray, random: np.random.Generator) -> np.
 
 
 def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -> list[Tested]:
-    """Return how well each property of the images tells test rows from training rows.
-
-    The position in the table is left out.
-    """
+    """Return how well each property of the images distinguishes test rows from training rows."""
     assert data_set.test is not None and data_set.test_facts is not None
     facts = data_set.facts.rows(train).joined(data_set.test_facts.rows(test))
     properties = properties_of(facts, data_set.table.rows(train).ids + data_set.test.rows(test).ids)
@@ -104,9 +101,9 @@ def compare_properties(data_set: DataSet, train: np.ndarray, test: np.ndarray) -
 
 
 def compare_features(data_set: DataSet, random: np.random.Generator) -> Difference | None:
-    """Return how well features tell test rows from training rows; None without features or with too few rows.
+    """Return how well features distinguish test rows from training rows. None without features or with too few rows.
 
-    A logistic regression on at most 32 principal components of the standardised features is cross-validated.
+    A logistic regression on at most 32 principal components is cross-validated.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -159,10 +156,7 @@ def delong(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
 
 
 def chance_deviation(first: int, second: int) -> float:
-    """Return the standard deviation of the area under the ROC curve by chance (Mann and Whitney 1947).
-
-    `first` and `second` are the numbers of rows in the two classes.
-    """
+    """Return the standard deviation by chance of the area under the ROC curve for two classes of these sizes."""
     return float(np.sqrt((first + second + 1) / (12 * first * second)))
 
 
@@ -196,7 +190,6 @@ def is_large(difference: Difference) -> bool:
 
 
 def show(section: Section, tested: Sequence[Tested], difference: Difference | None, shift: Shift | None) -> None:
-    """Add the explanation and the tables to the section."""
     section.paragraphs.append(
         "A model predicts whether a row is a test row. The score is the ROC AUC on held-out rows. It is 0.5 if test "
         "and training images are alike, and 1 if they differ completely. A warning needs a score of at least "
@@ -238,11 +231,7 @@ def shift_table(shift: Shift) -> PageTable:
 
 
 def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequence[Picture]]]:
-    """Return two galleries, each with a caption and thumbnails.
-
-    They show the test images that are least like training images, and the training images that are most like test
-    images.
-    """
+    """Return two galleries: the test images that are least like training images, and the reverse."""
     assert data_set.test is not None
     sides = (
         ("Test images that are most unlike training images", data_set.test, difference.test, difference.test_scores),
@@ -256,7 +245,7 @@ def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequ
 
 
 def pictures(table: Table, rows: np.ndarray) -> list[Picture]:
-    """Return thumbnails of the images in some rows. Images that cannot be read are left out."""
+    """Return thumbnails of the images in some rows. Unreadable images are left out."""
     ids, images = table.ids, table.images
     shown = (picture_of(images[row], table.value_range, (ids[row],)) for row in rows)
     return [picture for picture in shown if picture is not None]

@@ -60,14 +60,10 @@ def associate(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> list[Association]:
-    """Return how well each property alone predicts the labels, by cross-validation.
+    """Return how well each property alone predicts the labels, by cross-validation and a permutation test.
 
-    The values of a property are divided into at most 32 bins with equally many rows; missing values are one more bin.
-    The prediction for a row is the mean label of the other folds' rows in the same bin (target encoding,
-    Micci-Barreca 2001), shrunk towards the mean of all rows. It is compared with the labels within each fold, so that
-    the expected score by chance is 0.5 for classes and 0 for numbers. All of it is repeated with labels that are
-    permuted within the folds. The tail of the p-value is that of a Pearson III distribution with the mean, the
-    variance and the skewness of the permuted scores (Winkler et al. 2016).
+    The prediction for a row is the mean label of the other folds' rows with a similar value of the property (target
+    encoding, Micci-Barreca 2001). docs/internals/check-statistics.md describes the score and its p-value.
 
     Args:
         properties: The values of each property, (rows,). NaN is a missing value.
@@ -96,8 +92,8 @@ class BinnedRows:
     """The rows of each bin and fold, for several properties.
 
     Attributes:
-        members: 1 where a row belongs to a cell, a sparse matrix (cells, rows). A cell is a bin in one fold. The cells
-            of a property follow each other: those of fold 0, of fold 1 and so on.
+        members: 1 where a row belongs to a cell, a sparse matrix (cells, rows). A cell is a bin of a property in one
+            fold.
         folds: The number of folds.
         bins: The number of bins of each property.
     """
@@ -135,10 +131,7 @@ class BinnedRows:
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """Return the bin number of each row, int (rows,). Bins have about equally many rows.
-
-    If there are no more different values than bins, each value has its own bin. Missing values have a bin of their own.
-    """
+    """Return the bin number of each row, int (rows,). Bins have about equally many rows."""
     known = ~np.isnan(values)
     most = int(np.clip(known.sum() // ROWS_PER_BIN, 2, MOST_BINS))
     distinct = np.unique(values[known])
@@ -150,12 +143,13 @@ def bins_of(values: np.ndarray) -> np.ndarray:
 
 
 def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return for each fold and bin the mean label in the other folds, (folds, bins, columns).
+    """Return for each fold and bin the mean label in the other folds, shrunk towards the mean of all rows.
 
-    The means are shrunk towards the mean of all rows.
+    All arrays have the shape (folds, bins, columns).
 
-    sums:   the sum of the labels of each fold and bin, (folds, bins, columns).
-    totals: how many labels are known, (folds, bins, columns).
+    Args:
+        sums: The sum of the labels of each fold and bin.
+        totals: How many labels are known in each fold and bin.
     """
     other_sums, other_totals = sums.sum(0) - sums, totals.sum(0) - totals
     means = other_sums.sum(1, keepdims=True) / np.maximum(other_totals.sum(1, keepdims=True), 1)
@@ -164,13 +158,11 @@ def shrunk_means(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 def areas(positives: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of each column.
+    """Return the area under the ROC curve of each column, with only pairs of rows in the same fold.
 
-    It is the share of pairs of a positive and a negative row in the same fold that the prediction sorts rightly. Bins
-    with equal predictions are sorted by their values.
-
-    positives: how many labels are positive, (folds, bins, columns).
-    totals:    how many labels are known, (folds, bins, columns).
+    Args:
+        positives: How many labels are positive, (folds, bins, columns). Bins are sorted by their prediction.
+        totals: How many labels are known, (folds, bins, columns).
     """
     order = np.argsort(shrunk_means(positives, totals), axis=1, kind="stable")
     hits = np.take_along_axis(positives, order, 1)
@@ -186,9 +178,10 @@ def correlations(sums: np.ndarray, totals: np.ndarray, squares: np.ndarray) -> n
 
     All arguments have the shape (folds, bins, columns).
 
-    sums:    sums of the labels.
-    totals:  how many labels are known.
-    squares: sums of the squared labels.
+    Args:
+        sums: Sums of the labels.
+        totals: How many labels are known.
+        squares: Sums of the squared labels.
     """
     predicted = shrunk_means(sums, totals)
     count = np.maximum(totals.sum(1), 1)
@@ -221,10 +214,7 @@ def permuted_within(folds: np.ndarray, random: np.random.Generator) -> np.ndarra
 
 
 def tail(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Return for each column the probability that chance reaches at least the observed score, (columns,).
-
-    chance: Scores by chance, (draws, columns).
-    """
+    """Return the probability of each column that chance reaches at least the observed score, (columns,)."""
     from scipy import stats
 
     mean, deviation = chance.mean(0), chance.std(0, ddof=1)

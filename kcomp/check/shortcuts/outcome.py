@@ -1,4 +1,4 @@
-"""Arrange the labels of a table as columns that properties of images are compared with, and sample rows."""
+"""Arrange the labels of a table as columns for tests, and sample rows."""
 
 from dataclasses import dataclass
 
@@ -39,8 +39,7 @@ class Outcome:
 def outcome_of(table: Table) -> Outcome:
     """Return the labels of a table as an `Outcome`.
 
-    A soft label counts as its most likely class. Grades count as numbers. If there are more than 100 classes, only the
-    most frequent are used.
+    A soft label counts as its most likely class, and a grade as a number. Only the 100 most frequent classes are used.
     """
     target, labels = table.required_target, table.labels.astype(np.float64)
     if target.class_names != target.columns:
@@ -58,7 +57,7 @@ def outcome_of(table: Table) -> Outcome:
 def sample_rows(table: Table, usable: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Return the positions of at most `most` usable rows, chosen at random, sorted.
 
-    Rows with the same `group` or `item` and the same label count once, because they often show the same thing.
+    Only one row of each `group` or `item` with the same label is chosen.
     """
     random = np.random.default_rng([seed, 5])
     order = random.permutation(np.flatnonzero(usable))

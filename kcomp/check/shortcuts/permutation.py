@@ -23,8 +23,8 @@ class Tested:
     Attributes:
         measured: The property.
         association: The scores of the property.
-        p_values: For each column, its p-value after correction for all columns and properties.
-        large: Whether each column is predicted with a large effect and beyond chance.
+        p_values: The p-value of each column after correction for all columns and properties.
+        large: Whether the property predicts each column beyond chance and with a large effect.
     """
 
     measured: Property
@@ -43,13 +43,13 @@ class Tested:
 
     @property
     def strongest(self) -> int:
-        """The position of the column with the highest score. If some columns are `large`, only these count."""
+        """The position of the column with the highest score among the `large` columns, if any."""
         scores = np.nan_to_num(self.association.scores, nan=-1.0)
         return int(np.argmax(np.where(self.large, scores + 2, scores)))
 
 
 def run_tests(properties: Sequence[Property], outcome: Outcome, folds: np.ndarray, seed: int) -> list[Tested]:
-    """Return the result of each property. p-values are corrected for all properties and columns (Holm 1979)."""
+    """Return the test result of each property. p-values are corrected for all properties and columns (Holm 1979)."""
     if not properties:
         return []
     values = [each.values for each in properties]

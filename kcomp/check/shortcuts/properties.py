@@ -1,4 +1,4 @@
-"""Properties of image files that say little or nothing about what an image shows, such as its size and its ending."""
+"""Properties of image files that say little about what an image shows, such as size and file ending."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ class Property:
 
     Attributes:
         name: The name on the page.
-        role: "trace" for a property that leaves traces in the pixels, such as the JPEG quantization. "content" for one
-            that what the image shows may explain, such as the colour. "order" for one that no network sees, such as
-            the position in the table.
+        role: "trace" if the property leaves traces in the pixels, such as the JPEG quantization. "content" if it may
+            depend on what the image shows, such as the colour. "order" if no network sees it, such as the position in
+            the table.
         values: The values, float64 (images,). NaN if an image has none.
     """
 
@@ -42,7 +42,7 @@ class Property:
 
 
 def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
-    """Return the properties of images. If an image has no file, its id takes the place of the file name."""
+    """Return the properties of images. If an image has no file, its id replaces the file name."""
     width, height = facts.width.astype(np.float64), facts.height.astype(np.float64)
     no_size = (width <= 0) | (height <= 0)
     pixels = np.where(no_size, np.nan, width * height)
@@ -70,7 +70,7 @@ def properties_of(facts: Facts, ids: Sequence[str]) -> list[Property]:
 
 
 def codes(texts: Sequence[str], key: Callable[[str], str]) -> np.ndarray:
-    """Return a number for each text, float64 (texts,). Texts are numbered in sorted order of their different keys."""
+    """Return the position of each text's key among the sorted different keys, float64 (texts,)."""
     keys = [key(text) for text in texts]
     numbers = {name: number for number, name in enumerate(sorted(set(keys)))}
     return np.array([numbers[name] for name in keys], np.float64)
@@ -81,6 +81,6 @@ def ending(name: str) -> str:
 
 
 def last_number(name: str) -> float:
-    """Return the last number in a file name without its ending; NaN if there is none."""
+    """Return the last number in a file name without its ending. NaN if there is none."""
     match = LAST_NUMBER.search(PurePath(name).stem)
     return float(match[1]) if match else np.nan

@@ -22,7 +22,7 @@ MOST_CLASSES = 20  # of the table of medians
 def make_section(tested: Sequence[Tested], outcome: Outcome, constant: Sequence[str]) -> Section:
     """Return the section of the page.
 
-    constant: Names of the properties that are equal in all images.
+    `constant` has the names of the properties that are equal in all images.
     """
     alarms = [each for each in tested if each.is_large and each.measured.role == "trace"]
     others = [each for each in tested if each.is_large and each.measured.role != "trace"]
@@ -63,7 +63,7 @@ def make_section(tested: Sequence[Tested], outcome: Outcome, constant: Sequence[
 
 
 def picture_of(tested: Sequence[Tested], outcome: Outcome) -> tuple[str, bytes]:
-    """Return a caption, and a plot of each property's mean score beside the scores by chance."""
+    """Return a caption and a plot: each property's mean score, beside the scores by chance."""
     ordered = sorted(tested, key=lambda each: -np.nan_to_num(each.association.score))
     picture = plots.points(
         [each.measured.name for each in ordered],
@@ -99,7 +99,7 @@ def table_of(tested: Sequence[Tested], outcome: Outcome) -> PageTable:
 
 
 def medians(alarms: Sequence[Tested], outcome: Outcome) -> PageTable:
-    """Return a table with the median of each alarming property in each class."""
+    """Return a table with the median of each property in each class."""
     rows: list[list[str]] = []
     for column in range(min(len(outcome.names), MOST_CLASSES)):
         members = outcome.values[:, column] == 1
@@ -130,10 +130,7 @@ def numbers_of(tested: Sequence[Tested], outcome: Outcome) -> dict[str, Any]:
 
 
 def findings_of(tested: Sequence[Tested], outcome: Outcome) -> list[Finding]:
-    """Return at most two findings about properties that predict the labels well.
-
-    A warning lists the properties that leave traces in the pixels. A note is about the number in the file name.
-    """
+    """Return a warning about properties that leave traces in the pixels, and a note about numbers in file names."""
     findings = []
     for role, severity in (("trace", "warning"), ("order", "note")):
         large = [each for each in tested if each.is_large and each.measured.role == role]

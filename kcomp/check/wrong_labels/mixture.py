@@ -1,8 +1,6 @@
 """Estimate which labels are wrong, from predictions of a model that did not learn from these labels.
 
-A predictor errs as well, so a prediction that differs from the label does not show that the label is wrong. A mixture
-of two components is fitted to the labels: correct labels, on which the predictor errs in some way, and a share of
-labels that are drawn at random. This share is then tested against zero. This module does not import Keras.
+A mixture of two components is fitted: correct labels, and a share of labels that are drawn at random.
 """
 
 from collections.abc import Callable
@@ -25,10 +23,9 @@ class LabelErrors:
     Attributes:
         rate: The estimated share of wrong labels, at least 0 and below 0.5.
         p_value: How probable such predictions are if no label is wrong.
-        wrong: For each row, the probability that its label is wrong, (rows,).
-        doubt: log(probability density of the label if it is wrong / density if it is correct), (rows,).
-        probabilities: For each row, the probability of each class by the predictor alone, (rows, classes). There are 0
-            classes for numbers.
+        wrong: The probability that each row's label is wrong, (rows,).
+        doubt: log(density of the label if it is wrong / density if it is correct), (rows,).
+        probabilities: The predicted probability of each class, (rows, classes). There are 0 classes for numbers.
     """
 
     rate: float
@@ -41,13 +38,9 @@ class LabelErrors:
 def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
     """Return the probability that each class label is wrong.
 
-    The model of the label k of a row is P(k) = (1 - rate) * q(k) + rate * (1 - q(k)) / (K - 1), where q is the softmax
-    of factor * scores, and K is the number of classes. The rate and the factor have the greatest likelihood. This is
-    confident learning (Northcutt et al. 2021) with one rate for all pairs of classes and a calibrated predictor.
-
-    A small factor (a predictor that is never sure) and a large rate (many wrong labels) may explain the same labels. A
-    factor below that of `expected_factor` therefore has a penalty: minus the log density of a normal distribution of
-    the factor's logarithm, with standard deviation 0.7.
+    P(label k) = (1 - rate) * q(k) + rate * (1 - q(k)) / (K - 1), where q = softmax(factor * scores), and K is the
+    number of classes. The rate and the factor have the greatest likelihood. This is confident learning (Northcutt et
+    al. 2021) with one rate for all pairs of classes and a calibrated predictor.
 
     Args:
         scores: A score or log probability of each class by a predictor that did not see the row's label, (rows,
@@ -75,9 +68,8 @@ def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
     """Return the logarithm of the factor by which scores become logits, if they are normally distributed.
 
     The factor of a class is (m - n) / d**2 (linear discriminant analysis). m is the median score of the class in its
-    own rows, n is that in the other rows, and d is the standard deviation within both. Medians take the place of means,
-    because some labels may be wrong. The least factor of all classes is used. Return minus infinity if the scores of a
-    class are no larger in its own rows.
+    own rows, n that in other rows, d the standard deviation within both. The result is the least factor of all classes,
+    or minus infinity if it is not positive.
     """
     factors = []
     for number, column in enumerate(scores.T):
@@ -117,9 +109,10 @@ def number_errors(predictions: np.ndarray, labels: np.ndarray) -> LabelErrors:
 def posterior(rate: float, own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return two things, both (rows,): the probability that each label is wrong, and log(other / own).
 
-    rate:  The share of wrong labels.
-    own:   The density of each label if it is correct, (rows,).
-    other: The density of each label if it is wrong, (rows,).
+    Args:
+        rate: The share of wrong labels.
+        own: The density of each label if it is correct, (rows,).
+        other: The density of each label if it is wrong, (rows,).
     """
     own, other = np.maximum(own, SMALLEST), np.maximum(other, SMALLEST)
     return rate * other / ((1 - rate) * own + rate * other), np.log(other / own)
@@ -131,16 +124,16 @@ def fit_mixture(
     bounds: list[tuple[float, float]],
     penalty: Callable[[np.ndarray], float] = lambda values: 0.0,
 ) -> tuple[float, float, np.ndarray]:
-    """Fit the share of a second component by maximum likelihood, and test it against zero.
+    """Fit the share of the second component of a mixture by maximum likelihood, and test whether it is zero.
 
     The test is the likelihood ratio test for a parameter on the edge of its range (Self and Liang 1987, case 5).
 
     Args:
-        densities: Function of the other parameters. It returns two densities of the labels, (rows,) each: in the first
-            and in the second component.
-        starts: Values of the other parameters to start from.
+        densities: Takes the other parameters. Returns the density of each label in the first and in the second
+            component, (rows,) each.
+        starts: Start values of the other parameters.
         bounds: Lower and upper bound of each of these parameters.
-        penalty: Function from these parameters to a number that is added to the negative log likelihood.
+        penalty: Takes the other parameters. Returns a number that is added to the negative log likelihood.
 
     Returns:
         Three things: the share of the second component, the p-value, and the other parameters.

@@ -1,4 +1,4 @@
-"""Find images that are unlike all others, by the distance of their features to the nearest neighbours."""
+"""Find images that are unlike all others, by the distance to their nearest neighbours in feature space."""
 
 import numpy as np
 
@@ -7,11 +7,7 @@ FALSE_ALARM = 0.001  # probability of an outlier among all rows, if the logarith
 
 
 def neighbour_distances(features: np.ndarray) -> np.ndarray:
-    """Return the mean distance of each row's features to its ten nearest neighbours, (rows,).
-
-    It is a common measure of outliers (Kuan and Mueller 2022). If there are fewer than ten other rows, all of them
-    count. The distance is 0 if there is one row.
-    """
+    """Return the mean distance of each row to its ten nearest neighbours (Kuan and Mueller 2022), (rows,)."""
     from sklearn.neighbors import NearestNeighbors
 
     count = min(NEIGHBOURS, len(features) - 1)
@@ -25,8 +21,7 @@ def outlier_scores(features: np.ndarray) -> tuple[np.ndarray, float]:
     """Return two things: a score of each row, (rows,), and the score above which a row is an outlier.
 
     The score of a row is (x - median of x) / deviation, where x is the logarithm of its `neighbour_distances`. The
-    deviation is that of a normal distribution with the same median and upper quartile. If x is normally distributed, a
-    data set has an outlier with a probability of 0.001.
+    deviation is that of a normal distribution with the same median and upper quartile.
     """
     from scipy import stats
 

@@ -26,20 +26,15 @@ FEWEST_ROWS = 20
 
 
 def check_wrong_labels(data_set: DataSet) -> Part:
-    """Return the part about wrong labels, by out-of-fold predictions, and about outliers, by frozen features.
+    """Return the report's part about wrong labels and outliers.
 
-    The predictions are those of runs, if there are any, or of a kernel ridge regression on the features. The part
-    lists the suspects, the most probable first. There is a warning if more labels are wrong than chance explains
-    (probability 0.01) and at least 1 % of all. Otherwise, single labels that are nearly certainly wrong are a note.
+    Labels are compared with out-of-fold predictions: those of runs, or of a kernel ridge regression on frozen features.
     """
     return wrong_label_part(data_set, questions_of(data_set))
 
 
 def questions_of(data_set: DataSet) -> list[Question] | None:
-    """Return what predictions say about the labels of each target column, as a list.
-
-    It is empty if there are too few labels. Return None if there are neither runs nor features.
-    """
+    """Return what predictions say about the labels of each column. None without predictions and features."""
     target, labels = data_set.table.required_target, data_set.table.labels
     columns = label_columns(target, labels)
     scores = predicted_scores(data_set, columns)
@@ -49,10 +44,6 @@ def questions_of(data_set: DataSet) -> list[Question] | None:
 
 
 def wrong_label_part(data_set: DataSet, questions: Sequence[Question] | None) -> Part:
-    """Return the part that shows labels that may be wrong, and outliers.
-
-    `questions` is the result of `questions_of`.
-    """
     section = Section("Wrong labels and outliers", "")
     numbers: dict[str, object] = {}
     findings: list[Finding] = []
@@ -70,9 +61,9 @@ def wrong_label_part(data_set: DataSet, questions: Sequence[Question] | None) ->
 
 
 def predicted_scores(data_set: DataSet, columns: np.ndarray) -> np.ndarray | None:
-    """Return a score for each label column, (rows, columns), by a predictor that did not see the row.
+    """Return a score for each label column, (rows, columns), by a predictor that did not see the row's label.
 
-    Return None without runs and features. `columns` is the result of `label_columns`.
+    `columns` is the result of `label_columns`. Return None without predictions and features.
     """
     if data_set.predictions is not None:
         return scores_of(data_set.table.required_target, data_set.predictions)
@@ -131,7 +122,6 @@ def finding(severity: str, message: str, ids: Sequence[str], chosen: Sequence[Su
 
 
 def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> None:
-    """Add a table and pictures of labels that may be wrong to the section, the most suspicious first."""
     ids = table.ids
     rows = [[ids[suspect.row], suspect.label, suspect.likely, f"{suspect.wrong:.2f}"] for suspect in ranked[:ROWS]]
     header = ("image", "label", "likeliest other label", "probability that the label is wrong")
@@ -153,7 +143,7 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
 
 
 def place_of(table: Table, row: int) -> list[str]:
-    """Return a list with the fold of a row and the path of its image, as far as the row has them."""
+    """Return the fold of a row and the path of its image as texts."""
     fold = [f"fold {table.frame['fold'].iloc[row]}"] if "fold" in table.frame else []
     image = table.frame["image"].iloc[row]
     return [*fold, *([str(image)] if isinstance(image, str | Path) else [])]
@@ -185,9 +175,9 @@ def outlier_findings(data_set: DataSet, section: Section, numbers: dict[str, obj
 def outliers_finding(
     severity: Severity, ids: Sequence[str], rows: Sequence[int], texts: Mapping[int, str]
 ) -> list[Finding]:
-    """Return a finding about the outliers in some rows, or nothing if there are none.
+    """Return a finding about the outliers in some rows. Return nothing if there are none.
 
-    texts: {row: a sentence about it}.
+    `texts` has a sentence about each row.
     """
     if not rows:
         return []
@@ -197,7 +187,7 @@ def outliers_finding(
 
 
 def pictures(table: Table, rows: Sequence[tuple[int, Sequence[str]]]) -> list[Picture]:
-    """Return thumbnails of the images at some rows, each with its lines of text. Unreadable images are left out."""
+    """Return thumbnails of the images at some rows, with lines of text. Unreadable images are left out."""
     images = table.images
     shown = (picture_of(images[row], table.value_range, lines) for row, lines in rows)
     return [picture for picture in shown if picture is not None]

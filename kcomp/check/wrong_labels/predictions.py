@@ -1,4 +1,4 @@
-"""Join the out-of-fold predictions of runs with the rows of a table."""
+"""Match the out-of-fold predictions of runs with the rows of a table."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,8 @@ from kcomp.system.errors import UsageError
 def out_of_fold(runs: Sequence[Run], table: Table) -> np.ndarray:
     """Return the out-of-fold predictions of runs for the rows of a table, float64 (rows, prediction columns).
 
-    Several predictions for a row are averaged: those of runs that differ in more than their fold; see
-    `kcomp.ensembles.members`. Rows that no run held out are NaN. If the runs predict items, such as patients, all rows
-    of an item have its prediction.
+    Several predictions for a row are averaged. Rows that no run held out are NaN. If the runs predict items, such as
+    patients, all rows of an item have its prediction.
 
     Raises:
         ValueError: If the runs have different targets, or two runs that differ only in their fold held out the same

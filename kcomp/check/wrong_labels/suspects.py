@@ -1,4 +1,4 @@
-"""List the labels that look wrong. This module does not import Keras."""
+"""List the labels that look wrong."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ FEWEST = 5  # rows of a class, so that its labels are looked at; a predictor lea
 
 @dataclass(frozen=True)
 class Question:
-    """What predictions say about the labels of one target column, or about the class of each row.
+    """What predictions say about the labels of one column, or about the class of each row.
 
     Attributes:
-        name: The name of the target column. Empty if there is no other question.
+        name: The name of the column. Empty if there is only one question.
         rows: The rows whose labels are known, int (known rows,).
         errors: How probable it is that each label is wrong.
         labels: The label of each of these rows as text.
-        likely: The label that the predictions say, as text.
+        likely: The predicted label as text.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Suspect:
 def label_columns(target: Target, labels: np.ndarray) -> np.ndarray:
     """Return the columns that a predictor should learn, float64 (rows, columns), with NaN for missing labels.
 
-    For classes and numbers, these are the label columns. For grades, each level has a column of 0 and 1.
+    For grades, each level has a column of 0 and 1. Other targets keep their label columns.
     """
     if target.class_names and len(target.class_names) != labels.shape[1]:
         levels = np.eye(len(target.class_names))[np.nan_to_num(target.decide(np.nan_to_num(labels))).astype(int)]
@@ -73,13 +73,7 @@ def scores_of(target: Target, predictions: np.ndarray) -> np.ndarray:
 
 
 def ask_questions(target: Target, labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield what predictions say about the labels of each column. Columns with too few rows are left out.
-
-    Args:
-        target: What is predicted.
-        labels: The columns of `label_columns`.
-        scores: A score for each column, by a predictor that did not see the row's label. Rows without a score are NaN.
-    """
+    """Yield what predictions say about the labels of each column. Columns with too few rows are left out."""
     names = target.class_names
     if names and target.stacker != "binary":
         yield from class_question(names, labels, scores)
@@ -90,10 +84,7 @@ def ask_questions(target: Target, labels: np.ndarray, scores: np.ndarray) -> Ite
 
 
 def class_question(names: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> Iterator[Question]:
-    """Yield a question about the class of each row, unless there are fewer than two classes with enough rows.
-
-    A row whose label is divided equally among classes has no class.
-    """
+    """Yield a question about the class of each row, unless fewer than two classes have enough rows."""
     known = np.isfinite(labels).all(1) & np.isfinite(scores).all(1)
     known[known] &= labels[known].max(1) > 0.5
     counts = np.bincount(labels[known].argmax(1), minlength=len(names)) if known.any() else np.zeros(len(names))
@@ -124,10 +115,7 @@ def label_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterato
 
 
 def binary_logits(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the logits of two classes, (rows, 2).
-
-    They come from a logistic regression of the classes on the scores.
-    """
+    """Return the logits of two classes, (rows, 2), by a logistic regression of the classes on the scores."""
     from sklearn.linear_model import LogisticRegression
 
     centred = (scores - scores.mean()) / (scores.std() or 1.0)
@@ -149,7 +137,7 @@ def number_question(name: str, labels: np.ndarray, scores: np.ndarray) -> Iterat
 def rank_suspects(questions: Sequence[Question], most: int) -> list[Suspect]:
     """Return the labels that predictions contradict most, the most suspicious first.
 
-    most: How many labels to return at most, for each question and in all.
+    `most` limits the labels of each question and of the whole list.
     """
     chosen = [
         Suspect(

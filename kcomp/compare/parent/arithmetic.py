@@ -1,4 +1,4 @@
-"""Find the layers that compute different results on two backends. This module does not import Keras."""
+"""Find the layers that compute different results on two backends."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict

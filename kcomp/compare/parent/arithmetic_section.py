@@ -1,4 +1,4 @@
-"""Write the section of the report that compares the results of each layer. This module does not import Keras."""
+"""Write the section of the report that compares the results of each layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Measure how far the weights of two backends differ after the first updates. This module does not import Keras.
+"""Measure how far the weights of two backends differ after the first updates.
 
 If two backends are correct, their weights differ after the first update for three reasons. Each reason adds a term to
 the tolerance:

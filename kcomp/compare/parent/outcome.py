@@ -1,4 +1,4 @@
-"""Compare the scores of two backends, and of seeds, on the same held-out rows. This module does not import Keras."""
+"""Compare the scores of two backends, and of seeds, on the same held-out rows."""
 
 import itertools
 import math

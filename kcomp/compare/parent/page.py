@@ -1,4 +1,4 @@
-"""Run the measurements of a comparison one after the other, and write the report. This module does not import Keras."""
+"""Run the measurements of a comparison one after the other, and write the report."""
 
 import shlex
 import shutil

@@ -1,4 +1,4 @@
-"""Write scores and their differences with enough digits. This module does not import Keras."""
+"""Write scores and their differences with enough digits."""
 
 import math
 from collections.abc import Sequence

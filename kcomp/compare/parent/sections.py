@@ -1,4 +1,4 @@
-"""Turn the numbers of the report into its sections. This module does not import Keras."""
+"""Turn the numbers of the report into its sections."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,20 +1,6 @@
 """Measure how much a layer's results differ between the backends, and compute the largest allowed differences.
 
-This module does not import Keras. Every backend runs each layer on the same inputs, in float64 and in the recipe's
-precision. The results answer two questions:
-
-Do the backends compute the same function? In float64, they agree to about 1e-15. The allowed difference is
-`EXACT_FACTOR` times the change caused by rounding the layer's inputs to the recipe's precision.
-
-Is the result as accurate as rounding allows? The error of a backend is the difference between its results in the
-recipe's precision and in float64. The allowed error is `FACTOR` times the largest of three numbers: the rounding unit,
-the change caused by moving each input by up to that unit, and the other backend's error. A sum of n terms added one by
-one loses about sqrt(n) units, and 256 = sqrt(65,536).
-
-All differences are relative. The difference of a weight's gradient is divided by the norm of the gradient of all
-weights of the layer. Some weights have a true gradient of zero, such as a bias before normalization. Their computed
-gradients are rounding noise. The divisor is at least `FLOOR` times the norm of the gradient of all weights of the
-network.
+Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. The differences are relative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +11,17 @@ import numpy as np
 
 from kcomp.compare.sketch import distance
 
+# The allowed difference in float64 is EXACT_FACTOR times the change caused by rounding the layer's inputs to the recipe's
+# precision. The error of a backend is its difference between the recipe's precision and float64. The allowed error is
+# FACTOR times the largest of three numbers: the rounding unit, the change caused by moving each input by up to that
+# unit, and the other backend's error. A sum of n terms added one by one loses about sqrt(n) units: 256 = sqrt(65,536).
 EXACT_FACTOR, FACTOR = 8.0, 256.0
 LARGEST = 0.9  # the highest tolerance of a result that is not noise; an output of zeros has an error of 1
 NOISE = 4.0  # a result is noise if it is less than this many times the change that rounding causes
-FLOOR = 1e-3  # smallest norm of a layer's gradient, as a share of the norm of the gradient of all weights
+# The difference of a weight's gradient is divided by the norm of the gradient of all weights of the layer, but at least
+# by FLOOR times that of all weights of the network. Some weights have a true gradient of zero, such as a bias before
+# normalization. Their computed gradients are rounding noise.
+FLOOR = 1e-3
 SINGLE = 2.0**-23  # the rounding unit of float32
 UNITS = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # rounding units of the compute dtypes
 QUANTITIES = {

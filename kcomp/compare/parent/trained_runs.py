@@ -1,4 +1,4 @@
-"""Find the runs whose scores are compared, and train the missing runs. This module does not import Keras.
+"""Find the runs whose scores are compared, and train the missing runs.
 
 A run is one training of a recipe with one backend, seed and held-out fold.
 """

@@ -1,4 +1,4 @@
-"""Write the section of the report that compares the first updates. This module does not import Keras."""
+"""Write the section of the report that compares the first updates."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Say whether the backends agree, which is faster, and whether the scores differ. This module does not import Keras."""
+"""Say whether the backends agree, which is faster, and whether the scores differ."""
 
 import math
 from collections.abc import Mapping, Sequence

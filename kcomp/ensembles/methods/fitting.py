@@ -1,4 +1,4 @@
-"""Fit a method that combines the predictions of several models on some rows, and apply it to other rows."""
+"""Fit a method that combines the predictions of several models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,21 +35,20 @@ class FittedMethod:
     penalties: tuple[float, ...] = ()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Combine the members' predictions (members, rows, columns) to one prediction (rows, columns)."""
         if self.temperatures is not None:
             values = temperature.apply_each(values, self.temperatures, self.target)
         return self.blend(list(values))
 
 
 def is_fitted(method: str, *, calibrate: bool) -> bool:
-    """Return whether the method fits numbers, such as weights, and so needs nested cross-validation."""
+    """Return whether a method fits numbers to held-out rows, such as weights. Plain averages do not."""
     return calibrate or method not in AVERAGES
 
 
 def fit_method(
     method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
 ) -> FittedMethod:
-    """Return a method, fitted so that the metric of the combined predictions is best.
+    """Fit a method so that the metric of the combined predictions is best.
 
     Args:
         method: A name from `METHODS`.
@@ -83,8 +82,7 @@ def predict_unseen(
 ) -> np.ndarray:
     """Return the combined predictions (rows, columns) by nested cross-validation.
 
-    For each part of the rows, the method is fitted on all other parts and predicts this part. For a plain average, only
-    the temperatures are fitted, if any.
+    For each part of the rows, the method is fitted on all other parts and predicts this part.
 
     Args:
         method: A name from `METHODS`.

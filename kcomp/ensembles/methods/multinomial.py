@@ -20,7 +20,7 @@ class MultinomialStacker:
     """A multinomial logistic regression that combines the members' probabilities.
 
     The logits are `mean_log(p) + features_of(p) @ weights + bias`, where p are the probabilities (members, rows,
-    classes). With weights and bias of 0, the result is the geometric mean of the members.
+    classes).
 
     Attributes:
         weights: Shape (members * classes, classes).
@@ -41,10 +41,9 @@ class MultinomialStacker:
 
 
 def fit(values: np.ndarray, labels: np.ndarray) -> MultinomialStacker:
-    """Return a regression, fitted to probabilities `values` (members, rows, classes) and `labels` (rows, classes).
+    """Fit a regression to probabilities `values` (members, rows, classes) and `labels` (rows, classes).
 
-    The regression has members * classes * classes weights. The L2 penalty is the one with the lowest log loss in a
-    3-fold stratified cross-validation on these rows.
+    The L2 penalty is the one with the lowest log loss in a 3-fold stratified cross-validation on these rows.
     """
     features, offset = features_of(list(values)), mean_log(list(values))
     parts = stratified_parts(labels.argmax(1), INNER_PARTS)
@@ -66,10 +65,7 @@ def mean_log(values: Values) -> np.ndarray:
 
 
 def features_of(values: Values) -> np.ndarray:
-    """Return the members' log probabilities side by side, (rows, members * classes).
-
-    From each row of each member, the mean over classes is subtracted.
-    """
+    """Return each member's log probabilities minus their mean over classes, side by side, (rows, members * classes)."""
     logs = [np.log(np.maximum(member, SMALLEST)) for member in values]
     return np.concatenate([member - member.mean(1, keepdims=True) for member in logs], axis=1)
 
@@ -77,10 +73,9 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fit a regression with each penalty, and return a pair of weights and bias for each.
+    """Fit one regression for each penalty. Return the weights and the bias of each.
 
-    `regression` describes the arguments and the pairs. `penalties` must descend, because each fit starts from the
-    previous solution.
+    `regression` describes the arguments. `penalties` must descend.
     """
     fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
@@ -101,7 +96,6 @@ def regression(
     """Return the weights (features, classes) and the bias (classes,) that minimize the loss.
 
     The loss is the mean cross-entropy of softmax(offset + features @ weights + bias), plus penalty / 2 * |weights|^2.
-    Unlike in scikit-learn, labels may be soft, and a class may have no row.
 
     Args:
         features: Shape (rows, features).

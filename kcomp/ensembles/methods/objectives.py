@@ -12,12 +12,12 @@ from kcomp.targets.arrays import SMALLEST
 
 @dataclass(frozen=True)
 class Objective:
-    """A function to minimize over the weights of members: loss(weights @ features).
+    """A function of the members' weights to minimize: loss(weights @ features).
 
     Attributes:
-        features: Array (members, numbers): the predictions of each member, flattened, in the form that the loss takes.
-        loss: Function of the weighted mean of the members' features, (numbers,). It returns two numbers: the metric
-            (negated if higher is better), and the log loss, which breaks ties.
+        features: The flattened predictions of each member, in the form that `loss` takes, (members, numbers).
+        loss: Takes the weighted mean of the features, (numbers,). Returns two numbers: the metric (negated if higher is
+            better), and the log loss, which breaks ties.
     """
 
     features: np.ndarray
@@ -52,16 +52,15 @@ def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) 
 
 
 def has_probabilities(scorer: Scorer) -> bool:
-    """Return whether the target predicts probabilities of classes."""
     return log_loss.name in scorer.target.shown_metrics
 
 
 def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Select the predicted probabilities of the true classes. Only these probabilities enter the log loss.
+    """Return what the log loss needs: the predicted probabilities of the true classes, and their weights.
 
     Returns:
-        Two arrays: the selected probabilities (members, entries), and the weight of each of them in the log loss
-        (entries,). A row with several true labels has several entries.
+        Two arrays: the probabilities (members, entries), and the weight of each of them in the log loss (entries,). A
+        row with several true labels has several entries.
     """
     inputs = [log_loss.inputs(labels, member, scorer.target) for member in values]
     true = np.nan_to_num(inputs[0][0])
@@ -72,10 +71,7 @@ def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    """Return whether the loss `new` is lower than `old` by more than rounding.
-
-    A loss is two numbers. The second breaks ties, and decides if the first is NaN.
-    """
+    """Return whether the loss `new` is lower than `old` by more than rounding. The second number breaks ties."""
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]
     return new[1] < old[1] - 1e-12

@@ -14,7 +14,7 @@ ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties to try
 
 
 class Stacker(Protocol):
-    """A fitted stacking regression. It takes the predictions of the members, and returns predictions (rows, columns).
+    """A fitted stacking regression: a function from the members' predictions to predictions (rows, columns).
 
     `penalties` are the L2 penalties of the fit.
     """
@@ -26,7 +26,7 @@ class Stacker(Protocol):
 
 
 def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
-    """Return a stacker, fitted to the predictions of the members. `Target.stacker` names the kind of regression.
+    """Fit the kind of regression that suits the target.
 
     Args:
         values: Predictions of the members, (members, rows, columns).
@@ -40,10 +40,10 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    A label that is always 0 or always 1 has no regression. Its prediction is the geometric mean of the members.
+    A label that is always 0 or always 1 has no regression.
 
     Attributes:
-        columns: The regression of each label, or None.
+        columns: The regression of each label. If it is None, the prediction is the geometric mean of the members.
         target: The target of the labels.
     """
 
@@ -80,8 +80,8 @@ def two_classes(probabilities: np.ndarray) -> np.ndarray:
 class RidgeStackers:
     """A ridge regression for each column.
 
-    The prediction for a row and column is mean(p) + sum(weights[:, column] * p) + bias[column]. Here p are the
-    predictions of the members for this row and column.
+    prediction = mean(p) + sum(weights[:, column] * p) + bias[column], where p are the members' predictions for a row
+    and column.
 
     Attributes:
         weights: Shape (members, columns).
@@ -101,10 +101,9 @@ class RidgeStackers:
 
 
 def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeStackers:
-    """Return a ridge regression for each column, fitted to the difference between the labels and the members' mean.
+    """Fit a ridge regression for each column to the difference between the labels and the members' mean.
 
-    The L2 penalty of each column is chosen by leave-one-out cross-validation on these rows (scikit-learn's RidgeCV).
-    With an infinite penalty, the prediction would be the mean of the members, up to a constant.
+    The L2 penalty of each column is chosen by leave-one-out cross-validation on these rows.
     """
     weights, bias = np.zeros((len(values), labels.shape[1])), np.zeros(labels.shape[1])
     penalties = []
@@ -117,10 +116,7 @@ def fit_ridge(values: np.ndarray, labels: np.ndarray, target: Target) -> RidgeSt
 
 
 def ridge(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Fit the ridge regression of one column. Return three things: weights (members,), bias and L2 penalty.
-
-    `predictions` has the shape (rows, members), `labels` (rows,).
-    """
+    """Return the weights (members,), the bias and the L2 penalty of the ridge regression of one column."""
     from sklearn.linear_model import RidgeCV
 
     center, scale = predictions.mean(0), predictions.std(0)

@@ -11,8 +11,7 @@ LOWEST, HIGHEST = 0.05, 20.0
 def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
     """Return the temperature, from 0.05 to 20, that gives the smallest log loss.
 
-    Both arrays have the shape (rows, classes). A temperature above 1 makes probabilities less extreme, one below 1 more
-    extreme.
+    Both arrays have the shape (rows, classes).
 
     References:
         Guo et al. 2017, On calibration of modern neural networks.

@@ -24,9 +24,7 @@ PATIENCE = 5  # or after this many rounds without improvement
 def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return the weights (members,) for which the weighted mean of predictions has the best score.
 
-    For the log loss, which is convex in the weights, a gradient method finds the best weights. For other metrics, a
-    local search starts from the weights with the best log loss, and may end in a local optimum. If predictions are not
-    probabilities, the search starts from equal weights.
+    For metrics other than the log loss, the weights may be a local optimum.
     """
     if not has_probabilities(scorer):
         return local_search(objective(scorer, values, labels), np.full(len(values), 1 / len(values)))
@@ -37,7 +35,7 @@ def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -
 
 
 def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return the weights with the smallest log loss. SciPy's SLSQP (sequential quadratic programming) finds them."""
+    """Return the weights with the smallest log loss."""
     from scipy import optimize
 
     entries, shares = labelled_entries(values, labels, scorer)
@@ -64,10 +62,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Improve the weights (members,) by changing one member's weight at a time, as long as this lowers the loss.
-
-    The steps become smaller and smaller. Return the new weights.
-    """
+    """Change one member's weight at a time while this lowers the loss. Return the new weights (members,)."""
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:
@@ -90,9 +85,9 @@ def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Return the weights after `share` of the total was moved to a member (or away from it, if `share` is negative).
+    """Return the weights after `share` of the total was moved to a member from all others in proportion.
 
-    The other members keep their proportions. Return None if there is nothing to move.
+    A negative share is moved away from the member. Return None if there is nothing to move.
     """
     if share == 0 or weights[member] == 1:
         return None
@@ -104,9 +99,8 @@ def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None
 def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
     """Return the weights (members,) of forward selection with replacement (Caruana et al. 2004).
 
-    The selection starts with the n best members. n is chosen so that the mean of their predictions has the lowest loss.
-    Each round then adds one more copy of the member that gives the lowest loss. The search ends after 50 rounds, or
-    after 5 rounds without improvement. A member's weight is its share of all copies at the best round.
+    The selection starts with the n best members. Each round adds one more copy of the member that gives the lowest
+    loss. A member's weight is its share of all copies at the best round.
     """
     goal = objective(scorer, values, labels)
     features = goal.features

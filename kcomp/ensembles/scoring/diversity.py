@@ -8,8 +8,7 @@ from kcomp.targets import Target
 def correlations(values: np.ndarray, target: Target) -> np.ndarray:
     """Return Pearson's correlation between the predictions of each pair of members, (members, members).
 
-    `values` are predictions (members, rows, columns). Targets without classes have columns in different units, so each
-    column is standardized first. The correlation with constant predictions is NaN.
+    `values` are predictions (members, rows, columns). The correlation with constant predictions is NaN.
     """
     if not target.class_names:
         values = (values - values.mean((0, 1))) / np.maximum(values.std((0, 1)), 1e-15)
@@ -21,20 +20,16 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
-    """Return how often each pair of members predicts different classes, as a share of all cases, (members, members).
+    """Return the share of cases in which each pair of members predicts different classes, (members, members).
 
-    `values` are predictions (members, rows, columns). A case is the class or grade of a row, or one of its labels. The
-    target must have classes.
+    `values` are predictions (members, rows, columns). A case is a row or, for multi-label data, a label of a row.
     """
     decisions = np.stack([target.decide(member) for member in values]).reshape(len(values), -1)
     return np.stack([(decisions != own).mean(1) for own in decisions])
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return the positions of each pair of members with identical predictions.
-
-    The first of several identical members is paired with each of the others.
-    """
+    """Return pairs of positions of members with identical predictions. The first number is the lower one."""
     pairs = []
     first_with: dict[bytes, int] = {}
     for place, member in enumerate(values):

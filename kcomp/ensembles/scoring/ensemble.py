@@ -1,4 +1,4 @@
-"""Score an ensemble and its members on held-out rows. This module does not import Keras."""
+"""Score an ensemble and its members on held-out rows."""
 
 from dataclasses import dataclass
 
@@ -20,12 +20,10 @@ class EnsembleScores:
         members: Scores of each member.
         ensemble: Scores of the ensemble.
         mean: Scores of the plain mean of all members.
-        best: Position of the member with the best `metric`. Its score is slightly too good, because it was chosen on
-            the rows that it is scored on.
-        gain: Gain of the ensemble over the best member, which is never calibrated. The gain of a calibrated ensemble
-            therefore includes the effect of the calibration.
-        gain_over_mean: Gain of the ensemble over the plain mean, which is never calibrated. None if the ensemble is the
-            plain mean.
+        best: Position of the member with the best `metric` on these rows.
+        gain: Gain of the ensemble over the best member without calibration.
+        gain_over_mean: Gain of the ensemble over the plain mean without calibration. None if the ensemble is the plain
+            mean.
         fitted: The method, fitted on all rows. Use it for test rows.
         parts: How many parts the nested cross-validation has. 0 if nothing was fitted.
         optimistic: The ensemble's `metric` on the rows that it was fitted on.
@@ -47,7 +45,7 @@ class EnsembleScores:
 
 
 def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
-    """Fit an ensemble on all rows. Return it with its scores by nested cross-validation.
+    """Fit an ensemble on all rows, and score it by nested cross-validation.
 
     Args:
         rows: Predictions and labels of the held-out rows.

@@ -1,7 +1,4 @@
-"""Test whether an ensemble of two frameworks beats an ensemble of the same size of one framework.
-
-All choices of seeds are compared, or a random sample of them.
-"""
+"""Test whether an ensemble of two frameworks beats an ensemble of the same size of one framework."""
 
 import math
 from collections.abc import Sequence
@@ -26,10 +23,8 @@ CHUNK = 2**24  # how many numbers are averaged at once; more need more memory
 class FrameworkGain:
     """Scores of mixed ensembles (two frameworks) and single ensembles (one framework), all of `k` members.
 
-    An ensemble is the mean of its members' predictions. Mixed and single ensembles are compared for the same set of k
-    seeds, because a seed determines starting weights and batches. In a single ensemble, one framework trains all k
-    seeds. In a mixed one, each framework trains half of the seeds. For odd k, one of the frameworks trains one seed
-    more. All ways to divide the seeds are scored.
+    Mixed and single ensembles are compared for the same set of k seeds. In a single ensemble, one framework trains all
+    k seeds. In a mixed one, each framework trains half of the seeds. All ways to divide the seeds are scored.
 
     Attributes:
         recipe: Name of the recipe.
@@ -44,9 +39,8 @@ class FrameworkGain:
         choices_mixed: How many mixed ensembles were scored.
         choices_single: How many single ensembles were scored, by backend.
         choices_same_seeds: How many ensembles `same_seeds` is the mean of.
-        differences: For each backend, the gain of mixing for each set of seeds: the difference between the mean score
-            of the mixed ensembles and the score of the backend's single ensemble. Above 0, mixing is better. The sets
-            overlap, so the spread of these numbers is no standard error.
+        differences: For each backend, the gain of mixing for each set of seeds. It is the mean score of the mixed
+            ensembles, minus the score of the backend's single ensemble.
         sampled: Whether the ensembles are a random sample of all possible ones.
     """
 
@@ -67,12 +61,12 @@ class FrameworkGain:
 
     @property
     def difference(self) -> np.ndarray:
-        """The gain of mixing for each set of seeds, (sets,): `differences`, averaged over the two backends."""
+        """The gain of mixing for each set of seeds, averaged over the two backends, (sets,)."""
         return np.mean(list(self.differences.values()), axis=0)
 
     @property
     def spread(self) -> float:
-        """The standard deviation of `difference` over the sets of seeds. NaN for one set."""
+        """The standard deviation of `difference`. NaN for one set of seeds."""
         return float(self.difference.std(ddof=1)) if len(self.difference) > 1 else math.nan
 
 
@@ -81,8 +75,8 @@ def framework_gain(
 ) -> list[FrameworkGain]:
     """Compare ensembles of two frameworks (mixed) with ensembles of one framework (single).
 
-    Return a list with one FrameworkGain for each combination of recipe (with its values), pair of backends, and
-    ensemble size k. k runs from 2 to the number of seeds that both backends have trained.
+    Return one FrameworkGain for each recipe with its values, pair of backends, and size from 2 to the number of seeds
+    that both backends have trained.
 
     Args:
         members: The models of all backends.
@@ -110,10 +104,9 @@ def framework_gain(
 
 
 def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, dict[int, Member]]]:
-    """Return the members that were trained by one framework alone.
+    """Return the members that one framework trained, as nested dicts: (recipe, fingerprint), backend, seed.
 
-    They are in nested dicts with three levels of keys: (recipe, fingerprint), backend, seed. Of repeated folds, only
-    the first repeat is used.
+    Of repeated folds, only the first repeat is used.
     """
     groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
     for member in members:
@@ -125,10 +118,7 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return the metric as a fast function of the members' weights, for their predictions on the rows `ids`.
-
-    `Objective` describes the function.
-    """
+    """Return the metric of predictions on the rows `ids`, as a fast function of the members' weights."""
     columns = list(scorer.target.prediction_columns)
     values = [select_rows(member.predictions[columns], ids) for member in members]
     return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))
@@ -136,10 +126,10 @@ def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scor
 
 @dataclass(frozen=True)
 class SeedEnsembles:
-    """Computes scores of ensembles whose members two frameworks trained with the same `count` seeds.
+    """Scores ensembles of members that two frameworks trained with the same `count` seeds.
 
-    `objective` is a fast function of the weights of 2 * count members: all seeds of the first framework, then the same
-    seeds of the second.
+    `objective` is a fast function of the weights of 2 * count members: first the members of one framework in the order
+    of the seeds, then the members of the other.
     """
 
     objective: Objective
@@ -149,8 +139,7 @@ class SeedEnsembles:
     def scores(self, ensembles: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
         """Return the score of each ensemble, (ensembles,).
 
-        An ensemble is two lists of seeds, as positions from 0: the seeds of the first framework and those of the
-        second.
+        An ensemble is two lists of positions of seeds: those of the first framework and those of the second.
         """
         weights = np.zeros((len(ensembles), 2 * self.count))
         for row, (first, second) in zip(weights, ensembles, strict=True):

@@ -1,7 +1,4 @@
-"""The gain of an ensemble over another model on the same rows, with a confidence interval.
-
-If the gain is above 0, the ensemble is better.
-"""
+"""Compare an ensemble with another model on the same rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +29,7 @@ class Gain:
 
 
 def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other: np.ndarray) -> Gain:
-    """Return the gain of an ensemble over another model, in the recipe's metric and two more metrics of the target.
+    """Return the gain of an ensemble over another model, in the scorer's metric and two more metrics.
 
     All arrays have the shape (rows, columns).
     """
@@ -48,12 +45,7 @@ def compute_gain(scorer: Scorer, labels: np.ndarray, ensemble: np.ndarray, other
 
 
 def find_best(metrics: Sequence[Metric], members: Sequence[Mapping[str, float]]) -> int:
-    """Return the position of the best member by the first metric.
-
-    Ties are broken by the next metrics, then by position.
-
-    `members` has the scores of each member, by metric name.
-    """
+    """Return the position of the best member by the first metric. Later metrics break ties."""
     best = 0
     for number, values in enumerate(members):
         pairs = [(metric, values[metric.name], members[best][metric.name]) for metric in metrics]

@@ -1,4 +1,4 @@
-"""Scores and costs of groups of models, all on the same rows. This module does not import Keras."""
+"""Scores and costs of groups of models, all on the same rows."""
 
 import math
 from collections.abc import Sequence
@@ -42,10 +42,7 @@ class GroupScores:
 def score_groups(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
 ) -> list[GroupScores]:
-    """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name.
-
-    For a group of one member, nothing is fitted.
-    """
+    """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name."""
     results = []
     for group in groups:
         own = replace(rows, values=rows.values[list(group.members)])
@@ -66,7 +63,7 @@ def score_groups(
 def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
     """Return two things: how many models predict each row, and the training time of all runs in seconds.
 
-    A run with snapshots counts as several models.
+    Each snapshot of a run is a model.
     """
     return sum(len(run.weights) for run in runs), sum(run.result["seconds"] for run in runs)
 
@@ -99,10 +96,9 @@ class SizeScores:
 def score_by_size(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, method: str
 ) -> list[SizeScores]:
-    """Score subsets of each group. Return the mean score for each kind of group and each size of subset.
+    """Return the mean score of the ensembles that can be formed within groups, for each kind of group and size.
 
-    At equal size, kinds of groups can be compared. `method` must be an average without fitted numbers. Subsets overlap,
-    so the spread of their scores is no standard error.
+    `method` must be an average without fitted numbers.
     """
     subsets, sampled = subsets_by_size(groups)
     costs = [cost_of(member.runs) for member in members]
@@ -129,7 +125,8 @@ def subsets_by_size(
 
     Returns:
         Two things: {(kind of group, size): ensembles}, where an ensemble is a tuple of positions of members; and the
-        set of all (kind, size) for which only a random sample is returned.
+            set
+        of keys for which the ensembles are only a random sample.
     """
     subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)

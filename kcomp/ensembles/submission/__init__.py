@@ -1,1 +1,1 @@
-"""Write predictions in the format of a competition's sample submission. This package does not import Keras."""
+"""Write predictions in the format of a competition's sample submission."""

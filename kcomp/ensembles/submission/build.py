@@ -24,7 +24,7 @@ from kcomp.targets.guess import guess_target
 
 @dataclass(frozen=True)
 class Submission:
-    """The table of a submission (`frame`), and a line that describes the cells (`note`)."""
+    """A submission: its table, and a line that describes the cells."""
 
     frame: pd.DataFrame
     note: str
@@ -37,7 +37,7 @@ def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choic
         predictions: One row for each image id (the index), with the prediction columns of the target.
         target: The target of the predictions.
         sample: The sample submission.
-        choices: Settings that the sample does not determine.
+        choices: Settings that the sample does not show.
 
     Raises:
         ValueError: If ids, columns or values do not fit. The message lists every problem, with counts and examples.
@@ -57,10 +57,7 @@ def like_sample(predictions: pd.DataFrame, target: Target, sample: Sample, choic
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
-    """Read a CSV of predictions with the column `image_id`.
-
-    Return the predictions and a target guessed from the values.
-    """
+    """Return two things: the predictions of a CSV with the column `image_id`, and a target guessed from the values."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of predictions at {path}; name a CSV of predictions, or run folders")
     frame = read_probabilities(path)
@@ -68,16 +65,13 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
 
 
 def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
-    """Average the test predictions of several runs. Each model has the same weight.
+    """Return the mean of several models' test predictions for the ids that every run has predicted.
 
     A model is a group of runs that differ only in their fold. First the runs of each model are averaged, then the
     models.
 
     Args:
         runs: Complete runs of one target. Each has a test.csv.
-
-    Returns:
-        The predictions of the ids that every run has predicted. Ids are spelled as in the first run.
 
     Raises:
         ValueError: If the runs have no id in common, or a file has invalid predictions.
@@ -97,14 +91,11 @@ def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
 
 
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
-    """Add thresholds or cut points to the choices, so that classes can be written.
-
-    For one run, they come from the run's result.json. For several runs, they are fitted to the mean of the held-out
-    predictions.
+    """Add fitted thresholds or cut points to the choices, if the metric and the target need them.
 
     Returns:
-        Two things: the new choices, and a line with the score by nested cross-validation. If the metric or the target
-        needs no thresholds or cut points, none are added and the line is empty.
+        Two things: the new choices, and a line with the score by nested cross-validation. The line is empty if nothing
+        was added.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]
     if len(runs) == 1 and (stored := runs[0].result.get("decisions")):

@@ -18,7 +18,7 @@ DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Choices:
-    """Settings of a submission that the sample does not determine.
+    """Settings of a submission that the sample does not show.
 
     Attributes:
         decisions: Fitted thresholds or cut points. None for thresholds of 0.5 and the nearest grade.
@@ -40,8 +40,6 @@ class Choices:
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of each filled column, by column name (`columns`), and a line that describes the cells (`note`)."""
-
     columns: dict[str, Any]
     note: str
 
@@ -53,7 +51,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
         sample: The sample submission.
         values: The prediction for each of `sample.ids`, shape (ids, prediction columns).
         target: The target of the predictions.
-        choices: Settings that the sample does not determine.
+        choices: Settings that the sample does not show.
 
     Raises:
         ValueError: If the sample's columns or cells do not fit the target.
@@ -80,7 +78,7 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
 
 
 def is_graded(target: Target) -> bool:
-    """Return whether the target is grades: one predicted number, but several named levels."""
+    """Return whether the labels are grades (ordered classes)."""
     return bool(target.class_names) and len(target.prediction_columns) == 1 < len(target.class_names)
 
 
@@ -89,7 +87,6 @@ def plain(name: str) -> str:
 
 
 def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
-    """Return a text that names the columns that only the sample has, and those that only the predictions have."""
     known, needed = {plain(name) for name in names}, {plain(name) for name in columns}
     parts = []
     for text, lacking in (
@@ -104,8 +101,7 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
     """Return the cells of a sample that has a column for each class or number.
 
-    For multi-label data, the cells are 0 or 1 if `write` is "classes". If `write` is None, they are 0 or 1 only if the
-    sample has whole numbers and the metric needs predicted classes. In all other cases, the cells are the predictions.
+    They are the predictions or, for multi-label data, 0 and 1 if the sample or `write` wants classes.
     """
     several = bool(target.class_names) and target.decide(values[:1]).ndim == 2
     whole = sample.has_whole_numbers and choices.metric_on == "decisions"
@@ -150,10 +146,7 @@ def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_class(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Return the cells of a sample that has one column to fill, in the format of its cells.
-
-    A cell has the name or number of the most likely class, the names of several classes, or a probability.
-    """
+    """Return the cells of a sample that has one column to fill: names or numbers of classes, or probabilities."""
     [column] = sample.columns
     classes, texts = target.class_names, sample.values
     numbers = bool(texts) and all(DECIMAL.fullmatch(text.strip()) for text in texts)
@@ -191,9 +184,9 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
 
 
 def fill_several(sample: Sample, values: np.ndarray, classes: Sequence[str]) -> Cells | None:
-    """Return cells with the names of the k most likely classes. k is the largest number of names in a sample cell.
+    """Return cells with the names of the k most likely classes, or None if the sample's cells do not have this form.
 
-    Return None if the sample's cells have no separator or an unknown class.
+    k is the largest number of names in a sample cell.
     """
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), None)
     known = set(map(plain, classes))

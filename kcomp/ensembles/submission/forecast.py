@@ -1,4 +1,4 @@
-"""Check whether a submission will fit the sample, before the test rows are predicted. Prediction can take long."""
+"""Check whether a submission will fit the sample, before the test rows are predicted."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from kcomp.values import expect_type
 
 @dataclass(frozen=True)
 class Forecast:
-    """The test predictions that are still missing for a submission.
+    """Test predictions that are missing for a submission.
 
     Attributes:
-        lacking: The runs that have not yet predicted every row of the sample.
-        ids: The ids that all runs have predicted, after the runs in `lacking` have predicted too.
+        lacking: The runs that have not predicted every row of the sample.
+        ids: The ids that all runs have predicted as soon as the runs in `lacking` have predicted too.
     """
 
     lacking: list[Run]
@@ -34,7 +34,7 @@ class Forecast:
 
 
 def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> Forecast:
-    """Return which runs must still predict test rows, and which ids all runs have predicted afterwards.
+    """Return which runs must still predict test rows, and which ids all runs will then have predicted.
 
     Args:
         runs: Complete runs.
@@ -60,10 +60,7 @@ def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> F
 
 
 def recipe_test_ids(run: Run) -> list[str]:
-    """Return the ids of the predictions that a run makes for the recipe's test rows.
-
-    They are image ids or, if several images show one item (such as a patient), item ids.
-    """
+    """Return the ids of the recipe's test rows in a run's predictions: image ids or ids of items, such as patients."""
     # The recipe may use Keras when it is loaded.
     prepare_backend(choose_backend(None, preferred=run.manifest["backend"]))
     with lazy_keras(load=False), warnings.catch_warnings():
@@ -79,7 +76,7 @@ def recipe_test_ids(run: Run) -> list[str]:
 
 
 def check_shape(runs: Sequence[Run], ids: Sequence[str], sample: Sample, choices: Choices) -> None:
-    """Raise ValueError if predictions of these ids will not fit the sample. The check uses made-up predictions."""
+    """Raise ValueError if predictions of these ids will not fit the sample. It tries constant predictions."""
     target = runs[0].target
     values = target.predict(np.zeros((len(ids), target.outputs)))
     like_sample(pd.DataFrame(values, list(ids), list(target.prediction_columns)), target, sample, choices)

@@ -18,10 +18,7 @@ def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray
 
 
 def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str]:
-    """Return a text for each difference between the ids of the sample and the predicted ids.
-
-    The list is empty if none differ.
-    """
+    """Return a text for each difference between the ids of the sample and the predicted ids."""
     positions = find_rows(sample_ids, predicted)
     missing = [name for name, position in zip(sample_ids, positions, strict=True) if position < 0]
     used = set(positions.tolist())

@@ -40,24 +40,24 @@ class Sample:
 
     @property
     def values(self) -> list[str]:
-        """The distinct texts in the first column to fill, without empty cells."""
+        """The distinct texts in the first column to fill, except empty ones."""
         return list(dict.fromkeys(self.frame[self.columns[0]].dropna()))
 
     @property
     def has_whole_numbers(self) -> bool:
-        """Whether all cells to fill are integers, written without a decimal point."""
         cells = self.frame[list(self.columns)]
         return bool(cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d+").eq(True)).to_numpy().all())
 
 
 def read_sample(path: Path, names: Sequence[str]) -> Sample:
-    """Read a sample submission. It has a row for each id or, in the long form, a row for each pair of id and class.
+    """Read a sample submission.
 
-    In the long form, the class is in a separate column or at the end of the id, such as im1_cat.
+    In the long form, it has a row for each pair of id and class. The class is in a separate column or at the end of the
+    id, such as im1_cat.
 
     Args:
         path: The CSV file. Its first column has the ids.
-        names: The prediction columns, which identify the long form.
+        names: The names of the prediction columns.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -85,10 +85,7 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
 
 def read_long(sample: Sample, names: list[str]) -> Sample | None:
-    """Return the sample in the long form: the image id and the class of each row are separated.
-
-    Return None if the sample does not have a row for each pair of id and class.
-    """
+    """Return the sample in the long form, or None if it does not have a row for each pair of id and class."""
     if len(sample.columns) == 2:
         for column, other in (sample.columns, sample.columns[::-1]):
             if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():
@@ -107,9 +104,14 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return `sample` in the long form, or None unless each id has one row for each of the classes `names`.
+    """Return `sample` in the long form, or None unless each id has one row for each class.
 
-    `ids` and `row_names` are the id and the class of each row, and `column` is the column to fill.
+    Args:
+        sample: The sample submission.
+        ids: The id of each row.
+        row_names: The class of each row.
+        column: The column to fill.
+        names: The classes.
     """
     pairs = pd.DataFrame({"id": ids, "name": row_names})
     if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):
