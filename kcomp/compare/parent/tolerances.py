@@ -1,6 +1,6 @@
 """Measure how much a layer's results differ between the backends, and compute the largest allowed differences.
 
-Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. The differences are relative.
+Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. Differences are relative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,11 @@ import numpy as np
 
 from kcomp.compare.sketch import distance
 
-# The allowed difference in float64 is EXACT_FACTOR times the change caused by rounding the layer's inputs to the recipe's
-# precision. The error of a backend is its difference between the recipe's precision and float64. The allowed error is
-# FACTOR times the largest of three numbers: the rounding unit, the change caused by moving each input by up to that
-# unit, and the other backend's error. A sum of n terms added one by one loses about sqrt(n) units: 256 = sqrt(65,536).
+# In float64, the allowed difference is EXACT_FACTOR times the change caused by rounding the layer's inputs to the
+# recipe's precision. The error of a backend is its difference between the recipe's precision and float64. The allowed
+# error is FACTOR times the largest of three numbers: the rounding unit, the change caused by moving each input by up to
+# that unit, and the other backend's error. A sum of n terms added one by one loses about sqrt(n) units, and
+# 256 = sqrt(65,536).
 EXACT_FACTOR, FACTOR = 8.0, 256.0
 LARGEST = 0.9  # the highest tolerance of a result that is not noise; an output of zeros has an error of 1
 NOISE = 4.0  # a result is noise if it is less than this many times the change that rounding causes
