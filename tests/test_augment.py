@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from kcomp.data.plans import MixPlan
 from kcomp.system.backends import choose_backend, prepare_backend
 
 DRAW = """
@@ -118,9 +119,10 @@ def test_mixing_by_hand(backend):
         """
         import numpy as np, keras
         from kcomp import augment
+        from kcomp.data import plans
         images = np.stack([np.full((2, 3, 1), value, "float32") for value in (100, 200)])
         batch = {"images": images, "labels": np.eye(2, dtype="float32")}
-        plan = augment.MixPlan(np.array([1, 0], "int32"), np.array([0.25, 1], "float32"),
+        plan = plans.MixPlan(np.array([1, 0], "int32"), np.array([0.25, 1], "float32"),
                                np.array([[0, 0, 0, 0], [1, 2, 0, 2]], "int32"), np.array([0.25, 2 / 3], "float32"))
         mixed = augment.MixUp(1.0)(batch, plan=plan)
         give(images=keras.ops.convert_to_numpy(mixed["images"])[..., 0].tolist(),
@@ -139,9 +141,10 @@ def test_a_missing_label_stays_missing_only_in_the_samples_that_it_is_mixed_into
         """
         import numpy as np, keras
         from kcomp import augment
+        from kcomp.data import plans
         batch = {"images": np.zeros((4, 2, 2, 1), "float32"), "labels": np.array([[8], [2], [np.nan], [4]], "float32")}
         weight = np.array([1, 0.5, 0, 0.5], "float32")
-        plan = augment.MixPlan(np.array([2, 2, 3, 1], "int32"), weight, np.zeros((4, 4), "int32"), weight)
+        plan = plans.MixPlan(np.array([2, 2, 3, 1], "int32"), weight, np.zeros((4, 4), "int32"), weight)
         mixed = keras.ops.convert_to_numpy(augment.MixUp(1.0)(batch, plan=plan)["labels"])
         give(labels=np.where(np.isnan(mixed), -1, mixed).tolist())
         """,
@@ -240,7 +243,7 @@ def test_the_same_plan_gives_what_timm_gives(augment, kind, monkeypatch):
     box = np.array([b[:4] for b in boxes], np.int32) if boxes else np.zeros((6, 4), np.int32)
     weight = np.array([b[4] for b in boxes], np.float32) if boxes else weights.astype(np.float32)
     blend = np.ones(6, np.float32) if boxes else weight
-    plan = augment.MixPlan(np.arange(6)[::-1].astype(np.int32), blend, box, weight)
+    plan = MixPlan(np.arange(6)[::-1].astype(np.int32), blend, box, weight)
     mixed = augment.MixUp(1.0)({"images": images, "labels": np.eye(4, dtype=np.float32)[truth]}, plan=plan)
     np.testing.assert_allclose(theirs.numpy().transpose(0, 2, 3, 1), as_numpy(mixed["images"]), rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(labels.numpy(), as_numpy(mixed["labels"]), rtol=1e-5, atol=1e-6)

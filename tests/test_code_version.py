@@ -56,7 +56,7 @@ def unchanged():
         ("training/fit.py", "import time\n", "import time  # of epochs\n\n", False),
         ("training/fit.py", "import time\n", "import time\nSTEP = 2\n", True),
         ("data/draws.py", "import numpy as np\n", "import numpy as np\nEPOCH = 3\n", True),
-        ("augment.py", "alpha: float = 0.2", "alpha: float = 0.3", True),
+        ("augment/mixing.py", "alpha: float = 0.2", "alpha: float = 0.3", True),
         ("recipe.py", "import json\n", "import json\nX = 1\n", True),
         ("commands/train.py", "import click\n", "import click\nX = 1\n", False),
         ("report/page.py", "import base64\n", "import base64\nX = 1\n", False),

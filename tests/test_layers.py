@@ -40,7 +40,6 @@ AT_THE_ROOT = {
     "space",
     "averaging",
     "recipe",
-    "augment",
     "optimizers",
     "views",
     "tracking",

@@ -12,7 +12,7 @@ from kcomp.recipe import Stage
 from kcomp.training.class_weights import class_weights
 from kcomp.training.optimizer import exclude_from_decay
 from kcomp.training.mixed import Mixed
-from kcomp.data import Table, sklearn_digits
+from kcomp.data import Table, plans, sklearn_digits
 from kcomp.targets import OneOf
 inputs = keras.Input((2, 2, 1), name="images")
 x = layers.Flatten()(layers.BatchNormalization(name="norm")(inputs))
@@ -134,7 +134,7 @@ def test_mixing_in_the_step_gives_the_loss_of_the_mixed_batch(backend):
         backend,
         SMALL
         + """
-plan = {"plans": (augment.MixPlan(np.array([1, 1, 2, 3], "int32"), np.array([0, 1, 1, 1], "float32"),
+plan = {"plans": (plans.MixPlan(np.array([1, 1, 2, 3], "int32"), np.array([0, 1, 1, 1], "float32"),
                                   np.zeros((4, 4), "int32"), np.array([0.71257, 1, 1, 1], "float32")),)}
 network.get_layer("head").set_weights([np.zeros((4, 2)), np.array([0.0, 1.0])])
 losses = []

@@ -32,7 +32,7 @@ def cache_key_of_step(model: Any) -> str | None:
         or not optimizer
         or "exclude_layers" in optimizer  # Muon excludes layers by name
         or any(hasattr(model.optimizer, name) for name in ("optimizers", "inner_optimizer"))
-        or not all(kind.__module__ == "kcomp.augment" for kind in mixing)  # they do what the batch's `plans` say
+        or not all(kind.__module__.startswith("kcomp.augment.") for kind in mixing)  # the plans fix what they do
         or model.averages
     ):
         return None

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1]
 DETERMINES_RESULTS = (
     "averaging.py",
     "recipe.py",
-    "augment.py",
+    "augment",
     "schedules",
     "optimizers.py",
     "views.py",

@@ -1,12 +1,4 @@
-"""MixUp, CutMix and random erasing as Keras layers.
-
-A layer has two methods. `draw` makes all random choices for a batch with a NumPy generator. It returns them as a plan:
-small arrays with one row for each sample. `call` applies a plan to the batch, without weights or random numbers. Both
-backends therefore compute the same images.
-
-In training, kcomp calls `draw` and passes the plans with the images. In a notebook, call a layer with a seed:
-`MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
-"""
+"""MixUp and CutMix: mix each image with another image of the batch, and mix the labels in the same way."""
 
 from typing import Any
 
@@ -14,10 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kcomp.data.draws import Purpose, generator
-from kcomp.data.plans import ErasePlan, MixPlan, Shape, active, area, beta, boxes_around, partners, plan_of
-
-__all__ = ["CutMix", "MixUp", "RandomErasing", "Switch"]
+from kcomp.augment.planned import check_beta, check_share, check_soft, float_images, inside_box, plan_for
+from kcomp.data.plans import MixPlan, Shape, active, area, beta, boxes_around, partners, plan_of
 
 
 class MixUp(keras.layers.Layer):
@@ -139,76 +129,6 @@ class Switch(keras.layers.Layer):
         return mix(batch, plan_for(self, batch, plan, seed))
 
 
-class RandomErasing(keras.layers.Layer):
-    """Fill one box of an image with one colour. Labels stay unchanged.
-
-    The layer draws up to ten boxes for each image, and fills the first box that fits into the image. If no box fits,
-    the image stays unchanged (Zhong et al. 2020, Random erasing data augmentation).
-
-    Args:
-        probability: Probability that an image gets a box, 0 to 1.
-        share: Smallest and largest area of the box, as shares of the image's area, between 0 and 1. The area is drawn
-            uniformly from this range.
-        aspect: Smallest ratio height / width of the box, above 0 and at most 1. The largest ratio is 1 / aspect. The
-            logarithm of the ratio is drawn uniformly.
-        fill: One value, or three for red, green and blue, 0 to 255. None draws a colour for each box.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
-    Examples:
-        >>> import numpy as np
-        >>> from kcomp import augment
-        >>> batch = {"images": np.full((2, 32, 32, 3), 255, "float32"), "labels": np.eye(2, dtype="float32")}
-        >>> erased = augment.RandomErasing(1.0, fill=0.0)(batch, seed=1)
-        >>> float(np.min(np.asarray(erased["images"])))
-        0.0
-    """
-
-    def __init__(
-        self,
-        probability: float = 0.25,
-        *,
-        share: tuple[float, float] = (0.02, 0.4),
-        aspect: float = 0.3,
-        fill: float | tuple[float, float, float] | None = None,
-    ) -> None:
-        super().__init__(dtype="float32")
-        if not 0 < share[0] <= share[1] < 1 or not 0 < aspect <= 1:
-            raise ValueError(f"need 0 < share[0] <= share[1] < 1 and 0 < aspect <= 1; received {share} and {aspect}")
-        self.probability, self.share, self.aspect, self.fill = check_share(probability), share, aspect, fill
-
-    def draw(self, draws: np.random.Generator, shape: Shape, epoch: int = 0) -> ErasePlan:
-        """Return the random choices (the plan) for a batch of `shape` (N, height, width). See `ErasePlan`."""
-        count, height, width = shape
-        pending = draws.random(count) < self.probability
-        box = np.zeros((count, 4), np.int32)
-        for _ in range(10):
-            size = draws.uniform(*self.share, count) * height * width
-            ratio = np.exp(draws.uniform(np.log(self.aspect), -np.log(self.aspect), count))
-            tall, wide = np.rint(np.sqrt(size * ratio)).astype(int), np.rint(np.sqrt(size / ratio)).astype(int)
-            fits = pending & (tall > 0) & (wide > 0) & (tall < height) & (wide < width)
-            top = draws.integers(0, np.where(fits, height - tall + 1, 1))
-            left = draws.integers(0, np.where(fits, width - wide + 1, 1))
-            box[fits] = np.stack([top, top + tall, left, left + wide], 1)[fits]
-            pending &= ~fits
-        colour = draws.uniform(0, 255, (count, 3)) if self.fill is None else np.broadcast_to(self.fill, (count, 3))
-        return ErasePlan(box, colour.astype(np.float32))
-
-    def call(self, batch: dict[str, Any], plan: ErasePlan | None = None, seed: int | None = None) -> dict[str, Any]:
-        plan = plan_for(self, batch, plan, seed)
-        images = float_images(batch)
-        colour = plan.colour if images.shape[-1] == 3 else plan.colour[:, :1]
-        colour = ops.cast(colour, images.dtype)[:, None, None, :]
-        return {**batch, "images": ops.where(inside_box(plan.box, images.shape), colour, images)}
-
-
-def float_images(batch: dict[str, Any]) -> Any:
-    """Return the images of a batch as floats. Whole numbers (uint8) become float32."""
-    images = ops.convert_to_tensor(batch["images"])
-    return images if keras.backend.is_float_dtype(images.dtype) else ops.cast(images, "float32")
-
-
 def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
     """Apply a plan to a batch with `images` (N, H, W, C) and `labels` (N, columns), and return the new batch.
 
@@ -223,54 +143,3 @@ def mix(batch: dict[str, Any], plan: MixPlan) -> dict[str, Any]:
     weight, partners_labels = ops.cast(plan.weight, labels.dtype)[:, None], ops.take(labels, partner, axis=0)
     own = ops.where(weight > 0, labels * weight, 0.0)  # 0 * NaN would be NaN
     return {**batch, "images": images, "labels": own + ops.where(weight < 1, partners_labels * (1 - weight), 0.0)}
-
-
-def inside_box(box: Any, shape: Shape) -> Any:
-    """Return a mask (N, H, W, 1) that is True inside the box of each sample.
-
-    Args:
-        box: Shape (N, 4): top, bottom, left, right, with exclusive ends.
-        shape: The shape of the images, (N, H, W, C).
-    """
-    rows, columns = ops.arange(shape[1], dtype="int32")[None, :, None, None], ops.arange(shape[2], dtype="int32")
-    top, bottom, left, right = (ops.cast(box, "int32")[:, i][:, None, None, None] for i in range(4))
-    columns = columns[None, None, :, None]
-    within = ops.logical_and(rows >= top, rows < bottom)
-    return ops.logical_and(within, ops.logical_and(columns >= left, columns < right))
-
-
-def plan_for(layer: Any, batch: dict[str, Any], plan: Any, seed: int | None) -> Any:
-    """Return `plan`, the random choices of a layer. If it is None, draw a plan from `seed`.
-
-    Raises:
-        ValueError: If both are None.
-    """
-    if plan is not None:
-        return plan
-    if seed is None:
-        raise ValueError(f"{type(layer).__name__} needs a plan or a seed; call it as layer(batch, seed=1)")
-    return layer.draw(generator(seed, Purpose.MIX), tuple(batch["images"].shape[:3]))
-
-
-def check_soft(labels: Any) -> None:
-    """Raise ValueError unless labels are floats of shape (N, columns).
-
-    Without this check, class numbers of shape (N,) would give wrong results and no error.
-    """
-    if len(labels.shape) != 2 or not keras.backend.is_float_dtype(labels.dtype):
-        raise ValueError(
-            "mixing needs one-hot or soft labels or numbers, floats of shape (batch, columns); "
-            f"received {keras.backend.standardize_dtype(labels.dtype)} of shape {tuple(labels.shape)}"
-        )
-
-
-def check_share(probability: float) -> float:
-    if not isinstance(probability, int | float) or not 0 <= probability <= 1:
-        raise ValueError(f"a probability must lie between 0 and 1; received {probability}")
-    return probability
-
-
-def check_beta(alpha: float) -> float:
-    if not isinstance(alpha, int | float) or not alpha >= 0:
-        raise ValueError(f"alpha must be above 0, or 0 to turn mixing off; received {alpha}")
-    return alpha
