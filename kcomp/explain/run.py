@@ -71,10 +71,7 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, 
 
 
 def analyse(rows: HeldOutRows, outcomes: Outcomes, wrong: Part, progress: StepProgress, stress: int) -> list[Part]:
-    """Return the parts of the page, the summary first.
-
-    wrong: The part about wrong labels.
-    """
+    """Return the parts of the page, the summary first. `wrong` is the part about wrong labels."""
     progress.start_step("score the rows")
     scores = compute_scores(rows, outcomes)
     parts = [score_part(rows, outcomes, scores), class_part(rows, outcomes)]
@@ -96,7 +93,6 @@ def analyse(rows: HeldOutRows, outcomes: Outcomes, wrong: Part, progress: StepPr
 
 
 def class_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Return the part with results by class: a confusion matrix, a table of labels, or residuals of numbers."""
     if outcomes.decided is None:
         return residual_part(rows)
     return label_part(rows, outcomes) if outcomes.decided.ndim == 2 else confusion_part(rows, outcomes)
@@ -107,9 +103,9 @@ def recipes_of(rows: HeldOutRows) -> list[str]:
 
 
 def default_folder(rows: HeldOutRows) -> Path:
-    """Return explain/RECIPE/FINGERPRINT. The fingerprint stands for the values of the recipe.
+    """Return explain/RECIPE/FINGERPRINT. The fingerprint is a hash of the recipe's values.
 
-    For runs with several fingerprints, it is left out. Several recipes are joined as RECIPE-and-RECIPE.
+    Of several recipes, all names are joined. Several fingerprints are left out.
     """
     fingerprints = {member.fingerprint for member in rows.members}
     folder = Path("explain", "-and-".join(recipes_of(rows)))

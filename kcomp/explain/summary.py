@@ -21,10 +21,7 @@ TOPICS = {
 
 
 def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Part:
-    """Return the first part of the page, with the findings of all parts in a table.
-
-    Its verdict has the most important finding. The table also has the verdict of each part without a finding.
-    """
+    """Return the first part of the page: the most important finding, and a table of the findings of all parts."""
     findings = sorted_findings(finding for part in parts for finding in part.findings)
     runs = sum(len(member.runs) for member in rows.members)
     text = (
@@ -48,6 +45,6 @@ def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Pa
 
 
 def ids_text(finding: Finding) -> str:
-    """Return a text with the first ids of a finding, and how many more there are."""
+    """Return the first ids of a finding as text, and the number of further ones."""
     more = f" and {len(finding.image_ids) - 5} more" if len(finding.image_ids) > 5 else ""
     return ", ".join(finding.image_ids[:5]) + more

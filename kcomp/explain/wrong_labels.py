@@ -1,4 +1,4 @@
-"""Show labels that are probably wrong, by the out-of-fold predictions of all runs."""
+"""Find labels that are probably wrong, by the out-of-fold predictions of all runs."""
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,10 @@ from kcomp.report.part import Part
 def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
     """Find labels that the mean prediction of all models contradicts, by the rule of `kcomp check`.
 
-    Without images, the part has no pictures.
-
     Returns:
-        Two things: the part of the page, and two columns of errors.csv for all rows. `label_error` is the probability
-        that the label is wrong. `likely_label` is the likelier label, if this probability is above 0.5. If a row has
-        several labels, they are about its most suspicious one. They are NaN and "" for rows that were not tested.
+        Two things: the part of the page, and two columns of errors.csv. `label_error` is the probability that the label
+        is wrong. `likely_label` is the likelier label, if this probability is above 0.5. They are NaN and "" for rows
+        that were not tested.
     """
     table = labelled_table(rows)
     data_set = DataSet(table=table, facts=Facts.of([]), metric=rows.scorer.metric, predictions=rows.predictions)
@@ -40,10 +38,7 @@ def find_wrong_labels(rows: HeldOutRows) -> tuple[Part, pd.DataFrame]:
 
 
 def labelled_table(rows: HeldOutRows) -> Table:
-    """Return a table of the held-out rows with the labels of the runs, and images if they can be read.
-
-    Labels in the recipe's table may differ from these, if they were corrected after the training.
-    """
+    """Return a table of the held-out rows with the labels of the runs, and images if they can be read."""
     images = [""] * len(rows) if rows.table is None else rows.table.images
     value_range = None if rows.table is None else rows.table.value_range
     frame = pd.DataFrame({"image_id": rows.ids.astype(str), "fold": rows.folds})

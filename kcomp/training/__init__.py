@@ -1,4 +1,1 @@
-"""Train the network of a recipe with one held-out fold and one seed.
-
-A recipe is the Python file in which a user describes a training. The current Keras backend trains the network.
-"""
+"""Train the network of a recipe with one held-out fold and one seed."""

@@ -18,10 +18,7 @@ SETS_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateSche
 
 
 def check_callbacks(callbacks: Sequence[Any], stages: Sequence[Stage]) -> None:
-    """Raise ValueError if a Keras callback contradicts a stage, or has a state that kcomp cannot save.
-
-    A stage is a part of a training, with its own optimizer.
-    """
+    """Raise ValueError if a Keras callback contradicts a stage, or has a state that kcomp cannot save."""
     for callback in callbacks:
         name = type(callback).__name__
         if getattr(callback, "restore_best_weights", False):
@@ -39,22 +36,19 @@ def check_callbacks(callbacks: Sequence[Any], stages: Sequence[Stage]) -> None:
 
 
 def callback_state(callbacks: Sequence[Any]) -> list[dict[str, float | None]]:
-    """Return the state of each callback that has one: values by the name of the attribute."""
+    """Return the values of each callback that has a state, by the name of the attribute."""
     return [{name: plain(getattr(callback, name, None)) for name in names} for callback, names in stateful(callbacks)]
 
 
 def load_callback_state(callbacks: Sequence[Any], states: Sequence[dict[str, float | None]]) -> None:
-    """Set what `callback_state` returned. If `states` is empty, do nothing.
-
-    Call this after `on_train_begin`, in which Keras's callbacks reset themselves.
-    """
+    """Restore the states that `callback_state` returned. Call this after `on_train_begin`, which resets callbacks."""
     for (callback, _), values in zip(stateful(callbacks), states, strict=bool(states)):
         for name, value in values.items():
             setattr(callback, name, value)
 
 
 def stateful(callbacks: Sequence[Any]) -> list[tuple[Any, tuple[str, ...]]]:
-    """Return the callbacks that have a state, with the names of its attributes."""
+    """Return the callbacks that have a state, with the names of the attributes."""
     return [(callback, names) for callback in callbacks for kind, names in STATE.items() if isinstance(callback, kind)]
 
 

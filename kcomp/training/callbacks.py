@@ -28,14 +28,10 @@ UNSAVED = 5.0  # seconds of training between two saves, for each second that the
 class Score(keras.callbacks.Callback):
     """Score the held-out rows at the end of each epoch, and add the scores to the dict `logs` that Keras passes.
 
-    Callbacks that run later find the scores in `logs`. The attribute `row` is the epoch's line of log.csv, as a dict.
-
-    The time of the first epoch begins when this callback is created, because `fit` prepares the first batches before
-    `on_epoch_begin`.
+    The attribute `row` is the epoch's line of log.csv, as a dict.
 
     Args:
-        stage: The stage that is trained. A stage is a part of a training with its own trained layers, loss and
-            optimizer.
+        stage: The stage (part of a training) that is trained.
         progress: How much of the training is finished.
         predict: Function that returns predictions (rows, columns) for the held-out rows.
         scores: Function that computes scores, by name, from these predictions.
@@ -57,6 +53,7 @@ class Score(keras.callbacks.Callback):
         super().__init__()
         self.stage, self.progress = stage, progress
         self.predict, self.scores, self.images = predict, scores, images
+        # `fit` prepares the first batches before `on_epoch_begin`, so the time of the first epoch begins here
         self.started, self.rate, self.first = time.perf_counter(), 0.0, True
         self.row: dict[str, Any] = {}
 
@@ -80,11 +77,7 @@ class Score(keras.callbacks.Callback):
 class Record(keras.callbacks.Callback):
     """Save the training at the end of each epoch: best weights, log.csv, and the state.
 
-    A stopped run continues from the state, which is written last. List this callback after the recipe's callbacks, so
-    that the state includes their changes.
-
-    A short epoch can take less time than saving. log.csv and the state are therefore saved only if the training since
-    the last save took `UNSAVED` times as long as that save, and after the last epoch of a stage (part of a training).
+    List this callback after the recipe's callbacks, so that the state includes their changes.
 
     Args:
         session: The objects that the training uses, such as network and recipe.
@@ -131,8 +124,8 @@ class Record(keras.callbacks.Callback):
 def recipe_callbacks(recipe: Recipe, run: Run, log: list[dict[str, Any]]) -> list[keras.callbacks.Callback]:
     """Return the Keras callbacks that the recipe defines.
 
-    A callback may have a method `set_run` (see kcomp.tracking). Such a callback receives the run folder, the recipe's
-    settings, and `log`, which has a dict for each finished epoch.
+    If a callback has a method `set_run`, it receives the run folder, the recipe's settings and `log`; see
+    kcomp.tracking.
     """
     callbacks = list(recipe.callbacks(recipe.config)) if recipe.callbacks else []
     for callback in callbacks:
@@ -149,19 +142,13 @@ def report_result(recipe: Recipe, run: Run, log: list[dict[str, Any]], result: M
 
 
 def save_weights(run: Run, network: keras.Model, name: str = "best.weights.h5") -> None:
-    """Write a network's weights to the file `name` in the run folder.
-
-    The default file, best.weights.h5, holds the weights with which kcomp predicts.
-    """
+    """Write a network's weights to the file `name` in the run folder. kcomp predicts with best.weights.h5."""
     with moved_into(run / name) as path:
         network.save_weights(path)
 
 
 def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metric) -> bool:
-    """Return whether to stop a stage early, because it had no better score for `stage.patience` epochs.
-
-    A stage is a part of a training. Its `patience` counts epochs, and None never stops the stage early.
-    """
+    """Return whether a stage had no better score for `stage.patience` epochs."""
     if stage.patience is None or progress.stage_epochs <= stage.patience:
         return False
     values = scores_of_stage(progress, metric)
@@ -174,7 +161,7 @@ def out_of_patience(progress: state.TrainingProgress, stage: Stage, metric: Metr
 
 
 def scores_of_stage(progress: state.TrainingProgress, metric: Metric) -> list[float]:
-    """Return the score by `metric` of each finished epoch of the current stage, which is a part of a training."""
+    """Return the score by `metric` of each finished epoch of the current stage."""
     return [row[metric.name] for row in progress.log[-progress.stage_epochs :]]
 
 
@@ -191,9 +178,7 @@ def check_finite(value: float, stage: Stage, epoch: int, rate: float) -> None:
 class SeedNoise(keras.callbacks.Callback):
     """Seed PyTorch's global random generator in each epoch, because Keras's dropout layers draw from it.
 
-    A continued run then draws the same dropout masks as an uninterrupted run. The generator is seeded at the first
-    batch of an epoch, because starting the data loading also draws numbers. On JAX, the callback does nothing, because
-    the state of dropout is saved with the weights.
+    A continued run then draws the same dropout masks as an uninterrupted run. On JAX, the callback does nothing.
 
     Args:
         seed: The seed of the run.
@@ -205,6 +190,7 @@ class SeedNoise(keras.callbacks.Callback):
         self.seed, self.epoch = seed, epochs_done
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        # not at the start of an epoch, because starting the data loading draws numbers too
         if batch == 0 and keras.backend.backend() == "torch":
             import torch
 
@@ -217,8 +203,7 @@ class SeedNoise(keras.callbacks.Callback):
 class Display(keras.callbacks.Callback):
     """Show one progress bar for the whole training, and print a line for each epoch.
 
-    The bar shows the remaining time, learning rate, loss, last score, and images per second. If the output is not a
-    terminal, only the lines are printed. If the loss becomes NaN or infinite, the callback ends the epoch.
+    If the output is not a terminal, only the lines are printed.
 
     Args:
         console: Where to print.

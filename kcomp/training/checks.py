@@ -1,4 +1,4 @@
-"""Check the stages of a recipe before the training starts. A stage is a part of a training with its own optimizer."""
+"""Check the stages of a recipe (the parts of a training) before the training starts."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,7 @@ from kcomp.training.rates import schedules_of
 
 
 def check_stage(stage: Stage) -> None:
-    """Raise ValueError unless a stage has a Keras optimizer, and a loss that compares labels with logits.
-
-    A stage is a part of a training. Without this check, a loss of probabilities or of class numbers would train the
-    network wrongly, without an error.
-    """
+    """Raise ValueError unless a stage has a Keras optimizer, and a loss that compares labels with logits."""
     if not isinstance(stage.optimizer, keras.optimizers.Optimizer):
         raise ValueError(
             f"stage {stage.name!r}: the optimizer must be one of Keras's, such as keras.optimizers.AdamW(1e-3); "
@@ -47,7 +43,7 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
     """Raise ValueError if the weight averaging of a stage contradicts other settings of the recipe.
 
     Args:
-        stage: The stage (part of a training) to check. Its `average` is an object of kcomp.averaging, or None.
+        stage: The stage to check. Its `average` is an object of kcomp.averaging, or None.
         stages: All stages of the recipe, in training order.
         keep: The epoch whose weights the recipe keeps: "best" or "last".
     """
@@ -73,11 +69,10 @@ def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:
 
 
 def cycle_epochs(stage: Stage) -> int:
-    """Return how many epochs a cycle of the learning rate lasts in a stage, which is a part of a training.
+    """Return how many epochs a cycle of the learning rate lasts in a stage.
 
     Raises:
-        ValueError: If a learning rate does not follow the schedule CosineRestarts, if the schedule is shorter or longer
-            than the stage, if a cycle ends within an epoch, or if several optimizers have different cycles.
+        ValueError: If a learning rate does not follow the schedule CosineRestarts, or its cycles do not fit the stage.
     """
     all_schedules = schedules_of(stage.optimizer)
     cosines = [schedule for schedule in all_schedules if isinstance(schedule, CosineRestarts)]

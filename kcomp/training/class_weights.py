@@ -1,4 +1,4 @@
-"""Compute the factor of each class in the loss of a stage, which is a part of a training."""
+"""Compute the factor of each class in the loss of a stage (part of a training)."""
 
 import numpy as np
 

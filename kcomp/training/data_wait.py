@@ -15,8 +15,7 @@ LARGE = 0.1  # above this share of an epoch, `describe_wait` suggests changes
 class DataWait(keras.callbacks.Callback):
     """Print the share of the first epoch in which training waited for batches.
 
-    If the share is above a tenth, also print what to change. The first step is not counted, because it compiles the
-    network and starts the threads that load images.
+    If the share is above a tenth, also print what to change. The first step is not counted.
 
     Args:
         console: Where to print.
@@ -31,7 +30,7 @@ class DataWait(keras.callbacks.Callback):
         self.done = silent or len(batches) < 2
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the batches unchanged, and add the time spent waiting for each batch to `waited`."""
+        """Yield the batches unchanged, and add the time spent waiting for each batch to the attribute `waited`."""
         while True:
             before = time.perf_counter()
             batch = next(batches, None)
@@ -56,7 +55,7 @@ def describe_wait(share: float, batches: Batches) -> str:
 
     Args:
         share: The share of the first epoch in which training waited, from 0 to 1.
-        batches: The batches. Their settings decide which changes the text suggests.
+        batches: The batches.
     """
     text = f"{share:.0%} of the first epoch waited for images"
     if share <= LARGE:

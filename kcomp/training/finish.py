@@ -16,8 +16,6 @@ def finish(session: Session) -> dict[str, Any]:
     """Write the held-out predictions, labels and scores to the run folder, and return the content of result.json.
 
     The final weights predict the rows. They are from the best epoch, from the last epoch, or an average of weights.
-    With snapshots, the predictions are the mean over the snapshots. result.json is written last, because it marks the
-    run as complete.
     """
     run, target, progress = session.run, session.target, session.progress
     probabilities, average = session.stage_average.outcome()
@@ -41,6 +39,6 @@ def finish(session: Session) -> dict[str, Any]:
     if decisions is not None:
         result["decisions"] = decisions.to_json()
         session.console.print(decisions.describe(), highlight=False, soft_wrap=True)
-    write_json(run / "result.json", result)
+    write_json(run / "result.json", result)  # last, because it marks the run as complete
     report_result(session.recipe, run, progress.log, result)
     return result

@@ -1,7 +1,4 @@
-"""Train a run, or continue a stopped run.
-
-A run is one training of a recipe with one backend, seed and held-out fold.
-"""
+"""Train a run (one training with one backend, seed and held-out fold), or continue a stopped run."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +53,7 @@ def train(
     """Train a run to its end, and return the content of result.json. If the run is complete, return its result at once.
 
     Args:
-        loaded: The recipe, which is the user's description of the training, loaded from its file.
+        loaded: The recipe.
         run: The run folder.
         seed: Seeds the initial weights, the batches and dropout.
         fold: The fold that is held out.
@@ -98,11 +95,7 @@ def train(
 
 
 def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | None) -> None:
-    """Prepare the weights of a run that does not start from random weights, and print a line about it.
-
-    A new run with an `origin` loads the weights of that other training. A stopped run has loaded its own weights
-    before. If it continues on the other backend, only the line is printed.
-    """
+    """Load the weights of `origin` into a new run, or print that a run continues on the other backend."""
     run, epochs, text = session.run, session.progress.epochs, ""
     if epochs:
         parts = continued(run.manifest, manifest, epochs).get("history", [manifest])
@@ -115,10 +108,7 @@ def take_over(session: Session, manifest: Mapping[str, Any], origin: Origin | No
 
 
 def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, console: Console) -> Session:
-    """Build the network, batches and stages of a run, check them, and load the progress of a stopped run.
-
-    The stages are the parts of a training. The returned session holds all these objects.
-    """
+    """Build the network, batches and stages of a run, check them, and load the progress of a stopped run."""
     recipe = loaded.recipe
     built = build_experiment(recipe, table, fold=fold, seed=seed)
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
@@ -206,8 +196,7 @@ def cached_batches(
 ) -> tuple[Batches, Callable[[], np.ndarray]]:
     """Return two things: batches for training, and a function that predicts the held-out rows.
 
-    Both use features, the outputs of the frozen layers, in place of images. Missing features are first computed. The
-    predictions have one row for each image or, if several images show one item (such as a patient), for each item.
+    Both use features, the outputs of the frozen layers, in place of images. Missing features are first computed.
 
     Args:
         session: The objects that the training uses, such as batches and network.
@@ -270,8 +259,5 @@ def fit_epochs(
 
 
 def as_input(batch: Batch) -> tuple[Batch]:
-    """Return a tuple with the batch, as `fit` requires.
-
-    The labels are part of the input, because the training step mixes them.
-    """
+    """Return a tuple with the batch, as Keras's `fit` requires. The batch contains the labels too."""
     return (batch,)

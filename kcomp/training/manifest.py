@@ -69,10 +69,7 @@ def build_manifest(
 
 
 def device() -> str:
-    """Return the name of the training device, such as "cpu".
-
-    For four devices, it is "4 x " and the name of the first.
-    """
+    """Return the name of the training device, such as "cpu" or, for several, "4 x " and the name of the first."""
     if keras.backend.backend() == "jax":
         import jax
 

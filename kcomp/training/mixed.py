@@ -23,19 +23,16 @@ NOT_COMPILABLE_ON_JAX = ("AugMix", "RandomElasticTransform")
 class Mixed(keras.Model):
     """Apply batch layers such as MixUp, then the network, in one training step.
 
-    The input is a batch of kcomp.data.Batches: a dict of `images`, `labels` and `plans`. `plans` has the random choices
-    of each batch layer. If the images are mixed already, the dict also has `mixed`, the mixed labels.
+    The input is a batch of kcomp.data.Batches: a dict of `images`, `labels` and `plans` (the random choices of each
+    batch layer). If the images are mixed already, the dict also has `mixed`, the mixed labels.
 
-    The loss uses the labels after mixing, and the metrics use the labels before mixing. The train step is Keras's own.
-    Save the weights of `network`, not of this model.
+    The loss uses the labels after mixing, and the metrics use the labels before mixing.
 
     Args:
         network: The network, which returns logits.
         layers: Batch layers. Layers without a method `draw` are ignored, because `Batches` applies them.
-        class_weights: Factor of each class in the loss, float32 (classes,), or None. `target` computes the weight of
-            each row from these factors and the mixed labels.
-        stage_average: An object that averages weights inside the step, or None. Its variables become variables of this
-            model.
+        class_weights: Factor of each class in the loss, float32 (classes,), or None.
+        stage_average: An object that averages weights inside the step, or None.
         target: What the network predicts. None is allowed without class weights.
 
     Raises:
@@ -65,10 +62,7 @@ class Mixed(keras.Model):
         return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile as Keras does, and mark model, layers, loss and metrics as built.
-
-        This saves time: `fit` would otherwise trace the whole network once to learn the shapes of its outputs.
-        """
+        """Compile as Keras does, and mark everything as built, so that `fit` does not trace the network again."""
         super().compile(*arguments, **options)
         inside = (part for layer in self.planned for part in layer._flatten_layers())
         for part in (self, *inside):  # neither the layers nor this model create weights when they are built
@@ -85,10 +79,9 @@ class Mixed(keras.Model):
 
     @jit_compile.setter
     def jit_compile(self, value: Any) -> None:
-        """Ignore the value that Keras's `compile` sets, because Keras chooses it for TensorFlow."""
+        """Ignore the value that Keras's `compile` sets for TensorFlow."""
 
     def uncompiled(self) -> list[str]:
-        """Return the names of the layers that JAX cannot compile."""
         compilable = [getattr(keras.layers, name) for name in COMPILABLE_ON_JAX]
         not_compilable = [getattr(keras.layers, name) for name in NOT_COMPILABLE_ON_JAX]
         return [
@@ -98,10 +91,7 @@ class Mixed(keras.Model):
         ]
 
     def make_train_function(self, force: bool = False) -> None:
-        """Create the train function as Keras does.
-
-        On JAX, use a compiled program from kcomp's cache, if the cache has a program for an equal step.
-        """
+        """Create the train function as Keras does. On JAX, use a compiled program from kcomp's cache if it has one."""
         plain = self.run_eagerly or not self.jit_compile or self.steps_per_execution > 1
         if plain or keras.distribution.distribution() is not None or not is_enabled("jax-program-store"):
             super().make_train_function(force)
@@ -125,11 +115,7 @@ class Mixed(keras.Model):
 
 
 def planned_layers(layers: Sequence[Any]) -> list[Any]:
-    """Return the batch layers that have a method `draw`, in the same order.
-
-    The host calls `draw` to make the random choices of a layer for each batch. The training step then applies the
-    layer.
-    """
+    """Return the batch layers that have a method `draw`, which makes the random choices for each batch."""
     return [layer for layer in layers if hasattr(layer, "draw")]
 
 
@@ -138,8 +124,7 @@ def apply_plans(layers: Sequence[Any], inputs: dict[str, Any]) -> dict[str, Any]
 
     Args:
         layers: The layers, as `planned_layers` returns them.
-        inputs: A batch of kcomp.data.Batches. `plans` has the random choices of each layer. If the images are mixed
-            already, `mixed` has the mixed labels.
+        inputs: A batch of kcomp.data.Batches; see `Mixed`.
 
     Returns:
         A batch with `images` (floats) and `labels`, both after mixing.

@@ -45,10 +45,7 @@ def describe_images(session: "Session") -> str:
 
 
 def warn_untrained(training: Table, held_out: Table, fold: int) -> list[str]:
-    """Return a list with a warning if a class has held-out rows but no training row.
-
-    Otherwise, return an empty list.
-    """
+    """Return a warning if a class has held-out rows but no training row, in a list. Otherwise, the list is empty."""
     target = training.required_target
     trained, scored = (target.class_counts(table.labels) > 0 for table in (training, held_out))
     missing = [name for name, is_missing in zip(target.class_names, scored & ~trained, strict=True) if is_missing]

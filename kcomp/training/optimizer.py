@@ -15,7 +15,7 @@ def compile_for_stage(
 ) -> None:
     """Compile a training model with a stage's optimizer and loss, and create the optimizer's variables.
 
-    A stage is a part of a training, with its own optimizer from the recipe. kcomp changes this optimizer in three ways:
+    kcomp changes the optimizer of the stage (part of a training) in three ways:
 
     - Schedules of kcomp.schedules, which count epochs, get the number of steps in an epoch. Keras's schedules count
       steps and do not change.
@@ -44,10 +44,7 @@ def compile_for_stage(
 
 
 def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
-    """Exclude weights of one dimension, such as biases, from weight decay.
-
-    Do nothing if `stage.weight_decay_on_all`.
-    """
+    """Exclude weights of one dimension, such as biases, from weight decay, unless `stage.weight_decay_on_all`."""
     if stage.weight_decay_on_all:
         return
     one_dimensional = [variable for variable in network.trainable_variables if len(variable.shape) <= 1]
@@ -58,13 +55,7 @@ def exclude_from_decay(stage: Stage, network: keras.Model) -> None:
 
 
 def decays(optimizer: keras.optimizers.Optimizer, part: keras.optimizers.Optimizer, variable: Any) -> bool:
-    """Return whether `part` updates `variable` with weight decay. Weights of one dimension, such as biases, have none.
-
-    Args:
-        optimizer: The optimizer of a stage (part of a training), which may combine several optimizers.
-        part: One of the optimizers that `optimizer` combines, or `optimizer` itself.
-        variable: A weight of the network.
-    """
+    """Return whether `part` is the optimizer that updates a weight, and the weight has more than one dimension."""
     while optimizer is not part and getattr(optimizer, "optimizers", None):
         choose = getattr(optimizer, "_optimizer_map", lambda variable, inner=optimizer.optimizers[0]: inner)
         optimizer = choose(variable)

@@ -1,4 +1,4 @@
-"""Start a run from the weights of another run. First check that these weights were not trained on held-out rows."""
+"""Start a run from the weights of another run, unless these were trained on rows that the new run holds out."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ class Origin:
     Attributes:
         weights: The path of the weights file.
         run: The run that trained the weights, or None for a file that belongs to no run.
-        record: A description of the weights. The new run's manifest.json stores it under `from`.
+        record: A description of the weights, the entry `from` of the new run's manifest.json.
     """
 
     weights: Path
@@ -72,11 +72,6 @@ def find_origin(path: Path) -> Origin:
 def check_unseen(origin: Origin, table: Table, fold: int) -> None:
     """Raise ValueError if the weights to start from were trained on rows that the new run holds out.
 
-    The scores on these rows would be too good. There are two cases:
-
-    - The weights come from a run on the same table that held out another fold. Runs in between count too.
-    - The weights come from a run on another table of the same data set that did not hold out all these rows.
-
     Args:
         origin: The weights to start from.
         table: The table of the new run.
@@ -101,10 +96,7 @@ def check_unseen(origin: Origin, table: Table, fold: int) -> None:
 
 
 def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """Yield `record`, a description of starting weights, then the descriptions of all weights that these come from.
-
-    Weights can come from a run that the training started from (`from`), or from the runs that a soup averages (`soup`).
-    """
+    """Yield a description of starting weights, and of all weights that these were trained or averaged from."""
     if record is None:
         return
     yield record
@@ -114,10 +106,9 @@ def ancestors(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def rows_unseen(origin: Origin, table: Table) -> set[str]:
-    """Return the ids of the rows that the run of `origin` held out. The set is empty if that run used another data set.
+    """Return the ids of the rows that the run of `origin` held out. Empty if that run used another data set.
 
-    Two tables are the same data set if they have the same classes, some ids in common, and equal labels for at least
-    the share `SAME` of the common ids. Labels that differ may be corrections.
+    Tables belong to one data set if they have the same classes and nearly equal labels for common ids.
     """
     if origin.run is None:
         return set()
@@ -134,7 +125,7 @@ def rows_unseen(origin: Origin, table: Table) -> set[str]:
 def start_from(origin: Origin, network: keras.Model, target: Target) -> str:
     """Load the weights of `origin` into the network, and return a text to print, with the name of the file.
 
-    The head's outputs are matched by class name. If the targets differ, the head keeps its weights.
+    The head's outputs are matched by class name. If the targets differ, the head keeps its initial weights.
     """
     order = target.head_order(origin.run.target if origin.run else target)
     head = take_weights(network, origin.weights, order=order, head=order is not None)

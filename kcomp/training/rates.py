@@ -20,13 +20,13 @@ def parts_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
 def schedules_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
     """Return the learning rate schedules of an optimizer: one, or one for each optimizer that it combines.
 
-    A constant learning rate counts as a schedule, and is returned as a Keras variable.
+    A constant learning rate is returned as a Keras variable.
     """
     return [part._learning_rate for part in parts_of(optimizer)]  # the public `learning_rate` is a number
 
 
 def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
-    """Set how many steps an epoch has in an optimizer's schedules of kcomp.schedules, which count epochs.
+    """Tell an optimizer's schedules of kcomp.schedules, which count epochs, how many steps an epoch has.
 
     Args:
         optimizer: An optimizer that is not built, or one that combines several (keras.optimizers.MultiOptimizer).
@@ -51,17 +51,14 @@ def bind(optimizer: keras.optimizers.Optimizer, steps_per_epoch: int) -> None:
 def update_plateaus(
     optimizer: keras.optimizers.Optimizer, scores: Sequence[float], is_better: Callable[[float, float], bool]
 ) -> None:
-    """Lower the rate of each `Plateau` schedule of an optimizer, if the scores require it. See `Plateau.update`."""
+    """Lower the rate of each `Plateau` schedule of an optimizer, if the scores require it."""
     for schedule in schedules_of(optimizer):
         if isinstance(schedule, Plateau):
             schedule.update(scores, is_better)
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
-    """Return the learning rate of an optimizer's next update.
-
-    For an optimizer that combines several, return the largest learning rate.
-    """
+    """Return the learning rate of an optimizer's next update. If it combines several optimizers, the largest rate."""
     optimizers = getattr(optimizer, "optimizers", None)
     if optimizers:
         return max(rate_of(inner) for inner in optimizers)

@@ -1,4 +1,4 @@
-"""Hold the objects that the training of one run uses."""
+"""The objects that the training of one run uses."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from kcomp.training.averages.stage_average import StageAverage
 
 @dataclass
 class Session:
-    """Everything that the training of one run uses. A run is one training with one backend, seed and held-out fold.
+    """The objects that one training (with one backend, seed and held-out fold) uses.
 
     Attributes:
         recipe: The user's description of the training.
@@ -55,22 +55,15 @@ class Session:
         self.continuing = self.progress.epochs > 0  # whether the saved state is not loaded yet
 
     def validate(self) -> np.ndarray:
-        """Return predictions (rows, columns) for the held-out rows, with the current weights.
-
-        There is one row for each image or, if several images show one item (such as a patient), for each item.
-        """
+        """Return predictions for the held-out rows with the current weights, (rows, columns). An item is one row."""
         return self.merge_items(predict_rows(self.forward, self.validation, self.target))
 
     def merge_items(self, predictions: np.ndarray) -> np.ndarray:
-        """Return one row of predictions for each item, computed from the predictions (rows, columns) of its images.
-
-        An item is what several images show, such as a patient. Without items, return the predictions unchanged.
+        """Return one row of predictions for each item (such as a patient), from those of its images. Do nothing without
+        items.
         """
         return per_item(self.validation.table, predictions, self.target)[1]
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
-        """Return scores by name for predictions (rows, columns) of the held-out rows.
-
-        The recipe's metric comes first.
-        """
+        """Return scores by name for predictions of the held-out rows (rows, columns), the recipe's metric first."""
         return self.scorer.all(self.labels, predictions)

@@ -1,4 +1,4 @@
-"""Save and load the state of a training, so that a stopped run can continue. Each save replaces one file atomically."""
+"""Save and load the state of a training, so that a stopped run can continue."""
 
 import json
 import zipfile
@@ -25,9 +25,9 @@ class TrainingProgress:
         best_epoch: The number, from 1, of the epoch with the best weights so far (with keep="last": the last epoch).
             None before the first epoch ends.
         stage_over: Whether early stopping or a callback ended the current stage.
-        seconds: How many seconds the finished epochs took, including the computation of cached features.
+        seconds: How many seconds the finished epochs took.
         log: One dict for each finished epoch, a line of log.csv.
-        callbacks: The state of the recipe's callbacks in the current stage. See `callback_state`.
+        callbacks: The state of the recipe's callbacks in the current stage.
     """
 
     stage: int = 0
@@ -49,8 +49,6 @@ def save(
 ) -> None:
     """Write the state file: the progress, and all variables of network, optimizer and weight average.
 
-    The variables of a network are its weights, statistics and random states.
-
     Args:
         run: The run folder.
         progress: How much of the training is finished.
@@ -67,7 +65,7 @@ def save(
 
 
 def load_progress(run: Run) -> TrainingProgress:
-    """Return the saved progress of a run. If the run has no state file, return a new progress."""
+    """Return the saved progress of a run, or a new progress if there is no state file."""
     path = run / STATE
     if not path.is_file():
         return TrainingProgress()
@@ -78,9 +76,6 @@ def load_variables(
     run: Run, network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Sequence[Any] = ()
 ) -> None:
     """Load the variables that `save` wrote into the network, the optimizer and the weight average.
-
-    The other backend can also load a state, because names and order of variables are equal on both. Random states are
-    cast: they are uint32 on JAX and int32 on PyTorch.
 
     Args:
         run: The run folder.
@@ -98,20 +93,14 @@ def load_variables(
 
 
 def network_variables(network: keras.Model) -> list[Any]:
-    """Return all variables of a network in an order that does not change if layers are frozen or unfrozen.
-
-    The variables of each layer come first, one layer after the other. All other variables follow.
-    """
+    """Return all variables of a network in an order that does not depend on which layers are frozen."""
     ordered = [variable for layer in network.layers for variable in layer.variables]
     ordered += network.variables
     return list({id(variable): variable for variable in ordered}.values())
 
 
 def named(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return a dict of the values of variables.
-
-    The key of a variable is its position and path, such as "00003/dense/kernel".
-    """
+    """Return the values of variables by position and path, such as "00003/dense/kernel"."""
     return {
         f"{number:05d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable.value))
         for number, variable in enumerate(variables)

@@ -20,7 +20,7 @@ class Gallery:
     Attributes:
         caption: What the rows have in common.
         places: Positions of the rows in `HeldOutRows`.
-        column: The prediction column that all heat maps explain. None if each row has its own; see `explained_column`.
+        column: The prediction column that all heat maps explain. None if `explained_column` chooses one for each row.
     """
 
     caption: str
@@ -45,8 +45,7 @@ def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
 def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
     """Return a list with one gallery: the rows with the lowest confidence.
 
-    Without probabilities, these are the rows on which the members' predictions differ most. With a single member, the
-    list is then empty.
+    Without probabilities, these are the rows on which several models differ most.
     """
     if not np.isnan(outcomes.confidence).all():
         return [Gallery("The least certain rows", np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN])]

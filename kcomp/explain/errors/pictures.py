@@ -23,7 +23,7 @@ Place = tuple[int, int]  # a row, and the column of its prediction that the heat
 def error_part(rows: HeldOutRows, outcomes: Outcomes, others: Sequence[Gallery], progress: Progress) -> Part:
     """Return the part of the page with pictures of wrong and uncertain rows, and their heat maps.
 
-    others: More galleries to show.
+    `others` are more galleries to show.
     """
     groups = [*picture_groups(rows, outcomes), *others]
     section = Section("Errors", error_verdict(outcomes))
@@ -71,8 +71,7 @@ def group_places(group: Gallery, rows: HeldOutRows, outcomes: Outcomes) -> list[
 def explained_column(rows: HeldOutRows, outcomes: Outcomes, row: int) -> int:
     """Return the prediction column that the heat map of a row explains.
 
-    For a target of one class, it is the column of the predicted class. For others, it is the column with the largest
-    error.
+    It is the predicted class or, for other targets, the column with the largest error.
     """
     if outcomes.is_one_class:
         assert outcomes.decided is not None
@@ -96,12 +95,10 @@ def describe_row(rows: HeldOutRows, outcomes: Outcomes, place: Place) -> list[st
 
 
 def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) -> tuple[dict[Place, bytes], list[str]]:
-    """Draw rows with their heat maps. Each run's network is loaded once.
-
-    If a network cannot be read, its pictures have no heat map. If an image cannot be read, its picture is left out.
+    """Draw rows with their heat maps.
 
     Returns:
-        Two things: {(row, prediction column): the bytes of a JPEG}, and sentences about what is missing.
+        Two things: the bytes of a JPEG for each (row, prediction column), and sentences about what is missing.
     """
     by_run: dict[Run, list[Place]] = {}
     for place in places:
@@ -124,13 +121,13 @@ def draw_rows(rows: HeldOutRows, places: Sequence[Place], progress: Progress) ->
 
 
 def run_of(rows: HeldOutRows, row: int) -> Run:
-    """Return the run that held out a row. If several members have such a run, return that of the first one."""
+    """Return the run of the first member that held out a row."""
     member = rows.members[int(rows.held_out_by[:, row].argmax())]
     return Run(member.folder_of(str(rows.ids[row])))
 
 
 def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[dict[Place, np.ndarray], list[str]]:
-    """Return two things: {place: the image as the run's network gets it}, and sentences about unreadable images."""
+    """Return two things: each image as the run's network gets it, and sentences about unreadable images."""
     from kcomp.experiment.build import build_batches
 
     assert rows.table is not None
@@ -152,7 +149,7 @@ def read_inputs(rows: HeldOutRows, run: Run, places: Sequence[Place]) -> tuple[d
 
 
 def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]) -> np.ndarray:
-    """Return heat maps of images, (images, height, width), made with the network of a run."""
+    """Return heat maps of images by the network of a run, (images, height, width)."""
     from kcomp.explain.heat.maps import heat_maps
     from kcomp.prediction.runs import trained_network
 
@@ -163,7 +160,6 @@ def compute_heat(run: Run, images: Sequence[np.ndarray], places: Sequence[Place]
 
 
 def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
-    """Return an image as the bytes of a JPEG, with the heat map beside it if there is one."""
     from kcomp.explain.heat.colors import overlay
 
     shown = displayable(pixels)
@@ -174,10 +170,7 @@ def draw(pixels: np.ndarray, heat: np.ndarray | None) -> bytes:
 
 
 def enlarge(pixels: np.ndarray) -> np.ndarray:
-    """Return an image, enlarged to a longer side of `SIDE` if it is smaller.
-
-    The picture of the image and its heat map is then wide enough to take two places on the page.
-    """
+    """Return an image, enlarged to a longer side of `SIDE` if it is smaller."""
     import cv2
 
     scale = SIDE / max(pixels.shape[:2])
@@ -190,8 +183,7 @@ def enlarge(pixels: np.ndarray) -> np.ndarray:
 def displayable(pixels: np.ndarray) -> np.ndarray:
     """Return an image as uint8 with 1 or 3 channels.
 
-    An image of floats is stretched from its lowest to its highest value, unless its values look like 0 to 255: none
-    below 0, none above 255, and some above 1.
+    Floats are stretched to 0..255 unless they look like such values.
     """
     pixels = pixels[..., : 3 if pixels.shape[2] >= 3 else 1]
     if pixels.dtype == np.uint8:

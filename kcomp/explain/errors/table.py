@@ -10,16 +10,15 @@ from kcomp.explain.held_out.rows import HeldOutRows
 def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
     """Return the content of errors.csv: one line for each held-out row, the largest loss first.
 
-    All targets have the columns image_id, fold, path (empty for an image that is not a file), label, prediction, loss
-    and confidence. Some have more:
+    All targets have the columns image_id, fold, path, label, prediction, loss and confidence. Some have more:
 
     - `correct`: 1 or 0, for classes, labels and grades.
     - `wrong_labels`: the names of the wrong labels, for several labels.
     - `grade`: the prediction before cut points are applied, for grades.
-    - `residual`: the prediction minus the label, for regression. With several numbers, columns end in `_NAME`:
-      `label_NAME`, `prediction_NAME`, `residual_NAME`.
+    - `residual`: the prediction minus the label, for regression. With several numbers, names end in the number's name,
+      such as `residual_width`.
 
-    With several members, there is also a column with the predictions of each member. Empty cells are missing values.
+    With several models, there is also a column with the predictions of each model.
     """
     frame = pd.DataFrame({"image_id": rows.ids, "fold": rows.folds, "path": rows.paths})
     if outcomes.decided is None:
@@ -38,7 +37,7 @@ def error_frame(rows: HeldOutRows, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def number_columns(rows: HeldOutRows) -> dict[str, np.ndarray]:
-    """Return {column name: values} with the label, the prediction and the residual of each regression target."""
+    """Return the columns of errors.csv with label, prediction and residual of each regression target, by name."""
     names = rows.target.columns
     values = {"label": rows.labels, "prediction": rows.predictions, "residual": rows.predictions - rows.labels}
     endings = [""] if len(names) == 1 else [f"_{name}" for name in names]
@@ -53,7 +52,7 @@ def wrong_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[str]:
 
 
 def member_columns(rows: HeldOutRows, outcomes: Outcomes) -> dict[str, np.ndarray]:
-    """Return {member name: its predictions as texts}. A text is empty if the member did not hold out the row."""
+    """Return the predictions of each member as texts, by its name. A row that it did not hold out has ""."""
     columns = {}
     for member, values, own in zip(rows.members, rows.by_member, rows.held_out_by, strict=True):
         texts = np.full(len(rows), "", dtype=object)

@@ -20,10 +20,11 @@ Shape = tuple[int | None, ...]
 class Rollout:
     """Compute the attention rollout of a transformer.
 
-    network: the layer calls of the network.
-    layers:  its attention layers.
-    maps:    sizes (rows, columns) of the feature maps before the first attention layer. The last map may have one place
-             for each patch.
+    Attributes:
+        network: The layer calls of the network.
+        layers: Its attention layers.
+        maps: Sizes (rows, columns) of the feature maps before the first attention layer. The last map may have one
+            place for each patch.
     """
 
     network: FlatNetwork
@@ -32,14 +33,15 @@ class Rollout:
 
     @property
     def key(self) -> list[Any]:
-        """The values that `compute` depends on besides the network, as a part of a cache key."""
+        """The part of a cache key that describes how `compute` works."""
         return ["rollout", self.maps]
 
     def compute(self, images: Any, columns: Any) -> Any:
-        """Return the maps, float32 (batch, rows, columns). They are equal for all outputs of the network.
+        """Return heat maps, float32 (batch, rows, columns). They are equal for all outputs of the network.
 
-        images:  a float tensor, as the network takes it.
-        columns: not used.
+        Args:
+            images: A float tensor, as the network takes it.
+            columns: Not used.
 
         Raises:
             ValueError: If a layer does not attend from all tokens to all, or the tokens are no grid of patches.
@@ -65,12 +67,11 @@ class Rollout:
 
 
 def has_scores(layer: Any) -> bool:
-    """Return whether a layer can return its attention scores, as the attention layers of Keras can."""
     return "return_attention_scores" in inspect.signature(layer.call).parameters
 
 
 def attention_layers(network: FlatNetwork, needed: set[int]) -> dict[int, list[Any]]:
-    """Return {number of a layer call: its attention layers}, for the calls that have any.
+    """Return the attention layers of each layer call that has any, by the number of the call.
 
     A custom layer may contain attention layers. Calls that compute none of the tensors in `needed` are left out.
     """
@@ -85,9 +86,9 @@ def attention_layers(network: FlatNetwork, needed: set[int]) -> dict[int, list[A
 
 @contextlib.contextmanager
 def recorded_scores(layers: Sequence[Any]) -> Iterator[list[Any]]:
-    """Record the attention scores of `layers` in a `with` block.
+    """Yield a list that records attention scores in a `with` block.
 
-    Yields a list. In the block, each call of a layer appends its scores (batch, heads, tokens, tokens).
+    Each call of a layer in `layers` appends its scores (batch, heads, tokens, tokens).
     """
     scores: list[Any] = []
     for layer in layers:
@@ -100,7 +101,7 @@ def recorded_scores(layers: Sequence[Any]) -> Iterator[list[Any]]:
 
 
 def recording(call: Callable[..., Any], scores: list[Any]) -> Callable[..., Any]:
-    """Return a function like `call`, the method of an attention layer, that appends its scores to `scores`."""
+    """Return the method `call` of an attention layer, changed to append its scores to `scores`."""
 
     @functools.wraps(call)
     def call_and_record(*arguments: Any, return_attention_scores: bool = False, **keywords: Any) -> Any:
@@ -114,8 +115,7 @@ def recording(call: Callable[..., Any], scores: list[Any]) -> Callable[..., Any]
 def rollout(scores: Sequence[Any]) -> Any:
     """Return how much each token of the last layer depends on each token of the first, (batch, tokens, tokens).
 
-    A layer passes on its attention and, through its skip connection, its input. Both count half. The matrices of the
-    layers are multiplied. Every row sums to 1.
+    It is the product of (attention + identity) / 2 over the layers. The identity stands for the skip connection.
 
     Args:
         scores: For each layer, in order, its attention scores (batch, heads, tokens, tokens), or (batch, tokens,
@@ -137,11 +137,11 @@ def rollout(scores: Sequence[Any]) -> Any:
 def of_patches(matrix: Any, grid: tuple[int, int]) -> Any:
     """Return the rollout of each image patch, (batch, rows, columns).
 
-    If some tokens are no patches, they come first, and the very first is the class token. Its row of the matrix is
-    returned. Otherwise, the mean over all rows is returned.
+    If the first token is a class token, its row of the matrix is returned, else the mean over all rows.
 
-    matrix: the rollout, (batch, tokens, tokens).
-    grid:   how many rows and columns of patches there are.
+    Args:
+        matrix: The rollout, (batch, tokens, tokens).
+        grid: The number of rows and of columns of patches.
     """
     others = matrix.shape[-1] - grid[0] * grid[1]
     row = matrix[:, 0] if others else ops.mean(matrix, axis=1)
@@ -151,12 +151,12 @@ def of_patches(matrix: Any, grid: tuple[int, int]) -> Any:
 def patch_grid(tokens: int, maps: Sequence[Shape], image_size: tuple[int, int]) -> tuple[int, int] | None:
     """Return the (rows, columns) of a transformer's grid of image patches, or None if no grid fits.
 
-    At most MOST_OTHER_TOKENS tokens are no patches. The patches are the last feature map that fits. If none fits, they
-    are square parts of the image.
+    At most MOST_OTHER_TOKENS tokens are no patches, such as a class token.
 
-    tokens:     how many tokens there are.
-    maps:       sizes (rows, columns) of the feature maps before the first attention layer.
-    image_size: (height, width) of the images.
+    Args:
+        tokens: The number of tokens.
+        maps: Sizes (rows, columns) of the feature maps before the first attention layer.
+        image_size: (height, width) of the images.
     """
     for rows, columns in reversed(maps):
         if rows and columns and 0 <= tokens - rows * columns <= MOST_OTHER_TOKENS:

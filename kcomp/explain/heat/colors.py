@@ -9,8 +9,7 @@ OPACITY = 0.8  # of the colour where the heat is 1
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Draw a heat map over an image. Hot pixels are coloured, cold pixels show the image in grey.
 
-    The colours run from purple (low heat) over orange to yellow (high heat). They are the colour map "inferno",
-    which is perceptually uniform and readable for people who are colour-blind.
+    The colours run from purple (low heat) over orange to yellow (high heat), the colour map "inferno".
 
     Args:
         pixels: The image in 0..255, (height, width) or (height, width, channels). Of more than three channels, the

@@ -1,4 +1,4 @@
-"""List the layer calls of a network with those of its inner models, so that it can run in two parts."""
+"""List the layer calls of a network and of its inner models, so that the network can run in two parts."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,16 @@ from kcomp.fast.straight import call, step_of
 
 @dataclass(frozen=True)
 class FlatNetwork:
-    """The layer calls of a network in an order in which they can run, inner models included.
+    """The layer calls of a network and of its inner models, in an order in which they can run.
 
     Each tensor has a number. Number 0 is the images.
 
-    calls:  the layer calls. They do not free tensors after the last use; the calls from `split` do.
-    paths:  for each tensor, the path of the layer that computes it: its name, or "inner/layer".
-    shapes: for each tensor, its shape, with None for an unknown side.
-    result: the number of the network's output.
-    dtype:  the dtype of the images.
+    Attributes:
+        calls: The layer calls. They do not free tensors after the last use. The calls from `split` do.
+        paths: For each tensor, the path of the layer that computes it: its name, or "inner/layer".
+        shapes: For each tensor, its shape, with None for an unknown side.
+        result: The number of the network's output.
+        dtype: The dtype of the images.
     """
 
     calls: tuple[LayerCall, ...]
@@ -38,7 +39,7 @@ class FlatNetwork:
         return calls[: place + 1], calls[place + 1 :]
 
     def above_result(self) -> set[int]:
-        """Return the numbers of the tensors that the output depends on."""
+        """Return the numbers of the tensors that the network's output depends on."""
         needed = {self.result}
         for step in reversed(self.calls):
             if needed.intersection(step.outputs):
@@ -48,7 +49,7 @@ class FlatNetwork:
     def bottlenecks(self, needed: set[int]) -> list[int]:
         """Return the numbers of the tensors that all paths from the images to the output pass, in order.
 
-        needed: the numbers of the tensors that the output depends on.
+        `needed` has the numbers of the tensors that the output depends on.
         """
         last_use = {slot: number for number, step in enumerate(self.calls) for slot in step.reads}
         alive = {0}
@@ -61,14 +62,14 @@ class FlatNetwork:
         return passed
 
     def start(self, images: Any) -> list[Any]:
-        """Return a list of all tensors for `run`: the images, and None for the tensors that are not computed yet."""
+        """Return a list with a place for each tensor of the network: the images, then None."""
         values: list[Any] = [None] * len(self.shapes)
         values[0] = keras.ops.convert_to_tensor(images, dtype=self.dtype)
         return values
 
 
 def run(calls: Sequence[LayerCall], values: list[Any]) -> None:
-    """Run layer calls in inference mode. They read and write `values`, the list of all tensors of the network."""
+    """Run layer calls in inference mode, and write their outputs into `values`, the list of all tensors."""
     for step in calls:
         outputs = call(step, values, training=False)
         for slot, value in zip(step.outputs, keras.tree.flatten(outputs), strict=True):
@@ -104,7 +105,7 @@ def flatten(network: keras.Model) -> FlatNetwork:
 
 @dataclass
 class Building:
-    """A FlatNetwork under construction."""
+    """A FlatNetwork under construction: its calls, paths and shapes so far."""
 
     calls: list[LayerCall] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -119,8 +120,10 @@ class Building:
     def inline(self, model: Any, sources: Sequence[int], prefix: str) -> list[int]:
         """Add the layer calls of a model and of its inner models. Return the numbers of its output tensors.
 
-        sources: the numbers of its input tensors.
-        prefix:  start of the path of each of its layers.
+        Args:
+            model: The model.
+            sources: The numbers of its input tensors.
+            prefix: The start of the path of each of its layers.
         """
         slots = dict(zip(map(id, model.inputs), map(self.cast, model.inputs, sources), strict=True))
         for node in nodes_of(model) or []:
@@ -137,10 +140,7 @@ class Building:
         return [slots[id(tensor)] for tensor in model.outputs]
 
     def cast(self, declared: Any, source: int) -> int:
-        """Add a conversion of the tensor `source` to the dtype of a model's input.
-
-        Return the number of the converted tensor.
-        """
+        """Convert the tensor `source` to the dtype of a model's input. Return the number of the converted tensor."""
         if not self.calls:  # the images have this type already
             return source
         outputs = (self.add(self.paths[source], self.shapes[source]),)
@@ -150,7 +150,7 @@ class Building:
 
 
 def is_functional(model: Any) -> bool:
-    """Return whether Keras runs a model as a graph of layers. A subclass with its own method `call` does not count."""
+    """Return whether Keras runs a model as a graph of layers, without a `call` method of a subclass."""
     return isinstance(model, Functional) and type(model).call is Functional.call
 
 

@@ -16,12 +16,12 @@ CamName = Literal["hires-cam", "grad-cam"]
 class GradCam:
     """Compute class activation maps from the gradient of an output with respect to a feature map.
 
-    name:          "hires-cam" or "grad-cam"; see `activation_map`.
-
-    network:       the layer calls of the network.
-    tensor:        the number of the feature map among the network's tensors.
-    channels_last: whether the map is (batch, rows, columns, channels), else (batch, channels, rows, columns).
-    outputs:       function from logits to the numbers that are explained, (batch, columns).
+    Attributes:
+        name: "hires-cam" or "grad-cam"; see `activation_map`.
+        network: The layer calls of the network.
+        tensor: The number of the feature map among the network's tensors.
+        channels_last: Whether the map is (batch, rows, columns, channels), else (batch, channels, rows, columns).
+        outputs: Function from logits to the numbers that are explained, (batch, columns).
     """
 
     name: CamName
@@ -32,14 +32,15 @@ class GradCam:
 
     @property
     def key(self) -> list[Any]:
-        """The values that `compute` depends on besides the network and `outputs`, as a part of a cache key."""
+        """The part of a cache key that describes how `compute` works, except `outputs`."""
         return [self.name, self.tensor, self.channels_last]
 
     def compute(self, images: Any, columns: Any) -> Any:
-        """Return the maps, float32 (batch, rows, columns). Positive values raise the output.
+        """Return heat maps, float32 (batch, rows, columns). Positive values raise the output.
 
-        images:  a float tensor, as the network takes it.
-        columns: (batch, columns) of zeros and a one for the column that is explained.
+        Args:
+            images: A float tensor, as the network takes it.
+            columns: (batch, columns), with 1 in the column that is explained and 0 in the others.
         """
         before, after = self.network.split(self.tensor)
         values = self.network.start(images)
@@ -56,7 +57,6 @@ class GradCam:
 
 
 def gradient(function: Callable[[Any], Any], features: Any) -> Any:
-    """Return the gradient of a function with respect to its argument, a tensor. The function returns one number."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -71,9 +71,8 @@ def gradient(function: Callable[[Any], Any], features: Any) -> Any:
 def activation_map(name: CamName, features: Any, gradients: Any, *, channels_last: bool) -> Any:
     """Return a class activation map before the ReLU, (batch, rows, columns).
 
-    It is the sum over the channels of each feature times a gradient. HiResCAM takes the gradient at the same place.
-    Grad-CAM takes the mean of the channel's gradient over all places, so a place can have heat because of the gradient
-    at another place. Both are equal for a feature map that is followed by global average pooling and a dense layer.
+    It is the sum over the channels of feature times gradient. HiResCAM takes the gradient at the same place. Grad-CAM
+    takes the channel's mean gradient over all places.
 
     References:
         Selvaraju et al. 2017, Grad-CAM, equations 1 and 2. Draelos and Carin 2020, Use HiResCAM instead of Grad-CAM for

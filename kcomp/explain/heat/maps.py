@@ -24,12 +24,13 @@ Compute = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Explainer:
-    """A function that computes heat maps of a network.
+    """Heat maps of a network, as a function.
 
-    network: the layer calls of the network.
-    columns: how many outputs there are to explain.
-    compute: function of two arrays: the images, and (images, columns) with 1 in the column to explain and 0 in the
-             others. It returns maps of any size, (images, rows, columns).
+    Attributes:
+        network: The layer calls of the network.
+        columns: How many outputs there are to explain.
+        compute: Takes images, and an array (images, columns) with 1 in the column to explain and 0 in the others.
+            Returns maps of any size, (images, rows, columns).
     """
 
     network: FlatNetwork
@@ -53,7 +54,7 @@ def heat_map(
 ) -> np.ndarray:
     """Return a heat map of one image: which of its parts raise an output of a network.
 
-    For many images, `heat_maps` is faster. It also describes the method.
+    `heat_maps` describes the method. It is faster for many images.
 
     Args:
         network: A functional network, such as the network of a run.
@@ -95,20 +96,19 @@ def heat_maps(
 ) -> np.ndarray:
     """Return a heat map of each image: which of its parts raise an output of a network.
 
-    The method is HiResCAM, a variant of Grad-CAM, on the last feature map before the last downsampling. That map is
-    twice as fine as the last one. A network that ends in attention layers, such as a vision transformer, has no such
-    map. Its method is attention rollout, which shows the parts that the network reads. These maps are the same for all
-    outputs.
+    The method is HiResCAM, a variant of Grad-CAM, on the last feature map before the last downsampling. For a network
+    that ends in attention layers, such as a vision transformer, it is attention rollout. Rollout shows what the network
+    reads, and its maps are the same for all outputs.
 
-    A class is explained by its logit, before the softmax or sigmoid. A number or a grade is explained by itself: heat
-    is where the image raises the number or grade. The network runs in inference mode, and its weights do not change.
+    A class is explained by its logit, before the softmax or sigmoid. For a number or a grade, heat is where the image
+    raises the number or grade.
 
     Args:
         network: A Sequential or functional model keras.Model(inputs, outputs) with one input and one output, such as
             the network of a run. Inner models are searched too.
         images: The images, (images, height, width, channels) in 0..255, as the network takes them.
-        class_indices: For each image, the output to explain, from 0: the column of the run's oof.csv. Without
-            `target`, the position among the network's outputs.
+        class_indices: For each image, the output to explain, from 0: the column of the run's oof.csv. Without `target`,
+            the position among the network's outputs.
         target: The target of the network. It is needed for grades with the losses "ordinal" and "softmax", where
             several outputs make one grade.
         layer: The name of the layer whose feature map is used, or "inner/layer" for a layer in an inner model. None
@@ -159,7 +159,7 @@ def heat_maps(
 
 
 def explainer_of(network: keras.Model, target: Target | None, layer: str | None, cam: CamName) -> Explainer:
-    """Return the `Explainer` of a network. It is made and compiled once for each network and choice of options."""
+    """Return the `Explainer` of a network, made once for each network and choice of options."""
     explainers = _explainers.setdefault(functional_of(network), {})
     options = json.dumps([None if target is None else target.to_json(), layer, cam])
     if options not in explainers:
@@ -175,11 +175,9 @@ def explainer_of(network: keras.Model, target: Target | None, layer: str | None,
 
 
 def compile_method(network: keras.Model, method: Method, options: str) -> Compute:
-    """Return a function of numpy arrays that calls `method.compute`. On JAX, it is compiled.
+    """Return a function of NumPy arrays that calls `method.compute`, compiled on JAX.
 
-    It uses the weights that the network has at the time of the call.
-
-    options: a text with everything that `method` depends on besides the network.
+    It uses the weights that the network has at the time of the call. `options` describes `method` for the cache key.
     """
     if keras.backend.backend() == "torch":
         import torch
@@ -218,7 +216,7 @@ def check_images(images: np.ndarray, network: FlatNetwork) -> None:
 
 
 def one_hot(class_indices: Sequence[int] | np.ndarray, count: int, columns: int) -> np.ndarray:
-    """Return float32 (count, columns): for each image, 1 in the column to explain, and 0 in the others.
+    """Return 1 for each image in the column to explain, and 0 in the others, float32 (count, columns).
 
     Raise ValueError if there is not one valid index for each image.
     """
@@ -235,11 +233,12 @@ def one_hot(class_indices: Sequence[int] | np.ndarray, count: int, columns: int)
 
 
 def scale(values: np.ndarray, sides: Sequence[int], *, signed: bool) -> np.ndarray:
-    """Return a map in the size of the image, divided by its largest absolute value.
+    """Return a map, resized to the image and divided by its largest absolute value.
 
-    values: the map in the size of the network's feature map.
-    sides:  (height, width) of the image.
-    signed: whether negative values are kept; otherwise they become 0.
+    Args:
+        values: The map in the size of the network's feature map.
+        sides: (height, width) of the image.
+        signed: Whether negative values are kept. Otherwise, they become 0.
     """
     heat = cv2.resize(np.float32(values), (sides[1], sides[0]), interpolation=cv2.INTER_LINEAR)
     heat = heat if signed else np.maximum(heat, 0)  # zero crossings are interpolated too

@@ -1,4 +1,4 @@
-"""Choose how to explain a network: class activation maps for feature maps, attention rollout for transformers."""
+"""Choose how to explain a network: by class activation maps, or by attention rollout for transformers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,12 +20,14 @@ def choose_method(
 ) -> Method:
     """Return the method that explains a network.
 
-    It is a class activation map. If attention layers follow the last feature map, or if there is no feature map, it is
-    attention rollout.
+    It is attention rollout if attention layers follow the last feature map, or if there is no feature map. Otherwise,
+    it is a class activation map.
 
-    outputs: function from logits to the numbers that are explained, (batch, columns).
-    layer:   path of the layer whose feature map is used for a class activation map. None chooses by `best_map`.
-    cam:     name of the class activation map.
+    Args:
+        network: The layer calls of the network.
+        outputs: Function from logits to the numbers that are explained, (batch, columns).
+        layer: Path of the layer whose feature map is used for a class activation map. None chooses by `best_map`.
+        cam: Name of the class activation map.
 
     Raises:
         ValueError: If the layer does not exist or returns no feature map, or the network has neither a feature map nor
@@ -53,11 +55,10 @@ def choose_method(
 def best_map(network: FlatNetwork, maps: Mapping[int, Size], needed: set[int]) -> int:
     """Return the tensor number of the feature map to explain: the last one before the last downsampling.
 
-    Each place of the last map depends on most of the image, and its heat spreads far from the cause. Only maps that all
-    paths through the network pass are used. If there is none before the last downsampling, the last map is used.
-
-    maps:   the feature maps {number of the tensor: (rows, columns)}, in order.
-    needed: the numbers of the tensors that the output depends on.
+    Args:
+        network: The layer calls of the network.
+        maps: The (rows, columns) of each feature map by its tensor number, in order.
+        needed: The numbers of the tensors that the output depends on.
     """
     passed = [tensor for tensor in network.bottlenecks(needed) if tensor in maps] or [max(maps)]
     finer = [tensor for tensor in passed if is_finer(maps[tensor], maps[passed[-1]])]
@@ -65,18 +66,15 @@ def best_map(network: FlatNetwork, maps: Mapping[int, Size], needed: set[int]) -
 
 
 def is_finer(size: Size, other: Size) -> bool:
-    """Return whether a feature map has at least 1.5 times as many rows or columns as another.
-
-    Downsampling halves a side and rounds it, so the factor may differ from 2.
-    """
+    """Return whether a feature map has at least 1.5 times as many rows or columns as another."""
     return any(side is not None and side >= 1.5 * (base or side) for side, base in zip(size, other, strict=True))
 
 
 def feature_maps(network: FlatNetwork, needed: set[int], *, channels_last: bool) -> dict[int, Size]:
-    """Return {number of a tensor: its (rows, columns)} for the feature maps of a network, in order.
+    """Return the (rows, columns) of each feature map of a network by its tensor number, in order.
 
-    A feature map has four dimensions and more than one place, and comes after the first layer with weights. Tensors
-    that are not in `needed` are left out, and so are padded and cropped maps, which do not cover the image evenly.
+    A feature map has four dimensions and more than one place, and comes after the first layer with weights. Maps
+    outside of `needed`, and padded or cropped maps, are left out.
     """
     maps: dict[int, Size] = {}
     has_weights = False
@@ -92,7 +90,6 @@ def feature_maps(network: FlatNetwork, needed: set[int], *, channels_last: bool)
 
 
 def map_of_layer(network: FlatNetwork, layer: str, needed: set[int]) -> int:
-    """Return the tensor number of the feature map of the layer with this path. Raise ValueError if there is none."""
     tensors = [tensor for tensor, path in enumerate(network.paths) if path == layer]
     paths = sorted({path for path, shape in zip(network.paths, network.shapes, strict=True) if len(shape) == 4} - {""})
     if not tensors:
@@ -109,15 +106,12 @@ def map_of_layer(network: FlatNetwork, layer: str, needed: set[int]) -> int:
 
 
 def is_channels_last(network: FlatNetwork) -> bool:
-    """Return whether images and feature maps are (batch, rows, columns, channels).
-
-    The network's first layer with a data format decides. Without such a layer, Keras's setting decides.
-    """
+    """Return whether images and feature maps are (batch, rows, columns, channels)."""
     formats = (getattr(layer, "data_format", None) for step in network.calls for layer in layers_in(step))
     return next(filter(None, formats), keras.config.image_data_format()) == "channels_last"
 
 
 def kinds_of_layers(network: FlatNetwork) -> list[str]:
-    """Return the names of the classes of a network's layers, at most five."""
+    """Return the class names of a network's layers, at most five."""
     operations = [step.operation for step in network.calls if isinstance(step.operation, keras.Operation)]
     return list(dict.fromkeys(type(operation).__name__ for operation in operations))[:5]

@@ -22,16 +22,15 @@ class Outcomes:
         fitted: Thresholds or cut points that were fitted to all held-out rows, and the scores with them. None if the
             metric or the target uses neither.
         true: True classes. Class indices (rows,), or 0, 1 and NaN (rows, labels) for several labels. None for numbers.
-        decided: Predicted classes in the same form. Fitted thresholds and cut points come from other folds than the
-            row's own. None for numbers.
+        decided: Predicted classes in the same form. Thresholds and cut points are fitted without the row's fold. None
+            for numbers.
         correct: 1 for a row that is right, 0 for a wrong one, (rows,). For several labels, all known labels must be
             right. NaN for numbers and for rows without a known label.
-        loss: The loss of each row, (rows,). For probabilities, the cross-entropy in nats, as in `metrics.log_loss`. For
-            numbers and grades, the absolute error in `Target.unit`, as a mean over the known columns. NaN without a
-            known label.
+        loss: The loss of each row, (rows,). For probabilities, the cross-entropy in nats. For numbers and grades, the
+            mean absolute error in `Target.unit`. NaN without a known label.
         severity: The largest difference between label and prediction over the known columns, in `Target.unit`, (rows,).
-        confidence: The probability of the predicted class, (rows,). For several labels, the
-            probability for the least certain label. NaN for numbers and grades.
+        confidence: The probability of the predicted class, (rows,). For several labels, that of the least certain
+            label. NaN for numbers and grades.
         labels: Each label as a text, (rows,).
         predictions: Each prediction as a text, (rows,).
     """
@@ -48,15 +47,15 @@ class Outcomes:
 
     @property
     def harm(self) -> np.ndarray:
-        """How bad each row is: 1 for a wrong row of one class, 0 for a right one, and the loss for other targets.
+        """How bad each row is, (rows,): for one class, 1 if it is wrong and 0 if it is right.
 
-        Rows of several labels or grades that are not exactly right may still be nearly right, so they use the loss.
+        For other targets, it is the loss, because a row may be nearly right.
         """
         return 1 - self.correct if self.is_one_class else self.loss
 
     @property
     def is_one_class(self) -> bool:
-        """Whether each row has one class, and its prediction is a probability for each class."""
+        """Whether the target is one class for each row."""
         return self.decided is not None and self.decided.ndim == 1 and not np.isnan(self.confidence).all()
 
 
@@ -89,7 +88,7 @@ def compute_outcomes(rows: HeldOutRows) -> Outcomes:
 def decide_rows(rows: HeldOutRows, fitted: ScoredDecisions | None) -> np.ndarray:
     """Return the predicted classes, (rows,), or 0 and 1 for each of several labels, (rows, labels).
 
-    Thresholds and cut points come from nested cross-validation: those of a row are fitted without its part of the rows.
+    Thresholds and cut points are fitted without the row's part of the rows (nested cross-validation).
     """
     if fitted is None:
         return rows.target.decide(rows.predictions)
@@ -97,11 +96,9 @@ def decide_rows(rows: HeldOutRows, fitted: ScoredDecisions | None) -> np.ndarray
 
 
 def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> np.ndarray:
-    """Return the classes that one member predicts. For regression, return `values`.
+    """Return the classes that one member predicts, by thresholds that were fitted to all held-out rows.
 
-    Thresholds and cut points are those that were fitted to all held-out rows.
-
-    values: The member's predictions, (rows, prediction columns).
+    `values` are the member's predictions, (rows, prediction columns). For regression, they are returned unchanged.
     """
     if outcomes.decided is None:
         return values
@@ -132,7 +129,6 @@ def column_errors(labels: np.ndarray, predictions: np.ndarray, target: Target) -
 
 
 def row_losses(labels: np.ndarray, predictions: np.ndarray, target: Target) -> np.ndarray:
-    """Return the loss of each row, (rows,); see `Outcomes.loss`."""
     if log_loss.on in target.metric_inputs:
         return log_loss.row_values(labels, predictions, target)
     errors = column_errors(labels, predictions, target)
@@ -150,8 +146,8 @@ def row_confidence(predictions: np.ndarray, target: Target) -> np.ndarray:
 def as_texts(values: np.ndarray, target: Target) -> np.ndarray:
     """Return the labels or predictions of each row as a text, an array of objects (rows,).
 
-    `values` are class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). A text lists the labels
-    that are 1, or all numbers, separated by semicolons. A missing number is "?".
+    `values` are class indices (rows,), 0, 1 and NaN (rows, labels), or numbers (rows, columns). Semicolons separate
+    several labels or numbers.
     """
     names = np.array(target.class_names, dtype=object)
     if len(names) and values.ndim == 1:

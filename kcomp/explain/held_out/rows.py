@@ -1,7 +1,4 @@
-"""Collect the held-out rows of runs: labels, out-of-fold predictions, folds, and the rows of the recipe's table.
-
-This module does not import Keras, but loading a run's recipe does.
-"""
+"""Collect the held-out rows of runs: labels, out-of-fold predictions, folds, and the rows of the recipe's table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +32,9 @@ class HeldOutRows:
         by_member: Out-of-fold predictions of each member, float64 (members, rows, prediction columns). NaN in rows that
             the member did not hold out.
         predictions: The mean over the members that held out the row, (rows, prediction columns).
-        folds: The fold of each row, int (rows,), of the first member that held it out.
-        table: The rows of the recipe's table in the same order. An item has the row of its first image. None if the
-            table cannot be read, or lacks some of the ids.
+        folds: The fold of each row, int (rows,), in the first member that held out the row.
+        table: The rows of the recipe's table in the same order, with the first image of each item. None if the table
+            cannot be read, or lacks an id.
         problem: Why the table cannot be used. Empty if it can.
     """
 
@@ -52,7 +49,6 @@ class HeldOutRows:
     problem: str
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.ids)
 
     @property
@@ -61,9 +57,8 @@ class HeldOutRows:
 
     @property
     def parts(self) -> np.ndarray:
-        """The number of each row's part in nested cross-validation, (rows,).
-
-        The parts are the folds. If there is a single fold, the parts are random.
+        """The number of each row's part in nested cross-validation, (rows,). The parts are the folds, if there are
+        several.
         """
         if len(np.unique(self.folds)) > 1:
             return self.folds
@@ -75,9 +70,9 @@ class HeldOutRows:
         return ~np.isnan(self.by_member).any(2)
 
     def folds_of(self, place: int) -> np.ndarray:
-        """Return the fold in which a member held out each row, int (rows,); -1 for other rows.
+        """Return the fold in which a member held out each row, int (rows,), or -1 for other rows.
 
-        place: The position of the member in `members`.
+        `place` is the position of the member in `members`.
         """
         return self.members[place].folds.reindex(self.ids, fill_value=-1).to_numpy()
 
@@ -92,8 +87,7 @@ class HeldOutRows:
 def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
     """Read the out-of-fold predictions and labels of runs, and the recipe's table.
 
-    The recipe of the first run gives the table and the metric. If the recipe or its data cannot be read, `problem` of
-    the result says why, and the rows have no images.
+    The recipe of the first run defines the table and the metric.
 
     Raises:
         ValueError: If the runs have different targets or labels, two runs of one member held out the same row, or the
@@ -130,10 +124,9 @@ def collect_rows(runs: Sequence[Run]) -> HeldOutRows:
 
 
 def read_recipe(run: Run, target: Target) -> tuple[Table | None, Scorer, str]:
-    """Return three things from the recipe of a run: its table, its metric with the target, and a text.
+    """Return three things from the recipe of a run: its table or None, its metric with the target, and a text.
 
-    The text says why the table cannot be read. The table is None then. Otherwise, the text is empty. If the recipe
-    cannot be loaded, the metric is found by its name; if that fails, it is the target's default.
+    The text says why the table cannot be read. If the recipe cannot be loaded, the metric is found by its name.
     """
     try:
         recipe = run.recipe().recipe
@@ -154,10 +147,9 @@ def metric_by_name(name: str, target: Target) -> Metric:
 
 
 def rows_of_ids(table: Table, ids: pd.Index) -> tuple[Table | None, str]:
-    """Return two things: the rows of a table with these ids in their order, and an empty text.
+    """Return the rows of a table with these ids in their order, and "". If an id is missing, return None and its text.
 
-    If the table lacks an id, return None and a text that says so. If the table has items, such as patients, the ids are
-    those of items. An item gets the row of its first image.
+    If the table has items, such as patients, the ids are those of items, and an item gets the row of its first image.
     """
     names = predicted_ids(table)
     first = np.flatnonzero(~names.duplicated())

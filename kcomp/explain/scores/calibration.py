@@ -1,4 +1,4 @@
-"""Measure the calibration of probabilities: does the confidence agree with the share of right rows?
+"""Measure the calibration of probabilities: how well confidences agree with the share of right rows.
 
 References:
     Guo et al. 2017, On calibration of modern neural networks: the expected calibration error (ECE) in 15 bins.
@@ -31,8 +31,8 @@ class Calibration:
     """How well confidences agree with how often they are right.
 
     For one class, a case is a row. Its confidence is the largest probability, and it is right if that class is true.
-    For several labels, a case is a known label of a row. Its confidence is the probability of the label, and it is
-    "right" if the label is present.
+    For several labels, a case is a known label of a row. Its confidence is the probability of the label, and it counts
+    as right if the label is present.
 
     Attributes:
         error: The expected calibration error in 15 bins of equal width (Guo et al. 2017). For several labels, the mean
@@ -42,8 +42,8 @@ class Calibration:
         limit: 95 % of these simulated models have an `error` below this number.
         confidence: The mean confidence.
         right: The share of right cases.
-        curve: The calibration curve: for bins of equally many cases, the mean confidence, the share of right cases with
-            the ends of its interval, and the number of cases. Shape (bins, 5).
+        curve: The calibration curve in bins of equally many cases, (bins, 5). The columns are the mean confidence, the
+            share of right cases, both ends of its interval, and the number of cases.
     """
 
     error: float
@@ -60,10 +60,7 @@ class Calibration:
 
 
 def equal_width_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
-    """Return the bin number of each confidence, int (cases,), for `count` bins of equal width from 0 to 1.
-
-    A bin includes its upper end, as in Guo et al. 2017.
-    """
+    """Return the bin number of each confidence, int (cases,), for `count` bins of equal width from 0 to 1."""
     return np.clip(np.ceil(confidence * count).astype(int) - 1, 0, count - 1)
 
 
@@ -77,8 +74,7 @@ def equal_count_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: np.ndarray) -> float:
     """Return the expected calibration error.
 
-    For each bin, it takes |share of right cases - mean confidence|, and averages them weighted by how many cases a bin
-    has.
+    It is the mean of |share of right cases - mean confidence| over bins, weighted by their numbers of cases.
 
     Args:
         confidence: The confidence of each case, (cases,).
@@ -94,7 +90,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: np.ndarra
 def measure_calibration(
     confidence: np.ndarray, right: np.ndarray, columns: np.ndarray, *, seed: int = 0
 ) -> Calibration:
-    """Return how well calibrated some cases are; see `Calibration`.
+    """Measure how well the confidences of cases are calibrated.
 
     Args:
         confidence: The confidence of each case, (cases,).
@@ -137,9 +133,9 @@ def calibration_curve(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return three arrays (cases,): the confidence, 1 for right and 0 for wrong, and the column of the label.
+    """Return the confidence, whether the case is right (1 or 0), and the column of its label, each (cases,).
 
-    Return None for a target without probabilities. See `Calibration` for what a case is.
+    Return None for a target without probabilities.
     """
     if outcomes.decided is None or np.isnan(outcomes.confidence).all():
         return None
@@ -200,7 +196,6 @@ def calibration_verdict(measured: Calibration, *, single: bool) -> str:
 
 
 def numbers(measured: Calibration) -> dict[str, Any]:
-    """Return the content of `calibration` in explain.json."""
     names = ("confidence", "right", "low", "high", "cases")
     curve = [dict(zip(names, map(float, point), strict=True)) for point in measured.curve]
     return {**vars(measured), "curve": curve}

@@ -66,12 +66,13 @@ def confused_pairs(matrix: np.ndarray) -> list[tuple[int, int]]:
 
 
 def worst_class(shares: Sequence[Interval], overall: float) -> int | None:
-    """Return the class with the lowest recall, if its interval lies below the overall share of right rows.
+    """Return the class with the lowest recall, if its interval lies below the share of right rows among all.
 
-    Classes with fewer than `FEW` rows do not count. Return None if there is no such class.
+    Classes with few rows do not count. Return None if there is no such class.
 
-    shares:  the recall of each class, with its interval.
-    overall: the share of all rows that are right.
+    Args:
+        shares: The recall of each class, with its interval.
+        overall: The share of all rows that are right.
     """
     below = [(share.mean, place) for place, share in enumerate(shares) if share.rows >= FEW and share.high < overall]
     return min(below)[1] if below else None
@@ -98,7 +99,7 @@ def confusion_verdict(
 def class_findings(
     rows: HeldOutRows, outcomes: Outcomes, matrix: np.ndarray, shares: Sequence[Interval]
 ) -> tuple[Finding, ...]:
-    """Return a finding about the worst class. Return nothing if no class is clearly worse than the others."""
+    """Return a finding about the worst class, if it is clearly worse than the others."""
     worst = worst_class(shares, float(matrix.diagonal().sum() / matrix.sum()))
     if worst is None:
         return ()

@@ -14,7 +14,6 @@ DRAWN = 3  # numbers with a plot
 
 
 def distribution_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Return the part that compares the distribution of predictions with that of labels."""
     if outcomes.is_one_class:
         return class_distribution(rows, outcomes)
     if outcomes.decided is not None and outcomes.decided.ndim == 2:

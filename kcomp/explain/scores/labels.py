@@ -25,8 +25,8 @@ class LabelScores:
         rows: How many rows there are.
         positive: In how many of these rows the label is present.
         auc: The area under the ROC curve. NaN unless the label is present in some rows and absent in others.
-        precision: Of the rows with this predicted label, the share where it is present. NaN if it is never predicted.
-        recall: Of the rows with this label, the share where it is predicted. NaN if it is never present.
+        precision: The share of rows with this predicted label where it is present. NaN if it is never predicted.
+        recall: The share of rows with this label where it is predicted. NaN if it is never present.
         f1: The F1 score. NaN if the label is neither present nor predicted.
         threshold: The least probability with which the label is predicted.
     """
@@ -42,7 +42,6 @@ class LabelScores:
 
 
 def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    """Return the part with a table of the results of each label."""
     scores = score_labels(rows, outcomes)
     section = Section("Labels", label_verdict(scores))
     header = ["label", "rows", "present", "prevalence", "AUC", "F1", "precision", "recall", "threshold"]
@@ -61,7 +60,6 @@ def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
 
 
 def score_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[LabelScores]:
-    """Return the results of each label, on the rows where it is known."""
     assert outcomes.true is not None and outcomes.decided is not None
     names = rows.target.class_names
     thresholds = outcomes.fitted.decisions.values if outcomes.fitted else (THRESHOLD,) * len(names)

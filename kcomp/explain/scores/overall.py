@@ -24,7 +24,7 @@ BASELINE = 1e8  # weight of its finding; below that of a change that the held-ou
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores with 95 % intervals. An interval says how much another choice of rows may change the score.
+    """Scores with 95 % intervals, which say how much another choice of rows may change them.
 
     Attributes:
         metrics: {metric: score of all rows}. The recipe's metric comes first, then the other metrics of the target.
@@ -43,7 +43,6 @@ class Scores:
 
 
 def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
-    """Return the scores of all rows, each fold, and each member."""
     metric = rows.scorer.metric
     every = np.ones(len(rows), bool)
     folds = {int(fold): score_rows(rows, outcomes, metric, rows.folds == fold) for fold in np.unique(rows.folds)}
@@ -58,10 +57,7 @@ def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
 
 
 def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
-    """Return the score of the mean predictions, on the rows where `chosen` is True.
-
-    If thresholds or cut points were fitted, metrics of classes use them.
-    """
+    """Return the score of the mean predictions on the rows where `chosen` is True, with any fitted thresholds."""
     true, scored = metric.inputs(rows.labels[chosen], rows.predictions[chosen], rows.target)
     if metric.on == "decisions" and outcomes.decided is not None:
         scored = outcomes.decided[chosen].astype(np.float64)
@@ -69,10 +65,14 @@ def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np
 
 
 def score_member(rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
-    """Return the score of one member's predictions. Thresholds are those that were fitted to all rows.
+    """Return the score of one member's predictions, with thresholds that were fitted to all rows.
 
-    place:  The position of the member in `rows.members`.
-    chosen: Whether each row is used, bool (rows,). The member must have held out these rows.
+    Args:
+        rows: All rows.
+        outcomes: The thresholds.
+        metric: The metric.
+        place: The position of the member in `rows.members`.
+        chosen: Whether each row is used, bool (rows,). The member must have held out these rows.
     """
     metric, predictions = rows.scorer.metric, rows.by_member[place][chosen]
     decisions = outcomes.fitted.decisions if outcomes.fitted else None
@@ -106,7 +106,7 @@ def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
 
 
 def baseline_finding(rows: HeldOutRows, main: Interval) -> tuple[Finding, ...]:
-    """Return a finding if the score is better when every prediction is the mean label; else nothing."""
+    """Return a finding if the mean label, as a constant prediction, scores better; else nothing."""
     metric = rows.scorer.metric
     if len(rows) < LEAST or np.isnan(main.mean) or np.isnan(rows.labels).all(0).any():
         return ()
@@ -136,7 +136,6 @@ def metrics_table(scores: Scores) -> PageTable:
 
 
 def folds_plot(metric: Metric, scores: Scores) -> tuple[str, bytes]:
-    """Return a caption, and a plot of the score of each fold and of each model, with intervals."""
     named = {f"fold {fold}": each for fold, each in scores.folds.items()}
     named |= scores.members if len(scores.members) > 1 else {}
     picture = plots.points(
@@ -168,10 +167,7 @@ def cells_of(interval: Interval) -> list[str]:
 
 
 def decisions_table(rows: HeldOutRows, fitted: ScoredDecisions) -> PageTable:
-    """Return a table of the thresholds of labels, or of the cut points between grades.
-
-    One column has those that are fitted to all rows. Each further column has those of one run.
-    """
+    """Return a table of thresholds or cut points: a column for all rows, and one for each run."""
     names, values = rows.target.class_names, fitted.decisions.values
     if len(values) < len(names):
         names = tuple(f"{low} | {high}" for low, high in itertools.pairwise(names))
@@ -188,7 +184,6 @@ def decisions_table(rows: HeldOutRows, fitted: ScoredDecisions) -> PageTable:
 
 
 def numbers(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> dict[str, Any]:
-    """Return the content of `score` in explain.json."""
     return {
         "metric": rows.scorer.metric.name,
         "rows": len(rows),

@@ -27,8 +27,8 @@ class Residuals:
         rmse: The root of the mean squared residual.
         r2: The coefficient of determination.
         bias: The mean residual.
-        groups: Groups of rows, from the lowest to the highest labels. Each has its lowest label, its highest label, the
-            mean residual, and the mean absolute residual.
+        groups: Groups of rows, from the lowest to the highest labels: the lowest label, the highest label, the mean
+            residual, and the mean absolute residual of each.
     """
 
     name: str
@@ -94,10 +94,7 @@ def measure_residuals(name: str, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def residual_sentence(residuals: Residuals) -> str:
-    """Return sentences about the size of the errors.
-
-    They also say so if low labels are predicted too high, and high labels too low.
-    """
+    """Return sentences about the size of the errors, and about their trend from low to high labels."""
     text = f"{residuals.name}: the mean absolute error is {number(residuals.mae)}, R2 {number(residuals.r2)}."
     if len(residuals.groups) > 1:
         first, last = residuals.groups[0][2], residuals.groups[-1][2]

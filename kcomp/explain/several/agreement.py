@@ -26,8 +26,8 @@ class ModelPair:
         disagreement: The share of rows or labels for which they predict different classes. NaN for numbers.
         score: The score of the mean of their predictions.
         better: The score of the better model.
-        gain: How much better the mean is than the better model, with its interval; above 0 is better, whatever the
-            metric's direction. None if it was not tested.
+        gain: How much better the mean is than the better model, with its interval. Above 0, the mean is better. None if
+            it was not tested.
     """
 
     first: int
@@ -67,10 +67,7 @@ class Agreement:
 
 
 def compare_members(rows: HeldOutRows, outcomes: Outcomes) -> Agreement | None:
-    """Return how the members agree on the rows that all of them held out.
-
-    Return None if there is one member, or no common row.
-    """
+    """Return how the members agree on the rows that all of them held out. None for one member, or no such row."""
     if len(rows.members) < 2:
         return None
     held_out = join_held_out(rows.members, partial=True)
@@ -95,7 +92,7 @@ def rank_pairs(
 ) -> tuple[ModelPair, ...]:
     """Return all pairs of models, the one with the best mean first.
 
-    Only the first `TESTED` pairs have a gain with its interval.
+    Only the first `TESTED` pairs have a `gain`.
     """
     metric, target = rows.scorer.metric, rows.target
     sign = 1 if metric.higher_is_better else -1
@@ -113,10 +110,7 @@ def rank_pairs(
 
 
 def measure_gain(rows: HeldOutRows, held_out: HeldOut, pair: ModelPair, scores: list[float]) -> ModelPair:
-    """Return `pair` with the gain of its mean over the better model, as an interval.
-
-    scores: The score of each model.
-    """
+    """Return `pair` with the gain of its mean over the better model. `scores` are those of all models."""
     metric, values = rows.scorer.metric, held_out.values
     mean = rows.target.average([values[pair.first], values[pair.second]])
     better = pair.first if scores[pair.first] == pair.better else pair.second
@@ -126,7 +120,6 @@ def measure_gain(rows: HeldOutRows, held_out: HeldOut, pair: ModelPair, scores: 
 
 
 def count_wrong(rows: HeldOutRows, outcomes: Outcomes, held_out: HeldOut) -> np.ndarray:
-    """Return how many models get each row wrong, int (rows,). For several labels, a row is wrong if one label is."""
     true = true_classes(held_out.labels, rows.target)
     decided = [decide_member(values, rows, outcomes).astype(np.float64) for values in held_out.values]
     return np.sum([correct_rows(true, values) == 0 for values in decided], 0)

@@ -19,9 +19,9 @@ LISTED = 200  # their ids in explain.json
 
 
 def several_part(rows: HeldOutRows, outcomes: Outcomes) -> tuple[Part, Gallery] | None:
-    """Return two things: the part that compares the models, and a gallery of the rows that all get wrong.
+    """Return the part that compares the models, and a gallery of the rows that all get wrong.
 
-    Return None for a single model, or without a common row.
+    Return None for a single model, or without a row that all held out.
     """
     agreement = compare_members(rows, outcomes)
     if agreement is None:
@@ -68,10 +68,7 @@ def several_verdict(agreement: Agreement, count: int) -> str:
 
 
 def agreement_plot(names: Sequence[str], agreement: Agreement) -> tuple[str, bytes]:
-    """Return a caption, and a plot of how often each pair of models predicts different classes.
-
-    For regression, it is a plot of the correlation of their predictions.
-    """
+    """Return a caption, and a plot of how often pairs of models disagree or, for numbers, how they correlate."""
     if agreement.disagreement is None:
         caption, values = "Correlation of the predictions of each pair of models", agreement.correlation
     else:
@@ -126,7 +123,6 @@ def findings_of(names: Sequence[str], agreement: Agreement, rows: HeldOutRows) -
 
 
 def numbers(names: Sequence[str], agreement: Agreement) -> dict[str, object]:
-    """Return the content of `several` in explain.json."""
     wrong = [] if agreement.wrong_by is None else agreement.held_out.ids[agreement.wrong_by_all].tolist()
     pairs = [vars(pair) | {"gain": None if pair.gain is None else vars(pair.gain)} for pair in agreement.pairs]
     return {

@@ -32,17 +32,14 @@ def sample_rows(rows: HeldOutRows, *, seed: int = 0) -> np.ndarray:
 
 
 def table_columns(table: Table) -> dict[str, np.ndarray]:
-    """Return {name: values} of the table's columns that are neither ids, images, labels nor folds."""
+    """Return the columns of a table that are neither ids, images, labels nor folds, by name."""
     frame = table.frame
     own = {*OWN, *table.columns, *fold_columns(frame)}
     return {str(name).removeprefix(OTHER): as_values(frame[name]) for name in frame if name not in own}
 
 
 def as_values(column: pd.Series) -> np.ndarray:
-    """Return a column as float64 if all its values are numbers or texts of numbers.
-
-    Other values are returned as an array of objects, with None for a missing value.
-    """
+    """Return a column as float64 if all its values are numbers, else as objects. None is a missing object."""
     numbers = pd.to_numeric(column, errors="coerce")
     if (numbers.notna() == column.notna()).all() and not pd.api.types.is_bool_dtype(column):
         return numbers.to_numpy(np.float64)
@@ -50,9 +47,9 @@ def as_values(column: pd.Series) -> np.ndarray:
 
 
 def fact_columns(facts: Facts, places: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """Return measurements of images as {name: values}, each with `count` values.
+    """Return measurements of images by name, each with `count` values.
 
-    Rows that are not in `places` were not measured. Their value is NaN, or None in a column of texts.
+    Rows outside of `places` were not measured. They have NaN, or None in a column of texts.
     """
     columns = {}
     values = {shown: getattr(facts, name) for name, shown in NAMES.items()}

@@ -35,11 +35,7 @@ REMEDIES = {  # what helps where a measurement matters
 
 
 def slice_part(rows: HeldOutRows, outcomes: Outcomes, progress: Callable[[int, int], None]) -> Part:
-    """Return the part about slices: groups of rows with a common property.
-
-    The properties are columns of the table and measurements of the images. The part shows the slices that are worse
-    than the rest.
-    """
+    """Return the part about slices: groups of rows with a common property in which the models are worse."""
     if rows.table is None:
         verdict = "Slices need the rows of the recipe, which cannot be read."
         return Part("slices", Section("Slices", verdict), {"slices": []})
@@ -82,7 +78,6 @@ def slice_verdict(worse: Sequence[Slice], slices: Sequence[Slice], outcomes: Out
 
 
 def sentence(each: Slice, outcomes: Outcomes) -> str:
-    """Return a sentence that compares a slice with the other rows."""
     inside, outside = harm_text(each.harm.mean, outcomes), harm_text(each.rest, outcomes)
     kind = "of them are wrong" if outcomes.is_one_class else "mean loss"
     return (
@@ -131,6 +126,6 @@ def slice_table(slices: Sequence[Slice], outcomes: Outcomes) -> PageTable:
 
 
 def describe(each: Slice) -> dict[str, object]:
-    """Return the fields of a slice for explain.json, without its rows."""
+    """Return the fields of a slice for explain.json."""
     values = {name: value for name, value in asdict(each).items() if name != "rows"}
     return {**values, "is_worse": each.is_worse}

@@ -1,7 +1,6 @@
 """Test which groups of rows, called slices, the models predict worse than the rest by more than chance.
 
-A slice is all rows with one value of a column. In a column of many numbers, it is one fifth of the rows, sorted by the
-number.
+A slice is all rows with one value of a column or, for many different numbers, a fifth of the sorted rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ Z = 1.959964  # of a 95 % interval
 class Slice:
     """A slice, and how much worse it is than the other rows.
 
-    The harm of a row is 1 if it is wrong and 0 if it is right; for targets other than one class, it is its loss.
+    The harm of a row says how bad it is; see `Outcomes.harm`.
 
     Attributes:
         column: The name of the column.
@@ -59,8 +58,8 @@ class Slice:
 def find_slices(columns: Mapping[str, np.ndarray], harm: np.ndarray, classes: np.ndarray | None = None) -> list[Slice]:
     """Return all slices of some columns, from the lowest to the highest p.
 
-    Harm of 0 and 1 is tested with Fisher's exact test, which is the exact permutation test. Other harm is tested with
-    the permutation test of ranks (Mann and Whitney 1947), in its normal approximation. Both tests are one-sided.
+    Harm of 0 and 1 is tested with Fisher's exact test, other harm with the test of Mann and Whitney. Both are
+    one-sided.
 
     Args:
         columns: {name: values (rows,)}. The values are numbers, or texts. A missing number is NaN, a missing text None.
@@ -102,10 +101,9 @@ def class_means(harm: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
 
 
 def slices_of(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the slices of one column, each as two things: its value as a text, and bool (rows,).
+    """Yield the slices of one column: the value as a text, and whether each row is in the slice, bool (rows,).
 
-    The second is True for the rows in the slice. Rows outside of `usable` are in no slice. If all usable rows have one
-    value, there is no slice.
+    Rows outside of `usable` are in no slice.
     """
     distinct, counts = np.unique(values[usable].astype(str), return_counts=True)
     if len(distinct) < 2:
@@ -123,10 +121,7 @@ def is_numeric(values: np.ndarray) -> bool:
 
 
 def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield a slice for each fifth of the usable rows, from the smallest `values` to the largest.
-
-    Rows with equal values are in one slice. See `slices_of` for what a slice contains.
-    """
+    """Yield a slice for each fifth of the usable rows by their `values`, as `slices_of` does."""
     edges = np.unique(np.quantile(values[usable], np.linspace(0, 1, QUANTILES + 1)[1:-1]))
     numbers = np.searchsorted(edges, values, side="left")
     for place in range(len(edges) + 1):
@@ -136,11 +131,7 @@ def quantile_slices(values: np.ndarray, usable: np.ndarray) -> Iterator[tuple[st
 
 
 def mean_interval(harm: np.ndarray) -> Interval:
-    """Return the mean harm with its 95 % interval.
-
-    If all values are 0 or 1, it is Wilson's interval of a share (1927). Otherwise, it is the mean +- 1.96 standard
-    errors.
-    """
+    """Return the mean harm with its 95 % interval, which is Wilson's (1927) if all harm is 0 or 1."""
     if set(np.unique(harm)) <= {0.0, 1.0}:
         return wilson_interval(int(harm.sum()), len(harm))
     mean, half = float(harm.mean()), Z * float(harm.std(ddof=1)) / np.sqrt(len(harm))
@@ -148,10 +139,9 @@ def mean_interval(harm: np.ndarray) -> Interval:
 
 
 def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Return the p-value of a slice: how probable as much harm or more is if its rows were chosen at random.
+    """Return the p-value of a slice: the probability of at least as much harm if its rows were chosen at random.
 
-    inside:  The harm of the rows in the slice.
-    outside: The harm of the other rows.
+    `inside` is the harm of the rows in the slice, `outside` that of the other rows.
     """
     from scipy import stats
 
@@ -162,7 +152,7 @@ def worse_by_chance(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def adjust(slices: Sequence[Slice]) -> list[Slice]:
-    """Return the slices sorted by p. `adjusted` is p, corrected for how many slices there are (Holm 1979)."""
+    """Return the slices sorted by p, with `adjusted` set (Holm 1979)."""
     ordered = sorted(slices, key=lambda each: each.p)
     corrected = holm([each.p for each in ordered]).tolist()
     return [replace(each, adjusted=p) for each, p in zip(ordered, corrected, strict=True)]

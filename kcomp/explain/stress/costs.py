@@ -1,4 +1,4 @@
-"""How much each row costs in the recipe's metric, and whether the cost of changed rows is higher beyond chance."""
+"""Measure how much each row costs in the recipe's metric, and whether a change of images raises the cost."""
 
 import numpy as np
 
@@ -24,7 +24,6 @@ def metric_of_stress(rows: HeldOutRows, outcomes: Outcomes) -> Metric:
 
 
 def row_harm(rows: HeldOutRows, outcomes: Outcomes, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Return how bad each row is with these predictions, (rows,); see `Outcomes.harm`."""
     if outcomes.is_one_class:
         return 1 - correct_rows(true_classes(labels, rows.target), rows.target.decide(predictions).astype(np.float64))
     return row_losses(labels, predictions, rows.target)
@@ -35,8 +34,7 @@ def row_costs(
 ) -> np.ndarray:
     """Return what each row costs in the metric, (rows,). More is worse.
 
-    If the metric is a mean over rows, the cost is the row's value, with a minus if higher is better. Otherwise, it is
-    the row's harm.
+    If the metric is no mean over rows, the cost is the harm of the row.
     """
     if metric.rows is None:
         return row_harm(rows, outcomes, labels, predictions)
@@ -45,10 +43,9 @@ def row_costs(
 
 
 def chance_of(low: np.ndarray, high: np.ndarray) -> float:
-    """Return a p-value: how probable it is that `high` exceeds `low` by so much on average, by chance.
+    """Return a one-sided p-value: is `high` larger than `low` on average by more than chance?
 
-    By chance means that the differences have random signs. Differences of -1, 0 and 1 are tested with McNemar's exact
-    test, others with a paired t-test. Both are one-sided.
+    Differences of -1, 0 and 1 are tested with McNemar's exact test, others with a paired t-test.
     """
     from scipy import stats
 

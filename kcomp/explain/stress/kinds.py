@@ -24,10 +24,10 @@ class Stress:
         name: The name.
         unit: The unit of the strengths.
         strengths: All strengths, in ascending order. `neutral` is not among them.
-        realistic: The strengths that images of a competition may really have. They rank the kinds.
+        realistic: The strengths that images of a competition may really have.
         neutral: The strength that changes nothing.
         remedy: What helps against the change: an augmentation of albumentations, or a view of `kcomp.views`.
-        change: Function of pixels, a strength and a random generator, which returns the changed pixels.
+        change: Takes pixels, a strength and a random generator. Returns the changed pixels.
         is_reversible: Whether another strength can undo the change, so that it may also improve an image.
         may_change_label: Whether a changed image may have another label, such as a mirrored letter.
     """
@@ -43,7 +43,6 @@ class Stress:
     may_change_label: bool = False
 
     def describe(self, strength: float) -> str:
-        """Return a strength with its unit, as a text."""
         if self.change is mirror:
             return "left-right" if strength == 1 else "upside down"
         return f"{strength:g} {self.unit}".strip()
@@ -57,15 +56,12 @@ class Stress:
 
 
 def planes(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """Return the result of an OpenCV function that is called on each channel.
-
-    OpenCV takes at most four channels, and drops the last axis if there is one channel.
-    """
+    """Return the result of an OpenCV function that is called on each channel."""
     return np.stack([function(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)], 2)
 
 
 def warp(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Apply an affine map (2, 3) to the positions of the pixels. Beyond the border, the image is mirrored."""
+    """Apply an affine map (2, 3) to the positions of the pixels. The image is mirrored at its borders."""
     size = pixels.shape[1], pixels.shape[0]
     return planes(lambda plane: cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR, borderMode=BORDER), pixels)
 
@@ -120,7 +116,7 @@ def add_noise(pixels: np.ndarray, deviation: float, draws: np.random.Generator) 
 
 
 def compress(pixels: np.ndarray, quality: float, draws: np.random.Generator) -> np.ndarray:
-    """Save as JPEG of a quality from 1 to 100, and read it again. Each channel beyond three is saved by itself."""
+    """Save as JPEG of a quality from 1 to 100, and read the result."""
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
     if pixels.shape[2] == 3:
         return cv2.imdecode(cv2.imencode(".jpg", pixels, options)[1], cv2.IMREAD_COLOR)

@@ -25,13 +25,9 @@ FIRST = 1e9  # weight of the first finding; above those of slices and wrong labe
 def stress_part(
     rows: HeldOutRows, outcomes: Outcomes, scores: Scores, count: int, progress: Callable[[int, int], None]
 ) -> list[Part]:
-    """Return the parts about changed images: what each change does to the score of a sample.
+    """Return the parts about changed images: the ranking of the changes, and the score at each strength.
 
-    count: How many images are changed, at most.
-
-    Returns:
-        Two parts: the ranking of the changes, and the score at each strength. If the images cannot be read or
-        predicted, one part that says so.
+    `count` is the largest number of images to change. If they cannot be predicted, one part says so.
     """
     if rows.table is None:
         return [Part("stress", Section("Stress", "Stress needs the images of the recipe, which cannot be read."))]
@@ -80,7 +76,6 @@ def stress_verdict(results: Sequence[StressResult], metric: str) -> str:
 
 
 def stress_sentence(result: StressResult, metric: str) -> str:
-    """Return a sentence about what a change does to the score."""
     kind, before = result.kind, number(result.untouched)
     if result.is_repair and result.repair is not None:
         return (
@@ -129,7 +124,7 @@ def ranking_table(results: Sequence[StressResult]) -> PageTable:
 
 
 def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
-    """Return a caption, and a plot of the score at each strength. The neutral strength has the unchanged score."""
+    """Return a caption, and a plot of the score at each strength."""
     kind = result.kind
     if kind.may_change_label:  # its strengths are names
         names = ["unchanged", *(kind.describe(strength) for strength in kind.strengths)]
@@ -142,7 +137,6 @@ def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
 
 
 def numbers(results: Sequence[StressResult], stressed: Stressed) -> dict[str, object]:
-    """Return the content of `stress` in explain.json."""
     ranking = [
         {
             "change": result.kind.name,

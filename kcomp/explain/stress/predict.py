@@ -45,20 +45,19 @@ def predict_changed(
     strengths: Mapping[str, tuple[float, ...]],
     progress: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
-    """Return predictions of changed images. Each is predicted by the run that held it out.
+    """Return predictions of changed images, each by the run that held out the original.
 
-    The change is applied to the original image, before the recipe resizes it. A run with snapshots predicts with its
-    best weights only.
+    The change is applied to the original image, before the recipe resizes it.
 
     Args:
         rows: All rows.
         place: Position of the member whose runs predict.
         chosen: Positions of the rows to predict.
-        strengths: {name of a kind of change: the strengths to apply}; "untouched" has (0.0,).
-        progress: Called with how many images were predicted since the last call.
+        strengths: The strengths to apply, by the name of the change. "untouched" has (0.0,).
+        progress: Called with the number of images that were predicted since the last call.
 
     Returns:
-        {name of the kind: predictions (strengths, rows, prediction columns)}.
+        Predictions (strengths, rows, prediction columns), by the name of the change.
     """
     kinds = [replace(kind, strengths=strengths[kind.name]) for kind in (UNTOUCHED, *KINDS) if strengths.get(kind.name)]
     columns = len(rows.target.prediction_columns)
@@ -75,9 +74,9 @@ def predict_changed(
 
 
 def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[Stress], np.ndarray]:
-    """Return a function that predicts the rows `chosen` at all strengths of a kind of change.
+    """Return a function that predicts the rows `chosen` at all strengths of a change.
 
-    The function takes the kind, and returns (strengths, rows, prediction columns).
+    The function takes the change, and returns predictions (strengths, rows, prediction columns).
     """
     from kcomp.experiment.build import build_batches
     from kcomp.prediction.forward import compile_forward, predict_rows
@@ -100,12 +99,12 @@ def predictor_of(run: Run, rows: HeldOutRows, chosen: np.ndarray) -> Callable[[S
 
 
 def decode_once(table: Table, *, channels: int, side: int) -> Table:
-    """Return the table with functions in place of its images.
+    """Return a table whose images are functions that decode the original image once, and then return it from memory.
 
-    Each function returns a decoded and reduced image. It decodes at the first call only.
-
-    channels: How many channels the decoded images have.
-    side: Larger images are reduced to this longer side.
+    Args:
+        table: The table.
+        channels: How many channels the decoded images have.
+        side: Larger images are reduced to this longer side.
     """
     import pandas as pd
 
@@ -117,7 +116,7 @@ def decode_once(table: Table, *, channels: int, side: int) -> Table:
 
 
 def change_table(table: Table, kind: Stress) -> Table:
-    """Return a table with all rows at the first strength, then all rows at the next, and so on.
+    """Return a table with all rows at the first strength of a change, then all rows at the next, and so on.
 
     The images of `table` must be functions that return pixels.
     """
@@ -135,7 +134,7 @@ def change_table(table: Table, kind: Stress) -> Table:
 
 
 def changed_image(load: Any, kind: Stress, strength: float, item: int) -> Callable[[], np.ndarray]:
-    """Return a function that returns the image of `load` with a change.
+    """Return a function that changes the pixels that `load` returns.
 
     The random numbers depend only on `item`, a number of the image id, and on the kind of change.
     """

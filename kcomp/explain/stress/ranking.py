@@ -26,8 +26,8 @@ class StressResult:
         unchanged: The score of the same rows without a change.
         untouched: The score of all sampled rows without a change.
         realistic: The mean score of all sampled rows at the realistic strengths.
-        loss: How much the score falls at the realistic strengths, on average, with its 95 % interval. Above 0 is worse,
-            whatever the metric's direction.
+        loss: How much worse the score is at the realistic strengths, on average, with its 95 % interval. Above 0 is
+            worse.
         p: The probability of so many worse rows by chance, corrected for the number of kinds (Holm 1979).
         repair: The best repair by this kind of change. None for a kind that cannot be reversed.
     """
@@ -43,7 +43,7 @@ class StressResult:
 
     @property
     def is_repair(self) -> bool:
-        """Whether `repair` raises the score beyond chance: the held-out images already have this change."""
+        """Whether `repair` raises the score beyond chance. The held-out images then seem to have this change."""
         return self.repair is not None and self.repair.gain > 0 and self.repair.p <= FALSE_ALARMS
 
     @property
@@ -53,10 +53,7 @@ class StressResult:
 
     @property
     def order(self) -> tuple[bool, bool, float]:
-        """The sort key. Changes that the images already have come first, then those with the greatest loss.
-
-        Changes that may also change the label come last.
-        """
+        """The sort key: first significant repairs, last changes that may change the label, otherwise by loss."""
         if self.is_repair and self.repair:
             return False, False, -self.repair.gain
         return True, self.kind.may_change_label, -float(np.nan_to_num(self.loss.mean, nan=-np.inf))
@@ -65,8 +62,8 @@ class StressResult:
 def rank_stress(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed) -> list[StressResult]:
     """Return the result of each kind of change, the most important first.
 
-    First come the changes that the held-out images already have: another strength, for all images or for each, raises
-    their score. Then come the changes that lower the score most when they are applied.
+    First come repairs: changes of the held-out images that raise the score. Then come the changes that lower the score
+    most.
     """
     results = [result_of(rows, outcomes, stressed, kind) for kind in KINDS]
     results = [replace(each, p=p) for each, p in zip(results, holm([each.p for each in results]).tolist(), strict=True)]
@@ -74,7 +71,7 @@ def rank_stress(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed) -> li
 
 
 def result_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> StressResult:
-    """Return the result of a kind of change. Its p-value is not corrected yet, and its repair is None."""
+    """Return the result of a kind of change, without a repair and with an uncorrected p-value."""
     labels, first, metric = rows.labels[stressed.rows], stressed.first, metric_of_stress(rows, outcomes)
     changed = stressed.changed[kind.name]
     realistic = np.stack([changed[kind.strengths.index(strength)] for strength in kind.realistic])
@@ -96,10 +93,7 @@ def result_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: S
 def with_repairs(
     rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, results: Sequence[StressResult]
 ) -> list[StressResult]:
-    """Return the results with the best repair of each kind that can be reversed.
-
-    The p-values of all repairs are corrected together (Holm 1979).
-    """
+    """Return the results with their best repairs. The p-values of all repairs are corrected together (Holm 1979)."""
     tested: list[tuple[int, Repair]] = []
     for place, result in enumerate(results):
         tested += [(place, repair) for repair in repairs_of(rows, outcomes, stressed, result.kind)]

@@ -1,4 +1,4 @@
-"""Find repairs: changes of the held-out images with which their score is better."""
+"""Find repairs: changes of the held-out images that raise the score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Repair:
         how: The change as a text, such as a strength with its unit.
         strengths: The strengths that it uses.
         score: The score with the change.
-        gain: How much better the score is; above 0 is better, whatever the metric's direction.
+        gain: How much better the score is. Above 0 is better.
         p: The probability of so many better rows by chance. `rank_stress` corrects it for all tested repairs (Holm
             1979).
     """
@@ -40,8 +40,7 @@ class Repair:
 def repairs_of(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> list[Repair]:
     """Return the tested repairs by a kind of change. A kind that cannot be reversed has none.
 
-    A repair uses one strength for all images, or for each image the strength with the most confident prediction, or the
-    strengths of `own_strengths`. It is tested on the rows that were predicted at its strengths.
+    A repair uses one strength for all images, the most confident strength for each image, or `own_strengths`.
     """
     if not kind.is_reversible:
         return []
@@ -71,10 +70,17 @@ def repair_by(
     present: np.ndarray,
     values: np.ndarray,
 ) -> Repair:
-    """Return a repair: how much better `values` are than the predictions of the unchanged images.
+    """Return the repair with the predictions `values`, compared with those of the unchanged images.
 
-    present: Which of the sampled rows are used, bool.
-    values:  Their predictions after the change, (used rows, prediction columns).
+    Args:
+        how: The change as a text.
+        strengths: The strengths that it uses.
+        rows: All held-out rows.
+        outcomes: The outcome of each row.
+        metric: The metric.
+        stressed: The predictions of the unchanged images.
+        present: Which of the sampled rows are used, bool.
+        values: Their predictions after the change, (used rows, prediction columns).
     """
     labels, untouched = rows.labels[stressed.rows][present], stressed.untouched[present]
     score, before = metric(labels, values), metric(labels, untouched)
@@ -95,16 +101,12 @@ def own_strengths(
 ) -> Repair | None:
     """Return the repair that gives each image its own strength: the first at which a wrong row becomes right.
 
-    It must make more wrong rows right than chance and other changes do. With several strengths, any class may be
-    predicted by chance. The chance of a row is the share of the classes that some strength predicts. Classes are
-    weighted by how many rows they have. The class that is predicted without a change does not count. A row near the
-    border of two classes becomes right by any change. The realistic strengths of all other kinds must therefore repair
-    fewer rows, beyond chance.
+    docs/internals/explain.md describes how it is tested against chance.
 
     Returns:
-        The repair. Its score is corrected for chance: if chance makes a share c of the wrong rows right, and the change
-        a share h, the gain is multiplied by s = (h - c) / (1 - c). None if s is below `REPAIRED`, or if the target
-        is not one of at least three classes.
+        The repair. If chance makes a share c of the wrong rows right, and the change a share h, the gain is multiplied
+            by
+        s = (h - c) / (1 - c). None if s is below `REPAIRED`, or the target is not one of at least three classes.
     """
     present = np.asarray(stressed.known(kind.name).all(0))
     labels, untouched = rows.labels[stressed.rows][present], stressed.untouched[present]
@@ -132,15 +134,14 @@ def own_strengths(
 def hits_and_chance(
     rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return two things, both (rows,): 1 if a row's class is predicted at some strength, and its chance.
-
-    The first is 0 for the other rows. The chance is the probability of a 1 by chance; see `own_strengths`.
+    """Return whether some strength predicts a row's class (1 or 0), and the probability of this by chance, (rows,)
+    each.
 
     Args:
         rows: All rows.
         changed: Predictions (strengths, rows, prediction columns).
         true: The class of each row.
-        weights: How much each class counts in the chance of a row, (rows, classes). Each row sums to 1.
+        weights: The probability of each class by chance, (rows, classes). Each row sums to 1.
     """
     decided = np.stack([rows.target.decide(values) for values in changed])
     hits = (decided[:, :, None] == np.arange(weights.shape[1])).any(0)
@@ -159,9 +160,9 @@ def realistic_of_others(stressed: Stressed, kind: Stress) -> np.ndarray:
 
 
 def class_shares(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return for each row the share of each class in `true`, (rows, classes). Each row sums to 1.
+    """Return the share of each class in `true`, without the row's predicted class, (rows, classes).
 
-    A row's predicted class has the share 0.
+    Each row sums to 1.
     """
     weights = np.tile(np.bincount(true, minlength=classes).astype(np.float64), (len(predicted), 1))
     weights[np.arange(len(predicted)), predicted] = 0
@@ -170,7 +171,7 @@ def class_shares(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.nd
 
 
 def first_right(rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, untouched: np.ndarray) -> np.ndarray:
-    """Return each row's prediction at the first strength that predicts its class, or the unchanged prediction."""
+    """Return each row's prediction at the first strength that predicts its class, or else its unchanged prediction."""
     values = untouched.copy()
     for each in changed[::-1]:
         right = rows.target.decide(each) == true
@@ -179,10 +180,7 @@ def first_right(rows: HeldOutRows, changed: np.ndarray, true: np.ndarray, untouc
 
 
 def tail_of_sum(chances: np.ndarray, count: int) -> float:
-    """Return the probability that at least `count` of some independent events happen.
-
-    chances: The probability of each event.
-    """
+    """Return the probability that at least `count` of independent events with these probabilities happen."""
     distribution = np.ones(1)
     for chance in chances:
         distribution = np.convolve(distribution, [1 - chance, chance])
@@ -190,10 +188,9 @@ def tail_of_sum(chances: np.ndarray, count: int) -> float:
 
 
 def best_repair(repairs: Sequence[Repair], false_alarms: float) -> Repair | None:
-    """Return the repair with the greatest gain. Return None if there is no repair.
+    """Return the repair with the greatest gain, or None without a repair.
 
-    If some repairs have p of at most `false_alarms`, only these count. A single strength for all images is preferred if
-    its gain is nearly as great.
+    If some repairs have a p of at most `false_alarms`, only these count.
     """
     significant = [repair for repair in repairs if repair.p <= false_alarms and repair.gain > 0]
     best = max(significant or repairs, key=gain_of, default=None)

@@ -21,11 +21,9 @@ Progress = Callable[[int, int], None]
 def predict_stages(
     rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray, progress: Progress
 ) -> Stressed:
-    """Return the predictions of the rows `chosen` under changes. They are made in two stages.
+    """Return the predictions of the rows `chosen` under changes.
 
-    First, about a quarter of the rows is predicted at every strength. Then the other rows are predicted at two sorts of
-    strengths: the realistic ones, which the ranking needs, and those that repaired images among the first rows. The
-    repairs that are left out count as tested, so later tests stay valid.
+    About a quarter of the rows is predicted at every strength, the others only at `promising_strengths`.
     """
     start = time.perf_counter()
     first = np.isin(chosen, sample_rows(rows, chosen, max(FEWEST, len(chosen) // 4)))
@@ -55,10 +53,7 @@ def count(strengths: dict[str, tuple[float, ...]]) -> int:
 
 
 def promising_strengths(rows: HeldOutRows, outcomes: Outcomes, stressed: Stressed, kind: Stress) -> tuple[float, ...]:
-    """Return strengths of a kind of change: the realistic ones, and those of promising repairs.
-
-    A repair is promising if its p on the first rows is at most `PROMISING`.
-    """
+    """Return the realistic strengths of a kind of change, and those that repaired images among the first rows."""
     chosen = set(kind.realistic)
     for repair in repairs_of(rows, outcomes, stressed, kind):
         if repair.gain > 0 and repair.p <= PROMISING:
@@ -73,14 +68,14 @@ def join_stages(
     more: dict[str, np.ndarray],
     strengths: dict[str, tuple[float, ...]],
 ) -> Stressed:
-    """Return the predictions of both stages together. They are NaN where a row was not predicted.
+    """Join the predictions of the first rows with those of the other rows. NaN where a row was not predicted.
 
     Args:
         stressed: Predictions of the first rows at all strengths.
         chosen: Positions of all rows.
         first: Whether each of them is one of the first rows, (rows,).
-        more: {name of a kind: predictions of the other rows}.
-        strengths: {name of a kind: the strengths of `more`}.
+        more: Predictions of the other rows, by the name of the change.
+        strengths: The strengths of `more`, by the name of the change.
     """
     untouched = np.empty((len(chosen), stressed.untouched.shape[1]))
     untouched[first], untouched[~first] = stressed.untouched, more[UNTOUCHED.name][0]

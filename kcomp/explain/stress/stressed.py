@@ -11,12 +11,11 @@ class Stressed:
 
     Attributes:
         rows: Positions of the rows that were changed, a stratified sample.
-        first: Whether a row was predicted at every strength, bool (rows,). The other rows were predicted only at
-            realistic and promising strengths.
+        first: Whether a row was predicted at every strength, bool (rows,).
         place: Position of the member whose runs predicted them.
         untouched: Predictions of the unchanged images, (rows, prediction columns).
-        changed: For each kind, predictions at each of its strengths, (strengths, rows, prediction columns). NaN where a
-            row was not predicted.
+        changed: Predictions by the name of the change, (strengths, rows, prediction columns). NaN where a row was not
+            predicted.
         seconds: How many seconds the predictions took.
     """
 

@@ -1,1 +1,1 @@
-"""Average the weights of a network, or the predictions of several snapshots, in a stage (a part of a training)."""
+"""Average the weights of a network, or the predictions of several snapshots, in a stage (part of a training)."""

@@ -1,4 +1,4 @@
-"""Compute the statistics of batch normalisation again after the weights changed, for example to an average."""
+"""Recompute the statistics of batch normalisation after the weights were changed, for example averaged."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,8 +32,7 @@ def estimate(
 ) -> list[np.ndarray]:
     """Set the mean and variance of batch normalisation layers to averages over the batches of one epoch.
 
-    The forward passes run in training mode, with dropout, and compute no gradient. Batch normalisation layers that are
-    not in `norms` keep their statistics.
+    The forward passes run in training mode, with dropout, and compute no gradient.
 
     Args:
         network: The network, with its final weights.
@@ -73,14 +72,7 @@ def estimate(
 
 
 def forward_of(model: Mixed, statistics: Sequence[Any], seed: int, epoch: int) -> Callable[[Batch], list[np.ndarray]]:
-    """Return a function that runs a batch in training mode, and returns the new values of `statistics`.
-
-    Args:
-        model: The model to run.
-        statistics: Variables of the model that a forward pass changes.
-        seed: Seeds dropout, together with `epoch`.
-        epoch: The epoch whose batches are run, from 0.
-    """
+    """Return a function that runs a batch in training mode, and returns the new values of `statistics`."""
     if keras.backend.backend() == "torch":
         import torch
 

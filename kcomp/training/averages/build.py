@@ -1,4 +1,4 @@
-"""Create the object that averages weights or predictions in a stage, which is a part of a training."""
+"""Create the object that averages weights or predictions in a stage (part of a training)."""
 
 from kcomp.averaging import EMA, Snapshots
 from kcomp.recipe import Stage
@@ -10,13 +10,7 @@ from kcomp.training.session import Session
 
 
 def build_stage_average(stage: Stage, session: Session) -> StageAverage:
-    """Return the object that applies `stage.average` during training. For `average=None`, the object does nothing.
-
-    Args:
-        stage: A stage, which is a part of a training. Its `average` is Snapshots, EMA or SWA of kcomp.averaging, or
-            None.
-        session: The objects that the training uses, such as network and run folder.
-    """
+    """Return the object that applies `stage.average` during training. For `average=None`, the object does nothing."""
     average = stage.average
     if average is None:
         return StageAverage()

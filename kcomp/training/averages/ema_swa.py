@@ -1,4 +1,4 @@
-"""Average the weights of a network in a stage (a part of a training): EMA after every update, SWA after epochs."""
+"""Average the weights of a network in a stage (part of a training): EMA after every update, SWA after epochs."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -17,10 +17,7 @@ from kcomp.training.session import Session
 
 
 class WeightAverage(StageAverage, ABC):
-    """Base class of EMA and SWA. It stores an average of the network's weights in separate variables.
-
-    The average has the floating-point weights of trainable layers, including the statistics of batch normalisation.
-    Weights of frozen layers do not change, so they need no average.
+    """Base class of EMA and SWA.
 
     Attributes:
         sources: The weights of the network that are averaged.
@@ -56,10 +53,9 @@ class WeightAverage(StageAverage, ABC):
 
     @abstractmethod
     def epochs_to_beat(self) -> list[int]:
-        """Return the numbers of the epochs whose scores the average must beat, from 1 over the whole training.
+        """Return the numbers of epochs, from 1, whose scores the average must beat to be used.
 
-        The average must also beat the epoch that the recipe's `keep` names, the best or the last. The result does not
-        include this epoch.
+        It must also beat the best or last epoch, which this list leaves out.
         """
 
     def complete(self) -> None:
@@ -70,8 +66,8 @@ class WeightAverage(StageAverage, ABC):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        If the average scores better than `best_epoch` and all epochs of `epochs_to_beat`, its weights replace
-        best.weights.h5. Otherwise, the predictions are None, and the file does not change.
+        If the average scores better than all single epochs, its weights replace best.weights.h5. Otherwise, the
+        predictions are None.
         """
         session, metric = self.session, self.session.scorer.metric
         progress, epochs = session.progress, self.epochs_to_beat()
@@ -100,7 +96,7 @@ class WeightAverage(StageAverage, ABC):
     def print_outcome(
         self, probabilities: np.ndarray | None, record: dict[str, Any]
     ) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Print whether the average becomes the run's weights, and return both arguments unchanged."""
+        """Print whether the average becomes the run's weights, and return the second and third argument unchanged."""
         text = f"stage {self.stage.name!r}: the {record['method']} is "
         if record["accepted"]:
             text += f"kept: {record['metric']} {record['score']:.4f} out of fold, "
@@ -113,9 +109,6 @@ class WeightAverage(StageAverage, ABC):
 
 class StageEMA(WeightAverage):
     """Update an exponential moving average of the weights inside the compiled training step.
-
-    The average is updated at the start of a step, from the weights before the step. `complete` adds the last weights.
-    With gradient accumulation, the average changes once for each update, not once for each batch.
 
     After update t, average = d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)).
     """
@@ -142,10 +135,7 @@ class StageEMA(WeightAverage):
 
 
 class StageSWA(WeightAverage):
-    """Compute the mean of the weights at the ends of several epochs (stochastic weight averaging).
-
-    The method `takes` of `swa` says which epochs are averaged.
-    """
+    """Compute the mean of the weights at the ends of several epochs (stochastic weight averaging)."""
 
     def __init__(self, session: Session, stage: Stage, swa: SWA) -> None:
         super().__init__(session, stage)

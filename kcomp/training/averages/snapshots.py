@@ -1,7 +1,4 @@
-"""Save snapshots, and average their predictions.
-
-A snapshot stores the weights at a minimum of the learning rate, which follows a cosine with restarts.
-"""
+"""Save snapshots (weights at minima of the learning rate), and average their predictions."""
 
 from typing import Any
 
@@ -21,7 +18,7 @@ def snapshot_name(number: int) -> str:
 class StageSnapshots(StageAverage):
     """Save a snapshot of the weights every `cycle` epochs, and average the predictions of the last snapshots.
 
-    `last` is how many snapshots are averaged, counted from the end. None averages all.
+    `last` is the number of snapshots that are averaged. None averages all.
     """
 
     def __init__(self, session: Session, last: int | None, cycle: int) -> None:
@@ -34,8 +31,7 @@ class StageSnapshots(StageAverage):
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        The predictions are the mean over the snapshots. They are None if a callback ended the training before the first
-        snapshot.
+        The predictions are the mean over the snapshots. They are None without a snapshot.
         """
         session = self.session
         count = session.progress.stage_epochs // self.cycle

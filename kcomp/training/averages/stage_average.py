@@ -1,4 +1,4 @@
-"""Base class of the objects that average weights, or predictions of snapshots, in a stage (a part of a training)."""
+"""Base class of the objects that average weights or predictions in a stage (part of a training)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class StageAverage:
-    """Average nothing. Subclasses average weights, or save snapshots of weights, during a stage (a part of a training).
+    """A stage's weight averaging. This base class averages nothing.
 
     Attributes:
         variables: Keras variables that are saved with a run's state, and loaded when the run continues.
@@ -21,7 +21,7 @@ class StageAverage:
         """Update the average at the start of each training step, inside the compiled function."""
 
     def epoch_ended(self, stage_epochs: int) -> None:
-        """Update the average at the end of an epoch, or save a snapshot. The state of the run is saved afterwards.
+        """Update the average at the end of an epoch, or save a snapshot.
 
         Args:
             stage_epochs: How many epochs of the stage are finished, from 1.
@@ -30,7 +30,6 @@ class StageAverage:
     def outcome(self) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return two things: predictions (rows, columns) for the held-out rows, and the entry `average` of result.json.
 
-        This method is called at the end of the stage, when the network has its last weights. If the predictions are
-        None, the caller predicts with best.weights.h5.
+        It is called at the end of the stage. If the predictions are None, best.weights.h5 predicts.
         """
         return None, {}

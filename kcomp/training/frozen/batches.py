@@ -17,8 +17,7 @@ from kcomp.training.frozen.keys import features_key
 class FeatureBatches(Batches):
     """Batches with the rows, order and labels of `source`, but with cached features in place of images.
 
-    The features of a training image are cached for the augmentations of `views` epochs. Epoch e uses the augmentation
-    of epoch first + (e - first) % views. Held-out images are not augmented.
+    Epoch e uses the augmentation of epoch first + (e - first) % views. Held-out images are not augmented.
 
     Args:
         source: The batches of images.
@@ -46,10 +45,7 @@ class FeatureBatches(Batches):
         return self.source.order(epoch)
 
     def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Return the features of one image as augmented in `epoch`, float32 of shape `self.shape`.
-
-        `row` is the position of the image in the table.
-        """
+        """Return the features of the image in a table row as augmented in `epoch`, float32 of shape `self.shape`."""
         return self.features.get(row, self.draw_of(epoch) if self.training else 0)
 
     def draw_of(self, epoch: int) -> int:
@@ -59,8 +55,8 @@ class FeatureBatches(Batches):
 def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
     """Return the batch layers, such as MixUp, that the training step of a stage (part of a training) applies.
 
-    If the stage trains on cached features (outputs of frozen layers), return layers only if `stage.mix_features` is
-    set, and only layers that can mix features.
+    If the stage trains on cached features, only layers that can mix features are returned, and only with
+    `stage.mix_features`.
 
     Raises:
         ValueError: If the stage trains on cached features, and a layer would have to augment images.
@@ -79,7 +75,7 @@ def mixing_layers(stage: Stage, batches: Batches) -> tuple[Any, ...]:
 
 
 class Cache:
-    """The cached features (outputs of frozen layers) of a run's training rows and held-out rows.
+    """Computes and caches the features (outputs of frozen layers) of a run's training rows and held-out rows.
 
     Args:
         frozen: Network from images to features.
@@ -95,22 +91,19 @@ class Cache:
         self.held_out = Features(validation, shape, features_key(frozen, validation, fingerprint))
 
     def fill(self, numbers: Sequence[int]) -> int:
-        """Compute and cache the missing features. Return for how many images they were computed.
-
-        An image counts once for each epoch.
+        """Compute and cache the missing features of all images as augmented in some epochs.
 
         Args:
-            numbers: The numbers of epochs, from 0. Training images are augmented as in these epochs. Held-out images
-                are not augmented.
+            numbers: Epochs, from 0. Held-out images are not augmented.
+
+        Returns:
+            The number of computed features: one for each missing pair of image and epoch.
         """
         forward, count = compile_forward(self.frozen), self.training.batch_size
         return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)
 
     def line(self, stage: Stage, computed: int, seconds: float) -> str:
-        """Return a line to print after `fill`.
-
-        It says how many features were computed, how long it took, and where the features are.
-        """
+        """Return a line that says how many features `fill` computed, how long it took, and where they are."""
         failures = [features.failure for features in (self.trained, self.held_out) if features.failure]
         where = f"kept in memory only, not in {self.trained.folder} ({failures[0]})" if failures else "kept"
         return f"stage {stage.name!r}: {computed} features computed in {seconds:.1f} s, {where}"

@@ -1,4 +1,4 @@
-"""Divide a network at one tensor. Frozen layers compute this tensor, and trained layers use it."""
+"""Divide a network at one tensor, the output of its frozen layers and the input of its trained layers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,11 +17,8 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
     """Divide a network into two models, `frozen` and `rest`, such that rest(frozen(images)) = network(images).
 
     Both models share the layers of the network. `rest` has all trainable layers, and all batch normalisation that
-    updates its statistics. The output of `frozen` is a tensor that all paths through the network pass. Of these
-    tensors, it is the last one before the first trained layer. A dropout layer directly before this tensor belongs to
-    `rest`, so that it stays active.
-
-    Run `frozen` in inference mode. Random layers in `frozen`, such as drop connect, are then off.
+    updates its statistics. The output of `frozen` is the last tensor before the first trained layer that all paths
+    through the network pass. Dropout directly before this tensor belongs to `rest`.
 
     Args:
         network: A Sequential, or a functional model with one input and one output.
@@ -32,7 +29,7 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
     Raises:
         NotCutError: If the network is of another kind, if no layer with weights can be separated, or if the network
-            augments its images. Augmentation would have no effect in inference mode.
+            augments its images.
     """
     nodes = in_order(network)
     first_trained = next((place for place, node in enumerate(nodes) if learns(node.operation)), None)
@@ -62,10 +59,7 @@ def cut(network: keras.Model, *, spatial: bool = False) -> tuple[keras.Model, ke
 
 
 def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """Divide a network into (frozen, rest) as `cut` does.
-
-    Return (None, network) if `cut` raises NotCutError, or if a layer would be part of both models.
-    """
+    """Divide a network as `cut` does. Return (None, network) if this is not possible."""
     try:
         frozen, trained = cut(network)
     except NotCutError:
@@ -75,9 +69,7 @@ def split_frozen(network: keras.Model) -> tuple[keras.Model | None, keras.Model]
 
 
 def in_order(network: keras.Model) -> list[Any]:
-    """Return the nodes of a functional model in an order in which they can run.
-
-    A node is Keras's record of a layer call.
+    """Return the nodes (Keras's records of layer calls) of a functional model in an order in which they can run.
 
     Raise NotCutError if the model is not functional or Sequential, or has several inputs or outputs.
     """
@@ -91,9 +83,7 @@ def in_order(network: keras.Model) -> list[Any]:
 
 
 def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield (position, tensor) for each tensor that all paths through a network pass.
-
-    `position` is the index of the layer call that computes the tensor.
+    """Yield (position of the layer call, its output) for each tensor that all paths through a network pass.
 
     Args:
         nodes: The layer calls of the network, in order.
@@ -114,10 +104,9 @@ def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[
 
 
 def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
-    """Return whether the frozen part of a network ends in random layers, such as dropout.
+    """Return whether random layers, such as dropout, follow the last frozen weights.
 
-    The frozen part is all layers up to the last tensor in `places`. Return False if the network cannot be divided
-    between the last frozen weights and the random layers.
+    Return False if the network cannot be divided between these weights and the random layers.
 
     Args:
         nodes: The layer calls of the network, in order.
@@ -130,10 +119,7 @@ def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bo
 
 
 def augmentation(nodes: Sequence[Any]) -> Iterator[str]:
-    """Yield the names of random layers before the first layer with weights. These layers augment the images.
-
-    A Normalization layer does not count as a layer with weights.
-    """
+    """Yield the names of random layers before the first layer with weights. These layers augment the images."""
     for layer in (layer for node in nodes for layer in parts(node.operation)):
         if has_weights(layer) and type(layer) is not keras.layers.Normalization:
             return
@@ -156,7 +142,7 @@ def draws_noise(operation: Any) -> bool:
 
 
 def parts(operation: Any) -> list[keras.layers.Layer]:
-    """Return all layers of an inner model, [layer] for a single layer, and [] for an operation that is no layer."""
+    """Return all layers of an inner model, a list of a single layer, or [] for an operation that is no layer."""
     if isinstance(operation, keras.Model):
         return [layer for _, layer in leaves(operation)]
     return [operation] if isinstance(operation, keras.layers.Layer) else []

@@ -1,8 +1,4 @@
-"""Compute features of images, and cache the features on disk and in memory. Features are outputs of a frozen network.
-
-Training augments an image differently in each epoch. A *draw* is the number of the epoch whose augmentation an image
-has.
-"""
+"""Cache features (outputs of a frozen network) on disk and in memory, and compute the missing ones."""
 
 import hashlib
 import shutil
@@ -24,15 +20,14 @@ Place = tuple[int, int]  # position of an image's row, and a draw: the epoch who
 class Features:
     """The cached features of a table's images. Features are the outputs of a frozen network.
 
-    A file has the features of one image with one augmentation, as float32 numbers and a checksum. A damaged file counts
-    as missing.
+    Each file has the features of one image, as augmented in one epoch. A damaged file counts as missing.
 
     Args:
         batches: The source of the images.
         shape: The shape of one image's features.
         key: The name of the cache folder, from keys.features_key. Runs with the same key share the folder.
-        memory_bytes: How many bytes of features may stay in memory. Other features are read from disk when needed. If
-            the disk cannot be written, all features stay in memory, and `failure` has the error.
+        memory_bytes: How many bytes of features may stay in memory. If the disk cannot be written, all features stay in
+            memory.
     """
 
     def __init__(self, batches: Batches, shape: Sequence[int], key: str, *, memory_bytes: int = 1 << 30) -> None:
@@ -47,14 +42,15 @@ class Features:
         self._memory: dict[Place, np.ndarray] = {}
 
     def fill(self, forward: Forward, numbers: Sequence[int], count: int) -> int:
-        """Compute and cache the missing features. Return for how many images they were computed.
-
-        An image counts once for each draw.
+        """Compute and cache the missing features of all images as augmented in some epochs.
 
         Args:
             forward: Function from images, (count, height, width, 3) in 0..255, to features, (count, *shape).
-            numbers: The draws (numbers of epochs, from 0) for which each image needs features.
+            numbers: The epochs, from 0.
             count: How many images one call of `forward` takes.
+
+        Returns:
+            The number of computed features: one for each missing pair of image and epoch.
         """
         places = [(row, draw) for draw in self.distinct(numbers) for row in range(len(self._names))]
         cached = ahead(self.find, iter(places), self.batches.workers)
@@ -88,37 +84,26 @@ class Features:
         return values
 
     def distinct(self, numbers: Sequence[int]) -> list[int]:
-        """Return the draws to compute: `numbers`, or [0] if the images are not augmented."""
+        """Return the epochs to compute: `numbers`, or [0] if the images are not augmented."""
         return list(numbers) if is_random(self.batches) else [0]
 
     def images(self, places: Sequence[Place], count: int) -> np.ndarray:
-        """Return `count` images as one array. Each element of `places` is an image's row and its draw.
+        """Return the images of some pairs (table row, epoch) as one array of `count` images.
 
-        If there are fewer than `count` places, the last image is repeated. All arrays then have the same shape.
+        If there are fewer pairs, the last image is repeated.
         """
         pixels = [self.batches.image(row, draw) for row, draw in places]
         return stack([*pixels, *[pixels[-1]] * (count - len(pixels))])
 
     def find(self, row: int, draw: int) -> bool:
-        """Return whether the disk has the features of an image. If there is room in memory, load them.
-
-        Args:
-            row: The position of the image in the table.
-            draw: The epoch whose augmentation the image has.
-        """
+        """Return whether the disk has the features of an image. If there is room in memory, load them."""
         values = self.read_file(row, draw)
         if values is not None and self.fits_in_memory():
             self._memory[row, draw] = values
         return values is not None
 
     def store(self, row: int, draw: int, values: np.ndarray) -> None:
-        """Write the features of an image to disk. Also store them in memory if there is room, or if the disk fails.
-
-        Args:
-            row: The position of the image in the table.
-            draw: The epoch whose augmentation the image has.
-            values: The features.
-        """
+        """Write the features of an image to disk and, if there is room, to memory."""
         content = np.ascontiguousarray(values, "<f4").tobytes()
         if self.failure is None:
             try:
@@ -134,7 +119,6 @@ class Features:
         return (len(self._memory) + 1) * self._bytes <= self.memory_bytes
 
     def read_file(self, row: int, draw: int) -> np.ndarray | None:
-        """Return the features of an image from disk. Return None if their file is missing, unreadable or damaged."""
         try:
             content = self.path(row, draw).read_bytes()
         except OSError:
@@ -148,7 +132,7 @@ class Features:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how many bytes are free on the disk of `folder`, which need not exist yet."""
+    """Return the number of free bytes on the disk of `folder`, which need not exist yet."""
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 

@@ -17,8 +17,8 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
     """Return a function that replaces the images of a batch by features, which are the outputs of the frozen layers.
 
-    The function first applies batch layers such as MixUp. In the batch that it returns, `images` has the features,
-    `labels` the labels before mixing and, if there are batch layers, `mixed` the labels after mixing.
+    The function first applies batch layers such as MixUp. It keeps the labels before mixing under `labels`, and adds
+    those after mixing as `mixed`.
 
     Args:
         frozen: Network from images to features.
@@ -45,12 +45,12 @@ def run_frozen(frozen: keras.Model, layers: Sequence[Any]) -> Prepare:
 
 @dataclass(frozen=True)
 class StageParts:
-    """A network that is divided into frozen and trained layers, and the batch layers, such as MixUp.
+    """A network that is divided into frozen and trained layers, with the batch layers, such as MixUp.
 
     Attributes:
-        frozen: Network of the frozen layers before the first trained layer. None if the training step runs all layers.
+        frozen: Network of the layers before the first trained layer. None if the training step runs all layers.
         trained: The network that the training step runs: the layers after `frozen`, or all layers.
-        layers: The batch layers, such as MixUp, that the training step applies. Empty if `prepare` applies them.
+        layers: The batch layers that the training step applies. Empty if `prepare` applies them.
         prepare: Function that turns a batch of kcomp.data.Batches into the input of the training step.
     """
 
@@ -63,13 +63,9 @@ class StageParts:
 def split_stage(
     network: keras.Model, layers: Sequence[Any], *, cached: bool = False, spatial: bool = False
 ) -> StageParts:
-    """Divide the network of a stage before its first trained layer. A stage is a part of a training.
+    """Divide the network of a stage (part of a training) before its first trained layer.
 
-    The method `prepare` of the result runs the frozen layers before each training step. If the stage trains on cached
-    features, `prepare` returns the batch unchanged.
-
-    If the network cannot be divided, or if a batch layer has variables, such as a random state, the training step runs
-    the whole network.
+    If it cannot be divided, or if a batch layer has a random state, the training step runs the whole network.
 
     Args:
         network: The whole network.
@@ -89,12 +85,11 @@ def split_stage(
 
 
 def keep_batch(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch unchanged."""
     return batch
 
 
 def on_devices(values: Any) -> Any:
-    """Return values as arrays of the backend. With several devices, each device has a part of the rows."""
+    """Return values as arrays of the backend. With several devices, each device gets a part of the rows."""
     array, distribution = ops.convert_to_tensor(values), keras.distribution.distribution()
     if distribution is None:
         return array

@@ -26,8 +26,7 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
     - weights and architecture of the network
     - backend, device, precision and versions of packages
     - how `batches` decodes and augments images, and its seed if the augmentation is random
-    - `fingerprint`, the hash of the recipe, if the recipe's own code defines a layer or a transform. kcomp cannot
-      describe such code, so it computes the features again after any change of the recipe.
+    - `fingerprint`, the hash of the recipe, if the recipe's own code defines a layer or a transform
     """
     content = {
         "versions": [
@@ -51,15 +50,11 @@ def features_key(frozen: keras.Model, batches: Batches, fingerprint: str) -> str
 
 
 def is_random(batches: Batches) -> bool:
-    """Return whether `batches` augments images at random, so that an image may differ from epoch to epoch."""
     return batches.transform is not None or type(batches) is not Batches
 
 
 def pipeline(batches: Batches) -> str | None:
-    """Return a text that describes how `batches` decodes and augments images.
-
-    Return None if kcomp cannot describe all of this, for example a transform of another library.
-    """
+    """Return a text that describes how `batches` decodes and augments images. None if kcomp cannot describe it."""
     images = batches.images
     if type(batches) is not Batches or type(images) is not Images:
         return None
@@ -80,18 +75,16 @@ def pipeline(batches: Batches) -> str | None:
 
 
 def albumentations_only(described: Any) -> bool:
-    """Return whether a description by `albumentations.to_dict` names only classes of albumentations itself.
-
-    The names of other classes contain a dot, because they include the module.
-    """
+    """Return whether a description by `albumentations.to_dict` names only classes of albumentations itself."""
     if isinstance(described, dict):
         name = described.get("__class_fullname__", "")
+        # the names of other classes include their module
         return "." not in name and name != "Lambda" and all(map(albumentations_only, described.values()))
     return not isinstance(described, list) or all(map(albumentations_only, described))
 
 
 def identity(image: Image) -> str:
-    """Return a text that identifies an image: its attribute `identity` (see data.images), or a hash of its pixels."""
+    """Return a text that identifies an image: its attribute `identity`, or a hash of its pixels."""
     stored = identity_of(image)
     if stored is not None:
         return stored
