@@ -14,6 +14,11 @@ MARK = "<!-- table -->\n"
 
 
 def main():
+    PAGE.write_text(page_text())
+
+
+def page_text():
+    """Return the whole page. Its text before the table stays."""
     with CHECKS.open(newline="") as file:
         rows = list(csv.DictReader(file))
     families = defaultdict(list)
@@ -26,7 +31,7 @@ def main():
     ]
     lines.append(f"| all | {len(rows)} | {largest(rows, 'torch')} | {largest(rows, 'jax')} |")
     text = PAGE.read_text()
-    PAGE.write_text(text[: text.index(MARK) + len(MARK)] + "\n" + "\n".join(lines) + "\n")
+    return text[: text.index(MARK) + len(MARK)] + "\n" + "\n".join(lines) + "\n"
 
 
 def largest(rows, backend):

@@ -159,12 +159,39 @@ save_file(arrays, sys.argv[2] + "/flat.safetensors")
 backbone = models.timm(name, (64, 96), file=sys.argv[2] + "/flat.safetensors")
 layer = next(each for each in backbone.layers if "position" in str([w.path for w in each.weights]) or "pos_embed" in each.name)
 (embedding,) = [np.array(w) for w in layer.get_weights() if w.shape[-2] == 25]
-again = models.timm(name, (64, 96), file=sys.argv[2] + "/flat.safetensors")  # from the cache
+convert.read_checkpoint = None  # the file is not read again
+again = models.timm(name, (64, 96), file=sys.argv[2] + "/flat.safetensors")
 give(first=np.unique(embedding[0, 0]).tolist(), rest=np.unique(embedding[0, 1:].round(5)).tolist(),
      equal=all(np.array_equal(a, b) for a, b in zip(backbone.get_weights(), again.get_weights(), strict=True)))
 """
     result = in_backend("torch", CHECK + code, folder, tmp_path, cache=tmp_path / "cache")
     assert result == {"first": [-3.0], "rest": [0.25], "equal": True}
+
+
+def test_images_are_prepared_as_timm_does():
+    """Pixels of a random photograph, of which each side is cut evenly: timm scales 400 px to 224 / 0.875 = 256."""
+    code = """
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+photograph = np.random.default_rng(4).integers(0, 256, (500, 400, 3), np.uint8)
+names = {"convnext_tiny.fb_in1k": None, "res2net50_14w_8s.in1k": None, "convnextv2_atto.fcmae_ft_in1k": 112}
+sizes, same = {}, []
+for name, size in names.items():
+    prepared = models.timm_preprocessing(name, size)
+    ours = prepared.transform(image=prepared.images.load("a", photograph))["image"]
+    config = resolve_data_config({"img_size": size}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    theirs = create_transform(**config, normalize=False)(Image.fromarray(photograph))
+    sizes[name] = [prepared.images.size, prepared.images.resampling, *ours.shape[:2]]
+    same.append(bool((ours == theirs.permute(1, 2, 0).numpy()).all()))
+give(sizes=sizes, same=same)
+"""
+    result = in_backend("torch", CHECK + code)
+    assert result["same"] == [True] * 3
+    assert result["sizes"] == {
+        "convnext_tiny.fb_in1k": [256, "bicubic", 224, 224],
+        "res2net50_14w_8s.in1k": [256, "bilinear", 224, 224],
+        "convnextv2_atto.fcmae_ft_in1k": [128, "bicubic", 112, 112],
+    }
 
 
 RECIPE = '''

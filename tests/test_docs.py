@@ -162,10 +162,20 @@ def test_links_to_files_of_the_repository_exist():
             assert Path(ROOT, path).is_file(), f"{page.name} names {path}"
 
 
+def import_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_timm_networks_is_that_of_the_file():
+    write_timm_page = import_script("write_timm_page")
+    assert write_timm_page.PAGE.read_text() == write_timm_page.page_text(), "run scripts/write_timm_page.py"
+
+
 def test_numbers_are_those_of_the_file():
-    spec = importlib.util.spec_from_file_location("write_numbers", ROOT / "scripts" / "write_numbers.py")
-    write_numbers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(write_numbers)
+    write_numbers = import_script("write_numbers")
     expected = write_numbers.texts(json.loads(write_numbers.NUMBERS.read_text()))
     assert {path.name for path in expected} >= {"README.md", "digits.py"}
     for path, text in expected.items():

@@ -110,7 +110,7 @@ def test_sizes_of_one_number_and_two():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5, 8])
-@pytest.mark.parametrize("resampling", ["area", "linear", "bicubic"])
+@pytest.mark.parametrize("resampling", ["area", "linear", "bilinear", "bicubic"])
 def test_channels_are_resized_one_by_one(channels, resampling):
     """Each channel is what the grey image of it becomes."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, channels), np.uint8)

@@ -30,8 +30,8 @@ class Images:
         fit: "stretch" resizes to the target size. "shorter" keeps the aspect ratio and resizes to the smallest image
             that covers the target size. If the target is a square, the shorter side of the image then equals the side
             of the square. "crop" resizes like "shorter", then cuts out the centre.
-        resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear", or "bicubic"
-            (with antialiasing, as in Pillow).
+        resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear" (without
+            antialiasing), "bilinear", or "bicubic" (both with antialiasing, as in Pillow).
         reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their width and height. This is
             faster and gives slightly different pixels. This needs images whose shorter side is at least 4, 8 or 16
             times the longer side of `size`.

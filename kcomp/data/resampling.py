@@ -4,11 +4,14 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
-RESAMPLING = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+# Pillow antialiases, OpenCV does not. ImageNet accuracies are measured with Pillow.
+WITH_PILLOW = {"bilinear": PillowImage.Resampling.BILINEAR, "bicubic": PillowImage.Resampling.BICUBIC}
+WITH_OPENCV = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
+RESAMPLING = (*WITH_OPENCV, *WITH_PILLOW)
 
 
 def resample(pixels: np.ndarray, height: int, width: int, resampling: str) -> np.ndarray:
-    """Resize an image to `height` and `width`. `resampling` is "area", "linear" or "bicubic".
+    """Resize an image to `height` and `width`. `resampling` is one of RESAMPLING.
 
     The argument and the result are uint8 of shape (height, width, channels).
     """
@@ -21,6 +24,6 @@ def resample(pixels: np.ndarray, height: int, width: int, resampling: str) -> np
 
 
 def resample_plane(pixels: np.ndarray, height: int, width: int, resampling: str) -> np.ndarray:
-    if resampling == "bicubic":  # Pillow antialiases, OpenCV does not; ImageNet accuracies are measured with Pillow
-        return np.asarray(PillowImage.fromarray(pixels).resize((width, height), PillowImage.Resampling.BICUBIC))
-    return cv2.resize(pixels, (width, height), interpolation=RESAMPLING[resampling])
+    if resampling in WITH_PILLOW:
+        return np.asarray(PillowImage.fromarray(pixels).resize((width, height), WITH_PILLOW[resampling]))
+    return cv2.resize(pixels, (width, height), interpolation=WITH_OPENCV[resampling])

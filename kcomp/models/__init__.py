@@ -1,7 +1,7 @@
 """Build pretrained backbones and classifiers. This package also works without a recipe, as in a notebook."""
 
 from kcomp.models.backbones import application, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
-from kcomp.models.checkpoints import timm
+from kcomp.models.checkpoints import timm, timm_preprocessing
 from kcomp.models.classifier import classifier
 from kcomp.models.trainable import set_trainable
 
@@ -13,4 +13,5 @@ __all__ = [
     "efficientnet_lite2",
     "set_trainable",
     "timm",
+    "timm_preprocessing",
 ]

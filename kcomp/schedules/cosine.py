@@ -55,7 +55,7 @@ class WarmupCosine(EpochSchedule):
     def __call__(self, step: Any) -> Any:
         warmup, last = self.steps(self.warmup), self.steps(self.epochs)
         step = ops.cast(step, "float32")
-        rising = self.peak * (step + 1.0) / (warmup + 1.0)
+        rising = self.peak * self.share_of_warmup(step, self.warmup)
         share = ops.clip((step - warmup) / max(last - warmup, 1), 0.0, 1.0)
         falling = self.final + (self.peak - self.final) * 0.5 * (1.0 + ops.cos(math.pi * share))
         return ops.where(step < warmup, rising, falling)

@@ -30,6 +30,7 @@ class Stress:
         change: Takes pixels, a strength and a random generator. Returns the changed pixels.
         is_reversible: Whether another strength can undo the change, so that it may also improve an image.
         may_change_label: Whether a changed image may have another label, such as a mirrored letter.
+        names: Names of the strengths, in their order. () for strengths that are amounts.
     """
 
     name: str
@@ -41,17 +42,18 @@ class Stress:
     change: Change
     is_reversible: bool = False
     may_change_label: bool = False
+    names: tuple[str, ...] = ()
 
     def describe(self, strength: float) -> str:
-        if self.change is mirror:
-            return "left-right" if strength == 1 else "upside down"
+        if self.names:
+            return self.names[self.strengths.index(strength)]
         return f"{strength:g} {self.unit}".strip()
 
     @property
     def realistic_text(self) -> str:
         """The realistic strengths as a text, such as "-15 or 15 degrees"."""
-        if self.change is mirror:
-            return self.describe(self.realistic[0])
+        if self.names:
+            return " or ".join(map(self.describe, self.realistic))
         return f"{' or '.join(f'{strength:g}' for strength in self.realistic)} {self.unit}".strip()
 
 
@@ -151,6 +153,7 @@ KINDS = (
         mirror,
         is_reversible=True,
         may_change_label=True,
+        names=("left-right", "upside down"),
     ),
     Stress("scale", "times", (0.5, 0.7, 0.85, 1.2, 1.5), (0.85, 1.2), 1, "Affine(scale=...)", zoom, is_reversible=True),
     Stress("shift", "% of the size", (5, 10, 20, 30), (10,), 0, "Affine(translate_percent=...)", shift),

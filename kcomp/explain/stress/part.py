@@ -126,9 +126,8 @@ def ranking_table(results: Sequence[StressResult]) -> PageTable:
 def curve(result: StressResult, metric: str) -> tuple[str, bytes]:
     """Return a caption, and a plot of the score at each strength."""
     kind = result.kind
-    if kind.may_change_label:  # its strengths are names
-        names = ["unchanged", *(kind.describe(strength) for strength in kind.strengths)]
-        return kind.name, plots.bars(names, [result.unchanged, *result.scores], xlabel=metric)
+    if kind.names:
+        return kind.name, plots.bars(["unchanged", *kind.names], [result.unchanged, *result.scores], xlabel=metric)
     points = sorted([*zip(result.kind.strengths, result.scores, strict=True), (result.kind.neutral, result.unchanged)])
     strengths = [strength for strength, _ in points]
     lines = {"changed": [score for _, score in points], "unchanged": [result.unchanged] * len(points)}

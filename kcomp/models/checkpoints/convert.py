@@ -31,8 +31,9 @@ COMPUTED = r".*(num_batches_tracked|relative_position_index|relative_coords_tabl
 def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int], keras.Model]) -> keras.Model:
     """Build a network for as many classes as a checkpoint's file has, and load the weights.
 
-    The first call on a backend converts the file, proves the conversion, and writes the weights to the cache folder. If
-    the cached file is damaged or cannot be written, the file is converted again next time.
+    The first call on a backend converts the file, proves the conversion, and writes the weights to the cache folder.
+    The name of the cached file has the number of classes. If it is damaged or cannot be written, the file is converted
+    again next time.
 
     Args:
         checkpoint: Which network.
@@ -47,21 +48,22 @@ def load_checkpoint(checkpoint: Checkpoint, path: Path, network: Callable[[int],
     """
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    arrays = read_checkpoint(path)
-    classes = count_classes(checkpoint, arrays, path)
-    loaded = network(classes)
     mark = f"{content[:16]}-{keras.backend.backend()}-zeromodels{version('zeromodels')}"
-    target = cache_folder() / "weights" / f"{checkpoint.name}-{mark}.weights.h5"
-    if target.is_file():
+    folder, start = cache_folder() / "weights", f"{checkpoint.name}-{mark}-classes"
+    for target in folder.glob(f"{start}*.weights.h5"):
+        loaded = network(int(target.name.removeprefix(start).removesuffix(".weights.h5")))
         with contextlib.suppress(OSError, KeyError, ValueError):
             loaded.load_weights(target)
             return loaded
+    arrays = read_checkpoint(path)
+    classes = count_classes(checkpoint, arrays, path)
+    target, loaded = folder / f"{start}{classes}.weights.h5", network(classes)
     native = build_network(checkpoint, checkpoint.size, classes=classes)
     transfer(checkpoint, arrays, native, path)
     prove(checkpoint, arrays, native, path)
-    with tempfile.TemporaryDirectory() as folder:
-        converted = Path(folder, "converted.weights.h5")
-        check_space(Path(folder), 2 * sum(array.nbytes for array in native.get_weights()))
+    with tempfile.TemporaryDirectory() as scratch:
+        converted = Path(scratch, "converted.weights.h5")
+        check_space(Path(scratch), 2 * sum(array.nbytes for array in native.get_weights()))
         native.save_weights(converted)
         loaded.load_weights(converted)  # adapts the position embeddings of another image size
         with contextlib.suppress(OSError), moved_into(target) as temporary:  # two processes may convert at once

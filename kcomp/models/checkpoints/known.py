@@ -22,8 +22,7 @@ class Checkpoint:
         mean: What was subtracted from red, green and blue, with pixels in 0..1.
         std: What the differences were divided by.
         crop: How timm prepares images: it scales the shorter side to size / crop, then cuts out the centre.
-            The recipe's `data.Batches` decides what kcomp does.
-        interpolation: How timm scales images, such as "bicubic".
+        interpolation: How timm scales images: "bicubic" or "bilinear".
     """
 
     name: str
