@@ -152,7 +152,7 @@ class Recipe:
         callbacks: Function. callbacks(config) returns new Keras callbacks. It is called for each stage. None for no
             callbacks.
         views: Function. views(config) returns a list of `kcomp.views.View`, variants of a test image. The predictions
-            of all variants are averaged. None to predict the image alone.
+            of these variants are averaged, and of no others. None to predict the image alone.
         sweep: Function. sweep() returns a list of dicts of values. `kcomp sweep` trains the recipe with each dict. None
             if the recipe has no such list.
         precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".

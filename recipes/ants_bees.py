@@ -64,7 +64,7 @@ def stages(config):
 
 
 def tta(config):
-    return [views.left_right, *views.random(4)]
+    return [views.plain, views.left_right, *views.random(4)]
 
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, views=tta, keep="last")

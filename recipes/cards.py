@@ -72,7 +72,7 @@ def stages(config):
 
 
 def tta(config):
-    return [views.left_right, views.upside_down, views.half_turn]
+    return [views.plain, views.left_right, views.upside_down, views.half_turn]
 
 
 recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages, views=tta, keep="last")

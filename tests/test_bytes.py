@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 from kcomp import augment, data
-from kcomp.prediction.forward import compile_forward, predict_rows
+from kcomp.prediction.forward import compile_forward, predict_views
 from kcomp.training.frozen.forward import split_stage
 from kcomp.training.mixed import Mixed
 from kcomp.views import left_right, plain
@@ -58,7 +58,7 @@ for kind in (data.Batches, Floats):
         step.fit(((parts.prepare(batch),) for batch in batches.epochs(0, 2)), steps_per_epoch=4, epochs=2, verbose=0,
                  callbacks=[Losses()])
         rows = kind(table, (8, 10), batch_size=16)
-        probabilities = predict_rows(compile_forward(model), rows, table.target, views=[plain, left_right])
+        probabilities = predict_views(compile_forward(model), rows, table.target, views=[plain, left_right]).mean(0)
         results.append([losses, probabilities.tolist(), parts.frozen is not None, (received or [None])[0]])
         received.clear()
 give(results=results)

@@ -47,30 +47,27 @@ def test_plain_predictions_in_the_tables_order(forward_module):
 
 
 def test_views_are_averaged_as_probabilities(forward_module):
-    found = forward_module.predict_rows(left_half, batches(), HALVES, views=[views.plain, views.left_right])
+    found = mean_of_views(forward_module, [views.plain, views.left_right])
     plain, flipped = softmax(left_half(PIXELS)), softmax(left_half(PIXELS[:, :, ::-1]))
     np.testing.assert_allclose(found, (plain + flipped) / 2, rtol=1e-5)
     np.testing.assert_allclose(found, 0.5, atol=1e-6)  # the flip swaps the halves
 
 
-def test_flips_by_hand(forward_module):
-    image = PIXELS[0]
-    for view, turned in (
-        (views.left_right, image[:, ::-1]),
-        (views.upside_down, image[::-1]),
-        (views.half_turn, image[::-1, ::-1]),
-    ):
-        np.testing.assert_array_equal(forward_module.look(view, np.array([0]), batches(), None)[0], turned)
+def mean_of_views(forward_module, chosen, **options):
+    by_view = forward_module.predict_views(left_half, batches(), HALVES, views=chosen, **options)
+    return HALVES.view_mean(by_view)
 
 
 def test_random_views_are_the_training_pipelines_and_repeatable(forward_module):
     augmented = batches(training=True, transform=A.Compose([A.Affine(rotate=(-40, 40), p=1.0)]))
     chosen = [views.plain, *views.random(3)]
-    first = forward_module.predict_rows(left_half, batches(), HALVES, augmented=augmented, views=chosen)
+    first = mean_of_views(forward_module, chosen, augmented=augmented)
     parts = [softmax(left_half(np.stack([augmented.image(row, epoch=draw) for row in range(23)]))) for draw in range(3)]
     np.testing.assert_allclose(first, (softmax(left_half(PIXELS)) + sum(parts)) / 4, rtol=1e-5)
+    alone = mean_of_views(forward_module, views.random(3), augmented=augmented)  # without the plain view
+    np.testing.assert_allclose(alone, sum(parts) / 3, rtol=1e-5)
     with pytest.raises(ValueError, match="training pipeline"):
-        forward_module.predict_rows(left_half, batches(), HALVES, views=chosen)
+        mean_of_views(forward_module, chosen)
 
 
 def test_every_pass_has_one_shape(forward_module):
@@ -83,12 +80,5 @@ def test_every_pass_has_one_shape(forward_module):
             shapes.append(len(images))
             return left_half(images)
 
-        forward_module.predict_rows(forward, batches(), HALVES, augmented=batches(training=True), views=chosen)
+        forward_module.predict_views(forward, batches(), HALVES, augmented=batches(training=True), views=chosen)
         assert set(shapes) == {shape}
-
-
-def test_plain_is_always_in_and_each_view_counts_once():
-    assert views.with_plain([views.left_right, views.plain, views.left_right]) == [views.plain, views.left_right]
-    assert len(views.with_plain(views.random(8))) == 9
-    with pytest.raises(TypeError, match=r"kcomp\.views"):
-        views.with_plain(["flip"])

@@ -241,7 +241,7 @@ def test_nan_stops_with_advice_and_keeps_what_was_good(backend, tmp_path):
 def test_predict_ensemble_submit_runs(trained, backend, tmp_path):
     run = run_of(trained, backend)
     done = conftest.kcomp("predict", run, backend=backend, cwd=tmp_path)
-    assert "97 rows, 4 views" in done.stdout and "accuracy" in done.stdout
+    assert "97 rows, 3 views" in done.stdout and "accuracy" in done.stdout
     assert len(pd.read_csv(run / "test.csv")) == 97
 
 

@@ -12,6 +12,10 @@ from kcomp.system.backends import choose_backend
 from kcomp.system.errors import UsageError, readable_errors
 from kcomp.system.processes import run_kcomp
 
+FIT_VIEWS = (
+    "First fit the weights of the recipe's views to the held-out rows. They are stored, and later predictions use them."
+)
+
 
 @click.command(short_help="Predict the test rows with each run.")
 @runs_argument
@@ -32,6 +36,7 @@ from kcomp.system.processes import run_kcomp
     metavar="N",
     help="Also predict N random augmentations of each image and average; or none. Default: the recipe's views.",
 )
+@click.option("--fit-views", is_flag=True, help=FIT_VIEWS)
 @click.option("--backend", envvar="KERAS_BACKEND", help="jax or torch; default: the backend that trained each run.")
 @output_option("Write one CSV a run to this folder; default: test.csv in each run folder.")
 @readable_errors
@@ -40,6 +45,7 @@ def predict(
     test: Path | None,
     images: Path | None,
     views: str | None,
+    fit_views: bool,
     backend: str | None,
     output: Path | None,
 ) -> None:
@@ -48,6 +54,8 @@ def predict(
     RUNS are run folders, or folders that contain them. A prediction is the mean over test-time augmentations of an
     image, if the recipe or --views sets any.
     """
+    if fit_views and views is not None:
+        raise UsageError("--fit-views fits the weights of the recipe's views; leave out --views")
     if views is not None and views != "none" and not views.isdigit():
         raise UsageError(f"--views takes a number from 0 up, or none; received {views!r}")
     if images is not None and (test is None or test.is_dir()):
@@ -57,7 +65,8 @@ def predict(
     run_list = find_runs(runs)
     by_backend = group_by_backend(run_list, backend)
     if len(by_backend) > 1:
-        predict_in_processes(by_backend, {"--test": test, "--images": images, "--views": views, "-o": output})
+        options = {"--test": test, "--images": images, "--views": views, "-o": output}
+        predict_in_processes(by_backend, options, ["--fit-views"] if fit_views else [])
         return
     [(chosen, _)] = by_backend.items()
     use_backend(chosen)
@@ -65,9 +74,38 @@ def predict(
 
     from kcomp.prediction.runs import predict_run
 
+    if fit_views and not fit_and_print(run_list, needs_test=test is None):
+        return
     for run in run_list:
         written = predict_run(run, test, images=images, count=views, output=output)
         Console().print(f"{written}", highlight=False, soft_wrap=True)
+
+
+def fit_and_print(runs: Sequence[Any], *, needs_test: bool) -> bool:
+    """Fit the weights of the views of each model, store them, and print them with their scores.
+
+    If `needs_test` is True and a recipe has no test rows, print how to predict, and return False.
+    """
+    from kcomp.ensembles.members import build_members, check_same_table, shared_target
+    from kcomp.ensembles.printing import print_views
+    from kcomp.prediction.fit_views import fit_views
+    from kcomp.runs.scorer import scorer_of
+
+    shared_target(runs)
+    check_same_table(runs)
+    scorer = scorer_of(runs)
+    for member in build_members(runs):
+        names, scores, rows = fit_views(member, scorer)
+        print_views(member, names, rows, scores)
+    if needs_test and any(run.recipe().recipe.test is None for run in runs):
+        note = (
+            "; existing test predictions do not use them yet"
+            if any((run / "test.csv").is_file() for run in runs)
+            else ""
+        )
+        click.echo(f"the weights are stored for `kcomp predict --test` and `kcomp submit --images`{note}")
+        return False
+    return True
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
@@ -82,7 +120,9 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
     return groups
 
 
-def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any]) -> None:
+def predict_in_processes(
+    by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any], flags: Sequence[str] = ()
+) -> None:
     """Run `kcomp predict` once for each backend, in a child process, because a process cannot change its backend.
 
     If a child process fails, this process exits with the same code.
@@ -90,8 +130,11 @@ def predict_in_processes(by_backend: Mapping[str, Sequence[Any]], options: Mappi
     Args:
         by_backend: The runs of each backend.
         options: The options of `kcomp predict`, such as "--test", and their values. None leaves an option out.
+        flags: Options without a value.
     """
-    arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))]
+    arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))] + list(
+        flags
+    )
     debug = ["--debug"] if click.get_current_context().find_root().params.get("debug") else []
     for backend, group in by_backend.items():
         folders = [str(run.folder) for run in group]

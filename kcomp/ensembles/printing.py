@@ -47,6 +47,19 @@ def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScore
         print_gain(f"{name} against the plain mean", scores.gain_over_mean, "the plain mean")
 
 
+def print_views(member: Member, names: Sequence[str], rows: HeldOut, scores: EnsembleScores) -> None:
+    """Print the score and the fitted weight of each view of a model, and what the weights gain over equal weights."""
+    assert scores.fitted.weights is not None
+    pairs = zip(names, scores.members, scores.fitted.weights, strict=True)
+    lines: list[dict[str, Any]] = [{"view": name, **own, "weight": float(weight)} for name, own, weight in pairs]
+    lines.append({"view": "equal weights", **scores.mean, "weight": "-"})
+    lines.append({"view": "fitted weights", **scores.ensemble, "weight": "-"})
+    print_table(Console(), lines, title=f"Views of {member.name}, scored on {len(rows.ids)} held-out rows")
+    print_fit(rows, scores)
+    if scores.gain_over_mean is not None:
+        print_gain("fitted weights against equal weights", scores.gain_over_mean, "equal weights")
+
+
 def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str, Any]:
     row: dict[str, Any] = {"": number + 1, "member": f"{member.recipe} {member.fingerprint}", "backend": member.backend}
     row |= {"seed": member.seed, "folds": ",".join(str(fold) for fold in sorted(set(member.folds)))}

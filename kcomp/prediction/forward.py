@@ -1,76 +1,94 @@
 """Predict the images of a table on the current backend, with test-time augmentation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from kcomp.data.batches import Batches, ahead, stack
+from kcomp.data.batches import Batches, ahead
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.network_key import cache_key_of_inference
+from kcomp.prediction.view_pixels import check_square, look, size_of
 from kcomp.targets import Target
 from kcomp.views import View, plain
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-def predict_rows(
+def predict_rows(forward: Forward, batches: Batches, target: Target) -> np.ndarray:
+    """Return predictions for the rows of a table: float32 (rows, columns), in the order of the rows.
+
+    Args:
+        forward: Function from images to logits.
+        batches: The rows to predict, without augmentation. A forward pass has `batches.batch_size` images.
+        target: Converts logits to predictions.
+    """
+    return predict_views(forward, batches, target, views=(plain,))[0]
+
+
+def predict_views(
     forward: Forward,
     batches: Batches,
     target: Target,
     *,
+    views: Sequence[View],
     augmented: Batches | None = None,
-    views: Sequence[View] = (plain,),
+    forward_of_size: Callable[[int, int], Forward] | None = None,
 ) -> np.ndarray:
-    """Return predictions for the rows of a table: float32 (rows, columns), in the order of the rows.
+    """Return the predictions of each view of the rows of a table: float32 (views, rows, columns).
 
-    Each prediction is the mean over several views of the image. A view is a variant of the image for test-time
-    augmentation, such as its mirror image.
+    A view is a variant of the image for test-time augmentation, such as its mirror image.
 
     Args:
         forward: Function from images to logits.
         batches: The rows to predict, without augmentation. A forward pass has at most `batches.batch_size` images, but
-            always all views of a row.
+            always all views of a row that have the same size.
         target: Converts logits to predictions.
+        views: The views.
         augmented: The same rows with the training transform, for views that augment at random.
-        views: Views to average. By default, the image itself.
+        forward_of_size: Function from a height and a width to a function like `forward` for images of this size, for
+            views with another `scale`.
 
     Raises:
-        ValueError: If a view augments at random and `augmented` is None.
+        ValueError: If a view augments at random and `augmented` is None, or if it swaps rows and columns of images that
+            are not square.
     """
-    count, rows = len(batches.table), max(1, batches.batch_size // len(views))
+    check_square(views, batches.shape)
+    predictions = np.empty((len(views), len(batches.table), len(target.prediction_columns)), np.float32)
+    for size in dict.fromkeys(size_of(view, batches.shape) for view in views):
+        places = [place for place, view in enumerate(views) if size_of(view, batches.shape) == size]
+        is_plain_size = size == batches.shape[:2]
+        if not is_plain_size and forward_of_size is None:
+            raise ValueError("views with another scale need networks of other sizes; pass `forward_of_size`")
+        run = forward if is_plain_size or forward_of_size is None else forward_of_size(*size)
+        growth = max(1.0, size[0] * size[1] / (batches.shape[0] * batches.shape[1]))
+        rows = max(1, int(batches.batch_size / growth) // len(places))
+        same_size = [views[place] for place in places]
+        for start, by_view in predict_same_size(run, batches, target, same_size, augmented, rows):
+            predictions[places, start : start + rows] = by_view
+    return predictions
+
+
+def predict_same_size(
+    forward: Forward, batches: Batches, target: Target, views: Sequence[View], augmented: Batches | None, rows: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the number of a first row, and the predictions (views, rows, columns) of the rows from there on.
+
+    All views have one size, and a forward pass has all views of `rows` rows.
+    """
+    count = len(batches.table)
     starts = range(0, count, rows)
 
     def load(start: int) -> np.ndarray:
         # the last pass repeats the last row, so that all passes have one shape
         chosen = np.minimum(np.arange(start, start + rows), count - 1)
-        return np.concatenate([look(view, chosen, batches, augmented) for view in views])
+        return look(views, chosen, batches, augmented)
 
-    predictions = np.empty((count, len(target.prediction_columns)), np.float32)
     for start, images in zip(starts, ahead(load, ((start,) for start in starts), batches.workers), strict=True):
         by_view = target.predict(forward(images)).reshape(len(views), rows, -1)
-        predictions[start : start + rows] = target.view_mean(by_view)[: count - start]
-    return predictions
-
-
-def look(view: View, rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
-    """Return one view (variant for test-time augmentation) of the images in `rows`.
-
-    The images are (rows, height, width, 3) in 0..255, uint8 or float32.
-
-    rows:      row numbers in the table.
-    batches:   the table with the transform without augmentation.
-    augmented: the table with the training transform, for views that augment at random.
-    """
-    if view.draw is None:
-        images = stack([batches.image(int(row)) for row in rows])
-    elif augmented is None:
-        raise ValueError("random views need the training pipeline; pass `augmented`")
-    else:
-        images = stack([augmented.image(int(row), epoch=view.draw) for row in rows])
-    return np.ascontiguousarray(np.flip(images, tuple(axis + 1 for axis in view.flips)))
+        yield start, by_view[:, : count - start]
 
 
 def as_float(images: Any) -> Any:

@@ -1,20 +1,68 @@
 """Predict test images with the network of a finished training run."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from kcomp import data, views
+from kcomp import data
 from kcomp.data.items import per_item
+from kcomp.ensembles.view_weights import read_weights
 from kcomp.experiment.build import build_batches, build_network
 from kcomp.metrics.scores import Scorer
 from kcomp.models.transfer import load_weights
-from kcomp.prediction.forward import compile_forward, predict_rows
+from kcomp.prediction.forward import Forward, compile_forward, predict_views
+from kcomp.prediction.resized import resize_network
 from kcomp.recipe import Recipe
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
+from kcomp.targets import Target
+from kcomp.views import View, check_views, plain, random
+
+
+class RunPredictor:
+    """Predicts images with the network of a finished run.
+
+    Args:
+        run: The run. If it has several weights files (snapshots), their predictions are averaged.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.target, self.seed = run, run.target, int(run.manifest["seed"])
+        self.recipe = run.recipe().recipe
+        self.network = trained_network(run, self.recipe)
+        self.forward = compile_forward(self.network)
+
+    def predict_views(self, table: data.Table, views: Sequence[View]) -> np.ndarray:
+        """Return the predictions of each view of the rows of a table, float32 (views, images, columns)."""
+        plain = build_batches(self.recipe, table, training=False, seed=self.seed)
+        drawn = any(view.draw is not None for view in views)
+        augmented = build_batches(self.recipe, table, training=True, seed=self.seed) if drawn else None
+
+        @functools.cache
+        def forward_of_size(height: int, width: int) -> Forward:
+            return compile_forward(resize_network(self.network, height, width))
+
+        predictions = []
+        for weights in self.run.weights:
+            load_weights(self.network, weights)
+            predictions.append(
+                predict_views(
+                    self.forward,
+                    plain,
+                    self.target,
+                    views=views,
+                    augmented=augmented,
+                    forward_of_size=forward_of_size,
+                )
+            )
+        if len(predictions) == 1:
+            return predictions[0]
+        return np.stack([self.target.average(of_view) for of_view in zip(*predictions, strict=True)])
 
 
 def predict_run(
@@ -25,31 +73,38 @@ def predict_run(
     test:   a CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.
     count:  test-time augmentation. "8" averages each image with 8 randomly augmented copies. "none" predicts each image
-            once. None averages the variants that the recipe lists in `views`.
+            once. None averages the variants that the recipe lists in `views`, with the weights in views.json if the run
+            has this file.
     output: a folder. The file in it is named after the run. None writes test.csv in the run folder.
     """
-    recipe, target, seed = run.recipe().recipe, run.target, int(run.manifest["seed"])
-    table = test_rows(run, recipe, test, images)
-    chosen = chosen_views(recipe, count)
-    network = trained_network(run, recipe)
-    forward = compile_forward(network)
-    predictions = []
-    plain = build_batches(recipe, table, training=False, seed=seed)
-    drawn = any(view.draw is not None for view in chosen)
-    augmented = build_batches(recipe, table, training=True, seed=seed) if drawn else None
-    for weights in run.weights:
-        load_weights(network, weights)
-        predictions.append(predict_rows(forward, plain, target, augmented=augmented, views=chosen))
-    mean = predictions[0] if len(predictions) == 1 else target.average(predictions)
+    recipe, target = run.recipe().recipe, run.target
+    table, chosen = test_rows(run, recipe, test, images), chosen_views(recipe, count)
+    weights = read_weights(run, [view.name for view in chosen]) if count is None else None
+    by_view = RunPredictor(run).predict_views(table, chosen)
+    ids, mean = average_views(table, by_view, target, weights)
     path = run / "test.csv" if output is None else output / f"{run.name}.csv"
-    ids, mean = per_item(table, mean, target)
     write_probabilities(path, ids, target.prediction_columns, mean)
     line = f"{path}: {len(ids)} rows, {quantity(len(chosen), 'view')}"
-    line += f", {len(predictions)} snapshots" if len(predictions) > 1 else ""
+    line += "" if weights is None else " with fitted weights"
+    line += f", {len(run.weights)} snapshots" if len(run.weights) > 1 else ""
     if table.columns == target.columns:
         values = Scorer(recipe.metric_of(target), target).all(per_item(table, table.labels, target)[1], mean)
         line += "  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
     return line
+
+
+def average_views(
+    table: data.Table, by_view: np.ndarray, target: Target, weights: Sequence[float] | None
+) -> tuple[list[str], np.ndarray]:
+    """Return two things: the ids of images or items, and their predictions averaged over views, float32 (ids, columns).
+
+    `by_view` has the predictions (views, images, columns). Fitted weights average the predictions of items, because
+    they were fitted to these.
+    """
+    if weights is None:
+        return per_item(table, target.view_mean(by_view).astype(np.float32), target)
+    pairs = [per_item(table, predictions, target) for predictions in by_view]
+    return pairs[0][0], target.view_mean(np.stack([values for _, values in pairs]), weights).astype(np.float32)
 
 
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
@@ -87,8 +142,8 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
     return replace(table, value_range=tuple(value_range) if value_range else None, item_average=average)
 
 
-def chosen_views(recipe: Recipe, count: str | None) -> list[views.View]:
+def chosen_views(recipe: Recipe, count: str | None) -> list[View]:
     """Return the variants of each image to average, for `count` as in `predict_run`."""
     if count is None:
-        return views.with_plain(recipe.views(recipe.config) if recipe.views else [])
-    return views.with_plain([] if count == "none" else views.random(int(count)))
+        return check_views(recipe.views(recipe.config)) if recipe.views else [plain]
+    return [plain] if count == "none" else [plain, *random(int(count))]

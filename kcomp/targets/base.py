@@ -249,12 +249,13 @@ class Target(abc.ABC):
         """Return 0 and 1 in place of probabilities: 1 for the predicted classes, in the same shape (rows, columns)."""
         return self.decide(predictions).astype(np.float64)
 
-    def view_mean(self, predictions: np.ndarray) -> np.ndarray:
+    def view_mean(self, predictions: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
         """Return the predictions (rows, columns) averaged over augmented views of each image.
 
-        `predictions` has the shape (views, rows, columns).
+        `predictions` has the shape (views, rows, columns). `weights` has the weight of each view, and None is equal
+        weights.
         """
-        return predictions.mean(0)
+        return np.average(predictions, 0, weights)
 
     def to_json(self) -> dict[str, Any]:
         """Return the target as a dict for a JSON file. `target_from_json` restores the target."""

@@ -14,6 +14,8 @@ from kcomp.experiment.build import build_experiment
 from kcomp.fast.install import install
 from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_rows
+from kcomp.prediction.resized import check_scales
+from kcomp.prediction.view_pixels import check_square
 from kcomp.recipe import Loaded, Stage
 from kcomp.report.text import quantity
 from kcomp.runs.folder import Run, check_same, continued, start
@@ -36,7 +38,7 @@ from kcomp.training.optimizer import compile_for_stage
 from kcomp.training.origin import Origin, check_unseen, start_from
 from kcomp.training.session import Session
 from kcomp.values import expect_type
-from kcomp.views import with_plain
+from kcomp.views import check_views
 
 
 def train(
@@ -112,7 +114,9 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
     recipe = loaded.recipe
     built = build_experiment(recipe, table, fold=fold, seed=seed)
     if recipe.views is not None:  # only checked here; `kcomp predict` uses the views
-        with_plain(expect_type(Sequence, "views", recipe.views(recipe.config)))
+        chosen = check_views(expect_type(Sequence, "views", recipe.views(recipe.config)))
+        check_square(chosen, built.validation.shape)
+        check_scales(chosen, built.network, built.validation.shape)
     if recipe.callbacks is not None:  # only checked here; each stage creates its callbacks
         callbacks = expect_type(Sequence, "callbacks", recipe.callbacks(recipe.config))
         check_callbacks(callbacks, built.stages)

@@ -1,0 +1,64 @@
+"""Apply a network to images of another size than it was built for, with the same weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from kcomp.engine.graph import functional_of, is_plain_functional, nodes_of
+from kcomp.prediction.view_pixels import size_of
+from kcomp.views import View
+
+RULE = "a view with another scale needs a network of convolutions and global pooling"
+
+
+def resize_network(network: keras.Model, height: int, width: int) -> keras.Model:
+    """Return a network for images of another size. It shares the layers and the weights of `network`.
+
+    Raises:
+        ValueError: If a layer, such as a dense layer on a flattened image, does not accept the size.
+    """
+    size = f"images of {height} x {width} pixels"
+    inputs = keras.Input((height, width, *network.input_shape[3:]), dtype=network.inputs[0].dtype)
+    try:
+        outputs = run_graph(network, inputs)
+    except Exception as error:  # each layer has its own error for a wrong size
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{RULE}; {network.name!r} does not accept {size}: {reason} Leave out views.scales") from error
+    if outputs.shape != network.outputs[0].shape:
+        raise ValueError(
+            f"{RULE}; for {size}, {network.name!r} returns {outputs.shape} instead of {network.outputs[0].shape}. "
+            "Leave out views.scales"
+        )
+    return keras.Model(inputs, outputs, name=network.name)
+
+
+def run_graph(model: keras.Model, inputs: Any) -> Any:
+    """Call the layers of a functional model on other inputs, and return the output.
+
+    The layers of models inside of it are called too, because Keras lets such a model only accept its own size.
+    """
+    nodes = nodes_of(model) if is_plain_functional(model) else None
+    if nodes is None:
+        raise ValueError("it is not a functional model with one input and one output.")
+    functional = functional_of(model)
+    tensors = {id(functional.inputs[0]): inputs}
+    for node in nodes:
+        if node.is_input:
+            continue
+        arguments, keywords = keras.tree.map_structure(
+            lambda value: tensors.get(id(value), value), (list(node.arguments.args), dict(node.arguments.kwargs))
+        )
+        if isinstance(node.operation, keras.Model) and is_plain_functional(node.operation):
+            results = run_graph(node.operation, arguments[0])
+        else:
+            results = node.operation(*arguments, **keywords)
+        for tensor, result in zip(node.outputs, keras.tree.flatten(results), strict=True):
+            tensors[id(tensor)] = result
+    return tensors[id(functional.outputs[0])]
+
+
+def check_scales(views: Sequence[View], network: keras.Model, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if the network does not accept the size of a view of images (height, width, channels)."""
+    for height, width in dict.fromkeys(size_of(view, shape) for view in views if view.scale != 1):
+        resize_network(network, height, width)

@@ -1,0 +1,74 @@
+"""Compute the pixels of a view, a variant of an image for test-time augmentation. NumPy and OpenCV, on the host."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kcomp.data.batches import Batches, stack
+from kcomp.data.resampling import resample
+from kcomp.views import View
+
+
+def check_square(views: Sequence[View], shape: tuple[int, ...]) -> None:
+    """Raise ValueError if a view swaps rows and columns of images (height, width, channels) that are not square."""
+    height, width = shape[:2]
+    names = [view.name for view in views if view.transposed]
+    if names and height != width:
+        raise ValueError(
+            f"a transposed view needs square images; the images have {height} x {width} pixels. Leave out the view "
+            f"{names[0]!r}, such as with [plain, left_right, upside_down, half_turn] instead of symmetries()"
+        )
+
+
+def size_of(view: View, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the height and width of a view of an image (height, width, channels)."""
+    return max(1, round(shape[0] * view.scale)), max(1, round(shape[1] * view.scale))
+
+
+def show(view: View, images: np.ndarray) -> np.ndarray:
+    """Return a view of images (rows, height, width, channels), without its random augmentation.
+
+    The result has the type of `images`. A crop lies at round(position * free pixels), and is enlarged linearly. A
+    smaller image has the mean of the pixels that it covers.
+    """
+    height, width = size_of(view, images.shape[1:])
+    images = cropped(view, images)
+    if images.shape[1:3] != (height, width):
+        how = "area" if height < images.shape[1] else "linear"  # OpenCV's "area" does not interpolate linearly
+        images = np.stack([resample(image, height, width, how) for image in images])
+    if view.transposed:
+        images = images.transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(np.flip(images, tuple(axis + 1 for axis in view.flips)))
+
+
+def cropped(view: View, images: np.ndarray) -> np.ndarray:
+    sides = [max(1, round(view.share * side)) for side in images.shape[1:3]]
+    starts = [
+        round(place * (full - side)) for place, full, side in zip(view.position, images.shape[1:3], sides, strict=True)
+    ]
+    return images[:, starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]]
+
+
+def look(views: Sequence[View], rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
+    """Return the views of the images in `rows`, all of one size, (views * rows, height, width, channels).
+
+    The values are in 0..255, uint8 or float32. Each image is loaded once for each random augmentation.
+
+    Args:
+        views: Views with the same `scale`.
+        rows: Row numbers in the table.
+        batches: The table with the transform without augmentation.
+        augmented: The table with the training transform, for views that augment at random.
+
+    Raises:
+        ValueError: If a view augments at random and `augmented` is None.
+    """
+    drawn: dict[int | None, np.ndarray] = {}
+    for draw in dict.fromkeys(view.draw for view in views):
+        if draw is None:
+            drawn[draw] = stack([batches.image(int(row)) for row in rows])
+        elif augmented is None:
+            raise ValueError("random views need the training pipeline; pass `augmented`")
+        else:
+            drawn[draw] = stack([augmented.image(int(row), epoch=draw) for row in rows])
+    return np.concatenate([show(view, drawn[view.draw]) for view in views])
