@@ -1,4 +1,1 @@
-"""`kcomp compare`: train one recipe on two backends, in separate processes, and report the differences.
-
-A recipe is the Python file in which a user describes a training.
-"""
+"""`kcomp compare`: train one recipe on two backends, in separate processes, and report the differences."""

@@ -29,9 +29,8 @@ class ProbeJob:
         fold: The fold that is held out.
         updates: How many updates (training steps) the process runs.
         folder: The folder for the results, <part>-<label>.json and <part>-<label>.npz.
-        reference: Whether this process is the reference: it writes the input of each layer for all other processes.
-            Only with "exact".
-        unit: The relative rounding error that this process simulates if it is the reference.
+        reference: Whether this process writes the inputs of each layer for all other processes. Only with "exact".
+        unit: The relative rounding error that the reference process simulates.
         debug: Whether errors show a traceback.
     """
 
@@ -71,7 +70,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def run_process(job: ProbeJob) -> int:
-    """Run a measurement in a new process until it ends, and return its exit code. Its messages go to the terminal."""
+    """Run a measurement in a new process until it ends, and return its exit code."""
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     path = job.path.with_suffix(".job")
     path.write_text(json.dumps(asdict(job)))

@@ -1,7 +1,4 @@
-"""Sketches: short arrays that replace long arrays in files.
-
-The distance between two sketches is close to the distance between the long arrays.
-"""
+"""Sketches: short arrays that replace long arrays in files, and preserve the distances between them."""
 
 import functools
 import hashlib
@@ -15,10 +12,8 @@ BUCKETS = 1 << 14
 def sketch(array: np.ndarray) -> np.ndarray:
     """Return the array as a flat float64 array, or as a count sketch if it has more than `BUCKETS` numbers.
 
-    A count sketch has `BUCKETS` numbers. It adds each number of the array, with a random sign, to a random bucket
-    (Charikar, Chen and Farach-Colton 2002). Signs and buckets are the same for all arrays of one size. The distance of
-    two sketches estimates the distance of the arrays, with a relative standard deviation of 1 / sqrt(2 * BUCKETS) =
-    0.6 %. Equal arrays have equal sketches.
+    A count sketch adds each number of the array, with a random sign, to one of `BUCKETS` random buckets (Charikar, Chen
+    and Farach-Colton 2002). It preserves distances up to a relative standard deviation of 0.6 %.
     """
     flat = np.asarray(array, np.float64).ravel()
     if flat.size <= BUCKETS:
@@ -28,9 +23,9 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return one sketch (shortened array) of labels and the mask of missing labels together.
+    """Return one sketch of labels and the mask of missing labels together.
 
-    The mask is 1 for a missing label, else 0. A missing label is NaN in `labels`, and counts as 0 in the sketch.
+    A missing label is NaN in `labels`. It counts as 0 in the sketch, and as 1 in the mask.
     """
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))
@@ -38,7 +33,7 @@ def sketch_labels(labels: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def assignment(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return two arrays for arrays of `size` numbers: the bucket of each number, and its sign (1 or -1)."""
+    """Return two arrays for a sketch of `size` numbers: the bucket of each number, and its sign (1 or -1)."""
     draws = np.random.default_rng(size)
     return draws.integers(0, BUCKETS, size, np.int32), draws.integers(0, 2, size, np.int8) * 2 - 1
 
@@ -60,7 +55,7 @@ def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
 
 
 def digest(arrays: Sequence[np.ndarray]) -> str:
-    """Return a hash of the bits of arrays. The order of the arrays matters."""
+    """Return a hash of the bits of arrays in their order."""
     digest_of_all = hashlib.sha256()
     for array in arrays:
         digest_of_all.update(f"{array.dtype}{array.shape}".encode())

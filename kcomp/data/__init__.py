@@ -1,7 +1,4 @@
-"""Read tables of images, choose folds, decode images and make batches.
-
-The functions also work without a recipe (a Python file that describes a training), for example in a notebook.
-"""
+"""Read tables of images, choose folds, decode images and make batches."""
 
 from kcomp.data.batches import Batches
 from kcomp.data.boxes import Box

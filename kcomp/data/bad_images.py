@@ -20,10 +20,10 @@ MISSING = os.strerror(errno.ENOENT)
 
 @dataclass
 class BadImages:
-    """The record of the images that `on_bad="drop"` would leave out; see `keeping_damaged`.
+    """Lists the images that `on_bad="drop"` would leave out; see `keeping_damaged`.
 
     Attributes:
-        dropped: The paths of the damaged and missing images in tables that are read with `on_bad="drop"`.
+        dropped: The paths of these images.
     """
 
     dropped: set[str] = field(default_factory=set)
@@ -36,9 +36,7 @@ _record: ContextVar[BadImages | None] = ContextVar("bad_images", default=None)
 def keeping_damaged() -> Iterator[BadImages]:
     """Keep the rows of damaged and missing images in all tables that are read within the `with` block.
 
-    In the block, `read_csv`, `read_folders`, `read_images` and `read_test` ignore their argument `on_bad`. Damaged and
-    missing images raise no error and print no notice. Only if all images of a table are missing, FileNotFoundError is
-    raised. Damaged images are ignored when the pixel values of images with more than eight bits are measured.
+    In the block, readers such as `read_csv` ignore their argument `on_bad`.
 
     Yields:
         A `BadImages`, which lists the images that `on_bad="drop"` would leave out.
@@ -52,22 +50,20 @@ def keeping_damaged() -> Iterator[BadImages]:
 
 
 def may_be_missing(on_bad: OnBad) -> bool:
-    """Return whether a table may be read although some of its images are missing."""
     return on_bad == "drop" or _record.get() is not None
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
-    """Choose the rows of a table whose images can be used, and the pixel range of images with more than eight bits.
+    """Return which rows of a table can be used, and the pixel range of images with more than eight bits.
 
     Args:
         images: The path of each row's image.
         on_bad: "error" raises ValueError if an image is damaged. "drop" leaves out the rows of damaged and missing
             images and prints a notice. "warn" keeps these rows and prints a notice. "ignore" reads no image.
-            Within `keeping_damaged`, all rows are kept.
 
     Returns:
-        Two things: whether to use each row, bool of shape (rows,); and two pixel values (low, high), to be scaled to 0
-        and 255. The second is None if no image has more than eight bits a channel, or if no image was read.
+        Two things: whether to use each row, bool of shape (rows,); and the two pixel values (low, high) that become 0
+            and 255. The second is None if no image with more than eight bits a channel was read.
 
     Raises:
         ValueError: If an image is damaged and `on_bad` is "error", all images are damaged and `on_bad` is "drop", or
@@ -96,7 +92,7 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
 
 
 def describe_bad(bad: dict[str, str], count: int) -> str:
-    """Return a text about bad images. `bad` maps paths to problems. `count` is how many images there are in all."""
+    """Return a text about bad images. `bad` has the problem of each path, and `count` is the number of all images."""
     names = ", ".join(list(bad)[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     missing = sum(problem == MISSING for problem in bad.values())
     kind = "damaged" if not missing else "missing" if missing == len(bad) else "damaged or missing"
@@ -104,10 +100,9 @@ def describe_bad(bad: dict[str, str], count: int) -> str:
 
 
 def announced_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return two pixel values (low, high), to be scaled to 0 and 255, and print them in a notice.
+    """Return the two pixel values (low, high) that become 0 and 255, and print a notice. None without deep images.
 
-    The values fit all images that have more than eight bits a channel. Return None without such images. `checks` are
-    the results for undamaged files.
+    Deep images have more than eight bits a channel. `checks` are the results for undamaged files.
     """
     value_range = measure_range(checks)
     deep = [check for check in checks if check.kind]

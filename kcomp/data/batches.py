@@ -1,8 +1,4 @@
-"""Load batches of images in advance, with threads.
-
-The random numbers for an image depend only on the seed, the epoch and the image id. The random numbers for a batch
-depend only on the seed, the epoch and the number of the batch.
-"""
+"""Load batches of images in advance, with threads."""
 
 import copy
 import os
@@ -39,7 +35,7 @@ class Batches:
     A batch has the same content on every backend and with any number of threads.
 
     Args:
-        table: The images and their labels; at least one row.
+        table: The images and their labels, in at least one row.
         image_size: The size of every image in pixels: one number for a square, or (height, width).
         batch_size: How many rows a batch has, from 1. If `training` is True, rows at the end of an epoch that do not
             fill a batch are skipped. If it is False, the last batch repeats its last row until it is full, so that all
@@ -148,21 +144,16 @@ class Batches:
     def load(self, epoch: int, index: int) -> Batch:
         """Return batch number `index` of `epoch`, a dict of up to three entries.
 
-        `images` has shape (batch_size, height, width, channels) and values in 0..255. `labels` is float32 of shape
-        (batch_size, columns); it is absent if the table has no labels. `plans` is a tuple with one element for each
-        layer of `kcomp.augment`: the random numbers with which the training step applies the layer. `plans` is
-        absent without such layers.
-
-        Images are uint8, which takes a quarter of the memory of float32. The training step converts them to float32.
-        Only if the transform returns floats, or if a Keras layer changed the batch, `load` returns float32 images.
+        `images` has shape (batch_size, height, width, channels) and values in 0..255, mostly as uint8. `labels` is
+        float32 of shape (batch_size, columns), and absent if the table has no labels. `plans` has the random numbers of
+        each layer of `kcomp.augment`, and is absent without such layers.
         """
         return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
 
     def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
         """Return a batch of the rows at the positions `rows`, in the form that `load` returns.
 
-        `epoch` and `index` (the position of the batch in the epoch) choose the random numbers of augmentation and
-        mixing.
+        `epoch` and `index` (the position of the batch in the epoch) determine the augmentation.
         """
         images = stack([self.image(int(row), epoch) for row in rows])
         batch: Batch = {"images": images}
@@ -181,10 +172,7 @@ class Batches:
         return batch
 
     def epochs(self, first: int, count: int = 1) -> Generator[Batch, None, None]:
-        """Yield the batches of `count` epochs, starting with epoch number `first`.
-
-        `self.workers` threads load at most `self.workers` + 1 batches in advance.
-        """
+        """Yield the batches of `count` epochs, starting with epoch number `first`. Threads load batches in advance."""
         numbers = ((epoch, index) for epoch in range(first, first + count) for index in range(len(self)))
         yield from ahead(self.load, numbers, self.workers)
 
@@ -193,8 +181,8 @@ class Batches:
 
         Each batch is a tuple. Its first element is the images, float32 (rows, height, width, channels) in 0..255. If
         the table has labels, the second element is the labels, float32 (rows, columns). `layers` are already applied.
-        In training, each epoch has a new order of the rows and new augmentation. Pass `shuffle=False` to `fit`, because
-        batches can only be loaded in advance if `fit` reads the batches in order.
+        In training, each epoch has a new order of the rows and new augmentation. Pass `shuffle=False` to `fit`, so that
+        batches are loaded in advance.
 
         Args:
             workers: Number of threads that load batches in advance, from 1. None for one for each core, at most 8.
@@ -241,10 +229,7 @@ def check_transform(transform: Any) -> None:
 
 
 def check_layer_order(layers: Sequence[Any]) -> None:
-    """Raise ValueError if a layer of `kcomp.augment` comes before another kind of layer.
-
-    Only layers of `kcomp.augment` have a method `draw`. The training step applies them, so they come last.
-    """
+    """Raise ValueError if a layer of `kcomp.augment` comes before another kind of layer."""
     planned = [hasattr(layer, "draw") for layer in layers]
     if planned != sorted(planned):
         raise ValueError(
@@ -254,10 +239,7 @@ def check_layer_order(layers: Sequence[Any]) -> None:
 
 
 def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    """Yield load(*values) for each tuple of values in `arguments`, in order.
-
-    `workers` threads compute at most `workers` + 1 results in advance.
-    """
+    """Yield load(*values) for each tuple of values in `arguments`, in order. Threads compute results in advance."""
     cv2.setNumThreads(0)  # the threads below already use every core
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
     waiting: deque[Future[Any]] = deque()
@@ -276,10 +258,7 @@ _host_layer = threading.Lock()
 
 
 def apply_on_host(layer: Any, batch: Batch, seed: int) -> Batch:
-    """Apply a Keras layer to a batch outside of the compiled training step.
-
-    `seed` determines all random numbers of the layer.
-    """
+    """Apply a Keras layer to a batch outside of the training step. `seed` determines its random numbers."""
     from kcomp.data.foreign_layers import call_seeded
 
     with _host_layer:  # the call sets global seeds, so only one thread may call a layer at a time

@@ -25,7 +25,7 @@ class Box:
     Args:
         columns: Four columns. The first two are the left and the upper edge. The last two are the right and the lower
             edge ("corners"), or width and height ("size").
-        form: "corners" or "size". None: the name of the third column decides, such as xmax or width.
+        form: "corners" or "size". None derives it from the name of the third column, such as xmax or width.
         unit: "pixels", or "shares" of the image's width and height, from 0 to 1. None means shares if no value exceeds
             1.
         margin: How much to add on each side, as a share of the box's width and height, from 0.
@@ -72,7 +72,7 @@ def form_of(columns: Sequence[str]) -> Form:
 
 @dataclass(frozen=True)
 class Crop:
-    """An image cropped to a bounding box. Call the object to read the image and to get the cropped pixels.
+    """An image cropped to a bounding box. A call returns the cropped pixels.
 
     Attributes:
         image: The whole image.
@@ -112,8 +112,11 @@ class Crop:
 def cut_images(images: Sequence[Image], source: pd.DataFrame, box: Box | None, ids: pd.Series) -> list[Any]:
     """Return each image as a `Crop` to its bounding box. If `box` is None, return the images unchanged.
 
-    `source` has one row for each image, and `box` names four columns of `source`. `ids` are the image ids, for error
-    messages.
+    Args:
+        images: The images.
+        source: A table with one row for each image.
+        box: Names four columns of `source`.
+        ids: The image ids, for error messages.
 
     Raises:
         ValueError: If a box is not four numbers, or has no width or height.

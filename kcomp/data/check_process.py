@@ -1,13 +1,8 @@
 """Check image files for damage, as a separate program.
 
-The program reads paths from standard input, separated by zero bytes. For each path, it writes one line of JSON.
-`problem` is a text that says what is damaged, or null. For images of more than eight bits a channel, `kind` is the type
-of the pixels, and `low` and `high` are the lowest and the highest pixel value. `was_read` is false if the file cannot
-be read.
-
-The check needs a separate process. If the data of a JPEG are damaged, the decoder returns a partly grey image. The only
-sign of the damage is a warning on standard error, which all threads of a process share. This file imports nothing from
-kcomp, so that the process starts quickly.
+The program reads paths from standard input, separated by zero bytes. For each path, it writes one line of JSON; see
+`check_file`. It is a separate process because the decoder reports a damaged JPEG only on standard error, which all
+threads of a process share. It imports nothing from kcomp, so that it starts quickly.
 """
 
 import io
@@ -35,8 +30,8 @@ def check_file(path: str) -> dict[str, Any]:
     """Check a file, and return the result as a dict.
 
     `problem` says why the file is damaged, and is None for a good file. For an image of more than eight bits a channel,
-    the dict also has `kind`, the type of the pixels, and `low` and `high`, the lowest and the highest pixel value. If
-    the file cannot be read, the dict has `was_read`, which is False.
+    `kind` is the type of the pixels, and `low` and `high` are the lowest and the highest pixel value. `was_read` is
+    False if the file cannot be read.
     """
     try:
         content = Path(path).read_bytes()
@@ -67,10 +62,9 @@ def jpeg_problem(content: bytes) -> str | None:
 
 
 def decode(content: bytes) -> tuple[np.ndarray | None, str]:
-    """Decode a JPEG at an eighth of its width and height. This is fast and still reads all data.
+    """Decode a JPEG at an eighth of its width and height. Return the pixels, and the decoder's first error or warning.
 
-    Return two things: the pixels, or None if decoding fails; and the error message, or the first warning of libjpeg.
-    The text is empty if there is no warning.
+    The pixels are None if decoding fails. The text is empty without a warning.
     """
     start = os.lseek(2, 0, os.SEEK_END)
     try:
@@ -84,10 +78,7 @@ def decode(content: bytes) -> tuple[np.ndarray | None, str]:
 
 
 def is_harmless(complaint: str, content: bytes) -> bool:
-    """Return whether the decoder prints the warning `complaint` for good files too.
-
-    Such warnings are about an unusual header, or about extra bytes before the end marker.
-    """
+    """Return whether the decoder prints the warning `complaint` for good files too."""
     extraneous = EXTRANEOUS.search(complaint)
     if extraneous is None:
         return any(text in complaint for text in HARMLESS)
@@ -96,11 +87,10 @@ def is_harmless(complaint: str, content: bytes) -> bool:
 
 
 def has_zeros(content: bytes) -> bool:
-    """Return whether a JPEG is damaged: a part of its data was overwritten by at least 64 zero bytes.
+    """Return whether a part of a baseline JPEG's data was overwritten by at least 64 zero bytes.
 
-    Only baseline JPEGs are checked. Zero bits encode the most frequent symbol of each Huffman table (ITU-T T.81, C.2).
-    If this symbol means "end of block" in all tables, encoders store a uniform area as zero bytes, which are then no
-    sign of damage. For any other symbol, 64 zero bytes would encode pixels that do not occur in pictures.
+    Zero bytes are no sign of damage if they encode a uniform area. This is the case if zero bits mean "end of block" in
+    all Huffman tables (ITU-T T.81, C.2).
     """
     if ZEROS not in content:
         return False
@@ -121,7 +111,7 @@ def has_zeros(content: bytes) -> bool:
 
 
 def first_symbols(tables: bytes) -> list[int]:
-    """Return a list with the symbol that zero bits encode in each AC Huffman table of a JPEG.
+    """Return the symbol that zero bits encode in each AC Huffman table of a JPEG.
 
     `tables` is the content of a DHT segment, which defines Huffman tables.
     """
@@ -134,10 +124,7 @@ def first_symbols(tables: bytes) -> list[int]:
 
 
 def pillow_problem(content: bytes) -> str | None:
-    """Return what Pillow reports as damaged in an image file, or None for a good file.
-
-    A file in a format that Pillow does not know is good if OpenCV can decode it.
-    """
+    """Return what Pillow reports as damaged in an image file, or None for a good file."""
     try:
         with Image.open(io.BytesIO(content)) as opened:
             if opened.format == "PNG":
@@ -153,17 +140,14 @@ def pillow_problem(content: bytes) -> str | None:
 
 
 def is_deep(content: bytes) -> bool:
-    """Return whether an image may have more than eight bits a channel: a 16-bit PNG, or any TIFF.
-
-    `content` is the encoded file.
-    """
+    """Return whether an encoded image may have more than eight bits a channel: a 16-bit PNG, or any TIFF."""
     if content.startswith(PNG):
         return content[24] == 16
     return content[:4] in (b"II*\0", b"MM\0*")
 
 
 def deep_pixels(content: bytes) -> np.ndarray | None:
-    """Decode an image that may have more than eight bits a channel, and keep the type of its pixels.
+    """Decode an image with more than eight bits a channel, and keep the type of its pixels.
 
     Return pixels of shape (height, width), or BGR of shape (height, width, 3). Return None if the pixels are uint8, or
     if OpenCV cannot decode the image.

@@ -44,9 +44,9 @@ def read_texts(path: Path, columns: Sequence[str], *, encoding: str | None = Non
 
 
 def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
-    """Return two things: the text of a file, and the name of its encoding.
+    """Return the text of a file without its byte order mark, and the name of its encoding.
 
-    A byte order mark at the start of the text is removed. If `encoding` is None, the encoding is detected.
+    If `encoding` is None, it is detected.
     """
     content = path.read_bytes()
     if encoding is None:
@@ -60,10 +60,7 @@ def decode_text(path: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def detect_delimiter(text: str, columns: Sequence[str]) -> str:
-    """Return the delimiter that splits the first line of a CSV into names that include all `columns`.
-
-    If no delimiter does so, return the delimiter that gives the most names.
-    """
+    """Return the delimiter that splits the first line of a CSV into names that include all or most of `columns`."""
     first = text.lstrip("\r\n").split("\n", 1)[0]
     headers = {
         mark: [name.strip() for name in next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])]
@@ -78,7 +75,6 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
 
     Raises:
         ValueError: If the text is not a CSV, a row has more cells than the first line, or a column name is repeated.
-            The message names `path`.
     """
     options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
     try:
@@ -100,8 +96,11 @@ def parse(path: Path, text: str, delimiter: str) -> pd.DataFrame:
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str, hint: str) -> None:
     """Raise ValueError if a table has no rows or lacks one of `columns`.
 
-    `source` names the table in the message. If the first of `columns`, the column of ids, is missing, the message ends
-    with `hint`.
+    Args:
+        frame: The table.
+        columns: Columns that the table must have. The first has the ids.
+        source: The name of the table in the message.
+        hint: A text to add to the message if the column of ids is missing.
     """
     absent = [name for name in columns if name not in frame]
     if absent:

@@ -34,8 +34,7 @@ class FileCheck:
             empty.
         low: The lowest pixel value if `kind` is not empty; otherwise 0.
         high: The highest pixel value if `kind` is not empty; otherwise 0.
-        was_read: Whether the file could be read. If not, the result is not cached, because the file may be readable
-            later without a change, for example if a network drive was not connected.
+        was_read: Whether the file could be read. If not, the result is not cached.
     """
 
     problem: str | None = None
@@ -46,10 +45,7 @@ class FileCheck:
 
 
 def check_files(paths: Sequence[str]) -> list[FileCheck]:
-    """Check image files for damage by reading all data of each file. Return a `FileCheck` for each path.
-
-    Results are cached on disk. A file is checked again only if its path, size or modification time changes.
-    """
+    """Check image files for damage by reading all data of each file. Return a cached `FileCheck` for each path."""
     stored = StoredChecks(cache_folder() / "checks.txt")
     keys: dict[str, str] = {}
     results: dict[str, FileCheck] = {}
@@ -70,8 +66,6 @@ def check_files(paths: Sequence[str]) -> list[FileCheck]:
 def check_key(path: str) -> str:
     """Return the key under which the result of checking a file is cached.
 
-    The key changes with the path, size and modification time of the file, and with the versions of OpenCV and Pillow.
-
     Raises:
         OSError: If there is no such file.
         ValueError: If the path is not valid, because it contains a zero byte.
@@ -85,10 +79,9 @@ SETTINGS = f"1 {cv2.__version__} {PIL.__version__}"
 
 
 class StoredChecks:
-    """The cached results of checking image files.
+    """The cached results of checking image files: a `FileCheck` for each key (see `check_key`).
 
-    `results` maps the key of a file (see `check_key`) to its `FileCheck`. One file on disk has the results of all
-    processes. Each process appends its new results.
+    One file on disk has the results of all processes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,11 +121,7 @@ def as_text(result: FileCheck) -> str:
 
 
 def run_checks(paths: Sequence[str]) -> list[FileCheck]:
-    """Check image files in parallel child processes. Return a `FileCheck` for each path.
-
-    There are at most 16 processes, and at most one for each core. Each process gets at least `FILES` files, unless
-    there is only one process.
-    """
+    """Check image files in parallel child processes. Return a `FileCheck` for each path."""
     count = max(1, min(os.cpu_count() or 1, 16, len(paths) // FILES))
     parts = [list(paths[number::count]) for number in range(count)]
     with ThreadPoolExecutor(count) as pool, Children() as children:
@@ -144,10 +133,7 @@ def run_checks(paths: Sequence[str]) -> list[FileCheck]:
 
 
 class Children:
-    """The child processes of several threads, for a `with` block. They are killed if the block raises an error.
-
-    A thread would otherwise wait until its child has checked all files, for example after ctrl-C.
-    """
+    """The child processes of several threads, for a `with` block. They are killed if the block raises an error."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -188,7 +174,7 @@ class Children:
 def run_process(paths: list[str], children: Children) -> list[FileCheck]:
     """Check image files in a child process. Return a `FileCheck` for each path.
 
-    If a file crashes the process, the file counts as damaged, and a new process checks the files after it.
+    A file that crashes the process counts as damaged.
     """
     results: list[FileCheck] = []
     while len(results) < len(paths):

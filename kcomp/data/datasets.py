@@ -15,7 +15,7 @@ from kcomp.targets import OneOf
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The image of one record of a TensorFlow data set. Call the object to get encoded bytes or a uint8 array.
+    """The image of one record of a TensorFlow data set. A call returns encoded bytes or a uint8 array.
 
     Attributes:
         source: The records, in order.
@@ -107,10 +107,12 @@ def read_tfds(
 
 
 def with_labels(frame: pd.DataFrame, numbers: Sequence[int], names: Sequence[str]) -> Table:
-    """Return a labelled table: the rows of `frame` with one column for each class.
+    """Return the rows of `frame` as a labelled table with one column for each class.
 
-    `names` are all classes. `numbers` has the position of each row's class in `names`. If a number is -1, raise
-    ValueError.
+    Args:
+        frame: The rows.
+        numbers: The position of each row's class in `names`. -1 raises ValueError.
+        names: All classes.
     """
     label_numbers = np.array(numbers)
     missing = int((label_numbers < 0).sum())  # TFDS marks secret labels of a test split as -1
@@ -150,10 +152,7 @@ def prepared_builder(tfds: ModuleType, name: str, data_dir: str | Path | None) -
 
 
 def origin_of(builder: Any, split: str) -> str | None:
-    """Return a text that identifies the prepared files of a split. None if the files are not on a local disk.
-
-    The text changes when the data set is prepared again.
-    """
+    """Return a text that changes when a split is prepared again. None if its files are not on a local disk."""
     try:
         status = Path(builder.data_dir, "dataset_info.json").stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Cache decoded images on disk. The cache has a limited size, and all kcomp processes share it."""
+"""Cache decoded images on disk. All kcomp processes share the cache, and its size is limited."""
 
 import contextlib
 import functools
@@ -23,12 +23,8 @@ RECENT = 3600.0  # seconds between two records of a file's use; only files unuse
 class DecodedImages:
     """A folder of limited size that stores decoded images (uint8 pixels) by key.
 
-    To make room for a new image, the least recently used files are removed. A file is only removed if it was last used
-    more than an hour before this process started. If there is no such file, new images are not stored. The folder takes
-    at most half of the free disk space.
-
-    Processes may share the folder, and each may exceed the limit by an eighth. Reading and writing raise no errors. An
-    unreadable file counts as absent. After a failed write, the process warns once and writes no more.
+    To make room for a new image, files that were not used recently are removed, the oldest first. Reading and writing
+    raise no errors.
 
     Args:
         folder: The folder. It is created when needed.
@@ -75,7 +71,7 @@ class DecodedImages:
             self._stop(f"cannot be written ({error.strerror or error})")
 
     def _make_room(self, size: int) -> bool:
-        """Reserve `size` bytes in the folder. Remove unused files if needed. Return whether the bytes fit."""
+        """Remove unused files to make room for `size` bytes if needed. Return whether the bytes fit."""
         if not self._counted or self._uncounted > self.limit // 8:
             self._count()
         self._remove_until(size)
@@ -126,10 +122,7 @@ class DecodedImages:
 
 @functools.cache
 def decoded_images(folder: Path, limit: int) -> DecodedImages:
-    """Return the `DecodedImages` of a folder.
-
-    Calls with equal arguments return the same object, so that a process adds up the file sizes only once.
-    """
+    """Return the `DecodedImages` of a folder. Calls with equal arguments return the same object."""
     return DecodedImages(folder, limit)
 
 
@@ -140,7 +133,7 @@ def pack(pixels: np.ndarray) -> bytes:
 
 
 def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
-    """Return the pixels in `content`, which are bytes from `pack`. The pixels are not copied.
+    """Return the pixels in bytes that `pack` returned, without a copy.
 
     Return None if the header, the checksum or the number of channels is wrong.
     """
@@ -156,8 +149,5 @@ def unpack(content: bytes, channels: int = 3) -> np.ndarray | None:
 
 
 def checksum(content: bytes, start: int = 0) -> int:
-    """Return the sum of the little-endian 64-bit words from byte number `start` on, modulo 2**64.
-
-    This is faster than CRC-32.
-    """
+    """Return the sum of the little-endian 64-bit words from byte number `start` on, modulo 2**64."""
     return int(np.frombuffer(content, "<u8", offset=start).sum(dtype=np.uint64))

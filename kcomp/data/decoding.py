@@ -21,15 +21,13 @@ def decode(
 ) -> np.ndarray:
     """Decode an image and turn it upright, as its EXIF orientation says.
 
-    OpenCV decodes the image. If OpenCV cannot, Pillow decodes the image or reports what is wrong with the file.
-
     Args:
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
-        size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its width and height (rounded up).
-            The shorter side is still at least twice `size`, so that the resized image is not blurred.
-        value_range: Two pixel values (low, high), to be scaled to 0 and 255. Only for images with more than eight bits
-            a channel.
-        channels: Channels of the result; see `with_channels`.
+        size: If set, a large JPEG is decoded at a half, a quarter or an eighth of its width and height. The shorter
+            side is then still at least twice `size`.
+        value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits a
+            channel.
+        channels: How many channels the result has; see `with_channels`.
 
     Returns:
         Pixels, uint8 of shape (height, width, channels): RGB for 3, RGBA for 4, grey for 1.
@@ -85,18 +83,15 @@ def bgr_to_rgb(pixels: np.ndarray) -> np.ndarray:
 def reduction(encoded: bytes, size: int) -> int | None:
     """Return OpenCV's flag to decode a JPEG at an eighth, a quarter or a half of its width and height.
 
-    Choose the smallest of these three sizes at which the shorter side has at least 2 * `size` pixels. Return None if
-    the JPEG is too small for all three.
+    It is the smallest of these sizes at which the shorter side has at least 2 * `size` pixels. Return None if there is
+    none.
     """
     sides = jpeg_sides(encoded)
     return next((flag for factor, flag in REDUCTIONS.items() if sides and min(sides) >= 2 * size * factor), None)
 
 
 def jpeg_sides(encoded: bytes) -> tuple[int, int] | None:
-    """Return height and width from the frame header of a JPEG (ITU-T T.81, B.2.2).
-
-    Return None if the bytes are not a JPEG, or if there is no frame header.
-    """
+    """Return height and width from the frame header of a JPEG (ITU-T T.81, B.2.2). None for other bytes."""
     if encoded[:2] != b"\xff\xd8":
         return None
     place = 2
@@ -124,9 +119,8 @@ def decode_with_pillow(encoded: bytes) -> np.ndarray:
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     """Convert pixels to the number of channels that the network takes. Return shape (height, width, channels).
 
-    `pixels` has shape (height, width) or (height, width, channels of the image). For `channels=3`, grey is repeated
-    three times, and RGBA loses its last channel. For `channels=1`, RGB and RGBA become their luminance (ITU-R BT.601).
-    For other values of `channels`, the image must already have this number of channels.
+    For `channels=3`, grey is repeated three times, and RGBA loses its last channel. For `channels=1`, RGB and RGBA
+    become their luminance (ITU-R BT.601). For other values, the image must already have this number of channels.
     """
     if pixels.dtype.kind not in "uif" or pixels.ndim not in (2, 3):
         raise ValueError(f"pixels must be numbers of 2 or 3 dimensions; received {pixels.dtype} of {pixels.shape}")

@@ -10,7 +10,7 @@ def sklearn_digits() -> Table:
     """Load the 1,797 handwritten digits that scikit-learn ships (UCI optical recognition of handwritten digits).
 
     Returns:
-        Labelled rows. Images are uint8 arrays of 8 x 8 pixels; the classes are "0" to "9".
+        Labelled rows. Images are uint8 arrays of 8 x 8 pixels. The classes are "0" to "9".
 
     Examples:
         >>> from kcomp import data

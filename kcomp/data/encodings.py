@@ -11,11 +11,10 @@ OTHERS = ("shift_jis", "gb18030", "big5", "cp1252", "cp1251")  # no rule detects
 def detect_encoding(content: bytes, path: Path) -> str:
     """Return the name of a text's encoding: utf-8, utf-16, utf-16-le, utf-16-be, cp949 or latin-1.
 
-    utf-16-le and utf-16-be are UTF-16 without a byte order mark. CP949 and Latin-1 are accepted only if the decoded
-    text looks like Korean or Western European text, because both encodings can decode almost any bytes.
+    CP949 and Latin-1 are accepted only if the decoded text looks like Korean or Western European text.
 
     Raises:
-        ValueError: If no encoding fits. The message names `path`, and encodings to try.
+        ValueError: If no encoding fits. The message names `path`.
     """
     for mark, name in MARKS.items():
         if content.startswith(mark):

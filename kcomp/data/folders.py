@@ -15,8 +15,8 @@ from kcomp.data.tables import Table, with_class_names
 def read_folders(path: str | Path, *, on_bad: OnBad = "error") -> Table:
     """Read a folder that has one subfolder for each class: `path/<class>/<anything>.jpg`.
 
-    Hidden files and folders are skipped with a notice, and so are files that archives and file managers create, such as
-    `Thumbs.db`. Class names that differ only in case or spaces are one class.
+    Hidden files and files of the system, such as `Thumbs.db`, are skipped with a notice. Class names that differ only
+    in case or spaces are one class.
 
     Args:
         path: The folder that contains the class folders.
@@ -87,9 +87,12 @@ def read_images(path: str | Path, *, on_bad: OnBad = "error") -> Table:
 
 
 def unlabelled_table(files: list[str], folder: Path, on_bad: OnBad) -> Table:
-    """Return a table of image files without labels. `files` are paths relative to `folder`.
+    """Return a table of image files without labels.
 
-    `on_bad` says what to do with damaged images; see `read_csv`.
+    Args:
+        files: Paths relative to `folder`.
+        folder: The folder.
+        on_bad: What to do with damaged images; see `read_csv`.
     """
     keep, value_range = usable_rows([f"{folder}/{file}" for file in files], on_bad)
     files = [file for file, is_usable in zip(files, keep, strict=True) if is_usable]

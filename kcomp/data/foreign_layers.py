@@ -14,19 +14,14 @@ import numpy as np
 def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """Apply a Keras layer to a batch in training mode. `seed` determines all random numbers of the layer.
 
-    The function seeds the generators of the layer and its sublayers, and the global generators of TensorFlow, Python
-    and NumPy. The generators of Python and NumPy are restored afterwards. PyTorch's global generator is not seeded,
-    because training uses it for dropout at the same time. keras.layers.Dropout and other layers that use this generator
-    must be created with a `seed`.
-
-    The layer computes in float32 under any dtype policy. If the layer has an argument for the range of pixel values,
-    set the argument to (0, 255). KerasCV computes with TensorFlow, so its results are the same on both backends.
-    Keras's own layers draw different numbers on each backend. Only one thread may call this function at a time.
+    Layers that use PyTorch's global generator, such as keras.layers.Dropout, must be created with a `seed`. KerasCV's
+    results are the same on both backends, those of Keras's own layers are not. Only one thread may call this function
+    at a time.
 
     Args:
         layer: A Keras layer that takes and returns a dict of `images` and `labels`.
-        batch: A dict of `images`, shape (N, height, width, 3) in 0..255, and `labels`, shape (N, classes). `labels`
-            may be absent.
+        batch: A dict of `images`, shape (N, height, width, 3) in 0..255, and `labels`, shape (N, classes). `labels` may
+            be absent.
         seed: A whole number from 0.
 
     Returns:
@@ -51,10 +46,7 @@ def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str
 
 
 def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Seed every random generator that the layer may use, and call the layer.
-
-    `inputs` must be a copy, because some Keras layers overwrite their inputs.
-    """
+    """Seed every random generator that the layer may use, and call the layer, which may overwrite `inputs`."""
     seeds = np.random.default_rng(seed)
     random.seed(int(seeds.integers(2**31)))
     np.random.seed(int(seeds.integers(2**31)))
@@ -75,10 +67,7 @@ def seed_and_call(layer: Any, inputs: dict[str, np.ndarray], seed: int) -> dict[
 
 
 def seed_generators(layer: Any) -> list[Any]:
-    """Return all seed generators of a layer and its sublayers.
-
-    They are Keras's generators, and TensorFlow's generators, which KerasCV uses.
-    """
+    """Return all seed generators of a layer and its sublayers: those of Keras, and those of TensorFlow for KerasCV."""
     by_identity = {}
     for sublayer in layer._flatten_layers():
         for value in (*sublayer._seed_generators, *vars(sublayer).values()):

@@ -28,22 +28,19 @@ class Images:
         size: The target size in pixels, from 1: one number for a square, or (height, width). None keeps the size of
             each image.
         fit: "stretch" resizes to the target size. "shorter" keeps the aspect ratio and resizes to the smallest image
-            that covers the target size. If the target is a square, the shorter side of the image then equals the side
-            of the square. "crop" resizes like "shorter", then cuts out the centre.
+            that covers the target size. "crop" resizes like "shorter", then cuts out the centre.
         resampling: "area" (for shrinking; OpenCV falls back to linear where an image grows), "linear" (without
             antialiasing), "bilinear", or "bicubic" (both with antialiasing, as in Pillow).
         reduced: Whether to decode large JPEGs at a half, a quarter or an eighth of their width and height. This is
-            faster and gives slightly different pixels. This needs images whose shorter side is at least 4, 8 or 16
-            times the longer side of `size`.
-        value_range: Two pixel values, such as (0, 4095), to be scaled to 0 and 255. Only for images with more than
-            eight bits a channel. None takes the values that were measured when the table was read. Images of eight bits
-            are not scaled.
-        channels: Channels of the result, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. 1 and 3 convert grey, RGB and
-            RGBA images. Any other number must equal the number of channels of the images.
+            faster and gives slightly different pixels. The shorter side of the image must be at least 4 times the
+            longer side of `size`.
+        value_range: The two pixel values, such as (0, 4095), that become 0 and 255, for images with more than eight
+            bits a channel. None takes the values that were measured when the table was read.
+        channels: How many channels the result has, from 1 to 8: 1 for grey, 3 for RGB, 4 for RGBA. 1 and 3 convert
+            grey, RGB and RGBA images. Any other number must equal the number of channels of the images.
         cache_bytes: Largest size of the folder of decoded images in kcomp's cache ($KCOMP_CACHE), which all runs share.
-            0 turns the cache off. Images from files and encoded bytes are cached. An image that a function returns is
-            cached if the function has an attribute `identity`, a text that changes with the image. Arrays are not
-            cached.
+            0 turns the cache off. Arrays are not cached, and functions only if they have an attribute `identity`, a
+            text that changes with the image.
 
     Raises:
         ValueError: If an argument is not one of the allowed values.
@@ -95,10 +92,7 @@ class Images:
         return self._cache is not None
 
     def with_range(self, value_range: ValueRange | None) -> "Images":
-        """Return a copy that scales pixels from `value_range`.
-
-        Return the object itself if its own range is already set, or if the argument is None.
-        """
+        """Return a copy that scales pixels from `value_range`, unless the object has a range already."""
         if self.value_range is not None or value_range is None:
             return self
         ranged = copy.copy(self)
@@ -139,10 +133,7 @@ class Images:
         return decode(image, least, self.value_range, self.channels)
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
-        """Resize pixels to `size` with `fit` and `resampling`.
-
-        The argument and the result are uint8 of shape (height, width, channels).
-        """
+        """Resize pixels to `size` with `fit` and `resampling`. Both are uint8 of shape (height, width, channels)."""
         if self.size is None:
             return np.ascontiguousarray(pixels)
         height, width = height_and_width(self.size)
@@ -161,10 +152,10 @@ class Images:
 
 
 def identity_of(image: Image) -> str | None:
-    """Return a text that identifies the content of an image, for the cache of decoded images.
+    """Return a text that changes with an image, for the cache of decoded images.
 
-    For a file, the text contains path, size and modification time. For bytes, the text contains a hash. For a function,
-    the text is the attribute `identity`. Return None for an array, or for a function without this attribute.
+    It has the path, size and time of a file, the hash of bytes, or the attribute `identity` of a function. Return None
+    for an array, or for a function without this attribute.
     """
     if isinstance(image, bytes):
         return f"bytes {hashlib.sha256(image).hexdigest()}"

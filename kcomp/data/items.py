@@ -16,12 +16,11 @@ def per_item(table: Table, values: np.ndarray, target: Target) -> tuple[list[str
     Args:
         table: The images. A column `item` says which item an image shows.
         values: Predictions or labels of the images, shape (images, columns).
-        target: The target, which says what kind of labels the table has. If averages are not valid predictions, the
-            target corrects them: `OneOf` makes each row sum to 1.
+        target: The target. It makes averages valid: `OneOf` makes each row sum to 1.
 
     Returns:
-        Two things: the name of each item, and the averages of shape (items, columns). If the table has no column
-        `item`, the two things are the image ids and `values`.
+        Two things: the name of each item, and the averages of shape (items, columns). Without a column `item`, they are
+            the image ids and `values`.
     """
     if "item" not in table.frame:
         return table.ids, values

@@ -1,7 +1,4 @@
-"""Let Keras's `fit` read batches, as a keras.utils.PyDataset.
-
-Import this module only inside functions, because it imports Keras.
-"""
+"""Let Keras's `fit` read batches, as a keras.utils.PyDataset. Import this module only inside functions."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,12 +26,8 @@ class Source(Protocol):
 class BatchDataset(keras.utils.PyDataset):
     """A Keras data set that returns the batches of a `Batches` object as tuples of images and labels.
 
-    `threads` threads load batches in advance. Keras's own threads are not used, because they would return batches of
-    the previous epoch at the start of an epoch.
-
     Attributes:
-        epoch: The number of the epoch whose batches are returned. It advances only after all batches of the epoch were
-            read, because Keras reads a single batch to build a model.
+        epoch: The number of the epoch whose batches are returned. It advances after all batches of the epoch were read.
     """
 
     def __init__(self, source: Source, threads: int) -> None:
@@ -48,10 +41,7 @@ class BatchDataset(keras.utils.PyDataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return batch number `index` of the current epoch, a tuple of images and labels.
-
-        Without labels, the tuple has only the images.
-        """
+        """Return batch number `index` of the current epoch as a tuple: the images, and the labels if there are any."""
         if not 0 <= index < len(self):
             raise IndexError(f"the batches of an epoch are 0 to {len(self) - 1}; received {index}")
         for number in range(index, len(self)):
@@ -65,8 +55,7 @@ class BatchDataset(keras.utils.PyDataset):
     def load(self, epoch: int, index: int) -> tuple[np.ndarray, ...]:
         """Return a batch as a tuple of float32 arrays: images, and labels if there are any.
 
-        All layers of `source` are applied. If the last batch repeats rows to have the full size, these rows are left
-        out.
+        All layers of `source` are applied. Repeated rows at the end of the last batch are left out.
         """
         batch = apply_planned(self.source, self.source.load(epoch, index))
         rows = len(self.source.table) - index * self.source.batch_size
@@ -84,10 +73,7 @@ class BatchDataset(keras.utils.PyDataset):
 
 
 def apply_planned(source: Source, batch: dict[str, Any]) -> dict[str, Any]:
-    """Apply the layers of kcomp.augment, such as MixUp, to a batch. Return a batch of NumPy arrays.
-
-    `batch["plans"]` has the random numbers of each of these layers. The function removes this entry from `batch`.
-    """
+    """Apply the layers of kcomp.augment to a batch, with their random numbers `batch["plans"]`. Return NumPy arrays."""
     plans = batch.pop("plans", ())
     planned = [layer for layer in source.layers if hasattr(layer, "draw")]
     if not plans:

@@ -42,11 +42,7 @@ def split_cells(cells: pd.Series, separator: str | None, source: str) -> tuple[n
 
 
 def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
-    """Return (separator, number of different labels) if the cells look like lists of labels. Otherwise, return None.
-
-    Two rules must hold. There are no more different labels than different cells. In each cell with several labels, at
-    least one label also occurs alone in another cell.
-    """
+    """Return (separator, number of different labels) if the cells look like lists of labels. Otherwise, return None."""
     cells = cells.dropna().drop_duplicates()
     mark = detect_separator(cells)
     if mark is None:
@@ -61,9 +57,9 @@ def several_in_cells(cells: pd.Series) -> tuple[str, int] | None:
 
 
 def hint_at_several(names: pd.Series, source: str) -> None:
-    """Print a notice if class names look like lists of labels, such as `cat|dog`; see `several_in_cells`.
+    """Print a notice if class names look like lists of labels, such as `cat|dog`.
 
-    `source` says where the names come from, such as "train.csv, label".
+    `source` is the origin of the names, such as "train.csv, label".
     """
     several = several_in_cells(names)
     if several is not None:

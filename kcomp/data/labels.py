@@ -26,8 +26,8 @@ class LabelColumns:
         names: The names of the label columns.
         levels: For grades, the levels in order. Empty for grades that are numbers, which are sorted.
         separator: The text between two labels in a cell. None detects the separator.
-        name_column: The column of names, if each row of the table is (image id, name of a number, number). Otherwise
-            empty.
+        name_column: If each row of the table is (image id, name of a number, number), the column of these names.
+            Otherwise empty.
     """
 
     kind: str = ""
@@ -66,7 +66,7 @@ class LabelColumns:
 
         Args:
             kind: The name of the argument, "grades" or "numbers".
-            columns: {column: levels} for grades, or {column of names: column of values} for numbers.
+            columns: The levels by column for grades, or the column of values by column of names for numbers.
 
         Raises:
             ValueError: If the dict has another form.
@@ -82,9 +82,9 @@ class LabelColumns:
         )
 
     def add_labels(self, table: Table, source: pd.DataFrame, path: str) -> Table:
-        """Return the table with its label columns and its target. Without label columns, the table does not change.
+        """Return the table with its label columns and its target.
 
-        `source` has the cells of the table's file, row by row. Error messages name the file by `path`.
+        `source` has the cells of the table's file `path`.
 
         Raises:
             ValueError: If a label is missing and the target needs it, or a label is invalid for the target.
@@ -110,10 +110,7 @@ Labels = tuple[pd.DataFrame, Target]
 
 
 def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one class name from each row.
-
-    Return two things: one-hot labels, and the target `OneOf`, which means that each image has one class.
-    """
+    """Read one class name from each row. Return one-hot labels, and the target `OneOf`."""
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
     refuse_missing(names, ids, f"{path}: {{}} rows have no {column!r}")
@@ -123,11 +120,7 @@ def read_names(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path
 
 
 def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read any number of class names from each row. An empty cell means that the row has no class.
-
-    Return two things: labels of 0 and 1 with one column for each class, and the target `AnyOf`, which means that an
-    image may have several classes.
-    """
+    """Read any number of class names from each row. Return labels of 0 and 1 by class, and the target `AnyOf`."""
     [column] = columns.names
     rows, names = split_cells(source[column], columns.separator, f"{path}, {column}")
     joined = join_spellings(pd.Series(names, dtype=object), f"{path}, {column}").to_numpy(object)
@@ -139,10 +132,7 @@ def read_several(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each class. The labels of a row must sum to 1.
-
-    Return two things: the labels, and the target `OneOf`, which means that each image has one class.
-    """
+    """Read one column for each class, whose numbers sum to 1 in each row. Return the labels, and the target `OneOf`."""
     labels = to_numbers(source[list(columns.names)], ids, path)
     several = (labels.isin([0, 1]).all(axis=1) & (labels.sum(axis=1) > 1)).to_numpy()
     if several.any():
@@ -154,26 +144,22 @@ def read_one_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pa
 
 
 def read_multi_hot(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one column for each label, with values from 0 to 1. An empty cell is a missing label (NaN).
+    """Read one column for each label, with values from 0 to 1. Return the labels, and the target `AnyOf`.
 
-    Return two things: the labels, and the target `AnyOf`, which means that an image may have several labels.
+    An empty cell is a missing label (NaN).
     """
     return to_numbers(source[list(columns.names)], ids, path), AnyOf(columns.names)
 
 
 def read_numbers(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
-    """Read one or several numbers from each row. An empty cell is a missing number (NaN).
-
-    Return two things: the numbers, and the target `Numbers`, which means that a network predicts numbers.
-    """
+    """Read one or several numbers from each row. Return them, with NaN for an empty cell, and the target `Numbers`."""
     return to_numbers(source[list(columns.names)], ids, path), Numbers(columns.names)
 
 
 def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, path: str) -> Labels:
     """Read one of several ordered levels, such as mild or severe, from each row.
 
-    Return two things: labels in a column `grade`, and the target `Grades`, which means that a network predicts ordered
-    levels. A label is the position of the level, from 0.
+    Return two things: the positions of the levels in a column `grade`, and the target `Grades`.
     """
     [column] = columns.names
     names = join_spellings(source[column], f"{path}, {column}")
@@ -194,8 +180,7 @@ def read_grades(columns: LabelColumns, source: pd.DataFrame, ids: pd.Series, pat
 def ordered_numbers(cells: pd.Series, path: str, column: str) -> tuple[str, ...]:
     """Return the levels of a column whose grades are numbers: all whole numbers from the lowest to the highest.
 
-    If these are more than 1000 levels, or if a grade is not a whole number, return only the grades that occur, lowest
-    first. `cells` has the grade of each row as text.
+    For more than 1000 levels, or grades with decimals, return only the grades that occur, lowest first.
     """
     values = pd.to_numeric(cells, errors="coerce")
     if values.isna().any():
@@ -212,7 +197,7 @@ def ordered_numbers(cells: pd.Series, path: str, column: str) -> tuple[str, ...]
 def to_numbers(cells: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
     """Convert texts to float64 numbers. An empty cell is NaN, true is 1 and false is 0.
 
-    Decimal commas are allowed. Error messages name the file by `path`, and the first invalid row by `ids`.
+    Decimal commas are allowed. Error messages name `path` and the image id.
     """
     return cells.apply(lambda column: to_number(column, ids, path))
 

@@ -11,11 +11,9 @@ LEFTOVERS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # of archives a
 
 
 def list_images(folder: str | Path) -> list[str]:
-    """Return the sorted paths of all image files in a folder and its subfolders.
+    """Return the sorted paths of all image files in a folder and its subfolders, relative to the folder.
 
-    The paths are relative to the folder and separated by `/`. Hidden files and folders are skipped, such as
-    `.ipynb_checkpoints` and `._0.jpg`. So are files that archives and file managers create, such as `Thumbs.db` and
-    `__MACOSX`. A notice lists the skipped names.
+    Hidden files and files of the system, such as `Thumbs.db` and `__MACOSX`, are skipped with a notice.
 
     Raises:
         FileNotFoundError: If there is no such folder.

@@ -1,8 +1,4 @@
-"""Convert tables with several rows for each image to one row for each image.
-
-There are two kinds of such tables. In one kind, each row is (image id, label). In the other kind, each row is (image
-id, name of a number, number).
-"""
+"""Convert tables with several rows for each image to one row for each image."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,16 +16,13 @@ def join_ids(
 ) -> tuple[pd.DataFrame, LabelColumns]:
     """Convert a table with several rows for each image to one row for each image.
 
-    The rows of an image have the same id. A table with one row for each image does not change.
-
     Args:
         source: The cells of the table.
         id_column: The column of ids.
         labels: The label columns of the table.
         group: A column that must be equal in all rows of an id, or None.
         path: The file of the table, for messages.
-        has_items: Whether the argument `item` or `box` of `read_csv` is set. Then each row is an image, and rows are
-            not joined.
+        has_items: Whether the argument `item` or `box` of `read_csv` is set. Each row is then an image.
 
     Returns:
         Two things: the cells of the converted table, and its label columns.
@@ -49,7 +42,7 @@ def join_ids(
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:
-    """Return a table with one row for each id. The label cell lists all labels that this id has in `source`.
+    """Return a table with one row for each id, whose label cell lists all labels of the id.
 
     Args:
         source: The cells of the table.
@@ -75,8 +68,6 @@ def spread_rows(
     source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str
 ) -> tuple[pd.DataFrame, LabelColumns]:
     """Convert a table whose rows are (id, name, value) to a table with one row for each id and a column for each name.
-
-    If an id has no row for a name, the cell in the new table is empty.
 
     Args:
         source: The cells of the table.

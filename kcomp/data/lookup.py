@@ -24,11 +24,10 @@ def find_images(
         source: The cells of a CSV file, as texts.
         ids: The image id of each row.
         csv: The path of the CSV file.
-        images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". Both are relative to the
-            folder of the CSV or, if the folder does not exist there, to the working directory. None tries folders
-            beside the CSV: one named like the CSV, then `USUAL_FOLDERS`. The first folder that has every image is used.
+        images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". None searches folders
+            beside the CSV; see `search_usual_folders`.
         allow_missing: Whether images may be missing. The path of a missing image is the folder joined with the id, or
-            the filled pattern. If no folder beside the CSV has every image, the folder that has most is used.
+            the filled pattern.
 
     Raises:
         FileNotFoundError: If the folder or all images are missing, or if an image is missing and `allow_missing` is
@@ -48,9 +47,13 @@ def find_images(
 
 
 def paths_of(ids: pd.Series, positions: np.ndarray, files: Sequence[str], folder: str) -> list[str]:
-    """Return the path of each row's image. For a missing image, the path is `folder` joined with the id.
+    """Return the path of each row's image. A missing image has the path `folder`/id.
 
-    `files` are paths relative to `folder`. `positions` has the position in `files` of each row's file, or -1.
+    Args:
+        ids: The image ids.
+        positions: The position in `files` of each row's image, or -1.
+        files: Paths relative to `folder`.
+        folder: The folder.
     """
     expected = ids.str.strip().str.replace("\0", "?")  # no path has a zero byte
     return [
@@ -60,7 +63,7 @@ def paths_of(ids: pd.Series, positions: np.ndarray, files: Sequence[str], folder
 
 
 def existing_folder(folder: Path, images: str) -> Path:
-    """Return the folder `images` inside `folder`. If it does not exist, look in the working directory.
+    """Return the folder `images` inside `folder` or, if it does not exist, inside the working directory.
 
     Raises:
         FileNotFoundError: If there is no such folder in either place.
@@ -78,8 +81,7 @@ def existing_folder(folder: Path, images: str) -> Path:
 def search_usual_folders(ids: pd.Series, csv: Path, allow_missing: bool) -> list[str]:
     """Search folders beside a CSV file for the images, and return the path of each row's image.
 
-    The first folder that has all images is used. If there is none and `allow_missing` is True, the folder that has most
-    images is used. A notice names the folder unless it is images/.
+    The first folder that has all images is used. If images may be missing, it is the folder that has most.
     """
     folder = csv.parent
     best, chosen, description, paths = 0, "", "", list[str]()
@@ -114,11 +116,9 @@ def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str]
 
 
 def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
-    """Return the position of each id's file in `files`, or -1 if there is none. The shape is (rows,).
+    """Return the position of each id's file in `files`, or -1 if there is none, (rows,).
 
-    Each id is compared with the path and the name of every file, first with and then without the file ending. If no
-    file matches, the comparisons are repeated regardless of case and Unicode form. The last comparison also removes the
-    ending of the id.
+    File endings, case and Unicode form may differ, but an exact match comes first.
 
     Raises:
         ValueError: If an id matches several files.
@@ -148,7 +148,7 @@ def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
 
 
 def index_keys(keys: Iterable[str]) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """Return two dicts: the first position of each key, and all positions of each key that occurs twice or more."""
+    """Return two dicts: the first position of each key, and all positions of each repeated key."""
     places: dict[str, int] = {}
     repeated: dict[str, list[int]] = {}
     for position, key in enumerate(keys):
@@ -175,7 +175,6 @@ def unchanged(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Convert a name to lower case (case folding) and Unicode form NFC, so that equal names compare equal."""
     return (
         name.casefold()
         if name.isascii()
@@ -195,8 +194,6 @@ def without_ending(name: str) -> str:
 
 def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing: bool) -> list[str]:
     """Return the image path of each row: `pattern` with each `{column}` replaced by the row's cell.
-
-    The paths begin with `folder`, or with the working directory if the pattern's folder does not exist in `folder`.
 
     Raises:
         FileNotFoundError: If all images are missing, or if an image is missing and `allow_missing` is False.
@@ -226,7 +223,7 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing
 
 
 def are_files(paths: pd.Series) -> np.ndarray:
-    """Return whether each path is a file, bool of shape (paths,). Each folder is listed only once."""
+    """Return whether each path is a file, bool of shape (paths,)."""
     parts = paths.str.rsplit("/", n=1)
     listed: dict[str, set[str]] = {}
     for folder in parts.str[0].unique():

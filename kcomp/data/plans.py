@@ -1,6 +1,6 @@
 """Draw the random numbers of layers that mix or erase images, such as MixUp, in NumPy.
 
-A plan has all random numbers of one layer for one batch. Each array of a plan has one row for each image.
+A *plan* has all random numbers of one layer for one batch. Each array of a plan has one row for each image.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,12 @@ Shape = Sequence[int]
 class MixPlan(NamedTuple):
     """The random numbers of MixUp, CutMix or Switch for a batch of N images.
 
-    An image does not change if its blend and weight are 1 and its box is empty. The class is a NamedTuple, because
-    Keras and JAX pass tuples of arrays to layers and compiled functions.
-
     Attributes:
         partner: int32 (N,), the position in the batch of the image to mix with.
         blend: float32 (N,), the weight of the image's own pixels outside of the box, from 0 to 1.
-        box: int32 (N, 4), the part to replace by the partner's pixels: top, bottom, left, right. Row `bottom` and
-            column `right` are not replaced.
-        weight: float32 (N,), the weight of the image's own label, from 0 to 1. The partner's label has the rest.
+        box: int32 (N, 4), the part to replace by the partner's pixels: top, bottom (excluded), left, right (excluded).
+        weight: float32 (N,), the weight of the image's own label, from 0 to 1. The partner's label has the weight 1 -
+            weight.
     """
 
     partner: Any
@@ -35,8 +32,7 @@ class ErasePlan(NamedTuple):
     """The random numbers of RandomErasing for a batch of N images.
 
     Attributes:
-        box: int32 (N, 4), the part of each image to fill: top, bottom, left, right. Row `bottom` and column `right` are
-            not filled.
+        box: int32 (N, 4), the part of each image to fill: top, bottom (excluded), left, right (excluded).
         colour: float32 (N, 3), the RGB colour of the filled box, from 0 to 255.
     """
 
@@ -49,16 +45,13 @@ def active(
 ) -> np.ndarray:
     """Draw which of `count` images a layer changes, bool (count,). Each image is changed with `probability`.
 
-    From `stop_epoch` on, no image is changed. With None, images are changed in all epochs.
+    From `stop_epoch` on, no image is changed. None means no such epoch.
     """
     return (draws.random(count) < probability) & (stop_epoch is None or epoch < stop_epoch)
 
 
 def partners(draws: np.random.Generator, count: int) -> np.ndarray:
-    """Draw the image that each image of a batch is mixed with, int32 (count,).
-
-    The result is a random permutation of the positions in the batch, so an image may be mixed with itself.
-    """
+    """Draw the image that each image of a batch is mixed with, int32 (count,): a random permutation."""
     return draws.permutation(count).astype(np.int32)
 
 
@@ -75,10 +68,13 @@ def plan_of(
 
 
 def boxes_around(draws: np.random.Generator, shape: Shape, tall: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Draw boxes around random points of the images. `shape` is (N, height, width).
+    """Draw boxes around random points of the images. Return int32 (N, 4): top, bottom, left, right.
 
-    `tall` and `wide` are the heights and the widths of the boxes, shape (N,). The centres are uniform over the image,
-    and parts outside of the image are cut off. Return int32 (N, 4): top, bottom, left, right.
+    Args:
+        draws: The random generator.
+        shape: (N, height, width).
+        tall: The height of each box, (N,).
+        wide: The width of each box, (N,). Parts outside of the image are cut off.
     """
     count, height, width = shape
     row, column = draws.integers(0, height, count), draws.integers(0, width, count)
@@ -94,5 +90,5 @@ def area(box: np.ndarray) -> np.ndarray:
 
 
 def beta(draws: np.random.Generator, alpha: float, count: int) -> np.ndarray:
-    """Draw `count` numbers from Beta(alpha, alpha). If alpha is 0, return ones, so that no image changes."""
+    """Draw `count` numbers from Beta(alpha, alpha). If alpha is 0, return ones."""
     return draws.beta(alpha, alpha, count) if alpha else np.ones(count)

@@ -1,7 +1,6 @@
-"""Pseudo-labels: predictions of trained models, used as labels of test rows. These models are called teachers.
+"""Pseudo-labels: predictions of trained models (teachers), used as labels of test rows.
 
-The test rows get different pseudo-labels for each fold. For fold k, the teachers are models that held out fold k, so
-the pseudo-labels contain nothing about the held-out labels.
+For each fold, the teachers are models that held out this fold, so its labels cannot leak.
 """
 
 import hashlib
@@ -24,15 +23,14 @@ BEFORE_ID = "pseudo/"  # ids stay unique even if a test row has the id of a labe
 
 
 def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: str) -> None:
-    """Write a file of pseudo-labels: test rows whose labels are predictions of trained models, called teachers.
+    """Write a file of pseudo-labels: test rows whose labels are predictions of trained models.
 
     Args:
         path: The CSV file to write.
         rows: The rows to write, with the columns image_id, image, fold, and one column for each class. A row is used
-            only in trainings that hold out the fold in its column `fold`. Paths of image files are written relative to
-            the folder of `path`. Images that are not files get empty cells.
+            only in trainings that hold out the fold in its column `fold`.
         classes: The names of the class columns.
-        table: The fingerprint (`Table.fingerprint`) of the table that the teachers were trained on.
+        table: The fingerprint (`Table.fingerprint`) of the table that the models were trained on.
 
     Raises:
         ValueError: If a class is named like another column.
@@ -54,8 +52,8 @@ def is_file(image: Image) -> bool:
 def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) -> Table:
     """Add test rows with pseudo-labels, which are predictions of trained models, to the rows to train on.
 
-    Each pseudo-labelled row belongs to a fold, and training uses the row only while that fold is held out.
-    Pseudo-labelled rows are never held out, and do not change the folds or the fingerprint of the table.
+    Each pseudo-labelled row belongs to a fold, and is trained on only while that fold is held out. The row itself is
+    never held out.
 
     Args:
         table: Labelled rows with folds.
@@ -67,8 +65,8 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
     Raises:
         FileNotFoundError: If the CSV or an image is missing.
-        ValueError: If the pseudo-labels were made for other rows, folds or classes, because the models may then have
-            been trained on held-out rows. Or if an image is also the image of a labelled row.
+        ValueError: If the pseudo-labels were made for other rows, folds or classes, or an image is also the image of a
+            labelled row.
 
     References:
         Lee 2013, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks.
@@ -109,10 +107,7 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
 
 
 def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
-    """Raise ValueError unless the pseudo-labels in `source` come from models that were trained on this table.
-
-    Models that were trained on other rows or folds may have seen the rows that this table holds out.
-    """
+    """Raise ValueError unless the pseudo-labels in `source` come from models that were trained on this table."""
     own, tables = table.fingerprint()[:DIGITS], sorted(set(source["teachers_table"].fillna("")))
     if tables != [own]:
         raise ValueError(
@@ -146,10 +141,7 @@ def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
 
 
 def content_key(image: Image) -> str | None:
-    """Return a text that is equal for equal images: the path of a file, or a hash of bytes or an array.
-
-    Return None if a function returns the image.
-    """
+    """Return a text that is equal for equal images: a path, or a hash of bytes or an array. None for a function."""
     if isinstance(image, str | Path):
         return str(Path(image).resolve())
     if callable(image):
@@ -161,8 +153,9 @@ def content_key(image: Image) -> str | None:
 def image_files(path: Path, source: pd.DataFrame) -> list[str]:
     """Return the absolute path of each image that a file of pseudo-labels names.
 
-    `path` is the path of the file, and `source` has the cells of the file. Image paths in the file are relative to the
-    folder of the file.
+    Args:
+        path: The file. Its image paths are relative to its folder.
+        source: The cells of the file.
 
     Raises:
         FileNotFoundError: If an image is missing.

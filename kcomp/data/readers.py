@@ -43,29 +43,27 @@ def read_csv(
 ) -> Table:
     """Read a CSV file with a row for each image, or with a row for each label of an image.
 
-    Every cell is read as text, so that ids such as 007 and class names such as None keep their spelling. Class names
-    that differ only in case, surrounding spaces or Unicode form are one class. Notices describe what was detected. Set
-    at most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and `grades`. Set none of them for unlabelled
-    rows.
+    Ids such as 007 and class names such as None keep their spelling. Class names that differ only in case, surrounding
+    spaces or Unicode form are one class. Set at most one of `label`, `labels`, `one_hot`, `multi_hot`, `numbers` and
+    `grades`. Set none of them for unlabelled rows.
 
     Args:
         csv: The CSV file, or a DataFrame. Commas, semicolons, tabs or vertical bars stand between the cells.
         images: The folder of the images, relative to the folder of the CSV or to the working directory. An id is the
-            name or the path of a file in this folder, with or without ending; case and Unicode form do not matter.
-            Instead of a folder, this may be a pattern such as "images/{image_id}.jpg": each name of a column in braces
-            is replaced by the cell of the row, and `{image_id}` by the id of the row. None searches folders beside the
-            CSV: a folder with the name of the CSV, images, train, train_images, test, test_images, and then the folder
-            of the CSV with all its subfolders.
+            name or the path of a file in this folder, with or without ending. Case and Unicode form do not matter. A
+            pattern such as "images/{image_id}.jpg" also works: each column in braces is replaced by the cell of the
+            row. None searches folders beside the CSV: a folder with the name of the CSV, images, train, train_images,
+            test, test_images, and then the folder of the CSV with all its subfolders.
         id: The column of image ids.
         label: A column of class names, one in each row. The classes are sorted. The target is `OneOf`.
         labels: A column of class names, several in a cell or several rows with one id. The target is `AnyOf`.
         one_hot: One column for each class. The numbers of a row are from 0 to 1 and sum to 1. The target is `OneOf`.
         multi_hot: One column for each label, with numbers from 0 to 1. An empty cell is a missing label. The target is
             `AnyOf`.
-        numbers: One or several columns of numbers. An empty cell is a missing number. If each row of the table is
-            (id, name of a number, number), pass {column of names: column of numbers}. The target is `Numbers`.
-        grades: A column of whole numbers: the higher the number, the higher the grade. Or {column: levels} with all
-            levels, lowest first. The target is `Grades`.
+        numbers: One or several columns of numbers. An empty cell is a missing number. If each row of the table is (id,
+            name of a number, number), pass {column of names: column of numbers}. The target is `Numbers`.
+        grades: A column of whole numbers, such as 0 to 4. Or {column: levels} with the names of all levels, lowest
+            first. The target is `Grades`.
         group: A column, such as the patient. All rows with the same value get the same fold. The column is called
             `group` in the returned table.
         item: A column that says which item an image shows, such as a product. Predictions are averaged over the images
@@ -76,8 +74,7 @@ def read_csv(
         separator: The text between two labels in a cell of `labels`. None detects | ; , or a space.
         encoding: The encoding of the file, such as "cp1252". None detects UTF-8, UTF-16, CP949 and Latin-1.
         on_bad: What to do with damaged images. "error" raises ValueError. "drop" leaves out their rows, and the rows
-            whose image is missing, with a notice. "warn" only warns. "ignore" does not check the images. Each file is
-            checked once, and the result is cached.
+            whose image is missing, with a notice. "warn" only warns. "ignore" does not check the images.
 
     Returns:
         The rows in the order of the file. Columns that no argument names are in `Table.frame` as texts, with "csv:"
@@ -130,10 +127,7 @@ def read_csv(
 def read_source(
     csv: str | Path | pd.DataFrame, columns: Sequence[str], encoding: str | None
 ) -> tuple[Path, pd.DataFrame]:
-    """Return two things: the path of a table, and its cells as texts.
-
-    The path is used in messages and to find the images. For a DataFrame, the path is the word DataFrame.
-    """
+    """Return the path of a table for messages (or "DataFrame"), and its cells as texts."""
     if isinstance(csv, pd.DataFrame):
         return Path("DataFrame"), texts_of(csv, columns, hint=ID_HINT)
     return Path(csv), read_texts(Path(csv), columns, encoding=encoding, hint=ID_HINT)
@@ -142,8 +136,7 @@ def read_source(
 def image_ids(source: pd.DataFrame, id_column: str, item: str | None) -> pd.Series:
     """Return a unique image id for each row. Raise ValueError if an id is missing or repeated.
 
-    Ids may be repeated if `item`, the column that says which item an image shows, is also the id column. Repeated ids
-    then get the endings #0, #1 and so on.
+    If the id column is also the column `item`, ids may be repeated. They then get the endings #0, #1 and so on.
     """
     ids = source[id_column].astype(object)
     if item == id_column and ids.duplicated().any():
@@ -163,8 +156,7 @@ def read_test(
 ) -> Table:
     """Read unlabelled rows from a folder of images or from a CSV file.
 
-    Rows with damaged images are not left out, because a submission needs every row. A notice names the damaged images.
-    Missing images are an error.
+    Rows with damaged images are not left out. A notice names these images. Missing images are an error.
 
     Args:
         path: A folder, read by `read_images`, or a CSV file, read by `read_csv`.

@@ -11,10 +11,7 @@ RESAMPLING = (*WITH_OPENCV, *WITH_PILLOW)
 
 
 def resample(pixels: np.ndarray, height: int, width: int, resampling: str) -> np.ndarray:
-    """Resize an image to `height` and `width`. `resampling` is one of RESAMPLING.
-
-    The argument and the result are uint8 of shape (height, width, channels).
-    """
+    """Resize an image, uint8 (height, width, channels). `resampling` is one of RESAMPLING."""
     if pixels.shape[:2] == (height, width):
         return pixels.copy()
     if pixels.shape[2] != 3:  # OpenCV and Pillow take only some numbers of channels

@@ -13,10 +13,9 @@ JOINED = "joined the spellings"  # in the notice; kcomp check looks for it
 def join_spellings(names: pd.Series, source: str) -> pd.Series:
     """Return the class names with one spelling for each class, and print a notice of the changed spellings.
 
-    Names are one class if they differ only in case, surrounding spaces or Unicode form. All get the most frequent of
-    their spellings, without surrounding spaces and in Unicode form NFC. If several spellings are equally frequent,
-    capital letters win: `Rust`, not `rust`. Names of one letter keep their case, because `a` and `A` are often two
-    classes.
+    Names are one class if they differ only in case, surrounding spaces or Unicode form. They get the most frequent of
+    their spellings. If several are equally frequent, capital letters win: `Rust`, not `rust`. Names of one letter keep
+    their case.
 
     Args:
         names: One class name for each row. Missing values stay missing, and blank texts become missing.

@@ -24,25 +24,25 @@ class Table:
     Args:
         frame: One row per image, with the columns `image_id` (unique strings) and `image` (a path, encoded bytes, a
             uint8 array, or a function that returns bytes or an array). Labelled rows have the label columns of the
-            target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out.
-            If the rows were cut into folds several times (`repeats` of `folds`), there are further columns `fold_1`,
-            `fold_2` and so on. Rows with the same value in a column `group` or `item` must share a fold.
+            target. Rows with folds have a column `fold`: whole numbers, and -1 for rows that are never held out. With
+            `repeats` of `folds`, there are further columns `fold_1`, `fold_2` and so on. Rows with the same value in a
+            column `group` or `item` must share a fold.
         target: What a network predicts, such as `targets.OneOf(classes)`. None for unlabelled rows.
         pattern: The argument `images` with which `read_csv` reads the competition's other CSV files, such as the test
             rows. Empty if it was None.
         id_column: The name of the id column in the competition's CSV files.
         pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its
             column `fold` is held out; see `with_pseudo`.
-        value_range: Two pixel values (low, high), to be scaled to 0 and 255, for images with more than eight bits a
-            channel; see `Images`. None if there are no such images.
+        value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits a
+            channel. None if there are no such images.
         item_column: The name of the item column in the competition's CSV files; see `item` of `read_csv`. Empty without
             items.
         item_average: How to combine the predictions of all images of an item: "mean", or "max" for the maximum.
         folds_in_order: Whether only rows of folds before the held-out fold are trained on; see `time_folds`.
 
     Raises:
-        ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels
-            are not valid for the target.
+        ValueError: If an id is missing or repeated, a label column is named like another column, or a row's labels are
+            not valid for the target.
 
     Examples:
         >>> import numpy as np
@@ -78,7 +78,6 @@ class Table:
             check_labels(self.frame, self.target)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.frame)
 
     @property
@@ -120,7 +119,7 @@ class Table:
     def fingerprint(self) -> str:
         """Return a SHA-256 hash of the ids, the labels, the folds, the kind of target and the class names.
 
-        The order of the rows, the content of the images and pseudo-labels do not change the hash.
+        It does not depend on the order of the rows, the content of the images, and pseudo-labels.
         """
         rows = digest(self.frame[["image_id", *self.columns, *fold_columns(self.frame)]])
         if self.target is None:
@@ -146,9 +145,9 @@ class Table:
         return rows
 
     def pseudo_record(self, fold: int) -> dict[str, Any] | None:
-        """Return a dict about the pseudo-labelled rows of `fold`, or None if the table has no pseudo-labels.
+        """Return the number of pseudo-labelled rows of `fold` (`rows`), and a hash of their ids and labels (`sha256`).
 
-        The dict has two entries: `rows`, how many rows there are, and `sha256`, a hash of their ids and labels.
+        Return None if the table has no pseudo-labels.
 
         Raises:
             ValueError: If the labelled rows were changed after `with_pseudo`.
@@ -173,10 +172,7 @@ def digest(rows: pd.DataFrame) -> str:
 
 
 def with_class_names(frame: pd.DataFrame, names: Sequence[str]) -> Table:
-    """Return a labelled table: `frame` with a one-hot column for each class.
-
-    `names` has the class name of each row.
-    """
+    """Return `frame` as a labelled table: with a one-hot column for each class. `names` has the class of each row."""
     numbers, classes = pd.factorize(np.array(names, dtype=object), sort=True)
     labels = np.eye(len(classes), dtype=np.float32)[numbers]
     return Table(pd.concat([frame, pd.DataFrame(labels, frame.index, classes)], axis=1), OneOf(tuple(classes)))

@@ -1,4 +1,4 @@
-"""Scale pixels of more than eight bits to 0..255. One range of pixel values is used for all images of a table."""
+"""Scale pixels of more than eight bits to 0..255, with one range of pixel values for all images of a table."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,10 @@ ValueRange = tuple[float, float]
 
 
 def measure_range(checks: Sequence[FileCheck]) -> ValueRange | None:
-    """Return two pixel values (low, high), to be scaled to 0 and 255, for images with more than eight bits a channel.
+    """Return the two pixel values (low, high) that become 0 and 255, for images with more than eight bits a channel.
 
-    Return None if there are no such images. If all pixels are whole numbers, the values are 0 and 2**n - 1 with the
-    smallest n that covers all pixels, because cameras and scanners use such ranges. If pixels are floats, the values
-    are 0 and 1, or 0 and 255, if one of these covers all pixels; otherwise the lowest and the highest pixel value.
+    For whole numbers, they are 0 and the smallest 2**n - 1 that covers all pixels. For floats, they are 0 and 1, 0 and
+    255, or the lowest and the highest pixel value. Return None if there are no such images.
     """
     deep = [check for check in checks if check.kind]
     if not deep:

@@ -26,7 +26,7 @@ from kcomp.compare.sketch import distance, relative
 def check_arithmetic(
     reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float
 ) -> dict[str, Any]:
-    """Compare every layer, and the whole training step. Return a dict with the layers, and the faults (`findings`).
+    """Compare every layer, and the whole training step, between two backends. Return entries of the report.
 
     Args:
         reference: The results in float64 of the reference process, which provides the inputs of every layer.
@@ -59,10 +59,7 @@ def check_arithmetic(
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    """Raise ValueError if the recipe builds different layers on two backends.
-
-    `probes` are the results of the processes, at least one for each backend.
-    """
+    """Raise ValueError if the recipe builds different layers on two backends."""
     expected = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
         names = [call["name"] for call in probe.answer["calls"]]
@@ -84,10 +81,7 @@ def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[di
 
 
 def layer_findings(number: int, measurements: Sequence[Measurement], singles: Sequence[Probe]) -> list[dict[str, Any]]:
-    """Return a list with one description of the fault of layer `number`, or an empty list if it has none.
-
-    The description is of the result that exceeds its tolerance most.
-    """
+    """Return a description of the worst fault of layer `number`, in a list. The list is empty if it has none."""
     worst = worst_of(measurements)
     name = singles[0].answer["calls"][number]["name"]
     if worst is None or worst.used_tolerance <= 1:
@@ -116,9 +110,9 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
-    """Return the end of a sentence that names the first setting in which layer `number` differs between the backends.
+    """Return the end of a sentence that names a setting in which layer `number` differs between the backends.
 
-    Return an empty text if no setting differs.
+    Return "" if no setting differs.
     """
     calls = [(probe.label, probe.answer["calls"][number]) for probe in singles]
     (first_label, first), *others = [(label, {"kind": call["kind"], **call["config"]}) for label, call in calls]
@@ -132,10 +126,7 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return the row of the report for one layer: a dict of text and numbers by column name.
-
-    The numbers are differences between the backends, in a whole training step and with the layer alone.
-    """
+    """Return the row of the report for one layer: a dict of text and numbers by column name."""
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}
     output, gradient = f"out/{number}/0", f"gradient/{number}/0"
@@ -161,7 +152,7 @@ def layer_row(
 def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iterator[dict[str, Any]]:
     """Yield a dict for each weight of layer `number`: how much the weight's gradient differs between the backends.
 
-    The gradient is that of the whole training step. Differences are divided by the norm of the layer's gradient.
+    The gradient is that of the whole training step, and differences are divided by the norm of the layer's gradient.
     """
     weights = reference.answer["weights"]
     gradients = [reference.arrays[f"step/weight/{k}"] for k in range(len(weights))]
@@ -178,16 +169,16 @@ def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iter
 def step_difference(
     name: str, singles: Sequence[Probe], reference: Probe, *, size: float | None = None
 ) -> dict[str, float] | None:
-    """Return a dict with the differences of a result in the whole training step. None if a process has no such result.
-
-    The difference between the backends has the key `between`. The difference between a backend and float64 has the name
-    of the backend.
+    """Return how much a result of the whole training step differs. None if a process has no such result.
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.
         singles: The results of both backends in the recipe's precision.
         reference: The results in float64.
         size: The number that divides the differences. None uses the norm of the float64 result.
+
+    Returns:
+        The difference between the backends as `between`, and that from float64 by the name of the backend.
     """
     key = f"step/{name}"
     if any(key not in probe.arrays for probe in (reference, *singles)):
@@ -214,10 +205,7 @@ def rounding_change(name: str, reference: Probe, *, size: float | None = None) -
 
 
 def whole_step(reference: Probe, singles: Sequence[Probe], unit: float) -> list[dict[str, Any]]:
-    """Return the report's rows for three results of a whole training step.
-
-    They are the logits, the loss, and the gradient of all weights together.
-    """
+    """Return the report's rows for the logits, the loss and the gradient of all weights of a whole training step."""
     last = len(reference.answer["calls"]) - 1
     gradients = [f"step/weight/{k}" for k in range(len(reference.answer["weights"]))]
     keys = {"logits": [f"step/out/{last}/0"], "loss": ["step/loss"], "gradients of all weights": gradients}

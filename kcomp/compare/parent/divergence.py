@@ -1,19 +1,7 @@
 """Measure how far the weights of two backends differ after the first updates.
 
-If two backends are correct, their weights differ after the first update for three reasons. Each reason adds a term to
-the tolerance:
-
-Rounding in the forward and backward pass. Adam divides a gradient by its own size. If a gradient is nearly zero, Adam
-turns its rounding error into an update of full size. Each backend therefore repeats the updates with the rows of each
-batch in another order, and with every weight moved by up to the rounding unit. The largest effect is multiplied by
-`FACTOR`, because few repeats may miss the worst case.
-
-Rounding in the update rule. Keras's Adam computes 1 - beta_2 in float32, and kcomp's Adam on PyTorch in float64. With
-beta_2 = 0.999, all updates then differ by 7e-6 of their size. Repeats on one backend cannot show this. Both optimizers
-therefore also run alone, on the same gradients. Their difference after the same number of updates is multiplied by
-`DILUTION`.
-
-Storage. Both backends round their new weights to float32. This adds up to `SMALLEST` times the norm of the weights.
+Correct backends differ for three reasons, and each adds a term to the tolerance: rounding in the forward and backward
+pass, rounding in the update rule, and the storage of weights in float32. docs/internals/compare.md describes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +17,9 @@ SMALLEST = 2 * SINGLE  # of the norm of the weights: what storing an update in f
 
 
 def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Compare losses and weights of two backends after each update.
+    """Compare losses and weights of two backends after each update. Return differences, tolerances and checks.
 
-    Return a dict of differences, tolerances and checks.
-
-    Only the first update that changes the weights is checked. In later updates, rounding can change the sign of a
-    number near zero, such as a ReLU's input, which increases the distance by orders of magnitude.
+    Only the first update that changes the weights is checked.
 
     Args:
         probes: The results of the two backends. A distance is divided by the norm of the first backend's weights. The
@@ -93,11 +78,7 @@ def optimizer_difference(first: Probe, second: Probe) -> dict[str, Any]:
     """Compare the weights of two backends after updates with equal gradients.
 
     Return a dict with the relative difference after each update, the tolerance for the last update, and whether the
-    backends agree (`alike`). A difference is divided by the movement, which is the distance of the weights from their
-    start.
-
-    The tolerance has two terms, for rounding of the weights and for rounding of the optimizer's coefficients. A
-    rounding error in a coefficient b is b / (1 - b) times as large in 1 - b ** t, which Adam divides by.
+    backends agree (`alike`). A difference is divided by the distance of the weights from their start.
     """
     path, other_path = first.arrays["optimizer"], second.arrays["optimizer"]
     moved, size = (np.linalg.norm(array, axis=-1) for array in (path - path[0], path))
@@ -121,10 +102,7 @@ def reorderings(probe: Probe) -> list[str]:
 
 
 def first_movement(probes: Sequence[Probe]) -> int:
-    """Return the number of the first update that changes the weights of a backend, or 0 if no update does.
-
-    A change to NaN counts.
-    """
+    """Return the number of the first update that changes the weights of a backend, or 0 if no update does."""
     moved = np.logical_or.reduce([~(movement(probe) == 0) for probe in probes[:2]])
     return int(np.argmax(moved))
 
@@ -136,10 +114,7 @@ def movement(probe: Probe) -> np.ndarray:
 
 
 def repeat(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare the final weights of two processes of the same backend.
-
-    Return a dict with a hash of each process's weights (`digests`), and whether the hashes are equal (`identical`).
-    """
+    """Return hashes of the final weights of two processes of one backend, and whether the hashes are `identical`."""
     digests = [probe.answer["straight"]["digest"], cost["digest"]]
     return {"digests": digests, "identical": digests[0] == digests[1]}
 
@@ -153,8 +128,7 @@ def other_starts(probes: Sequence[Probe]) -> list[str]:
 def distances(first: Probe, order: str, second: Probe, second_order: str) -> np.ndarray:
     """Return the distance between the weights of two trainings, at the start and after each update, (updates + 1,).
 
-    A distance is divided by the norm of the first training's weights. Two trainings of the same backend are compared as
-    if both had started from the same weights.
+    A distance is divided by the norm of the first training's weights.
 
     Args:
         first: The results of the first backend.

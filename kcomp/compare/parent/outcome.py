@@ -29,7 +29,7 @@ class HeldOutPredictions:
 
     Attributes:
         labels: The true labels (rows, columns).
-        predictions: Predictions (rows, columns) by name of the backend and seed.
+        predictions: Predictions (rows, columns) by (name of the backend, seed).
         scorer: Computes the metrics.
     """
 
@@ -51,10 +51,7 @@ class HeldOutPredictions:
 
 
 def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
-    """Compare the scores of two backends.
-
-    Return a dict with scores, differences, tests, and a summary in words (`sentence`).
-    """
+    """Compare the scores of two backends. Return scores, differences, tests, and a summary in words (`sentence`)."""
     labels = list(dict.fromkeys(label for label, _, _ in runs))
     seeds = list(dict.fromkeys(seed for _, seed, _ in runs))
     folds = list(dict.fromkeys(fold for _, _, fold in runs))
@@ -104,11 +101,7 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 
 
 def known_scorer(run: Run) -> Scorer:
-    """Return the object that computes the run's metric.
-
-    If the recipe's code defines the metric, use the target's default: this process does not import Keras, so it cannot
-    load the recipe.
-    """
+    """Return the scorer of the run's metric or, if the recipe's code defines it, of the target's default metric."""
     try:
         return scorer_of([run])
     except ValueError:
@@ -116,10 +109,9 @@ def known_scorer(run: Run) -> Scorer:
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return McNemar's test between the two backends as a list with a dict for each seed.
+    """Return McNemar's test between the two backends, a dict for each seed. Empty without classes.
 
-    A dict has the seed, how many rows only the first or only the second backend predicts right, and `p`. The list is
-    empty if the target has no classes.
+    A dict has the seed, how many rows only the first or only the second backend predicts right, and `p`.
     """
     target = held_out.scorer.target
     if accuracy.name not in target.shown_metrics:
@@ -138,7 +130,7 @@ def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Seq
 def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Return the differences in score between seeds, with their intervals over rows.
 
-    The list has a dict for each backend, pair of its seeds and metric.
+    There is a dict for each backend, pair of its seeds and metric.
     """
     return [
         {"label": label, "seeds": [first, second], "metric": metric.name}
@@ -154,8 +146,7 @@ def paired_t_test(
 ) -> dict[str, Any] | None:
     """Return Student's t test of the scores of two backends, paired by seed. Return None if there is only one seed.
 
-    Scores of the same seed are paired, because their runs have the same starting weights, batches and augmentation. The
-    result is a dict: mean `difference`, standard deviation between seeds (`spread`), `p`, and how many `seeds`.
+    The result is a dict: mean `difference`, standard deviation between seeds (`spread`), `p`, and how many `seeds`.
     """
     if len(seeds) < 2:
         return None
@@ -190,7 +181,7 @@ def sentence(outcome: Mapping[str, Any]) -> str:
 
 
 def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
-    """Return a text with the difference in one metric. The text also says whether the difference is more than noise."""
+    """Return a text with the difference in one metric, and whether it is more than noise."""
     tested, interval, clear = outcome["noise"][name], outcome["frameworks"][name], exceeds_noise(outcome, name)
     difference = interval["mean"] if tested is None else tested["difference"]
     if math.isnan(difference):
@@ -213,7 +204,7 @@ def difference_words(outcome: Mapping[str, Any], name: str, difference: float, p
         outcome: The content of the report on scores.
         name: The metric.
         difference: The score of the first backend minus that of the second.
-        places: How many decimals are written. A difference that rounds to 0 counts as no difference.
+        places: How many decimals are written.
     """
     (first, second), noun = map(display_name, outcome["labels"][:2]), metric_words(name)
     if is_zero(difference, places):

@@ -39,10 +39,7 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The backend ("jax" or "torch") for each backend name in the report.
-
-        If "jax" is compared with itself, the second name is "jax again".
-        """
+        """The backend ("jax" or "torch") for each backend name in the report, such as "jax again"."""
         return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 
@@ -102,8 +99,6 @@ def measure_backends(
 ) -> dict[str, Any]:
     """Measure arithmetic, first updates, cost and environment of each backend. Return these entries of the report.
 
-    Each measurement runs in its own process.
-
     Args:
         options: The options of the command.
         base: A description of a measurement. Each process gets a changed copy.
@@ -133,12 +128,9 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run each backend in float64.
+    """Run each backend in float64. Return two things: the results of the other backends, and those of the reference.
 
-    Return two things: the results of the other backends, and the results of the reference.
-
-    The reference is PyTorch, or JAX if PyTorch is not compared. The other backends run each layer on the tensors that
-    the reference stored.
+    The other backends run each layer on the tensors that the reference stored.
     """
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):

@@ -1,4 +1,4 @@
-"""Draw the pictures of the report. Each drawing function returns a PNG file as bytes."""
+"""Draw the pictures of the report. Each is returned as the bytes of a PNG file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,10 +17,7 @@ def positive(values: Sequence[float | None]) -> np.ndarray:
 
 
 def layers_picture(checked: Mapping[str, Any], labels: Sequence[str]) -> bytes:
-    """Return a PNG with the differences of each layer, in two plots.
-
-    The first is for the whole training step, the second for layers that run alone on stored inputs.
-    """
+    """Plot the differences of each layer, in a whole training step, and for layers that run alone."""
     figure, axes = canvas(2, 8.5)
     (whole, alone), rows = axes[:, 0], checked["layers"]
     numbers = np.arange(len(rows))
@@ -55,10 +52,7 @@ def mark_faulty(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
-    """Return a PNG with the loss after each update, and the distance between the weights of the backends.
-
-    Dashed lines are the distances that rounding causes on one backend.
-    """
+    """Plot the loss after each update, the distance between the backends' weights, and that caused by rounding."""
     figure, axes = canvas(2, 6.0)
     top, bottom = axes[:, 0]
     labels = trajectory["labels"]
@@ -85,7 +79,7 @@ def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
 
 
 def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
-    """Return a PNG with the differences in score and their intervals: between the backends, then between seeds."""
+    """Plot the differences in score and their intervals: between the backends, then between seeds."""
     first, second = map(display_name, outcome["labels"][:2])
     rows = [(f"{first} minus {second}", outcome["frameworks"], COLOURS[0])]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -107,7 +101,7 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
 
 
 def cost_picture(costs: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Return a PNG with the images per second in training and prediction: each round, and the median."""
+    """Plot the images per second in training and prediction: each round, and the median."""
     figure, axes = canvas(2, 1.8 + 0.6 * len(costs) * 2)
     for axis, kind, title in zip(axes[:, 0], ("train", "predict"), ("Training", "Prediction"), strict=True):
         for number, (label, cost) in enumerate(costs.items()):

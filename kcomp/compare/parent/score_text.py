@@ -13,10 +13,7 @@ def metric_words(name: str) -> str:
 
 
 def decimals(values: Sequence[float], digits: int = 2) -> int:
-    """Return how many decimals to write, at least 4, so that the smallest nonzero value has `digits` digits.
-
-    Values are first rounded to `digits` digits.
-    """
+    """Return how many decimals to write, at least 4, so that the smallest nonzero value has `digits` digits."""
     rounded = [f"{value:.{digits - 1}e}" for value in values if value and math.isfinite(value)]
     return max([DECIMALS, *(digits - 1 - int(text.partition("e")[2]) for text in rounded)])
 
@@ -37,7 +34,6 @@ def signed(value: float, places: int = DECIMALS) -> str:
 
 
 def is_zero(value: float, places: int) -> bool:
-    """Return whether a number is 0 if it is rounded to `places` decimals."""
     return round(abs(value), places) == 0
 
 

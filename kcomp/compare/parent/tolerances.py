@@ -118,9 +118,7 @@ def relative_to(size: float, difference: float) -> float:
 def result_size(name: str, reference: Probe) -> float:
     """Return the norm by which differences of a result are divided.
 
-    For an output or a statistic, it is the norm of the result. For a gradient of a weight, it is the norm of the
-    gradient of all weights of the layer. For a gradient of an input, it is the norm of the gradient of all inputs of
-    the layer.
+    For a gradient, it is the norm of the gradients of all weights, or of all inputs, of the layer.
     """
     quantity, number, _ = name.split("/")
     if quantity not in ("in", "weight"):
@@ -130,7 +128,7 @@ def result_size(name: str, reference: Probe) -> float:
 
 
 def network_gradient(reference: Probe) -> float:
-    """Return the norm of the gradient of all weights, as computed by the layers that run alone."""
+    """Return the norm of the gradient of all weights, from layers that run alone."""
     return norm([array for name, array in reference.arrays.items() if name.startswith("alone/weight/")])
 
 

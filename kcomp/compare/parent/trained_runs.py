@@ -1,7 +1,4 @@
-"""Find the runs whose scores are compared, and train the missing runs.
-
-A run is one training of a recipe with one backend, seed and held-out fold.
-"""
+"""Find the runs (trainings) whose scores are compared, and train the missing runs."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,9 +19,7 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[RunKey, Run]:
-    """Return a complete run for each backend, seed and fold: a dict whose keys are (backend name, seed, fold).
-
-    Runs that are neither in `folder` nor in ./runs are trained.
+    """Return a complete run for each backend, seed and fold, by (backend name, seed, fold). Train missing runs.
 
     Args:
         labels: The backend ("jax" or "torch") for each backend name in the report, such as "jax again".
@@ -35,7 +30,7 @@ def trained_runs(
         arguments: Further arguments of `kcomp train`.
 
     Raises:
-        RuntimeError: If a training fails. The message has the command. Runs that were trained before stay.
+        RuntimeError: If a training fails. The message has the command.
     """
     runs: dict[RunKey, Run] = {}
     for label, backend in labels.items():
@@ -64,7 +59,7 @@ def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
 
 
 def train(label: str, backend: str, command: Sequence[str]) -> None:
-    """Train one run in a process of the backend. If it fails, raise RuntimeError with the command."""
+    """Train one run in a process of the backend."""
     code = run_kcomp(command, backend)
     if code:
         line = shlex.join(["kcomp", *command, "--backend", backend])

@@ -46,10 +46,7 @@ def give_verdict(report: Mapping[str, Any]) -> Verdict:
 
 
 def disagreements(report: Mapping[str, Any]) -> list[str]:
-    """Return why the backends do not agree, as a list of texts.
-
-    A wrong layer comes first, because it explains the others.
-    """
+    """Return the reasons why the backends do not agree, as texts. A wrong layer comes first."""
     layers = [row["layer"] for row in report["arithmetic"]["findings"]]
     trajectory = report["trajectory"]
     causes = []
@@ -78,7 +75,7 @@ def agreement(report: Mapping[str, Any], causes: Sequence[str]) -> str:
 def compare_speed(costs: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, float]:
     """Return two things: the name of the backend that trains faster, and the ratio of the training speeds.
 
-    The name is None if the slowest round of one backend is not faster than the fastest round of the other.
+    The name is None if the measured rounds overlap.
     """
     speeds = {label: row["train"] or [float("nan")] for label, row in costs.items()}
     slow, fast = sorted(speeds, key=lambda label: float(np.median(speeds[label])))[:2]
@@ -133,10 +130,7 @@ def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
 
 
 def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
-    """Return how many decimals show the mean scores and, if it is more than noise, their difference.
-
-    A difference adds decimals only up to `MOST_DECIMALS`.
-    """
+    """Return how many decimals show the mean scores and, if it is more than noise, their difference."""
     places = score_decimals(outcome, name)
     if not exceeds_noise(outcome, name):
         return places
@@ -147,7 +141,7 @@ def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:
     """Return whether the scores of two backends differ by more than noise.
 
-    With several seeds, the noise is the difference between seeds. With one seed, it is the choice of held-out rows.
+    The noise is that between seeds or, with one seed, that of the choice of held-out rows.
     """
     tested = outcome["noise"][name]
     if tested is None:

@@ -1,9 +1,4 @@
-"""Run one training step in two ways: all layers together, and each layer alone on stored inputs.
-
-The reference process writes every tensor of its forward and backward pass, rounded to float32. Every process then runs
-each layer on these inputs, with these gradients of the layer's outputs. A layer that computes a wrong result therefore
-does not change the results of later layers.
-"""
+"""Run one training step in two ways: all layers together, and each layer alone on stored inputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +20,7 @@ BUDGET = 256 * 2**20  # most bytes of the stored tensors, forward and backward t
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
     """Return the first `images` and `labels` of a batch after mixing (MixUp), as in a training step.
 
-    The number of rows is limited so that the network's tensors fit into `BUDGET` bytes, but it is at least 2.
+    As many rows are returned as fit into `BUDGET` bytes with all tensors of the network.
     """
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
@@ -35,7 +30,7 @@ def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
 
 
 class Canonical:
-    """The tensors that the reference process computed in float64 and stored. They are the inputs for every layer.
+    """The inputs of every layer, as the reference process computed them in float64.
 
     Attributes:
         labels: The labels of the batch after mixing.
@@ -51,9 +46,6 @@ class Canonical:
 
 class WholeStep:
     """A forward and a backward pass through all layers.
-
-    An offset of zero is added to each tensor. The gradient of the loss with respect to the offset is then the gradient
-    with respect to the tensor.
 
     Args:
         experiment: The network that is measured, with its loss.
@@ -90,10 +82,10 @@ class WholeStep:
         return [loss], {"tensors": {str(slot): value for slot, value in values.items()}, "states": states, "loss": loss}
 
     def run(self, offsets: Arrays | None = None, factors: list[np.ndarray] | None = None) -> dict[str, Any]:
-        """Run the passes, and return a dict of results.
+        """Return the results of both passes as a dict.
 
-        The dict has `tensors` and `gradients` by the tensor's number, `weights` (gradients of the trained weights),
-        `states` (new statistics of each layer call), and `loss`.
+        `tensors` and `gradients` are by the tensor's number, `weights` has the gradients of the trained weights, and
+        `states` the new statistics of each layer call.
 
         Args:
             offsets: Arrays to add to the tensors, by the tensor's number. None adds zeros.
@@ -117,7 +109,7 @@ class WholeStep:
 def run_layers_alone(
     graph: Graph, reference: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Arrays:
-    """Run each layer on the stored inputs, and return sketches of its results by name. A sketch is a shortened array.
+    """Run each layer on the stored inputs, and return sketches (shortened arrays) of its results by name.
 
     <call> is the number of a layer call, and <k> counts its results of one kind. The names are
 
@@ -126,13 +118,10 @@ def run_layers_alone(
     - in/<call>/<k> for gradients with respect to inputs
     - weight/<call>/<k> for gradients with respect to weights
 
-    Layers that are not `comparable` are left out.
-
     Args:
         graph: The layers of the network.
         reference: The stored inputs, and the stored gradients of outputs.
-        shake: Function that changes an array by about the rounding error. It is applied to inputs, weights and
-            gradients of outputs. None changes nothing.
+        shake: Function that changes inputs, weights and gradients of outputs by about the rounding error, or None.
     """
     move = shake or (lambda array: array)
     jobs = [(n, call) for n, call in enumerate(graph.calls) if comparable(graph, call, reference)]
@@ -153,10 +142,7 @@ def run_layers_alone(
 
 
 def comparable(graph: Graph, call: Call, reference: Canonical) -> bool:
-    """Return whether a layer can be compared with the reference.
-
-    Its inputs and outputs must be floats, and its outputs must have the shapes that the reference stored.
-    """
+    """Return whether a layer computes floats from floats, in the shapes that the reference stored."""
     slots = (*call.inputs, *call.outputs)
     same = all(
         graph.shapes[slot] == reference.tensors[slot].shape[1:] for slot in call.outputs if slot in reference.tensors
@@ -177,7 +163,7 @@ def local_function(call: Call) -> Function:
 
 
 def states_of(scope: keras.StatelessScope, call: Call) -> list[Any]:
-    """Return a list of the new statistics of a layer, such as those of batch normalisation. Other layers have none."""
+    """Return the new statistics of a layer, such as those of batch normalisation."""
     values = [scope.get_current_value(weight) for weight in getattr(call.operation, "non_trainable_weights", [])]
     return [value for value in values if value is not None]
 
@@ -195,7 +181,7 @@ def arrays_of(values: dict[str, Any]) -> Arrays:
 
 
 def step_sketches(step: dict[str, Any], graph: Graph) -> Arrays:
-    """Return sketches of the results of a whole step by name. A sketch is a shortened array.
+    """Return sketches (shortened arrays) of the results of a whole step by name.
 
     <call> is the number of a layer call, and <k> counts its outputs or statistics. The names are out/<call>/<k>,
     gradient/<call>/<k> (gradient of an output), state/<call>/<k> (new statistics), weight/<number> (gradient of a

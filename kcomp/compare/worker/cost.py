@@ -18,15 +18,15 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
-    """Run `count` updates and some predictions. Return a dict with times, speeds and memory.
-
-    A speed is a list in images per second, with one number for each round. The entry `digest` is a hash of the final
-    weights.
+    """Run `count` updates and some predictions. Return times, speeds, memory, and a hash of the final weights.
 
     Args:
         experiment: The network that is measured, with its optimizer and batches.
         count: How many updates to run.
         started: The time.time() at which the process started.
+
+    Returns:
+        A dict. A speed is a list of images per second, one number for each round.
     """
     model, batches = experiment.model, experiment.batches(count)
     rows = len(batches[0]["images"])
@@ -78,7 +78,7 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """Return a dict with the peak memory of the process in MiB, on the host and on the device. None is unknown."""
+    """Return the peak memory of the process in MiB, on the host and on the device. None is unknown."""
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

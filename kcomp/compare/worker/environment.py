@@ -33,7 +33,7 @@ def environment(precision: str) -> dict[str, Any]:
 
 
 def threads() -> int | str:
-    """Return how many threads the backend uses. JAX uses one for each core, or $NPROC threads if that is set."""
+    """Return how many threads the backend uses."""
     if keras.backend.backend() == "torch":
         import torch
 

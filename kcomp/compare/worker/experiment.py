@@ -1,7 +1,4 @@
-"""Prepare what `kcomp compare` measures: one stage of a recipe, its network, and its first batches.
-
-A stage is a part of a training with its own trained layers, loss and optimizer.
-"""
+"""Prepare what `kcomp compare` measures: one stage (part of the training) of a recipe, with network and batches."""
 
 import contextlib
 import importlib
@@ -32,7 +29,7 @@ from kcomp.values import parse_values
 
 @dataclass
 class ProbeStage:
-    """One stage of a recipe, ready to train without dropout and other noise. A stage is a part of a training.
+    """One stage (part of a training) of a recipe, ready to train without dropout and other noise.
 
     Attributes:
         loaded: The recipe.
@@ -57,7 +54,7 @@ class ProbeStage:
         return self.session.network
 
     def batches(self, count: int) -> list[Batch]:
-        """Return the first `count` training batches. They come from as many epochs as necessary."""
+        """Return the first `count` training batches, from as many epochs as necessary."""
         source = self.session.training
         reader = source.epochs(0, math.ceil(count / len(source)))
         try:
@@ -73,8 +70,6 @@ def load(job: ProbeJob) -> Loaded:
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
     """Return the stage (part of a training) that trains the most weights, ready to be measured.
-
-    If several stages train equally many, take the last.
 
     Args:
         loaded: The recipe.
@@ -106,10 +101,7 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
 
 
 def remove_noise(network: keras.Model) -> list[str]:
-    """Make random layers run in inference mode during training, and return their names.
-
-    Random layers, such as Dropout and drop connect, have a variable with the state of a random generator.
-    """
+    """Make random layers, such as Dropout, run in inference mode during training. Return their names."""
     names = []
     for layer in network._flatten_layers(include_self=False):
         states = [variable for variable in layer.variables if variable.path.endswith("seed_generator_state")]
@@ -129,8 +121,7 @@ def call_without_noise(call: Any) -> Any:
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
     """Write the weights of a network as float32, in Keras's order.
 
-    With `shaken`, a weight array of equal numbers is changed at random. A head of zeros would pass no gradient to the
-    layers below it, and a bias of zeros would hide an error in its use.
+    With `shaken`, a weight array of equal numbers, such as zeros, is changed at random.
     """
     draws = np.random.default_rng(0)
     arrays = {}
@@ -170,11 +161,9 @@ def as_array(value: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Make layers compute in float64 if they are created inside a `with` block, even if they have another dtype.
+    """Make layers compute in float64 if they are created inside the `with` block.
 
-    On JAX, the process must start with JAX_ENABLE_X64. Keras 3.15 has an internal table of types, which makes sums and
-    matrix products of float64 compute in float32. The block changes this table. If a later version of Keras has no such
-    table, these operations may be only as accurate as float32.
+    On JAX, the process must start with JAX_ENABLE_X64.
     """
     original, floats = keras.layers.Layer.__init__, keras.config.floatx()
     narrowed = getattr(importlib.import_module("keras.src.backend.common.dtypes"), "BIT64_TO_BIT32_DTYPE", {})

@@ -1,7 +1,4 @@
-"""List the layer calls of a network, so that the inputs of each call can be stored or replaced.
-
-Each tensor of the network has a number, its slot.
-"""
+"""List the layer calls of a network, so that the inputs of each call can be stored or replaced."""
 
 import itertools
 import math
@@ -18,8 +15,8 @@ from kcomp.engine.graph import Slot, fill, nodes_of
 class Call:
     """One call of a layer: values[outputs] = operation(*arguments, **keywords).
 
-    `values` has every tensor of the network by its number. An argument that another layer computes is a Slot, which
-    holds the number of the tensor.
+    `values` has every tensor of the network by its number. A tensor among the arguments is a Slot, which holds its
+    number.
 
     Attributes:
         name: The path of the layer. Further calls of the same layer have #2, #3, ... at the end.
@@ -46,10 +43,7 @@ class Call:
         return type(self.operation).__name__
 
     def run(self, values: Mapping[int, Any]) -> list[Any]:
-        """Call the layer in training mode, and return its outputs.
-
-        `values` has the tensors of the network by number.
-        """
+        """Call the layer in training mode, and return its outputs. `values` has the network's tensors by number."""
         keywords = {name: fill(value, values) for name, value in self.keywords.items()}  # type: ignore[arg-type]
         if getattr(self.operation, "_call_has_training_arg", False):
             keywords["training"] = True
@@ -59,7 +53,7 @@ class Call:
 
 @dataclass
 class Graph:
-    """The layer calls of a network, in an order in which they can run. Each tensor has a number, its slot.
+    """The layer calls of a network, in an order in which they can run. Each tensor has a number.
 
     Attributes:
         source: The number of the images.
@@ -79,15 +73,12 @@ class Graph:
         return "float" in self.dtypes[slot]
 
     def float32_bytes_per_image(self) -> int:
-        """Return how many bytes all tensors of the network have for one image, in float32."""
+        """Return the number of bytes of all tensors of the network for one image, in float32."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
 
 def graph_of(network: keras.Model) -> Graph:
-    """Return the layer calls of a functional network and of its inner models.
-
-    A network of another kind is a single call.
-    """
+    """Return the layer calls of a functional network and of its inner models. Another network is a single call."""
     graph, numbers, names = Graph(), itertools.count(), dict[str, int]()
     graph.source = next(numbers)
     if is_functional(network):
@@ -102,10 +93,7 @@ def graph_of(network: keras.Model) -> Graph:
 
 
 def is_functional(layer: Any) -> bool:
-    """Return whether a layer is a functional model of Keras.
-
-    Other subclasses of Model do not count: they may override `call`.
-    """
+    """Return whether a layer is a functional model of Keras, and no other subclass of Model."""
     return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
@@ -150,10 +138,7 @@ def expand(
 
 
 def record(graph: Graph, slot: int, tensor: Any) -> None:
-    """Store the shape and type of a tensor under its number `slot`.
-
-    Raise ValueError if a size in the shape is unknown.
-    """
+    """Store the shape and type of a tensor under its number `slot`."""
     shape = tuple(tensor.shape[1:])
     if None in shape:
         raise ValueError(f"kcomp compare needs a model for images of one size; a layer gives the shape {tensor.shape}")

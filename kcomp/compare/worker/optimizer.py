@@ -1,7 +1,4 @@
-"""Run an optimizer alone, with random gradients that are equal on all backends.
-
-Only the update rule can then make the weights differ between backends.
-"""
+"""Run an optimizer alone, with random gradients that are equal on all backends."""
 
 from typing import Any
 
@@ -17,8 +14,8 @@ UPDATES = 5  # enough to test momenta and their bias corrections
 def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
     """Return sketches of the trained weights at the start and after each update: (UPDATES + 1, numbers).
 
-    A sketch is a shortened array. The gradients are normally distributed. The standard deviation of a weight's gradient
-    is the larger of 0.01 and 0.01 * std(weight). At the end, the model gets its starting weights back.
+    A sketch is a shortened array. The gradients are random numbers. At the end, the model gets its starting weights
+    back.
     """
     model, draws = experiment.model, np.random.default_rng(0)
     before, sketches = values_of(state_of(model)), [weights_sketch(model)]
@@ -37,8 +34,7 @@ def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
 def condition(optimizer: Any) -> float:
     """Return how much an update amplifies rounding errors of the optimizer's coefficients b: the sum of b / (1 - b).
 
-    For example, Adam divides by 1 - beta_2 ** t, and a relative error of beta_2 = 0.999 grows 999 times. For a
-    MultiOptimizer, return the largest sum of its optimizers.
+    For a MultiOptimizer, return the largest sum of its optimizers.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer wraps another optimizer
     sums = []

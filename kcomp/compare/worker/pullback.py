@@ -14,7 +14,7 @@ def pull_back(
 ) -> list[tuple[list[Any], Any, Any]]:
     """Call functions. Return three things for each: its outputs, the gradients of its arguments, and its other results.
 
-    The gradients are of sum(output * cotangent) over all outputs. On JAX, all functions are compiled as one.
+    The gradients are of sum(output * cotangent) over all outputs.
 
     Args:
         functions: The functions.

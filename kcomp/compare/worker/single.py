@@ -19,13 +19,10 @@ CANONICAL = "canonical"  # the name of the file that has the inputs of every lay
 
 @patched(False)
 def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
-    """Run each layer alone in float64, with Keras's own layers.
+    """Run each layer alone in float64, with Keras's own layers. Return facts for the report, and the results.
 
-    Return two things: facts for the report, and the results.
-
-    The reference process also runs the whole training step, and stores the inputs of every layer. It then repeats all
-    this with every number changed at random by up to the rounding unit. The repeat shows which differences rounding can
-    cause.
+    The reference process also runs the whole training step, stores the inputs of every layer, and repeats all with
+    simulated rounding.
     """
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
     mixed = arithmetic.mixed(experiment, batch, graph)
@@ -110,7 +107,7 @@ def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> d
 
 
 def settings(operation: Any) -> dict[str, str]:
-    """Return a layer's configuration as texts, without its name and precision. Return {} if it has no configuration."""
+    """Return a layer's configuration as texts, without its name and precision. Empty if it has no configuration."""
     try:
         config = operation.get_config()
     except (NotImplementedError, TypeError, ValueError, AttributeError):

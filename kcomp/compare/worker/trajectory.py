@@ -1,7 +1,4 @@
-"""Run the first updates of a stage (part of a training), and record sketches of the weights after each update.
-
-A sketch is a short array that replaces a long array in files.
-"""
+"""Run the first updates of a stage (part of a training), and record sketches (short arrays) of the weights."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -97,7 +94,7 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """Return a batch with its rows in another order. The mean loss over the batch is the same except for rounding."""
+    """Return a batch with its rows in another order."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     rows = keras.tree.map_structure(lambda values: values[order], batch)

@@ -1,8 +1,4 @@
-"""Assign rows to folds by the method that fits the rows.
-
-Rows with groups are assigned by whole groups. Without groups, iterative stratification assigns rows with several labels
-and rows of small classes. A splitter of scikit-learn assigns all other rows.
-"""
+"""Assign rows to folds by the method that fits the rows."""
 
 from typing import Any
 
@@ -23,9 +19,8 @@ def assign(
             multi-label data: whether each row has each label, bool of shape (rows, labels).
         groups: The group of each row, shape (rows,). A group gets a single fold. None for rows without groups.
         shares: The share of the rows that each fold gets, shape (folds,).
-        splitter: The scikit-learn splitter to use if there are no groups, each row has one stratum, and no stratum has
-            fewer rows than there are folds.
-        seed: Seed of the other methods.
+        splitter: The scikit-learn splitter for rows without groups, with one stratum each, and without rare strata.
+        seed: Seed of the other methods: by whole groups, or by iterative stratification.
 
     Returns:
         The fold of each row, from 0, int of shape (rows,).

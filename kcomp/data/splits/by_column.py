@@ -8,7 +8,7 @@ from kcomp.data.tables import Table
 
 
 def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Table:
-    """Take the folds from a column of the table.
+    """Return the table with the folds that one of its columns defines.
 
     If all values are whole numbers from -1, these are the folds, and -1 marks rows that are never held out. Otherwise
     the values, such as names of sites or cameras, become the folds 0, 1, 2 and so on in sorted order.
@@ -45,10 +45,9 @@ def folds_from(table: Table, column: str, *, allow_crossing: bool = False) -> Ta
 
 
 def time_folds(table: Table, column: str, count: int, *, allow_crossing: bool = False) -> Table:
-    """Cut the rows into folds of equal size by time. Training uses only rows that are earlier than the held-out fold.
+    """Split the rows into folds of equal size by time. Training uses only rows that are earlier than the held-out fold.
 
-    The rows are cut into `count` + 1 parts by time. The first part is fold -1, which is never held out. Rows of the
-    same time get the same fold. Later folds have more training rows.
+    The earliest part of the rows is fold -1, which is never held out. Rows of the same time get the same fold.
 
     Args:
         table: The rows, without pseudo-labels.
@@ -113,7 +112,7 @@ def time_holdout(table: Table, column: str, fraction: float, *, allow_crossing: 
 def cut_by_time(table: Table, column: str, starts: np.ndarray, allow_crossing: bool) -> Table:
     """Return the table with folds by time.
 
-    `starts[k]` is the share of rows, from 0 to 1, that are earlier than fold k. Rows before fold 0 get fold -1.
+    `starts` has, for each fold, the share of rows that are earlier. Rows before fold 0 get fold -1.
     """
     ordered = rows.sorted_by_id(table)
     times = times_of(column_of(ordered, column), column)
@@ -146,10 +145,7 @@ def column_of(table: Table, column: str) -> pd.Series:
 
 
 def times_of(values: pd.Series, column: str) -> pd.Series:
-    """Convert the values of a column to numbers, or to dates and times in UTC.
-
-    Raise ValueError, with the name `column`, if this is impossible.
-    """
+    """Convert values to numbers or to times in UTC. Raise ValueError, with the name `column`, if this is impossible."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all():
         return numbers

@@ -1,7 +1,4 @@
-"""Cut rows into random folds: plain, stratified, grouped and repeated.
-
-The folds do not depend on the machine or on the order of the rows.
-"""
+"""Split rows into random folds: plain, stratified, grouped and repeated. The order of the rows does not matter."""
 
 import numpy as np
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
@@ -15,18 +12,17 @@ FAR = 0.25  # print a notice if the held-out share is off by more than FAR * min
 
 
 def folds(table: Table, count: int, *, seed: int = 0, repeats: int = 1, allow_crossing: bool = False) -> Table:
-    """Cut the rows into folds of equal size at random.
+    """Split the rows into folds of equal size at random.
 
-    Rows with the same value in the column `group` or `item` share a fold. Without these columns, the method is
-    scikit-learn's KFold.
+    Rows with the same value in the column `group` or `item` share a fold.
 
     Args:
         table: The rows, without pseudo-labels.
         count: Number of folds, from 2 to the number of rows or groups.
         seed: Seed of the shuffle. Row order does not matter.
-        repeats: How many times to cut all rows into folds. Repeat number r, from 0, uses the seed `seed + r`. Its folds
-            are numbered from r * count to (r + 1) * count - 1. Column `fold` has the folds of repeat 0, column `fold_1`
-            has the folds of repeat 1, and so on.
+        repeats: How many times to split all rows into folds. The folds of repeat r, from 0, have the numbers r * count
+            to (r + 1) * count - 1. Column `fold` has the folds of repeat 0, column `fold_1` has the folds of repeat 1,
+            and so on.
         allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
@@ -58,20 +54,18 @@ def stratified_folds(
     rare: str = "train",
     allow_crossing: bool = False,
 ) -> Table:
-    """Cut the rows into folds with equal shares of each class, label, grade or range of numbers.
+    """Split the rows into folds with equal shares of each class, label, grade or range of numbers.
 
-    Rows with the same value in the column `group` or `item` share a fold (see `stratify_groups`). Without these
-    columns, the method is iterative stratification if a row may have several labels, and scikit-learn's StratifiedKFold
-    otherwise. A row whose label is a mixture of classes counts as the most likely class.
+    Rows with the same value in the column `group` or `item` share a fold. A row whose label is a mixture of classes
+    counts as the most likely class.
 
     Args:
         table: Labelled rows, without pseudo-labels.
         count: Number of folds, from 2 to the number of rows or groups.
         seed: Seed of the shuffle. Row order does not matter.
-        repeats: How many times to cut all rows into folds; see `folds`.
-        rare: What to do with a class that has fewer rows than there are folds. "train" prints a notice, and puts the
-            rows of the class and all rows of the same groups into fold -1, which is never held out. "error" raises
-            ValueError.
+        repeats: How many times to split all rows into folds; see `folds`.
+        rare: What to do with a class that has fewer rows than there are folds. "train" puts its rows and all rows of
+            the same groups into fold -1, which is never held out. "error" raises ValueError.
         allow_crossing: Whether rows with the same `group` or `item` may be in different folds.
 
     Returns:
@@ -110,8 +104,7 @@ def holdout(
 ) -> Table:
     """Hold out a share of the rows as fold 0. The other rows get fold -1 and are always trained on.
 
-    Rows with the same value in the column `group` or `item` stay together. At least one group is held out. If large
-    groups move the share of held-out rows far from `fraction`, a notice says the share.
+    Rows with the same value in the column `group` or `item` stay together.
 
     Args:
         table: The rows, without pseudo-labels; labelled, if stratified.
@@ -162,14 +155,13 @@ def holdout(
 def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *, total: int) -> np.ndarray:
     """Return the fold of each row, so that at least one group is held out and at least one row is trained on.
 
-    If `numbers` already has both, return `numbers`. If the share of held-out rows is far from `fraction`, print a
-    notice.
+    If the share of held-out rows is far from `fraction`, print a notice.
 
     Args:
         numbers: The fold of each row that may be held out, shape (rows,): 0 if it is held out, -1 if it is trained on.
         groups: The group of each of these rows, shape (rows,).
         fraction: The share of rows to hold out.
-        total: How many rows the table has, including rows that may not be held out.
+        total: The number of rows of the table, including rows that may not be held out.
     """
     may_all = total > len(groups)
     names, sizes = np.unique(groups, return_counts=True)
@@ -190,9 +182,11 @@ def with_both_sides(numbers: np.ndarray, groups: np.ndarray, fraction: float, *,
 
 
 def whole_groups(chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Extend a choice of rows to whole groups: return whether each row's group has a chosen row.
+    """Return whether each row's group has a chosen row, bool (rows,).
 
-    `chosen` and the result are bool of shape (rows,). `groups` has the group of each row, or is None.
+    Args:
+        chosen: Whether each row is chosen, bool (rows,).
+        groups: The group of each row. If it is None, `chosen` is returned.
     """
     return chosen if groups is None else np.isin(groups, groups[chosen])
 
@@ -212,10 +206,17 @@ def cut_repeatedly(
     repeats: int,
     seed: int,
 ) -> Table:
-    """Cut the rows into `count` folds, `repeats` times, and return the table with the fold columns.
+    """Split the rows into `count` folds, `repeats` times, and return the table with the fold columns.
 
-    `strata`, `groups` and `trained` have one element for each row, sorted by image id. If `trained` is true for a row,
-    its fold is -1, so the row is never held out. `splitter_class` is a class of scikit-learn; see `assign`.
+    Args:
+        table: The rows.
+        strata: The stratum of each row, sorted by image id.
+        groups: The group of each row, sorted by image id, or None.
+        trained: Whether each row gets fold -1, so that it is never held out, sorted by image id.
+        splitter_class: A class of scikit-learn; see `assign`.
+        count: The number of folds.
+        repeats: The number of repeats.
+        seed: The seed of the first repeat.
     """
     if repeats < 1:
         raise ValueError(f"the number of repeats must be at least 1; received {repeats}")

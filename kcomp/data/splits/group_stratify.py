@@ -9,9 +9,7 @@ def stratify_groups(counts: np.ndarray, sizes: np.ndarray, shares: np.ndarray, *
     """Assign whole groups to folds so that every fold has about its share of the rows and of each label.
 
     Large groups are assigned first. Each group goes to the fold for which the sum of (share[f, k] - shares[f])**2 over
-    all folds f and labels k is then smallest. share[f, k] is the share of the rows with label k that is in fold f. One
-    additional k counts every row, with or without labels. scikit-learn's StratifiedGroupKFold uses this greedy method
-    for one label and equal folds.
+    all folds f and labels k is then smallest. share[f, k] is the share of the rows with label k that is in fold f.
 
     Args:
         counts: How many rows of each group have each label, shape (groups, labels). A row may have several labels or
@@ -21,8 +19,7 @@ def stratify_groups(counts: np.ndarray, sizes: np.ndarray, shares: np.ndarray, *
         seed: Seed of the order of groups of similar size, and of the choice between equally good folds.
 
     Returns:
-        The fold of each group, shape (groups,). Without labels, a fold exceeds its share by less than the size of the
-        largest group.
+        The fold of each group, shape (groups,).
     """
     random = np.random.default_rng(seed)
     counts = np.column_stack([counts[:, counts.sum(0) > 0], sizes]).astype(np.float64)

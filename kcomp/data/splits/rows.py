@@ -22,8 +22,8 @@ def sorted_by_id(table: Table) -> Table:
 def group_of_rows(table: Table) -> np.ndarray | None:
     """Return a group number for each row, int of shape (rows,).
 
-    Rows with the same `group` or the same `item` are in one group. Chains count too: if A and B share a `group`, and B
-    and C share an `item`, then A, B and C are in one group. Return None if the table has neither column.
+    Rows with the same `group` or the same `item` are in one group, also through other rows. Return None if the table
+    has neither column.
     """
     columns = [name for name in TOGETHER if name in table.frame]
     if not columns:
@@ -45,8 +45,7 @@ def group_of_rows(table: Table) -> np.ndarray | None:
 def strata_of(table: Table) -> np.ndarray:
     """Return the stratum number of each row, shape (rows,). A stratum is a class, a grade or a range of numbers.
 
-    If a row may have several labels, return whether each row has each label, bool of shape (rows, labels). Stratified
-    folds have equal shares of each stratum or label.
+    For multi-label data, return whether each row has each label, bool of shape (rows, labels).
     """
     if table.target is None:
         raise ValueError("these rows have no labels to stratify by; cut them with data.folds(...)")
@@ -54,9 +53,9 @@ def strata_of(table: Table) -> np.ndarray:
 
 
 def one_hot(strata: np.ndarray) -> np.ndarray:
-    """Return whether each row belongs to each stratum, such as a class: bool of shape (rows, strata).
+    """Return whether each row belongs to each stratum, bool of shape (rows, strata).
 
-    The argument is the stratum number of each row, shape (rows,). An array of shape (rows, strata) does not change.
+    `strata` are stratum numbers, shape (rows,), or already have the shape of the result.
     """
     return strata[:, None] == np.arange(strata.max(initial=-1) + 1) if strata.ndim == 1 else strata.astype(bool)
 
@@ -92,8 +91,8 @@ def with_folds(table: Table, columns: Sequence[np.ndarray], *, in_order: bool = 
 
     Args:
         table: The rows, without pseudo-labels.
-        columns: The fold numbers, shape (rows,), of the rows sorted by image id. There is one array for each repeat
-            (each time that the rows were cut into folds).
+        columns: One array of fold numbers, shape (rows,), for each repeat of the split. The rows are sorted by image
+            id.
         in_order: Whether a training uses only rows of the folds before the held-out fold.
     """
     if table.pseudo is not None:

@@ -10,8 +10,7 @@ from kcomp.data.tables import Table, fold_columns
 def split(table: Table, fold: int) -> tuple[Table, Table]:
     """Split a table into the rows to train on and the held-out rows of one fold.
 
-    After `time_folds`, only rows of earlier folds are trained on. If the rows were cut into folds several times
-    (`repeats` of `folds`), each repeat has different fold numbers and contains all rows.
+    After `time_folds`, only rows of earlier folds are trained on.
 
     Args:
         table: Rows with folds.
@@ -42,10 +41,7 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
 
 
 def repeat_of(table: Table, fold: int) -> int:
-    """Return the number of the repeat, from 0, that a fold belongs to.
-
-    If the rows were cut into folds several times (`repeats` of `folds`), each repeat has different fold numbers.
-    """
+    """Return the number of the repeat, from 0, that a fold belongs to; see `repeats` of `folds`."""
     names = fold_columns(table.frame)
     return next(repeat for repeat, name in enumerate(names) if fold in table.frame[name].to_numpy())
 

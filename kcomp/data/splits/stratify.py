@@ -8,9 +8,7 @@ TIE = 1e-9  # numbers that differ by less count as equal
 def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
     """Assign rows to folds so that every fold gets its share of the rows of each label.
 
-    The next label is always the label with the fewest rows that are not yet assigned. Each of these rows goes to the
-    fold that still needs most rows of the label. If several folds need equally many, the row goes to the fold that
-    still needs most rows in total. Rows without a label are assigned last.
+    The rarest label comes first. Each of its rows goes to the fold that still needs most rows of this label.
 
     Args:
         labels: Whether each row has each label, bool of shape (rows, labels).
@@ -44,7 +42,7 @@ def stratify(labels: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray
 
 
 def largest(random: np.random.Generator, *keys: np.ndarray) -> int:
-    """Return the position of the largest value in keys[0]. Ties are broken by keys[1] and so on, then at random."""
+    """Return the position of the largest value in keys[0]. keys[1] and so on break ties, then chance."""
     best = np.arange(len(keys[0]))
     for key in keys:
         best = best[key[best] >= key[best].max() - TIE]
