@@ -21,6 +21,7 @@ MODULES = (
     "augment",
     "models",
     "schedules",
+    "losses",
     "optimizers",
     "views",
     "averaging",

@@ -12,6 +12,7 @@ MODULES = (
     "augment",
     "models",
     "schedules",
+    "losses",
     "optimizers",
     "views",
     "averaging",

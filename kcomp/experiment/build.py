@@ -15,7 +15,8 @@ from kcomp.data.tables import Table
 from kcomp.engine.devices import check_batch, clear_session
 from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.engine.precision import use_precision
-from kcomp.experiment.checks import check_output
+from kcomp.experiment.checks import check_loss, check_output
+from kcomp.losses import ArcFace, TargetLoss
 from kcomp.models import pretrained
 from kcomp.recipe import Recipe, Stage
 from kcomp.targets import Target
@@ -64,13 +65,17 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
     training = build_batches(recipe, rows, training=True, seed=seed)
     check_batch(training.batch_size)
     validation = build_batches(recipe, held_out, training=False, seed=seed)
-    return Experiment(target, network, training, validation, build_stages(recipe, target))
+    stages = build_stages(recipe, target)
+    for stage in stages:
+        if isinstance(stage.loss, ArcFace):
+            stage.loss.bind_to_network(network)
+    return Experiment(target, network, training, validation, stages)
 
 
 def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
     """Return the stages of the recipe, which are the parts of a training.
 
-    A stage without a loss gets the target's loss. Raise ValueError if there is no stage.
+    A stage without a loss gets the target's loss. Raise ValueError if there is no stage, or a loss does not fit.
     """
     stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config)))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
@@ -88,8 +93,15 @@ def fit_target(table: Table, fold: int) -> Target:
 
 
 def with_loss(stage: Stage, target: Target) -> Stage:
-    """Return a stage (part of a training) unchanged if it has a loss, and with the target's loss otherwise."""
+    """Return a stage (part of a training) with its own loss, which gets the target, or with the target's loss.
+
+    Raises:
+        ValueError: If the loss does not fit the target.
+    """
     if stage.loss is not None:
+        check_loss(stage, target)
+        if isinstance(stage.loss, TargetLoss):
+            stage.loss.bind(target)
         return stage
     return replace(stage, loss=target.loss(stage.label_smoothing), label_smoothing=0.0)
 

@@ -1,4 +1,4 @@
-"""Check the network of a recipe before the training starts."""
+"""Check the network and the losses of a recipe before the training starts."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from kcomp.engine.graph import is_one_tensor
-from kcomp.targets import Target
+from kcomp.recipe import Stage
+from kcomp.targets import Grades, Numbers, Target
 
 PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}  # names of activations and of layers
 PASSES_ON = (keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
@@ -32,6 +33,19 @@ def check_output(network: keras.Model, target: Target) -> None:
         raise ValueError(
             f"the recipe's model must end in logits, but it ends in {ending}; kcomp turns logits into predictions "
             "itself, so leave that activation out"
+        )
+
+
+def check_loss(stage: Stage, target: Target) -> None:
+    """Raise ValueError if a stage has a loss of Keras for a target whose logits have other units than its labels.
+
+    For example, the logits of numbers are standardized. Such a loss would train the network wrongly, without an error.
+    """
+    kind = type(stage.loss)
+    if isinstance(target, Numbers | Grades) and kind.__module__.startswith("keras."):
+        raise ValueError(
+            f"stage {stage.name!r}: the logits of {target.name} are not in the units of the labels, which keras.losses."
+            f"{kind.__name__} does not know; leave the loss out, or use one of kcomp.losses"
         )
 
 

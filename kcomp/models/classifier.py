@@ -9,8 +9,9 @@ from keras import layers
 
 from kcomp.fast.install import install
 from kcomp.models import pretrained
+from kcomp.models.coral import SharedWeights
 from kcomp.models.pooling import pool_features
-from kcomp.targets import Target
+from kcomp.targets import Grades, Target
 
 
 def classifier(
@@ -19,12 +20,13 @@ def classifier(
     *,
     pool: str | None = None,
     dropout: float = 0.2,
+    head: str = "dense",
     imagenet_classes: Sequence[int] | None = None,
 ) -> keras.Model:
-    """Put a classification head on a backbone: pooling, dropout, a dense layer named "head".
+    """Put a classification head on a backbone: pooling, dropout, a layer named "head".
 
-    The backbone's layers become layers of the new model, so `set_trainable` finds them by their plain names. The dense
-    layer starts at zero, because training on a small data set has too few updates to overcome random weights.
+    The backbone's layers become layers of the new model, so `set_trainable` finds them by their plain names. The layer
+    starts at zero, because training on a small data set has too few updates to overcome random weights.
 
     Args:
         backbone: A model whose output is one feature map (batch, height, width, channels), or tokens (batch, tokens,
@@ -34,6 +36,8 @@ def classifier(
             (the generalized mean, with a learned exponent), or "token" (the class token of a transformer). None takes
             the class token if there is one, and else the average.
         dropout: Share of dropped features, from 0 to below 1.
+        head: The last layer: "dense", or "coral" for `Grades` with loss_name="ordinal", where all logits have the same
+            weights and differ by a bias, so that the probabilities of higher levels are in order.
         imagenet_classes: For each class of the competition, its number among the ImageNet classes (0 to 999). The head
             then starts with the weights that the ImageNet head of an EfficientNet-Lite has for these classes. With
             None, the head starts at zero.
@@ -42,12 +46,12 @@ def classifier(
         A model that returns float32 logits (batch, target.outputs) under any precision.
 
     Raises:
-        ValueError: If `target` has no output, the backbone does not return features, or `pool` or `imagenet_classes`
-            does not fit the backbone.
+        ValueError: If `target` has no output, the backbone does not return features, `pool` or `imagenet_classes` does
+            not fit the backbone, or `head` does not fit the target.
 
     References:
         Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero; Radenović et al. 2018, equation 3, for
-        the generalized mean.
+        the generalized mean; Cao et al. 2020 for CORAL.
 
     Examples:
         >>> from kcomp import models, targets
@@ -66,11 +70,24 @@ def classifier(
         )
     install()
     x = layers.Dropout(dropout, name="head_dropout")(pooled(backbone, pool))
-    head = layers.Dense(count, kernel_initializer="zeros", dtype="float32", name="head")
-    model = keras.Model(backbone.input, head(x), name=f"{backbone.name}_classifier")
+    last = head_layer(head, target, count)
+    model = keras.Model(backbone.input, last(x), name=f"{backbone.name}_classifier")
+    if imagenet_classes is not None and head != "dense":
+        raise ValueError(f"imagenet_classes needs head='dense'; received {head!r}")
     if imagenet_classes is not None and not pretrained.skipping():
-        head.set_weights(imagenet_columns(backbone, count, imagenet_classes))
+        last.set_weights(imagenet_columns(backbone, count, imagenet_classes))
     return model
+
+
+def head_layer(kind: str, target: Target | int, count: int) -> keras.layers.Layer:
+    """Return the last layer of a classifier with `count` outputs. `kind` is the argument `head` of `classifier`."""
+    if kind == "dense":
+        return layers.Dense(count, kernel_initializer="zeros", dtype="float32", name="head")
+    if kind != "coral":
+        raise ValueError(f"head must be 'dense' or 'coral'; received {kind!r}")
+    if not isinstance(target, Grades) or target.loss_name != "ordinal":
+        raise ValueError(f"head='coral' needs a target Grades with loss_name='ordinal'; received {target!r}")
+    return SharedWeights(count, dtype="float32", name="head")
 
 
 def pooled(backbone: keras.Model, kind: str | None) -> Any:

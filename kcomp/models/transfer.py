@@ -46,7 +46,7 @@ def take_weights(network: keras.Model, path: Path, *, order: Sequence[int] | Non
         network.load_weights(path, skip_mismatch=not fits)
     if not (fits and head):
         last.set_weights(own_head)
-    elif order is not None:
+    elif order is not None and list(order) != sorted(order):  # outputs that share weights have no axis of outputs
         last.set_weights([array[..., list(order)] for array in last.get_weights()])
     return fits and head
 

@@ -17,6 +17,7 @@ DETERMINES_RESULTS = (
     "recipe.py",
     "augment",
     "schedules",
+    "losses",
     "optimizers.py",
     "views.py",
     "targets",

@@ -11,6 +11,7 @@ from typing import Any
 LAZY_MODULES = (
     "keras",
     "kcomp.augment",
+    "kcomp.losses",
     "kcomp.models",
     "kcomp.optimizers",
     "kcomp.schedules",

@@ -36,8 +36,8 @@ class Grades(Target):
 
     References:
         For "ordinal": Frank and Hall 2001, A simple approach to ordinal classification. Cao et al. 2020, Rank
-        consistent ordinal regression (CORAL), equation 4, with equal weights. Unlike in CORAL, the logits share no
-        weights.
+        consistent ordinal regression (CORAL), equation 4, with equal weights. In CORAL, the logits also share their
+        weights: `models.classifier(backbone, target, head="coral")`.
 
     Examples:
         >>> import numpy as np

@@ -56,11 +56,24 @@ class NumbersLoss(MaskedLoss):
 
     def elements(self, labels: Any, logits: Any) -> Any:
         mean, scale = (ops.convert_to_tensor(values, dtype=logits.dtype) for values in (self.mean, self.scale))
-        error = ops.abs(logits - (labels - mean) / scale)
-        return ops.where(error <= 1, 0.5 * ops.square(error), error - 0.5)
+        return huber(logits - (labels - mean) / scale)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": list(self.mean), "scale": list(self.scale)}
+
+
+class TweedieLoss(MaskedLoss):
+    """Tweedie loss with power 1.5. Labels are divided by the mean, and the logit is the logarithm of the prediction."""
+
+    def __init__(self, mean: Sequence[float], **options: Any) -> None:
+        super().__init__(**options)
+        self.mean = tuple(mean)
+
+    def elements(self, labels: Any, logits: Any) -> Any:
+        return tweedie(labels / ops.convert_to_tensor(self.mean, dtype=logits.dtype), logits, 1.5)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": list(self.mean)}
 
 
 class GradeLoss(keras.losses.Loss):
@@ -96,6 +109,24 @@ class SoftmaxGradeLoss(GradeLoss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         shares = smooth(level_shares(y_true, self.top), self.label_smoothing, self.top + 1)
         return ops.categorical_crossentropy(shares, y_pred, from_logits=True)
+
+
+def huber(errors: Any, delta: float = 1.0) -> Any:
+    """Return the Huber loss of errors: e^2 / 2 if |e| <= delta, otherwise delta * (|e| - delta / 2)."""
+    size = ops.abs(errors)
+    return ops.where(size <= delta, 0.5 * ops.square(errors), delta * (size - 0.5 * delta))
+
+
+def tweedie(labels: Any, logits: Any, power: float) -> Any:
+    """Return the Tweedie loss of labels and exp(logits). `power` is from 1 to below 2.
+
+    Beyond logits of -20 and 20, the loss is a straight line, so that it stays finite.
+    """
+    inner = ops.clip(logits, -20.0, 20.0)
+    larger, smaller = ops.exp((2.0 - power) * inner), ops.exp((1.0 - power) * inner)
+    gained = inner if power == 1 else smaller / (1.0 - power)
+    slope = larger - labels * smaller
+    return larger / (2.0 - power) - labels * gained + slope * (logits - inner)
 
 
 def level_shares(labels: Any, top: int) -> Any:

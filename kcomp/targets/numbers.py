@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -14,26 +14,30 @@ if TYPE_CHECKING:
 
 MOST_BINS = 10  # bins of rows with similar numbers; they are the strata of stratified folds
 ROWS_PER_BIN = 10
+LinkName = Literal["identity", "log"]
 
 
 @dataclass(frozen=True)
 class Numbers(Target):
     """Predict one or several numbers for each image.
 
-    The labels have one column for each number, in its own units. NaN is a missing label. The network predicts
-    standardized numbers: a logit is (number - mean) / scale. Predictions are converted back to the units of the labels.
-    The default loss is the Huber loss of the standardized numbers, averaged over the known labels of a batch.
+    The labels have one column for each number, in its own units. NaN is a missing label. Predictions have the units of
+    the labels. The loss is averaged over the known labels of a batch.
 
     Args:
         names: Names of the numbers, at least one.
         mean: Mean of each number on the training rows. `fitted` measures it.
         scale: Standard deviation of each number on the training rows. `fitted` measures it.
+        link: What the logits mean.
+            "identity": a logit is (number - mean) / scale. The default loss is the Huber loss of this number.
+            "log": a logit is log(number / mean), so predictions are above 0. For counts and amounts, from 0. The
+            default loss is `kcomp.losses.Tweedie` with the power 1.5.
 
     Raises:
-        ValueError: If there is no name, or a name is repeated.
+        ValueError: If there is no name, a name is repeated, or `link` is unknown.
 
     References:
-        Huber 1964, Robust estimation of a location parameter.
+        Huber 1964, Robust estimation of a location parameter. Jørgensen 1987, Exponential dispersion models.
 
     Examples:
         >>> import numpy as np
@@ -46,6 +50,7 @@ class Numbers(Target):
     names: tuple[str, ...]
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    link: LinkName = "identity"
 
     name: ClassVar[str] = "numbers"
     default_metric: ClassVar[str] = "mae"
@@ -55,6 +60,9 @@ class Numbers(Target):
 
     def __post_init__(self) -> None:
         arrays.check_names(self.names, 1, "one number")
+        if self.link not in get_args(LinkName):
+            allowed = ", ".join(map(repr, get_args(LinkName)))
+            raise ValueError(f"link must be one of {allowed}; received {self.link!r}")
         if len(self.mean) != len(self.scale) or len(self.mean) not in (0, len(self.names)):
             raise ValueError(
                 f"mean and scale have one value for each of {list(self.names)}; received {self.mean} and {self.scale}"
@@ -74,6 +82,12 @@ class Numbers(Target):
         if not valid.all():
             rule = "each label must be a finite number, or NaN if it is missing"
             raise ValueError(arrays.broken_rule_text(rule, valid, labels, ids))
+        if self.link == "log" and not (valid := ~(labels < 0).any(1)).all():
+            rule = "with link='log', each label must be at least 0"
+            raise ValueError(arrays.broken_rule_text(rule, valid, labels, ids))
+
+    def head_order(self, other: Target) -> list[int] | None:
+        return super().head_order(other) if isinstance(other, Numbers) and other.link == self.link else None
 
     def fitted(self, labels: np.ndarray) -> "Numbers":
         """Return a copy with the mean and the standard deviation of the known labels.
@@ -81,19 +95,21 @@ class Numbers(Target):
         A deviation of 0 is replaced by 1.
 
         Raises:
-            ValueError: If a number has no known label.
+            ValueError: If a number has no known label, or with link="log" no label above 0.
         """
         labels = np.sort(np.asarray(labels, np.float64), 0)  # so that rounding does not depend on the row order
         empty = [name for name, known in zip(self.names, ~np.isnan(labels).all(0), strict=True) if not known]
         if empty:
             raise ValueError(f"each number needs a label in the training rows; {empty[0]!r} has none")
-        scale = np.nanstd(labels, 0)
-        return replace(
-            self, mean=tuple(np.nanmean(labels, 0).tolist()), scale=tuple(np.where(scale > 0, scale, 1.0).tolist())
-        )
+        mean, scale = np.nanmean(labels, 0), np.nanstd(labels, 0)
+        if self.link == "log" and not (mean > 0).all():
+            raise ValueError(f"with link='log', each number needs a label above 0; the means are {mean.tolist()}")
+        return replace(self, mean=tuple(mean.tolist()), scale=tuple(np.where(scale > 0, scale, 1.0).tolist()))
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
         self._check_fitted()
+        if self.link == "log":
+            return np.exp(logits.astype(np.float64)) * np.array(self.mean)
         return logits.astype(np.float64) * np.array(self.scale) + np.array(self.mean)
 
     def predict_tensor(self, logits: Any) -> Any:
@@ -101,15 +117,23 @@ class Numbers(Target):
         from keras import ops
 
         mean, scale = (ops.convert_to_tensor(values, dtype=logits.dtype) for values in (self.mean, self.scale))
-        return logits * scale + mean
+        return ops.exp(logits) * mean if self.link == "log" else logits * scale + mean
+
+    def standardized(self, labels: Any) -> Any:
+        """Return the labels as what the logits mean with link="identity": (label - mean) / scale, on tensors."""
+        self._check_fitted()
+        from keras import ops
+
+        mean, scale = (ops.convert_to_tensor(values, dtype=labels.dtype) for values in (self.mean, self.scale))
+        return (labels - mean) / scale
 
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         if label_smoothing:
             raise ValueError(f"label smoothing needs classes, not numbers; received label_smoothing={label_smoothing}")
         self._check_fitted()
-        from kcomp.targets.losses import NumbersLoss
+        from kcomp.targets.losses import NumbersLoss, TweedieLoss
 
-        return NumbersLoss(self.mean, self.scale)
+        return TweedieLoss(self.mean) if self.link == "log" else NumbersLoss(self.mean, self.scale)
 
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
