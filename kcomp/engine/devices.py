@@ -6,8 +6,7 @@ import keras
 def use_devices(count: int) -> None:
     """Train on the first `count` devices of the backend with Keras's DataParallel.
 
-    Each device holds all weights and gets an equal share of every batch. Gradients and batch normalisation use the
-    whole batch, so the result is the same as on one device, up to rounding.
+    Each device gets an equal share of every batch. The result is the same as on one device, up to rounding.
 
     Raises:
         ValueError: If the backend is PyTorch, for which Keras has no data parallelism, or if there are fewer devices.
@@ -30,7 +29,7 @@ def device_count() -> int:
 
 
 def clear_session() -> None:
-    """Call keras.utils.clear_session, which forgets the devices of `use_devices`, and set these devices again."""
+    """Call keras.utils.clear_session without losing the devices of `use_devices`."""
     distribution = keras.distribution.distribution()
     keras.utils.clear_session()
     keras.distribution.set_distribution(distribution)

@@ -17,10 +17,9 @@ class Slot:
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call of a layer in a functional model.
+    """One call of a layer in a functional model: values[outputs] = operation(*arguments, **keywords).
 
-    Running the call computes values[outputs] = operation(*arguments, **keywords), where `values` lists the model's
-    tensors. In the arguments, a Slot stands for the tensor at its position in `values`.
+    `values` lists the model's tensors. A Slot in the arguments stands for a tensor in this list.
 
     operation: the layer, or another Keras operation.
     outputs:   positions of the results in `values`.
@@ -39,20 +38,20 @@ class LayerCall:
 
     @property
     def source(self) -> int | None:
-        """The position in `values` of the call's only input, apart from `training`. None if it has several inputs."""
+        """The position in `values` of the call's input. None if it has several inputs."""
         is_single = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
         argument = self.arguments[0] if is_single else None
         return argument.number if isinstance(argument, Slot) else None
 
     @property
     def reads(self) -> list[int]:
-        """The positions in `values` of the tensors that the call reads. A tensor that occurs twice is listed twice."""
+        """The positions in `values` of the tensors that the call reads, with repetitions."""
         values = keras.tree.flatten((self.arguments, self.keywords))
         return [value.number for value in values if isinstance(value, Slot)]
 
 
 def fill(structure: Any, values: list[Any]) -> Any:
-    """Return a copy of `structure`, nested tuples, lists and dicts, with a tensor of `values` for each Slot."""
+    """Return nested tuples, lists and dicts with a tensor of `values` in place of each Slot."""
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, tuple | list):
@@ -63,10 +62,7 @@ def fill(structure: Any, values: list[Any]) -> Any:
 
 
 def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
-    """Return {position of a tensor: numbers of the calls that read the tensor}.
-
-    Calls are numbered as in `calls`. A call that reads a tensor twice is listed twice.
-    """
+    """Return the numbers of the calls that read each tensor, by the position of the tensor."""
     readers: dict[int, list[int]] = {}
     for number, call in enumerate(calls):
         for slot in call.reads:
@@ -75,10 +71,9 @@ def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
 
 
 def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
-    """Return {number of a call: number of its reader}, for each call whose output only one other call reads.
+    """Return the reader of each call whose output only one other call reads, both as positions in `calls`.
 
-    Calls are numbered as in `calls`. A call with several outputs is left out, and so is the call that computes the
-    model's output, at position `result`.
+    The call that computes the model's output, at position `result`, is left out.
     """
     readers = readers_of(calls)
     readers.setdefault(result, []).append(len(calls))
@@ -89,7 +84,7 @@ def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
 def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
     """Yield the calls, with `done` set to the positions of the tensors that no later call reads.
 
-    The model's output, at position `result`, is never in `done`.
+    `result` is the position of the model's output, which is never in `done`.
     """
     last = {slot: number for number, call in enumerate(calls) for slot in call.reads}
     for number, call in enumerate(calls):
@@ -98,20 +93,14 @@ def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
 
 
 def nodes_of(model: Any) -> list[Any] | None:
-    """Return Keras's nodes (calls of layers) of a functional model, in an order in which they can run.
-
-    Return None for a model that is not functional.
-    """
+    """Return Keras's nodes (calls of layers) of a functional model in the order of a run. None for other models."""
     # not public; without this attribute, the model runs as Keras runs it
     by_depth = getattr(functional_of(model), "_nodes_by_depth", None)
     return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def is_plain_functional(model: Any) -> bool:
-    """Return whether a model is of Keras's own functional class, with one input and one output tensor.
-
-    A Sequential counts. A subclass does not.
-    """
+    """Return whether a model is a Sequential or functional model, and no subclass, with one input and one output."""
     is_keras_class = type(model).__module__.startswith("keras.")  # a subclass may have another `call`
     ends = [getattr(functional_of(model), name, None) for name in ("input", "output")]
     return is_keras_class and all(map(is_one_tensor, ends))
@@ -123,7 +112,7 @@ def functional_of(model: Any) -> Any:
 
 
 def is_one_tensor(structure: Any) -> bool:
-    """Return whether `structure` is a single tensor, or a list or tuple of one tensor. A dictionary does not count."""
+    """Return whether `structure` is a single tensor, or a list or tuple of one tensor."""
     if isinstance(structure, list | tuple) and len(structure) == 1:
         return is_one_tensor(structure[0])
     return isinstance(structure, keras.KerasTensor)

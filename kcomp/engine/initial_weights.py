@@ -17,9 +17,7 @@ from kcomp.data.draws import Purpose, generator
 def draw_weights_on_host(seed: int) -> Iterator[None]:
     """Make Keras's initializers draw with NumPy inside a `with` block.
 
-    The numbers depend on `seed` and on the order in which layers are built. The changed initializers are
-    VarianceScaling (with Glorot, He and Lecun), RandomNormal, RandomUniform, TruncatedNormal and Orthogonal. Zeros and
-    Ones use NumPy too, because JAX would compile a program for each shape.
+    The numbers depend on `seed` and on the order in which layers are built.
     """
     numbers = itertools.count()
     formulas: dict[type, Callable[..., np.ndarray]] = {
@@ -62,8 +60,7 @@ def draw_weights_on_host(seed: int) -> Iterator[None]:
 def variance_scaling(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return random weights with variance scale / fan (Glorot and Bengio 2010, He et al. 2015).
 
-    The fan is a layer's number of inputs, its number of outputs, or the mean of the two numbers. For a convolution,
-    these are channels times kernel positions.
+    The fan is a layer's number of inputs, its number of outputs, or their mean.
     """
     window = math.prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * window, shape[-1] * window) if len(shape) > 1 else (shape[0], shape[0])
@@ -90,10 +87,7 @@ def truncated_normal(draws: np.random.Generator, initializer: Any, shape: tuple[
 
 
 def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Return random numbers from a normal distribution that is truncated at two standard deviations.
-
-    Numbers outside are drawn again.
-    """
+    """Return random numbers from a normal distribution that is truncated at two standard deviations."""
     values = draws.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = draws.standard_normal(int(beyond.sum()))
@@ -101,11 +95,7 @@ def cut_normal(draws: np.random.Generator, mean: float, deviation: float, shape:
 
 
 def orthogonal(draws: np.random.Generator, initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a random orthogonal matrix, multiplied by the initializer's gain (Saxe et al. 2014), in the shape `shape`.
-
-    The matrix is Q in the QR factorization of a random normal matrix, with a positive diagonal of R. All axes of
-    `shape` but the last form the matrix's rows.
-    """
+    """Return random orthogonal weights, multiplied by the initializer's gain (Saxe et al. 2014)."""
     rows, columns = math.prod(shape[:-1]), shape[-1]
     factor, triangle = np.linalg.qr(draws.standard_normal((max(rows, columns), min(rows, columns))))
     factor = factor * np.sign(np.diag(triangle))

@@ -6,9 +6,6 @@ import keras
 def use_precision(name: str) -> None:
     """Set Keras's dtype policy, and whether a GPU may round float32 numbers before it multiplies.
 
-    By default, PyTorch rounds in convolutions only, and JAX rounds in convolutions and matrix products. This function
-    sets the same arithmetic on both backends.
-
     Args:
         name: "float32" computes in float32 throughout. "tensorfloat32" lets an NVIDIA GPU round the inputs of matrix
             products and convolutions to 10 bits of mantissa (TF32). A CPU computes in float32 with either name.

@@ -1,4 +1,1 @@
-"""Faster layers, training steps and optimizer updates for Keras. kcomp.fast.patches lists all of them.
-
-Results are the same up to rounding.
-"""
+"""Faster layers, training steps and optimizer updates for Keras, with the same results up to rounding."""

@@ -1,12 +1,8 @@
-"""Faster versions of the method `call` of Keras layers. They call operations of the current backend.
+"""Faster versions of the method `call` of Keras layers.
 
-The first arguments of each function are these operations, for example a function that computes silu.
-functools.partial binds them. The other arguments are the layer and the arguments of the layer's own `call`.
-
-Each function returns the layer's output. For an unsupported layer or input, it returns None, and the layer's own `call`
-runs. The functions support Keras's own layer classes, channels_last images, padding "same" and "valid", and all floats.
-They do not support subclasses, dilation, masks and renorm. Results and reverse-mode gradients equal Keras's up to
-rounding. On JAX, forward-mode gradients (`jax.jvp`) are not available.
+Each function returns the layer's output, or None for an unsupported layer or input. The layer's own `call` then runs.
+The first arguments are operations of the current backend, such as a function that computes silu. The other arguments
+are the layer and the arguments of its `call`.
 """
 
 import functools
@@ -39,8 +35,8 @@ def convolve(
     dense:     function that computes any other convolution. Its kernel is (height, width, C, F).
     zeros:     rows and columns of zeros to add around the images first, ((top, bottom), (left, right)).
 
-    `depthwise` and `dense` take images (N, H, W, C), the kernel, a bias (F,) or None, the strides, and the padding in
-    pixels, ((top, bottom), (left, right)).
+    Both functions take images (N, H, W, C), the kernel, a bias (F,) or None, the strides, and the padding in pixels,
+    ((top, bottom), (left, right)).
     """
     if not (covers_convolution(layer) and keras.ops.is_tensor(inputs) and len(inputs.shape) == 4):
         return None
@@ -61,9 +57,7 @@ def convolve(
 def pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], pair: Any, inputs: Any) -> Any:
     """Return the output of zero padding with a convolution after it, or None if the layers are not supported.
 
-    pair: a kcomp.fast.pairs.PaddedConvolution, which has the two layers.
-
-    `depthwise` and `dense` are as for `convolve`.
+    `pair` has the two layers. `depthwise` and `dense` are as for `convolve`.
     """
     padding, convolution = pair.layers
     return convolve(depthwise, dense, convolution, inputs, padding.padding)
@@ -79,9 +73,8 @@ def normalise(
 ) -> Any:
     """Return the output of BatchNormalization, or None if the layer or the inputs are not supported.
 
-    arithmetic: the backend's batch normalisation, `normalise` of kcomp.fast.torch.convolution or
-                kcomp.fast.jax.convolution.
-    move:       function `move` of the same module, which updates a moving average.
+    arithmetic: the backend's function `normalise`, such as that of kcomp.fast.jax.convolution.
+    move:       the function `move` of the same module, which updates a moving average.
     """
     if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
         return None
@@ -106,9 +99,9 @@ def normalise_and_activate(
 ) -> Any:
     """Return the output of batch normalisation with silu after it, or None if the layers are not supported.
 
-    pair:       a kcomp.fast.pairs.NormalisedSilu, which has the two layers.
     arithmetic: as for `normalise`, with silu applied to the outputs.
     move:       as for `normalise`.
+    pair:       has the two layers.
     """
     normalisation, activation = pair.layers
     is_silu = activation.activation is keras.activations.silu  # the user may have set another activation
@@ -120,10 +113,10 @@ def normalise_and_excite(
 ) -> Any:
     """Return the output of batch normalisation, silu, and squeeze and excitation. None if not supported.
 
-    block:      a kcomp.fast.excitation.Excitation, which has all layers.
-    arithmetic: as for `normalise`, with silu, then squeeze and excitation, applied to the outputs. An additional first
-                argument is the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
+    arithmetic: as for `normalise`, with silu, then squeeze and excitation, applied to the outputs. Its first argument
+                is the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
     move:       as for `normalise`.
+    block:      has all layers.
     """
     if not block.has_usual_activations:
         return None

@@ -1,7 +1,4 @@
-"""Find squeeze and excitation (Hu et al. 2018) in a network, and join its layers into one step.
-
-The step begins with the batch normalisation and the silu before squeeze and excitation.
-"""
+"""Find squeeze and excitation (Hu et al. 2018) in a network, and join its layers into one layer call."""
 
 import dataclasses
 from typing import Any
@@ -15,12 +12,8 @@ from kcomp.fast.pairs import NormalisedSilu, is_a
 class Excitation:
     """Batch normalisation, silu, then squeeze and excitation, called like one layer.
 
-    Squeeze and excitation pools an image, computes one factor from 0 to 1 for each channel (the gate), and multiplies
-    the channels by these factors.
-
     activated: the batch normalisation and silu.
-    gate:      the layers that compute the gate, in order. The first is the pooling. The last two are convolutions, and
-               the second of these ends in a sigmoid.
+    gate:      the layers from pooling to the second convolution. They compute a factor from 0 to 1 for each channel.
     merge:     the Multiply layer.
     """
 
@@ -32,7 +25,7 @@ class Excitation:
         return self.gated(self.activated.call(inputs, training=training))
 
     def gated(self, values: Any) -> Any:
-        """Return the output of squeeze and excitation for the output `values` of the first silu."""
+        """Return the output of squeeze and excitation for `values`, the output of the first silu."""
         gate = values
         for layer in self.gate:
             gate = layer.call(gate)
@@ -40,10 +33,7 @@ class Excitation:
 
     @property
     def has_usual_activations(self) -> bool:
-        """Whether the three activations are silu, silu and sigmoid, in this order.
-
-        This is checked at each call, because the user may change the activations.
-        """
+        """Whether the three activations are silu, silu and sigmoid. The user may change them at any time."""
         return have_usual_activations(self.activated, self.first, self.second)
 
 
@@ -60,8 +50,8 @@ def have_usual_activations(activated: NormalisedSilu, first: Any, second: Any) -
 def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
     """Return a network's list of layer calls, in which one call replaces each squeeze and excitation.
 
-    The new call includes the batch normalisation and silu before squeeze and excitation. kcomp.fast.pairs.join_pairs
-    must have joined these two.
+    The new call includes the batch normalisation and silu before it, which `kcomp.fast.pairs.join_pairs` must have
+    joined.
     """
     readers, joined, skipped = readers_of(steps), [], set()
     for number, step in enumerate(steps):
@@ -78,10 +68,9 @@ def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
 
 
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
-    """Return which calls in `steps` are one squeeze and excitation: their positions, from pooling to Multiply.
+    """Return the positions in `steps` of the calls of one squeeze and excitation, from pooling to Multiply.
 
-    Return an empty list if the calls after `start` are no squeeze and excitation, or if another call needs a value
-    inside it.
+    Return an empty list if the calls after `start` are none, or if another call reads a value inside.
 
     start:   the call before the pooling.
     readers: for each slot (the number of a tensor), the positions of the calls that read it.
@@ -128,5 +117,5 @@ def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
 
 
 def shape_of(layer: Any) -> Any:
-    """Return the target shape of a Reshape layer, without the batch axis. Return None for another layer."""
+    """Return the target shape of a Reshape layer, without the batch axis. None for another layer."""
     return tuple(layer.target_shape) if is_a(layer, keras.layers.Reshape) else None

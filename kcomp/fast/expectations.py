@@ -1,8 +1,4 @@
-"""The classes, methods and attributes of Keras that kcomp's patches use, and a check of the installed Keras.
-
-Each constant, such as CONVOLUTIONS, describes one group of classes. kcomp does not apply a patch if the installed Keras
-differs from the description.
-"""
+"""The parts of Keras that kcomp's patches use, and a check of the installed Keras."""
 
 import importlib
 import inspect
@@ -33,7 +29,6 @@ class Expected:
 
 
 def find_difference(expected: Expected) -> str | None:
-    """Return a text that says how the installed Keras differs from `expected`, or None if it does not."""
     module, _, name = expected.path.partition(":")
     try:
         owner = getattr(importlib.import_module(module), name)
@@ -55,10 +50,7 @@ def find_difference(expected: Expected) -> str | None:
 
 
 def built_convolution(layer_class: Any) -> Any:
-    """Return a built convolution layer with a 1 x 1 kernel of zeros.
-
-    The zeros replace Keras's default, which would draw random numbers.
-    """
+    """Return a built convolution layer with a 1 x 1 kernel of zeros."""
     zeros = (
         {"kernel_initializer": "zeros"} if layer_class is keras.layers.Conv2D else {"depthwise_initializer": "zeros"}
     )

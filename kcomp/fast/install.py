@@ -1,8 +1,6 @@
 """Replace methods of Keras's classes by the faster ones of kcomp.fast.patches, once for each process.
 
-kcomp.models, kcomp.prediction and kcomp.training do this, so their networks are fast in a notebook too. The classes of
-Keras change for the whole process. Other Keras models run faster too, and give the same results up to rounding. On JAX,
-functions that are already compiled do not change.
+Other Keras models of the process run faster too. On JAX, functions that are already compiled do not change.
 """
 
 import contextlib
@@ -25,10 +23,7 @@ _blocked: list[bool] = [False]  # whether all patches are off; each `patched` bl
 
 
 def install() -> None:
-    """Install the patches of the current backend, unless the environment variable KCOMP_FAST is 0.
-
-    Do nothing if they are installed already.
-    """
+    """Install the patches of the current backend once, unless the environment variable KCOMP_FAST is 0."""
     if _installed or _blocked[-1] or not fast_paths_are_on():
         return
     for patch in PATCHES:
@@ -47,8 +42,8 @@ def installed_names() -> list[str]:
 def patched(on: bool) -> Iterator[None]:
     """Turn all patches on or off inside a `with` block, and restore the previous state at its end.
 
-    On JAX, the block must surround the first call of a compiled function. On PyTorch, it must surround every call.
-    Blocks may be nested, but only one thread may use them at a time.
+    On JAX, the block must surround the first call of a compiled function. On PyTorch, it must surround every call. Only
+    one thread may use such blocks at a time.
     """
     before = bool(_installed)
     _blocked.append(not on)
@@ -61,10 +56,7 @@ def patched(on: bool) -> Iterator[None]:
 
 
 def is_enabled(name: str) -> bool:
-    """Return whether the patch with this name may run.
-
-    A patch may run if it is not turned off, and if it suits the backend, the device and the installed Keras.
-    """
+    """Return whether a patch is turned on, and suits the backend, the device and the installed Keras."""
     return not _blocked[-1] and fast_paths_are_on() and name not in _turned_off and _suits(name)
 
 
@@ -78,10 +70,7 @@ def _switch(on: bool) -> None:
 
 @functools.cache
 def _suits(name: str) -> bool:
-    """Return whether a patch suits the backend, the device and Keras.
-
-    If Keras lacks something that the patch uses, also warn. The warning appears only once.
-    """
+    """Return whether a patch suits the backend, the device and Keras. Warn once if Keras lacks something."""
     patch = next(patch for patch in PATCHES if patch.name == name)
     backend = keras.backend.backend()
     if patch.backend not in (backend, "any"):

@@ -7,9 +7,8 @@ import keras
 
 
 def covers_convolution(layer: Any) -> bool:
-    """Return whether kcomp's faster convolutions support a layer: Conv2D or DepthwiseConv2D in its usual form.
-
-    The layer must be channels_last without dilation. It must be depthwise, or have a single group.
+    """Return whether kcomp's faster convolutions support a layer: a channels_last Conv2D or DepthwiseConv2D without
+    dilation.
     """
     return (
         type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -24,20 +23,13 @@ def covers_convolution(layer: Any) -> bool:
 
 
 def is_depthwise(layer: Any) -> bool:
-    """Return whether a convolution has exactly one filter for each input channel.
-
-    A DepthwiseConv2D must have depth_multiplier 1, which the caller checks. A Conv2D is depthwise if it has as many
-    groups as filters, and one input channel in each group.
-    """
+    """Return whether a convolution has exactly one filter for each input channel."""
     grouped = type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1 and layer.kernel.shape[2] == 1
     return type(layer) is keras.layers.DepthwiseConv2D or grouped
 
 
 def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
-    """Return the zeros that a convolution layer adds around images (N, H, W, C), in pixels.
-
-    The result is ((top, bottom), (left, right)).
-    """
+    """Return the zeros that a layer adds around images (N, H, W, C), in pixels: ((top, bottom), (left, right))."""
 
     def along(size: int, window: int, stride: int) -> tuple[int, int]:
         missing = max((math.ceil(size / stride) - 1) * stride + window - size, 0) if layer.padding == "same" else 0
@@ -47,12 +39,10 @@ def padding_of(layer: Any, images: Any) -> tuple[Any, ...]:
 
 
 def value_of(weight: Any) -> Any:
-    """Return the tensor of a Keras variable. This is faster than Keras's own conversion."""
-    return weight.value if isinstance(weight, keras.Variable) else weight
+    return weight.value if isinstance(weight, keras.Variable) else weight  # faster than Keras's own conversion
 
 
 def as_type(value: Any, dtype: str) -> Any:
-    """Return the tensor cast to `dtype`. None stays None."""
     if value is None or keras.backend.standardize_dtype(value.dtype) == dtype:
         return value  # Keras's cast would take longer to return the same tensor
     return keras.ops.cast(value, dtype)

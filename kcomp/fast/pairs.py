@@ -1,7 +1,4 @@
-"""Find pairs of successive layers in a network, and join each pair into one step.
-
-A patch of kcomp.fast.patches can then compute both layers by one operation.
-"""
+"""Find pairs of successive layers in a network, and join each pair into one layer call."""
 
 import dataclasses
 from typing import Any
@@ -12,10 +9,7 @@ from kcomp.engine.graph import LayerCall, sole_readers
 
 
 class Pair:
-    """Two layers called like one: only the second layer reads the output of the first.
-
-    A patch of kcomp.fast.patches may replace `call` by one operation.
-    """
+    """Two layers called like one. Only the second layer reads the output of the first."""
 
     def __init__(self, first: Any, second: Any) -> None:
         self.layers = [first, second]
@@ -40,9 +34,8 @@ class PaddedConvolution(Pair):
 def join_pairs(steps: list[LayerCall], result: int) -> list[LayerCall]:
     """Return a network's list of layer calls, in which one call replaces each supported pair of layers.
 
-    Supported pairs are batch normalisation with silu, and zero padding with a convolution.
-
-    result: the slot (the number of a tensor) of the network's output.
+    Supported pairs are batch normalisation with silu, and zero padding with a convolution. `result` is the number of
+    the network's output tensor.
     """
     reader_of, joined, skipped = sole_readers(steps, result), [], set()
     for number, step in enumerate(steps):
@@ -70,5 +63,5 @@ def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
 
 
 def is_a(layer: Any, *classes: Any) -> bool:
-    """Return whether a layer's class is one of `classes`. Subclasses do not count."""
+    """Return whether a layer's class is one of `classes`, and no subclass."""
     return type(layer) in classes

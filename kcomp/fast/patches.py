@@ -1,8 +1,6 @@
 """The list of all places where kcomp replaces slower code, mostly of Keras, with the same results.
 
-The environment variable KCOMP_FAST=0 turns all of them off. kcomp.fast.install applies the patches that replace the
-method `call` of a class. For every other patch, the field `replaces` names the module that applies it.
-scripts/ablate_fast.py measures how much time each patch saves.
+The environment variable KCOMP_FAST=0 turns all of them off.
 """
 
 from collections.abc import Callable

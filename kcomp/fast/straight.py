@@ -1,9 +1,6 @@
 """Run a functional model's layers in order without Keras's checks at each call, on PyTorch.
 
-Keras spends about half a millisecond on each call of a layer: it converts arguments, looks for masks and opens scopes.
-For 240 layers, this takes longer than the arithmetic of a small batch. This module lists the calls of a model's layers
-once, as a `Plan`. For most layers, the plan runs `call`, which skips the checks. It runs `__call__` where the checks
-could change the result.
+Where the checks could change the result, Keras's own `__call__` runs.
 """
 
 import contextlib
@@ -26,7 +23,7 @@ _plans: "weakref.WeakKeyDictionary[Any, Plan | None]" = weakref.WeakKeyDictionar
 class Plan:
     """The list of a functional model's layer calls, in an order in which they can run.
 
-    The model has one input and one output. Each tensor has a numbered place, its slot, in a list of values.
+    The model has one input and one output. Each tensor has a number, its slot.
 
     steps:    the calls.
     size:     how many slots there are.
@@ -46,10 +43,7 @@ class Plan:
     autocast: str | None = None
 
     def run(self, inputs: Any, training: bool | None) -> Any:
-        """Return the model's output, or None if the inputs have a mask or another rank than the model's input.
-
-        Each value is freed after its last use.
-        """
+        """Return the model's output, or None if the inputs have a mask or another rank than the model's input."""
         inputs = keras.ops.convert_to_tensor(inputs, dtype=self.dtype)
         if len(inputs.shape) != self.rank or hasattr(inputs, "_keras_mask"):
             return None
@@ -80,7 +74,7 @@ def call(step: LayerCall, values: list[Any], training: bool | None) -> Any:
 
 
 def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
-    """Return a functional model's output without Keras's checks, or None if Keras's own `call` must run."""
+    """Return a functional model's output without Keras's checks. None if Keras's own `call` must run."""
     plan = plan_of(model) if mask is None and not others else None
     if plan is None or keras.distribution.distribution() is not None:
         return None
@@ -90,7 +84,7 @@ def run_straight(model: Any, inputs: Any, training: bool | None = None, mask: An
 
 
 def plan_of(model: Any) -> Plan | None:
-    """Return the stored plan of a functional model: its layer calls in order. The first call makes the plan.
+    """Return a functional model's layer calls in order (its plan), made once for each model.
 
     Return None if the model has several inputs or outputs, overrides `call`, or has layers that make masks.
     """
@@ -101,7 +95,7 @@ def plan_of(model: Any) -> Plan | None:
 
 
 def make_plan(model: Any) -> Plan | None:
-    """Make the plan (list of layer calls) of a functional model. Return None for the models that `plan_of` excludes."""
+    """Make the plan (list of layer calls) of a functional model. None for the models that `plan_of` excludes."""
     nodes = nodes_of(model)
     if nodes is None or not is_plain_functional(model):
         return None
@@ -123,7 +117,7 @@ def make_plan(model: Any) -> Plan | None:
 
 
 def may_make_mask(layer: Any) -> bool:
-    """Return whether a layer may make a mask: Masking, Embedding, or a custom layer that overrides `compute_mask`."""
+    """Return whether a layer may make a mask."""
     known = type(layer).__module__.startswith("keras.")
     makes = isinstance(layer, keras.layers.Masking | keras.layers.Embedding)
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
@@ -132,7 +126,7 @@ def may_make_mask(layer: Any) -> bool:
 def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
     """Return the layer call that a Keras node of a functional model stands for.
 
-    slots: {id(tensor): position of the tensor's value in the list of all values}.
+    `slots` has the number of each tensor, by id(tensor).
     """
     operation = node.operation
     training = bool(getattr(operation, "_call_has_training_arg", False))
@@ -162,12 +156,9 @@ def dtypes_in(arguments: Any) -> list[str]:
 
 
 def is_direct(operation: Any, dtypes: list[str], model: Any) -> bool:
-    """Return whether `operation.call` and `operation.__call__` give the same result.
+    """Return whether `operation.call` and `operation.__call__` give the same result for inputs of the types `dtypes`.
 
-    This is true for Keras's own operations without inner layers, if operation, inputs and model have the same
-    precision. It is not true for quantized or rematerialised layers, or for layers with an activity regularizer.
-
-    dtypes: types of the inputs.
+    This is true for Keras's own operations in the model's precision, with few exceptions.
     """
     if not type(operation).__module__.startswith("keras."):
         return False

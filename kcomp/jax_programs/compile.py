@@ -1,7 +1,6 @@
 """Compile JAX programs with the XLA options that kcomp uses. Write exported programs to files, and read them.
 
-`python -m kcomp.jax_programs.compile FILE [--donate]` compiles the exported program in FILE. JAX stores the
-machine code in its compilation cache, where other processes find it.
+`python -m kcomp.jax_programs.compile FILE [--donate]` compiles the exported program in FILE.
 """
 
 import contextlib
@@ -44,10 +43,7 @@ def read_program(path: Path) -> Any:
 
 
 def write_program(path: Path, exported: Any) -> None:
-    """Write an exported program to a file. Delete files in its folder that were not read for `UNUSED` seconds.
-
-    An error, such as a full disk or missing flatbuffers, is ignored. The next process then traces the function again.
-    """
+    """Write an exported program to a file, and delete old files in its folder. Errors are ignored."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         text = bytes(exported.serialize())
         with replacing(path, synced=False) as file:
@@ -58,10 +54,7 @@ def write_program(path: Path, exported: Any) -> None:
 
 
 def compile_exported(exported: Any, donate: bool) -> Any:
-    """Return the compiled form of an exported program, which can be called.
-
-    donate: True if the program may reuse the memory of its first argument.
-    """
+    """Compile an exported program. `donate` says whether it may reuse the memory of its first argument."""
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
     return jit(exported.call, donate).lower(*arguments).compile()
@@ -70,15 +63,15 @@ def compile_exported(exported: Any, donate: bool) -> Any:
 def jit(function: Any, donate: bool) -> Any:
     """Return `jax.jit` of a function, with kcomp's settings of XLA.
 
-    donate: True for a training step, which may reuse the memory of its first argument. False for a prediction.
+    `donate` is True for a training step, which may reuse the memory of its first argument.
     """
     return jax.jit(function, donate_argnums=(0,) if donate else (), compiler_options=settings(donate))
 
 
 def settings(donate: bool) -> dict[str, Any]:
-    """Return a dict of kcomp's settings of XLA, without those that the installed XLA lacks or that XLA_FLAGS contains.
+    """Return kcomp's settings of XLA, without those that the installed XLA lacks or that XLA_FLAGS contains.
 
-    donate: True for a training step, False for a prediction.
+    `donate` is True for a training step, False for a prediction.
     """
     if not is_enabled("jax-xla-settings"):
         return {}
@@ -100,13 +93,12 @@ def is_known(name: str, value: Any) -> bool:
 def compile_beside(path: Path, donate: bool) -> None:
     """Compile a large program in another process, which writes the machine code into JAX's compilation cache.
 
-    XLA's compiler fragments the memory of its process. Every later step of that process then takes 1.5 times as long
-    (docs/results/speed.md). Do nothing if this machine has compiled the program before, if the device is not a CPU, or
-    if JAX's cache has no folder. Errors are ignored, because the calling process can compile the program too.
+    Do nothing on a GPU, or if the cache has the machine code already. Errors are ignored.
 
     path:   file of the exported program.
     donate: True for a training step, False for a prediction.
     """
+    # XLA's compiler fragments the memory of its process, whose later steps then take 1.5 times as long
     folder = jax.config.jax_compilation_cache_dir
     if jax.default_backend() != "cpu" or not folder:
         return

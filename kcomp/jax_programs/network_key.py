@@ -1,7 +1,4 @@
-"""Cache keys of networks: texts that describe what a network computes.
-
-Two networks with the same key compute the same function of weights and images.
-"""
+"""Cache keys of networks: equal keys mean the same function of weights and images."""
 
 import functools
 import hashlib
@@ -20,9 +17,7 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 def cache_key_of_network(model: keras.Model) -> str | None:
     """Return the cache key of a functional model: a text with its layers, options, connections and constants.
 
-    Names of layers and values of weights are left out. Return None if the model is not Keras's own functional class
-    with one input and one output. Return None also for code from outside Keras and kcomp, because the text would not
-    show changes of such code.
+    Return None for a model of another kind, and for code from outside Keras and kcomp, which the text cannot describe.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -53,17 +48,16 @@ def cache_key_of_network(model: keras.Model) -> str | None:
 def cache_key_of_inference(model: keras.Model) -> str | None:
     """Return the cache key of `model(images, training=False)`, a function of `model.variables` and the images.
 
-    The key describes the network and the order of its variables. Return None if `cache_key_of_network` returns None.
+    Return None if `cache_key_of_network` returns None.
     """
     network = cache_key_of_network(model)
     return network and json.dumps([network, describe_variables(model, model.variables)])
 
 
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
-    """Return a list [position, shape, type, settings] for each of the variables in `chosen`.
+    """Return [position in the model, shape, type, settings] for each of the variables in `chosen`.
 
-    The position is the variable's number in the model, or None for a variable outside the model. The settings are the
-    regularizer and the constraint. If one of these is from outside Keras and kcomp, return None.
+    The settings are the regularizer and the constraint. Return None if one of these is from outside Keras and kcomp.
     """
     places: dict[int, int] = {}
     for node in nodes_of(model) or []:
@@ -79,7 +73,7 @@ def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> 
 
 
 def settings_of(variable: keras.Variable) -> dict[str, Any]:
-    """Return a variable's regularizer and constraint, serialized. Leave out those that are None."""
+    """Return a variable's regularizer and constraint, serialized, without those that are None."""
     settings = {"regularizer": variable.regularizer, "constraint": variable.constraint}
     return {name: keras.saving.serialize_keras_object(value) for name, value in settings.items() if value is not None}
 
@@ -91,33 +85,25 @@ def trainable_flags(model: keras.Model) -> list[bool]:
 
 
 def with_inner_layers(operation: Any) -> list[Any]:
-    """Return a list of an operation and all layers inside it."""
     is_layer = isinstance(operation, keras.layers.Layer)
     return [operation, *(operation._flatten_layers(include_self=False) if is_layer else [])]
 
 
 def is_known(operation: Any) -> bool:
-    """Return whether an operation's code belongs to Keras or kcomp.
-
-    For such code, the cache key needs only the operation's class and configuration, and the versions of Keras and
-    kcomp.
-    """
+    """Return whether an operation's code belongs to Keras or kcomp."""
     kind = type(operation)
     return is_own(kind.__module__) and is_own_function(kind.call) and kind is not keras.layers.Lambda
 
 
 def is_own_function(function: Any) -> bool:
-    """Return whether a function was written in Keras or kcomp.
-
-    The attribute `__module__` may be wrong, because `functools.wraps` copies it from another function.
-    """
+    """Return whether a function was written in Keras or kcomp, whatever its `__module__` says."""
+    # functools.wraps copies `__module__` from another function
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
 
 def describe_attributes(holder: Any) -> list[Any] | None:
-    """Return attributes of a layer or loss that its `get_config` may leave out: a list of lists.
+    """Return attributes of a layer or loss that its `get_config` may leave out, such as arrays and functions.
 
-    The attributes are arrays (as hashes), functions (as names), and whether the layer casts its inputs (`autocast`).
     Return None if an attribute is a function from outside Keras and kcomp, or replaces `call`.
     """
     descriptions: list[Any] = [["autocast", getattr(holder, "autocast", None)]]
@@ -133,15 +119,11 @@ def describe_attributes(holder: Any) -> list[Any] | None:
 
 
 def is_own(module: Any) -> bool:
-    """Return whether a module's name begins with keras or kcomp."""
     return isinstance(module, str) and module.partition(".")[0] in ("keras", "kcomp")
 
 
 def read_config(get_config: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the result of `get_config`, or None if it fails or names code from outside Keras and kcomp.
-
-    For such code, the configuration has only a name, which does not show changes of the code.
-    """
+    """Return the result of `get_config`, or None if it fails or names code from outside Keras and kcomp."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns that a lambda cannot be loaded again
         try:
@@ -160,7 +142,7 @@ def names_own_classes(config: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Return [type, numbers] for an array or tensor, so that JSON can store it. Raise TypeError if not numeric."""
+    """Return [type, numbers] for an array or tensor, for JSON. Raise TypeError if it is not numeric."""
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{type(value).__name__} has no numbers")

@@ -10,12 +10,10 @@ from kcomp.jax_programs import network_key
 
 
 def cache_key_of_step(model: Any) -> str | None:
-    """Return the cache key of a model's compiled training step, or None if the step has no key.
+    """Return the cache key of a model's compiled training step. Steps with one key compute the same function.
 
-    Steps with the same key compute the same function of weights, optimizer state and batch. A step has no key if it
-    uses code from outside Keras and kcomp, a nested optimizer, or an average of weights.
-
-    model: a kcomp.training.mixed.Mixed. It applies augmentations that mix images, such as MixUp, then the network.
+    Return None for a step with code from outside Keras and kcomp, nested optimizers or an average of weights. `model`
+    is a kcomp.training.mixed.Mixed.
     """
     network = network_key.cache_key_of_network(model.network)
     mixing = [type(layer) for layer in model.planned]
@@ -57,7 +55,7 @@ def cache_key_of_step(model: Any) -> str | None:
 def cache_key_within_fit(model: Any, state: Any) -> str | None:
     """Return the result of `cache_key_of_step` while Keras's `fit` runs.
 
-    state: the values of the model's variables. On JAX, `fit` stores these values outside the model.
+    `state` has the values of the model's variables, which `fit` stores outside the model on JAX.
     """
     values = zip(itertools.chain(*variables_of(model)), itertools.chain(*state), strict=True)
     with keras.StatelessScope(list(values)):
@@ -65,7 +63,7 @@ def cache_key_within_fit(model: Any, state: Any) -> str | None:
 
 
 def describe_loss(loss: Any) -> list[Any] | None:
-    """Return a list of a loss's type, arguments and attributes. `get_config` is not used: it may omit arguments.
+    """Return a loss's type, arguments and attributes.
 
     Return None if the loss is a function, or if an argument is not a number, a text or None.
     """
@@ -76,9 +74,6 @@ def describe_loss(loss: Any) -> list[Any] | None:
 
 
 def variables_of(model: Any) -> tuple[list[keras.Variable], ...]:
-    """Return four lists of a model's variables: trainable, not trainable, the optimizer's, the metrics'.
-
-    Keras's train step on JAX takes their values in this order.
-    """
+    """Return four lists of a model's variables: trainable, not trainable, the optimizer's, the metrics'."""
     groups = model.trainable_variables, model.non_trainable_variables
     return *groups, model.optimizer.variables, model.metrics_variables

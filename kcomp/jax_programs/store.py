@@ -1,9 +1,7 @@
-"""A store of compiled JAX programs: in memory and in the cache folder.
+"""Store compiled JAX programs in memory and in the cache folder.
 
-JAX looks into its own compilation cache only after it has traced a function. Tracing a network in Python takes longer
-than loading its compiled code. kcomp therefore traces a function once and exports it (jax.export, StableHLO). It stores
-the exported program under a cache key, a text that describes what the program computes. The next fold, seed or process
-with this key loads the program.
+Tracing a network in Python takes longer than loading its compiled code. kcomp therefore traces a function once, and
+stores the exported program under a cache key: a text that describes what the program computes.
 """
 
 import hashlib
@@ -34,11 +32,10 @@ def cached_jit(
 ) -> Callable[[Any, Any], Any]:
     """Return `function` compiled for JAX's first device. Functions with equal cache keys share one program.
 
-    `function` takes two arguments, `state` and `data`. Each is a JAX pytree: nested lists, tuples or dicts of arrays.
+    `function` takes two arguments, `state` and `data`: nested lists, tuples or dicts of arrays.
 
-    cache_key: function of `state` that returns the key, a text. The key must describe all that the program depends on,
-               except the values in `state` and the values and shapes in `data`. If the key is None, or if the
-               environment variable KCOMP_FAST is 0, `jax.jit` compiles `function`.
+    cache_key: function of `state` that returns a text. It must describe all that the program depends on, except the
+               values in `state` and the values and shapes in `data`. If it is None, `jax.jit` compiles `function`.
     donate:    whether the program may write its results into the memory of `state`, as a training step does.
     """
     if not is_enabled("jax-program-store"):
@@ -62,13 +59,13 @@ def cached_jit(
 
 
 def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, arguments: Any) -> Any:
-    """Return the compiled program of `function`, or None if JAX cannot export it.
+    """Return the compiled program of `function` from memory or from the cache folder, or else compile it.
 
-    The program takes arguments with the shapes of `arguments`. It is read from memory or from the cache folder. If it
-    is in neither, the function is traced and compiled.
+    Return None if JAX cannot export it.
 
-    key:    a text that describes all that the result depends on.
-    donate: True for a training step, False for a prediction.
+    key:       a text that describes all that the result depends on.
+    donate:    True for a training step, False for a prediction.
+    arguments: arrays with the shapes that the program takes.
     """
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
     parts = [key, donate, settings(donate), str(shapes), environment_key()]
@@ -93,10 +90,7 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
 
 
 def environment_key() -> list[Any]:
-    """Return a list of all that affects the arithmetic of every program.
-
-    It has versions, settings, patches of Keras and the kind of device.
-    """
+    """Return all that affects the arithmetic of every program: versions, settings, patches and the kind of device."""
     values = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]

@@ -1,7 +1,7 @@
 """Metrics of predicted classes (accuracy, F-scores, kappa), and the log loss.
 
-In this file, `true` are the labels and `decided` the predicted classes. Both are class indices (rows,). For several
-labels, both are 0 or 1 (rows, columns), and NaN is a missing label.
+`true` are the labels and `decided` the predicted classes: class indices (rows,) or, for several labels, 0 and 1 (rows,
+columns). NaN is a missing label.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,9 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return 1.0 for each row with the right class, else 0.0, shape (rows,).
+    """Return 1.0 for each row with the right class, else 0.0, shape (rows,). NaN without a known label.
 
-    For multi-label data, a row is right if all its known labels are predicted correctly. A row without a known label is
-    NaN.
+    For multi-label data, all known labels of the row must be predicted correctly.
     """
     if true.ndim == 1:
         return (true == decided).astype(np.float64)
@@ -28,11 +27,7 @@ def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each row in nats, shape (rows,).
-
-    Probabilities are raised to at least the float64 epsilon, as in scikit-learn, and then divided by their sum. For
-    several labels, the value of a row is the mean over its known labels.
-    """
+    """Return the cross-entropy of each row in nats, averaged over its known labels, shape (rows,)."""
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
     entropies = -(labels * np.log(clipped / clipped.sum(-1, keepdims=True))).sum(-1)
     if entropies.ndim == 1:
@@ -73,7 +68,7 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
     """Return function(true, decided) for class indices (rows,). For multi-label data, return its mean over the columns.
 
-    Columns in which all labels are 0, or all are 1, are skipped.
+    Columns in which all labels are equal are skipped.
     """
     if true.ndim == 1:
         return float(function(true, decided))
@@ -81,10 +76,7 @@ def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> floa
 
 
 def with_both(function: Function, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return function(true, predicted) for one column of multi-label data.
-
-    Return NaN unless the column's labels have both 0 and 1.
-    """
+    """Return function(true, predicted) for one column of multi-label data. NaN if all labels are equal."""
     return float(function(true, predicted)) if 0 < true.sum() < len(true) else float("nan")
 
 
@@ -125,8 +117,7 @@ class FScore:
 def f_beta(beta: float, average: str = "macro") -> Metric:
     """Return the F-beta metric, (1 + beta^2) * precision * recall / (beta^2 * precision + recall).
 
-    A class with neither a positive label nor a positive prediction is skipped. With "samples", a row with neither is
-    skipped.
+    A class (with "samples", a row) without positive labels and positive predictions is skipped.
 
     Args:
         beta: Weight of recall relative to precision, above 0. 1 for F1.

@@ -1,7 +1,4 @@
-"""Fit the numbers that turn predictions into classes: thresholds for multi-label data, cut points for grades.
-
-`nested_score` scores them by nested cross-validation.
-"""
+"""Fit the numbers that turn predictions into classes: thresholds for multi-label data, cut points for grades."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,14 +38,11 @@ class Thresholds:
     def fit(cls, labels: Any, predictions: Any, metric: Metric) -> "Thresholds":
         """Return the thresholds that give the best value of the metric. Equal inputs give equal thresholds.
 
-        For each label, the search starts with the threshold that gives the best F-score. For the macro and weighted
-        F-score, these thresholds are the result. For other metrics, the search then changes one threshold at a time, to
-        the best of 64 quantiles of the predictions, until no change improves the metric.
-
-        A label without a positive row starts at 0.5. Of thresholds with equal F-scores, the one nearest to 0.5 is used.
+        The search starts with the threshold of each label that gives the best F-score. For metrics other than the macro
+        and weighted F-score, it then changes one threshold at a time.
 
         Args:
-            labels: Shape (rows, labels). A label above 0.5 is present; NaN is a missing label.
+            labels: Shape (rows, labels). A label above 0.5 is present. NaN is a missing label.
             predictions: Shape (rows, labels).
             metric: A metric of predicted classes, such as `metrics.macro_f1`.
 
@@ -99,8 +93,7 @@ class CutPoints:
         """Return the cut points that give the best value of the metric. Equal inputs give equal cut points.
 
         The search starts with cut points that predict each grade as often as it occurs in the labels. It then moves one
-        cut point at a time, between its two neighbours, to the best of 64 quantiles of the predictions. It ends when no
-        move improves the metric.
+        cut point at a time.
 
         Args:
             labels: The grades, numbers from 0, shape (rows, 1).
@@ -146,8 +139,8 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
     """Fit thresholds or cut points, whichever the target uses.
 
     Returns:
-        Thresholds for a multi-label target, cut points for grades. None for other targets. None also for a metric that
-        does not depend on predicted classes.
+        Thresholds for a multi-label target, cut points for grades. None for other targets, and for a metric that does
+            not depend on predicted classes.
     """
     labels, predictions = as_arrays(labels, predictions)
     if metric.on != "decisions":
@@ -160,9 +153,8 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
 def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
     """Score thresholds or cut points by nested cross-validation, and return the value of the metric.
 
-    For each fold, thresholds or cut points are fitted on the other folds, and convert this fold's predictions to
-    classes. The classes of all rows are then scored together. If the metric or the target uses neither,
-    the metric is computed without them.
+    Each fold is converted to classes with thresholds or cut points that are fitted on the other folds. The classes of
+    all rows are then scored together.
 
     Args:
         labels: Shape (rows, columns).
@@ -227,16 +219,15 @@ def check_metric(metric: Metric) -> None:
 
 
 def known(true: np.ndarray, predictions: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and predictions of one column, only for rows where the label is known."""
+    """Return labels and predictions of one column, for the rows where the label is known."""
     rows = ~np.isnan(true[:, label])
     return true[rows, label], predictions[rows, label]
 
 
 def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> float:
-    """Return the threshold that gives one label its highest F-score.
+    """Return the threshold that gives one label its highest F-score. Without a positive row, it is 0.5.
 
-    All midpoints of neighbouring predictions are tried. Without a positive row, the threshold is 0.5. `true` has the
-    labels (0 or 1) and `predicted` the predictions of this label, both of shape (rows,).
+    `true` has the labels (0 or 1) and `predicted` the predictions of this label, both of shape (rows,).
     """
     if not true.any():
         return 0.5
@@ -250,10 +241,9 @@ def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> fl
 
 
 def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
-    """Return thresholds to try: the midpoints of neighbouring distinct values, one number below all and one above all.
+    """Return thresholds to try: the midpoints of neighbouring distinct values, and one number beyond each end.
 
-    If there are more than `count` such thresholds, only those at evenly spaced quantiles of `values` are returned. If
-    `count` is None, all are returned.
+    If there are more than `count` of them, only those at evenly spaced quantiles of `values` are returned.
     """
     distinct = np.unique(values)
     points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])
@@ -266,7 +256,7 @@ def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np
 def scorer(
     kind: type[Thresholds] | type[CutPoints], true: np.ndarray, predictions: np.ndarray, metric: Metric
 ) -> Callable[[tuple[float, ...]], float]:
-    """Return a function to maximize, from thresholds (or cut points) to the metric.
+    """Return a function of thresholds or cut points that returns the metric.
 
     The metric is negated if lower values are better. NaN becomes -infinity.
     """

@@ -12,13 +12,13 @@ Function = Callable[[np.ndarray, np.ndarray], Any]
 
 
 class Decisions(Protocol):
-    """Fitted thresholds or cut points. `apply` converts predictions to classes; see `kcomp.metrics.decisions`."""
+    """Fitted thresholds or cut points. `apply` converts predictions to classes."""
 
     def apply(self, predictions: np.ndarray) -> np.ndarray: ...
 
 
 class Decides(Protocol):
-    """What a metric needs of a target: the method `decide`, which converts predictions to classes.
+    """A target as a metric needs it: `decide` converts predictions to classes.
 
     `decide` returns class indices (rows,), or 0 and 1 (rows, columns) for multi-label data.
     """
@@ -35,15 +35,12 @@ class Metric:
         function: Function of two arrays, labels and predictions. It returns a number, or NaN if the score is undefined.
             Missing labels are NaN.
         higher_is_better: Whether higher values are better.
-        on: What the two arrays of `function` are.
-            "predictions": labels and predictions, (rows, columns).
-            "decisions": true and predicted classes, as class indices (rows,). For multi-label data, 0 and 1 (rows,
-            columns).
-            "columns": labels that are 0 or 1, and predictions, (rows, classes).
-            "probabilities": true and predicted distributions over the last axis, (rows, classes). For multi-label data,
-            (rows, classes, 2).
-        rows: For a metric that is a mean over rows: function that takes the same arrays, and returns the value of each
-            row (rows,). A row without a known label is NaN. None for other metrics.
+        on: What the two arrays of `function` are. "predictions": labels and predictions, (rows, columns). "decisions":
+            true and predicted classes, as class indices (rows,). For multi-label data, 0 and 1 (rows, columns).
+            "columns": labels that are 0 or 1, and predictions, (rows, classes). "probabilities": true and predicted
+            distributions over the last axis, (rows, classes). For multi-label data, (rows, classes, 2).
+        rows: For a metric that is a mean over rows, a function of the same arrays that returns the value of each row
+            (rows,). A row without a known label is NaN. None for other metrics.
 
     Raises:
         ValueError: If `on` is unknown.
@@ -99,10 +96,7 @@ class Metric:
         return np.asarray(self.rows(*self.inputs(labels, predictions, target)), np.float64)
 
     def is_better(self, new: float, old: float | None) -> bool:
-        """Return whether the score `new` is better than the score `old`.
-
-        Any number is better than an `old` that is None or NaN. NaN as `new` is never better.
-        """
+        """Return whether the score `new` is better than `old`. Any number is better than None or NaN."""
         if np.isnan(new):
             return False
         if old is None or np.isnan(old):
@@ -150,10 +144,7 @@ def mean_of_known(values: Any) -> float:
 
 
 def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Call `function` on each column, without the rows whose label is missing. Return the mean of the results.
-
-    Columns without a known label, and results that are NaN, are skipped. Return NaN if nothing remains.
-    """
+    """Return the mean of `function` over the columns, each without rows whose label is missing. NaN is skipped."""
     values = []
     for true, predicted in zip(labels.T, predictions.T, strict=True):
         known = ~np.isnan(true)

@@ -25,10 +25,9 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
     """Return a metric by its name, or make a metric from a function.
 
     Args:
-        metric: One of four things. A name from `NAMES`. A name with a number, such as "f2" (macro), "micro_f0.5",
-            "top_5" or "map@5". A Metric, which is returned unchanged. Or a function that takes labels and predictions
-            and returns a float. Both arrays have the shape (rows, columns), and NaN is a missing label. If lower values
-            are better, set the function's attribute `higher_is_better` to False.
+        metric: A name from `NAMES`, a name with a number, such as "f2" (macro), "micro_f0.5", "top_5" or "map@5", a
+            Metric, or a function. The function takes labels and predictions (rows, columns) and returns a float. If
+            lower values are better, set its attribute `higher_is_better` to False.
 
     Raises:
         ValueError: If no metric has this name.
@@ -60,11 +59,10 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
 
 
 def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Target | type[Target]) -> Metric:
-    """Return the metric that `get` returns, and check that it fits the target. A user's own function fits every target.
+    """Return the metric that `get` returns, after a check that it fits the target.
 
     Raises:
-        ValueError: If the metric does not fit the target, such as accuracy for numbers. The message lists metrics that
-            fit.
+        ValueError: If the metric does not fit the target, such as accuracy for numbers.
     """
     made = get(metric)
     is_function = made.on == "predictions" and METRICS.get(made.name) is not made

@@ -9,10 +9,8 @@ from kcomp.metrics.metric import Metric, column_mean, from_rows
 
 
 def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the ROC AUC of one column, computed from ranks (Mann and Whitney 1947).
-
-    This is faster than scikit-learn's function, which checks its inputs at each call.
-    """
+    """Return the ROC AUC of one column, computed from ranks (Mann and Whitney 1947)."""
+    # faster than scikit-learn's function, which checks its inputs at each call
     ordered, positive = np.sort(predicted), predicted[true == 1]
     ranks = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right") + 1
     pairs = len(positive) * (len(predicted) - len(positive))
@@ -27,7 +25,7 @@ def column_precision(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def highest_hits(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
-    """Sort each row's predictions in descending order, and return the labels (0 or 1) of the first k. Shape (rows, k).
+    """Return the labels (0 or 1) of the k highest predictions of each row, the highest first, (rows, k).
 
     Classes with a missing label come last.
     """
@@ -75,7 +73,7 @@ def map_at_k(k: int) -> Metric:
     """Return the metric "mean average precision at k", as Kaggle defines it. Rows without a true class are skipped.
 
     The value of a row is the sum of precision(i) over the ranks i <= k of true classes, divided by min(k, number of
-    true classes). For a row with one true class at rank i <= k, the value is 1 / i.
+    true classes).
 
     Args:
         k: How many of the highest predictions count, at least 1.

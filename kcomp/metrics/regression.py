@@ -1,7 +1,4 @@
-"""Metrics for predicted numbers.
-
-A metric is computed for each column, without missing labels, and averaged over the columns.
-"""
+"""Metrics for predicted numbers: means over columns, without missing labels."""
 
 from functools import partial
 

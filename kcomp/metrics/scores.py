@@ -12,7 +12,7 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class Scorer:
-    """Score predictions with the recipe's metric, and with the other metrics that kcomp shows for the target.
+    """The recipe's metric, and the other metrics that kcomp shows for the target.
 
     Args:
         metric: The metric of the recipe.
@@ -32,7 +32,6 @@ class Scorer:
 
     @property
     def shown(self) -> list[Metric]:
-        """The recipe's metric, followed by all other metrics that the target shows."""
         return self.first(len(self.target.shown_metrics))
 
     def first(self, count: int) -> list[Metric]:
@@ -43,5 +42,4 @@ class Scorer:
 def score_each(
     metrics: Sequence[Metric], labels: np.ndarray, predictions: np.ndarray, target: Target
 ) -> dict[str, float]:
-    """Score predictions (rows, columns) with several metrics. Return a dict of scores by metric name."""
     return {metric.name: metric(labels, predictions, target) for metric in metrics}

@@ -48,8 +48,6 @@ def paired_metric(
 ) -> Interval:
     """Return metric(first) - metric(second) with its confidence interval, by a percentile bootstrap over rows.
 
-    Resamples in which the metric is undefined are left out. If no resample is left, the interval is NaN.
-
     Args:
         metric: Any metric.
         labels: Shape (rows, columns).
@@ -86,7 +84,7 @@ def paired_metric(
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
     """Estimate the mean of first - second with a percentile bootstrap over rows.
 
-    The interval covers the random choice of rows. It does not cover training noise: two seeds of one model also differ.
+    The interval covers the random choice of rows, but not the seed of the training.
 
     Args:
         first: A value of the first model for each row, such as its error, shape (rows,).
@@ -148,10 +146,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, seed: int = 0) -> Interval:
     """Estimate a metric of one model, with a 95 % interval over rows.
 
-    A share of rows, such as the accuracy, has Wilson's interval, which is also valid if all rows are right. Other
-    metrics have a percentile bootstrap. The interval covers the random choice of rows. It does not cover training
-    noise: two seeds of one model also differ. Resamples in which the metric is undefined are left out. If none
-    is left, or with fewer than two rows, the interval of a bootstrap is NaN.
+    A share of rows, such as the accuracy, has Wilson's interval, other metrics a percentile bootstrap. The interval
+    covers the random choice of rows, but not the seed of the training.
 
     Args:
         metric: Any metric.

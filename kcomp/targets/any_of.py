@@ -85,10 +85,7 @@ class AnyOf(ClassTarget):
         return np.nansum(labels, 0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return a factor for the loss of each row: the mean weight of the classes that the image shows.
-
-        The factor is 1 for an image without a class.
-        """
+        """Return the mean weight of the classes that each row's image shows. It is 1 for an image without a class."""
         from keras import ops
 
         known = ops.where(ops.isnan(labels), 0.0, labels)
@@ -97,7 +94,7 @@ class AnyOf(ClassTarget):
         return ops.where(some, ops.sum(known * weights, -1) / ops.where(some, total, 1.0), 1.0)
 
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return, for each row and class, the share of models that predict a probability above 1/2.
+        """Return the share of models that predict a probability above 1/2, for each row and class.
 
         `predictions` has one array for each model. The mean probability breaks ties.
         """
@@ -118,8 +115,8 @@ class AnyOf(ClassTarget):
         return np.maximum(predictions, 1 - predictions)
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Rank the rows of each class by probability, and return the ranks averaged over models.
+        """Return the ranks of the rows by the probability of each class, averaged over models.
 
-        The ranks are divided by the number of rows, so the result is above 0 and at most 1.
+        The ranks are divided by the number of rows.
         """
         return arrays.mean_rank(predictions) / len(predictions[0])

@@ -1,4 +1,4 @@
-"""Helpers that several targets use: softmax, means over models, checks of values and names."""
+"""Helpers of several targets: softmax, means over models, checks of values and names."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -41,10 +41,7 @@ def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Rank the values within each column, and return the ranks averaged over the arrays of `predictions`.
-
-    The lowest value has rank 1.
-    """
+    """Return the ranks of the values within each column, averaged over the arrays. The lowest value has rank 1."""
     from scipy import stats
 
     ranks = np.zeros(predictions[0].shape, np.float64)
@@ -99,10 +96,7 @@ def check_names(names: Sequence[str], least: int, kind: str) -> None:
 
 
 def list_counts(names: Sequence[str], counts: np.ndarray) -> str:
-    """Return a text such as "cat (120), dog (80)".
-
-    A list of more than `WIDTH` characters is shortened to the rarest and the most frequent name.
-    """
+    """Return a text such as "cat (120), dog (80)". A long list has only the rarest and the most frequent name."""
     text = ", ".join(f"{name} ({count:g})" for name, count in zip(names, counts, strict=True))
     if len(text) > WIDTH:
         rarest, commonest = int(counts.argmin()), int(counts.argmax())
@@ -123,10 +117,7 @@ def list_names(names: Sequence[str], count: int = 3) -> str:
 
 
 def warn_similar(names: Sequence[str]) -> list[str]:
-    """Return a list with one warning if class names differ only in case, spaces or Unicode form.
-
-    Otherwise, return an empty list.
-    """
+    """Return a warning, in a list, if class names differ only in case, spaces or Unicode form."""
     groups: dict[str, list[str]] = {}
     for name in names:
         plain = unicodedata.normalize("NFKC", name).casefold()

@@ -22,7 +22,7 @@ class Target(abc.ABC):
         name: Name of the kind of target, in files and messages.
         default_metric: Name of the metric that is used if the recipe sets none.
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
-        metric_inputs: The kinds of metrics that fit the target, as values of `Metric.on`; see `kcomp.metrics.Metric`.
+        metric_inputs: The metrics that fit the target, as values of `on` of `kcomp.metrics.Metric`.
         methods: Names of the methods of `kcomp ensemble` that fit the target.
         stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one for each label) or
             "ridge".
@@ -64,39 +64,26 @@ class Target(abc.ABC):
     def unit(self) -> np.ndarray:
         """The typical size of a difference between two predictions, for each column, shape (prediction columns,).
 
-        It is 1 for probabilities and grades. For numbers, it is the standard deviation of the labels.
+        It is 1 for probabilities and grades, and the standard deviation of the labels for numbers.
         """
         return np.ones(len(self.prediction_columns))
 
     def has_labels_of(self, other: "Target") -> bool:
-        """Return whether `other` has the same kind of labels and the same columns.
-
-        The order of the columns may differ.
-        """
+        """Return whether `other` has the same kind of labels and the same columns in any order."""
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return the order that turns the outputs of a network for the target `other` into the outputs of this target.
-
-        Element i of the list is the position of this target's output i in that network. None if the two targets have
-        different outputs.
-        """
+        """Return the position of each output of this target among those of `other`. None if they are different."""
         if type(other) is not type(self) or set(other.columns) != set(self.columns):
             return None
         return [other.columns.index(name) for name in self.columns]
 
     @abc.abstractmethod
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
-        """Raise ValueError if a label is invalid. `labels` are float64 (rows, columns).
-
-        The error names the first invalid row.
-        """
+        """Raise ValueError, with the first invalid row, if a label is invalid. `labels` are float64 (rows, columns)."""
 
     def fitted(self, labels: np.ndarray) -> Self:
-        """Return a copy of this target with statistics of the training labels (rows, columns), such as mean and scale.
-
-        A target that needs no statistics returns itself.
-        """
+        """Return a copy with statistics of the training labels (rows, columns), such as mean and scale."""
         return self
 
     @abc.abstractmethod
@@ -105,17 +92,10 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def predict_tensor(self, logits: Any) -> Any:
-        """Return the same predictions as `predict`, but computed on tensors of Keras's backend.
-
-        An exported network includes this computation.
-        """
+        """Return the same predictions as `predict`, but computed on tensors of Keras's backend."""
 
     def explained_tensor(self, logits: Any) -> Any:
-        """Return what a heat map explains, a tensor (rows, prediction columns).
-
-        For classes, it is the logits. For numbers and grades, it is the prediction before clipping to the allowed
-        range.
-        """
+        """Return what a heat map explains: logits of classes or predicted numbers, (rows, prediction columns)."""
         return logits
 
     @abc.abstractmethod
@@ -146,18 +126,12 @@ class Target(abc.ABC):
         raise ValueError(f"this metric needs classes, which a target of {self.name} does not have")
 
     def training_metrics(self) -> "list[keras.metrics.Metric]":
-        """Return new Keras metrics that are computed during training, on the labels and logits of each batch.
-
-        The log of a run shows the metric that is named `train_accuracy`.
-        """
+        """Return new Keras metrics that are computed during training, on the labels and logits of each batch."""
         return []
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
-        """Return a list with an error text for each rule that predictions break.
-
-        `values` are the predictions (rows, prediction columns). The list is empty if all are valid.
-        """
+        """Return a text for each rule that predictions (rows, prediction columns) break. Empty if all are valid."""
 
     @abc.abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
@@ -171,7 +145,7 @@ class Target(abc.ABC):
         """Return one line that describes the labels (rows, columns). kcomp prints it when a training starts."""
 
     def warnings(self) -> list[str]:
-        """Return a list of warnings about class names that look wrong, such as names that differ only in case."""
+        """Return warnings about class names that look wrong, such as names that differ only in case."""
         return []
 
     def class_counts(self, labels: np.ndarray) -> np.ndarray:
@@ -218,17 +192,14 @@ class Target(abc.ABC):
         raise self._refuses("rank")
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return valid predictions, computed from the result of a calculation such as a maximum over several models.
+        """Return valid predictions: probabilities of one class are divided by their sum, and grades are clipped.
 
-        Probabilities of one class are divided by their sum, and grades are clipped. `predictions` has the shape (rows,
-        prediction columns).
+        `predictions`, (rows, prediction columns), come from a calculation such as a maximum over models.
         """
         return predictions
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Return softer or sharper probabilities, to calibrate a model.
-
-        A temperature above 1 makes the classes more equal. One below 1 moves the probabilities towards 0 and 1.
+        """Return calibrated probabilities. A temperature above 1 makes the classes more equal.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -236,9 +207,9 @@ class Target(abc.ABC):
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the probability of the predicted class, shape (rows, 1). For multi-label data, shape (rows, labels).
+        """Return the probability of the predicted class, shape (rows, 1).
 
-        For multi-label data, the result is max(p, 1 - p), where p is the probability of the label.
+        For multi-label data, return max(p, 1 - p) of each label, shape (rows, labels).
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -252,8 +223,7 @@ class Target(abc.ABC):
     def view_mean(self, predictions: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
         """Return the predictions (rows, columns) averaged over augmented views of each image.
 
-        `predictions` has the shape (views, rows, columns). `weights` has the weight of each view, and None is equal
-        weights.
+        `predictions` has the shape (views, rows, columns). `weights` has the weight of each view, or is None.
         """
         return np.average(predictions, 0, weights)
 

@@ -1,7 +1,6 @@
-"""The default losses of targets, as Keras losses. This module imports Keras: import it only inside functions.
+"""The default losses of targets, as Keras losses. Import this module only inside functions.
 
-The `get_config` of a loss must return all numbers of the loss, because they are part of the cache key of a compiled
-training step.
+`get_config` of a loss must return all its numbers, which are part of the cache key of a compiled training step.
 """
 
 import abc
@@ -15,8 +14,7 @@ from keras import ops
 class MaskedLoss(keras.losses.Loss, abc.ABC):
     """A loss that ignores missing labels (NaN). It is the mean loss over all known labels of a batch.
 
-    Subclasses define the loss of a single label in `elements`. `call` returns one value for each row, whose mean is the
-    mean over the known labels. The loss is 0 if no label is known.
+    Subclasses define the loss of a single label in `elements`.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -88,14 +86,14 @@ class GradeLoss(keras.losses.Loss):
 
 
 class SquaredGradeLoss(GradeLoss):
-    """Squared error of the grade. The logit stands for the grade minus `top` / 2."""
+    """Squared error of the grade. The logit is the grade minus `top` / 2."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.mean(ops.square(y_pred + self.top / 2 - y_true), -1)
 
 
 class OrdinalLoss(GradeLoss):
-    """Sum of `top` binary cross-entropies. The k-th is for "the grade is at least k", with k from 1 to `top`."""
+    """Sum of `top` binary cross-entropies. Number k, from 1, is for "the grade is at least k"."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         reached = ops.clip(y_true - ops.arange(self.top, dtype=y_true.dtype), 0.0, 1.0)
@@ -138,5 +136,5 @@ def level_shares(labels: Any, top: int) -> Any:
 
 
 def smooth(labels: Any, share: float, classes: int) -> Any:
-    """Return labels * (1 - share) + share / classes, which is label smoothing."""
+    """Return labels after label smoothing: labels * (1 - share) + share / classes."""
     return labels * (1.0 - share) + share / classes if share else labels

@@ -21,7 +21,7 @@ LinkName = Literal["identity", "log"]
 class Numbers(Target):
     """Predict one or several numbers for each image.
 
-    The labels have one column for each number, in its own units. NaN is a missing label. Predictions have the units of
+    The labels have one column for each number. NaN is a missing label. Predictions have the units of
     the labels. The loss is averaged over the known labels of a batch.
 
     Args:
@@ -90,9 +90,7 @@ class Numbers(Target):
         return super().head_order(other) if isinstance(other, Numbers) and other.link == self.link else None
 
     def fitted(self, labels: np.ndarray) -> "Numbers":
-        """Return a copy with the mean and the standard deviation of the known labels.
-
-        A deviation of 0 is replaced by 1.
+        """Return a copy with the mean and the standard deviation of the known labels. A deviation of 0 becomes 1.
 
         Raises:
             ValueError: If a number has no known label, or with link="log" no label above 0.
@@ -139,10 +137,9 @@ class Numbers(Target):
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Divide the rows into bins with similar numbers, and return each row's bin, from 0. Bins have equal sizes.
+        """Divide the rows into bins with similar numbers, and return each row's bin, from 0.
 
-        There is one bin for every ten rows, but at most 10 bins. Rows with several numbers are sorted by the mean rank
-        of the known numbers.
+        There are at most 10 bins of equal sizes. Rows with several numbers are sorted by their mean rank.
         """
         from scipy import stats
 

@@ -101,10 +101,7 @@ class OneOf(ClassTarget):
         return ops.sum(labels * weights, -1)
 
     def median(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the median probability of each class over the models, with each row divided by its sum.
-
-        If all medians of a row are 0, the row is the mean instead.
-        """
+        """Return the median probability of each class over the models, with each row divided by its sum."""
         values = super().median(predictions)
         return np.where(values.any(1, keepdims=True), self.normalized(values), self.average(predictions))
 
@@ -126,8 +123,7 @@ class OneOf(ClassTarget):
     def vote(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the share of votes for each class. Each model votes for its most likely class.
 
-        `predictions` has one array for each model. The mean probabilities are added as one more vote, which breaks
-        ties.
+        `predictions` has one array for each model. The mean probabilities break ties.
         """
         votes = self.average(predictions)
         rows = np.arange(len(votes))
@@ -140,9 +136,8 @@ class OneOf(ClassTarget):
         return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the ranks of the rows by the probability of each class, averaged over models.
-
-        The ranks of each row are then divided by their sum.
+        """Return the ranks of the rows by the probability of each class, averaged over models. Rows are divided by
+        their sum.
         """
         ranks = arrays.mean_rank(predictions)
         return ranks / ranks.sum(1, keepdims=True)

@@ -1,13 +1,7 @@
 """Compiled loops for depthwise convolutions (one filter for each channel) and for their gradients, on a CPU.
 
-PyTorch computes convolutions on a CPU by oneDNN. For the gradient of kernels wider than 3, oneDNN 3.12 takes up to
-twenty times as long as these loops. PyTorch also copies the images first if the padding above and below differs, or
-left and right.
-
-Each image is divided into bands of successive rows, and each thread computes whole bands. A thread copies each image
-row, with its padding, into blocks of sixteen channels. The blocks stay in the core's cache while the kernel is applied.
-
-kcomp.fast.torch.depthwise calls these loops on images (N, height, width, channels) and kernels (size, size, channels).
+Each thread computes bands of successive image rows. It copies a row, with its padding, into blocks of sixteen channels.
+The blocks stay in the core's cache while the kernel is applied.
 """
 
 import functools
@@ -56,8 +50,8 @@ def copy(source, apart, target, distance, count):
 def copy_row(source, width, blocks, target, padded, distance):
     """Copy a row of pixels, and divide its channels into `blocks` blocks of sixteen.
 
-    The target has one area for each block, with space for `padded` pixels. In an area, each copied pixel is `distance`
-    pixels after the one before it. The pixels between them are not written.
+    The target has one area for each block, with space for `padded` pixels. Successive pixels are `distance` pixels
+    apart.
     """
     for _ in range(width):
         copy(source, BYTES, target, padded * BYTES, blocks)
@@ -69,7 +63,7 @@ def copy_row(source, width, blocks, target, padded, distance):
 def band_of(unit, bands, rows):
     """Return (image, first row, end of the rows) of band number `unit`.
 
-    A band is a set of successive rows of one image. All bands of all images are numbered in one sequence.
+    A band is a set of successive rows of one image.
 
     bands: how many bands each image has.
     rows:  how many rows each image has.
@@ -84,8 +78,8 @@ def correlate(arguments):
 
     outputs[n, y, x] = sum over i, j of kernel[i, j] * images[n, y * stride - top + i, x * stride - left + j]
 
-    Outside an image, the pixels are zeros. With a `distance` above 1, pixel (y, x) of an image is first moved to
-    (y * distance, x * distance), with zeros between pixels. The gradient of a strided convolution needs this.
+    Outside an image, the pixels are zeros. With a `distance` above 1, zeros are first inserted between the pixels of an
+    image: pixel (y, x) moves to (y * distance, x * distance).
 
     Arguments, in this order:
 

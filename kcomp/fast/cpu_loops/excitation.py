@@ -1,10 +1,7 @@
 """Compiled loops for silu with squeeze and excitation (Hu et al. 2018) after it, on a CPU.
 
-Squeeze and excitation averages each channel over an image. Two small 1 x 1 convolutions turn the averages into one
-factor from 0 to 1 for each channel, the gate. The channels are then multiplied by the gate. `silu_excited` is for
-prediction. `forward` and `backward` are for training, where batch normalisation precedes silu.
-
-Each thread computes whole images, which stay in its core's cache from one pass to the next.
+Squeeze and excitation multiplies each channel of an image by a factor from 0 to 1, its gate. Two small 1 x 1
+convolutions compute the gate from the means of the channels.
 """
 
 import numpy as np

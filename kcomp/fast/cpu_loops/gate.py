@@ -1,7 +1,6 @@
-"""Parts of the loops of kcomp.fast.cpu_loops.excitation: sums over pixels, the gate of an image, and its gradient.
+"""Sums over pixels, the gate of an image, and its gradient, for kcomp.fast.cpu_loops.excitation.
 
-The gate has one factor from 0 to 1 for each channel of an image. Numba inserts the code of these functions into the
-loops.
+The gate has one factor from 0 to 1 for each channel of an image.
 """
 
 from kcomp.fast.cpu_loops.machine_code import floats, inline
@@ -54,8 +53,7 @@ def sum_channels(all_of, channels, scale, result):
 def gate_of(mean, matrices, between, squeezed, gate):
     """Compute the gate of one image: a factor from 0 to 1 for each channel.
 
-    The first convolution gives between = mean @ first + first_bias. Then squeezed = silu(between). The second
-    convolution gives gate = sigmoid(squeezed @ second + second_bias).
+    between = mean @ first + first_bias, squeezed = silu(between), gate = sigmoid(squeezed @ second + second_bias).
 
     mean:              mean of each channel over the image (channels,).
     matrices:          four addresses: first (channels, hidden), first_bias, second (hidden, channels), second_bias.

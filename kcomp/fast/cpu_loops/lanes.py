@@ -1,7 +1,6 @@
 """A Numba type for sixteen float32 numbers, and functions that load, store and add them.
 
-Numba keeps values of this type in registers during a loop, but would store an array in memory. Addresses are int64
-numbers of bytes. The argument `each` of a function is a tuple of several values of this type.
+Addresses are int64 numbers of bytes. The argument `each` is a tuple of several values of this type.
 """
 
 from typing import Any

@@ -1,11 +1,8 @@
 """Compile loops over tensors with Numba, cache the machine code, and run it in PyTorch's threads.
 
-Numba has threads too, but they would compete for cores with PyTorch's threads, which spin while they wait.
-
 Raises:
-    ImportError: On import, if Numba is missing, or if PyTorch's OpenMP does not have GNU's interface (only Linux has
-        it).
-    OSError: On import, if PyTorch's library libtorch_cpu.so does not exist (it does on Linux).
+    ImportError: On import, if Numba is missing, or if PyTorch's OpenMP does not have GNU's interface.
+    OSError: On import, if PyTorch's library libtorch_cpu.so does not exist.
 """
 
 import ctypes
@@ -23,6 +20,7 @@ from numba.extending import intrinsic
 
 from kcomp.system.cache import cache_folder
 
+# Numba's own threads would compete for cores with PyTorch's threads, which spin while they wait.
 # ctypes also searches the libraries that libtorch_cpu.so depends on, such as OpenMP.
 _library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
 try:
@@ -49,7 +47,7 @@ MATHS = {"contract", "nsz", "arcp"}
 def loop(count: int) -> Callable[[Callable[[Any], None]], Any]:
     """Return a decorator that compiles a function of one argument: a pointer to `count` int64 numbers.
 
-    Each number is an integer argument of the loop, or the address of a tensor. `run` calls the compiled function.
+    Each number is an integer or the address of a tensor. `run` calls the compiled function.
     """
     signature = types.void(types.CPointer(types.UniTuple(types.int64, count)))
 
@@ -78,7 +76,7 @@ def run(code: Any, *arguments: Any) -> None:
 
 
 def inline(function: Any) -> Any:
-    """Return a compiled copy of a helper of the loops. Numba inserts its code where a loop calls it."""
+    """Return a compiled copy of a function, which Numba inserts into the loops that call it."""
     return numba.njit(fastmath=MATHS, error_model="numpy", inline="always")(function)
 
 
@@ -114,7 +112,7 @@ def doubles(address, start, count):
 def range_of_thread(count, row):
     """Return the range (start, end) of the numbers 0 to count - 1 that this thread works on.
 
-    All threads get about equally many numbers. Ranges begin at multiples of `row`.
+    Ranges begin at multiples of `row`, and have about equal sizes.
     """
     rows = (count + row - 1) // row
     each = (rows + threads() - 1) // threads()

@@ -1,7 +1,4 @@
-"""Compiled loops for silu in place, and for batch normalisation with silu after it, with gradients, on a CPU.
-
-PyTorch has no operation for batch normalisation and silu together. Its silu spends most of its time in the exponential.
-"""
+"""Compiled loops for silu in place, and for batch normalisation with silu after it, with gradients, on a CPU."""
 
 import math
 
@@ -64,13 +61,13 @@ def silu_in_place(arguments):
 
 @inline
 def area(work, number, row):
-    """Return one of this thread's arrays in `work`, by its number (0 to AREAS - 1). It has `row` float32 numbers."""
+    """Return array `number` of this thread in `work`. It has `row` float32 numbers."""
     return floats(work, (AREAS * thread() + number) * row, row)
 
 
 @inline
 def repeat(values, channels):
-    """Copy the first `channels` numbers over the rest of the array, again and again."""
+    """Fill the array by repeating its first `channels` numbers."""
     for j in range(channels, len(values)):
         values[j] = values[j - channels]
 
@@ -102,7 +99,7 @@ def flush(some, totals):
 
 @inline
 def scale_and_shift(arrays, parts, pixels, channels, a, b):
-    """From the sums that `moments` computed, write `a` and `b` such that batch normalisation is x * a + b.
+    """Write `a` and `b` such that batch normalisation is x * a + b, from the sums that `moments` computed.
 
     Also write the statistics: mean, variance and 1 / sqrt(variance + epsilon) of each channel.
 
@@ -131,7 +128,7 @@ def scale_and_shift(arrays, parts, pixels, channels, a, b):
 
 @inline
 def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
-    """From the statistics, write `a`, `b` and `c` such that batch normalisation is x * a + b and the mean is c.
+    """Write `a`, `b` and `c` such that batch normalisation is x * a + b and the mean is c, from the statistics.
 
     gamma, beta, statistics: addresses, as in `normalised_silu`.
     a, b, c: arrays of one row: one number for each channel, repeated for each pixel.
@@ -148,12 +145,12 @@ def read_scale_and_shift(gamma, beta, statistics, channels, a, b, c):
 
 @loop(7)
 def moments(arguments):
-    """Sum x - center and (x - center)^2 over a batch, for each channel. Mean and variance follow from these sums.
+    """Sum x - center and (x - center)^2 over a batch, for each channel.
 
     Arguments, in this order:
 
     inputs: the batch, `count` numbers.
-    center: numbers (channels,) near the mean of each channel. Subtracting these keeps the variance accurate.
+    center: numbers (channels,) near the mean of each channel.
     work:   memory for float32 numbers (threads, AREAS, row).
     sums:   float64 (threads, 2, row), zeros at first, written: the two sums of each thread.
     count, row, channels: how many numbers the batch, a row and a pixel have. A row is several pixels.

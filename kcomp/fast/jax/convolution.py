@@ -1,7 +1,6 @@
 """Depthwise and 1 x 1 convolutions, batch normalisation and silu for JAX on a CPU.
 
-kcomp.fast.calls uses them. Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Gradients are
-reverse-mode only.
+Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Gradients are reverse-mode only.
 """
 
 import functools
@@ -16,12 +15,9 @@ BLOCK_ROWS = 8  # rows in a block, for the gradient of a depthwise kernel; with 
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return a 1 x 1 convolution, computed as a matrix product.
-
-    Return None for larger kernels, because XLA's own convolution is as fast for them.
-    """
+    """Return a 1 x 1 convolution, computed as a matrix product. None for larger kernels."""
     if kernel.shape[:2] != (1, 1):
-        return None
+        return None  # XLA's own convolution is as fast
     outputs = _dense_function()(images[:, :: strides[0], :: strides[1]], kernel[0, 0])
     return outputs if bias is None else outputs + bias
 
@@ -43,10 +39,7 @@ def _dense_function() -> Any:
 
 
 def depthwise(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return the depthwise convolution of images with a kernel (height, width, C), summed in at least 32 bits.
-
-    padding: ((top, bottom), (left, right)) in pixels.
-    """
+    """Return the depthwise convolution of images with a kernel (height, width, C), summed in at least 32 bits."""
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     padded = jnp.pad(images.astype(dtype), ((0, 0), *padding, (0, 0)))
     outputs = _depthwise_function()(padded, kernel.astype(dtype), tuple(strides)).astype(images.dtype)
@@ -73,8 +66,6 @@ def _shifted_sum(images: Any, kernel: Any, strides: Any) -> Any:
     """Return the depthwise convolution of images (N, H, W, C) with a kernel (height, width, C), without padding.
 
     outputs[n, y, x, c] = sum over i, j of kernel[i, j, c] * images[n, y * strides[0] + i, x * strides[1] + j, c]
-
-    Each (i, j) is one term: a shifted slice of all images, multiplied by kernel[i, j].
     """
     # On a CPU, XLA compiles this sum to one vectorised loop, 6 to 60 times faster than its own depthwise convolution.
     sides = zip(images.shape[1:3], kernel.shape[:2], strides, strict=True)
@@ -102,11 +93,9 @@ def _images_gradient(gradient: Any, kernel: Any, strides: Any, shape: Any) -> An
     result[n, a, b] = sum of gradient[n, y, x] * kernel[i, j] over all y, i with y * strides[0] + i = a and all x, j
     with x * strides[1] + j = b
 
-    The result rows a = row, row + strides[0], ... need only the kernel rows i = row, row + strides[0], .... The same is
-    true of columns. For each pair (row, column), these result pixels are one convolution of `gradient` without strides.
-
     gradient: gradient of the convolution's outputs (N, H, W, C).
     """
+    # the result rows row, row + stride, ... need only the kernel rows row, row + stride, ..., and columns likewise
     batch, height, width, channels = gradient.shape
     rows, columns = (math.ceil(size / stride) for size, stride in zip(shape, strides, strict=True))
 
@@ -159,7 +148,6 @@ def _kernel_gradient(gradient: Any, images: Any, strides: Any, kernel_shape: Any
 
 
 def _lengthen(images: Any, height: int) -> Any:
-    """Return images (N, H, W, C) with rows of zeros appended, so that they have at least `height` rows."""
     missing = max(height - images.shape[1], 0)
     return jnp.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else images
 
@@ -177,12 +165,9 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:
-    """Apply batch normalisation with the mean and variance of the batch.
+    """Apply batch normalisation with the mean and variance of the batch. Return outputs, mean and variance.
 
-    Return three things: outputs, the batch's mean and its variance. Return a single None if `learns` is False: XLA then
-    fuses Keras's own operations.
-
-    learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
+    Return None if `learns` is False, that is, if the moving mean and variance are to be used.
     """
     if not learns:
         return None
@@ -192,10 +177,7 @@ def normalise(
 
 @functools.cache
 def _normalise_function() -> Any:
-    """Return a function of (inputs, gamma, beta, epsilon): batch normalisation in training, with its gradients.
-
-    The gradients need two sums over the batch, and fewer saved arrays than JAX's own.
-    """
+    """Return a function of (inputs, gamma, beta, epsilon): batch normalisation in training, with its gradients."""
 
     @functools.partial(jax.jit, static_argnums=3)
     def forward(inputs, gamma, beta, epsilon):

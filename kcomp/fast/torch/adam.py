@@ -11,12 +11,9 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def use_fused_update(optimizer: Any) -> None:
-    """Make Keras's Adam and AdamW update weights by PyTorch's fused operation.
+    """Make Keras's Adam and AdamW update weights by PyTorch's fused operation, with the same results up to rounding.
 
-    Keras 3.15 makes a dozen passes over all weights. The fused operation makes one, and gives the same results up to
-    rounding. Keras's own update still runs for amsgrad, on a GPU, and for types other than float32.
-
-    optimizer: the optimizer to change. In a MultiOptimizer, each Adam and AdamW changes. Any other optimizer does not.
+    `optimizer` may be a MultiOptimizer. Other optimizers do not change.
     """
     for part in getattr(optimizer, "optimizers", [optimizer]):
         own = isinstance(part, keras.optimizers.Adam) and type(part).__module__.startswith("keras.")
@@ -27,12 +24,7 @@ def use_fused_update(optimizer: Any) -> None:
 
 
 def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
-    """Update weights and moments as Keras does: by the variant of Adam at the end of section 2 of Kingma and Ba (2015).
-
-    This variant adds epsilon to the root of the uncorrected second moment. PyTorch adds epsilon to the root of the
-    corrected moment. The code therefore passes epsilon / sqrt(1 - beta_2 ** number) to PyTorch, where `number` counts
-    the updates.
-    """
+    """Update weights and moments as Keras does, by PyTorch's fused operation."""
     uncovered = optimizer.amsgrad or optimizer.beta_2 >= 1.0
     if uncovered or in_stateless_scope() or variables[0].value.device.type != "cpu":
         keras_update(gradients, variables, rate)
@@ -50,6 +42,8 @@ def _update(optimizer: Any, keras_update: Any, gradients: Sequence[Any], variabl
         keras_update(gradients, variables, rate)
         return
     lists[1][:] = [gradient.contiguous() for gradient in gradients]  # the operation ignores strides
+    # Keras adds epsilon to the root of the uncorrected second moment (Kingma and Ba 2015, end of section 2), PyTorch to
+    # that of the corrected one. Hence epsilon / sqrt(1 - beta_2 ** number).
     number = int(optimizer.iterations) + 1
     torch._fused_adam_(
         *lists,

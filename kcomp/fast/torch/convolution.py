@@ -1,7 +1,7 @@
 """Convolutions and batch normalisation for PyTorch that do not copy images to another memory layout.
 
-kcomp.fast.calls uses them. Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Padding is ((top,
-bottom), (left, right)) in pixels.
+Images are (N, H, W, C), kernels (height, width, in, out), as in Keras. Padding is ((top, bottom), (left, right)) in
+pixels.
 """
 
 from typing import Any
@@ -54,10 +54,8 @@ def normalise(
 ) -> tuple[Any, Any, Any] | None:
     """Apply batch normalisation. Return three things: outputs, the batch's mean and the batch's variance.
 
-    The mean and variance are None if `learns` is False. Return a single None if `learns` is True and the batch has one
-    value in each channel, which PyTorch rejects.
-
-    learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
+    With `learns`, the batch's mean and variance are used, otherwise the moving ones, and two results are None. Return a
+    single None if the batch has one value in each channel.
     """
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
     if learns and count < 2:

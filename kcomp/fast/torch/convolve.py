@@ -1,7 +1,4 @@
-"""Convolutions by PyTorch's own operations for images in Keras's layout (N, H, W, C).
-
-The images are not copied to another layout. Padding is ((top, bottom), (left, right)) in pixels.
-"""
+"""Convolutions by PyTorch's own operations for images in Keras's layout (N, H, W, C)."""
 
 from typing import Any
 
@@ -12,7 +9,10 @@ from kcomp.fast.torch.loop_arguments import exported
 
 
 def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
-    """Return the convolution of images (N, H, W, C). The kernel is (F, C / groups, height, width), as in PyTorch."""
+    """Return the convolution of images (N, H, W, C).
+
+    The kernel is (F, C / groups, height, width), as in PyTorch. Padding is ((top, bottom), (left, right)) in pixels.
+    """
     images = images.permute(0, 3, 1, 2)  # a view in PyTorch's channels_last memory format, no copy
     (top, bottom), (left, right) = padding
     if (top, left) != (bottom, right):  # conv2d pads both sides equally; `pad` copies the images
@@ -23,9 +23,7 @@ def convolve(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any, gr
 def pack_kernel(kernel: Any, images: Any, strides: Any, padding: Any, groups: int = 1) -> Any:
     """Return a kernel in the memory order that oneDNN, PyTorch's library for CPUs, uses for images of this size.
 
-    oneDNN would otherwise reorder the kernel at every call. The kernel is (F, C / groups, height, width). Return None
-    if oneDNN cannot be used: if the padding is asymmetric (top and bottom differ, or left and right differ), if images
-    or kernel are not float32 on a CPU, during export, or if this build of PyTorch has no operations of oneDNN.
+    The kernel is (F, C / groups, height, width). Return None if oneDNN cannot compute the convolution.
     """
     (top, bottom), (left, right) = padding
     plain = (
@@ -53,8 +51,5 @@ def convolve_packed(images: Any, kernel: Any, bias: Any, strides: Any, padding: 
 
 
 def times_matrix(vectors: Any, matrix: Any, bias: Any) -> Any:
-    """Return the 1 x 1 convolution of images with one pixel (N, 1, 1, C), as a matrix product plus bias.
-
-    This has less overhead than a convolution. `matrix` is (C, F), `bias` is (F,).
-    """
+    """Return the 1 x 1 convolution of images with one pixel (N, 1, 1, C) by a matrix (C, F) and a bias (F,)."""
     return torch.addmm(bias, vectors[:, 0, 0], matrix)[:, None, None]

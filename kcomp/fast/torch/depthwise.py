@@ -18,35 +18,28 @@ BANDS = 4  # each thread gets at least this many bands (sets of successive rows 
 
 
 def suits(images: Any, kernel: Any, strides: Any, padding: Any) -> bool:
-    """Return whether to compute a depthwise convolution by the compiled loops.
-
-    The loops need a square kernel, equal strides, padding smaller than the kernel, and a multiple of 16 channels. They
-    are faster than PyTorch if a gradient is needed. They are also faster if the padding differs above and below, or
-    left and right.
-    """
+    """Return whether the compiled loops support a depthwise convolution, and are faster than PyTorch for it."""
     size, columns, channels = kernel.shape
     learns = torch.is_grad_enabled() and (kernel.requires_grad or images.requires_grad)
     whole = size == columns > 1 and strides[0] == strides[1] and channels % BLOCK == 0
     zeros = [number for side in padding for number in side]
+    # oneDNN is slow for gradients of wide kernels, and PyTorch copies the images if the padding is uneven
     return bool((learns or is_uneven(padding)) and whole and max(zeros) < size and covered(images))
 
 
 def is_uneven(padding: Any) -> bool:
-    """Return whether the padding differs above and below, or left and right. PyTorch then copies the images."""
+    """Return whether the padding differs above and below, or left and right."""
     return any(before != after for before, after in padding)
 
 
 def depthwise(images: Any, kernel: Any, stride: int, padding: Any) -> Any:
-    """Return the depthwise convolution of images. PyTorch can differentiate it."""
     return Depthwise.apply(images, kernel, stride, padding)
 
 
 def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distance: int = 1) -> Any:
     """Return the correlation of images with a depthwise kernel, (N, rows, columns, channels).
 
-    stride:   stride of the kernel, in pixels.
-    distance: if above 1, distance - 1 rows and columns of zeros are first inserted between the pixels, as for the
-              gradient of a convolution with this stride.
+    With a `distance` above 1, distance - 1 rows and columns of zeros are first inserted between the pixels.
     """
     code, size, (count, height, width, channels) = loops("depthwise"), len(kernel), images.shape
     high, wide = (
@@ -64,19 +57,12 @@ def correlate(images: Any, kernel: Any, padding: Any, *, stride: int = 1, distan
 
 
 def bands(count: int) -> int:
-    """Return in how many bands of successive rows to divide each of `count` images.
-
-    Each thread computes whole bands. With this number, all threads get about equal work.
-    """
+    """Return the number of bands (successive rows) of each image with which all threads get about equal work."""
     return math.ceil(BANDS * torch.get_num_threads() / count)
 
 
 def weight_gradient(gradient: Any, images: Any, size: int, stride: int, padding: Any) -> Any:
-    """Return the gradient of the kernel, (size, size, channels).
-
-    gradient: gradient of the convolution's outputs.
-    images:   input of the convolution.
-    """
+    """Return the gradient of the kernel, (size, size, channels). `gradient` is that of the convolution's outputs."""
     code, (count, height, width, channels), (_, high, wide, _) = loops("depthwise"), images.shape, gradient.shape
     (top, _), (left, _) = padding
     padded, threads = max(left + width, (wide - 1) * stride + size), torch.get_num_threads()

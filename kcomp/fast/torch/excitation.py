@@ -1,8 +1,4 @@
-"""Squeeze and excitation (Hu et al. 2018) and the layers before it, as compiled loops for PyTorch on a CPU.
-
-Squeeze and excitation averages each channel over an image. Two 1 x 1 convolutions turn the averages into one factor
-from 0 to 1 for each channel. The channels are then multiplied by these factors.
-"""
+"""Squeeze and excitation (Hu et al. 2018) and the layers before it, as compiled loops for PyTorch on a CPU."""
 
 import functools
 from typing import Any
@@ -15,7 +11,7 @@ from kcomp.fast.torch.silu import PIXELS, rows_of
 
 
 def suits(images: Any) -> bool:
-    """Return whether kcomp's compiled loops support images (N, H, W, C). Each thread needs at least one image."""
+    """Return whether kcomp's compiled loops support images (N, H, W, C)."""
     several = images.ndim == 4 and len(images) >= torch.get_num_threads()
     return several and covered(images) and loops("excitation") is not None
 
@@ -47,11 +43,11 @@ def normalised_excited(
 ) -> tuple[Any, Any, Any] | None:
     """Apply batch normalisation, silu, and squeeze and excitation, in training.
 
-    Return three things: the outputs, the batch's mean and the batch's variance. Return a single None, so that Keras's
-    own operations run, if `learns` is False, or if the compiled loops do not support the inputs or weights.
+    Return three things: the outputs, the batch's mean and the batch's variance. Return a single None if the compiled
+    loops do not support the inputs.
 
     weights: weights of the two convolutions, as for `silu_excited`.
-    learns:  whether the layer is trained, so that the batch's mean and variance are used in place of the moving ones.
+    learns:  whether the batch's mean and variance are used. If not, return None.
     """
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None
@@ -61,10 +57,7 @@ def normalised_excited(
 
 
 class NormalisedExcitation(torch.autograd.Function):
-    """Batch normalisation, silu, and squeeze and excitation, as one operation with its gradients.
-
-    The backward pass computes the first silu again, so its output need not be saved.
-    """
+    """Batch normalisation, silu, and squeeze and excitation, as one operation with its gradients."""
 
     @staticmethod
     def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float, *weights: Any) -> Any:

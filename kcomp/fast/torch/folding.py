@@ -1,7 +1,4 @@
-"""Operations that replace several layers of a network in prediction on PyTorch.
-
-Some are convolutions that include the layers around them. Others are sums and products that overwrite an input.
-"""
+"""Operations that replace several layers of a network in prediction on PyTorch."""
 
 import functools
 from collections.abc import Callable
@@ -26,7 +23,7 @@ SIZES = 4  # for how many image sizes a convolution stores a kernel in oneDNN's 
 def in_place_activation(layer: Any) -> Callable[[Any], Any] | None:
     """Return a function that applies an activation layer in place, or None for an unsupported layer.
 
-    Supported are Activation("silu"), Activation("relu"), and ReLU with any `max_value`, without slope and threshold.
+    Supported are Activation("silu"), Activation("relu"), and ReLU without slope and threshold.
     """
     if type(layer) is keras.layers.Activation and layer.activation is keras.activations.silu:
         return silu_in_place
@@ -41,11 +38,8 @@ def in_place_activation(layer: Any) -> Callable[[Any], Any] | None:
 class Folded:
     """One convolution that replaces zero padding, a convolution, batch normalisation and an activation.
 
-    Batch normalisation multiplies each filter by scale = gamma / sqrt(variance + epsilon). The new bias is (bias -
-    mean) * scale + beta. See Jacob et al. 2018, Quantization and training of neural networks, section 3.2.
-
-    Kernel and bias are computed when the object is made and at each call of `fold`. If the layers' weights change
-    later, call `fold` again.
+    Each filter is multiplied by scale = gamma / sqrt(variance + epsilon). The new bias is (bias - mean) * scale + beta
+    (Jacob et al. 2018, section 3.2). If the layers' weights change, call `fold` again.
 
     layers: the layers to replace, in order. Only the convolution is required. A Dropout layer is ignored.
     """
@@ -65,17 +59,13 @@ class Folded:
 
     @property
     def activation(self) -> Callable[[Any], Any] | None:
-        """The activation after the convolution, or None. It is read at each call because the user may change it."""
+        """The activation after the convolution, or None. The user may change it at any time."""
         if self.after is not None:
             return in_place_activation(self.after) or self.after.call
         return None if self.layer.activation is keras.activations.linear else self.layer.activation
 
     def fold(self) -> None:
-        """Compute kernel and bias again, from the current weights of the convolution and the batch normalisation.
-
-        The scale of the batch normalisation multiplies the kernel in float32. In mixed precision, the product is then
-        rounded to 16 bits.
-        """
+        """Compute kernel and bias again, from the current weights of the convolution and the batch normalisation."""
         with AutocastScope(None):
             kernel, self.bias, self.groups = value_of(self.layer.kernel), value_of(self.layer.bias), 1
         if is_depthwise(self.layer):
@@ -136,12 +126,10 @@ class Excited:
         self.read_gate()
 
     def fold(self) -> None:
-        """Compute kernels and biases again, from the current weights of all layers."""
         self.start.fold()
         self.read_gate()
 
     def read_gate(self) -> None:
-        """Read the current weights of the two convolutions inside squeeze and excitation."""
         convolutions = self.excitation.first, self.excitation.second
         with AutocastScope(None):
             weights = [weight for layer in convolutions for weight in (layer.kernel, layer.bias)]
@@ -161,8 +149,8 @@ class Excited:
 class Overwriting:
     """An Add or Multiply layer that overwrites its first input with the result, if the shapes are equal.
 
-    layer:  Keras's layer, which runs if the first tensor has another shape.
-    change: function that adds or multiplies in place, of (first tensor, other tensor).
+    layer:  Keras's layer, which runs if the shapes differ.
+    change: function of two tensors that adds or multiplies in place.
     """
 
     def __init__(self, layer: Any, change: Callable[[Any, Any], Any]) -> None:
@@ -185,15 +173,15 @@ def add_pairs(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int
 
 
 def equalise_padding(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """Return two things: a kernel and padding that is equal on opposite sides, for the same convolution.
+    """Return a kernel, and padding that is equal on opposite sides, for the same convolution.
 
-    PyTorch would copy the images to pad opposite sides differently. If m = bottom - top is positive, the kernel gets m
-    rows of zeros above it, and top grows by m. Left and right are treated in the same way. If m is negative, the
-    padding stays unequal.
+    Rows or columns of zeros are added to the kernel. If a kernel would need them on its other side, the padding stays
+    unequal.
 
     kernel:  depthwise kernel (C, 1, height, width).
     padding: ((top, bottom), (left, right)) in pixels.
     """
+    # PyTorch would copy the images to pad opposite sides differently
     (top, bottom), (left, right) = padding
     above, before = max(bottom - top, 0), max(right - left, 0)
     kernel = functional.pad(kernel, (before, 0, above, 0))

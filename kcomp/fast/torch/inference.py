@@ -1,7 +1,4 @@
-"""Run a network in prediction on PyTorch, with fewer operations.
-
-Each convolution includes the layers around it. Sums and products overwrite values that no other layer reads.
-"""
+"""Run a network in prediction on PyTorch, with fewer operations."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -49,7 +46,7 @@ def folded_plan_of(network: keras.Model) -> Plan | None:
 
 
 def refold(plan: Plan | None) -> Plan | None:
-    """Compute the folded kernels again, from the current weights, and return the plan. Return None for None."""
+    """Compute the folded kernels again from the current weights, and return the plan."""
     for step in () if plan is None else plan.steps:
         if isinstance(step.operation, Folded | Excited):
             step.operation.fold()
@@ -57,15 +54,14 @@ def refold(plan: Plan | None) -> Plan | None:
 
 
 def fold_plan(plan: Plan) -> Plan:
-    """Return a plan (a network's layer calls) in which one call replaces each convolution and the layers around it.
+    """Return a network's layer calls in which one call replaces each convolution and the layers around it.
 
-    The layers around a convolution are zero padding before it, and normalisation and activation after it.
+    These are zero padding before it, and normalisation and activation after it.
     """
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(folded_steps(plan)), plan.result)))
 
 
 def folded_steps(plan: Plan) -> Iterator[LayerCall]:
-    """Yield the layer calls of a plan in order, with the layers around each convolution folded into it."""
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> LayerCall | None:
@@ -92,12 +88,10 @@ def folded_steps(plan: Plan) -> Iterator[LayerCall]:
 
 
 def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None]) -> list[LayerCall]:
-    """Return the calls that one folded convolution replaces, in order, beginning with `first`.
+    """Return the successive calls that one folded convolution can replace, beginning with `first`. Empty if there are
+    none.
 
-    They are a convolution, optional zero padding before it, and optional normalisation, activation and dropout after
-    it. Return an empty list if no such group begins with `first`.
-
-    after: function that returns the only call that reads a call's output, or None.
+    `after` takes a call, and returns the only call that reads its output, or None.
     """
     group, layer = [first], layers_of(first)[-1]
     if first.source is None or not first.direct or not covers_convolution(layer):
@@ -117,9 +111,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 
 
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
-    """Return a copy of an Add or Multiply call that overwrites its first input.
-
-    Return any other call unchanged, and also a call whose first input is needed elsewhere.
+    """Return a copy of an Add or Multiply call that overwrites its first input, or else `step`.
 
     number:  the position of `step` in the plan.
     readers: for each slot (the number of a tensor), the positions of the calls that read it.
@@ -133,10 +125,7 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """Return the layers that one call of the plan runs.
-
-    For a kcomp.fast.excitation.Excitation, return only its batch normalisation and first silu.
-    """
+    """Return the layers that one call of the plan runs. Of squeeze and excitation, only the layers before it."""
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
 

@@ -45,10 +45,10 @@ def loops(name: str = "silu") -> Any:
 
 
 def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return the gradients of a function. PyTorch can differentiate these gradients again.
+    """Return the gradients of a function, which PyTorch can differentiate again.
 
     function: computes the outputs from `values` by PyTorch's own operations.
-    needed:   for each value, whether its gradient is needed. The result is None for other values.
+    needed:   whether the gradient of each value is needed. Other gradients are None.
     gradient: the gradient of the outputs.
     """
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]

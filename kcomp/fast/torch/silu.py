@@ -13,7 +13,7 @@ LONG_ROW = 512  # numbers processed together; with their work memory, they fit i
 
 
 def silu_in_place(values: Any) -> Any:
-    """Apply silu in place and return the tensor. Only for prediction: a gradient would need the values before silu."""
+    """Apply silu in place and return the tensor. Gradients are not available."""
     if not covered(values):
         return functional.silu(values, inplace=True)
     loops().run(loops().silu_in_place, values, values.numel())
@@ -25,9 +25,8 @@ def normalised_silu(
 ) -> tuple[Any, Any, Any] | None:
     """Apply batch normalisation and silu. Return three things: outputs, the batch's mean and its variance.
 
-    Return a single None if `learns` is False, or if the loops do not support the inputs.
-
-    learns: True to normalise by the batch's mean and variance, as in training. False for the moving ones.
+    Return None if the loops do not support the inputs, or if `learns` is False, that is, without the batch's
+    statistics.
     """
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
@@ -35,11 +34,7 @@ def normalised_silu(
 
 
 class NormalisedSiluGradient(torch.autograd.Function):
-    """Batch normalisation (Ioffe and Szegedy 2015) and silu as one operation with its gradients.
-
-    Forward and backward pass each read the data twice. Separate operations would read it three and four times. The
-    output of batch normalisation is not saved, because the backward pass computes it again.
-    """
+    """Batch normalisation (Ioffe and Szegedy 2015) and silu as one operation with its gradients."""
 
     @staticmethod
     def forward(context: Any, inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
@@ -81,11 +76,8 @@ def rows_of(inputs: Any) -> tuple[int, int, int, Any, Any]:
     """Return five arguments of the compiled loops for a tensor of shape (..., C).
 
     Returns:
-        How many numbers the tensor has.
-        How many numbers a row has. A row is several pixels with all their channels, which a loop processes together.
-        C.
-        Work memory, float32 (threads, AREAS, row).
-        Memory for sums, zeros, float64 (threads, 2, row).
+        The size of the tensor, the size of a row (several pixels with all channels), C, work memory (threads, AREAS,
+        row), and zeros for sums (threads, 2, row).
     """
     channels = inputs.shape[-1]
     row, threads = max(1, LONG_ROW // channels) * channels, torch.get_num_threads()
