@@ -1,1 +1,1 @@
-"""Build the network, batches and stages of a recipe, which is the Python file in which a user describes a training."""
+"""Build the network, batches and stages of a recipe (a Python file that describes a training)."""

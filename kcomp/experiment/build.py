@@ -1,7 +1,4 @@
-"""Build the network, batches and stages of a recipe. A stage is a part of a training.
-
-Only this module calls the recipe's functions for network, batches and stages.
-"""
+"""Build the network, batches and stages (parts of a training) of a recipe. Only this module calls these functions."""
 
 import contextlib
 from collections.abc import Sequence
@@ -28,7 +25,7 @@ class Experiment:
     """The network, batches and stages of a recipe for one fold and one seed.
 
     Attributes:
-        target: What the network predicts, such as one of several classes. It is fitted on the training rows.
+        target: What the network predicts, such as one of several classes.
         network: The network, which returns logits (batch, target.outputs).
         training: Batches of the training rows, with augmentation and mixing.
         validation: Batches of the held-out rows. `validation.table` has their labels.
@@ -73,10 +70,7 @@ def build_experiment(recipe: Recipe, table: Table, *, fold: int, seed: int, load
 
 
 def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
-    """Return the stages of the recipe, which are the parts of a training.
-
-    A stage without a loss gets the target's loss. Raise ValueError if there is no stage, or a loss does not fit.
-    """
+    """Return the stages of the recipe (parts of a training). A stage without a loss gets the target's loss."""
     stages = list(expect_type(Sequence, "stages", recipe.stages(recipe.config)))
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise ValueError(f"the recipe's stages() must return at least one Stage; it returned {stages}")
@@ -84,16 +78,13 @@ def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
 
 
 def fit_target(table: Table, fold: int) -> Target:
-    """Return the target of a table, fitted on the rows outside `fold`.
-
-    A target is what a network predicts, such as classes.
-    """
+    """Return the target of a table (what a network predicts), fitted on the rows outside `fold`."""
     rows, _ = split(table, fold)
     return rows.required_target.fitted(rows.labels)
 
 
 def with_loss(stage: Stage, target: Target) -> Stage:
-    """Return a stage (part of a training) with its own loss, which gets the target, or with the target's loss.
+    """Return a stage (part of a training) with its own loss or, if it has none, with the target's loss.
 
     Raises:
         ValueError: If the loss does not fit the target.
@@ -125,5 +116,5 @@ def build_network(
 
 
 def build_batches(recipe: Recipe, rows: Table, *, training: bool, seed: int) -> Batches:
-    """Build the recipe's batches of `rows`. Training batches are augmented, and their order changes in each epoch."""
+    """Build the recipe's batches of `rows`. With `training`, they are augmented and shuffled in each epoch."""
     return expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=training, seed=seed))

@@ -37,10 +37,7 @@ def check_output(network: keras.Model, target: Target) -> None:
 
 
 def check_loss(stage: Stage, target: Target) -> None:
-    """Raise ValueError if a stage has a loss of Keras for a target whose logits have other units than its labels.
-
-    For example, the logits of numbers are standardized. Such a loss would train the network wrongly, without an error.
-    """
+    """Raise ValueError if a stage has a loss of Keras that does not fit the units of the target's logits."""
     kind = type(stage.loss)
     if isinstance(target, Numbers | Grades) and kind.__module__.startswith("keras."):
         raise ValueError(
@@ -50,12 +47,7 @@ def check_loss(stage: Stage, target: Target) -> None:
 
 
 def probability_layer(network: keras.Model) -> str | None:
-    """Return a text that describes the last layer of a network, if the network returns probabilities.
-
-    Return None if the network returns logits. The last layer of an inner model counts as the last layer. If the layer
-    or its activation is not Keras's, the function runs the network on two random images. Outputs of at least 0 that sum
-    to 1 count as probabilities. Logits are very unlikely to have these properties.
-    """
+    """Return a description of the network's last layer if it returns probabilities. None if it returns logits."""
     operation: Any = last_operation(network)
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
         return probability_layer(operation)
@@ -71,10 +63,7 @@ def probability_layer(network: keras.Model) -> str | None:
 
 
 def last_operation(network: keras.Model) -> Any:
-    """Return the last layer or operation of a network that changes values. Identity, Dropout and reshaping do not.
-
-    Return None for a subclassed model, whose layers are unknown.
-    """
+    """Return the last layer or operation of a network that changes values. None for a subclassed model."""
     if not getattr(network, "outputs", None):
         return None
     history = network.outputs[0]._keras_history
@@ -85,7 +74,7 @@ def last_operation(network: keras.Model) -> Any:
 
 
 def only_casts(operation: Any) -> bool:
-    """Return whether an operation changes at most the type of its input: Activation("linear"), or a cast."""
+    """Return whether an operation changes at most the type of its input."""
     linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
     return linear or type(operation).__name__ == "Cast"
 

@@ -1,4 +1,4 @@
-"""List the layers of a network, and how many weights of each layer are trained in each stage (part of a training)."""
+"""List the layers of a network, and how many weights of each layer every stage (part of a training) trains."""
 
 import math
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ class LayerRow:
 
 
 def layer_rows(network: keras.Model, stages: Sequence[Stage]) -> list[LayerRow]:
-    """Return a row for each layer, in the order of the network. A row says how many weights each stage trains.
+    """Return a row for each layer, in the order of the network.
 
     Args:
         network: The network. Afterwards, its layers are trainable or frozen as in the last stage.
-        stages: The stages of the recipe. A stage is a part of a training, and names the layers that it trains.
+        stages: The stages of the recipe.
 
     Raises:
         ValueError: If a stage trains no layer.

@@ -11,8 +11,6 @@ def read_options(
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
     """Choose the arguments `id`, `group`, `box`, `item` and `item_average` of `data.read_csv`.
 
-    An item is what several images show, such as one patient. Predictions are averaged over the images of an item.
-
     Args:
         frame: The labelled rows.
         id_column: The column of image ids.
@@ -21,8 +19,8 @@ def read_options(
         labels: The label columns.
 
     Returns:
-        Two things: a dict of the arguments, without those that keep their default; and lines to print for the user, as
-        pairs such as ("boxes", "images are cut at ...").
+        Two things: the arguments that differ from their default, by name; and lines for the user, as pairs such as
+            ("boxes", "images are cut at ...").
     """
     options: dict[str, object] = {} if id_column == "image_id" else {"id": id_column}
     if group is not None:
@@ -45,7 +43,7 @@ def choose_test(files: Files, id_column: str) -> tuple[tuple[tuple[str, object],
 
     Returns:
         Two things: the arguments of `data.read_test` as pairs (name, value), and a text about the test rows for the
-        user. The pairs are empty if there are no test rows. The name of the positional argument is "".
+            user. Without test rows, there are no pairs. The name of the positional argument is "".
     """
     for path in (files.test, *files.samples):
         if path is None:

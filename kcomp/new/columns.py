@@ -35,7 +35,8 @@ class Labels:
         columns: The names of the columns.
         reason: Why `argument` fits the columns, as text for the user.
         others: Other values of the option `--target` that also fit the columns.
-        name_column: The column of names, if each row of the table is (id, name of a number, number). Otherwise None.
+        name_column: If each row of the table is (id, name of a number, number), the column of these names. Otherwise
+            None.
     """
 
     argument: str
@@ -46,7 +47,7 @@ class Labels:
 
     @property
     def value(self) -> object:
-        """The value to pass to `data.read_csv`: a column, a list of them, or {column of names: column of numbers}."""
+        """The value to pass to `data.read_csv`: a column, several columns, or {column of names: column of numbers}."""
         if self.name_column is not None:
             return {self.name_column: self.columns[0]}
         return self.columns[0] if len(self.columns) == 1 else list(self.columns)
@@ -70,7 +71,7 @@ def find_boxes(frame: pd.DataFrame) -> tuple[str, ...]:
 def find_group(frame: pd.DataFrame, used: Sequence[str]) -> str | None:
     """Return the first column that is named like a group, such as patient_id, and has repeated values.
 
-    Rows of one group must stay in one fold. Columns in `used` are skipped. Return None if there is no such column.
+    Columns in `used` are skipped. Return None if there is no such column.
     """
     for name in frame:
         values = frame[name]
@@ -161,11 +162,7 @@ def classify(frame: pd.DataFrame, columns: tuple[str, ...], ids: pd.Series, kind
 
 
 def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: bool) -> None:
-    """Raise UsageError if a label column cannot be used.
-
-    The column needs at least two different values. If `kind` is "numbers" or "grades", all cells must be numbers, which
-    is what `are_numbers` says.
-    """
+    """Raise UsageError if a label column has fewer than two values, or no numbers although `kind` needs numbers."""
     if cells.nunique() < 2:
         values = f"holds only {cells.iloc[0]!r}" if len(cells) else "is empty"
         raise UsageError(f"a label column needs at least two different values; {name!r} {values}")
@@ -178,9 +175,12 @@ def check_cells(name: str, cells: pd.Series, kind: str | None, *, are_numbers: b
 
 
 def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kind: str | None) -> Labels:
-    """Return several label columns together with the argument of `data.read_csv`: one_hot, multi_hot or numbers.
+    """Return several label columns with the argument of `data.read_csv` that reads them: one_hot, multi_hot or numbers.
 
-    `numbers` has the cells as numbers, or is None if a cell is not a number. `kind` is the value of `--target` or None.
+    Args:
+        columns: The names of the columns.
+        numbers: The cells as numbers. None if a cell is not a number.
+        kind: The value of `--target` or None.
     """
     if numbers is None:
         raise UsageError(f"several label columns must hold numbers; choose one of {', '.join(columns)} with --label")
@@ -197,9 +197,9 @@ def classify_several(columns: tuple[str, ...], numbers: pd.DataFrame | None, kin
 
 
 def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[str, str]:
-    """Return two things: the kind of a label column ("classes", "numbers" or "grades"), and a reason for the user.
+    """Return the kind of a label column ("classes", "numbers" or "grades"), and a reason for the user.
 
-    `cells` has the cells of the column as texts. `numbers` has them as numbers, or is None if a cell is not a number.
+    `cells` are texts. `numbers` has them as numbers, or is None if a cell is not a number.
     """
     different = cells.nunique()
     if numbers is None:

@@ -17,7 +17,7 @@ TABLE_ENDINGS = (".csv", ".tsv")
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder that has images, at any depth.
+    """A folder with images in it or in its subfolders.
 
     Attributes:
         path: The folder, relative to the competition's folder. "." is the competition's folder itself.
@@ -29,7 +29,7 @@ class ImageFolder:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All ids that would match an image, in lower case: path or file name, with and without the file ending."""
+        """All ids that would match an image: path or file name in lower case, with and without the file ending."""
         names = set()
         for file in self.files:
             for text in (file, file.rsplit("/", 1)[-1]):
@@ -49,7 +49,7 @@ class Files:
 
     Attributes:
         folder: The folder of the competition.
-        train: The table of labelled rows. Without a table, it is None, and the names of folders are the classes.
+        train: The table of labelled rows. None if the names of folders are the classes.
         test: The table of test rows, or None.
         samples: The sample submissions.
         images: The folders of images in alphabetical order. The last one is the competition's folder itself.
@@ -116,10 +116,7 @@ def choose_train(tables: Sequence[Path], folder: Path) -> Path | None:
 
 
 def find_image_folders(folder: Path, images: str | None) -> tuple[ImageFolder, ...]:
-    """Return the folders of images in alphabetical order. The last one is the competition's folder itself.
-
-    If `images` is set, return only this folder.
-    """
+    """Return the folders of images in alphabetical order, last the competition's folder. Or return only `images`."""
     if images is not None:
         if not (folder / images).is_dir():
             raise UsageError(f"--images takes a folder in {folder}; there is no {folder / images}")
@@ -138,10 +135,9 @@ def find_image_folders(folder: Path, images: str | None) -> tuple[ImageFolder, .
 def choose_id(
     frame: pd.DataFrame, folders: Sequence[ImageFolder], name: str | None, path: Path
 ) -> tuple[str, ImageFolder]:
-    """Return two things: the id column, and the image folder.
+    """Return the id column and the image folder for which the largest share of the ids match an image.
 
-    Of all columns and folders, choose the pair in which the largest share of the ids match an image. `name` is the
-    value of `--id`, or None.
+    `name` is the value of `--id`, or None.
 
     Raises:
         UsageError: If fewer than half of the ids match, there are no images, or no column is named `name`.

@@ -64,10 +64,7 @@ def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str,
 
 
 def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of names, if each row of the table is (id, name of a number, number). Otherwise, return None.
-
-    This is the first text column in which no id has the same name twice, and names occur twice or more on average.
-    """
+    """Return the column of names, if each row of the table is (id, name of a number, number). Otherwise, None."""
     if not ids.duplicated().any():
         return None
     for name in frame:
@@ -80,11 +77,7 @@ def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str 
 
 
 def find_value(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of numbers, if each row of the table is (id, name of a number, number). Otherwise, return None.
-
-    This is the only column whose cells are numbers that differ between rows of one id. Return None if several columns
-    are like this.
-    """
+    """Return the column of numbers, if each row of the table is (id, name of a number, number). Otherwise, None."""
     names = find_names(frame, ids, used)
     if names is None:
         return None

@@ -48,10 +48,7 @@ def choose_metric(labels: Labels, sample_columns: Sequence[str] | None, name: st
 
 
 def other_targets(labels: Labels, name: str) -> str:
-    """Return a hint for an error message: which values of --target fit both the labels and the metric `name`.
-
-    The hint is empty if no value fits or no metric has this name.
-    """
+    """Return a hint for an error message: the values of --target that fit the labels and the metric, if any."""
     try:
         metric = metrics.get(name)
     except ValueError:

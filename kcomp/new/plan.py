@@ -42,21 +42,20 @@ class RecipePlan:
     """What a new recipe contains.
 
     Attributes:
-        folder: The folder of the competition. If there is neither a table nor test rows, the folder that has the class
-            folders.
-        table: File name of the table of labelled rows in `folder`. Without a table, the subfolder that has the class
-            folders, such as "train/", or empty if `folder` itself has them.
+        folder: The folder of the competition.
+        table: File name of the table of labelled rows in `folder`. Without a table, the subfolder with the class
+            folders, such as "train/", or "".
         labels: The label columns.
         options: Further arguments of `data.read_csv`, such as the id column.
-        test: The arguments of `data.read_test`, as pairs of name and value. The name of the first, positional one is
-            "". Empty if no test rows are known.
+        test: The arguments of `data.read_test`, as pairs of name and value. The positional argument has the name "".
+            Empty if no test rows are known.
         metric: Name of the metric.
         size: The image size.
         network: Name of the network.
         rows: How many labelled images there are.
         folds: How many folds there are.
         sample: The sample submission that fits the labels, or None.
-        lines: What is printed for the user, as pairs such as ("metric", "roc_auc: the usual one for this target").
+        lines: Lines for the user, as pairs such as ("metric", "roc_auc: the usual one for this target").
     """
 
     folder: Path
@@ -83,10 +82,7 @@ def make_plan(files: Files, overrides: Overrides) -> RecipePlan:
 
 
 def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
-    """Return the plan for images in one folder for each class.
-
-    The class folders are in the competition's folder, or in its subfolder such as train/.
-    """
+    """Return the plan for images in one folder for each class."""
     check_no_table_options(files.folder, overrides)
     training = [folder for folder in files.images if is_part(folder.path, "train")]
     inner = next((folder for folder in training if has_classes(folder)), None)
@@ -126,7 +122,7 @@ def plan_folders(files: Files, overrides: Overrides) -> RecipePlan:
 
 
 def has_classes(folder: ImageFolder) -> bool:
-    """Return whether a folder has class folders: several subfolders with images, none with a name such as "train"."""
+    """Return whether a folder has several subfolders with images, none with a name such as "train"."""
     names = subfolders(folder)
     return len(names) > 1 and not any(map(is_part, names))
 
@@ -142,7 +138,7 @@ def is_part(name: str, start: str = "") -> bool:
 
 
 def no_labels(files: Files) -> str:
-    """Return the error message for files without labels: how many images there are, and which subfolder has a table."""
+    """Return the error message for files without labels."""
     parts = [name for folder in files.images if folder.path == "." for name in subfolders(folder) if is_part(name)]
     count = sum(len(folder.files) for folder in files.images if folder.path == ".")
     deeper = sorted(path for ending in TABLE_ENDINGS for path in files.folder.glob(f"*/*{ending}"))
@@ -155,7 +151,7 @@ def no_labels(files: Files) -> str:
 
 
 def check_no_table_options(folder: Path, overrides: Overrides) -> None:
-    """Raise UsageError if an option such as --label is set. These options need a table, and there is none."""
+    """Raise UsageError if an option that needs a table, such as --label, is set."""
     for option, value in (("label", overrides.label), ("id", overrides.id), ("images", overrides.images)):
         if value is not None:
             raise UsageError(f"--{option} needs a table ({ENDINGS}), and {folder} has none")
@@ -207,10 +203,7 @@ def plan_table(files: Files, path: Path, overrides: Overrides) -> RecipePlan:
 
 
 def find_extras(frame: pd.DataFrame, id_column: str) -> tuple[tuple[str, ...], str | None, str | None]:
-    """Return three things: the columns of boxes, the column of groups, and the column of times.
-
-    Without boxes, the first is empty. Without groups or times, the others are None.
-    """
+    """Return the columns of boxes (empty for none), the column of groups or None, and the column of times or None."""
     box = reading.find_boxes(frame)
     used = [id_column, *box]
     return box, reading.find_group(frame, used), reading.find_time(frame, used)
@@ -234,7 +227,7 @@ def describe_choices(metric: str, why: str, size: Size) -> list[tuple[str, str]]
 
 
 def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: Labels) -> Path | None:
-    """Return the sample submission whose columns fit the labels. If none fits, return the first one, or None.
+    """Return the sample submission whose columns fit the labels, or else the first one, or None.
 
     `headers` has the columns of each sample submission, except its first column.
     """
@@ -249,17 +242,13 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 
 
 def count_rows(ids: pd.Series, labels: Labels, options: dict[str, object]) -> int:
-    """Return how many rows the recipe reads. Rows that are joined into one row for each id count once."""
+    """Return how many rows the recipe reads, after rows with the same id are joined."""
     is_joined = labels.name_column or (labels.argument == "labels" and "item" not in options)
     return ids.nunique() if is_joined else len(ids)
 
 
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:
-    """Return how many folds the recipe uses: 5, or fewer for small data, but at least 2.
-
-    There are at most as many folds as groups. Without groups, there are at most half as many folds as rows. If the
-    labels are classes or grades, there are at most as many folds as the largest class has rows.
-    """
+    """Return how many folds the recipe uses: 5, or fewer for few rows, groups or rows of a class, but at least 2."""
     counts = [frame[group].nunique()] if group is not None else [rows // 2]
     if labels.argument in ("label", "grades"):
         counts.append(int(frame[labels.columns[0]].str.strip().str.casefold().value_counts().max()))

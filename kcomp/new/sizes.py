@@ -14,10 +14,7 @@ LARGEST = {"CPU": 224, "GPU": 384}  # the longest side of a square, in pixels
 
 @dataclass(frozen=True)
 class Size:
-    """An image size for training, and the reason for it.
-
-    `size` is in pixels: the side of a square, or (height, width).
-    """
+    """An image size for training (pixels of a square's side, or height and width), and the reason for it."""
 
     size: int | tuple[int, int]
     reason: str
@@ -26,9 +23,8 @@ class Size:
 def choose_size(paths: Sequence[Path], device: str | None = None) -> Size:
     """Choose the image size: the median size of the images, rounded to a multiple of 32 pixels.
 
-    The size is usually a square, with sides of at most 384 pixels on a GPU and 224 on a CPU. If more than 90 % of the
-    images have the same aspect ratio (within 5 %), and this is wider than 5:4 or taller than 4:5, the size has this
-    ratio, and at most the area of the largest square.
+    It is a square with sides of at most 384 pixels on a GPU and 224 on a CPU, unless most images have another aspect
+    ratio.
 
     Args:
         paths: The images. At most 200 of them are read.

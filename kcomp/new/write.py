@@ -108,8 +108,7 @@ def batches_call(batch_size: int, *, mixing: bool) -> str:
 def stage_values(plan: RecipePlan, *, mixing: bool) -> dict[str, object]:
     """Return texts for the recipe template, by placeholder: epochs, rates and trained layers of the stages.
 
-    With few images, only the head and the upper layers are trained, on cached outputs of the lower layers. `mixing`
-    says whether MixUp is used.
+    `mixing` says whether MixUp is used.
     """
     smoothing = plan.labels.argument in SMOOTHED
     if plan.rows < FEW and plan.network in LITE:
@@ -171,10 +170,7 @@ def arguments(options: dict[str, object]) -> list[str]:
 
 
 def call(start: str, texts: Sequence[str], indent: str = "    ") -> str:
-    """Return the source of a call, formatted as ruff does: on one line, on three, or with a line for each argument.
-
-    `start` is the text before the parenthesis, and `texts` are the sources of the arguments.
-    """
+    """Return the source of a call, formatted as ruff does. `start` is the text before the parenthesis."""
     joined = ", ".join(texts)
     if len(line := f"{indent}{start}({joined})") <= WIDTH:
         return line

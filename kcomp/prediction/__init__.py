@@ -1,1 +1,1 @@
-"""Predict images with a network or with the networks of a finished training run, and export a run as ONNX."""
+"""Predict images with a network or with the networks of a finished training, and export a network as ONNX."""

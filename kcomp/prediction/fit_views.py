@@ -1,4 +1,4 @@
-"""Predict the held-out rows of runs with each view, and fit the weights of the views to these predictions."""
+"""Fit the weights of views (variants of an image for test-time augmentation) to the held-out rows of runs."""
 
 from collections.abc import Sequence
 
@@ -26,8 +26,8 @@ def fit_views(member: Member, scorer: Scorer) -> tuple[list[str], EnsembleScores
         scorer: The metric and the target.
 
     Returns:
-        Three things: the names of the views, their scores and weights, and the held-out rows. `values` of the rows has
-        the predictions of each view.
+        Three things: the names of the views, their scores and weights, and the held-out rows with the predictions of
+            each view.
 
     Raises:
         ValueError: If the recipe has only one view, or its table has changed since the training.
@@ -57,7 +57,7 @@ def held_out_views(member: Member, views: Sequence[View]) -> HeldOut:
 
 
 def frame_of(run: Run, views: Sequence[View]) -> pd.DataFrame:
-    """Return a table with a row for each id that a run held out, and a column for each view and prediction column."""
+    """Return a run's predictions as a table: a row for each held-out id, a column for each view and class."""
     predictor = RunPredictor(run)
     recipe, target = predictor.recipe, run.target
     table = recipe.table(recipe.config)

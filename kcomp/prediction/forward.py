@@ -43,13 +43,11 @@ def predict_views(
 
     Args:
         forward: Function from images to logits.
-        batches: The rows to predict, without augmentation. A forward pass has at most `batches.batch_size` images, but
-            always all views of a row that have the same size.
+        batches: The rows to predict, without augmentation. A forward pass has at most `batches.batch_size` images.
         target: Converts logits to predictions.
         views: The views.
         augmented: The same rows with the training transform, for views that augment at random.
-        forward_of_size: Function from a height and a width to a function like `forward` for images of this size, for
-            views with another `scale`.
+        forward_of_size: Takes a height and a width, and returns a function like `forward` for images of this size.
 
     Raises:
         ValueError: If a view augments at random and `augmented` is None, or if it swaps rows and columns of images that
@@ -74,7 +72,7 @@ def predict_views(
 def predict_same_size(
     forward: Forward, batches: Batches, target: Target, views: Sequence[View], augmented: Batches | None, rows: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the number of a first row, and the predictions (views, rows, columns) of the rows from there on.
+    """Yield the predictions (views, rows, columns) of successive rows, with the number of the first of these rows.
 
     All views have one size, and a forward pass has all views of `rows` rows.
     """
@@ -92,7 +90,6 @@ def predict_same_size(
 
 
 def as_float(images: Any) -> Any:
-    """Convert uint8 images to float32. Return other images unchanged."""
     is_bytes = keras.backend.standardize_dtype(images.dtype) == "uint8"
     return ops.cast(images, "float32") if is_bytes else images
 
@@ -100,12 +97,7 @@ def as_float(images: Any) -> Any:
 def compile_forward(network: keras.Model) -> Forward:
     """Return a compiled function from images (batch, height, width, 3) to float32 logits (batch, outputs).
 
-    The function runs the network in inference mode with its current weights. Images are uint8 or float32, and become
-    float32 on the device.
-
-    JAX compiles the function once for each shape of images. Unlike with `keras.Model.predict`, freezing layers does not
-    compile it again. Networks of the same architecture share one program (kcomp.jax_programs). On PyTorch, batch
-    normalisation is folded into convolutions.
+    The network runs in inference mode with its current weights. Images are uint8 or float32.
     """
     run = forward_on_device(network)
     if keras.backend.backend() == "torch":
@@ -116,7 +108,7 @@ def compile_forward(network: keras.Model) -> Forward:
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
     """Return the same function as `compile_forward`, but with results that stay on the device.
 
-    Trainable layers can take these results as input. Gradients do not flow back into the network.
+    Gradients do not flow back into the network.
     """
     install()
     if keras.backend.backend() == "torch":

@@ -1,8 +1,4 @@
-"""Export a finished training run as ONNX, for ONNX Runtime and OpenVINO.
-
-This module needs PyTorch, because other exporters need TensorFlow. It also exports runs of JAX, because the backends
-write the same format of weights files.
-"""
+"""Export a finished training run as ONNX, for ONNX Runtime and OpenVINO. This module needs PyTorch."""
 
 import json
 from pathlib import Path
@@ -40,11 +36,7 @@ def export_run(run: Run, path: Path) -> str:
     """Write the network of a finished run as ONNX, and return a line of text that describes the file.
 
     The input "images" is float32 (batch, height, width, 3) in 0..255, with any batch size. The output "predictions" is
-    float32 (batch, columns), with the columns of oof.csv, the run's out-of-fold predictions. Depending on the target,
-    these are a probability for each class or label, numbers in the units of the labels, or the expected grade.
-
-    The arithmetic is float32, even if the recipe trains in another precision. The file's metadata has columns (a JSON
-    list), target, recipe, fingerprint, backend, seed, fold, kcomp (its version) and opset.
+    float32 (batch, columns), with the columns of oof.csv. The arithmetic is float32.
 
     Raises:
         RuntimeError: If predictions of ONNX Runtime differ from those of Keras. No file is written.
@@ -64,12 +56,7 @@ def export_run(run: Run, path: Path) -> str:
 
 
 def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
-    """Return an ONNX model from images to predictions, for any batch size.
-
-    Batch normalisation stays one operation, which ONNX Runtime and OpenVINO fold into the convolution before it.
-
-    target: converts logits to predictions.
-    """
+    """Return an ONNX model from images to predictions, for any batch size. `target` converts logits to predictions."""
     network.trainable = True
     example = torch.zeros((2, *network.input_shape[1:]))  # with one image the exporter would fix the batch size
     install()
@@ -99,9 +86,7 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 def check(content: bytes, network: keras.Model, run: Run) -> str:
     """Compare predictions of ONNX Runtime and Keras on three random images. Return a text with the difference.
 
-    Differences are relative for predictions above 1. Raise RuntimeError if a difference is above `TOLERANCE`.
-
-    content: the ONNX model as bytes.
+    Raise RuntimeError if a difference is above `TOLERANCE`. `content` is the ONNX model as bytes.
     """
     import onnxruntime
 

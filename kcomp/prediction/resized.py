@@ -34,10 +34,7 @@ def resize_network(network: keras.Model, height: int, width: int) -> keras.Model
 
 
 def run_graph(model: keras.Model, inputs: Any) -> Any:
-    """Call the layers of a functional model on other inputs, and return the output.
-
-    The layers of models inside of it are called too, because Keras lets such a model only accept its own size.
-    """
+    """Call the layers of a functional model and of its inner models on other inputs, and return the output."""
     nodes = nodes_of(model) if is_plain_functional(model) else None
     if nodes is None:
         raise ValueError("it is not a functional model with one input and one output.")

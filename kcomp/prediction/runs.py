@@ -73,9 +73,8 @@ def predict_run(
     test:   a CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.
     count:  test-time augmentation. "8" averages each image with 8 randomly augmented copies. "none" predicts each image
-            once. None averages the variants that the recipe lists in `views`, with the weights in views.json if the run
-            has this file.
-    output: a folder. The file in it is named after the run. None writes test.csv in the run folder.
+            once. None averages the views that the recipe lists, with the weights in views.json if there is this file.
+    output: a folder for the file. None writes test.csv in the run folder.
     """
     recipe, target = run.recipe().recipe, run.target
     table, chosen = test_rows(run, recipe, test, images), chosen_views(recipe, count)
@@ -96,10 +95,9 @@ def predict_run(
 def average_views(
     table: data.Table, by_view: np.ndarray, target: Target, weights: Sequence[float] | None
 ) -> tuple[list[str], np.ndarray]:
-    """Return two things: the ids of images or items, and their predictions averaged over views, float32 (ids, columns).
+    """Return the ids of images or items, and their predictions averaged over views, float32 (ids, columns).
 
-    `by_view` has the predictions (views, images, columns). Fitted weights average the predictions of items, because
-    they were fitted to these.
+    `by_view` has the predictions (views, images, columns), and `weights` a weight for each view.
     """
     if weights is None:
         return per_item(table, target.view_mean(by_view).astype(np.float32), target)
@@ -110,7 +108,7 @@ def average_views(
 def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -> keras.Model:
     """Return the run's network with the weights of its file best.weights.h5.
 
-    precision: name of the arithmetic precision, such as "float32". None for the recipe's precision.
+    `precision` is a name such as "float32". None for the recipe's precision.
     """
     network = build_network(recipe, run.target, load_pretrained=False, precision=precision)
     load_weights(network, run / "best.weights.h5")
@@ -118,10 +116,7 @@ def trained_network(run: Run, recipe: Recipe, *, precision: str | None = None) -
 
 
 def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None = None) -> data.Table:
-    """Return the table of test rows, as `predict_run` needs it.
-
-    The table has the same pixel range and the same items as the training table. An item is what several images show,
-    such as a patient.
+    """Return the table of test rows, with the pixel range and the items (such as patients) of the training table.
 
     test:   a CSV of image ids, or a folder of images. None returns the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.
@@ -143,7 +138,7 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[View]:
-    """Return the variants of each image to average, for `count` as in `predict_run`."""
+    """Return the views of each image to average, for `count` as in `predict_run`."""
     if count is None:
         return check_views(recipe.views(recipe.config)) if recipe.views else [plain]
     return [plain] if count == "none" else [plain, *random(int(count))]

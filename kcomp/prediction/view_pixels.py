@@ -1,4 +1,4 @@
-"""Compute the pixels of a view, a variant of an image for test-time augmentation. NumPy and OpenCV, on the host."""
+"""Compute the pixels of a view (a variant of an image for test-time augmentation) with NumPy and OpenCV."""
 
 from collections.abc import Sequence
 
@@ -26,11 +26,7 @@ def size_of(view: View, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def show(view: View, images: np.ndarray) -> np.ndarray:
-    """Return a view of images (rows, height, width, channels), without its random augmentation.
-
-    The result has the type of `images`. A crop lies at round(position * free pixels), and is enlarged linearly. A
-    smaller image has the mean of the pixels that it covers.
-    """
+    """Return a view of images (rows, height, width, channels), without its random augmentation, in their type."""
     height, width = size_of(view, images.shape[1:])
     images = cropped(view, images)
     if images.shape[1:3] != (height, width):
@@ -50,9 +46,7 @@ def cropped(view: View, images: np.ndarray) -> np.ndarray:
 
 
 def look(views: Sequence[View], rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
-    """Return the views of the images in `rows`, all of one size, (views * rows, height, width, channels).
-
-    The values are in 0..255, uint8 or float32. Each image is loaded once for each random augmentation.
+    """Return the views of the images in `rows`, all of one size, (views * rows, height, width, channels) in 0..255.
 
     Args:
         views: Views with the same `scale`.

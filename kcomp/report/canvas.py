@@ -63,10 +63,7 @@ def font_families() -> list[str]:
 
 
 def png(figure: Any) -> bytes:
-    """Return the bytes of a PNG file that shows a figure. Close the figure.
-
-    A character that no font has is drawn as a box.
-    """
+    """Return a figure as the bytes of a PNG file, and close the figure."""
     from matplotlib import pyplot
 
     file = io.BytesIO()
@@ -78,7 +75,7 @@ def png(figure: Any) -> bytes:
 
 
 def with_palette(file: io.BytesIO) -> bytes:
-    """Return a PNG file with at most 128 colours, which is about a third as large."""
+    """Return a PNG file, reduced to at most 128 colours."""
     from PIL import Image
 
     smaller = io.BytesIO()
@@ -87,11 +84,11 @@ def with_palette(file: io.BytesIO) -> bytes:
 
 
 def label(text: str, width: int = 28) -> str:
-    """Return a text as matplotlib shows it literally.
+    """Return a text that matplotlib draws literally, shortened to a width.
 
     Args:
         text: Any text. Control characters and lone surrogates become "?".
-        width: The greatest width in characters; a Chinese or Korean character counts as two. A longer text loses its
+        width: The greatest width in characters. A Chinese or Korean character counts as two. A longer text loses its
             middle.
     """
     characters = [
@@ -108,7 +105,7 @@ def label(text: str, width: int = 28) -> str:
 
 
 def numbers(values: ArrayLike) -> np.ndarray:
-    """Return values as float64, with NaN for infinite values."""
+    """Return values as float64, with NaN in place of infinite values."""
     array = np.asarray(values, np.float64)
     return np.where(np.isfinite(array), array, np.nan)
 
@@ -126,7 +123,7 @@ def empty(axis: Any) -> None:
 
 
 def legend(axis: Any, handles: Sequence[tuple[Any, str]]) -> None:
-    """Show the names of lines to the right of the plot. Only the first 16 names are shown."""
+    """Show the names of at most 16 lines to the right of the plot."""
     if handles:
         lines, names = zip(*handles[:16], strict=True)
         axis.legend(lines, [label(name) for name in names], fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

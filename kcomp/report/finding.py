@@ -17,11 +17,11 @@ class Finding:
 
     Attributes:
         kind: The kind of problem as lower-case words joined by hyphens, such as "near-duplicate".
-        severity: "error" if training on the data would be wrong or would fail, "warning" if a person should look at
-            it, and "note" for a fact that needs no action.
+        severity: "error" if training on the data would be wrong or would fail, "warning" if a person should look at it,
+            and "note" for a fact that needs no action.
         message: One sentence that says what the problem is. It is shown without the image ids.
         image_ids: The images that it concerns. Empty if it concerns the whole table.
-        weight: How much it matters among findings of one severity; larger is shown first.
+        weight: How much it matters among findings of one severity.
         details: What is wrong with each of `image_ids`, as a sentence without the id. Empty if `message` says it all.
     """
 
@@ -48,7 +48,7 @@ def messages(findings: Iterable[Finding]) -> str:
 
 
 def uncovered(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings without the notes about exactly the images of an error or a warning."""
+    """Return the findings without notes about the same images as an error or a warning."""
     alarms = {frozenset(finding.image_ids) for finding in findings if finding.severity != "note"} - {frozenset()}
     return [finding for finding in findings if finding.severity != "note" or frozenset(finding.image_ids) not in alarms]
 
@@ -56,8 +56,7 @@ def uncovered(findings: Sequence[Finding]) -> list[Finding]:
 def findings_csv(findings: Sequence[Finding]) -> str:
     """Return findings as CSV with the columns `kind,severity,image_id,message`.
 
-    There is one row for each finding and image. If a finding has details, `message` says what is wrong with this image,
-    otherwise it is the message of the finding. If a finding concerns the whole table, `image_id` is empty.
+    There is one row for each finding and image. If a finding concerns the whole table, `image_id` is empty.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

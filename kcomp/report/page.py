@@ -69,7 +69,7 @@ class Section:
     Attributes:
         title: The heading.
         verdict: The result in a few sentences.
-        good: Whether the result is good or bad, which sets the colour of the verdict. None for a neutral colour.
+        good: Whether the result is good (True), bad (False) or neutral (None), shown as the colour of the verdict.
         paragraphs: More text.
         tables: Pairs of a caption and a table.
         pictures: Pairs of a caption and the bytes of a PNG file.
@@ -88,11 +88,7 @@ class Section:
 def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool = False) -> str:
     """Return an HTML page that needs no other file.
 
-    Tables with at least 8 rows can be sorted and filtered. The page shows the first rows of a longer table, and has all
-    rows as JSON.
-
-    wide: Whether the page is mainly one wide table. Tables then have the width of the window and 500 rows, and short
-        tables can be sorted too.
+    `wide` says whether the page is mainly one wide table.
     """
     import jinja2
     from markupsafe import Markup
@@ -122,7 +118,7 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
 
 
 def mark_code(text: str) -> "Markup":
-    """Escape a text for HTML, and show what is between two backticks as code."""
+    """Escape a text for HTML, and show text between backticks as code."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
@@ -139,10 +135,8 @@ def data_address(image: bytes) -> str:
 
 
 def size_attributes(image: bytes) -> str:
-    """Return the attributes `width` and `height` of an image, so that the page does not move while it loads.
-
-    A PNG file that names its resolution, as a plot does, is shown with 96 pixels an inch.
-    """
+    """Return the attributes `width` and `height` of an image, from its pixels and its resolution."""
+    # With these attributes, the page does not move while it loads.
     picture = opened(image)
     scale = 96 / picture.info["dpi"][0] if picture.format == "PNG" and "dpi" in picture.info else 1
     width, height = (max(1, round(side * scale)) for side in picture.size)
@@ -150,7 +144,7 @@ def size_attributes(image: bytes) -> str:
 
 
 def is_double(image: bytes) -> bool:
-    """Return whether a picture in a gallery needs two places, such as an image beside its heat map."""
+    """Return whether a picture in a gallery is wide, such as an image beside its heat map."""
     width, height = opened(image).size
     return width >= 200 and width >= 1.25 * height
 
@@ -162,10 +156,7 @@ def opened(image: bytes) -> Any:
 
 
 def table_json(table: PageTable) -> str:
-    """Return the rows of a table as JSON that can stand in a script element.
-
-    A cell is a text, or a list of a text and an address.
-    """
+    """Return the rows of a table as JSON for a script element. A cell is a text, or [text, address]."""
     rows = [[[cell.text, cell.address] if isinstance(cell, Link) else cell for cell in row] for row in table.rows]
     text = json.dumps({"rows": rows, "marked": list(table.marked)}, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
@@ -176,10 +167,7 @@ def cell_text(cell: Cell) -> str:
 
 
 def numeric_columns(table: PageTable) -> list[bool]:
-    """Return for each column whether more than half of its first 1000 cells begin with a number.
-
-    Cells that are empty or contain only a dash are not counted.
-    """
+    """Return whether each column contains mainly numbers."""
     flags = []
     for column in range(len(table.header)):
         texts = [cell_text(row[column]) for row in table.rows[:1000]]

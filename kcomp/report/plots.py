@@ -1,7 +1,4 @@
-"""Draw the plots of report pages. Each function returns the bytes of a PNG file.
-
-NaN is left out, and empty input makes an empty plot. Names may be any text: long names are shortened.
-"""
+"""Draw the plots of report pages. Each function returns the bytes of a PNG file. NaN is left out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -80,7 +77,7 @@ def points(
 
 
 def name_rows(names: Sequence[str], xlabel: str) -> tuple[Any, Any, int]:
-    """Create a figure with a row for each name. Return the figure, its axes and the number of rows."""
+    """Create a figure with one plot and a y position for each name. Return figure, axes and the number of names."""
     count = min(len(names), MOST_NAMES)
     figure, axes = canvas(1, 0.8 + 0.25 * max(count, 3))
     axis = axes[0, 0]
@@ -110,13 +107,12 @@ def finish_rows(axis: Any, values: np.ndarray, notes: Sequence[str], reference: 
 def histogram(
     groups: Mapping[str, ArrayLike], *, xlabel: str, bins: int = 40, lines: Mapping[str, float] | None = None
 ) -> bytes:
-    """Draw a histogram of one group, or of several groups on top of each other.
+    """Draw a histogram of one group, or several overlaid histograms.
 
     Args:
-        groups: Values by the name of the group. The height is the number of values, or for several groups the share of
-            the group.
+        groups: Values by the name of the group. One group is shown as numbers of values, several as shares.
         xlabel: What the values are.
-        bins: The number of bins. Whole numbers with a range of at most 60 have a bin each.
+        bins: The number of bins. Each whole number has a bin if their range is at most 60.
         lines: Positions of dashed vertical lines by name, such as a threshold.
     """
     figure, axes = canvas(1, 2.8)
@@ -203,13 +199,12 @@ def matrix(
     """Draw a matrix as coloured cells, with numbers in the cells if there are at most 15 rows and columns.
 
     Args:
-        values: Counts or numbers, of shape (rows, columns). If some are negative, the colours are symmetric around 0.
+        values: Counts or numbers, of shape (rows, columns).
         names: The names of the rows.
         xlabel: What the columns are.
         ylabel: What the rows are.
         columns: The names of the columns. None if they are those of the rows.
-        by_row: Whether a colour shows the share of the row's sum, as in a confusion matrix. It grows with the root of
-            the share, so that rare mistakes are visible.
+        by_row: Whether colours show shares of the row's sum, as in a confusion matrix.
     """
     columns = names if columns is None else columns
     cells = numbers(values).reshape(len(names), len(columns))
@@ -255,7 +250,7 @@ def colour_map(diverging: bool) -> Any:
 def scatter(
     x: ArrayLike, y: ArrayLike, *, xlabel: str, ylabel: str, diagonal: bool = False, zero: bool = False
 ) -> bytes:
-    """Draw a dot for each row, or for more than 3000 rows how many lie in each hexagon.
+    """Draw a dot for each row or, for more than 3000 rows, a density in hexagons.
 
     Args:
         x: The horizontal positions, such as labels.

@@ -9,9 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class StepProgress:
-    """A progress bar with the current step and the time left, for a `with` block.
-
-    If the output is not a terminal, a line is printed for each step instead.
+    """A progress bar with the current step and the time left, for a `with` block. Without a terminal, it prints lines.
 
     Args:
         console: Where to print.
@@ -41,13 +39,13 @@ class StepProgress:
             self.console.print(f"{self.title}: {name}", highlight=False, soft_wrap=True, markup=False)
 
     def advance(self, work: float) -> None:
-        """Count more work as done. `work` has the unit of `total`."""
+        """Count work as done, in the unit of `total`."""
         self.bar.advance(self.task, work)
 
     def counter(self, work: float) -> Callable[[int, int], None]:
-        """Return a function that a long step calls with the number of finished items and the number of all items.
+        """Return a function that a long step calls with the numbers of finished items and of all items.
 
-        work: The work of all items.
+        `work` is the work of all items.
         """
         finished = 0.0
 

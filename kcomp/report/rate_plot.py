@@ -13,7 +13,7 @@ def draw_rate_test(rates: ArrayLike, losses: ArrayLike, smoothed: ArrayLike, lin
     Args:
         rates: The rate of each step.
         losses: The loss of each step.
-        smoothed: The smoothed loss of each step. Its range is that of the plot.
+        smoothed: The smoothed loss of each step.
         lines: Rates to mark by a vertical line, by name.
     """
     figure, axes = canvas(1, 3.4)

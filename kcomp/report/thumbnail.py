@@ -6,7 +6,7 @@ import numpy as np
 def thumbnail(pixels: np.ndarray, side: int = 160) -> bytes:
     """Return the bytes of a JPEG file with a smaller copy of an image.
 
-    An image that is less than half as large is enlarged by a whole number, so that its pixels stay sharp.
+    A very small image is enlarged by a whole number.
 
     Args:
         pixels: uint8, of shape (height, width, channels) with 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels.

@@ -7,7 +7,7 @@ from kcomp.runs.folder import Run, find
 
 
 def collect_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Run]:
-    """Return the runs in these folders and their subfolders, each once.
+    """Return the runs in these folders and their subfolders, without repetitions.
 
     complete: Whether all runs must be complete.
 

@@ -1,4 +1,4 @@
-"""The folder of a run. A run is one training of a recipe with one backend, seed and fold."""
+"""The folder of a run: one training of a recipe with one backend, seed and fold."""
 
 import contextlib
 import math
@@ -30,7 +30,7 @@ PARTS = ("backend", "device", "versions")  # entries of a manifest.json that may
 class Run:
     """The folder of a run: one training of a recipe with one backend, seed and fold.
 
-    The run is complete if the folder contains result.json. docs/internals/run-folders.md describes all files.
+    The run is complete if the folder contains result.json.
 
     Args:
         folder: The path of the folder, which need not exist yet.
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """A text that identifies this run, for the names of files outside of its folder."""
+        """A text that identifies this run in the names of files outside of its folder."""
         manifest = self.manifest
         start = f"{manifest['recipe']}-{manifest['fingerprint']}-{made_by(manifest)}"
         return f"{start}-seed{manifest['seed']}-fold{manifest['fold']}"
@@ -126,13 +126,13 @@ class Run:
 
     @property
     def weights(self) -> list[Path]:
-        """The paths of the weights files. If there are several (snapshots), the run averages their predictions."""
+        """The paths of the weights files. There are several if the run averages the predictions of snapshots."""
         averaged = self.result.get("average") or {}
         return [self / name for name in averaged.get("weights", ["best.weights.h5"])]
 
     @property
     def target(self) -> Target:
-        """The kind of labels (classes, several labels, numbers or grades), with statistics of the training rows."""
+        """The kind of labels (classes, several labels, numbers or grades), fitted to the training rows."""
         return target_from_json(self.manifest["target"])
 
     def recipe(self) -> Loaded:
@@ -150,7 +150,6 @@ class Run:
         return read_probabilities(self.file(name), missing=name == "labels")
 
     def file(self, name: str) -> Path:
-        """Return the path of `<name>.csv`. Raise FileNotFoundError if it is missing, with a hint how to make it."""
         path = self / f"{name}.csv"
         if not path.is_file():
             predict = f"run: kcomp predict {self.folder} (with --test, unless the recipe has test rows)"
@@ -173,10 +172,10 @@ def read_checked(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 
 def made_by(manifest: Mapping[str, Any]) -> str:
-    """Return a text that says how a run was trained: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
+    """Return how a run was trained: `jax`, or `jax-torch` if PyTorch continued a run of JAX.
 
-    For a run that started from the weights of another run (`--from`), `-from-` and 8 digits of the weights' hash
-    follow. For a soup (average of the weights of several runs), the text is `soup-` and 8 digits.
+    For a run that started from other weights (`--from`), `-from-` and digits of their hash follow. For a soup (average
+    of the weights of several runs), the text is `soup-` and digits.
     """
     if manifest.get("soup"):
         return f"soup-{manifest['soup']['key']}"
@@ -187,11 +186,7 @@ def made_by(manifest: Mapping[str, Any]) -> str:
 
 
 def member_of(manifest: Mapping[str, Any]) -> str:
-    """Return a text like `made_by`, but equal for all folds, so that an ensemble can group the folds.
-
-    `made_by` has digits of the starting weights, which differ between folds. Here, the digits are from the fingerprint
-    (hash of recipe and values) of the run that provided these weights.
-    """
+    """Return a text like `made_by`, but equal for all folds, so that an ensemble can group the folds."""
     origin, name = manifest.get("from"), made_by({**manifest, "from": None})
     return f"{name}-from-{(origin.get('fingerprint') or origin['sha256'])[:8]}" if origin else name
 
@@ -201,7 +196,7 @@ def default_folder(
 ) -> Path:
     """Return the folder that `kcomp train` chooses: `<root>/<recipe>/<fingerprint>/<backend>-seed<S>-fold<K>`.
 
-    origin: The entry "from" of the run's manifest.json, if the run starts from the weights of another run.
+    `origin` is the entry "from" of manifest.json, if the run starts from the weights of another run.
     """
     name = made_by({"backend": backend, "from": origin})
     return root / loaded.name / loaded.fingerprint() / f"{name}-seed{seed}-fold{fold}"
@@ -215,9 +210,9 @@ def find(path: Path) -> list[Run]:
 
 
 def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -> None:
-    """Raise ValueError if the run's folder already contains another run than `manifest` (a manifest.json) describes.
+    """Raise ValueError if the folder already contains another run than `manifest` (a manifest.json) describes.
 
-    across: Whether an unfinished run of another backend is accepted, so that it can be continued on this backend.
+    With `across`, an unfinished run of another backend is accepted.
     """
     before = run.manifest if (run / "manifest.json").is_file() else manifest
     if before.get("soup"):
@@ -236,9 +231,9 @@ def check_same(run: Run, manifest: Mapping[str, Any], *, across: bool = False) -
 
 
 def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
-    """Raise ValueError if the run's folder already contains another run than `manifest` (a manifest.json) describes.
+    """Raise ValueError unless the folder is free for the run that `manifest` (a manifest.json) describes.
 
-    Also reject a run that was trained by several backends, or that started from the weights of another run.
+    Unlike `check_same`, also reject a run of several backends, or one that started from the weights of another run.
     """
     check_same(run, manifest)
     backends = made_by(run.manifest) if (run / "manifest.json").is_file() else manifest["backend"]
@@ -247,7 +242,7 @@ def check_own(run: Run, manifest: Mapping[str, Any]) -> None:
 
 
 def weights_hash(manifest: Mapping[str, Any]) -> str | None:
-    """Return the SHA-256 of the weights that `--from` named. Return None for a run without `--from`."""
+    """Return the SHA-256 of the weights that a run started from (`--from`). None without such weights."""
     return (manifest.get("from") or {}).get("sha256")
 
 
@@ -261,7 +256,7 @@ def describe_other_run(run: Run, name: str, existing: Any, requested: Any) -> st
 def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) -> None:
     """Create the files of a new run (recipe, values, manifest.json), or update manifest.json of an existing run.
 
-    manifest: The content of manifest.json for a run of this process.
+    manifest: The content of manifest.json, as this process would write it.
     epochs: How many epochs are already trained.
     """
     if (run / "manifest.json").is_file():
@@ -279,8 +274,7 @@ def start(run: Run, loaded: Loaded, manifest: Mapping[str, Any], epochs: int) ->
 def continued(before: Mapping[str, Any], now: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the content of manifest.json for a run that is continued after `epochs` epochs.
 
-    Backend, device and versions are those of the process that continues the run. If an earlier process had others, the
-    entry "history" lists those of each process, with the first epoch that it trained (from 1).
+    If the backend, the device or the versions changed, the entry "history" lists them for each process.
 
     before: The present content of manifest.json.
     now: The description of the process that continues the run.

@@ -1,7 +1,4 @@
-"""Write the table of runs as an HTML page.
-
-The table also shows the recipe's values in which the runs differ.
-"""
+"""Write the table of runs as an HTML page."""
 
 import json
 import os
@@ -37,10 +34,7 @@ def write_page(path: Path, folder: Path, rows: Sequence[Row]) -> None:
 
 
 def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
-    """Return the section of the page that shows the runs of one recipe.
-
-    start: The folder of the page. Links to run folders are relative to this folder.
-    """
+    """Return the section of the page with the runs of one recipe. Links are relative to the folder `start`."""
     values = differing_values([read_values(Path(row["folder"])) for row in rows])
     names = list(dict.fromkeys(name for row in values for name in row))
     header = [name for name in rows[0] if name not in ("recipe", "folder")]
@@ -53,7 +47,7 @@ def recipe_section(recipe: str, rows: Sequence[Row], start: Path) -> Section:
 
 
 def folder_link(folder: Path, start: Path) -> Link:
-    """Return a link to a run's folder. The address is relative to the folder `start`."""
+    """Return a link to a run's folder, relative to the folder `start`."""
     address = os.path.relpath(folder, start or ".").replace(os.sep, "/")
     return Link(folder.name, quote(address))
 
@@ -69,7 +63,6 @@ def counted(rows: Sequence[Row]) -> str:
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """Return the recipe's values in a run, by name. Return an empty dict if they cannot be read."""
     try:
         return dict(read_json(Run(folder) / "config.json"))
     except (ValueError, OSError, TypeError):
@@ -77,7 +70,7 @@ def read_values(folder: Path) -> dict[str, Any]:
 
 
 def differing_values(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a dict for each run, with only those values that are not equal in all runs."""
+    """Return the values of each run that are not equal in all runs, by name."""
     texts: dict[str, set[str]] = {}
     for row in values:
         for name, value in row.items():

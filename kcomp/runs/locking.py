@@ -15,8 +15,7 @@ from kcomp.system.locks import try_lock
 def locked(run: Run) -> Iterator[None]:
     """Hold the lock of a run inside a `with` block.
 
-    The operating system releases the lock when the process ends, even if the process is killed. If an error ends the
-    block before a new run has saved its first epoch, the files of the run are removed.
+    If an error ends the block before a new run has saved its first epoch, the files of the run are removed.
 
     Raises:
         ValueError: If the folder contains files but is not a run.
@@ -41,7 +40,7 @@ def locked(run: Run) -> Iterator[None]:
 
 
 def check_run_folder(run: Run) -> None:
-    """Raise ValueError if the folder contains files but is not a run. kcomp could otherwise remove these files."""
+    """Raise ValueError if the folder contains files but is not a run."""
     if run.folder.is_dir() and not any((run / name).is_file() for name in ("manifest.json", "lock")):
         names = sorted(path.name for path in run.folder.iterdir())
         if names:

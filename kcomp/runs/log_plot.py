@@ -17,12 +17,10 @@ SCORES = 3  # largest number of drawn scores
 def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, title: str) -> "Figure":
     """Draw the training loss, the scores of the held-out rows and the learning rate over the epochs.
 
-    A dotted line marks the first epoch of each stage, except the first stage. A large dot marks the epoch `best`.
-
     Args:
         log: The content of log.csv, at least one row.
         scores: Names of scores. The first three that the log contains are drawn.
-        best: The epoch whose weights the run uses. None if it is not known yet.
+        best: The epoch whose weights the run uses, which gets a large dot. None if it is not known yet.
         title: The title.
 
     Returns:
@@ -56,5 +54,5 @@ def plot_log(log: pd.DataFrame, scores: Sequence[str], *, best: int | None, titl
 
 
 def stage_starts(log: pd.DataFrame) -> list[int]:
-    """Return the first epoch of each stage. A stage is a part of the training with its own trainable layers."""
+    """Return the first epoch of each stage (part of the training)."""
     return [int(epoch) for epoch in log["epoch"][log["stage"] != log["stage"].shift()]]

@@ -1,7 +1,4 @@
-"""Read and write CSV files of predictions or labels.
-
-Each row is an image. The columns are `image_id` and one for each class or predicted number.
-"""
+"""Read and write CSV files of predictions or labels: the column `image_id`, and one for each class or number."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,15 +8,15 @@ from kcomp.runs.folder import Run
 
 
 def scorer_of(runs: Sequence[Run], metric: str | None = None) -> Scorer:
-    """Return a Scorer with the metric and the target (the kind of labels) of runs. All runs must have the same target.
+    """Return a Scorer with the metric and the target (the kind of labels) of runs.
 
     Args:
         runs: At least one run.
         metric: Name of a metric. None for the metric of the recipe that the runs trained.
 
     Raises:
-        ValueError: If the metric is unknown or does not fit the target. With None, also if the runs have different
-            metrics, or if the metric is a Python function in the recipe.
+        ValueError: If the runs have different targets or metrics, or the metric is unknown, does not fit, or is a
+            function in the recipe.
     """
     names = list(dict.fromkeys(run.manifest["metric"] for run in runs))
     if metric is None and len(names) > 1:

@@ -9,10 +9,9 @@ BEFORE = ("recipe", "fingerprint", "backend", "fold", "seed", "average")  # colu
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a table row for each run: a dict of values by column.
+    """Return a table row for each run: a dict of values by column. A missing value is "-".
 
-    All rows have the same columns, and a missing value is "-". In the column "seconds", an incomplete run has
-    "unfinished", and a damaged run has "damaged".
+    In the column "seconds", an incomplete run has "unfinished", and a damaged run has "damaged".
     """
     rows = [run_row(run) for run in runs]
     scores = dict.fromkeys(name for row in rows for name in row if name not in (*BEFORE, "seconds", "folder"))
@@ -21,7 +20,7 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return the table row of a run: a dict of values by column. Columns without a value are left out."""
+    """Return the table row of a run: its values by column."""
     try:
         manifest, result = run.manifest, run.result if run.complete else None
     except (ValueError, OSError):
@@ -36,7 +35,7 @@ def run_row(run: Run) -> dict[str, Any]:
 def describe_average(average: Mapping[str, Any]) -> str:
     """Return "3 snapshots", "EMA" or "SWA" if a run uses averaged weights or predictions, else "-".
 
-    average: The entry "average" of the run's result.json.
+    `average` is the entry "average" of the run's result.json.
     """
     snapshots = average.get("weights", [])
     if snapshots:

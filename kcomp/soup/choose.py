@@ -1,7 +1,4 @@
-"""Choose the runs whose weights are averaged.
-
-"uniform" takes all runs. "greedy" takes only runs that do not worsen the score (Wortsman et al. 2022).
-"""
+"""Choose the runs whose weights are averaged: all runs, or only runs that do not worsen the score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +17,8 @@ class Candidate:
     Attributes:
         members: The positions of these runs in the list of runs.
         probabilities: The predictions of the averaged weights for the held-out rows, (rows, columns).
-        statistics: New statistics of batch normalisation for the averaged weights. None keeps the average of the runs'
-            statistics.
+        statistics: Statistics of batch normalisation, computed with the averaged weights. None for the average of the
+            runs' statistics.
     """
 
     members: tuple[int, ...]
@@ -36,14 +33,13 @@ Evaluate = Callable[[tuple[int, ...]], Sequence[Candidate]]  # from positions of
 class SoupChoice:
     """The average of weights with the best score, and the best single run.
 
-    `score` and `best_score` are too good, because the average and the run were chosen on the same held-out rows. The
-    unseen scores use other rows for the choice: each half of the rows is scored with the choice made on the other half.
+    For the unseen scores, each half of the rows is scored with the choice made on the other half.
 
     Attributes:
         soup: The average of the weights of the chosen runs.
         best: The best single run.
-        score: The score of `soup`.
-        best_score: The score of `best`.
+        score: The score of `soup` on the rows that it was chosen on.
+        best_score: The score of `best` on the rows that it was chosen on.
         unseen_score: The score of averages on rows that were not used to choose them.
         unseen_best_score: The score of single runs on unseen rows.
         scorer: Computes the metric.
@@ -66,8 +62,8 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
     """Choose which runs to average, by the metric on the held-out rows. Return the average, and the best single run.
 
     Args:
-        evaluate: Function from positions of runs to the average of their weights. It returns a list of one or two
-            candidates, which differ in their batch normalisation.
+        evaluate: Takes positions of runs, and averages their weights. Returns one or two candidates, which differ in
+            their batch normalisation.
         count: How many runs there are.
         labels: The true labels of the held-out rows, (rows, columns).
         method: "uniform" averages all runs. "greedy" adds runs one by one if they do not worsen the score.
@@ -106,7 +102,7 @@ def choose_soup(evaluate: Evaluate, count: int, labels: np.ndarray, *, method: s
 
 
 def ranked(scorer: Scorer, value: float) -> float:
-    """Return a number that is lower for a better score: the score or its negative. Return infinity for NaN."""
+    """Return a number that is lower for a better score. Infinity for NaN."""
     if np.isnan(value):
         return np.inf
     return -value if scorer.metric.higher_is_better else value
@@ -120,11 +116,9 @@ def uniform(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Ca
 def greedy(evaluate: Evaluate, ordered: Sequence[Candidate], cost: Callable[[Candidate], float]) -> Candidate:
     """Return the average of the weights of some runs: the best run, then each other run that does not worsen the score.
 
-    The runs are tried one by one, the best first.
-
     Args:
-        evaluate: Function from positions of runs to the average of their weights. It returns a list of one or two
-            candidates, which differ in their batch normalisation.
+        evaluate: Takes positions of runs, and averages their weights. Returns one or two candidates, which differ in
+            their batch normalisation.
         ordered: The single runs, the best first.
         cost: Function of an average. Lower is better.
     """

@@ -1,7 +1,4 @@
-"""Make a soup: one network whose weights are the average of several runs' weights (Wortsman et al. 2022).
-
-A run is one training of a recipe with one backend, seed and held-out fold.
-"""
+"""Make a soup: one network whose weights are the average of several runs' weights (Wortsman et al. 2022)."""
 
 import hashlib
 import time
@@ -31,8 +28,6 @@ ALIKE = 0.02  # largest mean difference of predictions / Target.unit; that of tw
 
 class SoupBuilder:
     """Average the weights of runs, and predict the held-out rows with the averages.
-
-    The first run's recipe builds the network and the batches. The runs are sorted, so that their order does not matter.
 
     Raises:
         ValueError: If the weights of the runs have different names or shapes, or if a run predicts differently in the
@@ -82,7 +77,7 @@ class SoupBuilder:
     def evaluate(self, members: tuple[int, ...]) -> list[Candidate]:
         """Return the average of the weights of the runs at these positions, with its predictions.
 
-        If the runs trained batch normalisation, also return the average with statistics that are computed again.
+        If the runs trained batch normalisation, also return the average with recomputed statistics.
         """
         if members not in self.evaluated:
             self.network.set_weights(average([self.weights[number] for number in members]))
@@ -111,7 +106,7 @@ class SoupBuilder:
             )
 
     def set_weights_of(self, chosen: Candidate) -> None:
-        """Set the network's weights to an average, including its statistics of batch normalisation."""
+        """Set the network's weights and statistics of batch normalisation to an average."""
         self.network.set_weights(average([self.weights[number] for number in chosen.members]))
         for variable, value in zip(statistics_of(self.norms), chosen.statistics or (), strict=False):
             variable.assign(value)
@@ -206,13 +201,13 @@ def average(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def identity(run: Run) -> tuple[str, str, str, int]:
-    """Return the tuple that identifies a run apart from its fold: recipe, fingerprint, backend and seed."""
+    """Return recipe, fingerprint, backend and seed of a run, which identify it apart from its fold."""
     manifest = run.manifest
     return manifest["recipe"], manifest["fingerprint"], member_of(manifest), manifest["seed"]
 
 
 def key(runs: Sequence[Run], *, method: str, metric: str) -> str:
-    """Return 8 hexadecimal digits that identify a soup. Soups of the same runs have the same digits in every fold."""
+    """Return 8 hexadecimal digits that identify a soup of runs, equal in every fold."""
     text = repr([*map(identity, runs), method, metric])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

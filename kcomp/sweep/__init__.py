@@ -1,4 +1,4 @@
 """Train many runs, on this machine or on a Ray cluster.
 
-A run is one training of a recipe with one backend, seed and fold. Each run is trained in its own process.
+A run is one training of a recipe with one backend, seed and fold.
 """

@@ -1,7 +1,4 @@
-"""Show the progress of a sweep, which trains many runs.
-
-A terminal shows a live table. Elsewhere, a line is printed when the training of a run changes its state.
-"""
+"""Show the progress of a sweep (many trainings): a live table in a terminal, or lines elsewhere."""
 
 import contextlib
 import time
@@ -19,9 +16,7 @@ FRAME = 5  # lines of the terminal that are not table rows, such as title and he
 
 
 class Board:
-    """A display of a sweep's jobs. Call the object to show the current state of each job.
-
-    A job is the training of one run.
+    """A display of a sweep's jobs (trainings). A call shows the current state of each job.
 
     Args:
         console: Where to print.
@@ -36,7 +31,7 @@ class Board:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the live table as long as a `with` block runs. Without a terminal, do nothing."""
+        """Show the live table inside a `with` block. Without a terminal, do nothing."""
         if not self.console.is_terminal:
             yield
             return
@@ -53,7 +48,7 @@ class Board:
                 self.console.print(self.line(job), highlight=False, soft_wrap=True, markup=False)
 
     def line(self, job: SweepProgress) -> str:
-        """Return a line about one job, such as `3/8 jax seed 0 fold 1: running`. Here, 3 of 8 jobs are complete."""
+        """Return a line about one job, such as `3/8 jax seed 0 fold 1: running`. 3 of 8 jobs are complete."""
         start = f"{count(self.jobs, COMPLETE)}/{len(self.jobs)} {job.job.name}: {job.state}"
         if job.state == RUNNING:
             resumed = f", from epoch {job.epoch + 1}" if job.epoch else ""
@@ -71,10 +66,7 @@ class Board:
         return ", ".join(counts) + (f"; about {clock(seconds)} to go" if seconds is not None else "")
 
     def seconds_left(self) -> float | None:
-        """Estimate how many seconds the sweep still takes, from its pace so far.
-
-        Return None before the first job is complete, and after the last job has ended.
-        """
+        """Estimate how many seconds the sweep still takes. None while no job is complete, and when all have ended."""
         finished = count(self.jobs, COMPLETE) - self.done_before
         to_go = sum(job.state not in (COMPLETE, FAILED) for job in self.jobs)
         if not finished or not to_go:
@@ -99,10 +91,7 @@ class Board:
         return table
 
     def visible(self) -> list[SweepProgress]:
-        """Return the jobs that fit into the terminal, in the order of the sweep.
-
-        If there is not enough space, complete jobs are left out first, then waiting jobs.
-        """
+        """Return the jobs that fit into the terminal, in the order of the sweep. Running and failed jobs come first."""
         count = max(1, self.console.size.height - FRAME)
         chosen = sorted(range(len(self.jobs)), key=lambda number: ORDER.index(self.jobs[number].state))[:count]
         return [self.jobs[number] for number in sorted(chosen)]

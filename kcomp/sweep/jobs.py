@@ -21,8 +21,8 @@ class TrainingJob:
         fingerprint: Hash of the recipe, its values and kcomp's code.
         table: Hash of the recipe's image ids, labels and folds.
         metric: Name of the recipe's metric, whose score is shown during training.
-        pseudo: A dict about the fold's pseudo-labelled rows, as in the run's manifest.json: "rows", how many there are,
-            and "sha256", their hash. None without pseudo-labels.
+        pseudo: The number ("rows") and the hash ("sha256") of the fold's pseudo-labelled rows. None without
+            pseudo-labels.
     """
 
     recipe: str
@@ -42,7 +42,7 @@ class TrainingJob:
 
     @property
     def log(self) -> Path:
-        """The file for everything that the job's processes print. It is beside the run's folder."""
+        """The file for everything that the job prints, beside the run's folder."""
         return Path(f"{self.folder}.log")
 
     @property
@@ -70,8 +70,5 @@ class TrainingJob:
         check_own(self.run, asdict(self))
 
     def last_log_row(self) -> dict[str, Any] | None:
-        """Return the last row of the run's log.csv, the latest finished epoch, as a dict by column name.
-
-        Return None before the first epoch ends.
-        """
+        """Return the last row of the run's log.csv as a dict by column name. None before the first epoch ends."""
         return next(iter(self.run.log_rows()[-1:]), None)

@@ -1,4 +1,4 @@
-"""Divide this machine's cores, memory and GPUs among the jobs of a sweep. A job is one training."""
+"""Divide this machine's cores, memory and GPUs among the jobs (trainings) of a sweep."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ class Share:
     """The division of a machine among jobs.
 
     Attributes:
-        slots: How many jobs run at the same time. Their slots are numbered from 0.
+        slots: How many jobs run at the same time. Slots are numbered from 0.
         threads: How many threads each job uses.
         devices: One GPU for each slot, as CUDA_VISIBLE_DEVICES names it. Empty on a machine without GPUs.
     """
@@ -26,25 +26,24 @@ class Share:
     devices: tuple[str, ...] = ()
 
     def device(self, slot: int) -> str | None:
-        """Return the GPU of slot `slot`. Return None on a machine without GPUs."""
+        """Return the GPU of a slot. None on a machine without GPUs."""
         return self.devices[slot] if self.devices else None
 
 
 def share(count: int, parallel: int | None = None) -> Share:
     """Return how many of `count` jobs run at the same time on this machine, with how many threads and which GPUs.
 
-    The result depends only on the machine and the arguments. It does not depend on the memory that is free, or on how
-    many jobs are already complete. A continued sweep must give the same results, and the number of threads can change
-    the last bit of a sum.
+    A continued sweep gets the same result: it does not depend on free memory or on complete jobs.
 
     Args:
         count: How many jobs the sweep has.
-        parallel: How many jobs run at the same time. None runs one job for each GPU. On a machine without GPUs, None
-            runs as many jobs as cores and memory allow.
+        parallel: How many jobs run at the same time. None runs one job for each GPU or, without GPUs, as many as cores
+            and memory allow.
 
     Raises:
         ValueError: If `parallel` exceeds the number of GPUs.
     """
+    # The number of threads can change the last bit of a sum.
     cores, devices = usable_cores(), gpus(os.environ)
     if devices and parallel is not None and parallel > len(devices):
         raise ValueError(
@@ -61,10 +60,7 @@ def usable_cores() -> int:
 
 
 def memory() -> int:
-    """Return how many bytes of memory this process may use.
-
-    This is the installed memory, or the limit of the process's control group (Linux) if that is lower.
-    """
+    """Return how many bytes of memory this process may use: all, or the limit of its control group (Linux)."""
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
     return min(installed, int(limit)) if limit.isdigit() else installed
@@ -73,7 +69,7 @@ def memory() -> int:
 def gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES, such as ("0", "1").
 
-    If the environment variables `environ` contain CUDA_VISIBLE_DEVICES, return its GPUs. Otherwise, ask nvidia-smi.
+    They are those of CUDA_VISIBLE_DEVICES in `environ`, or else those that nvidia-smi lists.
     """
     if "CUDA_VISIBLE_DEVICES" in environ:
         named = [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]

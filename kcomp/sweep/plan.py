@@ -1,8 +1,4 @@
-"""Plan a sweep: load the recipe and list the runs to train.
-
-The plan is made in a separate process, `python -m kcomp.sweep.plan OPTIONS_FILE PLAN_FILE`. A recipe imports Keras, but
-the process that starts the jobs must not load a backend or use a GPU.
-"""
+"""Plan a sweep in a separate process: load the recipe and list the runs to train."""
 
 import subprocess
 import sys
@@ -28,7 +24,7 @@ class SweepOptions:
     Attributes:
         recipe: Path of the recipe.
         backends: "jax", "torch" or both.
-        seeds: One run is trained with each seed.
+        seeds: The seeds of the runs.
         folds: Fold numbers separated by commas, or "all".
         assignments: Texts such as "image_size=160,224", one for each option `--set`.
         root: The folder that contains the run folders.
@@ -72,7 +68,7 @@ def plan(options: SweepOptions) -> tuple[list[TrainingJob], dict[str, str]]:
 @click.option("--debug", is_flag=True)
 @readable_errors
 def main(options_file: Path, plan_file: Path, debug: bool) -> None:
-    """Read the options of a sweep from `options_file`, and write the plan to `plan_file`. Both are JSON files."""
+    """Read the options of a sweep from a JSON file, and write the plan to another one."""
     content = read_json(options_file)
     lists = {name: tuple(content[name]) for name in ("backends", "seeds", "assignments")}
     options = SweepOptions(**{**content, **lists})
@@ -95,8 +91,6 @@ def main(options_file: Path, plan_file: Path, debug: bool) -> None:
 def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[TrainingJob]:
     """Return a job for each seed, fold and backend, with one combination of the recipe's values.
 
-    The backends alternate, so that two JAX jobs do not compile the same program at the same time.
-
     Args:
         options: The options of the sweep.
         loaded: The recipe, a `kcomp.recipe.Loaded`.
@@ -116,6 +110,7 @@ def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[T
         "metric": variant.recipe.metric_of(table.required_target).name,
     }
     root = Path(options.root)
+    # The backends alternate, so that two JAX jobs do not compile the same program at the same time.
     return [
         TrainingJob(
             backend=backend, seed=seed, fold=fold, folder=str(folder), pseudo=table.pseudo_record(fold), **common
@@ -128,7 +123,7 @@ def jobs_of(options: SweepOptions, loaded: Any, texts: dict[str, str]) -> list[T
 
 
 def folds_of(table: Any, text: str) -> Sequence[int]:
-    """Return the fold numbers in a text such as "0,2". Return all folds of the table for "all".
+    """Return the fold numbers in a text such as "0,2", or all folds of the table for "all".
 
     Raises:
         ValueError: If the table has no such fold.

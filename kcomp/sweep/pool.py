@@ -1,7 +1,4 @@
-"""Train the jobs of a sweep on this machine, several at the same time. A job is the training of one run.
-
-Each job has its own process. All processes end when the sweep ends.
-"""
+"""Train the jobs (runs) of a sweep on this machine, several at the same time, each in its own process."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +15,10 @@ PAUSE = 0.2  # seconds between two checks of the processes
 
 @dataclass(frozen=True)
 class LocalSlot:
-    """A process that trains a job. A job is the training of one run of a sweep.
+    """A process that trains a job.
 
     Attributes:
-        slot: The number of the slot, from 0. Jobs that run at the same time have different slots, and so different
-            GPUs.
+        slot: The number of the slot, from 0. Jobs that run at the same time have different slots and GPUs.
         progress: The progress of the job.
         process: The process.
     """
@@ -33,7 +29,6 @@ class LocalSlot:
 
 
 def train_command(job: TrainingJob) -> list[str]:
-    """Return the command line that trains a job."""
     return [*KCOMP, *job.arguments()]
 
 
@@ -43,10 +38,7 @@ def run(
     show: Callable[[], None],
     command: Callable[[TrainingJob], list[str]] = train_command,
 ) -> None:
-    """Train the jobs that are not complete.
-
-    After a job fails, the other jobs are still trained. If another process is already training the run of a job, wait
-    for that process.
+    """Train the jobs that are not complete, even if one fails.
 
     Args:
         jobs: The jobs with their progress, which this function updates.
@@ -78,7 +70,7 @@ def fill(
     share: Share,
     command: Callable[[TrainingJob], list[str]],
 ) -> None:
-    """Start the next jobs until all slots are in use. Append the started processes to `busy_slots`."""
+    """Start the next jobs until all slots are in use. Append their processes to `busy_slots`."""
     for job in jobs:
         free = sorted(set(range(share.slots)) - {busy.slot for busy in busy_slots})
         if not free:
@@ -96,7 +88,6 @@ def fill(
 
 
 def stop(busy_slots: Sequence[LocalSlot]) -> None:
-    """End the processes in these slots and their child processes."""
     for slot in busy_slots:
         slot.process.ask_to_end()
     for slot in busy_slots:

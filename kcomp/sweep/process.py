@@ -16,12 +16,12 @@ PATIENCE = 10.0  # seconds from the request to end (SIGTERM) to the kill (SIGKIL
 
 
 class Process:
-    """A child process that runs a command. The child ends when the process that created this object ends.
+    """A child process that runs a command. It ends with the process that created this object.
 
     Args:
         command: The command line.
         environ: The child's environment variables.
-        log: The output file. The command line and the output of the child are appended to this file.
+        log: The file to which the command line and the output are appended.
         cwd: The child's working directory. None for the parent's.
     """
 
@@ -60,10 +60,7 @@ class Process:
         return code, lines
 
     def lines(self) -> Iterator[str]:
-        """Yield the complete lines that the child has printed since the last call.
-
-        The start of an incomplete line is stored until the rest is printed.
-        """
+        """Yield the complete lines that the child has printed since the last call."""
         *lines, self.incomplete_line = (self.incomplete_line + self.log.read()).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace")
@@ -72,7 +69,7 @@ class Process:
         ask_group_to_end(self.popen)
 
     def end(self) -> None:
-        """Wait until the child ends. After `PATIENCE` seconds, kill the child and all processes that it started."""
+        """Wait until the child ends. After `PATIENCE` seconds, kill the child and its child processes."""
         try:
             self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -82,7 +79,7 @@ class Process:
 
 
 def ask_group_to_end(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM to a process and to its child processes. On Windows, which has no SIGTERM, end only the process."""
+    """Send SIGTERM to a process and its child processes. On Windows, end only the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.terminate()

@@ -16,7 +16,7 @@ EPOCH = re.compile(r"epoch +(\d+)/(\d+) ")
 
 @dataclass
 class SweepProgress:
-    """The progress of one job of a sweep. A job is the training of one run.
+    """The progress of one job (training) of a sweep.
 
     Attributes:
         job: The job.
@@ -27,8 +27,8 @@ class SweepProgress:
         score: The score of the latest epoch. For a complete run, the score of the run.
         place: The machine that trains the job. Empty for this machine.
         last: The last line that the job printed, or the error message.
-        began: Time at which the current process finished its first epoch, from `time.monotonic`.
-        latest: Time at which the current process finished its latest epoch, from `time.monotonic`.
+        began: When the current process finished its first epoch, from `time.monotonic`.
+        latest: When the current process finished its latest epoch.
         first: Number of the first epoch that the current process finished, counted from 1. 0 if it has finished none.
         starts: How many processes have been started for the job.
     """
@@ -73,9 +73,8 @@ class SweepProgress:
         self.score = float(score[1]) if score else self.score
 
     def finish(self, code: int) -> None:
-        """Update the progress after the job's process has ended. Read the score from the files in the run's folder.
-
-        code: The exit code of the process.
+        """Update the progress after the job's process has ended with the exit code `code`. Read the score from the run
+        folder.
         """
         if code == BUSY:  # another process began to train the run just before this job's process started
             self.state = ELSEWHERE
@@ -90,10 +89,7 @@ class SweepProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate of how many seconds the job still takes, from the pace of the current process.
-
-        None until this process has finished two epochs.
-        """
+        """An estimate of how many seconds the job still takes. None until its process has finished two epochs."""
         if self.state != RUNNING or self.epoch <= self.first or not self.first:
             return None
         pace = (self.latest - self.began) / (self.epoch - self.first)
@@ -101,9 +97,9 @@ class SweepProgress:
 
 
 def parse_epoch(text: str) -> tuple[int, int] | None:
-    """Read the epoch from a line that `kcomp train` prints after each epoch.
+    """Return the epoch and the number of epochs from a line that `kcomp train` prints after each epoch.
 
-    Return two numbers: how many epochs are finished, and how many the run has. Return None for any other line.
+    Return None for any other line.
     """
     match = EPOCH.match(text)
     return (int(match[1]), int(match[2])) if match else None

@@ -1,7 +1,6 @@
 """Train a job of a sweep on another machine of a Ray cluster.
 
-The machine trains in the run's folder if it can access that folder. Otherwise, it trains in a local folder and sends
-the content back.
+Without access to the run's folder, the machine trains in a local folder and sends the content back.
 """
 
 import io
@@ -33,8 +32,7 @@ class Order:
 
     Attributes:
         job: The job, with absolute paths.
-        sources: The source texts of the recipe and of the files that it imports, by file name. A machine without these
-            files writes them.
+        sources: The source texts of the recipe and of the files that it imports, by file name.
         token: Path of a file beside the runs. A machine that has this file can access the run folders.
         cwd: The working directory of the training, for relative paths in the recipe.
         threads: How many threads the training uses.
@@ -87,18 +85,12 @@ def train(order: Order, report: Callable[[str], None]) -> Answer:
 
 
 def scratch() -> Path:
-    """Return this user's local folder for runs. The path is the same in each process.
-
-    A worker can therefore continue a run that an earlier worker on this machine began.
-    """
+    """Return this user's local folder for runs, the same in each process."""
     return Path(tempfile.gettempdir()) / f"kcomp-sweep-{os.getuid()}"
 
 
 def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
-    """Train a job in its folder, and return the exit code. Return 0 if the run is already complete.
-
-    If another process is training the run, wait until that process ends.
-    """
+    """Train a job in its folder, and return the exit code. If another process trains the run, wait for it."""
     environ = child_environment(job.backend, threads=order.threads)
     with tempfile.TemporaryDirectory(prefix="kcomp-sweep-") as folder:
         command = [*KCOMP, *job.arguments(recipe=recipe_at(order, Path(folder)))]
@@ -114,7 +106,7 @@ def run(order: Order, job: TrainingJob, report: Callable[[str], None]) -> int:
 
 
 def follow(process: Process, report: Callable[[str], None]) -> int:
-    """Call `report` with each line that a process prints, until the process ends. Return its exit code."""
+    """Call `report` with each line that a process prints, until it ends. Return its exit code."""
     while True:
         code, lines = process.look()
         for line in lines:
@@ -125,11 +117,7 @@ def follow(process: Process, report: Callable[[str], None]) -> int:
 
 
 def recipe_at(order: Order, folder: Path) -> str:
-    """Return the path of the recipe on this machine.
-
-    If the machine lacks the recipe's files, or they differ from the sources in `order`, write the sources to `folder`
-    first.
-    """
+    """Return the path of the recipe on this machine. Write its sources to `folder` if they are missing or differ."""
     place = Path(order.job.recipe)
     beside = {name: place.parent / name for name in order.sources}
     if all(path.is_file() and read_source(path) == order.sources[name] for name, path in beside.items()):
@@ -154,11 +142,10 @@ def pack(run: Run) -> bytes | None:
 def unpack(packed: bytes, run: Run) -> None:
     """Write the files of a ZIP file from `pack` to the folder of `run`.
 
-    The file `result.json` marks a run as complete, so it is written last.
-
     Raises:
         RuntimeError: If another process is training the run.
     """
     with locked(run), zipfile.ZipFile(io.BytesIO(packed)) as file:
+        # result.json comes last, because it marks the run as complete
         for name in sorted(file.namelist(), key=lambda name: (name == "result.json", name)):
             write_atomically(run / name, file.read(name))

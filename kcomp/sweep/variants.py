@@ -1,7 +1,6 @@
 """List the combinations of a recipe's values that a sweep trains.
 
-The values come from the options `--set name=value,value` or from the recipe's function `sweep()`. A combination maps
-names to texts, because `kcomp train --set` takes texts.
+They come from the options `--set name=value,value` or from the recipe's function `sweep()`.
 """
 
 import itertools
@@ -16,11 +15,10 @@ COMMA = re.compile(r"(?<!\\),")
 
 
 def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]:
-    """Return all combinations of values that a sweep trains. Each maps names to texts.
+    """Return all combinations of values that a sweep trains, as texts by name.
 
-    If an option has several values, the result is all combinations of the options' values. Otherwise, the recipe's
-    function `sweep()` lists the combinations, and the options' values are added to each. Without this function, there
-    is one combination: the options' values.
+    If no option has several values, the recipe's function `sweep()` lists the combinations, to which the options are
+    added.
 
     Args:
         loaded: The recipe.
@@ -39,10 +37,9 @@ def variants(loaded: Loaded, assignments: Sequence[str]) -> list[dict[str, str]]
 
 
 def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]:
-    """Split the values of the options `--set` at commas. Return a list of texts for each name.
+    """Split the values of the options `--set` at commas: "size=160,224" gives {"size": ["160", "224"]}.
 
-    "image_size=160,224" gives {"image_size": ["160", "224"]}. Commas written as `\\,`, and commas of tuples,
-    do not separate values. Several options with one name add to one list.
+    Commas written as `\\,`, and commas of tuples, do not separate values.
 
     Args:
         values: The recipe's config.
@@ -61,7 +58,7 @@ def value_lists(values: Any, assignments: Sequence[str]) -> dict[str, list[str]]
 
 
 def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
-    """Return the list of dicts that the recipe's function `sweep()` returns, with all values converted to texts."""
+    """Return the combinations that the recipe's function `sweep()` returns, with all values as texts."""
     changes = loaded.recipe.sweep() if loaded.recipe.sweep else None
     if not isinstance(changes, Sequence) or not changes or not all(isinstance(change, Mapping) for change in changes):
         raise ValueError(
@@ -72,7 +69,7 @@ def recipe_variants(loaded: Loaded) -> list[dict[str, str]]:
 
 
 def texts_of(loaded: Loaded, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Convert {name: value} to {name: text}, with texts that `--set` converts back to the values.
+    """Convert values to texts that `--set` converts back to the values.
 
     Raises:
         ValueError: If `--set` would read another value from the text.

@@ -1,4 +1,4 @@
 """Search for good values of a recipe (hyperparameters), such as the learning rate.
 
-Optuna proposes a set of values, a trial. `kcomp train` trains the recipe with these values on one or more folds.
+Optuna proposes sets of values (trials), which `kcomp train` trains on one or more folds.
 """

@@ -1,7 +1,4 @@
-"""List the best trials of a search for good values, and write the HTML page that shows all trials.
-
-A trial is one set of values. Its runs are the trainings with these values, one for each fold.
-"""
+"""List the best trials (sets of values) of a search, and write the HTML page that shows all trials."""
 
 import math
 import warnings
@@ -26,10 +23,7 @@ SHOWN = 10  # number of best trials that `kcomp tune` prints
 
 
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials (sets of values), the best first.
-
-    If several trials have the same values, return only one of them.
-    """
+    """Return the complete trials, the best first. Of trials with the same values, only one is returned."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]
@@ -55,7 +49,7 @@ def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
 
 
 def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    """Return a dict for each trial, which maps columns to texts: number, score, values, outcome and run folders."""
+    """Return a table row for each trial: number, score, values, outcome and run folders as texts."""
     return [
         {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
         | {name: short(value_of(range_, trial.params[name])) for name, range_ in search.ranges.items()}
@@ -73,10 +67,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def value_of(range_: space.Range, stored: Any) -> Any:
-    """Convert a value that Optuna stores back to the type that the range declares.
-
-    Optuna stores a tuple as a text, for example.
-    """
+    """Convert a value that Optuna stores, such as the text of a tuple, back to the type that the range declares."""
     if not isinstance(range_, space.Choice):
         return stored
     return next(value for value in range_.values if label(range_, value) == stored)
@@ -87,7 +78,6 @@ def short(value: Any) -> str:
 
 
 def point(search: Search, trial: FrozenTrial) -> Point:
-    """Return a trial of Optuna as a `Point`, which the functions of `pictures` take."""
     values = {name: value_of(range_, trial.params[name]) for name, range_ in search.ranges.items()}
     steps = [divmod(step, FOLD) for step in sorted(trial.intermediate_values) if step % FOLD != FOLD - 1]
     curve = [(position, epoch, trial.intermediate_values[FOLD * position + epoch]) for position, epoch in steps]
@@ -95,7 +85,7 @@ def point(search: Search, trial: FrozenTrial) -> Point:
 
 
 def write_page(search: Search, study: optuna.Study, subtitle: str) -> Path:
-    """Write the page report.html into the search's folder, and return its path. The page needs no other file."""
+    """Write the page report.html into the search's folder, and return its path."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     points = [point(search, trial) for trial in trials if "runs" in trial.user_attrs]
     path = search.folder / "report.html"
@@ -113,7 +103,7 @@ def sections(
         search: The search.
         study: The search's Optuna study, which stores the trials.
         trials: The finished trials.
-        points: The finished trials that have runs, as `Point` objects.
+        points: The finished trials with runs.
     """
     best, complete = best_trials(search, study), [point for point in points if point.complete]
     counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
@@ -145,7 +135,6 @@ def sections(
 
 
 def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> PageTable:
-    """Return a table of trials, with the trials of `best` first."""
     numbers = {trial.number for trial in best}
     others = [trial for trial in trials if trial.number not in numbers and "runs" in trial.user_attrs]
     table = rows(search, [*best, *others])

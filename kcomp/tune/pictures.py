@@ -1,6 +1,6 @@
-"""Draw the pictures of a search for good values. A picture is the content of a PNG file, in bytes.
+"""Draw the pictures of a search for good values, as the bytes of PNG files.
 
-A trial is one set of values. A range is the set of values that the search may choose, such as `space.Uniform(0, 1)`.
+A trial is one set of values. A range is what the search may choose from, such as `space.Uniform(0, 1)`.
 """
 
 import math
@@ -17,16 +17,14 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Point:
-    """A finished trial, with the numbers that the pictures show.
+    """What the pictures show of a finished trial.
 
     Attributes:
         number: The number of the trial, from 0.
         values: The values of the trial, by name.
-        score: The score of a complete trial. For a pruned trial (one that was stopped early), its last score. None
-            without a score.
+        score: The score of a complete trial, or the last score of a pruned trial (one that was stopped early), or None.
         complete: Whether the trial was trained to its end.
-        curve: One tuple for each trained epoch: position of the fold in the search, epoch, and mean score of all folds
-            trained so far.
+        curve: For each trained epoch: position of the fold in the search, epoch, and mean score of the folds so far.
     """
 
     number: int
@@ -37,9 +35,9 @@ class Point:
 
 
 def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> bytes:
-    """Return a picture (PNG) of two plots: the score of each trial with the best score so far, and scores by epoch.
+    """Plot the score of each trial with the best score so far, and scores by epoch.
 
-    lower: Whether lower scores are better.
+    `lower` says whether lower scores are better.
     """
     figure, axes = canvas(2, 6.4)
     top, bottom = axes[:, 0]
@@ -67,7 +65,7 @@ def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> byt
 
 
 def importance_picture(importances: Mapping[str, float]) -> bytes:
-    """Return a picture (PNG) with a bar for each recipe value: how much it influences the score, as a share of 1."""
+    """Draw a bar for each recipe value: how much it influences the score, as a share of 1."""
     figure, axes = canvas(1, 1.0 + 0.4 * len(importances))
     axis = axes[0, 0]
     axis.barh(list(importances), list(importances.values()), color=COLOURS[0], alpha=0.8)
@@ -77,10 +75,7 @@ def importance_picture(importances: Mapping[str, float]) -> bytes:
 
 
 def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str) -> bytes:
-    """Return a picture (PNG) with a plot for each searched value: the scores of the complete trials against the value.
-
-    Later trials are darker.
-    """
+    """Plot the scores of the complete trials against each searched value. Later trials are darker."""
     figure, axes = canvas(len(ranges), 0.4 + 2.3 * len(ranges))
     shades = np.linspace(0.25, 1.0, max(1, len(points)))
     for axis, (name, range_) in zip(axes[:, 0], ranges.items(), strict=True):
@@ -94,11 +89,9 @@ def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: 
 
 
 def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str, *, lower: bool) -> bytes:
-    """Return a picture (PNG) of a parallel coordinate plot. A complete trial is a line through its values to its score.
+    """Draw a parallel coordinate plot: a complete trial is a line through its values to its score.
 
-    The best tenth of the trials, but at least three, have thicker lines in another colour.
-
-    lower: Whether lower scores are better.
+    The best tenth of the trials has thicker lines in another colour. `lower` says whether lower scores are better.
     """
     figure, axes = canvas(1, 4.4)
     axis, columns = axes[0, 0], [*ranges, metric]
@@ -124,10 +117,7 @@ def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metri
 
 
 def place(range_: Range, value: Any) -> float:
-    """Return the position of a value in its range: 0 for the lowest value, 1 for the highest.
-
-    For `space.LogUniform`, the logarithm of the value determines the position.
-    """
+    """Return the position of a value in its range, from 0 to 1. It is logarithmic for `space.LogUniform`."""
     if isinstance(range_, Choice):
         return range_.values.index(value) / (len(range_.values) - 1)
     if isinstance(range_, LogUniform):
@@ -136,7 +126,7 @@ def place(range_: Range, value: Any) -> float:
 
 
 def ticks(range_: Range) -> list[tuple[float, str]]:
-    """Return a few values of a range, for an axis, as pairs (position in the range from 0 to 1, value as text)."""
+    """Return a few values of a range for an axis, as pairs (position from 0 to 1, text)."""
     if isinstance(range_, Choice):
         return [(place(range_, value), as_text(value)) for value in range_.values]
     if isinstance(range_, LogUniform):

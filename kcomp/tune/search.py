@@ -1,4 +1,4 @@
-"""A search for good values of a recipe: its settings, and the runs that it trains. This module does not import Optuna.
+"""A search for good values of a recipe: its settings, and the runs that it trains.
 
 A trial is one set of values. A run is the training with these values on one fold.
 """
@@ -22,17 +22,17 @@ from kcomp.values import as_text
 
 @dataclass(frozen=True)
 class Search:
-    """The settings of a search for good values. The score of a trial depends only on these settings and on its values.
+    """The settings of a search for good values.
 
     Attributes:
         recipe: Path of the recipe.
         loaded: The recipe, with the values of `fixed`.
         fixed: Values that are not searched, by name.
         backend: "jax" or "torch".
-        folds: The folds on which each trial is trained. The trial's score is the mean over these folds.
+        folds: The folds on which each trial (set of values) is trained. Its score is the mean over these folds.
         seed: Seed of the runs and of the search.
         metric: Name of the metric that the search optimises. The runs log this metric.
-        scorer: The recipe's own metric, which chooses the best epoch of a run, with the target (the kind of labels).
+        scorer: The recipe's own metric, which chooses the best epoch of a run, and the target.
     """
 
     recipe: Path
@@ -58,10 +58,7 @@ class Search:
 
     @cached_property
     def key(self) -> str:
-        """A hash of the settings and the data, as 12 hexadecimal digits.
-
-        Scores of searches with different hashes cannot be compared.
-        """
+        """A hash of the settings and the data, as 12 hexadecimal digits."""
         parts = [self.loaded.fingerprint(), self.backend, self.folds, self.seed, self.metric, sorted(self.ranges)]
         parts += [self.data({}, fold) for fold in self.folds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -76,20 +73,17 @@ class Search:
         return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """Return a dict that identifies the data of a run with these values on this fold.
+        """Return what identifies the data of a run, as in its manifest.json.
 
-        "table" is the hash of ids, labels and folds. "pseudo" is a dict with the number and the hash of pseudo-labelled
-        rows, or None without pseudo-labels. The run's manifest.json has the same entries.
+        "table" is the hash of ids, labels and folds. "pseudo" is the number and the hash of pseudo-labelled rows, or
+        None.
         """
         recipe = self.loaded.with_values(**values).recipe
         table = recipe.table(recipe.config)
         return {"table": table.fingerprint(), "pseudo": table.pseudo_record(fold)}
 
     def check(self, values: Mapping[str, Any], fold: int) -> None:
-        """Raise ValueError if the run folder for these values and this fold already contains another run.
-
-        This happens, for example, if the table of images and labels has changed.
-        """
+        """Raise ValueError if the run folder for these values and this fold already contains another run."""
         run = self.run(values, fold)
         if (run / "manifest.json").is_file():
             expected = {"fingerprint": self.loaded.with_values(**values).fingerprint(), "backend": self.backend}
@@ -101,7 +95,7 @@ class Search:
         return Run(default_folder(loaded, self.backend, seed=self.seed, fold=fold, root=Path("runs")))
 
     def command(self, values: Mapping[str, Any], fold: int) -> list[str]:
-        """Return the arguments of the command `kcomp` that train these values on this fold: "train" and so on."""
+        """Return the arguments of the command `kcomp train` for these values and this fold, beginning with "train"."""
         arguments = [
             "train",
             str(self.recipe),
@@ -117,14 +111,10 @@ class Search:
         return arguments
 
     def score(self, values: Mapping[str, Any], fold: int) -> float:
-        """Return the score of the complete run with these values on this fold."""
         return float(self.run(values, fold).result["scores"][self.metric])
 
     def score_so_far(self, log: list[dict[str, Any]]) -> float:
-        """Return the score that an unfinished run would have if it ended after its latest epoch.
-
-        log: The rows of the run's log.csv, at least one.
-        """
+        """Return the score of an unfinished run after its latest epoch. `log` has the rows of its log.csv."""
         if self.loaded.recipe.keep == "last":
             return float(log[-1][self.metric])
         metric, best = self.scorer.metric, log[0]
@@ -140,7 +130,7 @@ def is_worse_than_median(value: float, others: list[float], *, lower: bool, leas
         value: The score of the trial.
         others: The scores that the complete trials had at this step.
         lower: Whether lower scores are better.
-        least: If there are fewer complete trials than this, return False.
+        least: Return False for fewer complete trials.
 
     References:
         Golovin et al. 2017, Google Vizier, section 3.2.2 (with running averages).

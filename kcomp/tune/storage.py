@@ -1,8 +1,6 @@
-"""Store the trials of a search in an Optuna study, and distribute the trials among processes (workers).
+"""Store the trials (sets of values) of a search in an Optuna study, and distribute them among processes (workers).
 
-A trial is one set of values. A worker holds a lock on the trial that it trains. The operating system releases the lock
-when the worker ends for any reason. A trial that is marked as running but not locked was therefore abandoned, and the
-next worker continues it under the same number.
+A worker locks the trial that it trains. If the lock is free again, another worker continues the trial.
 """
 
 import datetime
@@ -31,8 +29,8 @@ class Claimed:
     Attributes:
         trial: Optuna's trial.
         values: The values of the trial, by name.
-        reported: The steps whose scores are already in the study. Each epoch of each fold is a step.
-        lock: A lock on the trial. Other workers may continue the trial after the lock is closed.
+        reported: The steps (epochs of a fold) whose scores are already in the study.
+        lock: A lock on the trial.
     """
 
     trial: optuna.Trial
@@ -44,9 +42,7 @@ class Claimed:
 def open_study(search: Search, place: str) -> optuna.Study:
     """Return the Optuna study that stores the trials of a search. Create the study if there is none.
 
-    The first trial of a new study uses the recipe's own values.
-
-    place: Where the study is stored. See `open_storage`.
+    `place` says where it is stored; see `open_storage`.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kinds = optuna.study.StudyDirection
@@ -66,7 +62,7 @@ def open_study(search: Search, place: str) -> optuna.Study:
 def open_storage(place: str) -> Any:
     """Open the place where Optuna stores studies.
 
-    place: A file that ends in .db (SQLite) or .journal (Optuna's own format), or the URL of a database.
+    `place` is a file that ends in .db (SQLite) or .journal (Optuna's own format), or the URL of a database.
     """
     if "://" not in place and Path(place).suffix == ".journal":
         from optuna.storages import JournalStorage
@@ -85,9 +81,9 @@ def open_storage(place: str) -> Any:
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
-    """Lock a trial (one set of values) for this process and return it. Abandoned trials come before new ones.
+    """Lock a trial (set of values) for this process and return it. Return None if there are `total` trials already.
 
-    Return None if `total` trials have already ended or belong to other workers.
+    Trials whose worker has ended come before new ones.
     """
     with wait_for_lock(search.folder / "lock"):
         trials = study.get_trials(deepcopy=False)
@@ -108,10 +104,7 @@ def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
 
 
 def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
-    """Choose the values of a trial, and return the locked trial with its values.
-
-    Also store this machine's name and the run folders in the study.
-    """
+    """Choose the values of a locked trial. Store this machine's name and the run folders in the study."""
     values = {name: suggest(trial, name, range_) for name, range_ in search.ranges.items()}
     trial.set_user_attr("host", platform.node())
     trial.set_user_attr("runs", [str(search.run(values, fold).folder) for fold in search.folds])
@@ -122,8 +115,7 @@ def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
 def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> HeldLock | None:
     """Lock a trial that is marked as running but whose worker has ended, and return the lock.
 
-    Return None if the worker still runs, or if the worker is on a machine with another file system, whose locks are not
-    visible here.
+    Return None if the worker still runs, or may still run on another machine.
     """
     path = lock_path(search, frozen.number)
     started = frozen.datetime_start or datetime.datetime.now()
@@ -137,16 +129,13 @@ def lock_abandoned(search: Search, study: optuna.Study, frozen: FrozenTrial) -> 
 
 
 def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
-    """Return the TPE sampler that chooses the values of a trial.
-
-    The sampler's seed depends only on the search's seed and on the trial's number, so that a search is repeatable.
-    """
+    """Return the TPE sampler that chooses the values of a trial. Its seed depends on the trial's number."""
     digest = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
     return optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)
 
 
 def suggest(trial: optuna.Trial, name: str, range_: space.Range) -> Any:
-    """Return the trial's value with this name. If the trial has none yet, the study's sampler chooses the value."""
+    """Return the trial's value with this name. If it has none yet, the study's sampler chooses it."""
     if isinstance(range_, space.Choice):
         labels = [label(range_, value) for value in range_.values]
         return range_.values[labels.index(trial.suggest_categorical(name, labels))]
@@ -156,7 +145,7 @@ def suggest(trial: optuna.Trial, name: str, range_: space.Range) -> Any:
 
 
 def label(range_: space.Range, value: Any) -> Any:
-    """Return a value in the form in which Optuna stores it. Tuples, for example, become texts."""
+    """Return a value in the form in which Optuna stores it, such as the text of a tuple."""
     return value if not isinstance(range_, space.Choice) or isinstance(value, LABELS) else as_text(value)
 
 

@@ -14,10 +14,7 @@ POLL = 0.3  # seconds between two checks of the log
 
 
 class Training:
-    """A child process that trains a run. The child ends when this process ends.
-
-    Use the object in a `with` block. At the end of the block, the child is ended, so that another process can continue
-    the run.
+    """A child process that trains a run, for a `with` block. It ends with the block.
 
     Args:
         arguments: The arguments of `kcomp`.
@@ -49,8 +46,7 @@ class Training:
     def logs(self) -> Iterator[list[dict[str, Any]]]:
         """Start the training. Each time an epoch ends, yield the rows of log.csv up to this epoch.
 
-        If another process is already training the run, wait for that process. This happens if two trials have the same
-        values.
+        If another process is already training the run, wait for that process.
         """
         reported = 0
         while True:

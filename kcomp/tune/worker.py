@@ -1,7 +1,4 @@
-"""Train the trials of a search, stop bad trials early (pruning), and store their scores in the study.
-
-A trial is one set of values. It is trained on one or more folds, one after the other.
-"""
+"""Train the trials (sets of values) of a search, stop bad trials early (pruning), and store their scores."""
 
 import math
 from collections.abc import Callable
@@ -113,12 +110,10 @@ class Attempt:
             fold: The number of the fold.
 
         Returns:
-            None if the fold was trained to its end, an error message if the training failed, or an empty text if the
-            trial was stopped early.
+            None if the fold was trained to its end, "" if the trial was stopped early, or an error message.
 
         Raises:
-            ValueError: If the run folder contains another run. The trial is then not marked as failed, so that another
-                worker can continue it.
+            ValueError: If the run folder contains another run.
         """
         search, values, number = self.worker.search, self.claimed.values, self.claimed.trial.number
         output = search.folder / "trials" / f"{number}-fold{fold}.txt"
@@ -135,9 +130,8 @@ class Attempt:
         return None if run.complete else training.error or f"{run.folder} was not trained to its end"
 
     def report_and_prune(self, step: int, scores: list[float], where: str) -> bool:
-        """Store the mean score at a step in the study. Return whether the trial must be stopped early.
-
-        A step is one epoch on one fold.
+        """Store the mean score after a step (an epoch on a fold) in the study. Return whether the trial must be stopped
+        early.
 
         Args:
             step: The number of the step: FOLD * position of the fold + epoch.

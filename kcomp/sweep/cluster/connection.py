@@ -16,7 +16,7 @@ ANSWER = 10.0  # seconds to wait for an answer of the head node
 
 @dataclass(frozen=True)
 class JobResources:
-    """The division of a cluster among the jobs of a sweep. A job is the training of one run.
+    """The division of a cluster among the jobs (trainings) of a sweep.
 
     Attributes:
         slots: How many jobs the cluster can run at the same time.
@@ -32,10 +32,7 @@ class JobResources:
 
 
 def check_address(address: str | None) -> None:
-    """Raise ValueError if the address of a cluster's head node is invalid, and ConnectionError if nothing answers.
-
-    Without this check, Ray would try to connect for minutes.
-    """
+    """Raise ValueError if the address of a cluster is invalid, and ConnectionError if nothing answers."""
     if address in (None, "", "auto", "local"):
         return
     host, _, port = str(address).rpartition(":")
@@ -52,14 +49,12 @@ def check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None, count: int, parallel: int | None, log: Path) -> Iterator[JobResources]:
-    """Connect to a Ray cluster as long as a `with` block runs. Yield how many cores and GPUs each job uses.
+    """Connect to a Ray cluster inside a `with` block. Yield how many cores and GPUs each job uses.
 
-    In the block, text that this process prints to sys.stdout goes to a file, because Ray prints many lines if a node is
-    lost.
+    In the block, text that this process prints goes to a file.
 
     Args:
-        address: Address of the head node. None for $RAY_ADDRESS. If neither is set, a cluster on this machine is
-            started for the block.
+        address: Address of the cluster. None for $RAY_ADDRESS or, if that is not set, a new cluster on this machine.
         count: How many jobs the sweep has.
         parallel: How many jobs run at the same time. None for as many as possible.
         log: The file for the printed text.

@@ -1,4 +1,4 @@
-"""Detect which machines of a cluster can access the folder that contains the run folders."""
+"""Find out which machines of a cluster can access the run folders."""
 
 import contextlib
 import uuid
@@ -13,9 +13,9 @@ TOKEN = ".sweep-"  # beginning of the names of these files
 
 @contextlib.contextmanager
 def storage_token(jobs: Sequence[SweepProgress]) -> Iterator[Path]:
-    """Create a file beside the runs for the duration of a `with` block, and yield its path.
+    """Create a file beside the runs inside a `with` block, and yield its path.
 
-    A machine on which this file exists can access the run folders of these jobs.
+    A machine that finds this file can access the run folders.
     """
     root = jobs[0].job.run.folder.resolve().parents[2]
     root.mkdir(parents=True, exist_ok=True)

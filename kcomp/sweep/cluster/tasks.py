@@ -1,6 +1,6 @@
 """Train the jobs of a sweep as tasks of a Ray cluster.
 
-If a worker or a node of the cluster is lost, Ray starts its job on another one.
+If a machine of the cluster is lost, Ray starts its job on another one.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ VISIBLE = 30.0  # seconds until a file that another machine wrote to shared stor
 
 
 class Listener:
-    """A Ray actor (an object in its own process) that receives the printed lines of all jobs.
+    """A Ray actor (an object in its own process) that collects the lines that all jobs print.
 
-    The process that started the sweep reads the lines with `take`.
+    The process that started the sweep reads them with `take`.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Listener:
 
         Args:
             number: The position of the job in the sweep.
-            place: The name of the job's machine in its first message. None in later messages.
+            place: The name of the job's machine in the first message of a job, else None.
             text: The line. Empty in the first message.
         """
         self.messages.append((number, place, text))
@@ -48,12 +48,12 @@ class Listener:
 
 
 def task(order: Order, number: int, listener: Any) -> Answer:
-    """Train a job on the node that runs this function, and return its outcome. Send each printed line to `listener`.
+    """Train a job on the machine that runs this function, and return its outcome.
 
     Args:
         order: The job and the data that it needs.
         number: The position of the job in the sweep.
-        listener: The `Listener`.
+        listener: The `Listener` that gets each printed line.
     """
     listener.add.remote(number, socket.gethostname(), "")
     return train(order, lambda text: listener.add.remote(number, None, text))
@@ -100,7 +100,7 @@ def run(
 
 
 def order_of(job: TrainingJob, sources: Mapping[str, str], shared: Path, threads: int) -> Order:
-    """Return the `Order` of a job: the job and the data that another machine needs to train it."""
+    """Return a job with the data that another machine needs to train it."""
     job = replace(job, recipe=str(Path(job.recipe).resolve()), folder=str(Path(job.folder).resolve()))
     return Order(job, dict(sources), str(shared), str(Path.cwd()), threads, pack(job.run))
 
@@ -125,9 +125,7 @@ def apply_messages(
 
 
 def apply_answer(progress: SweepProgress, reference: Any) -> None:
-    """Update the progress of a job that has ended, from its `Answer`.
-
-    If the answer contains the run and the printed output, write both to the folder and the log file of the job.
+    """Update the progress of a job that has ended, from its `Answer`. Store the run and its output if it contains them.
 
     Args:
         progress: The progress of the job.
