@@ -163,3 +163,20 @@ def expect_type(kind: type, name: str, value: Any) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"the recipe's {name}() must return a {kind.__name__}; it returned {type(value).__name__}")
     return value
+
+
+def check_values(config: Any) -> None:
+    """Raise ValueError unless each value has its declared type and can be stored in a JSON file without a change.
+
+    `kcomp predict` reads the values from the file config.json of a run.
+
+    config: an instance of a dataclass.
+    """
+    for name, kind in value_types(config).items():
+        check_type(name, getattr(config, name), kind)
+    restored = values_from_json(config, values_as_json(config))
+    lost = [name for name, value in restored.items() if value != getattr(config, name)]
+    if lost:
+        raise ValueError(
+            f"the value {lost[0]} cannot be kept in a file; use numbers, texts, booleans, None or tuples of them"
+        )

@@ -33,7 +33,7 @@ MODULES = (
 )
 # Names at the top of these modules that other parts of kcomp use, and recipes do not.
 INTERNAL = {
-    "recipe": {"Loaded", "check_values"},
+    "recipe": {"Loaded"},
     "schedules": {"check_rates", "schedules_of", "rate_of"},
     "space": {"check_bounds", "check_range", "declared_in"},
 }

@@ -1,11 +1,17 @@
 """The command `kcomp layers`."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kcomp.commands.common import RecipePath, backend_option, use_backend
 from kcomp.system.errors import readable_errors
+
+if TYPE_CHECKING:
+    from kcomp.experiment.layers import LayerRow
+    from kcomp.recipe import Stage
 
 
 @click.command(short_help="Print the layers that a recipe's stages can train.")
@@ -19,7 +25,8 @@ def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> N
     """Print the layers of a recipe's network: path, output shape, and how many weights.
 
     The table has a column for each stage of the recipe: how many of the weights this stage trains. `Stage(train=...)`
-    selects layers by their paths. Layers without weights are left out. No pretrained weights are loaded.
+    selects layers by their paths. Layers without weights are left out. No pretrained weights are loaded. For a stage
+    with `layer_decay`, a column has the factor of each layer's learning rate.
     """
     use_backend(backend)
     from rich.console import Console
@@ -43,10 +50,23 @@ def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> N
             "type": row.kind,
             "output": " x ".join(map(str, row.shape)),
             "weights": f"{row.weights:,}",
-            **{stage.name: f"{number:,}" for stage, number in zip(stages, row.trained, strict=True)},
+            **stage_cells(row, stages),
         }
         for row in rows
     ]
     for number, stage in enumerate(stages):
         total[stage.name] = f"{sum(row.trained[number] for row in rows):,}"
+        if stage.layer_decay < 1:
+            total[f"{stage.name} rate"] = ""
     print_table(Console(), [*lines, total], title=f"{recipe}: weights of each layer, and those that each stage trains")
+
+
+def stage_cells(row: "LayerRow", stages: Sequence["Stage"]) -> dict[str, str]:
+    """Return the cells of a layer's line by column: for each stage, how many weights it trains, and their rate."""
+    cells = {}
+    for stage, number in zip(stages, row.trained, strict=True):
+        cells[stage.name] = f"{number:,}"
+        if stage.layer_decay < 1:
+            factors = [f"{stage.layer_decay**depth:.3g}" for depth in row.depths[::-1]]
+            cells[f"{stage.name} rate"] = f"x {' to '.join(dict.fromkeys([factors[0], factors[-1]]))}" if number else ""
+    return cells

@@ -1,7 +1,7 @@
 """List the layer calls of a functional model, in an order in which they can run."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,27 @@ def nodes_of(model: Any) -> list[Any] | None:
     # not public; without this attribute, the model runs as Keras runs it
     by_depth = getattr(functional_of(model), "_nodes_by_depth", None)
     return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield (position of the layer call, its output) for each tensor that all paths through a network pass.
+
+    Args:
+        nodes: The layer calls of the network, in order.
+        outputs: The output tensors of the network.
+    """
+    waiting: dict[int, int] = {}  # how many later nodes and outputs use each tensor
+    for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
+        waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
+    alive: dict[int, Any] = {}
+    for place, node in enumerate(nodes):
+        for tensor in node.input_tensors:
+            waiting[id(tensor)] -= 1
+            if not waiting[id(tensor)]:
+                alive.pop(id(tensor))
+        alive |= {id(tensor): tensor for tensor in node.output_tensors if waiting.get(id(tensor))}
+        if len(alive) == 1:
+            yield place, next(iter(alive.values()))
 
 
 def is_plain_functional(model: Any) -> bool:

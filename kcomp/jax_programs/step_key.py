@@ -34,6 +34,7 @@ def cache_key_of_step(model: Any) -> str | None:
         or model.averages
     ):
         return None
+    factors = getattr(model.optimizer, "rate_factors", {})  # set by kcomp.training.layer_rates
     optimizer["name"] = None
     if isinstance(optimizer.get("learning_rate"), float):
         optimizer["learning_rate"] = None  # a number is a variable; those in a schedule are constants of the program
@@ -44,7 +45,7 @@ def cache_key_of_step(model: Any) -> str | None:
             groups,
             compiled,
             loss,
-            [bool(decays(variable)) for variable in model.trainable_variables],
+            [[bool(decays(each)), factors.get(id(each), 1.0)] for each in model.trainable_variables],
             [kind.__qualname__ for kind in mixing],
             None if model.class_weights is None else [model.class_weights.tolist(), model.target.to_json()],
         ],

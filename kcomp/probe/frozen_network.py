@@ -10,6 +10,7 @@ from kcomp.data.batches import Batches
 from kcomp.data.image_size import height_and_width
 from kcomp.data.tables import Table
 from kcomp.engine.devices import clear_session
+from kcomp.engine.graph import bottlenecks
 from kcomp.engine.precision import use_precision
 from kcomp.experiment.build import build_batches, build_network
 from kcomp.models.backbones import efficientnet_lite0
@@ -17,7 +18,7 @@ from kcomp.models.classifier import classifier
 from kcomp.models.trainable import leaves
 from kcomp.recipe import Loaded
 from kcomp.system.errors import error_line
-from kcomp.training.frozen.cut import NotCutError, bottlenecks, cut, in_order
+from kcomp.training.frozen.cut import NotCutError, cut, in_order
 
 MOST_PIXELS = 256 * 256  # of an image for the recipe's own network; larger images take too long
 LITE_SIZE = 160

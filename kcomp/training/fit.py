@@ -31,6 +31,7 @@ from kcomp.training.finish import finish
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
 from kcomp.training.frozen.forward import Prepare, split_stage
+from kcomp.training.layer_rates import rate_range
 from kcomp.training.manifest import build_manifest
 from kcomp.training.mixed import Mixed
 from kcomp.training.opening import print_opening
@@ -160,7 +161,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     )
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     count = quantity(len(trained), "layer")
-    line = f"stage {stage.name!r}: {count} trained, {weights:,} weights"
+    line = f"stage {stage.name!r}: {count} trained, {weights:,} weights{rate_range(session.network, stage.layer_decay)}"
     if model.network is not session.network:
         line += f", on frozen features of shape {model.network.inputs[0].shape[1:]}"
     if keras.backend.backend() == "jax" and (names := model.uncompiled()):

@@ -1,4 +1,4 @@
-"""Compile a training model with the optimizer of a stage, after three changes to the optimizer."""
+"""Compile a training model with the optimizer of a stage, after four changes to the optimizer."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import keras
 from kcomp.engine.initial_weights import draw_weights_on_host
 from kcomp.fast.install import is_enabled
 from kcomp.recipe import Stage
+from kcomp.training.layer_rates import rate_factors, scale_rates
 from kcomp.training.rates import bind, parts_of
 
 
@@ -15,12 +16,13 @@ def compile_for_stage(
 ) -> None:
     """Compile a training model with a stage's optimizer and loss, and create the optimizer's variables.
 
-    kcomp changes the optimizer of the stage (part of a training) in three ways:
+    kcomp changes the optimizer of the stage (part of a training) in four ways:
 
     - Schedules of kcomp.schedules, which count epochs, get the number of steps in an epoch. Keras's schedules count
       steps and do not change.
     - Weight decay leaves out weights of one dimension (biases, normalisation). `weight_decay_on_all=True` in the stage
       turns this off.
+    - With `layer_decay` in the stage, the learning rate falls from the head to the first layers. See `layer_rates`.
     - With PyTorch on a CPU, Adam and AdamW update all weights in one pass. The result is the same up to rounding.
       `KCOMP_FAST=0` in the environment turns this off.
 
@@ -34,6 +36,7 @@ def compile_for_stage(
     """
     bind(stage.optimizer, steps)
     exclude_from_decay(stage, network)
+    scale_rates(stage.optimizer, rate_factors(network, stage.layer_decay))
     model.compile(stage.optimizer, stage.loss, **options)
     if is_enabled("torch-adam"):
         from kcomp.fast.torch.adam import use_fused_update

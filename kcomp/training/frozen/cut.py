@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kcomp.engine.graph import is_plain_functional, nodes_of
+from kcomp.engine.graph import bottlenecks, is_plain_functional, nodes_of
 from kcomp.models.trainable import leaves
 
 
@@ -80,27 +80,6 @@ def in_order(network: keras.Model) -> list[Any]:
             f"cut; received a {type(network).__name__}"
         )
     return nodes
-
-
-def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield (position of the layer call, its output) for each tensor that all paths through a network pass.
-
-    Args:
-        nodes: The layer calls of the network, in order.
-        outputs: The output tensors of the network.
-    """
-    waiting: dict[int, int] = {}  # how many later nodes and outputs use each tensor
-    for tensor in [*outputs, *(tensor for node in nodes for tensor in node.input_tensors)]:
-        waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
-    alive: dict[int, Any] = {}
-    for place, node in enumerate(nodes):
-        for tensor in node.input_tensors:
-            waiting[id(tensor)] -= 1
-            if not waiting[id(tensor)]:
-                alive.pop(id(tensor))
-        alive |= {id(tensor): tensor for tensor in node.output_tensors if waiting.get(id(tensor))}
-        if len(alive) == 1:
-            yield place, next(iter(alive.values()))
 
 
 def ends_in_noise(nodes: Sequence[Any], places: Sequence[tuple[int, Any]]) -> bool:
