@@ -9,8 +9,7 @@ __all__ = ["EMA", "SWA", "Snapshots"]
 class Snapshots:
     """Save the weights at each minimum of `schedules.CosineRestarts`, and average the predictions of these snapshots.
 
-    A snapshot is a copy of the weights. There are as many snapshots as the schedule has `cycles`. The recipe must have
-    keep="last".
+    A snapshot is a copy of the weights. The recipe must have keep="last".
 
     Args:
         last: How many of the latest snapshots are averaged, from 1. None averages all snapshots.
@@ -38,9 +37,8 @@ class Snapshots:
 class EMA:
     """Use an exponential moving average of the weights if it scores better than the weights themselves.
 
-    The average includes the statistics of batch normalisation, and starts as a copy of the weights. Update t, counted
-    from 1, sets average = d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)). d is small at first,
-    so the average soon forgets the weights at the start of the stage.
+    The average starts as a copy of the weights. Update t, counted from 1, sets average = d * average + (1 - d) *
+    weights with d = min(decay, (1 + t) / (10 + t)).
 
     Args:
         decay: Largest value of d, between 0 and 1, both excluded.
@@ -68,8 +66,8 @@ class EMA:
 class SWA:
     """Use the mean of the weights at the ends of several epochs if it scores better than the last weights.
 
-    `schedules.Tail` provides suitable learning rates. If the stage trains batch normalisation, the statistics for the
-    mean weights are computed from the training rows.
+    `schedules.Tail` provides suitable learning rates. The statistics of batch normalisation are recomputed on training
+    rows.
 
     Args:
         from_epoch: First epoch whose weights are averaged, counted from 1 in the stage.
@@ -96,5 +94,5 @@ class SWA:
             raise ValueError(f"SWA(from_epoch, every) are at least 1; received {self.from_epoch} and {self.every}")
 
     def takes(self, epoch: int) -> bool:
-        """Return whether the average uses the weights at the end of this epoch. Epochs count from 1 in the stage."""
+        """Return whether the average uses the weights at the end of this epoch, counted from 1 in the stage."""
         return epoch >= self.from_epoch and (epoch - self.from_epoch) % self.every == 0

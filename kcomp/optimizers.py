@@ -130,8 +130,7 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         y = (1 - b) * z + b * x
 
     The arguments are those of `keras.optimizers.ScheduleFreeAdamW`, such as `learning_rate`, `warmup_steps` and
-    `weight_decay`. That class of Keras 3.15 is wrong on PyTorch, where it computes x from the new z in place of the
-    old. The network predicts with y. The paper predicts with x.
+    `weight_decay`. Keras 3.15's own class is wrong on PyTorch. The network predicts with y. The paper predicts with x.
 
     References:
         Defazio et al. 2024, The road less scheduled, algorithm 1.
@@ -149,6 +148,7 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """Update one weight and its two variables by its gradient."""
+        # On PyTorch, Keras 3.15 computes x from the new z in place of the old.
         index = self._get_variable_index(variable)
         z, second = self._momentums[index], self._velocities[index]
         gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)

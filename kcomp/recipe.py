@@ -1,8 +1,4 @@
-"""A recipe: a Python file that describes a training by values and by functions of these values.
-
-The functions build the table of images and labels, the batches, the model and the stages of training. This module does
-not import Keras.
-"""
+"""A recipe: a Python file that describes a training by values and by functions of these values."""
 
 import dataclasses
 import hashlib
@@ -31,30 +27,26 @@ __all__ = ["Recipe", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training with its own trainable layers, loss and optimizer. The stages follow each other.
+    """A part of the training with its own trainable layers, loss and optimizer.
 
     Args:
         name: Name of the stage, for the log.
         epochs: Number of epochs, from 1.
-        train: The layers to train. All other layers are frozen. Write "all", "head", a list of layer names, or a
-            regular expression that must match a whole layer name. Each name in a list and each alternative of "a|b"
-            must match a layer. `kcomp layers RECIPE` prints the names. The frozen layers before the first trainable
-            layer run in inference mode.
+        train: The layers to train: "all", "head", a list of layer names, or a regular expression that must match a
+            whole layer name. All other layers are frozen. `kcomp layers RECIPE` prints the names.
         optimizer: A Keras optimizer that no other stage uses.
         loss: A Keras loss of labels and logits. None for the default loss of the target (the kind of labels).
         label_smoothing: Share of each label that is divided equally among the classes, from 0 to below 1. Only for
             `loss=None`.
         train_batch_norm: Whether batch normalisation in the trainable layers is trained and updates its statistics.
-        class_weights: {class name: weight}. The loss of an image is multiplied by the weight of its class. If an image
-            has several classes, or was mixed with another by MixUp or CutMix, its loss is multiplied by the mean weight
-            of its classes. "balanced" gives a class the weight N / (K * n), with K classes, N labels and n labels of
-            the class. None gives each class the weight 1.
+        class_weights: {class name: weight}. The loss of an image is multiplied by the weight of its class, or by the
+            mean weight of its classes. "balanced" gives a class the weight N / (K * n), with K classes, N labels and n
+            labels of the class. None gives each class the weight 1.
         weight_decay_on_all: Whether weight decay also applies to biases and to the weights of normalisation layers.
         patience: End the stage early after this many epochs without a better score by the recipe's `metric`, from 1.
             None never ends it early.
-        cache_views: How many augmented copies of each image are made. The outputs of the frozen layers are computed
-            once for each copy and cached, and the epochs use the copies in turn. MixUp and CutMix then do not apply to
-            images. None makes new augmented images in every epoch.
+        cache_views: How many augmented copies of each image are made, whose frozen outputs are cached. The epochs use
+            the copies in turn. None makes new augmented images in every epoch.
         mix_features: Whether MixUp and CutMix are applied to the cached outputs. Needs `cache_views`.
         layer_decay: The learning rate and weight decay of a layer are multiplied by layer_decay ** n, where n counts
             the blocks between the layer and the output, from 0 for the head. Above 0 and at most 1, often 0.65 to 0.9
@@ -126,10 +118,7 @@ class Stage:
 
 
 def check_train(stage: str, train: str | Sequence[str]) -> None:
-    """Raise ValueError unless `train` is a valid regular expression or a list of at least one layer name.
-
-    stage: The name of the stage, for the error message.
-    """
+    """Raise ValueError unless `train` is a valid regular expression or a list of at least one layer name."""
     if not isinstance(train, str):
         if not train or not all(isinstance(name, str) for name in train):
             raise ValueError(f"stage {stage!r}: a list in train holds at least one name of a layer; received {train!r}")
@@ -155,16 +144,14 @@ class Recipe:
             if there are none.
         callbacks: Function. callbacks(config) returns new Keras callbacks. It is called for each stage. None for no
             callbacks.
-        views: Function. views(config) returns a list of `kcomp.views.View`, variants of a test image. The predictions
-            of these variants are averaged, and of no others. None to predict the image alone.
+        views: Function. views(config) returns a list of `kcomp.views.View`, variants of a test image whose predictions
+            are averaged. None to predict the image alone.
         sweep: Function. sweep() returns a list of dicts of values. `kcomp sweep` trains the recipe with each dict. None
             if the recipe has no such list.
         precision: "float32", "tensorfloat32", "mixed_bfloat16" or "mixed_float16".
         metric: A name such as "roc_auc", a `metrics.Metric`, or a function of labels and predictions that returns a
-            float. See `metrics.get`. The metric chooses the best epoch, is printed first, and is the default of `kcomp
-            ensemble`, `tune`, `soup` and `compare`. None for the default metric of the target, the kind of labels.
-        keep: "best" keeps the weights of the epoch with the best score. "last" keeps the weights of the last epoch. The
-            out-of-fold score is then not the best of several epochs.
+            float. It chooses the best epoch. None for the default metric of the target (the kind of labels).
+        keep: "best" keeps the weights of the epoch with the best score. "last" keeps the weights of the last epoch.
 
     Raises:
         TypeError: If `config` is not an instance of a dataclass.
@@ -241,14 +228,13 @@ class Loaded:
     sources: Mapping[str, str]
 
     def with_values(self, **changes: Any) -> "Loaded":
-        """Return a copy with other values in the recipe's config. See `Recipe.with_values`."""
+        """Return a copy with other values in the recipe's config."""
         return dataclasses.replace(self, recipe=self.recipe.with_values(**changes))
 
     def fingerprint(self) -> str:
         """Return a hash, as 12 hexadecimal digits, of the sources, the values and kcomp's code.
 
-        The hash is the same on all backends. kcomp's code counts only as far as it determines the results of training.
-        See kcomp.system.code_version.
+        It is the same on all backends.
         """
         parts = [code_version(), json.dumps(values_as_json(self.recipe.config), sort_keys=True)]
         parts += [f"{name}\n{text}" for name, text in sorted(self.sources.items())]
@@ -259,9 +245,9 @@ _beside: set[str] = set()  # names of the modules that recipe files imported fro
 
 
 def load(path: str | Path) -> Loaded:
-    """Run a recipe file and return the recipe with its source. The file may import Keras, so choose the backend first.
+    """Run a recipe file and return the recipe with its source. Choose the backend first.
 
-    path: The path of the file, or the name of a recipe that comes with kcomp.
+    `path` is the path of the file, or the name of a recipe that comes with kcomp.
     """
     path = find_recipe(Path(path))
     if not path.is_file():

@@ -5,8 +5,7 @@
         peak_rate: Annotated[float, space.LogUniform(1e-4, 1e-2)] = 1e-3
         image_size: Annotated[int, space.Choice(160, 224)] = 160
 
-`Annotated` changes neither the value nor its type. Only `kcomp tune` reads the range. This module imports neither Keras
-nor Optuna.
+`Annotated` changes neither the value nor its type.
 """
 
 import dataclasses

@@ -12,8 +12,6 @@ If a Keras callback has one of these two methods, kcomp calls the method:
 
 `folder` is the run's folder, `values` the recipe's values by name, and `log` a list with the row of log.csv for each
 finished epoch. `result` is the content of result.json.
-
-The epoch number is the step of a curve, so a continued run continues its curves.
 """
 
 import secrets
@@ -36,8 +34,7 @@ __all__ = ["TensorBoard", "WandB"]
 class TensorBoard(keras.callbacks.Callback):
     """Write the curves of a training, the recipe's values and the final scores for TensorBoard.
 
-    The file is in `<run folder>/tensorboard`, and `tensorboard --logdir runs` shows it. When a stage of the training
-    begins, the file is written again from log.csv. It therefore contains each epoch once, even in a continued run.
+    The file is in `<run folder>/tensorboard`, and `tensorboard --logdir runs` shows it.
 
     Raises:
         ModuleNotFoundError: If the extra kcomp[track] is not installed.
@@ -103,9 +100,7 @@ class TensorBoard(keras.callbacks.Callback):
 class WandB(keras.callbacks.Callback):
     """Send the curves of a training, the recipe's values and the final scores to Weights & Biases (W&B).
 
-    The id of the W&B run is stored in `<run folder>/wandb.json`. A continued training therefore continues the same W&B
-    run, and first sends the epochs of log.csv that the W&B server lacks. Offline, a continued training writes a new
-    record of all epochs, which replaces the old record.
+    A continued training continues the same W&B run, whose id is stored in `<run folder>/wandb.json`.
 
     Args:
         **options: Arguments of `wandb.init`, such as project="leaves" or mode="offline".
@@ -173,7 +168,7 @@ class WandB(keras.callbacks.Callback):
 def check_login(mode: str | None) -> None:
     """Raise RuntimeError if W&B needs a login and this machine has none.
 
-    mode: The argument `mode` of wandb.init, such as "offline". None for W&B's own setting.
+    `mode` is that of wandb.init, such as "offline". None for W&B's own setting.
     """
     import wandb
 

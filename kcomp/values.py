@@ -17,14 +17,12 @@ def value_types(values: Any) -> dict[str, Any]:
 
 
 def values_as_json(values: Any) -> dict[str, Any]:
-    """Return the values of a config as a dict for a JSON file. Raise TypeError if JSON cannot store a value."""
+    """Return the values of a config for a JSON file. Raise TypeError if JSON cannot store a value."""
     return json.loads(json.dumps(dataclasses.asdict(values)))
 
 
 def values_from_json(values: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values in a JSON file as a dict, with the types that a config declares.
-
-    JSON has lists instead of tuples. A list becomes a tuple if the config declares a tuple.
 
     Args:
         values: The config.
@@ -104,20 +102,14 @@ def parse_value(name: str, text: str, declared: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Convert a value to a text that `parse_value` converts back. Floats keep all digits.
-
-    None becomes "none", True becomes "true", and (1, 2, 3) becomes "1,2,3".
-    """
+    """Convert a value to a text that `parse_value` converts back: "none", "true" or "1,2,3" for (1, 2, 3)."""
     if isinstance(value, tuple | list):
         return ",".join(map(as_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def check_type(name: str, value: Any, declared: Any) -> None:
-    """Raise ValueError unless `value` has the type `declared`. A whole number is also valid as a float.
-
-    name: The name of the value, for the error message.
-    """
+    """Raise ValueError unless `value` has the type `declared`. A whole number is also valid as a float."""
     for plain in plain_types(declared):
         if plain is typing.Literal and value in literals(declared):
             return
@@ -131,7 +123,7 @@ def check_type(name: str, value: Any, declared: Any) -> None:
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:
-    """Return the types in a union such as int | None. For any other type, return a tuple with only this type."""
+    """Return the types in a union such as int | None, or a tuple with the type itself."""
     union = typing.get_origin(declared) in (typing.Union, types.UnionType)
     return typing.get_args(declared) if union else (declared,)
 
@@ -147,7 +139,7 @@ def literals(declared: Any) -> list[Any]:
 
 
 def describe(declared: Any) -> str:
-    """Return the name of a type without module names, for error messages and `kcomp train RECIPE --help`."""
+    """Return the name of a type without module names."""
     text = str(getattr(declared, "__name__", declared)) if not typing.get_args(declared) else str(declared)
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)  # removes module names
 

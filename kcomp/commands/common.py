@@ -23,7 +23,7 @@ def output_option(text: str, *, required: bool = False) -> Any:
 
 
 def check_output(output: Path, *, folder: bool = False, option: str = "-o", default: bool = False) -> None:
-    """Raise UsageError if `output` cannot be written. Call this before long work.
+    """Raise UsageError if `output` cannot be written.
 
     Args:
         output: The path to write.
@@ -52,7 +52,7 @@ def use_backend(requested: str | None, preferred: str | None = None) -> str:
 
 
 def find_runs(paths: Sequence[Path], *, complete: bool = True) -> list[Any]:
-    """Return the runs at these paths or in their subfolders, each once.
+    """Return the runs at these paths or in their subfolders, without repetitions.
 
     Args:
         paths: Run folders, or folders that contain them.

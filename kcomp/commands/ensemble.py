@@ -80,10 +80,7 @@ def ensemble_all(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Score one ensemble of all members, and print the scores.
-
-    If `output` is not None, write the ensemble's test predictions to this CSV file.
-    """
+    """Score one ensemble of all members, print the scores, and write its test predictions to `output`, if any."""
     from kcomp.ensembles.joins import count_most_test_rows
     from kcomp.ensembles.methods import fitting
     from kcomp.ensembles.methods.averages import average_of
@@ -106,10 +103,7 @@ def ensemble_all(
 def print_ensemble(
     members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
 ) -> "FittedMethod | None":
-    """Fit the method on the rows that all members held out, print the scores, and return the fitted method.
-
-    Return None if there is no such row.
-    """
+    """Fit the method on the rows that all members held out, and print the scores. Return None without such rows."""
     from kcomp.ensembles import printing
     from kcomp.ensembles.joins import join_held_out
     from kcomp.ensembles.scoring.ensemble import score_ensemble
@@ -136,9 +130,16 @@ def ensemble_groups(
     calibrate: bool,
     allow_partial: bool,
 ) -> None:
-    """Group the members by each of `kinds`, such as "backend". Score an ensemble of each group, and print a table.
+    """Score an ensemble of each group of members with, for example, one backend, and print a table.
 
-    If `output` is not None, write a CSV of each group's test predictions to this folder.
+    Args:
+        members: The members.
+        kinds: In what groups differ, such as "backend".
+        output: A folder for a CSV of each group's test predictions. None writes none.
+        scorer: The metric and the target.
+        method: The method of `kcomp ensemble --method`.
+        calibrate: Whether to calibrate each member first.
+        allow_partial: Whether members may lack rows.
     """
     from kcomp.ensembles import group_printing, grouping
     from kcomp.ensembles.joins import join_held_out
@@ -171,7 +172,7 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write a CSV for each group of members to the folder `output`: the test predictions of the group's ensemble."""
+    """Write the test predictions of each group's ensemble as a CSV in the folder `output`."""
     for result in results:
         group = result.group
         if group.kind == "single":
@@ -183,10 +184,7 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
 
 
 def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
-    """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has.
-
-    The CSV has the columns of the first member's test predictions, in the same order.
-    """
+    """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has."""
     import numpy as np
 
     from kcomp.ensembles.joins import join_test_predictions

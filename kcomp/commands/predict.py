@@ -109,10 +109,9 @@ def fit_and_print(runs: Sequence[Any], *, needs_test: bool) -> bool:
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Return a dict: for each backend, the runs that this backend predicts.
+    """Return the runs that each backend predicts, by backend.
 
-    If `backend` is None, each run is predicted by the backend that trained it, if this is installed. Otherwise, the
-    run is predicted by another backend.
+    If `backend` is None, each run is predicted by the backend that trained it or, if this is not installed, by another.
     """
     groups: dict[str, list[Any]] = {}
     for run in runs:
@@ -123,9 +122,7 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
 def predict_in_processes(
     by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any], flags: Sequence[str] = ()
 ) -> None:
-    """Run `kcomp predict` once for each backend, in a child process, because a process cannot change its backend.
-
-    If a child process fails, this process exits with the same code.
+    """Run `kcomp predict` in a child process for each backend. If one fails, exit with its code.
 
     Args:
         by_backend: The runs of each backend.

@@ -68,7 +68,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
 
 
 def read_test_rows(run: Any, test: Path | None) -> Any:
-    """Return the table of test rows: from `test` or, if that is None, from the run's recipe, which may import Keras."""
+    """Return the test rows from `test` or, if that is None, from the run's recipe."""
     if test is not None:
         from kcomp.data import read_test
 

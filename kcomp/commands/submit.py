@@ -79,10 +79,7 @@ def submit(
 
 
 def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path) -> None:
-    """Raise an error if the paths of the command line are wrong or contradict each other.
-
-    Call this before any prediction.
-    """
+    """Raise an error if the paths of the command line are wrong or contradict each other."""
     if any(path.is_file() for path in runs) and len(runs) > 1:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
     if images is not None and not images.is_dir():
@@ -97,7 +94,7 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
 
 
 def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
-    """Return two things: the runs, and their target. Raise ValueError if the runs' predictions cannot be averaged."""
+    """Return the runs and their target. Raise ValueError if the runs' predictions cannot be averaged."""
     from kcomp.ensembles.members import check_same_table, shared_target
 
     runs = find_runs(paths)
@@ -107,10 +104,10 @@ def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
 
 
 def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | None) -> None:
-    """Predict with each run in `lacking`. These runs have not yet predicted all rows of the sample.
+    """Predict with each run in `lacking`, which has not predicted all rows of the sample.
 
-    If `images` is None, a run predicts the test rows of its recipe. Otherwise, it predicts the images in this folder
-    whose ids are in the sample.
+    If `images` is None, a run predicts the test rows of its recipe, else the images in this folder whose ids are in the
+    sample.
     """
     if not lacking:
         if images is not None:

@@ -97,8 +97,7 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 
     Args:
         jobs: The runs to train.
-        sources: The source texts of the recipe and of the files that it imports, by file name. A Ray cluster needs
-            them.
+        sources: The source texts of the recipe and of the files that it imports, by file name.
         root: The folder for all runs.
         placing: The options --on, --jobs and --ray-address.
 
@@ -144,10 +143,7 @@ def train(jobs: Sequence[Any], sources: dict[str, str], root: Path, placing: dic
 
 
 def table(console: Any, jobs: Sequence[Any]) -> None:
-    """Print a table of the runs, as `kcomp runs` does.
-
-    If recipe values differ between runs, also print which values each fingerprint (hash of recipe and values) has.
-    """
+    """Print a table of the runs and, if recipe values differ, the values of each fingerprint."""
     from kcomp.report.table import print_table
     from kcomp.runs.table import run_rows
 

@@ -20,10 +20,7 @@ DEVICES = "Divide each batch among this many devices. Only on JAX."
 
 
 class TrainCommand(click.Command):
-    """The command `kcomp train`.
-
-    With a recipe, its --help also lists the values that --set can change in this recipe.
-    """
+    """The command `kcomp train`. With a recipe, its --help also lists the values that --set can change."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         recipe = next((name for name in args if name.endswith(".py") or name in shipped_recipes()), None)
@@ -113,7 +110,6 @@ def train(
 
 
 def print_problems(loaded: Any, recipe: Path, table: Any, console: Any) -> None:
-    """Print at most 3 lines about problems of the data."""
     from kcomp.check.cheap import cheap_lines
 
     for line in cheap_lines(loaded.recipe, table, shlex.quote(str(recipe))):
@@ -133,7 +129,6 @@ def load_recipe(path: Path, assignments: Sequence[str]) -> Any:
 
 
 def read_table(loaded: Any) -> Any:
-    """Call the recipe's function `table` and return its result. Raise an error if this is not a Table."""
     from kcomp.data.tables import Table
     from kcomp.values import expect_type
 
@@ -141,9 +136,7 @@ def read_table(loaded: Any) -> Any:
 
 
 def origin_of(path: Path, table: Any, jobs: Sequence[tuple[int, int]]) -> Any:
-    """Return a `training.origin.Origin`: the weights at `path`, from which training starts (--from).
-
-    `jobs` are the pairs (seed, fold) to train.
+    """Return the weights at `path`, from which training starts (--from). `jobs` are the pairs (seed, fold) to train.
 
     Raises:
         ValueError: If these weights were trained on rows that one of the folds holds out.
@@ -172,7 +165,7 @@ def train_one(loaded: Any, run: Any, seed: int, fold: int, options: dict[str, An
 
 
 def parse_folds(table: Any, text: str) -> list[int]:
-    """Convert the value of --fold, such as "0,2", to fold numbers. "all" is all folds of the table."""
+    """Return the fold numbers in the value of --fold, such as "0,2". "all" is all folds of the table."""
     if text != "all":
         return parse_numbers(text, "--fold")
     from kcomp.data.splits import fold_numbers

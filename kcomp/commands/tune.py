@@ -86,10 +86,7 @@ def tune(recipe: Path, **chosen: Any) -> None:
 
 
 def search_of(recipe: Path, chosen: dict[str, Any]) -> "Search":
-    """Return the `Search` that the options of the command line describe.
-
-    If --best is not set, also write the options to a file in the folder of the search.
-    """
+    """Return the `Search` that the options describe. Without --best, store the options in the folder of the search."""
     backend = use_backend(chosen["backend"])
     from kcomp import recipe as recipes
     from kcomp.commands.train import parse_folds, read_table
@@ -142,10 +139,7 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """Raise UsageError if this search has no folder yet, for example because --best has other options than the search.
-
-    The message lists the options of the recipe's other searches.
-    """
+    """Raise UsageError, with the options of the recipe's other searches, if this search has no folder yet."""
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
@@ -160,10 +154,7 @@ def check_known(search: "Search") -> None:
 
 
 def work_together(workers: int) -> None:
-    """Run this command in several processes, and wait for all of them.
-
-    Each process gets an equal part of the machine.
-    """
+    """Run this command in several processes, each with an equal part of the machine, and wait for all of them."""
     from kcomp.sweep import machine
 
     try:
@@ -183,7 +174,6 @@ def work_together(workers: int) -> None:
 
 
 def show(search: "Search", study: Any) -> None:
-    """Print the best trials and write the HTML page."""
     from rich.console import Console
 
     from kcomp.report.table import print_table

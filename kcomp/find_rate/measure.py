@@ -1,4 +1,4 @@
-"""Measure the loss of a stage at rising learning rates. A stage is a part of a training with its own optimizer."""
+"""Measure the loss of a stage (part of a training) at rising learning rates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,14 +54,14 @@ def run_range_test(
 ) -> RangeTest:
     """Train a stage for some steps at rates that rise by the same factor in each step, and return the losses.
 
-    The network starts as in a training with seed 0 that holds out the first fold. Earlier stages are not trained.
-    Nothing is written to a run folder. The test ends early if the loss grows: see `has_diverged`.
+    The network starts as in a training with seed 0 that holds out the first fold. Earlier stages are not trained. The
+    test ends early if the loss grows.
 
     Args:
         recipe: The recipe, with its final config.
         table: All labelled rows, with their folds.
         stage_name: The name of the stage. None for the first.
-        progress: Function that is called with the number of finished steps and the number of all steps.
+        progress: Called with the numbers of finished steps and of all steps.
 
     Raises:
         NoStageError: If there is no such stage.
@@ -116,7 +116,7 @@ def choose_stage(stages: list[Stage], name: str | None) -> Stage:
 
 
 def set_rising_rates(stage: Stage, steps_per_epoch: int) -> float:
-    """Replace the rate of a stage's optimizer by one that rises, and return the highest rate that it had.
+    """Replace the rate of a stage's optimizer by a rising rate, and return the highest rate of its own schedule.
 
     If the optimizer combines several, their rates keep the ratios of their highest rates.
 

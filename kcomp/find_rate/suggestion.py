@@ -28,10 +28,7 @@ class Suggestion:
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:
-    """Return the exponential moving average of losses (steps,), corrected for its start at 0.
-
-    The correction divides by 1 - `SMOOTHING` ** t, as in section 3 of Kingma and Ba 2015.
-    """
+    """Return the exponential moving average of losses (steps,), with Adam's correction for its start at 0."""
     average, averages = 0.0, np.empty(len(losses))
     for number, loss in enumerate(losses):
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
@@ -40,11 +37,7 @@ def smooth(losses: np.ndarray) -> np.ndarray:
 
 
 def has_diverged(losses: np.ndarray) -> bool:
-    """Return whether to stop a range test after these losses (steps,): one is not finite, or the loss has grown.
-
-    The smoothed loss has grown if it is above `DIVERGED` times its lowest value. For losses that may be negative, the
-    distance from the lowest value counts, relative to the first or the lowest loss.
-    """
+    """Return whether to stop a range test after these losses (steps,): one is not finite, or the loss has grown."""
     if not np.isfinite(losses[-1]):
         return True
     averages = smooth(losses)

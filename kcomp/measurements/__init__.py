@@ -1,4 +1,4 @@
-"""Measure image files: size, format, brightness, sharpness, noise, hashes. Results are cached. No Keras here."""
+"""Measure image files: size, format, brightness, sharpness, noise, hashes. Results are cached."""
 
 from kcomp.measurements.facts import Facts, ImageFacts
 from kcomp.measurements.measure import measure, measure_images

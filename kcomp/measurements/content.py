@@ -40,11 +40,7 @@ def file_of(image: Image) -> str:
 
 
 def cache_identity(image: Image) -> str | None:
-    """Return a text that changes with the content of an image, without reading a file. Return None if there is none.
-
-    For a file, the text contains its path, size, inode, and the times of its last changes. For bytes and arrays, it
-    contains a hash.
-    """
+    """Return a text that changes with the content of an image, without reading a file. None if there is none."""
     path = file_of(image)
     if path:
         try:
@@ -81,15 +77,12 @@ def read_content(image: Image) -> ImageContent:
 
 
 def rgb_pixels(image: Image, value_range: ValueRange | None) -> np.ndarray:
-    """Decode an image as kcomp feeds it to a network: RGB of eight bits, upright.
-
-    Images of two or of more than four channels, which a network may take as well, are measured by their first three
-    channels. The second of two channels is repeated.
+    """Decode an image to upright RGB of eight bits. Of unusual numbers of channels, the first three are used.
 
     Args:
         image: Bytes, an array or a `Crop`.
-        value_range: The pixel range that becomes 0 to 255, for images with more than eight bits. None takes the range
-            that `measure_range` of kcomp.data gives for this image alone.
+        value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits. None
+            measures them in this image.
 
     Returns:
         Contiguous pixels, uint8 of shape (height, width, 3).

@@ -15,31 +15,31 @@ class ImageFacts:
     Attributes:
         path: The path of the file. Empty for an image that is not a file.
         problem: Why the image cannot be used, or what is damaged. Empty for a good image.
-        size_bytes: The size of the encoded file in bytes; 0 for an array.
-        modified: The modification time of the file in seconds since 1970; NaN if it is not a file.
+        size_bytes: The size of the encoded file in bytes. 0 for an array.
+        modified: The modification time of the file in seconds since 1970. NaN if it is not a file.
         width: Pixels, after the EXIF rotation.
         height: Pixels, after the EXIF rotation.
         format: The format of the content, such as "JPEG". Empty for an array.
         mode: The channels and their kind as Pillow names them, such as "RGB", "L", "P" or "I;16".
         bits: Bits of each channel.
-        orientation: The EXIF orientation, 1 to 8; 1 is upright, also without EXIF.
-        photo_time: The EXIF time of the photograph in seconds since 1970 (in no time zone); NaN if there is none.
-        frames: The number of frames; above 1 for an animation.
-        quantization: The mean of the luminance quantization table of a JPEG, which falls with its quality; 0 otherwise.
+        orientation: The EXIF orientation, 1 to 8. 1 is upright, also without EXIF.
+        photo_time: The EXIF time of the photograph in seconds since 1970. NaN if there is none.
+        frames: The number of frames, above 1 for an animation.
+        quantization: The mean of the luminance quantization table of a JPEG, which falls with rising quality. Otherwise
+            0.
         brightness: The mean grey value, 0 to 255.
         contrast: The standard deviation of the grey values.
         low: The 1st percentile of the grey values.
         high: The 99th percentile of the grey values.
         sharpness: The variance of the Laplacian (Pech-Pacheco et al. 2000), of the image scaled to a common size.
-        noise: The standard deviation of the noise in grey values (Immerkaer 1996, at two scales, so that texture does
-            not count).
+        noise: The standard deviation of the noise in grey values; see `noise_deviation`.
         red: The mean of the channel, 0 to 255.
         green: The mean of the channel.
         blue: The mean of the channel.
         bytes_hash: A hash of the encoded bytes. Empty for an array.
         pixels_hash: A hash of the shape and the decoded pixels. Empty if they cannot be decoded.
-        hashes: Perceptual hashes of 64 bits, one for each of the 8 rotations and mirror images; the first is that of
-            the image itself. All are 0 if the image cannot be decoded.
+        hashes: Perceptual hashes of 64 bits of the 8 rotations and mirror images, the image itself first. 0 without
+            pixels.
     """
 
     path: str
@@ -104,7 +104,6 @@ class Facts:
     hashes: np.ndarray
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.path)
 
     @classmethod

@@ -36,8 +36,7 @@ class Header:
 def read_header(content: bytes) -> Header:
     """Read the header of an encoded image with Pillow. If Pillow cannot, return an empty header.
 
-    Width and height are those of the upright image. Photographs with a second, embedded picture (MPO) are JPEGs with
-    one frame.
+    Width and height are those of the upright image.
     """
     try:
         with PillowImage.open(io.BytesIO(content)) as opened:

@@ -48,9 +48,8 @@ def measure_images(
 ) -> Facts:
     """Measure images: paths, encoded bytes, arrays, or functions that return bytes or an array.
 
-    An image that is damaged or cannot be read has a text in `problem`; no error is raised. Pixels of damaged images are
-    not measured. For an image cut at a box, the size and the pixels are those of the box, and the other measurements
-    those of the file; its `bytes_hash` also depends on the box. For the other arguments, see `measure`.
+    An image that is damaged or cannot be read has a text in `problem`, and its pixels are not measured. For an image
+    that is cropped to a box, the size and the pixels are those of the box. `measure` describes the other arguments.
     """
     paths = list(dict.fromkeys(filter(None, map(file_of, images))))
     problems = {path: check.problem for path, check in zip(paths, check_files(paths), strict=True) if check.problem}
@@ -69,9 +68,9 @@ class ImageMeasurer:
     """Measures blocks of images in threads, and caches the results.
 
     Attributes:
-        value_range: The pixel range that becomes 0 to 255.
+        value_range: The two pixel values (low, high) that become 0 and 255.
         pixels: Whether to decode the images.
-        problems: Why a file is damaged, by path. Good files are left out.
+        problems: Why each damaged file is damaged, by path.
         pool: The threads.
     """
 
@@ -104,10 +103,7 @@ class ImageMeasurer:
         )
 
     def check_loose(self, images: Sequence[Image]) -> list[str]:
-        """Return for each image a text that says what is damaged, or an empty text. The images are not files.
-
-        The bytes are written to temporary files, because damage is found in another process.
-        """
+        """Return what is damaged in each image that is not a file, or "". The bytes are written to temporary files."""
         with tempfile.TemporaryDirectory() as folder:
             paths = [f"{folder}/{row}" for row in range(len(images))]
             written = list(self.pool.map(write_content, images, paths))
@@ -116,7 +112,7 @@ class ImageMeasurer:
             return [next(checks).problem or "" if is_written else "" for is_written in written]
 
     def completed(self, facts: ImageFacts, image: Image) -> ImageFacts:
-        """Return measurements from the cache with the path and the damage of the image."""
+        """Return measurements from the cache, with the path and the damage of the image."""
         path = file_of(image)
         return replace(facts, path=path, problem=self.problems.get(path) or facts.problem)
 

@@ -19,11 +19,11 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 def measure_image(
     image: Image, value_range: ValueRange | None = None, problem: str = "", *, pixels: bool = True
 ) -> ImageFacts:
-    """Measure an image. If it cannot be read, the result says why; no error is raised.
+    """Measure an image. If it cannot be read, the result says why.
 
     Args:
         image: A path, encoded bytes, an array, or a function that returns bytes or an array.
-        value_range: The pixel range that becomes 0 to 255, for images with more than eight bits.
+        value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits.
         problem: What is damaged in the image, if this is known. The pixels are then not measured.
         pixels: Whether to measure the pixels.
     """

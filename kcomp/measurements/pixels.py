@@ -31,8 +31,7 @@ class PixelFacts:
 def measure_pixels(pixels: np.ndarray) -> PixelFacts:
     """Measure pixels, RGB uint8 of shape (height, width, 3).
 
-    Brightness, contrast, percentiles and colours are those of all pixels. Sharpness is measured after shrinking, and
-    noise in the centre, in the original size.
+    Sharpness is measured after shrinking, and noise in the centre, in the original size.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(grey)
@@ -65,27 +64,23 @@ def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
 
 
 def centre(grey: np.ndarray, side: int) -> np.ndarray:
-    """Return the square of this side in the centre of an image, or all of it where the image is smaller."""
+    """Return the square of this side in the centre of an image, or all of a smaller image."""
     top, left = (max(length - side, 0) // 2 for length in grey.shape[:2])
     return grey[top : top + side, left : left + side]
 
 
 def laplacian_variance(grey: np.ndarray) -> float:
-    """Return the variance of the Laplacian of grey values, a measure of sharpness.
-
-    The Laplacian of a pixel is the sum of its four neighbours minus four times the pixel. It is small in blurred
-    images (Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000).
-    """
+    """Return the variance of the Laplacian of grey values, a measure of sharpness (Pech-Pacheco et al. 2000)."""
     return float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0] ** 2)
 
 
 def noise_deviation(grey: np.ndarray) -> float:
     """Estimate the standard deviation of the noise in grey values, without counting texture as noise.
 
-    `immerkaer` estimates noise n and texture t together: sqrt(n**2 + t**2). In an image of half the width and height,
-    white noise is halved, and the texture of natural images stays about as strong. So n**2 is 4/3 of the difference of
-    the two squared estimates.
+    Noise and texture together are measured in two sizes. In an image of half the size, white noise is halved, and
+    texture stays about as strong.
     """
+    # With noise n and texture t, the estimates are n**2 + t**2 and n**2 / 4 + t**2: n**2 is 4/3 of their difference.
     height, width = grey.shape
     half = cv2.resize(grey, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     return math.sqrt(max(immerkaer(grey) ** 2 - immerkaer(half) ** 2, 0) * 4 / 3)
@@ -95,8 +90,7 @@ def immerkaer(grey: np.ndarray) -> float:
     """Estimate the standard deviation of noise and fine texture in grey values.
 
     The estimate is sqrt(pi / 2) / 6 times the mean absolute response to a kernel that is blind to edges (Immerkaer,
-    Fast noise variance estimation, Computer Vision and Image Understanding 1996). It is 0 for images of fewer than 3
-    pixels in a direction.
+    Fast noise variance estimation, Computer Vision and Image Understanding 1996).
     """
     if min(grey.shape) < 3:
         return 0.0
@@ -107,12 +101,11 @@ def immerkaer(grey: np.ndarray) -> float:
 def perceptual_hashes(grey: np.ndarray) -> tuple[int, ...]:
     """Return the perceptual hashes of the 8 rotations and mirror images, the image itself first.
 
-    The hashes are those of `imagehash.phash`, 64 bits each, for the image scaled to 32 x 32 pixels. Without the package
-    imagehash, all are 0.
+    The hashes are those of `imagehash.phash`, 64 bits each. Without the package imagehash, all are 0.
 
     Returns:
-        Numbers below 2**64: image, rotated by 90, 180 and 270 degrees counterclockwise, and the same four of the image
-        mirrored left to right.
+        Numbers below 2**64: image, rotated by 90, 180 and 270 degrees counterclockwise, then the mirror images of these
+            four.
     """
     try:
         import imagehash

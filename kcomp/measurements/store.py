@@ -18,8 +18,7 @@ NAMES = [field.name for field in dataclasses.fields(ImageFacts)]
 class StoredFacts:
     """An SQLite file with the measurements of images by key.
 
-    Several processes may use the file at once. Reading and writing raise no errors: what cannot be read counts as
-    absent, and what cannot be written is measured again next time. A damaged file is removed.
+    Several processes may use the file at once. Reading and writing raise no errors.
     """
 
     def __init__(self, path: Path) -> None:

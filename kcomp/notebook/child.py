@@ -1,7 +1,7 @@
 """Run a function for a notebook in a child process: python -m kcomp.notebook.child REQUEST ANSWER.
 
-REQUEST is a JSON file with the entries "function" (a name), "backend" and "arguments". The process writes the JSON
-file ANSWER. It contains "result", or the "type" and the "message" of an error.
+REQUEST is a JSON file with the entries "function" (a name), "backend" and "arguments". ANSWER is the JSON file that the
+process writes. It has the "result", or the "type" and the "message" of an error.
 """
 
 import sys

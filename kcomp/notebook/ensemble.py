@@ -23,8 +23,7 @@ class EnsembleResult:
     A member of an ensemble is one run, or several runs that differ only in their fold.
 
     Args:
-        scores: Scores on held-out rows. One row for each member and one for the ensemble, one column for each metric.
-            A fitted ensemble, such as one with optimised weights, is scored by nested cross-validation.
+        scores: Scores on held-out rows: one row for each member and one for the ensemble, one column for each metric.
         test: The predictions of the test rows, by image id. None if a run has no predictions of test rows.
     """
 
@@ -35,7 +34,7 @@ class EnsembleResult:
 def ensemble(
     runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: bool = False
 ) -> EnsembleResult:
-    """Combine the predictions of runs, as the command `kcomp ensemble` does. Return scores and test predictions.
+    """Combine the predictions of runs, as the command `kcomp ensemble` does.
 
     A member of the ensemble is one run, or several runs that differ only in their fold.
 

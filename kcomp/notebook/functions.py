@@ -24,8 +24,7 @@ def train(
 ) -> Run:
     """Train a recipe with one backend, seed and fold (a run) in a child process, as `kcomp train` does.
 
-    A complete run is not trained again. An interrupt (ctrl-C, or the stop button of a notebook) ends the child. The
-    same call later continues the run.
+    A complete run is not trained again, and an interrupted run is continued.
 
     Args:
         recipe: The path of a recipe, or the name of a recipe that comes with kcomp.
@@ -42,7 +41,7 @@ def train(
         TypeError: If `recipe` is not a path, or a value cannot be stored as JSON.
         ValueError: If the recipe has no such value, or a check of the recipe or of its data fails.
         BusyError: If another process is training the run.
-        RuntimeError: If the child process is killed, or raises an error whose type is neither Python's nor kcomp's.
+        RuntimeError: If the child process is killed, or raises an unusual error.
 
     Examples:
         >>> import kcomp
@@ -95,7 +94,7 @@ def predict(
 
 
 def check_json(name: str, value: Any) -> None:
-    """Raise TypeError if JSON cannot store the value. The child process receives values as JSON."""
+    """Raise TypeError if JSON cannot store the value."""
     try:
         json.dumps(value)
     except TypeError:

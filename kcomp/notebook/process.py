@@ -17,9 +17,8 @@ PAUSE = 0.1  # seconds between two checks of the output
 
 
 def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
-    """Run a function of kcomp.notebook.child in a child process, and return the function's result.
-
-    An interrupt of this process, such as ctrl-C in a notebook, also ends the child.
+    """Run a function of kcomp.notebook.child in a child process, and return its result. An interrupt ends the child
+    too.
 
     Args:
         function: The name of the function.
@@ -27,8 +26,8 @@ def run_child(function: str, arguments: Mapping[str, Any], backend: str) -> Any:
         backend: "jax" or "torch".
 
     Raises:
-        Exception: The error that the function raised in the child. RuntimeError if the child was killed, or if the type
-            of the error is neither Python's nor kcomp's.
+        Exception: The error that the function raised in the child. RuntimeError if the child was killed, or for an
+            unusual error.
     """
     with tempfile.TemporaryDirectory(prefix="kcomp-notebook-") as name:
         request, answer, log = (Path(name) / file for file in ("request.json", "answer.json", "log"))
@@ -69,9 +68,9 @@ def follow(process: Process) -> tuple[int, str]:
 
 
 def to_exception(name: str, message: str) -> Exception:
-    """Return an exception with this message. Its type has the name `name`, such as "ValueError".
+    """Return an exception with the type `name`, such as "ValueError", and this message.
 
-    If neither Python nor kcomp has an exception of this name, return a RuntimeError whose message contains the name.
+    If neither Python nor kcomp has this type, it is a RuntimeError.
     """
     for module in (builtins, errors, files):
         kind = getattr(module, name, None)

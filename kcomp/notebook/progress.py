@@ -10,10 +10,7 @@ from kcomp.system.backends import is_installed
 
 
 class ProgressDisplay:
-    """A context manager that prints lines and shows a progress bar for the epochs.
-
-    The bar advances when a line reports a finished epoch. A notebook shows the bar only if ipywidgets is installed.
-    """
+    """A context manager that prints the lines of a training, and shows a progress bar for its epochs."""
 
     def __init__(self) -> None:
         console = Console()

@@ -1,8 +1,4 @@
-"""Compute the frozen features of images: the outputs of a network that is not trained, below its head.
-
-Features are cached on disk in the folder that training uses. A stage that trains on cached features finds those of
-its held-out rows there if it trains the head alone and this module used the recipe's own network.
-"""
+"""Compute the frozen features of images (outputs of a network that is not trained), and cache them on disk."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +28,9 @@ class FrozenFeatures:
     """Features of the images of several tables, from one network and with one projection.
 
     Attributes:
-        rows: For each table, its features, float32 (rows, dimensions). Rows whose image cannot be read are NaN.
+        rows: The features of each table, float32 (rows, dimensions). Rows whose image cannot be read are NaN.
         network: One sentence that says which network the features are from.
-        pretrained: Whether the network has pretrained weights. Features of random weights are much weaker.
+        pretrained: Whether the network has pretrained weights.
         computed: How many features were not cached before.
     """
 
@@ -49,8 +45,7 @@ def frozen_features(
 ) -> FrozenFeatures:
     """Compute the frozen features of the images of some tables, such as training rows and test rows.
 
-    `kcomp.probe.frozen_network` says which network is used. Its outputs are averaged over the image, and projected to
-    at most 256 principal components. Whole outputs are only on disk, so memory hardly grows with the number of rows.
+    The outputs of a network are averaged over the image, and projected to at most 256 principal components.
 
     Args:
         loaded: The recipe, or None for a data set without a recipe.
@@ -83,7 +78,7 @@ class Projection:
     Attributes:
         mean: Mean of each feature, (dimensions,).
         scale: Standard deviation of each feature times the square root of the number of features from its layer,
-            (dimensions,), so that all layers weigh the same.
+            (dimensions,).
         components: Shape (dimensions, components).
     """
 
@@ -102,8 +97,8 @@ class CachedTable:
     Attributes:
         count: Number of rows of the table.
         readable: Positions of the rows with features, in ascending order.
-        features: The cache. It belongs to a table of those rows whose file exists. None if there are none.
-        positions: For each readable row, its position in the table of `features`.
+        features: The cache, for the rows whose file exists. None if there are none.
+        positions: The position of each readable row in `features`.
         computed: How many features were not cached before.
     """
 
@@ -161,7 +156,7 @@ def compute(
     Yield two lists for each batch: the rows that were stored, and the rows whose image cannot be read.
 
     Args:
-        caches: Two caches of one table: of all features, and of the last ones, which are those below the head.
+        caches: Two caches of one table: of all features, and of the features below the head, which come last.
         forward: Function from images to all features.
         rows: Positions in the table.
     """
@@ -187,7 +182,7 @@ def compute(
 
 
 def is_present(image: Image) -> bool:
-    """Return whether an image can be identified: its file exists, or its function returns pixels."""
+    """Return whether the file of an image exists, or its function returns pixels."""
     try:
         identity(image)
     except (OSError, ValueError, cv2.error):
@@ -200,7 +195,7 @@ def fit_projection(caches: Sequence[CachedTable], parts: Sequence[int]) -> Proje
 
     Args:
         caches: The features.
-        parts: How many of the features are from each layer.
+        parts: The number of features from each layer.
     """
     rows = [(number, index) for number, cache in enumerate(caches) for index in range(len(cache.readable))]
     if not rows:

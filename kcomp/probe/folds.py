@@ -1,4 +1,4 @@
-"""Cut rows into folds for the cross-validation of a probe."""
+"""Divide rows into folds for the cross-validation of a probe."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ FOLDS = 5
 def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
     """Return the fold of each row, int (rows,), for cross-validation in which every row is held out once.
 
-    The folds of the table are used if each row is in one of at least two folds, and if rows of a group of `together`
-    share a fold. Otherwise, rows are divided into new folds; see `new_folds`.
+    They are the folds of the table if these are suitable, else those of `new_folds`. `together` has a group number for
+    each row. Rows of a group share a fold.
     """
     if "fold" in table.frame and not table.folds_in_order:
         folds = table.frame[fold_columns(table.frame)[0]].to_numpy()
@@ -29,8 +29,7 @@ def probe_folds(table: Table, seed: int, *, together: np.ndarray | None = None) 
 def new_folds(table: Table, seed: int, *, together: np.ndarray | None = None) -> np.ndarray:
     """Divide rows into five stratified folds, and return the fold of each row, int (rows,).
 
-    Rows with one `group`, one `item` or one group of `together` share a fold. There are fewer folds if there are fewer
-    groups, and a single one if all rows are in one group.
+    Rows with one `group`, one `item` or one number in `together` share a fold.
     """
     groups = joined_groups(group_numbers(table), together)
     count = min(FOLDS, len(table) if groups is None else len(np.unique(groups)))
@@ -40,10 +39,7 @@ def new_folds(table: Table, seed: int, *, together: np.ndarray | None = None) ->
 
 
 def group_numbers(table: Table) -> np.ndarray | None:
-    """Return the group number of each row, int (rows,), by the columns `group` and `item`. None if it has neither.
-
-    A row without a value in a column shares its group with no other row by this column.
-    """
+    """Return the group number of each row, int (rows,), by the columns `group` and `item`, or None."""
     frame = table.frame
     own = pd.Series([("alone", row) for row in range(len(frame))], frame.index, dtype=object)
     filled = {name: frame[name].astype(object).where(frame[name].notna(), own) for name in TOGETHER if name in frame}
@@ -51,7 +47,7 @@ def group_numbers(table: Table) -> np.ndarray | None:
 
 
 def joined_groups(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    """Return the group of each row. Rows with equal numbers in `first`, or in `second`, are in one group."""
+    """Return the group of each row. Rows with equal numbers in `first` or in `second` are in one group."""
     if first is None or second is None:
         return second if first is None else first
     frame = pd.DataFrame({"image_id": "", "group": first, "item": second})

@@ -34,8 +34,9 @@ class FrozenNetwork:
     """A network that computes features, and the batches of images that it takes.
 
     Attributes:
-        network: From images to features, (batch, dimensions): first those of an inner layer, then those below the head.
-        top: From images to the features below the head, which are the last of `network`.
+        network: Computes features from images, (batch, dimensions): first those of an inner layer, then those below the
+            head.
+        top: Computes only the features below the head.
         batches: Function from a table to batches without augmentation.
         fingerprint: A hash of the recipe. Empty without a recipe.
         description: One sentence about the network, for the page.
@@ -51,7 +52,7 @@ class FrozenNetwork:
 
     @property
     def parts(self) -> tuple[int, int]:
-        """Two counts: how many features are from the inner layer, and how many are from below the head."""
+        """Two numbers: how many features come from the inner layer, and how many from below the head."""
         top = int(self.top.output_shape[1])
         return int(self.network.output_shape[1]) - top, top
 
@@ -59,9 +60,8 @@ class FrozenNetwork:
 def choose_network(loaded: Loaded | None, table: Table) -> FrozenNetwork:
     """Choose the network that computes the features of a data set.
 
-    It is the recipe's own network without its head, if it has pretrained weights and its images have at most
-    256 x 256 px. Otherwise, it is EfficientNet-Lite0 with ImageNet weights, if these are installed, or else the
-    recipe's own network as it starts.
+    It is the recipe's own network if this is pretrained and takes images of at most 256 x 256 px. Otherwise, it is
+    EfficientNet-Lite0 with ImageNet weights or, if these are not installed, the recipe's own network.
 
     Args:
         loaded: The recipe, or None.
@@ -85,8 +85,7 @@ def choose_network(loaded: Loaded | None, table: Table) -> FrozenNetwork:
 def recipe_network(loaded: Loaded, table: Table) -> FrozenNetwork | None:
     """Return the recipe's network without its head, or None if the head cannot be separated.
 
-    The network is built with two seeds. Kernels are equal for both seeds only if they are loaded from somewhere, so
-    this shows whether the network is pretrained, whichever code loads the weights.
+    The network is built with two seeds. Weights that are equal for both are pretrained.
     """
     recipe, target = loaded.recipe, table.required_target.fitted(table.labels)
     clear_session()
@@ -133,8 +132,7 @@ def lite_network() -> FrozenNetwork:
 def without_head(network: keras.Model) -> keras.Model | None:
     """Return the layers before the last layer with weights, with outputs averaged over positions in the image.
 
-    If the outputs have no positions, this is the network whose outputs a training of the head alone caches. Return
-    None if the network cannot be divided.
+    Return None if the network cannot be divided.
     """
     network.trainable = False
     [layer for _, layer in leaves(network) if layer.weights][-1].trainable = True
@@ -149,9 +147,7 @@ def without_head(network: keras.Model) -> keras.Model | None:
 def with_inner_layer(network: keras.Model) -> keras.Model:
     """Return a network that also returns features of an inner layer, before those of `network`.
 
-    The inner layer is the last one before the last reduction of the image size. Its features know less of the images
-    that the network was trained for, and separate classes of other images better. Return `network` itself if it has
-    no such layer.
+    The inner layer is the last one before the last downsampling. Return `network` itself if it has no such layer.
     """
     maps = [tensor for _, tensor in bottlenecks(in_order(network), network.outputs) if len(tensor.shape) == 4]
     sizes = {tuple(tensor.shape[1:3]): tensor for tensor in maps}
@@ -162,7 +158,7 @@ def with_inner_layer(network: keras.Model) -> keras.Model:
 
 
 def kernels(network: keras.Model) -> list[np.ndarray]:
-    """Return the weights that have at least two axes. Others, such as biases, are constant at the start."""
+    """Return the weights that have at least two axes. Biases have one."""
     return [keras.ops.convert_to_numpy(weight.value) for weight in network.weights if len(weight.shape) > 1]
 
 

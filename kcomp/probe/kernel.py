@@ -1,8 +1,4 @@
-"""Predict labels out of fold by kernel ridge regression on frozen features.
-
-On features of a network that was trained for other images, a kernel finds classes that no plane separates. It needs no
-iterations, and its memory does not grow with the number of rows.
-"""
+"""Predict labels out of fold by kernel ridge regression on frozen features."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +35,6 @@ class KernelMap:
 
 
 def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the squared Euclidean distances between the rows of two arrays, (rows of first, rows of second)."""
     products = first @ second.T
     return np.maximum(np.square(first).sum(1)[:, None] - 2 * products + np.square(second).sum(1), 0)
 
@@ -61,8 +56,8 @@ def kernel_scores(
 ) -> np.ndarray:
     """Predict the labels of each row by a kernel ridge regression on the other folds.
 
-    Labels are regressed as numbers, so predictions of classes are scores and not probabilities. The ridge penalty has
-    the least squared error on the held-out rows, in units of the standard deviation of each column.
+    Predictions of classes are scores, not probabilities. The ridge penalty has the least squared error on the held-out
+    rows.
 
     Args:
         features: Features of the images, (rows, dimensions). A row with a NaN is neither used nor predicted.
@@ -92,7 +87,6 @@ def kernel_scores(
 
 
 def held_out_scores(kernel: KernelMap, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return the scores of each row by a regression on the rows of other folds, (rows, columns)."""
     count, columns = kernel.whitening.shape[1], labels.shape[1]
     numbers = np.unique(folds)
     grams = {number: np.zeros((count, count)) for number in numbers}
@@ -112,7 +106,7 @@ def held_out_scores(kernel: KernelMap, features: np.ndarray, labels: np.ndarray,
 
 
 def blocks(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield pairs until each row was yielded once: a fold's number, and positions of some rows of this fold."""
+    """Yield the number of a fold and the positions of some of its rows, until each row was yielded once."""
     for number in np.unique(folds):
         rows = np.flatnonzero(folds == number)
         for start in range(0, len(rows), BLOCK):

@@ -1,7 +1,4 @@
-"""Predict classes from frozen features by cross-validated logistic regression.
-
-A probe is a small model on features of a network that is not trained.
-"""
+"""Predict classes from frozen features by a probe: cross-validated logistic regression."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,19 +20,16 @@ def out_of_fold(features: np.ndarray, table: Table, seed: int = 0, *, together: 
     """Predict each row by a probe that is fitted on the other folds.
 
     The probe is a multinomial logistic regression for one class, and a logistic regression for each of several labels.
-    Features are centred and divided by their standard deviation over all dimensions. The L2 penalty is chosen on
-    held-out rows within the training folds.
+    The L2 penalty is chosen on held-out rows within the training folds.
 
     Args:
         features: Features of the images, (rows, dimensions). A row with a NaN is neither used nor predicted.
         table: The labelled rows, with classes and no grades.
         seed: Seed of the folds.
-        together: A group number for each row, (rows,), or None. Rows of a group share a fold, for example because
-            they are duplicates.
+        together: A group number for each row, (rows,), or None. Rows of a group share a fold.
 
     Returns:
-        Predictions, float64 (rows, prediction columns). Rows that could not be predicted are NaN. All rows are NaN if
-        there are fewer than two rows with features.
+        Predictions, float64 (rows, prediction columns). Rows that could not be predicted are NaN.
 
     Examples:
         >>> import numpy as np
@@ -71,7 +65,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, target: Target, seed: in
         features: Shape (rows, dimensions), without NaN.
         labels: Shape (rows, columns). NaN is a missing label.
         target: The target of the labels, with one column for each class.
-        seed: Seed of the choice of the rows that the penalty is chosen on.
+        seed: Seed of the rows on which the penalty is chosen.
     """
     mean = features.mean(0, dtype=np.float64).astype(np.float32)
     scale = float(np.sqrt(np.square(features - mean, dtype=np.float64).mean())) or 1.0
@@ -110,8 +104,7 @@ def logistic_path(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fit a logistic regression for each L2 penalty, and return pairs of weights and bias.
 
-    The minimized loss is the mean cross-entropy plus penalty / 2 * |weights|^2. Penalties must descend, because each
-    fit starts from the solution before.
+    The minimized loss is the mean cross-entropy plus penalty / 2 * |weights|^2. Penalties must descend.
     """
     from scipy import optimize
     from threadpoolctl import threadpool_limits
@@ -136,7 +129,7 @@ def logistic_path(
 
 
 def unpacked(packed: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split parameters, float64 (parameters,), into float32 weights (dimensions, columns) and bias (columns,)."""
+    """Split a flat array of parameters into float32 weights (dimensions, columns) and bias (columns,)."""
     values = packed.astype(np.float32).reshape(-1, columns)
     return values[:-1], values[-1]
 
@@ -147,7 +140,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, multinomial: bool) -> 
     Args:
         logits: Shape (rows, columns).
         labels: Shape (rows, columns). NaN is a missing label, which does not count.
-        multinomial: Whether probabilities are the softmax over columns. Otherwise, they are the sigmoid of each column.
+        multinomial: Whether probabilities are the softmax over columns, or the sigmoid of each column.
     """
     if multinomial:
         shifted = logits - logits.max(1, keepdims=True)

@@ -1,7 +1,6 @@
 """Learning rate schedules whose arguments are in epochs. A step is the update of the weights by one batch.
 
-In a recipe, the stage sets the number of steps in an epoch. In a notebook, pass `steps_per_epoch`. Keras's own
-schedules, whose arguments are in steps, work in a recipe too.
+In a recipe, kcomp sets the number of steps in an epoch. In a notebook, pass `steps_per_epoch`.
 """
 
 from kcomp.schedules.base import EpochSchedule

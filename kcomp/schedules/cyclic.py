@@ -17,8 +17,6 @@ class OneCycle(EpochSchedule):
         2r <= t < n:  low - (low - final) * (t - 2r) / (n - 2r)
         n <= t:       final
 
-    Smith and Topin also lower the momentum while the rate rises. This schedule does not change the momentum.
-
     Args:
         peak: Highest rate, above 0. `kcomp find-rate` suggests one.
         epochs: Epochs until the rate reaches `final`.

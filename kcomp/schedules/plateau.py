@@ -12,9 +12,8 @@ from kcomp.schedules.base import EpochSchedule, check_rates
 class Plateau(EpochSchedule):
     """A rate that is multiplied by `factor` after `patience` epochs without a better score.
 
-    In a recipe, kcomp calls `update` after each epoch with the scores of the stage by the recipe's metric. A continued
-    run computes the rate from the scores in its saved log, so it lowers the rate at the same epochs as an uninterrupted
-    run. In a notebook, use `keras.callbacks.ReduceLROnPlateau` and a constant rate.
+    In a recipe, kcomp calls `update` after each epoch. In a notebook, use `keras.callbacks.ReduceLROnPlateau` and a
+    constant rate.
 
     Args:
         rate: First rate, above 0.
@@ -65,19 +64,19 @@ class Plateau(EpochSchedule):
         self.scale: Any = None
 
     def attach(self, optimizer: Optimizer) -> None:
-        """Create the variable that lowers the rate. It belongs to the optimizer, so a compiled step reads its value."""
+        """Create the variable that lowers the rate, as a variable of the optimizer."""
         if self.scale is None:
             self.scale = optimizer.add_variable((), "ones", name="plateau_scale")
 
     def update(self, scores: Sequence[float], is_better: Callable[[float, float], bool]) -> None:
         """Set the rate after the epochs with these scores, all epochs of the stage so far.
 
-        is_better: Function of two scores. Whether the first score is better than the second.
+        `is_better` returns whether the first of two scores is better.
         """
         self.scale.assign(max(self.factor ** self.count_falls(scores, is_better), self.final / self.rate))
 
     def count_falls(self, scores: Sequence[float], is_better: Callable[[float, float], bool]) -> int:
-        """Return how often the rate falls in epochs with these scores. See `update`."""
+        """Return how often the rate falls in epochs with these scores."""
         best, wait, cooldown, falls = None, 0, 0, 0
         for score in scores:
             if best is None or is_better(score, best):

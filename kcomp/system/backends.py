@@ -15,9 +15,7 @@ BACKENDS = ("jax", "torch")
 
 
 def choose_backend(requested: str | None, preferred: str | None = None) -> str:
-    """Return the name of the requested backend.
-
-    If `requested` is None, return `preferred` if it is installed, or else the first backend that is installed.
+    """Return the requested backend or, if that is None, the preferred or the first installed one.
 
     Raises:
         ValueError: If the requested backend is unknown.
@@ -40,15 +38,14 @@ def choose_backend(requested: str | None, preferred: str | None = None) -> str:
 
 
 def is_installed(backend: str) -> bool:
-    """Return whether a module, such as "jax", is installed. The module is not imported."""
+    """Return whether a module, such as "jax", is installed. It is not imported."""
     return importlib.util.find_spec(backend) is not None
 
 
 def require_packages(modules: Sequence[str], extra: str) -> None:
     """Raise ModuleNotFoundError if one of these modules is missing.
 
-    extra: The extra of kcomp that installs the modules, such as "tune" for `pip install 'kcomp[tune]'`. The error
-    message names this extra.
+    `extra` is the extra of kcomp that installs the modules, such as "tune" for `pip install 'kcomp[tune]'`.
     """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
@@ -57,10 +54,7 @@ def require_packages(modules: Sequence[str], extra: str) -> None:
 
 
 def prepare_backend(backend: str) -> None:
-    """Select Keras's backend. Call this function before Keras is imported.
-
-    Also set the memory allocation, environment variables and import hooks that the backend needs.
-    """
+    """Select Keras's backend before Keras is imported. Set the memory allocation and environment that it needs."""
     keep_freed_memory()
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # prevents a request to PyPI when albumentations is imported

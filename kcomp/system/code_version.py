@@ -39,8 +39,7 @@ DISPLAY_ONLY = ("prediction/onnx.py", "training/opening.py")
 def code_version(package: Path = PACKAGE) -> str:
     """Return a hash, as 12 hexadecimal digits, of the code in kcomp that determines the results of training.
 
-    The hash ignores comments, docstrings, blank lines, the command line and HTML pages. All Python versions give the
-    same hash, and so do installed and editable packages. A process computes the hash only once.
+    The hash ignores comments, docstrings, blank lines, the command line and HTML pages.
     """
     digest = hashlib.sha256()
     for path in source_files(package):
@@ -61,10 +60,7 @@ def source_files(package: Path) -> list[Path]:
 
 
 def without_comments(source: str) -> str:
-    """Return Python source without comments, docstrings, blank lines and spaces at line ends.
-
-    The result is the same for all versions of Python.
-    """
+    """Return Python source without comments, docstrings, blank lines and spaces at line ends."""
     source = source.replace("\r\n", "\n")
     lines = source.encode().split(b"\n")
     for first, start, last, end in sorted([*docstrings(source), *comments(source)], reverse=True):
@@ -78,10 +74,7 @@ Span = tuple[int, int, int, int]
 
 
 def docstrings(source: str) -> Iterator[Span]:
-    """Yield four numbers for each docstring.
-
-    They are the first line, the first byte in this line, the last line, and the byte there at which the text ends.
-    """
+    """Yield (first line, first byte, last line, end byte) of each docstring."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -91,7 +84,7 @@ def docstrings(source: str) -> Iterator[Span]:
 
 
 def comments(source: str) -> Iterator[Span]:
-    """Yield four numbers for each comment, as `docstrings` does for docstrings."""
+    """Yield (first line, first byte, last line, end byte) of each comment."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, (number, start) = token.line, token.start

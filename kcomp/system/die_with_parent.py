@@ -1,8 +1,6 @@
 """Run a command in a process that ends when its parent ends: python -m kcomp.system.die_with_parent PARENT COMMAND...
 
-PARENT is the process id of the parent. On Linux, the system ends the process, even if the parent is killed with -9. On
-other systems, the process continues. A training then still holds the lock on its run folder, so no other process trains
-the same run.
+PARENT is the process id of the parent. Only on Linux does the process end if the parent is killed with -9.
 """
 
 import ctypes
@@ -21,10 +19,7 @@ def die_with_parent(command: Sequence[str]) -> list[str]:
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Replace this process by a command that ends when its parent ends.
-
-    parent: The process id of the parent. Exit at once if the parent has already ended.
-    """
+    """Replace this process by a command that ends when the process `parent` ends."""
     if sys.platform == "win32":  # on Windows, exec starts another process and ends this process at once
         sys.exit(subprocess.run(command, check=False).returncode)
     if sys.platform == "linux":

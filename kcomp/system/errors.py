@@ -17,7 +17,6 @@ INTERRUPTED, TERMINATED = 130, 143  # exit codes of shells: 128 + the number of 
 
 
 def error_line(error: BaseException) -> str:
-    """Return the type and the text of an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -102,7 +101,7 @@ class Terminated(BaseException):
 
 @contextlib.contextmanager
 def readable_termination() -> Iterator[None]:
-    """Decorate a command so that SIGTERM ends it like ctrl-C: in one line, after it has ended its child processes."""
+    """Decorate a command so that SIGTERM ends it like ctrl-C: in one line, after its child processes."""
 
     def terminate(*_: Any) -> None:
         raise Terminated
@@ -120,8 +119,7 @@ def readable_termination() -> Iterator[None]:
 def fail(error: Exception, code: int) -> None:
     """Print an error in one line, and exit with the code `code`. With the option --debug, raise the error instead.
 
-    The line contains the error's message and, if the recipe's code raised the error, the recipe's line number. For an
-    unexpected type of error, the line also names the type and the place where the error was raised.
+    The line names the recipe's line or, for an unexpected type of error, the place in the code.
     """
     if click.get_current_context().find_root().params.get("debug"):
         raise error
@@ -136,10 +134,7 @@ def fail(error: Exception, code: int) -> None:
 
 
 def recipe_line(error: BaseException) -> str:
-    """Return the line of a recipe through which an error passed, as `<file>, line <number>`.
-
-    Return an empty text if the error did not pass through code of a recipe, or if the recipe's file no longer exists.
-    """
+    """Return the line of a recipe through which an error passed, as `<file>, line <number>`, or ""."""
     frames = traceback.walk_tb(error.__traceback__)
     shown = [place for place in frames if str(place[0].f_globals.get("__name__", "")).startswith("recipe_")]
     if not shown or not Path(shown[-1][0].f_code.co_filename).is_file():
@@ -148,16 +143,13 @@ def recipe_line(error: BaseException) -> str:
 
 
 def raising_line(error: Exception) -> str:
-    """Return the line of code that raised an error, as `<file>, line <number>`.
-
-    Return an empty text if the line is unknown.
-    """
+    """Return the line of code that raised an error, as `<file>, line <number>`, or ""."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return f"{frames[-1][0].f_code.co_filename}, line {frames[-1][1]}" if frames else ""
 
 
 def parse_numbers(text: str, option: str) -> list[int]:
-    """Return the whole numbers in a text such as "0,2", each only once.
+    """Return the whole numbers in a text such as "0,2", without repetitions.
 
     Args:
         text: The value of the option.

@@ -4,10 +4,7 @@ EXTRAS = {"keras_cv": "keras-cv", "tensorflow": "keras-cv", "tensorflow_datasets
 
 
 def extra_for(error: BaseException | None) -> str:
-    """Return the end of an error message, such as "; run: pip install 'kcomp[tfds]'", after a failed import.
-
-    Return an empty text if no extra of kcomp installs the missing package.
-    """
+    """Return the end of the message of a failed import, such as "; run: pip install 'kcomp[tfds]'", or ""."""
     visited: set[int] = set()
     while error is not None and id(error) not in visited:  # KerasCV wraps TensorFlow's import error
         extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])

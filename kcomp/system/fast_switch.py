@@ -8,8 +8,7 @@ NAME = "KCOMP_FAST"
 def fast_paths_are_on() -> bool:
     """Return True if KCOMP_FAST is unset or 1, and False if it is 0. Raise ValueError for any other value.
 
-    With 0, kcomp replaces no function of Keras or its backend by a faster version. Set the variable before the process
-    starts. Functions that are already replaced stay replaced.
+    With 0, kcomp replaces no function of Keras or its backend by a faster version.
     """
     value = os.environ.get(NAME, "1")
     if value not in ("0", "1"):

@@ -1,7 +1,4 @@
-"""Write files atomically, so that a reader never sees an incomplete file.
-
-A temporary file is written beside the path and then moved to the path.
-"""
+"""Write files atomically, so that a reader never sees an incomplete file."""
 
 import contextlib
 import functools
@@ -21,11 +18,9 @@ import pandas as pd
 
 @contextlib.contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[IO[bytes]]:
-    """Yield a temporary file, open for writing. When the `with` block ends, move this file to `path`.
+    """Yield a temporary file, open for writing. When the `with` block ends without an error, move this file to `path`.
 
-    If the block raises an error, the temporary file is removed, and `path` does not change.
-
-    synced: Whether to wait until the content is on the disk. With False, a power failure may leave an empty file.
+    `synced` says whether to wait until the content is on the disk. Otherwise, a power failure may leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -47,11 +42,8 @@ _umask_lock = threading.Lock()
 
 
 def current_umask() -> int:
-    """Return the umask of the process (the permission bits that new files do not get).
-
-    The umask is read only once, because reading sets it to 0 for a moment, for all threads.
-    """
-    with _umask_lock:
+    """Return the umask of the process (the permission bits that new files do not get)."""
+    with _umask_lock:  # reading sets the umask to 0 for a moment, for all threads
         return _read_umask()
 
 
@@ -64,10 +56,7 @@ def _read_umask() -> int:
 
 @contextlib.contextmanager
 def moved_into(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`. When the `with` block ends, move the file at the temporary path to `path`.
-
-    Use this for functions that write a file to a path. The file exists at `path` only if they succeed.
-    """
+    """Yield a temporary path beside `path`. When the `with` block ends without an error, move its file to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name
@@ -76,10 +65,7 @@ def moved_into(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes left in `folder` and its direct subfolders.
-
-    No process may write there at the same time.
-    """
+    """Remove temporary files that killed processes left in `folder` and its direct subfolders."""
     for leftover in (*folder.glob(".*.*"), *folder.glob("*/.*.*")):
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -88,7 +74,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file is on the disk, so that a power failure cannot lose the content."""
+    """Wait until the content of a file is on the disk."""
     with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
@@ -101,7 +87,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write several files of a folder, which is created. If one of them cannot be written, none changes.
 
-    contents: The bytes of each file by its name. The last file is replaced last.
+    `contents` has the bytes of each file by its name.
 
     Raises:
         OSError: If the folder cannot be written to, for example because the disk is full.
@@ -118,12 +104,12 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically. NaN and infinity become null, because JSON has no such numbers."""
+    """Write a JSON file atomically. NaN and infinity become null."""
     write_atomically(path, json_bytes(content))
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:
-    """Return the content of a JSON file. NaN and infinity become null, because JSON has no such numbers."""
+    """Return the content of a JSON file. NaN and infinity become null."""
     return (json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n").encode()
 
 

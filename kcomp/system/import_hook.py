@@ -21,10 +21,7 @@ LAZY_MODULES = (
 
 
 class WithoutPyTorch:
-    """An import hook that blocks the module albumentations.pytorch.
-
-    The module would import PyTorch. kcomp does not use the module.
-    """
+    """An import hook that blocks the module albumentations.pytorch, which would import PyTorch."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "albumentations.pytorch":
@@ -32,11 +29,7 @@ class WithoutPyTorch:
 
 
 class LazyModule(ModuleType):
-    """A module whose code runs when one of its attributes is used for the first time.
-
-    The import of a submodule also runs the code. Unlike with importlib.util.LazyLoader, the use of a dunder attribute
-    such as `__file__` does not, because `inspect` reads such attributes of all modules.
-    """
+    """A module whose code runs when one of its attributes is used for the first time, or a submodule is imported."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -51,7 +44,7 @@ class LazyModule(ModuleType):
         return ModuleType.__getattribute__(self, name)
 
     def run(self) -> None:
-        """Run the module's code. Afterwards, the module is an ordinary module."""
+        """Run the module's code."""
         self.__class__ = ModuleType  # type: ignore[assignment]
         assert self.__spec__ is not None and self.__spec__.loader is not None
         self.__spec__.loader.exec_module(self)
@@ -72,7 +65,7 @@ class LazyLoader(Loader):
 
 
 class LazyFinder:
-    """An import hook for the modules in `LAZY_MODULES`. Their code runs only when they are used."""
+    """An import hook for the modules in `LAZY_MODULES`: their code runs only when they are used."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -87,10 +80,8 @@ class LazyFinder:
 def lazy_keras(*, load: bool = True) -> Iterator[None]:
     """Delay the imports of Keras, and of kcomp's modules that need Keras, inside a `with` block.
 
-    A module that is imported in the block is loaded when it is used, or when the block ends. Code in the block that
-    needs no Keras, such as reading a recipe's table, does not wait for the import.
-
-    load: Whether to load the modules when the block ends. With False, they are loaded only when they are used.
+    A module that is imported in the block is loaded when it is used, or when the block ends. With `load=False`, the end
+    of the block loads nothing.
     """
     finder = LazyFinder()
     sys.meta_path.insert(0, finder)

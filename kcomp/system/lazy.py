@@ -10,7 +10,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
 
     Args:
         package: The name of the package, for the error message.
-        modules: For each public name, the module that defines it.
+        modules: The module that defines each public name, by name.
     """
 
     def get(name: str) -> Any:

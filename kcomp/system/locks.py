@@ -40,8 +40,7 @@ def try_lock(path: Path, *, attempts: int = 1, pause: float = 0.05) -> HeldLock 
 
     Args:
         path: The file.
-        attempts: How often to try. Several attempts are useful if other processes take the lock for a moment, only to
-            check whether it is free.
+        attempts: How often to try, for locks that other processes take for a moment.
         pause: Seconds between two attempts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # from malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory for the next allocation.
-
-    By default, glibc returns the memory of large arrays to the system, and requests it again at each training step.
-    With these settings, the process keeps its peak memory until it ends. Call this function before the backend starts
-    its threads.
+    """Make glibc keep freed memory for the next allocation. Call this function before the backend starts its threads.
 
     With another C library, or if the environment variable KCOMP_FAST is 0, do nothing.
     """

@@ -12,14 +12,11 @@ RECORDINGS: list[list[str]] = []  # the lists of all active `record_notices`
 
 
 class Notice(UserWarning):
-    """A warning that tells the user what kcomp detected or decided about the data, such as the encoding of a file."""
+    """A warning that tells the user what kcomp detected or decided about the data, such as a file's encoding."""
 
 
 def notice(text: str) -> None:
-    """Issue a `Notice` that points to the line of the user's code that called kcomp.
-
-    Python prints the same notice only once.
-    """
+    """Issue a `Notice` that points to the line of the user's code that called kcomp."""
     for texts in RECORDINGS:
         texts.append(text)
     level, frame = 1, sys._getframe()

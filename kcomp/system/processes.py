@@ -54,9 +54,7 @@ def describe_exit(code: int, output: str) -> str:
 def start_kcomp(
     arguments: Sequence[str], environ: Mapping[str, str], output: Path | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start `kcomp ARGUMENTS` in a child process, and return the process without waiting.
-
-    On Linux, the child ends when this process ends, even if this process is killed with -9.
+    """Start `kcomp ARGUMENTS` in a child process that ends with this process. Return the child without waiting.
 
     Args:
         arguments: The arguments.

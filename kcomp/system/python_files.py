@@ -12,8 +12,7 @@ def run_file(path: Path) -> types.ModuleType:
     """Run a Python file and return it as a module. The file can import modules from its own folder.
 
     Raises:
-        ValueError: If the file is not a Python file, or does not load because of an error such as a failed import. The
-            message contains that error.
+        ValueError: If the file is not a Python file, or does not load because of an error such as a failed import.
     """
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     if spec is None or spec.loader is None:

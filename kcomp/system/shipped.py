@@ -7,20 +7,14 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Return the paths of the recipes that come with kcomp, by name.
-
-    An installed kcomp has them in kcomp/shipped, and a clone of the repository in recipes/.
-    """
+    """Return the paths of the recipes that come with kcomp, by name."""
     installed = PACKAGE / "shipped"
     folder = installed if installed.is_dir() else PACKAGE.parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
 
 
 def find_recipe(recipe: Path) -> Path:
-    """Return the path of a recipe. The argument is a path, or the name of a recipe that comes with kcomp.
-
-    Return an unknown name unchanged.
-    """
+    """Return the path of a recipe that comes with kcomp, by its name. Return a path or an unknown name unchanged."""
     return recipe if recipe.is_file() else shipped_recipes().get(str(recipe), recipe)
 
 

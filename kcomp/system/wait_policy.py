@@ -1,7 +1,6 @@
-"""Make PyTorch's threads sleep while they wait, if other programs keep the cores busy.
+"""Make PyTorch's threads sleep while they wait for each other, if other programs keep the cores busy.
 
-By default, OpenMP's threads spin: they use their core while they wait for other threads. On busy cores, spinning slows
-down the threads that still compute. See docs/results/speed.md.
+By default, they spin: they keep their core busy, and slow down the threads that still compute.
 """
 
 import os
@@ -19,8 +18,7 @@ _lines: list[str] = []
 def set_wait_policy() -> None:
     """Make OpenMP's threads sleep while they wait, if other programs use at least half of the cores.
 
-    Call this function before PyTorch is imported. Do nothing if the environment variable OMP_WAIT_POLICY is already
-    set, or on systems other than Linux.
+    Call this function before PyTorch is imported. Do nothing if OMP_WAIT_POLICY is set, or on systems other than Linux.
     """
     if VARIABLE in os.environ or not PROCESSOR_TIMES.is_file():
         return
@@ -36,10 +34,8 @@ def set_wait_policy() -> None:
 
 
 def count_busy_cores() -> float:
-    """Return how many cores other programs use, on average over `SECONDS`. This process sleeps in that time.
-
-    The system's load average is not used, because it still counts programs that ended a minute ago.
-    """
+    """Return how many cores other programs use, on average over `SECONDS`, while this process sleeps."""
+    # The system's load average still counts programs that ended a minute ago.
     before, started = busy_seconds(), time.monotonic()
     time.sleep(SECONDS)
     return (busy_seconds() - before) / (time.monotonic() - started)
@@ -54,8 +50,5 @@ def busy_seconds() -> float:
 
 
 def wait_policy_lines() -> list[str]:
-    """Return a list with a line to print, if `set_wait_policy` has changed the policy.
-
-    Otherwise, return an empty list.
-    """
+    """Return a line to print if `set_wait_policy` has changed the policy, in a list. Otherwise, it is empty."""
     return list(_lines)
