@@ -71,16 +71,19 @@ def pipeline(batches: Batches) -> str | None:
         ValueError,
     ):  # a transform of another library, or one with functions
         return None
-    return text if albumentations_only(json.loads(text)) else None
+    return text if known_classes_only(json.loads(text)) else None
 
 
-def albumentations_only(described: Any) -> bool:
-    """Return whether a description by `albumentations.to_dict` names only classes of albumentations itself."""
+def known_classes_only(described: Any) -> bool:
+    """Return whether a description by `albumentations.to_dict` names only classes of albumentations and kcomp.augment.
+
+    The features key has kcomp's code version, and therefore covers the code of kcomp.augment.
+    """
     if isinstance(described, dict):
-        name = described.get("__class_fullname__", "")
-        # the names of other classes include their module
-        return "." not in name and name != "Lambda" and all(map(albumentations_only, described.values()))
-    return not isinstance(described, list) or all(map(albumentations_only, described))
+        name = described.get("__class_fullname__", "")  # outside of albumentations, it includes the module
+        known = name != "Lambda" and ("." not in name or name.startswith("kcomp.augment."))
+        return known and all(map(known_classes_only, described.values()))
+    return not isinstance(described, list) or all(map(known_classes_only, described))
 
 
 def identity(image: Image) -> str:
