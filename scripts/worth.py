@@ -64,9 +64,11 @@ def train_all(options):
     ]
     warm_up(options)
     for variant, competition, seed in jobs:
-        owner = BASE.name if variant.views else variant.name  # views need the base run
+        owner = BASE.name if variant.views or variant.members else variant.name  # views need the base run
         if zlib.crc32(owner.encode()) % count != number - 1 or is_measured(options.folder, variant, competition, seed):
             continue
+        if not all(predictions_file(options.folder, name, competition, seed).exists() for name in variant.members):
+            continue  # a later call measures this ensemble
         result = measure(options, variant, competition, seed)
         with (options.folder / "results.jsonl").open("a") as file:
             file.write(json.dumps(result) + "\n")
@@ -103,7 +105,9 @@ def measure(options, variant, competition, seed):
     line = {"variant": variant.name, "competition": competition, "seed": seed, "values": as_texts(variant)}
     base = options.folder / "base" / f"{competition}-{seed}"
     try:
-        if variant.views:
+        if variant.members:
+            run, predictions, cost = mean_of_members(options, variant, competition, seed, base)
+        elif variant.views:
             run, predictions, cost = predict_views(options, variant, competition, seed, base)
         else:
             place = base if variant == BASE else options.folder / f"run-{options.backend}-{options.part[0]}"
@@ -111,10 +115,27 @@ def measure(options, variant, competition, seed):
             predictions = run.probabilities("oof").to_numpy()
     except Exception as error:  # noqa: BLE001  (one failure must not end the study)
         return line | {"error": f"{type(error).__name__}: {error}"[:300]}
-    path = options.folder / "predictions" / f"{variant.name.replace('/', ' of ')} {competition} {seed}.npy"
+    path = predictions_file(options.folder, variant.name, competition, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, predictions)
     return line | scores(run, predictions) | cost
+
+
+def predictions_file(folder, name, competition, seed):
+    return folder / "predictions" / f"{name.replace('/', ' of ')} {competition} {seed}.npy"
+
+
+def mean_of_members(options, variant, competition, seed, base):
+    """Return the base run, the mean of the predictions of several variants, and the sum of their costs."""
+    from kcomp.runs.folder import Run
+
+    lines = read_results(options.folder)
+    keys = [(name, competition, seed) for name in variant.members]
+    chosen = [line for line in lines if (line["variant"], line["competition"], line["seed"]) in keys]
+    costs = {name: sum(line[name] for line in chosen) for name in Costs().line()}
+    run = Run(base)
+    members = [np.load(predictions_file(options.folder, *key)) for key in keys]
+    return run, run.target.average(members), costs
 
 
 def train_run(options, variant, competition, seed, place, **values):
@@ -209,48 +230,46 @@ def averaged(average):
 
 
 def predict_views(options, variant, competition, seed, base):
-    """Return the base run, the mean predictions of some views, and the CPU seconds of these predictions."""
+    """Return the base run, the mean predictions of some views of the held-out rows, and the costs of this call.
+
+    The predictions of each view are cached beside the run.
+    """
     from kcomp.data import split
-    from kcomp.experiment.build import build_batches, build_network
-    from kcomp.models.transfer import load_weights
-    from kcomp.prediction.forward import compile_forward, predict_rows
+    from kcomp.prediction.runs import RunPredictor
     from kcomp.runs.folder import Run
 
-    run = Run(base)
+    run, costs = Run(base), Costs()
     if not run.complete:
         run, _ = train_run(options, BASE, competition, seed, base)
-    costs = Costs()
-    recipe = run.recipe().recipe
-    _, held_out = split(recipe.table(recipe.config), seed)
-    network = build_network(recipe, run.target, load_pretrained=False)
-    load_weights(network, run / "best.weights.h5")
-    plain, augmented = (build_batches(recipe, held_out, training=training, seed=seed) for training in (False, True))
-    chosen = [view_of(name) for name in variant.views]
-    predictions = predict_rows(compile_forward(network), plain, run.target, augmented=augmented, views=chosen)
-    order = pd.Series(range(len(held_out)), index=held_out.ids)[run.probabilities("labels").index]
-    return run, predictions[order], costs.line()
-
-
-def view_of(name):
-    from kcomp import views
-
-    return views.View(draw=int(name.split()[1])) if name.startswith("random") else getattr(views, name)
+    path = run / "views.npz"
+    by_view = dict(np.load(path)) if path.exists() else {}
+    missing = [view for view in variant.views if view.name not in by_view]
+    if missing:
+        predictor = RunPredictor(run)
+        _, held_out = split(predictor.recipe.table(predictor.recipe.config), seed)
+        order = pd.Series(range(len(held_out)), index=held_out.ids)[run.probabilities("labels").index]
+        for view, predictions in zip(missing, predictor.predict_views(held_out, missing), strict=True):
+            by_view[view.name] = predictions[order]
+        np.savez(path, **by_view)
+    return run, run.target.view_mean(np.stack([by_view[view.name] for view in variant.views])), costs.line()
 
 
 def scores(run, predictions):
     """Return the metric of the competition, the log loss, and the log loss after temperature scaling.
 
-    The temperature of each half of the held-out rows is fitted on the other half.
+    The temperature, from 1/3 to 3, is fitted by cross-validation in ten parts. Few rows that are all predicted
+    correctly would fit a temperature near 0.
     """
     from kcomp.ensembles.cross_validation import stratified_parts
     from kcomp.ensembles.methods import temperature
     from kcomp.metrics import get
 
     target, labels = run.target, run.probabilities("labels").to_numpy()
-    scaled, halves = np.empty_like(predictions, np.float64), stratified_parts(target.strata(labels), 2)
-    for half in (0, 1):
-        rows, others = halves == half, halves != half
-        scaled[rows] = target.tempered(predictions[rows], temperature.fit(predictions[others], labels[others], target))
+    scaled, parts = np.empty_like(predictions, np.float64), stratified_parts(target.strata(labels), 10)
+    for part in range(10):
+        rows, others = parts == part, parts != part
+        value = np.clip(temperature.fit(predictions[others], labels[others], target), 1 / 3, 3)
+        scaled[rows] = target.tempered(predictions[rows], value)
     metric = "accuracy" if "accuracy" in target.shown_metrics else "roc_auc"
     return {
         "metric": metric,

@@ -4,7 +4,7 @@ import albumentations as A
 import cv2
 import keras
 
-from kcomp import augment, data, optimizers, schedules
+from kcomp import augment, data, losses, optimizers, schedules
 
 # ---------------------------------------------------------------- images and their augmentation
 
@@ -137,14 +137,11 @@ OPTIMIZERS = {  # functions of schedule, peak rate, epochs and weight decay; the
 # ---------------------------------------------------------------- losses
 
 
-def focal(competition):
-    """Return the focal loss of a competition, for labels and logits."""
-    if competition == "cards":
-        return keras.losses.BinaryFocalCrossentropy(from_logits=True)
-    return keras.losses.CategoricalFocalCrossentropy(from_logits=True, alpha=1.0)
-
-
-LOSSES = {  # functions of the competition; None is the default loss of the target
-    "target": lambda competition: None,
-    "focal": focal,
+LOSSES = {  # functions without arguments; None is the default loss of the target
+    "target": lambda: None,
+    "focal": lambda: losses.Focal(2.0),
+    "asymmetric": lambda: losses.Asymmetric(),
+    "binary": lambda: losses.BinaryCrossentropy(),
+    "generalised": lambda: losses.GeneralizedCrossentropy(0.7),
+    "arcface": lambda: losses.ArcFace(0.1),
 }

@@ -38,8 +38,10 @@ class Config:
     folder: str = "data/ants-bees"
     network: str = "efficientnet_lite0"
     pool: str = "average"
+    head: str = "dense"
     dropout: float = 0.2
     layers: str = "base"
+    layer_decay: float = 1.0
     batch_norm: bool = False
     size_factor: float = 1.0
     epochs_factor: float = 1.0
@@ -93,7 +95,7 @@ def batches(config, rows, training, seed):
 
 def model(config, target):
     backbone = getattr(models, config.network)(config.image_size)
-    return models.classifier(backbone, target, pool=config.pool, dropout=config.dropout)
+    return models.classifier(backbone, target, pool=config.pool, head=config.head, dropout=config.dropout)
 
 
 def stages(config):
@@ -103,11 +105,12 @@ def stages(config):
         "label_smoothing": config.label_smoothing,
         "class_weights": None if config.class_weights == "none" else config.class_weights,
     }
-    losses = [parts.LOSSES[config.loss](config.competition) for _ in range(2)]
+    losses = [parts.LOSSES[config.loss]() for _ in range(2)]
     averages = {"none": None, "ema": EMA(0.98), "swa": SWA(max(1, epochs // 2)), "snapshots": Snapshots()}
     cached = config.mixing == "none" or config.mix_features  # else, images are mixed
     last = {
         "train_batch_norm": config.batch_norm,
+        "layer_decay": config.layer_decay,
         "average": averages[config.average],
         "cache_views": epochs if cached else None,
         "mix_features": config.mix_features,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kcomp.views import View, five_crops, left_right, plain, random, scales, symmetries, ten_crops
+
 COMPETITIONS = ("ants-bees", "sign-digits", "cards")
 
 
@@ -15,7 +17,8 @@ class Variant:
         kind: The table of the page that lists the variant.
         name: A name that no other variant has.
         values: Values of the recipe to change, by name.
-        views: Names of the views that are averaged, for a variant that predicts with the weights of the base recipe.
+        views: The views that are averaged, for a variant that predicts with the weights of the base recipe.
+        members: Names of variants whose predictions are averaged. Nothing is trained.
         seed_offset: Added to the seed. The fold stays the same.
         backend: "jax" or "torch".
         competitions: The competitions in which the variant differs from the base recipe.
@@ -24,7 +27,8 @@ class Variant:
     kind: str
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    views: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
+    members: tuple[str, ...] = ()
     seed_offset: int = 0
     backend: str = "torch"
     competitions: tuple[str, ...] = COMPETITIONS
@@ -37,11 +41,15 @@ VARIANTS = [
     BASE,
     Variant("Chance and backend", "another seed", seed_offset=100),
     Variant("Chance and backend", "JAX instead of PyTorch", backend="jax"),
-    Variant("Views", "flip left-right", views=("plain", "left_right")),
-    Variant("Views", "4 flips", views=("plain", "left_right", "upside_down", "half_turn")),
-    Variant("Views", "4 random", views=("plain", *(f"random {number}" for number in range(4)))),
-    Variant("Views", "8 random", views=("plain", *(f"random {number}" for number in range(8)))),
-    Variant("Views", "8 random, without plain", views=tuple(f"random {number}" for number in range(8))),
+    Variant("Views", "2: flip left-right", views=(plain, left_right)),
+    Variant("Views", "4: flips", views=tuple(symmetries()[:4])),
+    Variant("Views", "8: symmetries", views=tuple(symmetries())),
+    Variant("Views", "5: crops of 0.875", views=tuple(five_crops(0.875))),
+    Variant("Views", "10: crops of 0.875 and their flips", views=tuple(ten_crops(0.875))),
+    Variant("Views", "3: scales 0.75, 1 and 1.25", views=tuple(scales(0.75, 1.0, 1.25))),
+    Variant("Views", "5: plain and 4 random", views=(plain, *random(4))),
+    Variant("Views", "9: plain and 8 random", views=(plain, *random(8))),
+    Variant("Views", "7: 7 random without plain", views=tuple(random(7))),
     Variant("Networks and image sizes", "EfficientNet-Lite1", {"network": "efficientnet_lite1"}),
     Variant("Networks and image sizes", "EfficientNet-Lite2", {"network": "efficientnet_lite2"}),
     Variant("Networks and image sizes", "images 1.5 times as wide", {"size_factor": 1.5}),
@@ -52,6 +60,8 @@ VARIANTS = [
     Variant("Trained layers and head", "blocks 4 to 7", {"layers": "blocks 4-7"}, competitions=COMPETITIONS[:1]),
     Variant("Trained layers and head", "blocks 3 to 7", {"layers": "blocks 3-7"}),
     Variant("Trained layers and head", "all layers", {"layers": "all"}),
+    Variant("Trained layers and head", "layer decay 0.75", {"layer_decay": 0.75}),
+    Variant("Trained layers and head", "all layers, layer decay 0.75", {"layers": "all", "layer_decay": 0.75}),
     Variant("Trained layers and head", "batch normalisation trained", {"batch_norm": True}),
     Variant("Trained layers and head", "maximum pooling", {"pool": "maximum"}),
     Variant("Trained layers and head", "average and maximum", {"pool": "both"}),
@@ -80,6 +90,15 @@ VARIANTS = [
     Variant("Losses and labels", "label smoothing 0.05", {"label_smoothing": 0.05}),
     Variant("Losses and labels", "label smoothing 0.1", {"label_smoothing": 0.1}),
     Variant("Losses and labels", "focal loss", {"loss": "focal"}),
+    Variant("Losses and labels", "asymmetric loss", {"loss": "asymmetric"}, competitions=("cards",)),
+    Variant("Losses and labels", "binary cross-entropy", {"loss": "binary"}, competitions=COMPETITIONS[:2]),
+    Variant("Losses and labels", "generalised cross-entropy, q 0.7", {"loss": "generalised"}),
+    Variant(
+        "Losses and labels",
+        "ArcFace, margin 0.1",
+        {"loss": "arcface", "head": "arcface"},
+        competitions=COMPETITIONS[:2],
+    ),
     Variant("Losses and labels", "balanced class weights", {"class_weights": "balanced"}),
     Variant("Rates and schedules", "rate x 3", {"rate_factor": 3.0}),
     Variant("Rates and schedules", "rate x 1/3", {"rate_factor": 1 / 3}),
@@ -105,4 +124,9 @@ VARIANTS = [
     Variant("Averages of weights", "EMA", {"average": "ema"}),
     Variant("Averages of weights", "SWA, constant tail", {"average": "swa", "schedule": "tail"}),
     Variant("Averages of weights", "2 snapshots", {"average": "snapshots", "schedule": "restarts"}),
+    Variant("Ensembles", "two seeds", members=(BASE.name, "another seed")),
+    Variant("Ensembles", "PyTorch and JAX", members=(BASE.name, "JAX instead of PyTorch")),
+    Variant("Ensembles", "Lite0 and Lite1", members=(BASE.name, "EfficientNet-Lite1")),
+    Variant("Ensembles", "two image sizes", members=(BASE.name, "images 1.5 times as wide")),
+    Variant("Ensembles", "base and MixUp or CutMix", members=(BASE.name, "MixUp or CutMix")),
 ]
