@@ -68,7 +68,7 @@ def test_an_image_is_loaded_once_for_all_views():
     rows = data.Batches(data.sklearn_digits().rows(np.arange(3)), 8, batch_size=3)
     loads, load = [], rows.images.load
     rows.images.load = lambda *arguments: loads.append(1) or load(*arguments)
-    assert look(views.symmetries(), np.arange(3), rows, None).shape == (24, 8, 8, 3)
+    assert look(views.symmetries(), rows, None, np.arange(3)).shape == (24, 8, 8, 3)
     assert len(loads) == 3
 
 

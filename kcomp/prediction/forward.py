@@ -1,18 +1,19 @@
 """Predict the images of a table on the current backend, with test-time augmentation."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from kcomp.data.batches import Batches, ahead
+from kcomp.data.batches import Batches, ahead, stack
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.network_key import cache_key_of_inference
 from kcomp.prediction.view_pixels import check_square, look, size_of
 from kcomp.targets import Target
-from kcomp.views import View, plain
+from kcomp.views import View
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -25,7 +26,14 @@ def predict_rows(forward: Forward, batches: Batches, target: Target) -> np.ndarr
         batches: The rows to predict, without augmentation. A forward pass has `batches.batch_size` images.
         target: Converts logits to predictions.
     """
-    return predict_views(forward, batches, target, views=(plain,))[0]
+    predictions = np.empty((len(batches.table), len(target.prediction_columns)), np.float32)
+
+    def load(rows: np.ndarray) -> np.ndarray:
+        return stack([batches.image(int(row)) for row in rows])
+
+    for start, (part,) in predict_passes(forward, batches, target, load, rows=batches.batch_size):
+        predictions[start : start + len(part)] = part
+    return predictions
 
 
 def predict_views(
@@ -64,28 +72,26 @@ def predict_views(
         growth = max(1.0, size[0] * size[1] / (batches.shape[0] * batches.shape[1]))
         rows = max(1, int(batches.batch_size / growth) // len(places))
         same_size = [views[place] for place in places]
-        for start, by_view in predict_same_size(run, batches, target, same_size, augmented, rows):
+        load = partial(look, same_size, batches, augmented)
+        for start, by_view in predict_passes(run, batches, target, load, rows=rows):
             predictions[places, start : start + rows] = by_view
     return predictions
 
 
-def predict_same_size(
-    forward: Forward, batches: Batches, target: Target, views: Sequence[View], augmented: Batches | None, rows: int
+def predict_passes(
+    forward: Forward, batches: Batches, target: Target, load: Callable[[np.ndarray], np.ndarray], *, rows: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the predictions (views, rows, columns) of successive rows, with the number of the first of these rows.
 
-    All views have one size, and a forward pass has all views of `rows` rows.
+    A forward pass has `rows` rows. `load` returns all views of some row numbers: first view 0 of each row, then view 1,
+    and so on.
     """
     count = len(batches.table)
     starts = range(0, count, rows)
-
-    def load(start: int) -> np.ndarray:
-        # the last pass repeats the last row, so that all passes have one shape
-        chosen = np.minimum(np.arange(start, start + rows), count - 1)
-        return look(views, chosen, batches, augmented)
-
-    for start, images in zip(starts, ahead(load, ((start,) for start in starts), batches.workers), strict=True):
-        by_view = target.predict(forward(images)).reshape(len(views), rows, -1)
+    # the last pass repeats the last row, so that all passes have one shape
+    numbers = (np.minimum(np.arange(start, start + rows), count - 1) for start in starts)
+    for start, inputs in zip(starts, ahead(load, ((chosen,) for chosen in numbers), batches.workers), strict=True):
+        by_view = target.predict(forward(inputs)).reshape(len(inputs) // rows, rows, -1)
         yield start, by_view[:, : count - start]
 
 

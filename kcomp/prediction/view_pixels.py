@@ -45,14 +45,14 @@ def cropped(view: View, images: np.ndarray) -> np.ndarray:
     return images[:, starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]]
 
 
-def look(views: Sequence[View], rows: np.ndarray, batches: Batches, augmented: Batches | None) -> np.ndarray:
+def look(views: Sequence[View], batches: Batches, augmented: Batches | None, rows: np.ndarray) -> np.ndarray:
     """Return the views of the images in `rows`, all of one size, (views * rows, height, width, channels) in 0..255.
 
     Args:
         views: Views with the same `scale`.
-        rows: Row numbers in the table.
         batches: The table with the transform without augmentation.
         augmented: The table with the training transform, for views that augment at random.
+        rows: Row numbers in the table.
 
     Raises:
         ValueError: If a view augments at random and `augmented` is None.
