@@ -121,7 +121,10 @@ def test_a_file_with_the_name_of_the_default_folder_is_reported_first(recipes, t
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
-    """A table of 24 images with names that a page must escape; one file is cut off, one is missing."""
+    """A table of 24 images with names that a page must escape; one file is cut off, one is missing.
+
+    Two ids are repeated, one of them with another label.
+    """
     folder = tmp_path_factory.mktemp("damaged") / "insects"
     (folder / "images").mkdir(parents=True)
     ids = [HOSTILE, "=1+1", "a b'c", "\u00e4\u2028\u4e2d", *(f"r{number}" for number in range(20))]
@@ -130,7 +133,8 @@ def damaged(tmp_path_factory):
         if image_id != "r7":
             content = cv2.imencode(".png", draw(position, NAMES[position % 2]))[1].tobytes()
             (folder / "images" / f"{image_id}.png").write_bytes(content[: 3000 if image_id == HOSTILE else None])
-    rows.to_csv(folder / "train.csv", index=False)
+    repeated = rows.iloc[[5, 6]].assign(label=rows["label"].iloc[5])
+    pd.concat([rows, repeated]).to_csv(folder / "train.csv", index=False)
     kcomp("check", "insects", "-o", "shown", backend="torch", cwd=folder.parent)  # no failure without --strict
     return folder
 
@@ -141,6 +145,8 @@ def test_damaged_files_and_strange_names_are_findings(damaged):
     rows = pd.read_csv(damaged.parent / "out" / "findings.csv", keep_default_na=False)
     errors = rows[rows["severity"] == "error"]
     assert set(errors["image_id"]) >= {HOSTILE, "r7"}
+    assert rows.loc[rows["kind"] == "repeated-id", "image_id"].tolist() == ["r1"]
+    assert errors.loc[errors["kind"] == "contradicting-labels", "image_id"].tolist() == ["r2"]
     assert "error: " in done.stdout and done.stdout.splitlines()[-1] == "out/check.html"
 
 

@@ -161,9 +161,11 @@ def test_spellings_that_reading_joined(tmp_path):
     pd.DataFrame({"image_id": range(4), "label": names}).to_csv(tmp_path / "train.csv", index=False)
     with pytest.warns(match="joined the spellings"), record_notices() as notices:
         table = data.read_csv(tmp_path / "train.csv", images=tmp_path, label="label")
-    findings = check_labels(check_data.data_set(table, notices=tuple(notices))).findings
-    [finding] = [finding for finding in findings if finding.kind == "label-spelling"]
-    assert "'Rust' (1), 'rust' (2) as 'rust'" in finding.message and finding.severity == "warning"
+    part = check_labels(check_data.data_set(table, notices=tuple(notices)))
+    [finding] = [finding for finding in part.findings if finding.kind == "label-spelling"]
+    text = f"joined the spellings 'Rust' (1), 'rust' (2) as 'rust'; write one spelling in {tmp_path}/train.csv, label"
+    assert finding.message == f"kcomp {text}" and finding.severity == "warning"
+    assert f"Kcomp {text}" in part.section.verdict  # a verdict begins with a capital letter, but a path does not change
 
 
 def test_recording_notices_nests():

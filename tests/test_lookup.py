@@ -82,6 +82,19 @@ def test_missing_images_are_counted_and_named(tmp_path):
         find(tmp_path, ["a"], "pictures")
 
 
+@pytest.mark.parametrize("images", ["images", None, "images/{image_id}.jpg"])
+def test_missing_images_of_labelled_rows_name_the_way_out(images, tmp_path):
+    make(tmp_path / "images", "a.jpg")
+    frame = pd.DataFrame({"image_id": ["a", "b"], "label": ["x", "y"]})
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    hint = '; on_bad="drop" leaves their rows out, and kcomp check lists them'
+    with pytest.raises(FileNotFoundError, match=f"1 of 2 images are missing.*{hint}"):
+        data.read_csv(tmp_path / "train.csv", images, label="label")
+    with pytest.raises(FileNotFoundError, match="1 of 2 images are missing") as error:
+        data.read_test(tmp_path / "train.csv", images)
+    assert hint not in str(error.value)  # test rows are never left out
+
+
 def test_patterns_use_columns(tmp_path):
     make(tmp_path, "set1/a.png", "set2/b.png")
     assert find(tmp_path, ["a", "b"], "set{part}/{image_id}.png", part=["1", "2"]) == ["set1/a.png", "set2/b.png"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kcomp.data.bad_images import RepeatedId
 from kcomp.data.tables import Table
 from kcomp.measurements.facts import Facts
 from kcomp.metrics import Metric
@@ -27,6 +28,7 @@ class DataSet:
             NaN in rows that no run held out. None without runs.
         left_out: Paths of damaged and missing images. The recipe leaves out their rows (`on_bad="drop"`), but `table`
             and `facts` have these rows.
+        repeated: The ids that occur in several rows by mistake. `table` has the first row of each.
         notices: Texts that were printed when the table was read; see `kcomp.system.notices.record_notices`.
         seed: Seed of all random draws of the checks.
     """
@@ -40,5 +42,6 @@ class DataSet:
     test_features: np.ndarray | None = None
     predictions: np.ndarray | None = None
     left_out: frozenset[str] = frozenset()
+    repeated: tuple[RepeatedId, ...] = ()
     notices: tuple[str, ...] = ()
     seed: int = 0

@@ -72,6 +72,7 @@ def check(loaded: Loaded, console: Console, *, runs: Sequence[Run] = (), debug: 
             test_features=features[1] if test is not None else None,
             predictions=predictions,
             left_out=frozenset(bad.dropped),
+            repeated=tuple(bad.repeated),
             notices=tuple(notices),
         )
         parts += problem

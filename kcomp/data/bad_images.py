@@ -18,30 +18,50 @@ OnBad = Literal["error", "drop", "warn", "ignore"]
 MISSING = os.strerror(errno.ENOENT)
 
 
-@dataclass
-class BadImages:
-    """Lists the images that `on_bad="drop"` would leave out; see `keeping_damaged`.
+@dataclass(frozen=True)
+class RepeatedId:
+    """An id that occurs in several rows of a table that has one row for each image.
 
     Attributes:
-        dropped: The paths of these images.
+        image_id: The id.
+        rows: In how many rows it occurs.
+        labels: Its different labels as texts. A single one if all its rows have the same label.
+    """
+
+    image_id: str
+    rows: int
+    labels: tuple[str, ...]
+
+
+@dataclass
+class TableProblems:
+    """The record of rows that a training would leave out or refuse; see `keeping_damaged`.
+
+    Attributes:
+        dropped: The paths of the damaged and missing images in tables that are read with `on_bad="drop"`.
+        repeated: The ids that occur in several rows by mistake; see `kcomp.data.repeated`.
     """
 
     dropped: set[str] = field(default_factory=set)
+    repeated: list[RepeatedId] = field(default_factory=list)
 
 
-_record: ContextVar[BadImages | None] = ContextVar("bad_images", default=None)
+_record: ContextVar[TableProblems | None] = ContextVar("table_problems", default=None)
 
 
 @contextlib.contextmanager
-def keeping_damaged() -> Iterator[BadImages]:
+def keeping_damaged() -> Iterator[TableProblems]:
     """Keep the rows of damaged and missing images in all tables that are read within the `with` block.
 
-    In the block, readers such as `read_csv` ignore their argument `on_bad`.
+    In the block, `read_csv`, `read_folders`, `read_images` and `read_test` ignore their argument `on_bad`. Damaged and
+    missing images raise no error and print no notice. Only if all images of a table are missing, FileNotFoundError is
+    raised. Damaged images are ignored when the pixel values of images with more than eight bits are measured. Of an id
+    that is repeated by mistake, the first row is kept, even if its rows have different labels.
 
     Yields:
-        A `BadImages`, which lists the images that `on_bad="drop"` would leave out.
+        A `TableProblems`, which lists the images that `on_bad="drop"` would leave out, and the repeated ids.
     """
-    record = BadImages()
+    record = TableProblems()
     token = _record.set(record)
     try:
         yield record
@@ -51,6 +71,11 @@ def keeping_damaged() -> Iterator[BadImages]:
 
 def may_be_missing(on_bad: OnBad) -> bool:
     return on_bad == "drop" or _record.get() is not None
+
+
+def current_record() -> TableProblems | None:
+    """Return the record of the `keeping_damaged` block that is active, or None outside of such a block."""
+    return _record.get()
 
 
 def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, ValueRange | None]:
@@ -83,7 +108,8 @@ def usable_rows(images: Sequence[str], on_bad: OnBad) -> tuple[np.ndarray, Value
     elif bad:
         text = describe_bad(bad, len(paths))
         if on_bad == "error" or (on_bad == "drop" and len(bad) == len(paths)):
-            raise ValueError(f'{text}; replace the files, or leave their rows out with on_bad="drop"')
+            advice = 'replace the files, or leave their rows out with on_bad="drop"; kcomp check shows them'
+            raise ValueError(f"{text}; {advice}")
         if on_bad == "drop":
             keep = np.array([path not in bad for path in images])
             text += f"; {int((~keep).sum())} of {len(keep)} rows are left out"

@@ -36,6 +36,16 @@ class LabelColumns:
     separator: str | None = None
     name_column: str = ""
 
+    @property
+    def has_single_rows(self) -> bool:
+        """Whether the table has one labelled row for each image, unless it has items or boxes."""
+        return bool(self.kind) and self.kind != "labels" and not self.name_column
+
+    @property
+    def hint(self) -> str:
+        """What to do about rows whose image is missing. Empty for unlabelled rows, which are never left out."""
+        return '; on_bad="drop" leaves their rows out, and kcomp check lists them' if self.kind else ""
+
     @classmethod
     def of(
         cls, separator: str | None, **arguments: str | Sequence[str] | Mapping[str, Sequence[str]] | None

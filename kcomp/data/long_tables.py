@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from kcomp.data.labels import LabelColumns
+from kcomp.data.repeated import drop_repeated
 from kcomp.data.spelling import join_spellings
 from kcomp.data.tables import check_ids
 from kcomp.system.notices import notice
@@ -38,7 +39,7 @@ def join_ids(
     if labels.kind == "labels" and not has_items and source[id_column].duplicated().any():
         labels = replace(labels, separator=labels.separator or "\n")
         return join_rows(source, id_column, labels, same, path), labels
-    return source, labels
+    return source if has_items else drop_repeated(source, id_column, labels, path), labels
 
 
 def join_rows(source: pd.DataFrame, id_column: str, labels: LabelColumns, same: list[str], path: str) -> pd.DataFrame:

@@ -16,7 +16,13 @@ USUAL_FOLDERS = ("images", "train", "train_images", "test", "test_images", ".") 
 
 
 def find_images(
-    source: pd.DataFrame, ids: pd.Series, csv: Path, images: str | Path | None, *, allow_missing: bool = False
+    source: pd.DataFrame,
+    ids: pd.Series,
+    csv: Path,
+    images: str | Path | None,
+    *,
+    allow_missing: bool = False,
+    hint: str = "",
 ) -> list[str]:
     """Return the path of each row's image file.
 
@@ -27,7 +33,8 @@ def find_images(
         images: A folder, or a pattern with names of columns, such as "images/{image_id}.jpg". None searches folders
             beside the CSV; see `search_usual_folders`.
         allow_missing: Whether images may be missing. The path of a missing image is the folder joined with the id, or
-            the filled pattern.
+            the filled pattern. If no folder beside the CSV has every image, the folder that has most is used.
+        hint: A text to add to the error message if only some of the images are missing.
 
     Raises:
         FileNotFoundError: If the folder or all images are missing, or if an image is missing and `allow_missing` is
@@ -35,14 +42,14 @@ def find_images(
         ValueError: If two files match an id, or the pattern names an unknown column.
     """
     if images is not None and "{" in str(images):
-        return fill_pattern(source.assign(image_id=ids), csv.parent, str(images), allow_missing)
+        return fill_pattern(source.assign(image_id=ids), csv.parent, str(images), allow_missing, hint)
     if images is None:
-        return search_usual_folders(ids, csv, allow_missing)
+        return search_usual_folders(ids, csv, allow_missing, hint)
     place = existing_folder(csv.parent, str(images))
     files = list_images(place)
     positions = matches(ids, files)
     if (positions < 0).any() and not (allow_missing and (positions >= 0).any()):
-        raise FileNotFoundError(describe_missing(ids, positions, files, str(place)))
+        raise FileNotFoundError(describe_missing(ids, positions, files, str(place), hint))
     return paths_of(ids, positions, files, str(place))
 
 
@@ -78,7 +85,7 @@ def existing_folder(folder: Path, images: str) -> Path:
     )
 
 
-def search_usual_folders(ids: pd.Series, csv: Path, allow_missing: bool) -> list[str]:
+def search_usual_folders(ids: pd.Series, csv: Path, allow_missing: bool, hint: str) -> list[str]:
     """Search folders beside a CSV file for the images, and return the path of each row's image.
 
     The first folder that has all images is used. If images may be missing, it is the folder that has most.
@@ -95,7 +102,7 @@ def search_usual_folders(ids: pd.Series, csv: Path, allow_missing: bool) -> list
             if not (allow_missing and best):
                 raise
             continue  # the subfolders of "." have images of the same name; another folder has some images
-        description = description or describe_missing(ids, positions, files, str(folder / place))
+        description = description or describe_missing(ids, positions, files, str(folder / place), hint)
         count = int((positions >= 0).sum())
         if count > best:
             best, chosen = count, place
@@ -109,10 +116,11 @@ def search_usual_folders(ids: pd.Series, csv: Path, allow_missing: bool) -> list
     return paths
 
 
-def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str], place: str) -> str:
+def describe_missing(ids: pd.Series, positions: np.ndarray, files: Sequence[str], place: str, hint: str) -> str:
     missing = ids[positions < 0]
     contents = f"its {len(files)} images are such as {files[0]}" if files else "it has no images"
-    return f"{len(missing)} of {len(ids)} images are missing in {place}, first {missing.iloc[:3].tolist()}; {contents}"
+    text = f"{len(missing)} of {len(ids)} images are missing in {place}, first {missing.iloc[:3].tolist()}; {contents}"
+    return text if len(missing) == len(ids) else f"{text}{hint}"
 
 
 def matches(ids: pd.Series, files: Sequence[str]) -> np.ndarray:
@@ -192,7 +200,7 @@ def without_ending(name: str) -> str:
     return stem if dot and f".{ending.lower()}" in IMAGE_ENDINGS else name
 
 
-def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing: bool) -> list[str]:
+def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing: bool, hint: str) -> list[str]:
     """Return the image path of each row: `pattern` with each `{column}` replaced by the row's cell.
 
     Raises:
@@ -215,9 +223,10 @@ def fill_pattern(source: pd.DataFrame, folder: Path, pattern: str, allow_missing
     paths = paths.str.replace("\0", "?")  # no path has a zero byte
     missing = paths[~are_files(paths)]
     if len(missing) and not (allow_missing and len(missing) < len(paths)):
+        some = hint if len(missing) < len(paths) else ""
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} images are missing, first {missing.iloc[:3].tolist()}; the pattern was "
-            f"{pattern!r}. A folder, `images={fixed or '.'!r}`, finds images whatever their ending"
+            f"{pattern!r}. A folder, `images={fixed or '.'!r}`, finds images whatever their ending{some}"
         )
     return paths.tolist()
 

@@ -84,7 +84,8 @@ def read_csv(
         FileNotFoundError: If the CSV, its folder of images, or all images are missing, or if an image is missing and
             `on_bad` is not "drop".
         ValueError: If the file cannot be decoded, a column is missing, an id is repeated or matches several images, a
-            label is empty or invalid, an image is damaged, or several arguments name labels.
+            label is empty or invalid, an image is damaged, or several arguments name labels. An id may be repeated
+            with the same label, in at most a tenth of the ids; a notice then says that each id is used once.
 
     Examples:
         >>> import tempfile
@@ -110,7 +111,7 @@ def read_csv(
     path, source = read_source(csv, list(dict.fromkeys(names)), encoding)
     source, label_columns = join_ids(source, id, label_columns, group, str(path), has_items=bool(item or cut))
     ids = image_ids(source, id, item)
-    paths = find_images(source, source[id], path, images, allow_missing=may_be_missing(on_bad))
+    paths = find_images(source, source[id], path, images, allow_missing=may_be_missing(on_bad), hint=label_columns.hint)
     keep, value_range = usable_rows(paths, on_bad)
     source, ids = source[keep].reset_index(drop=True), ids[keep].reset_index(drop=True)
     whole = np.array(paths, dtype=object)[keep].tolist()

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from kcomp.data.repeated import are_mistakes
 from kcomp.new.columns import Labels
 from kcomp.new.files import Files, read_table
 
@@ -26,11 +27,16 @@ def read_options(
     if group is not None:
         options["group"] = group
     lines = []
-    repeated = bool(frame[id_column].duplicated().any())
+    counts = frame[id_column].value_counts()
+    repeated = bool((counts > 1).any())
     if box and frame[list(box)].notna().all(axis=None):
         options["box"] = list(box)
         lines.append(("boxes", f"images are cut at {', '.join(box)}"))
-    if repeated and not labels.name_column and (box or labels.argument != "labels"):
+    if not box and labels.argument != "labels" and are_mistakes(frame[id_column]):
+        several = f"{int((counts > 1).sum())} of {len(counts)} ids have several rows"
+        others = "; --target labels joins them to several labels" if labels.argument == "label" else ""
+        lines.append(("repeated", f"{several}, probably by mistake: kcomp check lists them{others}"))
+    elif repeated and not labels.name_column and (box or labels.argument != "labels"):
         options["item"] = id_column
         if labels.argument == "labels":  # an image has each label that one of its rows has
             options["item_average"] = "max"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kcomp.data.label_cells import SEPARATORS, several_in_cells
+from kcomp.data.repeated import are_mistakes
 from kcomp.system.errors import UsageError
 
 GRADE = re.compile(r"(^|_)(diagnosis|grade|level|severity|score|stage|rating|isup)(_|$)", re.IGNORECASE)
@@ -216,5 +217,7 @@ def kind_of(name: str, cells: pd.Series, numbers: pd.DataFrame | None) -> tuple[
 
 
 def repeats(ids: pd.Series, cells: pd.Series) -> bool:
-    """Return whether any id has several rows whose labels (`cells`) differ."""
+    """Return whether ids have several rows whose labels (`cells`) differ, and not only a few ids by mistake."""
+    if are_mistakes(ids):
+        return False
     return bool(ids.duplicated().any() and cells.groupby(ids.loc[cells.index]).nunique().max() > 1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from kcomp.data.repeated import are_mistakes
 from kcomp.new.columns import Labels, choose_columns, classify, kind_of, numbers_of
 from kcomp.system.errors import UsageError
 
@@ -64,8 +65,11 @@ def label_columns(frame: pd.DataFrame, id_column: str, label: str) -> tuple[str,
 
 
 def find_names(frame: pd.DataFrame, ids: pd.Series, used: Sequence[str]) -> str | None:
-    """Return the column of names, if each row of the table is (id, name of a number, number). Otherwise, None."""
-    if not ids.duplicated().any():
+    """Return the column of names, if each row of the table is (id, name of a number, number). Otherwise, return None.
+
+    This is the first text column in which no id has the same name twice, and names occur twice or more on average.
+    """
+    if not ids.duplicated().any() or are_mistakes(ids):
         return None
     for name in frame:
         cells = frame[name]

@@ -242,9 +242,8 @@ def choose_sample(headers: dict[Path, list[str]], frame: pd.DataFrame, labels: L
 
 
 def count_rows(ids: pd.Series, labels: Labels, options: dict[str, object]) -> int:
-    """Return how many rows the recipe reads, after rows with the same id are joined."""
-    is_joined = labels.name_column or (labels.argument == "labels" and "item" not in options)
-    return ids.nunique() if is_joined else len(ids)
+    """Return how many rows the recipe reads. Without items, there is one row for each id."""
+    return ids.nunique() if labels.name_column or "item" not in options else len(ids)
 
 
 def choose_folds(frame: pd.DataFrame, rows: int, labels: Labels, group: str | None) -> int:

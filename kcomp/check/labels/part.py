@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from kcomp.check.data_set import DataSet
+from kcomp.check.labels.repeated import repeated_findings, repeated_tables
 from kcomp.check.labels.spellings import numbers_as_classes, spelling_findings
 from kcomp.check.labels.values import odd_values, value_section
 from kcomp.data.splits import fold_numbers
@@ -26,7 +27,12 @@ def check_labels(data_set: DataSet) -> Part:
     table = data_set.table
     target, labels = table.required_target, table.labels.astype(np.float64)
     section = Section("Labels", target.describe(labels) if len(labels) else "The table has no rows.")
-    findings = [*spelling_findings(table, data_set.notices), *odd_values(table)]
+    findings = [
+        *repeated_findings(data_set.repeated),
+        *spelling_findings(table, data_set.notices),
+        *odd_values(table),
+    ]
+    section.tables += repeated_tables(data_set.repeated)
     numbers: dict[str, Any] = {"rows": len(labels), "missing_labels": int(np.isnan(labels).sum())}
     if target.class_names and len(labels):
         counts = rows_of_classes(table)

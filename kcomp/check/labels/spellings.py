@@ -19,13 +19,19 @@ def spelling_findings(table: Table, notices: Sequence[str]) -> list[Finding]:
 
     `notices` are the texts that were printed when the table was read. They name the joined spellings.
     """
-    findings = [Finding("label-spelling", "warning", text) for text in notices if JOINED in text]
+    findings = [Finding("label-spelling", "warning", joined_text(text)) for text in notices if JOINED in text]
     groups = similar_names(table.required_target)
     if groups:
         more = f", and {len(groups) - 1} more such groups" if len(groups) > 1 else ""
         message = f"{list_names(groups[0])} are different classes, but only differ in spelling{more}"
         findings.append(Finding("label-spelling", "warning", message))
     return findings
+
+
+def joined_text(text: str) -> str:
+    """Return a sentence about joined spellings from a notice, which begins with the path of the table."""
+    source, _, spellings = text.partition(f": {JOINED} ")
+    return f"kcomp {JOINED} {spellings}; write one spelling in {source}"
 
 
 def similar_names(target: Target) -> list[list[str]]:

@@ -38,7 +38,7 @@ def odd_values(table: Table) -> list[Finding]:
             if odd is None:
                 continue
             ids = tuple(image_id for image_id, is_odd in zip(table.ids, odd.rows, strict=True) if is_odd)
-            findings.append(Finding("outlier", "warning", f"{name}: {odd.reason}", ids))
+            findings.append(Finding("outlier", "warning", f"column {name!r}: {odd.reason}", ids))
             break
     return findings
 
