@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kcomp.explain.errors.galleries import picture_groups
+from kcomp.explain.errors.pictures import describe_row, group_places
 from kcomp.explain.errors.table import error_frame
 from kcomp.explain.held_out.outcomes import compute_outcomes
 from kcomp.explain.held_out.rows import collect_rows
@@ -135,6 +136,7 @@ def test_a_model_that_is_worse_than_the_mean_label_is_a_finding(tmp_path, metric
     assert [each.severity for each in findings] == (["warning"] if share == 0 else [])
     if findings and metric == "accuracy":
         assert "accuracy is 0, and 0.5 if every prediction is the mean label" in findings[0].message
+        assert "learned nothing" in findings[0].message
 
 
 def test_one_row_has_no_bootstrap_interval(tmp_path):
@@ -182,6 +184,18 @@ def test_several_labels_by_hand(tmp_path):
     assert frame.loc[["b", "c", "a"], "wrong_labels"].tolist() == ["rust", "rust", ""]
     assert frame["correct"].isna().tolist() == [False] * 4 + [True]
     assert calibration_part(rows, outcomes) is not None
+
+
+def test_the_least_certain_label_of_a_row_is_shown(tmp_path):
+    """Row a: scab is wrong by 0.8 and certain, rust is uncertain. Row b is certain of both labels."""
+    target = AnyOf(("rust", "scab"))
+    run = explained.write_run(
+        tmp_path / "run", target, ["a", "b"], [[1, 0], [1, 0]], [[0.55, 0.8], [0.85, 0.1]], metric="roc_auc"
+    )
+    rows, outcomes = outcomes_of(run)
+    gallery = next(group for group in picture_groups(rows, outcomes) if group.caption == "The least certain rows")
+    assert group_places(gallery, rows, outcomes) == [(0, 0), (1, 0)]
+    assert describe_row(rows, outcomes, (0, 0))[3] == "rust: 0.55"
 
 
 def test_numbers_by_hand(tmp_path):

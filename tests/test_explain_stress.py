@@ -1,5 +1,7 @@
 """Stress: what each change does to pixels, how changes are ranked, and rotated held-out images end to end."""
 
+from types import SimpleNamespace
+
 import cv2
 import explained
 import numpy as np
@@ -27,7 +29,7 @@ from kcomp.explain.stress.predict import change_table, decode_once, sample_rows,
 from kcomp.explain.stress.ranking import rank_stress
 from kcomp.explain.stress.repairs import OWN, tail_of_sum
 from kcomp.explain.stress.stressed import Stressed
-from kcomp.targets import OneOf
+from kcomp.targets import AnyOf, OneOf
 
 DRAWS = np.random.default_rng(0)
 RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -158,6 +160,14 @@ def test_the_sample_has_the_same_share_of_each_class(tmp_path):
     chosen = sample_rows(rows, np.arange(100), 20)
     assert len(chosen) == 20 and rows.labels[chosen].sum(0).tolist() == [10, 10]
     assert len(sample_rows(rows, np.arange(100), 200)) == 100
+
+
+def test_a_sample_of_several_labels_has_the_asked_size():
+    random, target = np.random.default_rng(0), AnyOf(tuple("abcdef"))
+    for count in range(1, 16):
+        rows = SimpleNamespace(target=target, labels=(random.random((16, 6)) < 0.3).astype(float))
+        chosen = sample_rows(rows, np.arange(16), count)
+        assert len(set(chosen.tolist())) == count and (np.diff(chosen) > 0).all()
 
 
 def turned_rows(tmp_path, count=100):

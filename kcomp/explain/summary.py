@@ -10,6 +10,7 @@ from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
 
+FEW = 200  # rows; the 95 % interval of an accuracy on fewer rows may be wider than 0.14
 TOPICS = {
     "classes": "class",
     "calibration": "calibration",
@@ -28,7 +29,7 @@ def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Pa
         f"On {quantity(len(rows), 'row')} that {quantity(runs, 'run')} held out, {rows.scorer.metric.name} is "
         f"{interval_text(scores.main)}. "
     )
-    text += findings[0].message.removesuffix(".") + "." if findings else "No weakness stands out beyond chance."
+    text += findings[0].message.removesuffix(".") + "." if findings else quiet_verdict(len(rows))
     section = Section("Where do the models fail?", text)
     cells = [[finding.kind, finding.message, ids_text(finding)] for finding in findings]
     quiet = [part for part in parts if part.name in TOPICS and not part.findings]
@@ -42,6 +43,13 @@ def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Pa
         )
     listed = [{"kind": each.kind, "message": each.message, "image_ids": list(each.image_ids)} for each in findings]
     return Part("summary", section, {"findings": listed, "problem": rows.problem})
+
+
+def quiet_verdict(rows: int) -> str:
+    """Return the verdict of a page without findings. Few rows show only large weaknesses."""
+    if rows < FEW:
+        return f"No weakness stands out beyond chance, but {quantity(rows, 'row')} can only show large ones."
+    return "No weakness stands out beyond chance."
 
 
 def ids_text(finding: Finding) -> str:

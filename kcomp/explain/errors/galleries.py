@@ -20,12 +20,13 @@ class Gallery:
     Attributes:
         caption: What the rows have in common.
         places: Positions of the rows in `HeldOutRows`.
-        column: The prediction column that all heat maps explain. None if `explained_column` chooses one for each row.
+        columns: For each row, the prediction column that its heat map explains, int (rows,). None for the columns of
+            `explained_column`.
     """
 
     caption: str
     places: np.ndarray
-    column: int | None = None
+    columns: np.ndarray | None = None
 
 
 def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
@@ -45,10 +46,14 @@ def picture_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
 def uncertain_group(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
     """Return a list with one gallery: the rows with the lowest confidence.
 
+    Of several labels, the gallery shows the least certain one.
+
     Without probabilities, these are the rows on which several models differ most.
     """
     if not np.isnan(outcomes.confidence).all():
-        return [Gallery("The least certain rows", np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN])]
+        places = np.argsort(outcomes.confidence, kind="stable")[:UNCERTAIN]
+        columns = None if outcomes.is_one_class else rows.target.confidence(rows.predictions[places]).argmin(1)
+        return [Gallery("The least certain rows", places, columns)]
     if len(rows.members) < 2:
         return []
     spread = np.zeros(len(rows))
@@ -81,5 +86,6 @@ def label_groups(rows: HeldOutRows, outcomes: Outcomes) -> list[Gallery]:
         errors = np.where(cells[:, column], np.abs(rows.labels[:, column] - rows.predictions[:, column]), -1)
         own = np.argsort(-errors, kind="stable")[: min(OF_CLASS, int(cells[:, column].sum()))]
         count = quantity(int(cells[:, column].sum()), "wrong row")
-        groups.append(Gallery(f"Label {rows.target.class_names[column]!r}: {count}", own, int(column)))
+        caption = f"Label {rows.target.class_names[column]!r}: {count}"
+        groups.append(Gallery(caption, own, np.full(len(own), column)))
     return groups

@@ -63,8 +63,8 @@ def error_verdict(outcomes: Outcomes) -> str:
 
 def group_places(group: Gallery, rows: HeldOutRows, outcomes: Outcomes) -> list[Place]:
     """Return for each row of a gallery its position, and the prediction column that its heat map explains."""
-    if group.column is not None:
-        return [(int(row), group.column) for row in group.places]
+    if group.columns is not None:
+        return list(zip(group.places.tolist(), group.columns.tolist(), strict=True))
     return [(int(row), explained_column(rows, outcomes, int(row))) for row in group.places]
 
 

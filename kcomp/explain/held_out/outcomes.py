@@ -9,6 +9,7 @@ from kcomp.explain.held_out.rows import HeldOutRows
 from kcomp.metrics import log_loss
 from kcomp.metrics.classification import correct_rows
 from kcomp.metrics.decisions import nested_decisions
+from kcomp.metrics.metric import Metric
 from kcomp.targets import Target
 
 NO_LABEL = "none"  # the text of a row of several labels, of which none is present
@@ -105,6 +106,17 @@ def decide_member(values: np.ndarray, rows: HeldOutRows, outcomes: Outcomes) -> 
     if outcomes.fitted is None:
         return rows.target.decide(values)
     return outcomes.fitted.decisions.apply(values)
+
+
+def metric_arrays(rows: HeldOutRows, outcomes: Outcomes, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two arrays that a metric takes, for the mean predictions of all rows; see `Metric.inputs`.
+
+    If thresholds or cut points were fitted, metrics of classes use them.
+    """
+    true, scored = metric.inputs(rows.labels, rows.predictions, rows.target)
+    if metric.on == "decisions" and outcomes.decided is not None:
+        scored = outcomes.decided.astype(np.float64)
+    return true, scored
 
 
 def wrong_cells(outcomes: Outcomes) -> np.ndarray:

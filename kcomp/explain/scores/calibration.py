@@ -4,6 +4,7 @@ References:
     Guo et al. 2017, On calibration of modern neural networks: the expected calibration error (ECE) in 15 bins.
     Nixon et al. 2019, Measuring calibration in deep learning: bins of equally many rows, and the mean over classes.
     Broecker and Smith 2007, Increasing the reliability of reliability diagrams: what a calibrated model would show.
+    Clopper and Pearson 1934, The use of confidence or fiducial limits: the exact interval of a share.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import numpy as np
 
 from kcomp.explain.held_out.outcomes import Outcomes
 from kcomp.explain.held_out.rows import HeldOutRows
-from kcomp.metrics.significance import wilson_interval
 from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
@@ -22,7 +22,10 @@ from kcomp.report.text import percent
 
 BINS = 15  # of Guo et al.
 RESAMPLES = 200  # simulated calibrated models
-LEVEL = 0.95  # a larger error than in this share of the simulated models counts as miscalibrated
+# A calibrated model fails each of two tests with a probability of 2.5 %: the error is larger than in this share of the
+# simulated models, or the interval of a bin excludes its confidence. The intervals hold for all bins together.
+LEVEL = 0.975
+ROUNDING = 1e-6  # of a mean confidence
 ROWS_PER_BIN = 20  # the curve has at most `BINS` bins, and fewer if the bins would have fewer rows
 
 
@@ -39,7 +42,7 @@ class Calibration:
             over the labels.
         adaptive_error: The same in 15 bins of equally many cases.
         expected: The mean `error` of simulated models that have the same confidences and are perfectly calibrated.
-        limit: 95 % of these simulated models have an `error` below this number.
+        limit: 97.5 % of these simulated models have an `error` below this number.
         confidence: The mean confidence.
         right: The share of right cases.
         curve: The calibration curve in bins of equally many cases, (bins, 5). The columns are the mean confidence, the
@@ -56,7 +59,14 @@ class Calibration:
 
     @property
     def is_calibrated(self) -> bool:
-        return self.error <= self.limit
+        return self.error <= self.limit and self.worst_bin is None
+
+    @property
+    def worst_bin(self) -> np.ndarray | None:
+        """The row of `curve` whose interval is farthest from its mean confidence; None if all intervals include it."""
+        confidence, low, high = self.curve[:, 0], self.curve[:, 2], self.curve[:, 3]
+        distances = np.maximum(low - confidence, confidence - high)
+        return self.curve[distances.argmax()] if distances.max() > ROUNDING else None
 
 
 def equal_width_bins(confidence: np.ndarray, count: int = BINS) -> np.ndarray:
@@ -127,9 +137,17 @@ def calibration_curve(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
     points = []
     for number in np.unique(bins):
         own = bins == number
-        share = wilson_interval(round(float(right[own].sum())), int(own.sum()))
-        points.append((confidence[own].mean(), right[own].mean(), share.low, share.high, own.sum()))
+        low, high = exact_interval(round(float(right[own].sum())), int(own.sum()), 1 - (1 - LEVEL) / count)
+        points.append((confidence[own].mean(), right[own].mean(), low, high, own.sum()))
     return np.array(points)
+
+
+def exact_interval(hits: int, cases: int, level: float) -> tuple[float, float]:
+    """Return the ends of the exact interval of a share, which holds with at least the probability `level`."""
+    from scipy import stats
+
+    ends = stats.binomtest(hits, cases).proportion_ci(level, method="exact")
+    return float(ends.low), float(ends.high)
 
 
 def cases_of(rows: HeldOutRows, outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -158,7 +176,7 @@ def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
         "The expected calibration error is the mean distance between confidence and the share of right cases, in 15 "
         f"bins of equal width (Guo et al. 2017). It is {measured.error:.4f}. With bins of equally many cases, it is "
         f"{measured.adaptive_error:.4f}. On as many rows, a perfectly calibrated model has {measured.expected:.4f} on "
-        f"average by chance, and less than {measured.limit:.4f} in 95 % of cases."
+        f"average by chance, and less than {measured.limit:.4f} in 97.5 % of cases."
     )
     curve = measured.curve
     picture = plots.curves(
@@ -170,7 +188,7 @@ def calibration_part(rows: HeldOutRows, outcomes: Outcomes) -> Part | None:
         diagonal=True,
     )
     section.pictures.append(
-        ("Calibration curve, with 95 % intervals. A calibrated model is on the dashed line", picture)
+        ("Calibration curve. All intervals of a calibrated model include the dashed line, in 97.5 % of cases", picture)
     )
     header = ["mean confidence", "right", "from", "to", "cases"]
     cells = [[*map(percent, point[:4]), str(int(point[4]))] for point in measured.curve]
@@ -183,16 +201,26 @@ def calibration_verdict(measured: Calibration, *, single: bool) -> str:
     """Return sentences that say whether the probabilities can be trusted, and what to do if not."""
     if measured.is_calibrated:
         return "The probabilities are calibrated: they differ from the share of right cases by no more than chance."
+    return f"{gap_text(measured, single=single)} kcomp ensemble --calibrate corrects this, which improves log loss."
+
+
+def gap_text(measured: Calibration, *, single: bool) -> str:
+    """Return a sentence about the bin that is farthest from its confidence, or about all cases if no bin is clear."""
+    worst = measured.worst_bin
+    if worst is not None:
+        confidence, right, _, _, cases = worst
+        what = "are right" if single else "of these labels are present"
+        kind = "rows" if single else "labels"
+        text = f"At a confidence of about {percent(confidence)}, {percent(right)} {what} ({int(cases)} {kind})."
+        direction = "high" if confidence > right else "low"
+        return f"The probabilities are not calibrated: some are too {direction}. {text}"
     gap = measured.confidence - measured.right
-    if not single:
-        direction = "high" if gap > 0 else "low"
-        text = f"The probabilities of labels are too {direction}: their mean is {percent(measured.confidence)}, and "
-        text += f"{percent(measured.right)} of the labels are present."
-    else:
+    if single:
         direction = "too confident" if gap > 0 else "not confident enough"
         text = f"The models are {direction}: their mean confidence is {percent(measured.confidence)}, and "
-        text += f"{percent(measured.right)} of the rows are right."
-    return f"{text} kcomp ensemble --calibrate corrects this, which improves log loss."
+        return f"{text}{percent(measured.right)} of the rows are right."
+    text = f"The probabilities of labels are too {'high' if gap > 0 else 'low'}: their mean is "
+    return f"{text}{percent(measured.confidence)}, and {percent(measured.right)} of the labels are present."
 
 
 def numbers(measured: Calibration) -> dict[str, Any]:

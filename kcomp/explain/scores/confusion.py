@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix
 
 from kcomp.explain.held_out.outcomes import Outcomes
 from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.thresholds import threshold_findings
 from kcomp.metrics.significance import Interval, wilson_interval
 from kcomp.report import plots
 from kcomp.report.finding import Finding
@@ -25,7 +26,9 @@ def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     matrix = count_confusions(outcomes, len(names))
     shares = recalls(matrix)
     pairs = confused_pairs(matrix)
-    section = Section("Classes", confusion_verdict(names, matrix, shares, pairs))
+    findings = threshold_findings(rows, outcomes)
+    verdict = confusion_verdict(names, matrix, shares, pairs)
+    section = Section("Classes", " ".join([verdict, *(finding.message for finding in findings)]))
     if len(names) <= MOST_DRAWN:
         section.pictures.append(
             (
@@ -38,7 +41,7 @@ def confusion_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
     if pairs:
         section.tables.append(("Most frequent mistakes", pairs_table(names, matrix, pairs)))
     numbers = {"names": list(names), "confusion": matrix.tolist(), "recall": [vars(share) for share in shares]}
-    return Part("classes", section, numbers, class_findings(rows, outcomes, matrix, shares))
+    return Part("classes", section, numbers, findings + class_findings(rows, outcomes, matrix, shares))
 
 
 def count_confusions(outcomes: Outcomes, count: int) -> np.ndarray:

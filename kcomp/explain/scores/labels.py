@@ -6,6 +6,7 @@ import numpy as np
 
 from kcomp.explain.held_out.outcomes import Outcomes
 from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.thresholds import threshold_findings
 from kcomp.metrics.classification import FScore
 from kcomp.metrics.metric import mean_of_known
 from kcomp.metrics.ranking import column_auc
@@ -42,8 +43,8 @@ class LabelScores:
 
 
 def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
-    scores = score_labels(rows, outcomes)
-    section = Section("Labels", label_verdict(scores))
+    scores, findings = score_labels(rows, outcomes), threshold_findings(rows, outcomes)
+    section = Section("Labels", " ".join([label_verdict(scores), *(finding.message for finding in findings)]))
     header = ["label", "rows", "present", "prevalence", "AUC", "F1", "precision", "recall", "threshold"]
     cells = [
         [
@@ -56,7 +57,7 @@ def label_part(rows: HeldOutRows, outcomes: Outcomes) -> Part:
         for each in scores
     ]
     section.tables.append(("Each label, on the rows where it is known", PageTable(header, cells)))
-    return Part("classes", section, {"labels": [asdict(each) for each in scores]})
+    return Part("classes", section, {"labels": [asdict(each) for each in scores]}, findings)
 
 
 def score_labels(rows: HeldOutRows, outcomes: Outcomes) -> list[LabelScores]:

@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 
 from kcomp.ensembles.decisions import ScoredDecisions
-from kcomp.explain.held_out.outcomes import Outcomes
+from kcomp.explain.held_out.outcomes import Outcomes, metric_arrays
 from kcomp.explain.held_out.rows import HeldOutRows
+from kcomp.explain.scores.baseline import baseline_findings
 from kcomp.explain.scores.interval_text import interval_text
 from kcomp.metrics.metric import Metric
 from kcomp.metrics.significance import Interval, metric_interval
 from kcomp.report import plots
-from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
 from kcomp.report.text import number, quantity
-
-LEAST = 20  # rows; the mean label of few rows predicts them too well
-BASELINE = 1e8  # weight of its finding; below that of a change that the held-out images already have
 
 
 @dataclass(frozen=True)
@@ -58,10 +55,8 @@ def compute_scores(rows: HeldOutRows, outcomes: Outcomes) -> Scores:
 
 def score_rows(rows: HeldOutRows, outcomes: Outcomes, metric: Metric, chosen: np.ndarray) -> Interval:
     """Return the score of the mean predictions on the rows where `chosen` is True, with any fitted thresholds."""
-    true, scored = metric.inputs(rows.labels[chosen], rows.predictions[chosen], rows.target)
-    if metric.on == "decisions" and outcomes.decided is not None:
-        scored = outcomes.decided[chosen].astype(np.float64)
-    return metric_interval(metric, true, scored)
+    true, scored = metric_arrays(rows, outcomes, metric)
+    return metric_interval(metric, true[chosen], scored[chosen])
 
 
 def score_member(rows: HeldOutRows, outcomes: Outcomes, place: int, chosen: np.ndarray) -> Interval:
@@ -86,7 +81,8 @@ def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
         f"{metric.name} is {interval_text(main)} on {quantity(len(rows), 'row')} that the models were not trained on. "
         f"{'Higher' if metric.higher_is_better else 'Lower'} is better. {fold_sentence(scores)}"
     )
-    section = Section("Score", verdict.strip())
+    findings = baseline_findings(rows, outcomes, scores.metrics)
+    section = Section("Score", " ".join([verdict.strip(), *(finding.message for finding in findings)]))
     section.paragraphs.append(
         "The interval says how much the score would vary with another choice of as many rows. Two models whose scores "
         "differ by less than the width of the interval may be equally good."
@@ -102,24 +98,7 @@ def score_part(rows: HeldOutRows, outcomes: Outcomes, scores: Scores) -> Part:
     if outcomes.fitted is not None:
         section.paragraphs.append(outcomes.fitted.describe())
         section.tables.append(("Fitted thresholds or cut points", decisions_table(rows, outcomes.fitted)))
-    return Part("score", section, numbers(rows, outcomes, scores), baseline_finding(rows, main))
-
-
-def baseline_finding(rows: HeldOutRows, main: Interval) -> tuple[Finding, ...]:
-    """Return a finding if the mean label, as a constant prediction, scores better; else nothing."""
-    metric = rows.scorer.metric
-    if len(rows) < LEAST or np.isnan(main.mean) or np.isnan(rows.labels).all(0).any():
-        return ()
-    constant = np.tile(np.nanmean(rows.labels, 0), (len(rows), 1))
-    score = float(metric(rows.labels, constant, rows.target))
-    if np.isnan(score) or not metric.is_better(score, main.mean):
-        return ()
-    message = (
-        f"{metric.name} is {number(main.mean)}, and {number(score)} if every prediction is the mean label: the models "
-        "learned nothing that helps on these rows. Check the learning rate, the epochs, and with kcomp check what the "
-        "network is fed."
-    )
-    return (Finding("score", "warning", message, weight=BASELINE),)
+    return Part("score", section, numbers(rows, outcomes, scores), findings)
 
 
 def fold_sentence(scores: Scores) -> str:

@@ -22,7 +22,7 @@ UNTOUCHED = Stress("untouched", "", (0.0,), (0.0,), 0.0, "", lambda pixels, stre
 
 
 def sample_rows(rows: HeldOutRows, candidates: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Return at most `count` of the positions `candidates`, sorted.
+    """Return `count` of the positions `candidates`, or all if there are fewer, sorted.
 
     Each stratum of the labels, such as a class, has about the same share of the sample as of the candidates.
     """
@@ -33,7 +33,8 @@ def sample_rows(rows: HeldOutRows, candidates: np.ndarray, count: int, *, seed: 
     strata = rows.target.strata(rows.labels[own])
     if strata.ndim == 2:
         share = count / len(own)
-        return np.sort(own[stratify(strata, np.array([share, 1 - share]), seed=seed) == 0])
+        is_chosen = stratify(strata, np.array([share, 1 - share]), seed=seed) == 0  # about `count` rows
+        return np.sort(np.concatenate([own[is_chosen], own[~is_chosen]])[:count])
     order = np.lexsort((random.permutation(len(own)), strata))
     return np.sort(own[order[np.linspace(0, len(own) - 1, count).round().astype(int)]])
 
