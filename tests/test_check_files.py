@@ -106,7 +106,10 @@ def test_each_damage_is_an_error(tmp_path):
     assert len(part.findings) == 6 and part.section.good is False
     assert "6 of 36 images cannot be used" in part.section.verdict
     messages = [finding.message for finding in part.findings]
-    assert "1 labelled image is missing: there is no file where it is expected" in messages
+    missing = "1 labelled image is missing: there is no file where it is expected"
+    assert f'{missing}; on_bad="drop" leaves out such rows' in messages  # test rows are never left out
+    [(_, table)] = part.section.first_tables  # errors stand above all pictures
+    assert {row[0] for row in table.rows} == set(KINDS)
     assert "1 test image is damaged inside" in messages
 
 
@@ -118,7 +121,8 @@ def test_damage_that_the_recipe_leaves_out_is_a_warning(tmp_path):
     }
     assert part.numbers["left_out"] == 5 and any("rows of 5 images" in text for text in part.section.paragraphs)
     assert part.findings[0].message.endswith("; the recipe leaves it out")
-    assert part.section.verdict == "6 of 36 images cannot be used. Replace the files, or leave out their rows."
+    advice = 'Replace the files, or leave out their rows with `on_bad="drop"` in the recipe.'
+    assert part.section.verdict == f"6 of 36 images cannot be used. {advice}"
     part = part_of(tmp_path / "two", {"1.jpg": b"", "2.jpg": b""}, on_bad="drop")
     assert part.findings[0].message == "2 labelled images are empty: the file has no bytes; the recipe leaves them out"
 

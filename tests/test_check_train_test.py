@@ -2,11 +2,13 @@
 
 import check_data
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from kcomp import data, targets
 from kcomp.check.shift.class_shift import class_rates, count_tests
+from kcomp.check.shift.nearest import nearest_rows, unlike_gallery
 from kcomp.check.shift.train_test import chance_deviation, check_train_test, delong
 
 TWO = targets.OneOf(("cat", "dog"))
@@ -69,6 +71,38 @@ def test_other_images():
     assert finding.severity == "warning" and "frozen features (1.00)" in finding.message
     shown = dict(part.section.galleries)
     assert [len(pictures) for pictures in shown.values()] == [0, 12]  # the files of test images do not exist
+    assert list(shown)[1] == "Training images that are most like test images"
+    part = compared(table, features=features[0], test_features=check_data.random_features(60, 8, 2))
+    assert len(part.section.galleries) == 1  # no order of training images without a difference
+
+
+def test_a_copy_is_never_unlike_the_training_images():
+    """Test row 0 is a copy of training row 7, and far from all other rows. Row 1 is far from all."""
+    random = np.random.default_rng(0)
+    features, test_features = random.normal(size=(2, 40, 8)).astype(np.float32)
+    features[:, 0] += 10
+    test_features[:, 0] += 10
+    features[7] = test_features[0] = [0, 50, 0, 0, 0, 0, 0, 0]
+    test_features[1] = [0, 0, 0, 0, 30, 0, 0, 0]
+    test_features[2] = features[3] = np.nan
+    distances, positions = nearest_rows(features, test_features)
+    assert distances[0] == pytest.approx(0, abs=1e-6) and positions[0] == 7
+    assert np.nanargmax(distances) == 1 and distances[1] > 1 and np.isnan(distances[2]) and positions[2] == -1
+    pixels = [random.integers(0, 255, (8, 8, 3), np.uint8) for _ in range(40)]
+    table = check_data.labelled_table(TWO, 40, folds=0)
+    test = check_data.unlabelled_table(40)
+    test = data.Table(test.frame.assign(image=pd.Series(pixels, test.frame.index, dtype=object)))
+    caption, pictures = unlike_gallery(
+        check_data.data_set(table, test=test, features=features, test_features=test_features)
+    )
+    assert caption == "Test images that are least like any training image" and len(pictures) == 12
+    assert pictures[0].lines[0] == test.ids[1] and test.ids[0] not in [picture.lines[0] for picture in pictures]
+
+
+def test_distances_to_training_rows_by_hand():
+    """The features (3, 4) and (4, 3) have the length 5, so their distance is that of (0.6, 0.8) and (0.8, 0.6)."""
+    distances, positions = nearest_rows(np.float32([[0, -1], [4, 3]]), np.float32([[3, 4]]))
+    assert distances == pytest.approx([np.sqrt(0.08)]) and positions.tolist() == [1]
 
 
 def test_other_files():

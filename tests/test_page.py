@@ -12,7 +12,9 @@ from chromium import missing, needs_chromium, one_browser, open_page
 from PIL import Image
 
 from kcomp.report import page
+from kcomp.report.finding import Finding
 from kcomp.report.page import Link, PageTable, Picture, Section, html
+from kcomp.report.part import Part
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -126,13 +128,35 @@ def test_fifty_thousand_rows_are_quick(tmp_path):
 
 
 @needs_chromium
+def test_errors_and_warnings_have_their_own_style_and_label(tmp_path):
+    finding = {severity: Finding("dark", severity, "text") for severity in ("error", "warning", "note")}
+    parts = [Part(name, Section(name, "Look.", good=None), findings=(each,)) for name, each in finding.items()]
+    both = Part("both", Section("both", "Look.", good=True), findings=tuple(reversed(finding.values())))
+    rows = table(3)
+    shown = Section("Files", "Look.", first_tables=[("Errors", rows)], galleries=[("Dark", [Picture(image())])])
+    with open_page(write(tmp_path, *(part.shown for part in [*parts, both]), shown)) as opened:
+        verdicts = opened.page.locator(".verdict")
+        assert verdicts.all_inner_texts() == ["Error Look.", "Warning Look.", "Look.", "Error Look.", "Look."]
+        styles = [
+            opened.page.evaluate(
+                "([e]) => getComputedStyle(e).borderLeft + getComputedStyle(e).backgroundColor", [each]
+            )
+            for each in verdicts.element_handles()
+        ]
+        assert styles[0] == styles[3] and len(set(styles)) == 3
+        assert opened.page.locator("nav a").all_text_contents()[:3] == ["error (error)", "warning (warning)", "note"]
+        captions = opened.page.locator("figcaption").all_inner_texts()
+        assert captions == ["Errors", "Dark"]
+
+
+@needs_chromium
 def test_the_keyboard_alone(tmp_path):
     sections = [
         Section(title, "Fine.", good, tables=[(f"Rows of {title}", table(31))])
         for title, good in (("First", True), ("Second", False), ("Third", None))
     ]
     with open_page(write(tmp_path, *sections)) as shown:
-        assert shown.page.locator("nav a").all_text_contents() == ["First (good)", "Second (bad)", "Third"]
+        assert shown.page.locator("nav a").all_text_contents() == ["First (no problem)", "Second (problem)", "Third"]
         shown.press("Tab")
         assert shown.page.evaluate("document.activeElement.textContent") == "Skip to the content"
         assert shown.page.locator(".skip").bounding_box()["x"] >= 0  # visible while it has the focus

@@ -10,7 +10,7 @@ from kcomp.check.data_set import DataSet
 from kcomp.check.finding_text import example_ids
 from kcomp.check.result import CheckResult
 from kcomp.recipe import Loaded
-from kcomp.report.finding import SEVERITIES, Finding, findings_csv, sorted_findings, uncovered
+from kcomp.report.finding import SEVERITIES, Finding, findings_csv, sorted_findings, uncovered, worst_severity
 from kcomp.report.page import Link, PageTable, Section, html
 from kcomp.report.part import Part
 from kcomp.report.text import quantity
@@ -31,7 +31,7 @@ def write_report(folder: Path, loaded: Loaded, result: CheckResult, command: str
         command: The command that made the report, for the page.
     """
     parts, data_set, findings = result.parts, result.data_set, all_findings(result.parts)
-    sections = [overview(result), *(part.section for part in by_severity(parts))]
+    sections = [overview(result), *(part.shown for part in by_severity(parts))]
     page = html(f"Check of {loaded.name}", command, sections)
     content = {
         "recipe": loaded.name,
@@ -59,10 +59,7 @@ def all_findings(parts: Sequence[Part]) -> list[Finding]:
 
 def by_severity(parts: Sequence[Part]) -> list[Part]:
     """Return the parts sorted by their worst finding: errors, then warnings, then others."""
-    last = SEVERITIES.index("note")
-    return sorted(
-        parts, key=lambda part: min((SEVERITIES.index(finding.severity) for finding in part.findings), default=last)
-    )
+    return sorted(parts, key=lambda part: SEVERITIES.index(worst_severity(part.findings) or "note"))
 
 
 def overview(result: CheckResult) -> Section:
@@ -89,7 +86,8 @@ def overview(result: CheckResult) -> Section:
     if result.network:
         paragraphs.append(result.network)
     good = False if errors else None if warnings else True
-    return Section("Result", verdict(errors, warnings, notes), good, paragraphs=paragraphs, tables=tables)
+    text, severity = verdict(errors, warnings, notes), worst_severity(findings)
+    return Section("Result", text, good, severity, paragraphs=paragraphs, tables=tables)
 
 
 def links_to_sections(parts: Sequence[Part]) -> dict[int, Link]:

@@ -60,7 +60,7 @@ def explain_runs(runs: Sequence[Run], output: Path | None, console: Console, *, 
     frame = error_frame(rows, outcomes).join(columns)  # the index has the positions of the rows
     content = {part.name: dict(part.numbers) for part in parts}
     command = shlex.join(["kcomp", *sys.argv[1:]])
-    page = html(f"Errors of {', '.join(recipes_of(rows))}", command, [part.section for part in parts])
+    page = html(f"Errors of {', '.join(recipes_of(rows))}", command, [part.shown for part in parts])
     files = {
         "errors.csv": csv_bytes(frame),
         "explain.json": json_bytes({"runs": [str(run.folder) for run in runs]} | content),

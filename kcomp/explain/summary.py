@@ -42,7 +42,7 @@ def summary_part(rows: HeldOutRows, scores: Scores, parts: Sequence[Part]) -> Pa
             "are in another place now, run kcomp explain in the folder where the training was started."
         )
     listed = [{"kind": each.kind, "message": each.message, "image_ids": list(each.image_ids)} for each in findings]
-    return Part("summary", section, {"findings": listed, "problem": rows.problem})
+    return Part("summary", section, {"findings": listed, "problem": rows.problem}, tuple(findings))
 
 
 def quiet_verdict(rows: int) -> str:

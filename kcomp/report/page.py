@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kcomp.report.finding import Severity
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -69,8 +71,10 @@ class Section:
     Attributes:
         title: The heading.
         verdict: The result in a few sentences.
-        good: Whether the result is good (True), bad (False) or neutral (None), shown as the colour of the verdict.
+        good: Whether the result is good or bad, which sets the style of the verdict. None for a neutral style.
+        severity: The worst severity of the section's findings. Errors and warnings have their own styles and labels.
         paragraphs: More text.
+        first_tables: Pairs of a caption and a table that stand above all pictures, such as errors.
         tables: Pairs of a caption and a table.
         pictures: Pairs of a caption and the bytes of a PNG file.
         galleries: Pairs of a caption and small pictures, which are shown side by side.
@@ -79,7 +83,9 @@ class Section:
     title: str
     verdict: str
     good: bool | None = None
+    severity: Severity | None = None
     paragraphs: list[str] = field(default_factory=list)
+    first_tables: list[tuple[str, PageTable]] = field(default_factory=list)
     tables: list[tuple[str, PageTable]] = field(default_factory=list)
     pictures: list[tuple[str, bytes]] = field(default_factory=list)
     galleries: list[tuple[str, Sequence[Picture]]] = field(default_factory=list)
@@ -100,6 +106,7 @@ def html(title: str, subtitle: str, sections: Sequence[Section], *, wide: bool =
     environment.filters["size"] = lambda image: Markup(size_attributes(image))
     environment.tests["double"] = is_double
     environment.filters["state"] = state
+    environment.filters["state_label"] = lambda section: STATES[state(section)]
     environment.filters["code"] = mark_code
     environment.filters["table_json"] = lambda table: Markup(table_json(table))
     text = environment.get_template("page.html.j2").render(
@@ -124,7 +131,13 @@ def mark_code(text: str) -> "Markup":
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
+STATES = {"": "", "good": "No problem", "bad": "Problem", "error": "Error", "warning": "Warning"}  # with their labels
+
+
 def state(section: Section) -> str:
+    """Return the style of a section, a key of `STATES`."""
+    if section.severity in ("error", "warning"):
+        return section.severity
     return "" if section.good is None else "good" if section.good else "bad"
 
 
@@ -181,7 +194,7 @@ def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     parts = [f"# {title}", f"`{subtitle}`"]
     for section in sections:
         parts += [f"## {section.title}", f"**{section.verdict}**", *section.paragraphs]
-        for caption, table in section.tables:
+        for caption, table in [*section.first_tables, *section.tables]:
             parts += [f"{caption}:", markdown_table(table)]
     return "\n\n".join(parts) + "\n"
 

@@ -1,10 +1,10 @@
 """A part of a report: what the page shows, what the JSON file contains, and the findings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kcomp.report.finding import Finding
+from kcomp.report.finding import Finding, worst_severity
 from kcomp.report.page import Section
 
 
@@ -23,3 +23,8 @@ class Part:
     section: Section
     numbers: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def shown(self) -> Section:
+        """The section with the severity of its worst finding."""
+        return replace(self.section, severity=worst_severity(self.findings))

@@ -38,8 +38,12 @@ def check_files(data_set: DataSet) -> Part:
     findings = [finding for problem in problems for finding in findings_of(problem, pooled)]
     section = Section("Files", verdict(findings, pooled), is_good(findings))
     section.paragraphs = list(remarks(data_set, pooled))
-    if problems:
-        section.tables.append(("Images with a problem", problem_table(problems, pooled)))
+    errors = [problem for problem in problems if problem.severity == "error"]
+    others = [problem for problem in problems if problem.severity != "error"]
+    if errors:
+        section.first_tables.append(("Images that cannot be used", problem_table(errors, pooled)))
+    if others:
+        section.tables.append(("Images that stand out", problem_table(others, pooled)))
     galleries = [*(gallery_of(problem, pooled) for problem in problems), extremes(pooled)]
     section.galleries = [(caption, pictures) for caption, pictures in galleries if pictures]
     section.tables += [("Formats", format_table(pooled)), ("Measurements", measurement_table(pooled))]
@@ -90,6 +94,8 @@ def findings_of(problem: Odd, pooled: PooledRows) -> Iterator[Finding]:
             ids = tuple(pooled.ids[row] for row, _ in chosen)
             single = f"this {noun} {problem.sentence.format(**SINGULAR)}"
             details = tuple(f"{single} ({text})" if text else single for _, text in chosen)
+            if problem.severity == "error" and not is_test:
+                message += '; on_bad="drop" leaves out such rows'
             yield Finding(problem.kind, problem.severity, message, ids, share, details)
 
 
@@ -98,7 +104,7 @@ def verdict(findings: Sequence[Finding], pooled: PooledRows) -> str:
     unusable = int((pooled.facts.problem != "").sum())
     text = f"All {images} can be read" if not unusable else f"{unusable} of {images} cannot be used"
     if any(finding.severity == "error" for finding in findings):
-        return f"{text}. Replace the files, or leave out their rows."
+        return f'{text}. Replace the files, or leave out their rows with `on_bad="drop"` in the recipe.'
     if unusable:
         text += ", and the recipe leaves their rows out"
     odd = [finding.kind for finding in findings if finding.severity == "warning" and finding.kind not in DAMAGE]

@@ -10,6 +10,7 @@ from scipy import special
 from kcomp.check.data_set import DataSet
 from kcomp.check.pictures import picture_of
 from kcomp.check.shift.class_shift import Shift, estimate_shift
+from kcomp.check.shift.nearest import unlike_gallery
 from kcomp.check.shortcuts.outcome import Outcome
 from kcomp.check.shortcuts.permutation import LARGE_AUC, LEVEL, Tested, run_tests
 from kcomp.check.shortcuts.properties import properties_of
@@ -70,8 +71,9 @@ def check_train_test(data_set: DataSet) -> Part:
         shift = estimate_shift(data_set.table, data_set.features, data_set.test_features, data_set.seed)
     findings = findings_of(tested, difference, shift)
     show(section, tested, difference, shift)
-    if difference is not None:
-        section.galleries += galleries(data_set, difference)
+    section.galleries.append(unlike_gallery(data_set))
+    if difference is not None and is_large(difference):  # without a difference, the model's order is chance
+        section.galleries.append(most_alike(data_set, difference))
     section.good = not findings
     section.verdict = "Test images look like training images." if not findings else messages(findings)
     return Part("train_test", section, numbers_of(tested, difference, shift), tuple(findings))
@@ -230,18 +232,10 @@ def shift_table(shift: Shift) -> PageTable:
     return PageTable(header, rows, tuple(np.flatnonzero(shift.large).tolist()))
 
 
-def galleries(data_set: DataSet, difference: Difference) -> list[tuple[str, Sequence[Picture]]]:
-    """Return two galleries: the test images that are least like training images, and the reverse."""
-    assert data_set.test is not None
-    sides = (
-        ("Test images that are most unlike training images", data_set.test, difference.test, difference.test_scores),
-        ("Training images that are most like test images", data_set.table, difference.train, difference.train_scores),
-    )
-    result: list[tuple[str, Sequence[Picture]]] = []
-    for caption, table, rows, scores in sides:
-        best = rows[np.argsort(-scores, kind="stable")[:SHOWN]]
-        result.append((caption, pictures(table, best)))
-    return result
+def most_alike(data_set: DataSet, difference: Difference) -> tuple[str, Sequence[Picture]]:
+    """Return a caption, and thumbnails of the training images that the model takes most surely for test images."""
+    best = difference.train[np.argsort(-difference.train_scores, kind="stable")[:SHOWN]]
+    return "Training images that are most like test images", pictures(data_set.table, best)
 
 
 def pictures(table: Table, rows: np.ndarray) -> list[Picture]:

@@ -15,9 +15,10 @@ from kcomp.report import plots
 from kcomp.report.finding import Finding
 from kcomp.report.page import PageTable, Section
 from kcomp.report.part import Part
-from kcomp.report.text import number
+from kcomp.report.text import number, quantity
 from kcomp.system.errors import error_line
 
+FEW = 64  # images
 FINDINGS = 3  # at most this many changes are findings
 FIRST = 1e9  # weight of the first finding; above those of slices and wrong labels, which count suspects
 
@@ -39,7 +40,7 @@ def stress_part(
         return [Part("stress", Section("Stress", f"Changed images cannot be predicted: {error_line(error)}"))]
     results = rank_stress(rows, outcomes, stressed)
     metric = rows.scorer.metric.name
-    section = Section("Stress", stress_verdict(results, metric))
+    section = Section("Stress", stress_verdict(results, metric, len(stressed.rows)))
     section.paragraphs += [
         f"{len(stressed.rows)} held-out images were changed before the recipe resized them, and predicted by "
         f"{rows.members[place].name} ({stressed.seconds:.0f} s). Strengths that are neither realistic nor promising "
@@ -68,10 +69,11 @@ def best_member(rows: HeldOutRows, scores: Scores) -> int:
     return place
 
 
-def stress_verdict(results: Sequence[StressResult], metric: str) -> str:
+def stress_verdict(results: Sequence[StressResult], metric: str, images: int) -> str:
     first = results[0]
     if not first.is_repair and not first.is_harmful:
-        return "No change at a realistic strength lowers the score beyond chance."
+        text = "No change at a realistic strength lowers the score beyond chance"
+        return f"{text}, but {quantity(images, 'image')} can only show large losses." if images < FEW else f"{text}."
     return stress_sentence(first, metric)
 
 
