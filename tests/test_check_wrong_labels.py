@@ -192,7 +192,8 @@ def test_the_probability_of_a_wrong_label_by_hand():
     errors = class_errors(np.r_[scores, np.log([[0.1, 0.9]] * 1000)], np.r_[classes, 1 - classes])
     q, rate = errors.probabilities[0, 0], errors.rate  # any pair with (1 - rate) * q + rate * (1 - q) = 0.74 fits
     assert (1 - rate) * q + rate * (1 - q) == pytest.approx(0.74, abs=1e-3)
-    assert errors.wrong[999] == pytest.approx(rate * q / ((1 - rate) * (1 - q) + rate * q), abs=1e-6)
+    assert errors.doubt[999] == pytest.approx(np.log(q / (1 - q)), abs=1e-6)
+    assert 0 < errors.wrong[999] < rate * q / ((1 - rate) * (1 - q) + rate * q) + 0.01  # a mean over all such pairs
 
 
 def test_heavy_tails_are_no_wrong_numbers():

@@ -81,7 +81,7 @@ def test_several_labels_and_numbers_show_the_most_suspicious_one(tmp_path):
     rows = rows_of(tmp_path / "any", target, labels, 0.05 + 0.9 * clean, "roc_auc")
     _, columns = find_wrong_labels(rows)
     expected = ["scab" if present else "not scab" for present in clean[:10, 1]]
-    assert columns["likely_label"][:10].tolist() == expected and columns["label_error"][:10].min() > 0.9
+    assert columns["likely_label"][:10].tolist() == expected and columns["label_error"][:10].min() > 0.8
     numbers = random.normal(size=(COUNT, 2))
     labels = numbers.copy()
     labels[:10, 0] += 8

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kcomp.check.wrong_labels.rates import Profile, profile_of
 from kcomp.targets import arrays
 
 SMALLEST = 1e-300  # densities are raised to this before their logarithm is computed
 LOWEST, HIGHEST = 1e-6, 0.49  # of the share of wrong labels
 FACTOR_DEVIATION = 0.7  # of the logarithm: the expected factor may be wrong by about 2
+Densities = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # of each label, if it is correct and if it is wrong
 FREEDOM = (2.0, 100.0)  # range of the degrees of freedom of Student's t distribution
 
 
@@ -22,13 +24,15 @@ class LabelErrors:
 
     Attributes:
         rate: The estimated share of wrong labels, at least 0 and below 0.5.
+        interval: The ends of the 95 % interval of the share.
         p_value: How probable such predictions are if no label is wrong.
-        wrong: The probability that each row's label is wrong, (rows,).
+        wrong: The probability that each row's label is wrong, (rows,), as a mean over the probable shares.
         doubt: log(density of the label if it is wrong / density if it is correct), (rows,).
         probabilities: The predicted probability of each class, (rows, classes). There are 0 classes for numbers.
     """
 
     rate: float
+    interval: tuple[float, float]
     p_value: float
     wrong: np.ndarray
     doubt: np.ndarray
@@ -59,9 +63,8 @@ def class_errors(scores: np.ndarray, classes: np.ndarray) -> LabelErrors:
         return (max(expected - values[0], 0.0) / FACTOR_DEVIATION) ** 2 / 2
 
     starts = ([0.0], [1.5], [3.0], [min(max(expected, -6.0), 6.0)])
-    rate, p_value, values = fit_mixture(densities, starts, [(-6.0, 6.0)], penalty)
-    probabilities = arrays.softmax(scores * np.exp(values[0]))
-    return LabelErrors(rate, p_value, *posterior(rate, *densities(values)), probabilities)
+    mixture = fit_mixture(densities, starts, [(-6.0, 6.0)], penalty)
+    return errors_of(mixture, densities, arrays.softmax(scores * np.exp(mixture.values[0])))
 
 
 def expected_factor(scores: np.ndarray, classes: np.ndarray) -> float:
@@ -102,28 +105,52 @@ def number_errors(predictions: np.ndarray, labels: np.ndarray) -> LabelErrors:
         return stats.t.pdf(residuals, np.exp(values[1]), 0, scale * np.exp(values[0])), wide
 
     bounds = [(-4.0, 4.0), (float(np.log(FREEDOM[0])), float(np.log(FREEDOM[1])))]
-    rate, p_value, values = fit_mixture(densities, ([0.0, 1.5], [-0.5, 3.0]), bounds)
-    return LabelErrors(rate, p_value, *posterior(rate, *densities(values)), np.zeros((len(labels), 0)))
+    mixture = fit_mixture(densities, ([0.0, 1.5], [-0.5, 3.0]), bounds)
+    return errors_of(mixture, densities, np.zeros((len(labels), 0)))
 
 
-def posterior(rate: float, own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two things, both (rows,): the probability that each label is wrong, and log(other / own).
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of two components, fitted by maximum likelihood.
 
-    Args:
-        rate: The share of wrong labels.
-        own: The density of each label if it is correct, (rows,).
-        other: The density of each label if it is wrong, (rows,).
+    Attributes:
+        rate: The share of the second component.
+        p_value: How probable a likelihood ratio at least as large is if the share is 0.
+        values: The other parameters.
+        profile: The best fits at other shares.
     """
-    own, other = np.maximum(own, SMALLEST), np.maximum(other, SMALLEST)
-    return rate * other / ((1 - rate) * own + rate * other), np.log(other / own)
+
+    rate: float
+    p_value: float
+    values: np.ndarray
+    profile: Profile
+
+
+def errors_of(mixture: Mixture, densities: Densities, probabilities: np.ndarray) -> LabelErrors:
+    """Return how probable it is that each label is wrong, by a fitted mixture of correct and wrong labels."""
+
+    def wrong(rate: float, values: np.ndarray) -> np.ndarray:
+        own, other = (np.maximum(each, SMALLEST) for each in densities(values))
+        result: np.ndarray = rate * other / ((1 - rate) * own + rate * other)
+        return result
+
+    own, other = (np.maximum(each, SMALLEST) for each in densities(mixture.values))
+    return LabelErrors(
+        rate=mixture.rate,
+        interval=mixture.profile.interval(),
+        p_value=mixture.p_value,
+        wrong=mixture.profile.average(wrong),
+        doubt=np.log(other / own),
+        probabilities=probabilities,
+    )
 
 
 def fit_mixture(
-    densities: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    densities: Densities,
     starts: tuple[list[float], ...],
     bounds: list[tuple[float, float]],
     penalty: Callable[[np.ndarray], float] = lambda values: 0.0,
-) -> tuple[float, float, np.ndarray]:
+) -> Mixture:
     """Fit the share of the second component of a mixture by maximum likelihood, and test whether it is zero.
 
     The test is the likelihood ratio test for a parameter on the edge of its range (Self and Liang 1987, case 5).
@@ -134,9 +161,6 @@ def fit_mixture(
         starts: Start values of the other parameters.
         bounds: Lower and upper bound of each of these parameters.
         penalty: Takes the other parameters. Returns a number that is added to the negative log likelihood.
-
-    Returns:
-        Three things: the share of the second component, the p-value, and the other parameters.
     """
     from scipy import optimize, stats
 
@@ -153,9 +177,11 @@ def fit_mixture(
     begin = [[*start, rate] for start in (*starts, null.x) for rate in (-6.0, -3.0)]
     full = best(lambda values: loss(values[:-1], float(arrays.sigmoid(values[-1:])[0])), begin, [*bounds, rates])
     ratio = max(2 * (null.fun - full.fun), 0.0)
-    if ratio == 0:
-        return 0.0, 1.0, null.x
-    return float(arrays.sigmoid(full.x[-1:])[0]), float(stats.chi2.sf(ratio, 1) / 2), full.x[:-1]
+    rate, p_value, values = 0.0, 1.0, null.x
+    if ratio > 0:
+        rate, values = float(arrays.sigmoid(full.x[-1:])[0]), full.x[:-1]
+        p_value = float(stats.chi2.sf(ratio, 1) / 2)
+    return Mixture(rate, p_value, values, profile_of(loss, (null.x, values), bounds, rate))
 
 
 def robust_deviation(values: np.ndarray) -> float:

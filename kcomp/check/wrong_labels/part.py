@@ -15,11 +15,12 @@ from kcomp.probe.kernel import kernel_scores
 from kcomp.report.finding import Finding, Severity
 from kcomp.report.page import PageTable, Picture, Section
 from kcomp.report.part import Part
-from kcomp.report.text import quantity
+from kcomp.report.text import percent, quantity
 
 CERTAINTY = 0.01  # probability of an alarm if all labels are correct and the model of the predictor is
 LEAST_RATE = 0.01  # below this share of wrong labels, they are as rare as images that any predictor misjudges
 LIKELY, NEARLY_CERTAIN = 0.5, 0.9  # probability that a label is wrong, in an alarm and without one
+WIDE = 0.05  # an interval of this width does not say how many labels are wrong
 PICTURES = 24
 ROWS = 500  # of the table on the page
 FEWEST_ROWS = 20
@@ -79,7 +80,7 @@ def label_findings(
 ) -> list[Finding]:
     """Return findings about labels that may be wrong. Add these labels to the section and to `numbers`."""
     ids, count = data_set.table.ids, sum(len(question.rows) for question in questions)
-    rate = sum(question.errors.rate * len(question.rows) for question in questions) / count
+    rate, low, high = share_of(questions)
     p_value = min(1.0, len(questions) * min(question.errors.p_value for question in questions))
     ranked = rank_suspects(questions, count)
     certain, alarm = p_value < CERTAINTY, p_value < CERTAINTY and rate >= LEAST_RATE
@@ -88,7 +89,7 @@ def label_findings(
         {"image_id": ids[suspect.row], "label": suspect.label, "likely": suspect.likely, "wrong": suspect.wrong}
         for suspect in chosen
     ]
-    numbers |= {"wrong_share": rate, "p_value": p_value, "suspects": listed}
+    numbers |= {"wrong_share": rate, "interval": [low, high], "p_value": p_value, "suspects": listed}
     section.good = not alarm
     by = "the runs' out-of-fold predictions" if data_set.predictions is not None else "a probe on frozen features"
     section.paragraphs.append(
@@ -97,14 +98,51 @@ def label_findings(
     )
     show_suspects(data_set.table, ranked[: max(len(chosen), PICTURES)], section)
     what = f"{quantity(len(chosen), 'label')} of {count:,}"
-    if alarm:
-        section.verdict = f"About {100 * rate:.1f} % of the labels are wrong. {what} look wrong."
+    section.verdict = share_verdict(rate, (low, high), count, certain=certain)
+    if alarm and chosen:
+        section.verdict += f" {what} look wrong."
         return [finding("warning", f"{what} look wrong", ids, chosen)]
-    section.verdict = "The predictions show no more wrong labels than chance explains."
     if not chosen:
         return []
-    section.verdict = f"At most a few labels are wrong. {what} {'needs' if len(chosen) == 1 else 'need'} a look."
+    section.verdict += f" {what} {'needs' if len(chosen) == 1 else 'need'} a look."
     return [finding("note", f"{what} may be wrong", ids, chosen)]
+
+
+def share_of(questions: Sequence[Question]) -> tuple[float, float, float]:
+    """Return the share of wrong labels of all columns, and the ends of its 95 % interval.
+
+    The errors of the columns count as independent, so their squares are added.
+    """
+    weights = np.array([len(question.rows) for question in questions], float)
+    weights /= weights.sum()
+    rates = np.array([question.errors.rate for question in questions])
+    low, high = np.array([question.errors.interval for question in questions]).T
+    rate = float(weights @ rates)
+    down, up = (float(np.sqrt(np.square(weights * gap).sum())) for gap in (rates - low, high - rates))
+    return rate, max(rate - down, 0.0), rate + up
+
+
+def share_verdict(rate: float, interval: tuple[float, float], count: int, *, certain: bool) -> str:
+    """Return a sentence about the share of wrong labels, which is as certain as the number of labels allows.
+
+    Args:
+        rate: The estimated share.
+        interval: The ends of its 95 % interval.
+        count: The number of labels.
+        certain: Whether some labels are wrong beyond chance.
+    """
+    low, high = interval
+    if certain:
+        return f"{percent(low)} to {percent(high)} of the labels are wrong (95 % interval), probably {percent(rate)}."
+    if high - low <= WIDE:
+        return (
+            f"The predictions show no more wrong labels than chance explains: at most {percent(high)} (95 % interval)."
+        )
+    first = min(PICTURES, max(5, round(high * count)))
+    return (
+        f"{count:,} labels are too few, or their predictions too weak, to estimate how many are wrong: "
+        f"{percent(low)} to {percent(high)} (95 % interval). Look at the first {first} pictures below."
+    )
 
 
 def finding(severity: str, message: str, ids: Sequence[str], chosen: Sequence[Suspect]) -> Finding:
@@ -133,7 +171,7 @@ def show_suspects(table: Table, ranked: Sequence[Suspect], section: Section) -> 
                 ids[suspect.row],
                 f"label: {suspect.label}",
                 f"if wrong: {suspect.likely}",
-                f"{100 * suspect.wrong:.0f} % wrong",
+                f"wrong with probability {suspect.wrong:.2f}",
                 *place_of(table, suspect.row),
             ],
         )
