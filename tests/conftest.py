@@ -34,10 +34,15 @@ JAX_CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # tests compile many small programs
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-# A value of XLA_FLAGS for small arrays, whose programs XLA compiles for longer than it runs them.
-QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# Almost all programs of the tests are small: XLA would optimise them for longer than it runs them.
+QUICK_COMPILATION = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
 # Set here, because `prepare_backend` in a test of this process would set them only for the tests after it.
-for name, value in {**JAX_CACHE, "NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}.items():
+for name, value in {
+    **JAX_CACHE,
+    **QUICK_COMPILATION,
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}.items():
     os.environ.setdefault(name, value)
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; child processes would inherit it
@@ -157,6 +162,13 @@ class ForkServer:
         self.process.wait()
         ForkServer.of.cache_clear()
 
+
+# Code that makes a fork import kcomp's loops for the CPU anew, which the server of PyTorch has imported.
+FORGET_LOOPS = """
+    import sys
+    for name in [name for name in sys.modules if name.startswith("kcomp.fast.cpu_loops.")]:
+        del sys.modules[name]
+"""
 
 HAS_CHILDREN = ("sweep", "tune", "predict", "compare")  # commands that start others
 

@@ -29,6 +29,7 @@ WITHOUT_KERAS += ["sklearn.model_selection", "sklearn.datasets", "cv2", "PIL.Ima
 WITHOUT_KERAS += ["click.testing", "matplotlib.pyplot", "jinja2", "optuna"]
 WITH_KERAS = ["keras", "kcomp.training.fit", "kcomp.prediction.runs", "kcomp.augment", "albumentations"]
 OF_BACKEND = {"jax": ["jax.export", "flatbuffers"], "torch": ["torch._dynamo", "torch.export", "numba"]}
+OF_BACKEND["torch"] += [f"kcomp.fast.cpu_loops.{name}" for name in ("silu", "depthwise", "excitation")]
 JAX_SETTINGS = {  # those of a process that starts with these variables set
     "JAX_COMPILATION_CACHE_DIR": ("jax_compilation_cache_dir", str),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": ("jax_persistent_cache_min_compile_time_secs", float),
@@ -44,8 +45,11 @@ def import_modules(backend):
         from kcomp.system.import_hook import WithoutPyTorch
 
         sys.meta_path.insert(0, WithoutPyTorch())
+    from kcomp.system.code_version import code_version
+
+    code_version()  # a fork would compute the hash anew
     for name in WITHOUT_KERAS + (WITH_KERAS + OF_BACKEND[backend] if backend else []):
-        with contextlib.suppress(ModuleNotFoundError):
+        with contextlib.suppress(ImportError, OSError):
             importlib.import_module(name)
 
 

@@ -26,10 +26,9 @@ def measured(backend):
     """Return what `measure` finds in a child process that runs `backend`: {name: number, list or text}."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    environment = {**conftest.environment(backend), "XLA_FLAGS": conftest.QUICK_COMPILATION}
     code = f"import runpy, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     code += f"runpy.run_path({__file__!r}, run_name='__main__')"
-    child = conftest.run_process(backend, [], code=code, env=environment)
+    child = conftest.run_process(backend, [], code=code, env=conftest.environment(backend))
     if child.returncode:
         pytest.fail(child.stderr[-3000:])
     return json.loads(child.stdout.splitlines()[-1])
@@ -143,31 +142,47 @@ def reference(images, kernel, stride, padding, cotangent):
 
 def differentiate(layer, inputs, cotangent, **keywords):
     """Return outputs and the gradients of sum(outputs * cotangent) for inputs and each trainable variable, in NumPy."""
+    return differentiator(layer, cotangent, **keywords)(inputs)
+
+
+def differentiator(layer, cotangent, **keywords):
+    """Return `differentiate` as a function of the inputs, which JAX compiles once."""
     import keras
 
     if keras.backend.backend() == "torch":
-        import torch
-
-        inputs = torch.tensor(inputs, requires_grad=True)
-        values = [inputs, *(variable.value for variable in layer.trainable_variables)]
-        outputs = layer(inputs, **keywords)
-        gradients = torch.autograd.grad(outputs, values, torch.tensor(cotangent, dtype=outputs.dtype))
-        return [keras.ops.convert_to_numpy(array.detach()) for array in (outputs, *gradients)]
+        return functools.partial(differentiate_torch, layer, cotangent, keywords)
     import jax
 
-    state = [variable.value for variable in layer.non_trainable_variables]
-
     @jax.jit
-    def run(inputs, values):
-        outputs, pull, after = jax.vjp(
-            lambda x, v: layer.stateless_call(v, state, x, **keywords), inputs, values, has_aux=True
-        )
+    def run(inputs, values, state):
+        def outputs_and_state(inputs, values):
+            return layer.stateless_call(values, state, inputs, **keywords)
+
+        outputs, pull, after = jax.vjp(outputs_and_state, inputs, values, has_aux=True)
         return outputs, *pull(cotangent.astype(outputs.dtype)), after
 
-    outputs, to_inputs, to_values, after = run(inputs, [variable.value for variable in layer.trainable_variables])
-    for variable, value in zip(layer.non_trainable_variables, after, strict=True):
-        variable.assign(value)
-    return [np.asarray(array) for array in (outputs, to_inputs, *to_values)]
+    def differentiate_jax(inputs):
+        values = [
+            [variable.value for variable in group]
+            for group in (layer.trainable_variables, layer.non_trainable_variables)
+        ]
+        outputs, to_inputs, to_values, after = run(inputs, *values)
+        for variable, value in zip(layer.non_trainable_variables, after, strict=True):
+            variable.assign(value)
+        return [np.asarray(array) for array in (outputs, to_inputs, *to_values)]
+
+    return differentiate_jax
+
+
+def differentiate_torch(layer, cotangent, keywords, inputs):
+    import keras
+    import torch
+
+    inputs = torch.tensor(inputs, requires_grad=True)
+    values = [inputs, *(variable.value for variable in layer.trainable_variables)]
+    outputs = layer(inputs, **keywords)
+    gradients = torch.autograd.grad(outputs, values, torch.tensor(cotangent, dtype=outputs.dtype))
+    return [keras.ops.convert_to_numpy(array.detach()) for array in (outputs, *gradients)]
 
 
 def difference(first, second):
@@ -183,12 +198,20 @@ def normal(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype("float32")
 
 
+def build(layer, shape):
+    """Build a layer; JAX would compile a program for the shape of each weight."""
+    from kcomp.engine.initial_weights import draw_weights_on_host
+
+    with draw_weights_on_host(0):
+        layer.build(shape)
+
+
 def compare_with_numpy(layer, size, stride, padding, channels=6):
     """Return the relative error of a convolution layer inside the context, its outputs and all its gradients."""
     from kcomp.fast.install import patched
 
     images = normal(2, *size, channels)
-    layer.build(images.shape)
+    build(layer, images.shape)
     layer.bias.assign(normal(*layer.bias.shape))
     kernel = np.array(layer.kernel)
     if "Depthwise" in type(layer).__name__:
@@ -255,14 +278,14 @@ def with_and_without(make, inputs, updates=1, **keywords):
     results = []
     for on in (True, False):
         layer = make()
-        layer.build(inputs.shape)
+        build(layer, inputs.shape)
         for index, variable in enumerate(layer.variables):
             if np.issubdtype(np.dtype(variable.dtype), np.floating):
                 variable.assign(0.5 + np.abs(normal(*variable.shape, seed=index)))
         with patched(on):
+            run = differentiator(layer, normal(*layer.compute_output_shape(inputs.shape), seed=1), **keywords)
             for update in range(updates):
-                cotangent = normal(*layer.compute_output_shape(inputs.shape), seed=1)
-                arrays = differentiate(layer, inputs + np.float32(update), cotangent, **keywords)
+                arrays = run(inputs + np.float32(update))
         results.append(arrays + [np.array(variable) for variable in layer.non_trainable_variables])
     return results
 
@@ -295,13 +318,24 @@ def measure_normalisation():
 
 def small_network():
     """Return a network of EfficientNet's parts and a convolution of ConvNeXt's, with statistics of no special value."""
-    import keras
     from keras import layers
+
+    from kcomp.engine.initial_weights import draw_weights_on_host
 
     def convolve(x, layer):
         return layers.Activation("silu")(layers.BatchNormalization()(layer(x)))
 
-    keras.utils.set_random_seed(1)
+    with draw_weights_on_host(1):
+        model = stacked(convolve)
+    for index, variable in enumerate(v for v in model.variables if "moving" in v.path):
+        variable.assign(variable + 0.3 * np.abs(normal(*variable.shape, seed=index)))
+    return model
+
+
+def stacked(convolve):
+    import keras
+    from keras import layers
+
     inputs = keras.Input((33, 32, 3))
     x = convolve(inputs, layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False))
     for kernel, stride in ((5, 2), (3, 1)):
@@ -313,10 +347,7 @@ def small_network():
         x = layers.BatchNormalization()(layers.Conv2D(8, 1, use_bias=False)(layers.Multiply()([x, gate])))
         x = layers.Add()([x, skip]) if stride == 1 else x
     x = layers.Conv2D(8, 7, padding="same", groups=8)(x)
-    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
-    for index, variable in enumerate(v for v in model.variables if "moving" in v.path):
-        variable.assign(variable + 0.3 * np.abs(normal(*variable.shape, seed=index)))
-    return model
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
 def measure_model():
@@ -353,23 +384,32 @@ def measure_mixed():
     ]
     images = normal(2, 8, 8, 6)
     for layer in layers:
-        layer.build(images.shape)
+        build(layer, images.shape)
     results = []
     for on in (True, False):
         with patched(on):  # batch normalisation takes the batch's statistics, so the order does not matter
             outputs = [
                 layer(images, **keywords) for layer, keywords in zip(layers, ({}, {}, {"training": True}), strict=True)
             ]
-        results.append([keras.ops.convert_to_numpy(keras.ops.cast(output, "float32")) for output in outputs])
+        results.append([keras.ops.convert_to_numpy(output).astype("float32") for output in outputs])
         dtypes = [keras.backend.standardize_dtype(output.dtype) for output in outputs]
         yield f"mixed dtypes {len(results)}", dtypes
     yield "mixed", difference(*results)
 
 
-def calls_and_outputs(layer, inputs, keywords):
-    """Return how often Keras's own `call` of a layer ran inside the context, and the outputs inside and outside."""
+def run_compiled(layer, inputs, keywords):
+    """Return the outputs of a built layer; JAX would compile each operation by itself otherwise."""
     import keras
 
+    if keras.backend.backend() == "torch" or keywords.get("training"):  # statistics leave no compiled function
+        return keras.ops.convert_to_numpy(layer(inputs, **keywords))
+    import jax
+
+    return np.asarray(jax.jit(lambda values: layer(values, **keywords))(inputs))
+
+
+def calls_and_outputs(layer, inputs, keywords):
+    """Return how often Keras's own `call` of a layer ran inside the context, and the outputs inside and outside."""
     from kcomp.fast.install import patched
 
     own = next(
@@ -378,9 +418,10 @@ def calls_and_outputs(layer, inputs, keywords):
         if c.__module__.startswith("keras")
         and c.__name__ in ("Conv2D", "DepthwiseConv2D", "BatchNormalization", "Activation")
     )
-    outside = keras.ops.convert_to_numpy(layer(inputs, **keywords))
+    build(layer, inputs.shape)
+    outside = run_compiled(layer, inputs, keywords)
     with mock.patch.object(own, "call", autospec=True, side_effect=own.call) as spy, patched(True):
-        inside = keras.ops.convert_to_numpy(layer(inputs, **keywords))
+        inside = run_compiled(layer, inputs, keywords)
     return spy.call_count, inside, outside
 
 

@@ -1,8 +1,10 @@
 """KCOMP_FAST=0 runs Keras as it comes, with the same results; a patch that does not fit Keras is left out."""
 
+import textwrap
+
 import numpy as np
 import pytest
-from conftest import backends, in_backend
+from conftest import FORGET_LOOPS, backends, in_backend
 
 from kcomp.system.fast_switch import fast_paths_are_on
 
@@ -70,7 +72,7 @@ def test_both_ways_give_the_same_logits_and_losses(backend, tmp_path, monkeypatc
     weights = tmp_path / "start.weights.h5"
     fast = in_backend(backend, RESULTS, backend, weights, cache=tmp_path / "fast")
     monkeypatch.setenv("KCOMP_FAST", "0")
-    plain = in_backend(backend, RESULTS, backend, weights, cache=tmp_path / "plain")
+    plain = in_backend(backend, textwrap.dedent(FORGET_LOOPS) + RESULTS, backend, weights, cache=tmp_path / "plain")
     logits = np.array(fast["logits"]), np.array(plain["logits"])
     assert np.abs(logits[0] - logits[1]).max() < 1e-4 * np.abs(logits[1]).max()
     assert fast["losses"] == pytest.approx(plain["losses"], rel=1e-4)

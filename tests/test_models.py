@@ -25,9 +25,8 @@ LARGER = ["models.efficientnet_lite1(64, weights=None)", "models.efficientnet_li
 
 
 @pytest.mark.parametrize("backbones", [BACKBONES, pytest.param(LARGER, marks=pytest.mark.slow)])
-def test_one_weights_file_gives_the_same_logits_on_both_backends(backbones, tmp_path, monkeypatch):
+def test_one_weights_file_gives_the_same_logits_on_both_backends(backbones, tmp_path):
     """Every backbone: the start weights equal bit for bit, and logits of one file within a relative 1e-4."""
-    monkeypatch.setenv("XLA_FLAGS", conftest.QUICK_COMPILATION)
     code = (
         BUILD
         + f"""
@@ -52,8 +51,7 @@ give(**found)
 
 
 @pytest.mark.parametrize("backend", conftest.backends())
-def test_applications_do_their_own_scaling(backend, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", conftest.QUICK_COMPILATION)
+def test_applications_do_their_own_scaling(backend):
     found = conftest.in_backend(
         backend,
         BUILD

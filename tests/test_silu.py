@@ -4,7 +4,7 @@ import importlib.util
 import sys
 
 import pytest
-from conftest import in_backend
+from conftest import FORGET_LOOPS, in_backend
 
 pytest.importorskip("torch")
 
@@ -165,8 +165,8 @@ def test_a_network_learns_and_predicts_the_same_with_loops_and_without():
 def test_without_numba_pytorch_does_it():
     found = in_backend(
         "torch",
-        """
-    import sys
+        FORGET_LOOPS
+        + """
     sys.modules["numba"] = None
 """
         + NETWORK
@@ -181,7 +181,8 @@ def test_without_numba_pytorch_does_it():
 def test_small_tensors_import_nothing():
     found = in_backend(
         "torch",
-        HEAD
+        FORGET_LOOPS
+        + HEAD
         + """
     for name in [name for name in sys.modules if name.partition(".")[0] == "numba"]:
         del sys.modules[name]  # a new import would add it
@@ -223,7 +224,8 @@ def test_networks_with_silu_are_exported_and_silu_traced():
 @needs_loops
 def test_damaged_machine_code_and_an_unusable_folder_cost_a_compilation(tmp_path):
     code = (
-        HEAD
+        FORGET_LOOPS
+        + HEAD
         + """
     values = torch.linspace(-4, 4, 1 << 17)
     give(loops=silu_torch.loops() is not None, far=far(silu_torch.silu_in_place(values.clone()), functional.silu(values.double())))

@@ -69,13 +69,17 @@ def without_comments(source: str) -> str:
     return b"\n".join(line for line in stripped if line).decode()
 
 
+BLOCKS = (ast.stmt, ast.excepthandler, ast.match_case)
+
 # First line (from 1), first byte in this line, last line, and the byte in the last line at which the text ends.
 Span = tuple[int, int, int, int]
 
 
 def docstrings(source: str) -> Iterator[Span]:
     """Yield (first line, first byte, last line, end byte) of each docstring."""
-    for node in ast.walk(ast.parse(source)):
+    nodes: list[ast.AST] = [ast.parse(source)]
+    for node in nodes:  # grows; expressions contain no docstrings
+        nodes += [child for child in ast.iter_child_nodes(node) if isinstance(child, BLOCKS)]
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         first = node.body[0] if node.body else None
