@@ -51,6 +51,9 @@ class Stage:
         layer_decay: The learning rate and weight decay of a layer are multiplied by layer_decay ** n, where n counts
             the blocks between the layer and the output, from 0 for the head. Above 0 and at most 1, often 0.65 to 0.9
             (Clark et al. 2020, ELECTRA; Bao et al. 2021, BEiT). 1 gives all layers the same rate.
+        image_size: Size of the training images of the stage in pixels: one number for a square, or (height, width). At
+            most the size of `data.Batches`, whose images are augmented and then made smaller. The network must be
+            fully convolutional. Held-out images keep the size of `data.Batches`. None for that size.
         average: `Snapshots`, `EMA` or `SWA` of `kcomp.averaging`, only in the last stage. None for no average.
 
     Raises:
@@ -78,6 +81,7 @@ class Stage:
     cache_views: int | None = None
     mix_features: bool = False
     layer_decay: float = 1.0
+    image_size: int | tuple[int, int] | None = None
     average: Snapshots | EMA | SWA | None = None
 
     def __post_init__(self) -> None:

@@ -21,8 +21,8 @@ class Floats(data.Batches):
     def assemble(self, *arguments):
         batch = super().assemble(*arguments)
         return batch | {"images": batch["images"].astype(np.float32)}
-    def image(self, row, epoch=0):
-        return super().image(row, epoch).astype(np.float32)
+    def image(self, row, epoch=0, copy_number=0):
+        return super().image(row, epoch, copy_number).astype(np.float32)
 
 def network():
     keras.utils.set_random_seed(0)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
+from kcomp.data.batch_layers import apply_on_host, check_layer_order
 from kcomp.data.draws import Purpose, generator, item_of
 from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.data.images import Images
+from kcomp.data.resampling import resample
+from kcomp.data.sampling import copy_numbers, draw_rows, sampling_weights
 from kcomp.data.tables import Table
 
 if TYPE_CHECKING:
@@ -48,6 +51,9 @@ class Batches:
         layers: Layers that change whole batches in training. Keras layers that take a dict of `images` and `labels`,
             such as KerasCV's, come first and are applied before the training step. Layers of `kcomp.augment`, such as
             MixUp, come last: NumPy draws the random numbers of these layers, and the training step applies the layers.
+        sampling: How the rows of a training epoch are drawn. None for each row once. "balanced" draws each class
+            equally often. The name of a column of the table draws rows in proportion to the weights there. The number
+            of batches stays the same, and a row that is drawn twice is augmented differently.
         images: How to decode, resize and cache images. None means `Images(image_size)`, which stretches images to
             `image_size`.
 
@@ -78,6 +84,7 @@ class Batches:
         transform: Transform | None = None,
         layers: Sequence[Any] = (),
         images: Images | None = None,
+        sampling: str | None = None,
     ) -> None:
         if not len(table):
             raise ValueError("batches need at least one row; the table is empty")
@@ -94,6 +101,9 @@ class Batches:
         self._items = [item_of(image_id) for image_id in self._ids]
         self._by_id = np.array(sorted(range(len(table)), key=self._ids.__getitem__))
         self._labels = None if table.target is None else table.labels
+        self.reduced_to: tuple[int, int] | None = None
+        self.sampling = sampling if training else None
+        self._weights = None if self.sampling is None else sampling_weights(table, self.sampling)[self._by_id]
         self._local = threading.local()
 
     def __len__(self) -> int:
@@ -117,29 +127,46 @@ class Batches:
         The shape is (len(self) * batch_size,).
         """
         if self.training:
-            permutation = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.table))
-            return self._by_id[permutation][: len(self) * self.batch_size]
+            draws = generator(self.seed, Purpose.ORDER, epoch)
+            drawn = draws.permutation(len(self.table)) if self._weights is None else draw_rows(draws, self._weights)
+            return self._by_id[drawn][: len(self) * self.batch_size]
         rows = np.arange(len(self) * self.batch_size)
         return np.minimum(rows, len(self.table) - 1)
 
-    def image(self, row: int, epoch: int = 0) -> np.ndarray:
+    def resized(self, image_size: ImageSize) -> "Batches":
+        """Return batches with smaller images. An image is augmented at the original size, and then made smaller.
+
+        Raises:
+            ValueError: If the size is not valid, or larger than the images.
+        """
+        height, width = height_and_width(image_size)
+        if height > self.shape[0] or width > self.shape[1]:
+            raise ValueError(
+                f"images can only be made smaller than {self.shape[0]} x {self.shape[1]}; received {image_size}"
+            )
+        smaller = copy.copy(self)
+        smaller.image_size, smaller.reduced_to = image_size, (height, width)
+        return smaller
+
+    def image(self, row: int, epoch: int = 0, copy_number: int = 0) -> np.ndarray:
         """Return the augmented image of one row, uint8 of shape (height, width, channels).
 
         Args:
             row: Position of the row in the table.
             epoch: The epoch whose augmentation is applied; not used outside of training.
+            copy_number: How often the row was drawn before in the epoch. Each copy is augmented differently.
 
         Raises:
             ValueError: If the image cannot be read, or the transform returns another shape.
         """
         pixels = self.images.load(self._ids[row], self._sources[row])
         if self.transform is not None:
-            pixels = self._augment(pixels, row, epoch)
+            pixels = self._augment(pixels, row, epoch, copy_number)
         if pixels.shape != self.shape:
             raise ValueError(
                 f"the transform must return images of shape {self.shape}; row {self._ids[row]!r} has {pixels.shape}"
             )
-        return pixels
+        return pixels if self.reduced_to is None else resample(pixels, *self.reduced_to, "area")
 
     def load(self, epoch: int, index: int) -> Batch:
         """Return batch number `index` of `epoch`, a dict of up to three entries.
@@ -148,14 +175,18 @@ class Batches:
         float32 of shape (batch_size, columns), and absent if the table has no labels. `plans` has the random numbers of
         each layer of `kcomp.augment`, and is absent without such layers.
         """
-        return self.assemble(self.order(epoch)[index * self.batch_size :][: self.batch_size], epoch, index)
+        rows, part = self.order(epoch), slice(index * self.batch_size, (index + 1) * self.batch_size)
+        copies = np.zeros_like(rows) if self._weights is None else copy_numbers(rows)
+        return self.assemble(rows[part], epoch, index, copies[part])
 
-    def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0) -> Batch:
+    def assemble(self, rows: np.ndarray, epoch: int = 0, index: int = 0, copies: np.ndarray | None = None) -> Batch:
         """Return a batch of the rows at the positions `rows`, in the form that `load` returns.
 
-        `epoch` and `index` (the position of the batch in the epoch) determine the augmentation.
+        `epoch` and `index` (the position of the batch in the epoch) determine the augmentation. `copies` has how often
+        each row was drawn before in the epoch; None for never.
         """
-        images = stack([self.image(int(row), epoch) for row in rows])
+        copies = np.zeros_like(rows) if copies is None else copies
+        images = stack([self.image(int(row), epoch, int(number)) for row, number in zip(rows, copies, strict=True)])
         batch: Batch = {"images": images}
         if self._labels is not None:
             batch["labels"] = self._labels[rows]
@@ -208,11 +239,11 @@ class Batches:
 
         return BatchDataset(self, threads)
 
-    def _augment(self, pixels: np.ndarray, row: int, epoch: int) -> np.ndarray:
+    def _augment(self, pixels: np.ndarray, row: int, epoch: int, copy_number: int) -> np.ndarray:
         if not hasattr(self._local, "transform"):  # a Compose has one random generator, so each thread needs a copy
             self._local.transform = copy.deepcopy(self.transform)
         transform: Transform = self._local.transform
-        draws = generator(self.seed, Purpose.IMAGE, epoch if self.training else 0, self._items[row])
+        draws = generator(self.seed, Purpose.IMAGE, epoch if self.training else 0, self._items[row], copy_number)
         transform.set_random_seed(int(draws.integers(2**32)))
         return transform(image=pixels)["image"]
 
@@ -226,16 +257,6 @@ def stack(images: Sequence[np.ndarray]) -> np.ndarray:
 def check_transform(transform: Any) -> None:
     if transform is not None and not (callable(transform) and hasattr(transform, "set_random_seed")):
         raise ValueError(f"transform must be an albumentations.Compose, or None; received {transform!r}")
-
-
-def check_layer_order(layers: Sequence[Any]) -> None:
-    """Raise ValueError if a layer of `kcomp.augment` comes before another kind of layer."""
-    planned = [hasattr(layer, "draw") for layer in layers]
-    if planned != sorted(planned):
-        raise ValueError(
-            "layers of kcomp.augment must come after all other layers, which are applied before the training step; "
-            f"received {[type(layer).__name__ for layer in layers]}"
-        )
 
 
 def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int) -> Iterator[Any]:
@@ -252,14 +273,3 @@ def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], worker
             yield waiting.popleft().result()
     finally:  # also if the caller stops early, or an image cannot be read
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-_host_layer = threading.Lock()
-
-
-def apply_on_host(layer: Any, batch: Batch, seed: int) -> Batch:
-    """Apply a Keras layer to a batch outside of the training step. `seed` determines its random numbers."""
-    from kcomp.data.foreign_layers import call_seeded
-
-    with _host_layer:  # the call sets global seeds, so only one thread may call a layer at a time
-        return call_seeded(layer, batch, seed)

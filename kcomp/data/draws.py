@@ -17,17 +17,17 @@ class Purpose(IntEnum):
     NOISE = 6
 
 
-def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0) -> np.random.Generator:
+def generator(seed: int, purpose: Purpose, epoch: int = 0, item: int = 0, copy: int = 0) -> np.random.Generator:
     """Return a NumPy generator whose numbers depend only on the arguments.
 
     Each argument is a whole number from 0 to 2**64 - 1. `item` is the number of a batch, or the hash of an image id
-    (see `item_of`). The generator is Philox: seed and purpose are its key, epoch and item the upper words of its
-    counter.
+    (see `item_of`). `copy` is how often an image came before in the epoch. The generator is Philox: seed and purpose
+    are its key, epoch, item and copy the upper words of its counter.
 
     References:
         Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
     """
-    return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=[0, 0, item, epoch]))
+    return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=[0, copy, item, epoch]))
 
 
 def item_of(image_id: str) -> int:

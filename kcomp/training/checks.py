@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from kcomp.averaging import Snapshots
+from kcomp.data.batches import Batches
 from kcomp.recipe import Stage
 from kcomp.schedules import CosineRestarts, Plateau
 from kcomp.training.rates import schedules_of
@@ -37,6 +38,20 @@ def check_stage(stage: Stage) -> None:
             f"stage {stage.name!r}: the loss must take labels and logits: leave it out, or use one such as "
             f"keras.losses.CategoricalCrossentropy(from_logits=True); received {type(stage.loss).__name__}"
         )
+
+
+def check_batches(stage: Stage, training: Batches) -> None:
+    """Raise ValueError if the class weights or the image size of a stage contradict the recipe's batches."""
+    if stage.class_weights is not None and training.sampling is not None:
+        raise ValueError(
+            f"stage {stage.name!r}: class_weights and sampling={training.sampling!r} of the batches both weight the "
+            "rows; leave out one"
+        )
+    if stage.image_size is not None:
+        try:
+            training.resized(stage.image_size)
+        except ValueError as error:
+            raise ValueError(f"stage {stage.name!r}: image_size: {error}") from error
 
 
 def check_average(stage: Stage, stages: Sequence[Stage], keep: str) -> None:

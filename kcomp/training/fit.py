@@ -9,12 +9,13 @@ import numpy as np
 from rich.console import Console
 
 from kcomp.data.batches import Batch, Batches
+from kcomp.data.image_size import height_and_width
 from kcomp.data.tables import Table
 from kcomp.experiment.build import build_experiment
 from kcomp.fast.install import install
 from kcomp.models import set_trainable
 from kcomp.prediction.forward import compile_forward, predict_rows
-from kcomp.prediction.resized import check_scales
+from kcomp.prediction.resized import check_scales, resize_for_stage
 from kcomp.prediction.view_pixels import check_square
 from kcomp.recipe import Loaded, Stage
 from kcomp.report.text import quantity
@@ -24,13 +25,13 @@ from kcomp.training import state
 from kcomp.training.averages.build import build_stage_average
 from kcomp.training.callback_state import check_callbacks
 from kcomp.training.callbacks import Display, Record, Score, SeedNoise, recipe_callbacks, save_weights
-from kcomp.training.checks import check_average, check_stage
+from kcomp.training.checks import check_average, check_batches, check_stage
 from kcomp.training.class_weights import class_weights
 from kcomp.training.data_wait import DataWait
 from kcomp.training.finish import finish
 from kcomp.training.frozen.batches import Cache, mixing_layers
 from kcomp.training.frozen.cut import cut
-from kcomp.training.frozen.forward import Prepare, split_stage
+from kcomp.training.frozen.forward import Prepare, StageParts, split_stage
 from kcomp.training.layer_rates import rate_range
 from kcomp.training.manifest import build_manifest
 from kcomp.training.mixed import Mixed
@@ -126,9 +127,12 @@ def prepare(loaded: Loaded, run: Run, table: Table, *, seed: int, fold: int, con
         class_weights(stage, training.table)
         set_trainable(network, stage.train, train_batch_norm=stage.train_batch_norm)
         check_stage(stage)
+        check_batches(stage, training)
         mixing_layers(stage, training)
+        resized = resize_for_stage(network, stage)
         if stage.cache_views is not None:
-            cut(network, spatial=stage.mix_features)
+            for sized in (network, resized):
+                cut(sized, spatial=stage.mix_features)
         if stage.patience and recipe.keep == "last":
             raise ValueError(
                 f"stage {stage.name!r} has a patience, which needs keep='best'; the recipe has keep='last'"
@@ -144,12 +148,7 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     """Train the remaining epochs of stage `number`, counted from 0. A stage is a part of a training."""
     stage, progress = session.stages[number], session.progress
     trained = set_trainable(session.network, stage.train, train_batch_norm=stage.train_batch_norm)
-    parts = split_stage(
-        session.network,
-        mixing_layers(stage, session.training),
-        cached=stage.cache_views is not None,
-        spatial=stage.mix_features,
-    )
+    parts = split_for(stage, resize_for_stage(session.network, stage), session.training)
     session.stage_average = build_stage_average(stage, session)
     weights_of_classes = class_weights(stage, session.training.table)
     model = Mixed(
@@ -162,7 +161,9 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     weights = sum(int(np.prod(weight.shape)) for weight in session.network.trainable_weights)
     count = quantity(len(trained), "layer")
     line = f"stage {stage.name!r}: {count} trained, {weights:,} weights{rate_range(session.network, stage.layer_decay)}"
-    if model.network is not session.network:
+    if stage.image_size is not None:
+        line += ", images of {} x {} pixels".format(*height_and_width(stage.image_size))
+    if parts.frozen is not None:
         line += f", on frozen features of shape {model.network.inputs[0].shape[1:]}"
     if keras.backend.backend() == "jax" and (names := model.uncompiled()):
         line += f", uncompiled and much slower, for JAX cannot compile the layer {names[0]!r}: augment in batches()"
@@ -174,9 +175,9 @@ def train_stage(session: Session, number: int, display: Display) -> None:
     else:
         progress.stage, progress.stage_epochs, progress.stage_over, progress.callbacks = number, 0, False, []
     if progress.stage_epochs < stage.epochs and not progress.stage_over:
-        training, validate = session.training, session.validate
-        if stage.cache_views is not None and parts.frozen is not None:
-            training, validate = cached_batches(session, stage, parts.frozen, parts.trained)
+        training, validate = batches_for(stage, session.training), session.validate
+        if stage.cache_views is not None:
+            training, validate = cached_batches(session, stage, parts, training)
         fit_epochs(session, model, stage, display, training, parts.prepare, validate)
     if session.recipe.keep == "last":  # also if the run was killed between its last save of the state and this line
         save_weights(session.run, session.network)
@@ -196,28 +197,42 @@ def restore(session: Session, model: Mixed, *, over: bool) -> None:
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
 
-def cached_batches(
-    session: Session, stage: Stage, frozen: keras.Model, trained: keras.Model
-) -> tuple[Batches, Callable[[], np.ndarray]]:
-    """Return two things: batches for training, and a function that predicts the held-out rows.
+def split_for(stage: Stage, network: keras.Model, training: Batches) -> StageParts:
+    """Divide a network into the frozen and the trained layers of a stage. See `split_stage`."""
+    layers, is_cached = mixing_layers(stage, training), stage.cache_views is not None
+    return split_stage(network, layers, cached=is_cached, spatial=stage.mix_features)
 
-    Both use features, the outputs of the frozen layers, in place of images. Missing features are first computed.
+
+def batches_for(stage: Stage, training: Batches) -> Batches:
+    """Return the batches of a stage, whose images may be smaller than those of `training`."""
+    return training if stage.image_size is None else training.resized(stage.image_size)
+
+
+def cached_batches(
+    session: Session, stage: Stage, parts: StageParts, images: Batches
+) -> tuple[Batches, Callable[[], np.ndarray]]:
+    """Return two things: batches of features for training, and a function that predicts the held-out rows.
+
+    Features are the outputs of the frozen layers. Missing features are first computed. The predictions have one row for
+    each image or, if several images show one item (such as a patient), for each item.
 
     Args:
         session: The objects that the training uses, such as batches and network.
         stage: The stage (part of a training) that uses features.
-        frozen: Network from images to features.
-        trained: Network from features to logits.
+        parts: The frozen and the trained layers, for the image size of the stage.
+        images: Batches of the training images.
     """
+    whole = parts if stage.image_size is None else split_for(stage, session.network, session.training)
+    assert parts.frozen is not None and whole.frozen is not None  # a cached stage has frozen layers
     progress, started = session.progress, time.perf_counter()
     first = progress.epochs - progress.stage_epochs
-    cache = Cache(frozen, session.training, session.validation, session.fingerprint)
+    cache = Cache(parts.frozen, images, session.validation, session.fingerprint, whole.frozen)
     computed = cache.fill(range(first, first + min(stage.cache_views or 1, stage.epochs)))
     seconds = time.perf_counter() - started
     progress.seconds += seconds
     session.console.print(cache.line(stage, computed, seconds), highlight=False, soft_wrap=True)
     training, validation = cache.batches(stage, first)
-    forward = compile_forward(trained)
+    forward = compile_forward(whole.trained)
     return training, lambda: session.merge_items(predict_rows(forward, validation, session.target))
 
 
@@ -248,7 +263,7 @@ def fit_epochs(
     )
     display.batch_size = training.batch_size
     batches = training.epochs(progress.epochs, remaining)
-    wait = DataWait(session.console, training, silent=progress.epochs > 0 or training is not session.training)
+    wait = DataWait(session.console, training, silent=progress.epochs > 0 or stage.cache_views is not None)
     try:
         model.fit(
             (as_input(prepare_batch(batch)) for batch in wait.watch(batches)),

@@ -41,7 +41,9 @@ def describe_rows(table: Table, training: Table, held_out: Table, *, seed: int, 
 
 def describe_images(session: "Session") -> str:
     height, width = height_and_width(session.training.image_size)
-    return f"images of {height} x {width} pixels, {session.training.batch_size} a batch"
+    sampling = session.training.sampling
+    drawn = "" if sampling is None else f", sampling {sampling!r}"
+    return f"images of {height} x {width} pixels, {session.training.batch_size} a batch{drawn}"
 
 
 def warn_untrained(training: Table, held_out: Table, fold: int) -> list[str]:

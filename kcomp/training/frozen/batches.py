@@ -44,8 +44,11 @@ class FeatureBatches(Batches):
     def order(self, epoch: int) -> np.ndarray:
         return self.source.order(epoch)
 
-    def image(self, row: int, epoch: int = 0) -> np.ndarray:
-        """Return the features of the image in a table row as augmented in `epoch`, float32 of shape `self.shape`."""
+    def image(self, row: int, epoch: int = 0, copy_number: int = 0) -> np.ndarray:
+        """Return the features of the image in a table row as augmented in `epoch`, float32 of shape `self.shape`.
+
+        All copies of a row in an epoch have the same features.
+        """
         return self.features.get(row, self.draw_of(epoch) if self.training else 0)
 
     def draw_of(self, epoch: int) -> int:
@@ -82,13 +85,26 @@ class Cache:
         training: Batches of the training images.
         validation: Batches of the held-out images.
         fingerprint: A hash of the recipe.
+        held_out_frozen: The same layers for the size of the held-out images. None if `frozen` has this size.
     """
 
-    def __init__(self, frozen: keras.Model, training: Batches, validation: Batches, fingerprint: str) -> None:
-        self.frozen, self.training, self.validation = frozen, training, validation
-        shape = frozen.output_shape[1:]
-        self.trained = Features(training, shape, features_key(frozen, training, fingerprint))
-        self.held_out = Features(validation, shape, features_key(frozen, validation, fingerprint))
+    def __init__(
+        self,
+        frozen: keras.Model,
+        training: Batches,
+        validation: Batches,
+        fingerprint: str,
+        held_out_frozen: keras.Model,
+    ) -> None:
+        self.frozen, self.held_out_frozen, self.training, self.validation = (
+            frozen,
+            held_out_frozen,
+            training,
+            validation,
+        )
+        self.trained = Features(training, frozen.output_shape[1:], features_key(frozen, training, fingerprint))
+        held_out_key = features_key(self.held_out_frozen, validation, fingerprint)
+        self.held_out = Features(validation, self.held_out_frozen.output_shape[1:], held_out_key)
 
     def fill(self, numbers: Sequence[int]) -> int:
         """Compute and cache the missing features of all images as augmented in some epochs.
@@ -100,7 +116,9 @@ class Cache:
             The number of computed features: one for each missing pair of image and epoch.
         """
         forward, count = compile_forward(self.frozen), self.training.batch_size
-        return self.trained.fill(forward, numbers, count) + self.held_out.fill(forward, [0], count)
+        is_same = self.held_out_frozen is self.frozen
+        held_out_forward = forward if is_same else compile_forward(self.held_out_frozen)
+        return self.trained.fill(forward, numbers, count) + self.held_out.fill(held_out_forward, [0], count)
 
     def line(self, stage: Stage, computed: int, seconds: float) -> str:
         """Return a line that says how many features `fill` computed, how long it took, and where they are."""
