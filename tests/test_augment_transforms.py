@@ -6,9 +6,10 @@ import albumentations as A
 import conftest
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from kcomp import augment
+from kcomp import augment, data
 from kcomp.augment.augmix import Chains
 from kcomp.augment.operations import SIGNED, apply_operation, as_pillow, as_pixels
 from kcomp.augment.policies import OPERATIONS
@@ -234,6 +235,26 @@ def test_local_warp_moves_pixels_by_the_interpolated_grid():
     assert moves.std() == pytest.approx(0.03, rel=0.03)
     with pytest.raises(ValueError, match=r"a scale from 0 to 0\.2 and a grid from 2 to 32; received 0\.5"):
         augment.LocalWarp(0.5)
+
+
+def test_pca_colour_shifts_along_the_components():
+    """Colours on a line of direction (2, 2, 1) / 3, with a variance that is known."""
+    steps = np.linspace(-90, 90, 100)
+    pixels = np.rint(120 + steps[:, None] * np.array([2, 2, 1]) / 3).astype(np.uint8)
+    image = np.repeat(np.repeat(pixels.reshape(10, 10, 3), 64, 0), 64, 1)
+    frame = pd.DataFrame({"image_id": ["a", "b"], "image": [image, image]})
+    variances, directions = augment.colour_components(data.Table(frame))
+    np.testing.assert_allclose(directions[0], np.array([2, 2, 1]) / 3, atol=0.01)
+    assert variances[0] == pytest.approx(steps.var() / 255**2, rel=0.03) and max(variances[1:]) < 1e-4
+    transform = augment.PCAColour(variances, directions, scale=0.5)
+    shifted = transform.apply(np.full((2, 2, 3), 120, np.uint8), np.array([0.7, 0.0, 0.0]))
+    np.testing.assert_array_equal(shifted[0, 0], np.rint(120 + 255 * 0.7 * variances[0] * np.array(directions[0])))
+    transform.set_random_seed(0)
+    assert np.std([transform.get_params()["amounts"] for _ in range(1000)]) == pytest.approx(0.5, rel=0.04)
+    with pytest.raises(ValueError, match="needs uint8 images with 3 channels; received float32"):
+        transform(image=np.zeros((2, 2, 3), np.float32))
+    with pytest.raises(ValueError, match=r"received shapes \(2,\) and \(3, 3\)"):
+        augment.PCAColour(variances[:2], directions)
 
 
 @pytest.mark.parametrize("preset", [augment.light, augment.medium, augment.heavy])

@@ -1,8 +1,8 @@
 """Augmentation: transforms of single images, and layers that mix or erase the images of a batch.
 
 **Transforms** of albumentations change one image on the host: the presets `light`, `medium` and `heavy`, the policies
-`AutoAugment`, `RandAugment`, `TrivialAugment` and `AugMix`, and `LocalWarp`. Pass a preset or a Compose of transforms
-as `transform` to `data.Batches`, which seeds it for each image. Both backends get the same images.
+`AutoAugment`, `RandAugment`, `TrivialAugment` and `AugMix`, `LocalWarp` and `PCAColour`. Pass a preset, or a Compose of
+transforms, as `transform` to `data.Batches`, which seeds it for each image. Both backends get the same images.
 
 **Layers** of Keras mix or erase the images of a batch: `MixUp`, `CutMix`, `Switch` and `RandomErasing`. A layer has two
 methods. `draw` makes all random choices for a batch with a NumPy generator. It returns them as a plan: small arrays
@@ -17,6 +17,7 @@ from kcomp.system.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kcomp.augment.augmix import AugMix
+    from kcomp.augment.colour import PCAColour, colour_components
     from kcomp.augment.erasing import RandomErasing
     from kcomp.augment.mixing import CutMix, MixUp, Switch
     from kcomp.augment.policies import AutoAugment, RandAugment, TrivialAugment
@@ -29,10 +30,12 @@ __all__ = [
     "CutMix",
     "LocalWarp",
     "MixUp",
+    "PCAColour",
     "RandAugment",
     "RandomErasing",
     "Switch",
     "TrivialAugment",
+    "colour_components",
     "heavy",
     "light",
     "medium",
@@ -44,10 +47,12 @@ MODULES = {  # imported at their first use: transforms need no Keras, and layers
     "CutMix": "kcomp.augment.mixing",
     "LocalWarp": "kcomp.augment.warping",
     "MixUp": "kcomp.augment.mixing",
+    "PCAColour": "kcomp.augment.colour",
     "RandAugment": "kcomp.augment.policies",
     "RandomErasing": "kcomp.augment.erasing",
     "Switch": "kcomp.augment.mixing",
     "TrivialAugment": "kcomp.augment.policies",
+    "colour_components": "kcomp.augment.colour",
     "heavy": "kcomp.augment.presets",
     "light": "kcomp.augment.presets",
     "medium": "kcomp.augment.presets",
