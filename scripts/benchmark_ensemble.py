@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from kcomp.ensembles import METHODS  # noqa: E402  (from this working copy)
+from kcomp.ensembles import CALIBRATIONS, METHODS  # noqa: E402  (from this working copy)
 from kcomp.runs.probabilities import write_probabilities  # noqa: E402
 from kcomp.targets import OneOf  # noqa: E402
 
@@ -80,7 +80,7 @@ def main():
     options.add_argument("--folds", type=int, default=1, help="runs of a member")
     options.add_argument("--methods", default="mean,vote,gmean,rank,search,greedy", help=f"of {','.join(METHODS)}")
     options.add_argument("--metrics", default="log_loss", help="with commas between")
-    options.add_argument("--calibrate", action="store_true")
+    options.add_argument("--calibrate", choices=CALIBRATIONS)
     options.add_argument("--print", action="store_true", help="show what the commands print")
     options.add_argument("--folder", type=Path, help="keep the run folders here, and use those that are there")
     chosen = options.parse_args()
@@ -92,7 +92,9 @@ def main():
         for method in chosen.methods.split(","):
             for metric in chosen.metrics.split(","):
                 arguments = [runs, "--method", method, "--metric", metric, "-o", Path(temporary) / "submission.csv"]
-                seconds, busy, memory, text = measured([*arguments, *["--calibrate"] * chosen.calibrate])
+                seconds, busy, memory, text = measured(
+                    [*arguments, *(["--calibrate", chosen.calibrate] if chosen.calibrate else [])]
+                )
                 if chosen.print:
                     print(text)
                 print(f"| {method} | {metric} | {seconds:.1f} | {busy:.1f} | {memory:.0f} |", flush=True)

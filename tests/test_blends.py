@@ -1,16 +1,14 @@
 """Joining members by arithmetic: averages, weights, stacking, temperatures, against numbers by hand and peers."""
 
-import itertools
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from kcomp import metrics
-from kcomp.ensembles import METHODS
+from kcomp.ensembles import CALIBRATIONS, METHODS
 from kcomp.ensembles.cross_validation import stratified_parts
-from kcomp.ensembles.methods import averages, fitting, multinomial, objectives, temperature, weights
+from kcomp.ensembles.methods import averages, calibration, fitting, multinomial, objectives, temperature, weights
 from kcomp.ensembles.scoring import diversity, gains
 from kcomp.metrics.scores import Scorer
 from kcomp.targets import OneOf
@@ -65,11 +63,11 @@ def test_a_class_with_fewer_votes_never_wins():
 
 def test_every_method_gives_probabilities():
     values, labels = made_up(4, 60, 3)
-    for method, calibrate in itertools.product(METHODS, (False, True)):
+    for method, calibrate in [*((method, None) for method in METHODS), *(("mean", kind) for kind in CALIBRATIONS)]:
         found = fitting.fit_method(method, values, labels, THREE_SCORER, calibrate=calibrate)(values)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
         assert (found >= 0).all() and found.shape == labels.shape
-    assert METHODS == fitting.METHODS
+    assert METHODS == fitting.METHODS and tuple(calibration.FITS) == CALIBRATIONS
     with pytest.raises(ValueError, match=r"the method must be one of mean, median, vote.*received 'medial'"):
         fitting.fit_method("medial", values, labels, LOG_LOSS)
 
@@ -238,7 +236,8 @@ def test_a_part_is_judged_by_what_its_own_labels_cannot_reach(method):
     changed = labels.copy()
     changed[numbers == 1] = labels[numbers == 1][:, [1, 2, 0]]
     before, after = (
-        fitting.predict_unseen(method, values, given, LOG_LOSS, numbers, calibrate=True) for given in (labels, changed)
+        fitting.predict_unseen(method, values, given, LOG_LOSS, numbers, calibrate="vector")
+        for given in (labels, changed)
     )
     if method == "mean":  # temperatures of the other parts change, and with them their rows, but not these
         assert not np.allclose(before[numbers != 1], after[numbers != 1])

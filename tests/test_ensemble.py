@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcomp import metrics
-from kcomp.ensembles import METHODS
+from kcomp.ensembles import CALIBRATIONS, METHODS
 from kcomp.ensembles.joins import join_held_out, join_test_predictions
 from kcomp.ensembles.members import build_members, check_same_table, read_labels, shared_target
+from kcomp.ensembles.methods.calibration import Temperature
 from kcomp.ensembles.printing import describe_gain, print_diversity, print_framework_gain
 from kcomp.ensembles.scoring.ensemble import score_ensemble
 from kcomp.metrics import significance
@@ -130,7 +131,12 @@ def shuffled(run, folder, random):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.randoms(use_true_random=False), st.sampled_from(METHODS), st.sampled_from(NAMES), st.booleans())
+@given(
+    st.randoms(use_true_random=False),
+    st.sampled_from(METHODS),
+    st.sampled_from(NAMES),
+    st.sampled_from([None, *CALIBRATIONS]),
+)
 def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random, method, metric, calibrate):
     tmp_path = tmp_path_factory.mktemp("runs")
     plain = two_backends(tmp_path / "a")
@@ -142,7 +148,7 @@ def test_order_of_runs_rows_and_classes_does_not_matter(tmp_path_factory, random
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(significance, "METRIC_RESAMPLES", 20)
             judged.append(score_ensemble(join_held_out(members), SCORERS[metric], method=method, calibrate=calibrate))
-        frames = join_test_predictions(members, temperatures=judged[-1].fitted.temperatures)
+        frames = join_test_predictions(members, calibrators=judged[-1].fitted.calibrators)
         blended = judged[-1].fitted.blend([frame.to_numpy() for frame in frames])
         written.append(pd.DataFrame(blended, frames[0].index, frames[0].columns))
     np.testing.assert_allclose(written[1].loc[written[0].index, written[0].columns], written[0], rtol=1e-12)
@@ -310,7 +316,7 @@ def test_temperatures_are_applied_to_each_run_before_its_mean(tmp_path):
     for run in member.runs:
         powers = run.probabilities("test").to_numpy() ** 2
         expected.append(powers / powers.sum(1, keepdims=True))
-    [found] = join_test_predictions([member], temperatures=np.array([0.5]))
+    [found] = join_test_predictions([member], calibrators=[Temperature(0.5, member.runs[0].target)])
     np.testing.assert_allclose(found, sum(expected) / 2)
 
 
@@ -318,7 +324,17 @@ def test_the_command(tmp_path):
     runs = partial_runs(tmp_path / "runs")
     refused = conftest.kcomp("ensemble", tmp_path / "runs", cwd=tmp_path, check=False)
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "torch1" in refused.stderr
-    options = ["--allow-partial", "--method", "greedy", "--metric", "accuracy", "--calibrate", "-o", "out.csv"]
+    options = [
+        "--allow-partial",
+        "--method",
+        "greedy",
+        "--metric",
+        "accuracy",
+        "--calibrate",
+        "temperature",
+        "-o",
+        "out.csv",
+    ]
     done = conftest.kcomp("ensemble", tmp_path / "runs", *options, cwd=tmp_path)
     for text in (
         "Scores on 6 held-out rows",

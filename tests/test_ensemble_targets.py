@@ -94,9 +94,9 @@ def test_temperatures_of_labels_and_their_refusal():
         values, labels = made_up(TARGETS[name])
         scorer = Scorer(metrics.mae, TARGETS[name])
         with pytest.raises(
-            ValueError, match=r"^a temperature calibrates probabilities, not (numbers|grades); leave out"
+            ValueError, match=r"^--calibrate temperature needs probabilities; .* (numbers|grades) .* by isotonic"
         ):
-            fitting.fit_method("mean", values, labels, scorer, calibrate=True)
+            fitting.fit_method("mean", values, labels, scorer, calibrate="temperature")
 
 
 def test_ridge_stacking_is_scikit_learns_and_corrects_a_bias():

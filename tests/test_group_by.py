@@ -133,7 +133,7 @@ def test_members_of_other_recipes_and_networks(found, tmp_path):
 
 def test_scores_gains_and_costs_by_hand(found):
     rows = join_held_out(found)
-    options = {"method": "mean", "calibrate": False}
+    options = {"method": "mean", "calibrate": None}
     judged = score_groups([*find_groups(found, "seed"), *single_groups(found)], found, rows, LOG_LOSS, **options)
     assert [one.group.kind for one in judged] == ["seed", "seed"] + ["single"] * 7
     best, second = judged[:2]
@@ -166,7 +166,7 @@ def test_ensembles_of_one_size_over_all_choices_by_hand(found):
 def test_what_is_fitted_is_judged_as_the_plain_command_does(found):
     rows = join_held_out(found)
     group = find_groups(found, "seed")[0]
-    options = {"method": "search", "calibrate": True}
+    options = {"method": "search", "calibrate": "temperature"}
     [judged] = score_groups([group], found, rows, LOG_LOSS, **options)
     alone = [found[place] for place in group.members]
     expected = score_ensemble(join_held_out(alone), LOG_LOSS, **options)

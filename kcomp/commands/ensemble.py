@@ -1,19 +1,26 @@
 """The command `kcomp ensemble`."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
-from kcomp.ensembles import METHODS
+from kcomp.commands.corrections import build_corrections, priors_option, smooth_option
+from kcomp.ensembles import CALIBRATIONS, METHODS
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from kcomp.ensembles.corrections.apply import Corrections
+    from kcomp.ensembles.joins import HeldOut
     from kcomp.ensembles.members import Member
     from kcomp.ensembles.methods.fitting import FittedMethod
+    from kcomp.ensembles.scoring.ensemble import EnsembleScores
     from kcomp.ensembles.scoring.groups import GroupScores
     from kcomp.metrics.scores import Scorer
 
@@ -31,12 +38,20 @@ WORK = 6_000_000  # limits how many predictions the framework gain averages, so 
 @click.option("--method", type=click.Choice(METHODS), default="mean", show_default=True, help=METHOD)
 @click.option("--metric", help="The metric to optimize, such as roc_auc or f2; default: the metric of the runs.")
 @click.option("--allow-partial", is_flag=True, help="If some runs lack rows, use the rows that all have.")
-@click.option("--calibrate", is_flag=True, help="First calibrate each member by temperature scaling.")
+@click.option("--calibrate", type=click.Choice(CALIBRATIONS), help="How to calibrate each member first.")
+@smooth_option
+@priors_option
 @click.option("--group-by", "kinds", help=GROUP_BY)
 @output_option("Write the test predictions to this CSV file. With --group-by, write one file a group to this folder.")
 @readable_errors
 def ensemble(
-    runs: tuple[Path, ...], kinds: str | None, output: Path | None, metric: str | None, **options: Any
+    runs: tuple[Path, ...],
+    kinds: str | None,
+    output: Path | None,
+    metric: str | None,
+    smooth: tuple[float, float] | None,
+    correct_priors: bool,
+    **options: Any,
 ) -> None:
     """Combine the predictions of several runs, and score the result on held-out rows.
 
@@ -49,6 +64,11 @@ def ensemble(
     if output is not None:
         check_output(output, folder=kinds is not None)
     chosen_kinds = None if kinds is None else parse_kinds(kinds)
+    corrections = build_corrections(smooth, correct_priors)
+    if chosen_kinds is not None and (smooth is not None or correct_priors):
+        raise UsageError("--smooth and --correct-priors change one ensemble; leave out --group-by")
+    if correct_priors and output is None:
+        raise UsageError("--correct-priors changes test predictions; name a file for them with -o")
     run_list = find_runs(runs)
     loading.shared_target(run_list)
     loading.check_same_table(run_list)
@@ -57,7 +77,7 @@ def ensemble(
     members = loading.build_members(run_list)
     scorer = scorer_of([run for member in members for run in member.runs], metric)
     if chosen_kinds is None:
-        ensemble_all(members, output, scorer, **options)
+        ensemble_all(members, output, scorer, corrections=corrections, **options)
     else:
         ensemble_groups(members, chosen_kinds, output, scorer, **options)
 
@@ -77,47 +97,79 @@ def ensemble_all(
     scorer: "Scorer",
     *,
     method: str,
-    calibrate: bool,
+    calibrate: str | None,
     allow_partial: bool,
+    corrections: "Corrections",
 ) -> None:
-    """Score one ensemble of all members, print the scores, and write its test predictions to `output`, if any."""
-    from kcomp.ensembles.joins import count_most_test_rows
+    """Score one ensemble of all members, and print the scores.
+
+    If `output` is not None, write the ensemble's test predictions to this CSV file.
+    """
+    from kcomp.ensembles.corrections.apply import KnownRows, apply_corrections
+    from kcomp.ensembles.joins import count_most_test_rows, join_held_out
     from kcomp.ensembles.methods import fitting
     from kcomp.ensembles.methods.averages import average_of
 
-    fitted = print_ensemble(members, method, scorer, calibrate=calibrate, partial=allow_partial)
-    if fitted is None and fitting.is_fitted(method, calibrate=calibrate):
-        raise ValueError(f"{NO_COMMON_ROW}; {method if method != 'mean' else '--calibrate'} is fitted on such rows")
+    corrections.check(scorer.target)
+    rows, known = join_held_out(members, partial=allow_partial), None
+    if rows is not None:
+        scores = print_ensemble(members, rows, method, scorer, calibrate=calibrate, smooth=corrections.smooth)
+        fitted, known = scores.fitted, KnownRows(scores.predictions, rows.labels)
+    else:
+        check_unscored(method, calibrate, corrections)
+        fitted = fitting.FittedMethod(scorer.target, average_of(method, scorer.target))
     if output is None:
         return
-    fitted = fitted or fitting.FittedMethod(scorer.target, average_of(method, scorer.target))
-    rows = write_predictions(output, members, fitted, partial=allow_partial)
+
+    def change(predictions: "pd.DataFrame") -> "pd.DataFrame":
+        return apply_corrections(corrections, predictions, scorer.target, metric=scorer.metric, known=known)
+
+    count = write_predictions(output, members, fitted, partial=allow_partial, change=change)
     runs = [run for member in members for run in member.runs]
     click.echo(
-        f"{output}: {rows} rows, the {method} of {quantity(len(members), 'member')} ({quantity(len(runs), 'run')})"
+        f"{output}: {count} rows, the {method} of {quantity(len(members), 'member')} ({quantity(len(runs), 'run')})"
     )
-    if allow_partial and (missing := count_most_test_rows(runs) - rows):
+    if allow_partial and (missing := count_most_test_rows(runs) - count):
         click.echo(f"{missing} test rows are left out, because some runs do not predict them", err=True)
 
 
+def check_unscored(method: str, calibrate: str | None, corrections: "Corrections") -> None:
+    """Print that no row scores the ensemble. Raise ValueError if an option is fitted to such rows."""
+    from kcomp.ensembles.methods import fitting
+
+    options = {
+        method: fitting.is_fitted(method, calibrate=None),
+        "--calibrate": calibrate is not None,
+        "--correct-priors": corrections.correct_priors,
+    }
+    for name, is_used in options.items():
+        if is_used:
+            raise ValueError(f"{NO_COMMON_ROW}; {name} is fitted on such rows")
+    click.echo(f"{NO_COMMON_ROW}, so the ensemble cannot be scored")
+
+
 def print_ensemble(
-    members: "list[Member]", method: str, scorer: "Scorer", *, calibrate: bool, partial: bool
-) -> "FittedMethod | None":
-    """Fit the method on the rows that all members held out, and print the scores. Return None without such rows."""
+    members: "list[Member]",
+    rows: "HeldOut",
+    method: str,
+    scorer: "Scorer",
+    *,
+    calibrate: str | None,
+    smooth: tuple[float, float] | None,
+) -> "EnsembleScores":
+    """Fit the method on the rows that all members held out, print the scores, and return the fitted method."""
     from kcomp.ensembles import printing
-    from kcomp.ensembles.joins import join_held_out
+    from kcomp.ensembles.corrections.apply import print_smoothed_scores
     from kcomp.ensembles.scoring.ensemble import score_ensemble
     from kcomp.ensembles.scoring.framework_gain import framework_gain
 
-    rows = join_held_out(members, partial=partial)
-    if rows is None:
-        click.echo(f"{NO_COMMON_ROW}, so the ensemble cannot be scored")
-        return None
     scores = score_ensemble(rows, scorer, method=method, calibrate=calibrate)
     printing.print_scores(members, rows, scores, method)
     gains = framework_gain(members, rows.label_frame, scorer, limit=min(100, max(6, WORK // rows.values.size)))
     printing.print_framework_gain(gains)
-    return scores.fitted
+    if smooth is not None:
+        print_smoothed_scores(smooth, rows.labels, scores.predictions, scorer)
+    return scores
 
 
 def ensemble_groups(
@@ -127,7 +179,7 @@ def ensemble_groups(
     scorer: "Scorer",
     *,
     method: str,
-    calibrate: bool,
+    calibrate: str | None,
     allow_partial: bool,
 ) -> None:
     """Score an ensemble of each group of members with, for example, one backend, and print a table.
@@ -138,7 +190,7 @@ def ensemble_groups(
         output: A folder for a CSV of each group's test predictions. None writes none.
         scorer: The metric and the target.
         method: The method of `kcomp ensemble --method`.
-        calibrate: Whether to calibrate each member first.
+        calibrate: How to calibrate each member first. None for no calibration.
         allow_partial: Whether members may lack rows.
     """
     from kcomp.ensembles import group_printing, grouping
@@ -183,14 +235,28 @@ def write_groups(output: Path, members: "list[Member]", results: "list[GroupScor
         click.echo(f"{path}: {rows} rows, {group.kind} {group.levels}")
 
 
-def write_predictions(path: Path, members: "list[Member]", fitted: "FittedMethod", *, partial: bool) -> int:
-    """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has."""
+def write_predictions(
+    path: Path,
+    members: "list[Member]",
+    fitted: "FittedMethod",
+    *,
+    partial: bool,
+    change: "Callable[[pd.DataFrame], pd.DataFrame]" = lambda predictions: predictions,
+) -> int:
+    """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has.
+
+    `change` is a function that corrects the predictions before they are written.
+
+    The CSV has the columns of the first member's test predictions, in the same order.
+    """
     import numpy as np
+    import pandas as pd
 
     from kcomp.ensembles.joins import join_test_predictions
     from kcomp.runs.probabilities import write_probabilities
 
-    frames = join_test_predictions(members, temperatures=fitted.temperatures, partial=partial)
+    frames = join_test_predictions(members, calibrators=fitted.calibrators, partial=partial)
     blended = fitted.blend([frame.to_numpy() for frame in frames])
-    write_probabilities(path, list(frames[0].index), list(frames[0].columns), blended.astype(np.float32))
-    return len(blended)
+    changed = change(pd.DataFrame(blended, frames[0].index, frames[0].columns))
+    write_probabilities(path, list(changed.index), list(changed.columns), changed.to_numpy(np.float32))
+    return len(changed)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
+from kcomp.commands.corrections import build_corrections, priors_option, smooth_option
 from kcomp.commands.predict import group_by_backend, predict_in_processes
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
 if TYPE_CHECKING:
+    from kcomp.ensembles.submission.build import Submission
     from kcomp.ensembles.submission.sample import Sample
 
 WRITE = "What to write into the cells; default: decided from the sample and from the metric of the runs."
@@ -32,6 +34,8 @@ IMAGES = "The folder of the test images. Needed if the runs have no test predict
 @click.option("--images", type=click.Path(path_type=Path), help=IMAGES)
 @click.option("--write", type=click.Choice(["classes", "probabilities"]), help=WRITE)
 @click.option("--positive", metavar="CLASS", help=POSITIVE)
+@smooth_option
+@priors_option
 @output_option("The submission to write.", required=True)
 @readable_errors
 def submit(
@@ -40,6 +44,8 @@ def submit(
     images: Path | None,
     write: str | None,
     positive: str | None,
+    smooth: tuple[float, float] | None,
+    correct_priors: bool,
     output: Path,
 ) -> None:
     """Write a submission in the format of the sample submission, and check its ids, columns and values.
@@ -48,13 +54,16 @@ def submit(
     CSV of predictions. kcomp checks first that ids and columns fit the sample. Then it predicts the test rows with each
     run that has no test predictions yet.
     """
+    from kcomp.ensembles.corrections.apply import apply_corrections, average_known_rows, metric_of
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.cells import Choices
     from kcomp.ensembles.submission.forecast import check_shape, forecast_ids
     from kcomp.ensembles.submission.sample import read_sample
-    from kcomp.system.files import write_atomically
 
     check_paths(runs, sample_path, images, output)
+    corrections, known, metric = build_corrections(smooth, correct_priors), None, None
+    if correct_priors and runs[0].is_file():
+        raise UsageError("--correct-priors needs runs, whose labels give the training rates; received a CSV")
     choices, line = Choices(write=write, positive=positive), ""
     if runs[0].is_file():
         predictions, target = build.read_predictions(runs[0])
@@ -62,20 +71,30 @@ def submit(
         source = f"{runs[0]}, taken for predictions of {target.name}"
     else:
         run_list, target = readable_runs(runs)
+        corrections.check(target)
         sample = read_sample(sample_path, target.prediction_columns)
         choices, line = build.with_decisions(choices, run_list)
         forecast = forecast_ids(run_list, sample, from_images=images is not None)
         check_shape(run_list, forecast.ids, sample, choices)
         predict_missing(forecast.lacking, sample, images)
-        predictions = build.average_runs(run_list)
+        predictions, metric = build.average_runs(run_list), metric_of(run_list[0])
+        known = average_known_rows(run_list) if correct_priors else None
         source = f"the mean of {quantity(len(run_list), 'run')}" if len(run_list) > 1 else str(run_list[0].folder)
-    submission = build.like_sample(predictions, target, sample, choices)
-    if line:
-        click.echo(line)
-    text = submission.frame.to_csv(index=False, sep=sample.delimiter, lineterminator="\n")
+    click.echo(line, nl=bool(line))
+    changed = apply_corrections(corrections, predictions, target, metric=metric, known=known)
+    submission = build.like_sample(changed, target, sample, choices)
+    write_submission(output, submission, sample, source)
+
+
+def write_submission(output: Path, submission: "Submission", sample: "Sample", source: str) -> None:
+    """Write a submission to a file, and print what it contains. `source` says where the predictions are from."""
+    from kcomp.system.files import write_atomically
+
+    frame = submission.frame
+    text = frame.to_csv(index=False, sep=sample.delimiter, lineterminator="\n")
     write_atomically(output, text.encode())
-    columns = ", ".join(map(str, submission.frame.columns[:8])) + (", ..." if len(submission.frame.columns) > 8 else "")
-    click.echo(f"{output}: {quantity(len(submission.frame), 'row')} of {source}; columns {columns}; {submission.note}")
+    columns = ", ".join(map(str, frame.columns[:8])) + (", ..." if len(frame.columns) > 8 else "")
+    click.echo(f"{output}: {quantity(len(frame), 'row')} of {source}; columns {columns}; {submission.note}")
 
 
 def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path) -> None:

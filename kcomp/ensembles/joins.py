@@ -9,6 +9,7 @@ import pandas as pd
 from kcomp.data.tables import Table
 from kcomp.ensembles.cross_validation import stratified_parts
 from kcomp.ensembles.members import Member, describe_member, read_labels
+from kcomp.ensembles.methods.calibration import Calibrator
 from kcomp.ensembles.reading import read_all
 from kcomp.runs.folder import Run
 from kcomp.targets import Target
@@ -135,7 +136,7 @@ def average_held_out(by_member: np.ndarray, target: Target) -> np.ndarray:
 
 
 def join_test_predictions(
-    members: Sequence[Member], *, temperatures: np.ndarray | None = None, partial: bool = False
+    members: Sequence[Member], *, calibrators: Sequence[Calibrator] | None = None, partial: bool = False
 ) -> list[pd.DataFrame]:
     """Return a table for each member: its test predictions, averaged over its runs.
 
@@ -143,8 +144,8 @@ def join_test_predictions(
 
     Args:
         members: The members.
-        temperatures: The temperature of each member, (members,). None for no calibration. The predictions of each run
-            are calibrated before the runs are averaged.
+        calibrators: The calibration of each member. None for no calibration. The predictions of each run are calibrated
+            before the runs are averaged.
         partial: Whether runs may predict different rows. Then only the common rows are returned.
     """
     rule = "runs that are combined must predict the same rows"
@@ -160,8 +161,8 @@ def join_test_predictions(
             common = common or (name, part.index)
             ids = common_ids([common, (name, part.index)], rule, partial=partial, hint=HINT)
             values = select_rows(part, ids)
-            if temperatures is not None:
-                values = target.tempered(values, temperatures[number])
+            if calibrators is not None:
+                values = calibrators[number](values)
             parts.append(pd.DataFrame(values, ids, part.columns))
             common = (common[0], ids)
         frames.append(parts[0] if len(parts) == 1 else average_frames(parts, parts[-1].index, target))

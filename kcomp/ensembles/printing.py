@@ -8,6 +8,7 @@ from rich.console import Console
 
 from kcomp.ensembles.joins import HeldOut
 from kcomp.ensembles.members import Member
+from kcomp.ensembles.methods.calibration import Temperature
 from kcomp.ensembles.scoring.diversity import correlations, disagreements, equal_members
 from kcomp.ensembles.scoring.ensemble import EnsembleScores
 from kcomp.ensembles.scoring.framework_gain import FrameworkGain
@@ -64,8 +65,9 @@ def member_row(number: int, member: Member, scores: EnsembleScores) -> dict[str,
     row: dict[str, Any] = {"": number + 1, "member": f"{member.recipe} {member.fingerprint}", "backend": member.backend}
     row |= {"seed": member.seed, "folds": ",".join(str(fold) for fold in sorted(set(member.folds)))}
     row |= {"rows": len(member.predictions)} | scores.members[number]
-    if scores.fitted.temperatures is not None:
-        row["temperature"] = float(scores.fitted.temperatures[number])
+    calibrator = None if scores.fitted.calibrators is None else scores.fitted.calibrators[number]
+    if isinstance(calibrator, Temperature):
+        row["temperature"] = calibrator.value
     if scores.fitted.weights is not None:
         row["weight"] = float(scores.fitted.weights[number])
     return row

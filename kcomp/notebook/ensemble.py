@@ -32,7 +32,7 @@ class EnsembleResult:
 
 
 def ensemble(
-    runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: bool = False
+    runs: Sequence[Run | str | Path], *, method: str = "mean", metric: str | None = None, calibrate: str | None = None
 ) -> EnsembleResult:
     """Combine the predictions of runs, as the command `kcomp ensemble` does.
 
@@ -42,7 +42,7 @@ def ensemble(
         runs: Complete runs, their folders, or folders that contain runs.
         method: How to combine the members: "mean", "median" or another method of `kcomp ensemble --method`.
         metric: Name of the metric that the method optimises. None for the metric of the recipe.
-        calibrate: Whether to calibrate the probabilities of each member first, by temperature scaling.
+        calibrate: How to calibrate each member first: "temperature", "isotonic" or "vector". None for no calibration.
 
     Raises:
         ValueError: If the method is unknown, a path has no run, or the runs have no held-out row in common.
@@ -68,6 +68,6 @@ def ensemble(
     frame = pd.DataFrame([*scores.members, scores.ensemble], pd.Index(names, name="member"))
     if not all((run / "test.csv").is_file() for run in run_list):
         return EnsembleResult(frame, None)
-    frames = join_test_predictions(members, temperatures=scores.fitted.temperatures)
+    frames = join_test_predictions(members, calibrators=scores.fitted.calibrators)
     blended = scores.fitted.blend([frame.to_numpy() for frame in frames])
     return EnsembleResult(frame, pd.DataFrame(np.asarray(blended), frames[0].index, frames[0].columns))

@@ -24,6 +24,7 @@ class Target(abc.ABC):
         shown_metrics: Names of the metrics that are printed and logged besides the recipe's own.
         metric_inputs: The metrics that fit the target, as values of `on` of `kcomp.metrics.Metric`.
         methods: Names of the methods of `kcomp ensemble` that fit the target.
+        calibrations: Names of the calibrations of `kcomp ensemble` that fit the target.
         stacker: The regression of `kcomp ensemble --method stack`: "multinomial", "binary" (one for each label) or
             "ridge".
 
@@ -38,6 +39,7 @@ class Target(abc.ABC):
     shown_metrics: ClassVar[tuple[str, ...]]
     metric_inputs: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ("mean", "median")
+    calibrations: ClassVar[tuple[str, ...]] = ("isotonic",)
     stacker: ClassVar[str]
 
     @property
@@ -205,6 +207,20 @@ class Target(abc.ABC):
             ValueError: If predictions are not probabilities.
         """
         raise ValueError(f"a temperature calibrates probabilities, not {self.name}; leave out --calibrate")
+
+    def smoothed(self, predictions: np.ndarray, share: float, above: float) -> np.ndarray:
+        """Move confident probabilities towards equal probabilities: (1 - share) * p + share / K, with K classes.
+
+        Args:
+            predictions: Probabilities, (rows, columns).
+            share: How far they move, from 0 to 1.
+            above: A row changes if its largest probability is above this number. With several labels, each label is a
+                row of two classes, its presence and its absence.
+
+        Raises:
+            ValueError: If predictions are not probabilities.
+        """
+        raise ValueError(f"--smooth changes probabilities of classes, not {self.name}; leave it out")
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:
         """Return the probability of the predicted class, shape (rows, 1).

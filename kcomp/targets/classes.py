@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from kcomp.targets.base import Target
 
 
@@ -18,6 +20,7 @@ class ClassTarget(Target):
 
     metric_inputs: ClassVar[tuple[str, ...]] = ("decisions", "columns", "probabilities")
     methods: ClassVar[tuple[str, ...]] = ("mean", "median", "vote", "gmean", "rank")
+    calibrations: ClassVar[tuple[str, ...]] = ("temperature", "isotonic", "vector")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -26,3 +29,7 @@ class ClassTarget(Target):
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.classes
+
+    def smoothed(self, predictions: np.ndarray, share: float, above: float) -> np.ndarray:
+        count = 2 if self.stacker == "binary" else len(self.classes)
+        return np.where(self.confidence(predictions) > above, (1 - share) * predictions + share / count, predictions)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensembles.methods import averages, stacking, temperature, weights
+from kcomp.ensembles.methods import averages, calibration, stacking, weights
 from kcomp.ensembles.methods.averages import AVERAGES, average_of
 from kcomp.metrics.scores import Scorer
 from kcomp.targets import Target
@@ -23,30 +23,30 @@ class FittedMethod:
         blend: Function that combines the members' predictions (members, rows, columns) to one prediction (rows,
             columns).
         weights: The weight of each member, (members,). None if the method has no weights.
-        temperatures: The temperature of each member, (members,), which calibrates its predictions before `blend`. None
-            for no calibration.
+        calibrators: The calibration of each member, which changes its predictions before `blend`. None for no
+            calibration.
         penalties: The L2 penalties of stacking: one, or one for each column. Empty for other methods.
     """
 
     target: Target
     blend: Callable[[averages.Values], np.ndarray]
     weights: np.ndarray | None = None
-    temperatures: np.ndarray | None = None
+    calibrators: tuple[calibration.Calibrator, ...] | None = None
     penalties: tuple[float, ...] = ()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        if self.temperatures is not None:
-            values = temperature.apply_each(values, self.temperatures, self.target)
+        if self.calibrators is not None:
+            values = calibration.apply_each(values, self.calibrators)
         return self.blend(list(values))
 
 
-def is_fitted(method: str, *, calibrate: bool) -> bool:
+def is_fitted(method: str, *, calibrate: str | None) -> bool:
     """Return whether a method fits numbers to held-out rows, such as weights. Plain averages do not."""
-    return calibrate or method not in AVERAGES
+    return calibrate is not None or method not in AVERAGES
 
 
 def fit_method(
-    method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: bool = False
+    method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: str | None = None
 ) -> FittedMethod:
     """Fit a method so that the metric of the combined predictions is best.
 
@@ -55,30 +55,36 @@ def fit_method(
         values: Predictions of the members, (members, rows, columns).
         labels: Labels, (rows, columns).
         scorer: The metric and the target.
-        calibrate: Whether to fit a temperature for each member first.
+        calibrate: How to calibrate each member first, a name from `kcomp.ensembles.CALIBRATIONS`, or None.
 
     Raises:
-        ValueError: If the target does not support the method or temperatures.
+        ValueError: If the target does not support the method or the calibration.
     """
     if method not in METHODS:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; received {method!r}")
     target = scorer.target
-    temperatures = temperature.fit_each(values, labels, target) if calibrate else None
+    calibrators = None if calibrate is None else calibration.fit_each(calibrate, values, labels, target)
     if method in AVERAGES:
-        return FittedMethod(target, average_of(method, target), temperatures=temperatures)
-    if temperatures is not None:
-        values = temperature.apply_each(values, temperatures, target)
+        return FittedMethod(target, average_of(method, target), calibrators=calibrators)
+    if calibrators is not None:
+        values = calibration.apply_each(values, calibrators)
     if method == "stack":
         stacker = stacking.fit(values, labels, target)
-        return FittedMethod(target, stacker, temperatures=temperatures, penalties=stacker.penalties)
+        return FittedMethod(target, stacker, calibrators=calibrators, penalties=stacker.penalties)
     member_weights = WEIGHTS[method](list(values), labels, scorer)
     return FittedMethod(
-        target, lambda member_values: averages.weighted(member_values, member_weights), member_weights, temperatures
+        target, lambda member_values: averages.weighted(member_values, member_weights), member_weights, calibrators
     )
 
 
 def predict_unseen(
-    method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, parts: np.ndarray, *, calibrate: bool = False
+    method: str,
+    values: np.ndarray,
+    labels: np.ndarray,
+    scorer: Scorer,
+    parts: np.ndarray,
+    *,
+    calibrate: str | None = None,
 ) -> np.ndarray:
     """Return the combined predictions (rows, columns) by nested cross-validation.
 
@@ -90,7 +96,7 @@ def predict_unseen(
         labels: Labels, (rows, columns).
         scorer: The metric and the target.
         parts: The part of each row, (rows,).
-        calibrate: Whether to fit a temperature for each member first.
+        calibrate: How to calibrate each member first. None for no calibration.
 
     Raises:
         ValueError: If there is something to fit and only one part.
@@ -100,12 +106,12 @@ def predict_unseen(
     numbers = np.unique(parts)
     if len(numbers) < 2:
         raise ValueError(f"nested cross-validation needs at least 2 held-out rows; received {len(parts)}")
-    if method in AVERAGES:
+    if method in AVERAGES and calibrate is not None:
         calibrated = np.empty_like(values)
         for part in numbers:
             mask = parts == part
-            temperatures = temperature.fit_each(values[:, ~mask], labels[~mask], scorer.target)
-            calibrated[:, mask] = temperature.apply_each(values[:, mask], temperatures, scorer.target)
+            calibrators = calibration.fit_each(calibrate, values[:, ~mask], labels[~mask], scorer.target)
+            calibrated[:, mask] = calibration.apply_each(values[:, mask], calibrators)
         return average_of(method, scorer.target)(list(calibrated))
     predictions = np.empty(values.shape[1:])
     for part in numbers:

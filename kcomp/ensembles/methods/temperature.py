@@ -25,13 +25,3 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
         loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6}
     )
     return float(np.exp(solution.x))
-
-
-def fit_each(values: np.ndarray, labels: np.ndarray, target: Target) -> np.ndarray:
-    """Return the fitted temperature of each member, (members,). `values` are probabilities (members, rows, classes)."""
-    return np.array([fit(member, labels, target) for member in values])
-
-
-def apply_each(values: np.ndarray, temperatures: np.ndarray, target: Target) -> np.ndarray:
-    pairs = zip(values, temperatures, strict=True)
-    return np.stack([target.tempered(member, temperature) for member, temperature in pairs])

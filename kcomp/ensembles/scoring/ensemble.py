@@ -27,6 +27,7 @@ class EnsembleScores:
         fitted: The method, fitted on all rows. Use it for test rows.
         parts: How many parts the nested cross-validation has. 0 if nothing was fitted.
         optimistic: The ensemble's `metric` on the rows that it was fitted on.
+        predictions: The ensemble's predictions that were scored, (rows, columns).
         decisions: Thresholds or cut points, fitted to the ensemble's predictions. None if the metric or the target uses
             neither.
     """
@@ -41,17 +42,20 @@ class EnsembleScores:
     fitted: fitting.FittedMethod
     parts: int
     optimistic: float
+    predictions: np.ndarray
     decisions: ScoredDecisions | None
 
 
-def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: bool = False) -> EnsembleScores:
+def score_ensemble(
+    rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: str | None = None
+) -> EnsembleScores:
     """Fit an ensemble on all rows, and score it by nested cross-validation.
 
     Args:
         rows: Predictions and labels of the held-out rows.
         scorer: The metric and the target.
         method: A name from `kcomp.ensembles.METHODS`.
-        calibrate: Whether to calibrate each member by a temperature first.
+        calibrate: How to calibrate each member first, a name from `kcomp.ensembles.CALIBRATIONS`, or None.
     """
 
     def scores_of(predictions: np.ndarray) -> dict[str, float]:
@@ -75,5 +79,6 @@ def score_ensemble(rows: HeldOut, scorer: Scorer, *, method: str = "mean", calib
         fitted=fitted,
         parts=len(np.unique(rows.parts)) if is_fitted else 0,
         optimistic=scorer(rows.labels, fitted(rows.values)) if is_fitted else ensemble[scorer.metric.name],
+        predictions=unseen,
         decisions=score_decisions(scorer, rows.labels, unseen, rows.parts),
     )

@@ -40,7 +40,13 @@ class GroupScores:
 
 
 def score_groups(
-    groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, *, method: str, calibrate: bool
+    groups: Sequence[Group],
+    members: Sequence[Member],
+    rows: HeldOut,
+    scorer: Scorer,
+    *,
+    method: str,
+    calibrate: str | None,
 ) -> list[GroupScores]:
     """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name."""
     results = []

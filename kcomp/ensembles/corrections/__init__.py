@@ -1,0 +1,1 @@
+"""Corrections of final predictions: smoothing of confident ones, and class rates of the test rows."""

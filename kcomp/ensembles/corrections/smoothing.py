@@ -1,0 +1,34 @@
+"""Smooth confident predictions, and report how this changes the order of the rows."""
+
+import numpy as np
+
+from kcomp.metrics import Metric
+
+
+def count_reordered(before: np.ndarray, after: np.ndarray) -> int:
+    """Return in how many columns the order of the rows differs between two arrays (rows, columns)."""
+    from scipy import stats
+
+    moved = np.abs(stats.rankdata(before, axis=0) - stats.rankdata(after, axis=0))
+    return int((moved >= 1).any(0).sum())
+
+
+def describe_smoothing(before: np.ndarray, after: np.ndarray, metric: Metric | None) -> str:
+    """Return a sentence: how many rows were smoothed, and a warning if a metric of order, such as ROC AUC, can change.
+
+    Args:
+        before: Predictions before smoothing, (rows, columns).
+        after: Predictions after smoothing, in the same shape.
+        metric: The metric of the runs. None if it is unknown; then the warning does not depend on it.
+    """
+    changed = int((before != after).any(1).sum())
+    text = f"smoothing changes {changed} of {len(before)} rows"
+    columns = count_reordered(before, after)
+    is_ranking = metric is None or metric.on == "columns"
+    if not columns or not is_ranking:
+        return text
+    name = "a metric of order, such as roc_auc," if metric is None else metric.name
+    return (
+        f"{text}. Warning: it changes the order of the rows in {columns} of {before.shape[1]} columns, because only "
+        f"confident rows are smoothed, so {name} can change"
+    )
