@@ -8,7 +8,7 @@ an image of 224 x 224 pixels in one thread: the median and the range of five mea
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -63,6 +63,20 @@ def draw(name: str, transform: A.Compose, image: np.ndarray) -> None:
     for seed in range(4):
         transform.set_random_seed(seed)
         tiles.append(transform(image=image)["image"])
+    write_row(name, tiles)
+
+
+def draw_mosaic(image: np.ndarray) -> None:
+    """Write a row of five images: the image, and mosaics of it with parts of scikit-learn's other photo."""
+    temple = load_sample_image("china.jpg")
+    others = [cv2.resize(temple[:, left : left + 320], (SIZE, SIZE)) for left in (0, 160, 320)]
+    batch = {"images": np.stack([image, *others]).astype(np.float32), "labels": np.eye(4, dtype=np.float32)}
+    mosaics = [np.asarray(augment.Mosaic(1.0)(batch, seed=seed)["images"])[0] for seed in range(4)]
+    write_row("mosaic", [image, *(mosaic.astype(np.uint8) for mosaic in mosaics)])
+
+
+def write_row(name: str, tiles: Sequence[np.ndarray]) -> None:
+    """Write images side by side into one file."""
     small = [cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA) for tile in tiles]
     row = cv2.cvtColor(np.hstack(small), cv2.COLOR_RGB2BGR)
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -84,6 +98,7 @@ def milliseconds(transform: A.Compose, image: np.ndarray) -> np.ndarray:
 def main() -> None:
     cv2.setNumThreads(0)
     image = flower()
+    draw_mosaic(image)
     rows = []
     for name, transform in transforms().items():
         draw(name, transform, image)

@@ -109,7 +109,43 @@ def test_wrong_settings(augment):
             wrong()
 
 
+def test_mosaic_weights_are_the_areas(augment):
+    plan = augment.Mosaic(0.4).draw(rng(), (5000, 40, 80))
+    mixed = plan.weights[:, 0] < 1
+    assert mixed.mean() == pytest.approx(0.4, abs=0.02)
+    rows, columns = plan.corner[mixed].T
+    assert rows.min() == 10 and rows.max() == 30 and columns.min() == 20 and columns.max() == 60
+    expected = np.stack([rows * columns, rows * (80 - columns), (40 - rows) * columns, (40 - rows) * (80 - columns)], 1)
+    np.testing.assert_allclose(plan.weights[mixed], expected / 3200, rtol=1e-6)
+    assert all(sorted(plan.partners[:, part]) == list(range(5000)) for part in range(3))
+    assert (augment.Mosaic(1.0, stop_epoch=2).draw(rng(), (9, 4, 4), epoch=2).weights == [1, 0, 0, 0]).all()
+
+
 # -------------------------------------------------------------------------------------- what is done, on each backend
+
+
+@pytest.mark.parametrize("backend", conftest.backends())
+def test_mosaic_by_hand(backend):
+    """Four grey images; the first is divided after row 1 and column 2 of a 2 x 4 image, the second does not change."""
+    result = conftest.in_backend(
+        backend,
+        """
+        import numpy as np, keras
+        from kcomp import augment
+        from kcomp.data.plans import MosaicPlan
+        images = np.stack([np.full((2, 4, 1), value, "float32") for value in (10, 20, 30, 40)])
+        labels = np.eye(4, dtype="float32")
+        labels[3] = np.nan
+        plan = MosaicPlan(np.array([[1, 2, 0], [3, 3, 3], [0, 0, 0], [0, 0, 0]], "int32"),
+                          np.array([[1, 2], [2, 4], [2, 4], [2, 4]], "int32"),
+                          np.array([[0.25] * 4, [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]], "float32"))
+        mixed = augment.Mosaic(1.0)({"images": images, "labels": labels}, plan=plan)
+        give(images=keras.ops.convert_to_numpy(mixed["images"])[:2, ..., 0].tolist(),
+             labels=keras.ops.convert_to_numpy(mixed["labels"])[:2].tolist())
+        """,
+    )
+    assert result["images"] == [[[10, 10, 20, 20], [30, 30, 10, 10]], [[20] * 4] * 2]
+    assert result["labels"] == [[0.5, 0.25, 0.25, 0], [0, 1, 0, 0]]
 
 
 @pytest.mark.parametrize("backend", conftest.backends())

@@ -4,11 +4,11 @@
 `AutoAugment`, `RandAugment`, `TrivialAugment` and `AugMix`, `LocalWarp` and `PCAColour`. Pass a preset, or a Compose of
 transforms, as `transform` to `data.Batches`, which seeds it for each image. Both backends get the same images.
 
-**Layers** of Keras mix or erase the images of a batch: `MixUp`, `CutMix`, `Switch` and `RandomErasing`. A layer has two
-methods. `draw` makes all random choices for a batch with a NumPy generator. It returns them as a plan: small arrays
-with one row for each sample. `call` applies a plan to the batch, without weights or random numbers. Both backends
-therefore compute the same images. In training, kcomp calls `draw` and passes the plans with the images. In a notebook,
-call a layer with a seed: `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
+**Layers** of Keras mix or erase the images of a batch: `MixUp`, `CutMix`, `Switch`, `Mosaic` and `RandomErasing`. A
+layer has two methods. `draw` makes all random choices for a batch with a NumPy generator. It returns them as a plan:
+small arrays with one row for each sample. `call` applies a plan to the batch, without weights or random numbers. Both
+backends therefore compute the same images. In training, kcomp calls `draw` and passes the plans with the images. In a
+notebook, call a layer with a seed: `MixUp(0.2)({"images": images, "labels": labels}, seed=1)`.
 """
 
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kcomp.augment.colour import PCAColour, colour_components
     from kcomp.augment.erasing import RandomErasing
     from kcomp.augment.mixing import CutMix, MixUp, Switch
+    from kcomp.augment.mosaic import Mosaic
     from kcomp.augment.policies import AutoAugment, RandAugment, TrivialAugment
     from kcomp.augment.presets import heavy, light, medium
     from kcomp.augment.warping import LocalWarp
@@ -30,6 +31,7 @@ __all__ = [
     "CutMix",
     "LocalWarp",
     "MixUp",
+    "Mosaic",
     "PCAColour",
     "RandAugment",
     "RandomErasing",
@@ -47,6 +49,7 @@ MODULES = {  # imported at their first use: transforms need no Keras, and layers
     "CutMix": "kcomp.augment.mixing",
     "LocalWarp": "kcomp.augment.warping",
     "MixUp": "kcomp.augment.mixing",
+    "Mosaic": "kcomp.augment.mosaic",
     "PCAColour": "kcomp.augment.colour",
     "RandAugment": "kcomp.augment.policies",
     "RandomErasing": "kcomp.augment.erasing",

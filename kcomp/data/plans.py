@@ -40,6 +40,21 @@ class ErasePlan(NamedTuple):
     colour: Any
 
 
+class MosaicPlan(NamedTuple):
+    """The random numbers of Mosaic for a batch of N images.
+
+    Attributes:
+        partners: int32 (N, 3), the positions in the batch of the images at the top right, bottom left and bottom right.
+        corner: int32 (N, 2), the row and the column at which the four parts meet. An image does not change if they are
+            the image's height and width.
+        weights: float32 (N, 4), the share of each part in the area: top left, top right, bottom left, bottom right.
+    """
+
+    partners: Any
+    corner: Any
+    weights: Any
+
+
 def active(
     draws: np.random.Generator, count: int, probability: float, stop_epoch: int | None, epoch: int
 ) -> np.ndarray:
