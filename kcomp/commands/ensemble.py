@@ -9,6 +9,7 @@ import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument
 from kcomp.commands.corrections import build_corrections, priors_option, smooth_option
+from kcomp.commands.tree_inputs import parse_extras, read_inputs, with_option
 from kcomp.ensembles import CALIBRATIONS, METHODS
 from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kcomp.ensembles.corrections.apply import Corrections
+    from kcomp.ensembles.inputs import Inputs
     from kcomp.ensembles.joins import HeldOut
     from kcomp.ensembles.members import Member
     from kcomp.ensembles.methods.fitting import FittedMethod
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from kcomp.ensembles.scoring.groups import GroupScores
     from kcomp.metrics.scores import Scorer
 
-METHOD = "How to combine members. The first five are averages; search, greedy and stack are fitted to held-out rows."
+METHOD = "How to combine members. The first five are averages; the others are fitted to held-out rows."
 GROUP_BY = (
     "Compare ensembles whose members differ in one thing only: seed, fold, value, model or backend; several are "
     "separated by commas."
@@ -39,6 +41,7 @@ WORK = 6_000_000  # limits how many predictions the framework gain averages, so 
 @click.option("--metric", help="The metric to optimize, such as roc_auc or f2; default: the metric of the runs.")
 @click.option("--allow-partial", is_flag=True, help="If some runs lack rows, use the rows that all have.")
 @click.option("--calibrate", type=click.Choice(CALIBRATIONS), help="How to calibrate each member first.")
+@with_option
 @smooth_option
 @priors_option
 @click.option("--group-by", "kinds", help=GROUP_BY)
@@ -51,6 +54,7 @@ def ensemble(
     metric: str | None,
     smooth: tuple[float, float] | None,
     correct_priors: bool,
+    extras: str | None,
     **options: Any,
 ) -> None:
     """Combine the predictions of several runs, and score the result on held-out rows.
@@ -65,8 +69,9 @@ def ensemble(
         check_output(output, folder=kinds is not None)
     chosen_kinds = None if kinds is None else parse_kinds(kinds)
     corrections = build_corrections(smooth, correct_priors)
-    if chosen_kinds is not None and (smooth is not None or correct_priors):
-        raise UsageError("--smooth and --correct-priors change one ensemble; leave out --group-by")
+    chosen_extras = parse_extras(extras, options["method"])
+    if chosen_kinds is not None and (smooth is not None or correct_priors or chosen_extras):
+        raise UsageError("--smooth, --correct-priors and --with are for one ensemble; leave out --group-by")
     if correct_priors and output is None:
         raise UsageError("--correct-priors changes test predictions; name a file for them with -o")
     run_list = find_runs(runs)
@@ -77,7 +82,8 @@ def ensemble(
     members = loading.build_members(run_list)
     scorer = scorer_of([run for member in members for run in member.runs], metric)
     if chosen_kinds is None:
-        ensemble_all(members, output, scorer, corrections=corrections, **options)
+        inputs = read_inputs(run_list, chosen_extras)
+        ensemble_all(members, output, scorer, corrections=corrections, inputs=inputs, **options)
     else:
         ensemble_groups(members, chosen_kinds, output, scorer, **options)
 
@@ -100,20 +106,24 @@ def ensemble_all(
     calibrate: str | None,
     allow_partial: bool,
     corrections: "Corrections",
+    inputs: "Inputs | None",
 ) -> None:
     """Score one ensemble of all members, and print the scores.
 
     If `output` is not None, write the ensemble's test predictions to this CSV file.
     """
     from kcomp.ensembles.corrections.apply import KnownRows, apply_corrections
-    from kcomp.ensembles.joins import count_most_test_rows, join_held_out
+    from kcomp.ensembles.joins import join_held_out
     from kcomp.ensembles.methods import fitting
     from kcomp.ensembles.methods.averages import average_of
+    from kcomp.ensembles.scoring.ensemble import score_ensemble
 
     corrections.check(scorer.target)
     rows, known = join_held_out(members, partial=allow_partial), None
     if rows is not None:
-        scores = print_ensemble(members, rows, method, scorer, calibrate=calibrate, smooth=corrections.smooth)
+        own = None if inputs is None else inputs.of_held_out(rows.ids)
+        scores = score_ensemble(rows, scorer, method=method, calibrate=calibrate, inputs=own)
+        print_ensemble(members, rows, method, scorer, scores, smooth=corrections.smooth)
         fitted, known = scores.fitted, KnownRows(scores.predictions, rows.labels)
     else:
         check_unscored(method, calibrate, corrections)
@@ -124,12 +134,19 @@ def ensemble_all(
     def change(predictions: "pd.DataFrame") -> "pd.DataFrame":
         return apply_corrections(corrections, predictions, scorer.target, metric=scorer.metric, known=known)
 
-    count = write_predictions(output, members, fitted, partial=allow_partial, change=change)
+    count = write_predictions(output, members, fitted, partial=allow_partial, change=change, inputs=inputs)
+    print_written(output, count, method, members, partial=allow_partial)
+
+
+def print_written(output: Path, count: int, method: str, members: "list[Member]", *, partial: bool) -> None:
+    """Print how many test predictions the file has, and how many rows are left out with `--allow-partial`."""
+    from kcomp.ensembles.joins import count_most_test_rows
+
     runs = [run for member in members for run in member.runs]
     click.echo(
         f"{output}: {count} rows, the {method} of {quantity(len(members), 'member')} ({quantity(len(runs), 'run')})"
     )
-    if allow_partial and (missing := count_most_test_rows(runs) - count):
+    if partial and (missing := count_most_test_rows(runs) - count):
         click.echo(f"{missing} test rows are left out, because some runs do not predict them", err=True)
 
 
@@ -153,23 +170,20 @@ def print_ensemble(
     rows: "HeldOut",
     method: str,
     scorer: "Scorer",
+    scores: "EnsembleScores",
     *,
-    calibrate: str | None,
     smooth: tuple[float, float] | None,
-) -> "EnsembleScores":
-    """Fit the method on the rows that all members held out, print the scores, and return the fitted method."""
+) -> None:
+    """Print the scores of an ensemble on the rows that all members held out."""
     from kcomp.ensembles import printing
     from kcomp.ensembles.corrections.apply import print_smoothed_scores
-    from kcomp.ensembles.scoring.ensemble import score_ensemble
     from kcomp.ensembles.scoring.framework_gain import framework_gain
 
-    scores = score_ensemble(rows, scorer, method=method, calibrate=calibrate)
     printing.print_scores(members, rows, scores, method)
     gains = framework_gain(members, rows.label_frame, scorer, limit=min(100, max(6, WORK // rows.values.size)))
     printing.print_framework_gain(gains)
     if smooth is not None:
         print_smoothed_scores(smooth, rows.labels, scores.predictions, scorer)
-    return scores
 
 
 def ensemble_groups(
@@ -242,6 +256,7 @@ def write_predictions(
     *,
     partial: bool,
     change: "Callable[[pd.DataFrame], pd.DataFrame]" = lambda predictions: predictions,
+    inputs: "Inputs | None" = None,
 ) -> int:
     """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has.
 
@@ -256,7 +271,8 @@ def write_predictions(
     from kcomp.runs.probabilities import write_probabilities
 
     frames = join_test_predictions(members, calibrators=fitted.calibrators, partial=partial)
-    blended = fitted.blend([frame.to_numpy() for frame in frames])
+    own = None if inputs is None else inputs.of_test(frames[0].index)
+    blended = fitted.combine([frame.to_numpy() for frame in frames], own)
     changed = change(pd.DataFrame(blended, frames[0].index, frames[0].columns))
     write_probabilities(path, list(changed.index), list(changed.columns), changed.to_numpy(np.float32))
     return len(changed)

@@ -69,5 +69,5 @@ def ensemble(
     if not all((run / "test.csv").is_file() for run in run_list):
         return EnsembleResult(frame, None)
     frames = join_test_predictions(members, calibrators=scores.fitted.calibrators)
-    blended = scores.fitted.blend([frame.to_numpy() for frame in frames])
+    blended = scores.fitted.combine([frame.to_numpy() for frame in frames])
     return EnsembleResult(frame, pd.DataFrame(np.asarray(blended), frames[0].index, frames[0].columns))

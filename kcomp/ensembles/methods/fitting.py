@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcomp.ensembles.methods import averages, calibration, stacking, weights
+from kcomp.ensembles.methods import averages, calibration, stacking, trees, weights
 from kcomp.ensembles.methods.averages import AVERAGES, average_of
 from kcomp.metrics.scores import Scorer
 from kcomp.targets import Target
 
 WEIGHTS = {"search": weights.searched, "greedy": weights.greedy}
-METHODS = (*AVERAGES, *WEIGHTS, "stack")
+METHODS = (*AVERAGES, *WEIGHTS, "stack", *trees.KINDS)
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,28 @@ class FittedMethod:
         calibrators: The calibration of each member, which changes its predictions before `blend`. None for no
             calibration.
         penalties: The L2 penalties of stacking: one, or one for each column. Empty for other methods.
+        stacker: Fitted trees, which take further inputs. They replace `blend`. None for other methods.
     """
 
     target: Target
-    blend: Callable[[averages.Values], np.ndarray]
+    blend: Callable[[averages.Values], np.ndarray] | None = None
     weights: np.ndarray | None = None
     calibrators: tuple[calibration.Calibrator, ...] | None = None
     penalties: tuple[float, ...] = ()
+    stacker: trees.TreeStacker | None = None
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
+        """Calibrate and combine predictions (members, rows, columns). `inputs` are further inputs (rows, inputs)."""
         if self.calibrators is not None:
             values = calibration.apply_each(values, self.calibrators)
-        return self.blend(list(values))
+        return self.combine(list(values), inputs)
+
+    def combine(self, values: averages.Values, inputs: np.ndarray | None = None) -> np.ndarray:
+        """Combine predictions that are calibrated already."""
+        if self.stacker is not None:
+            return self.stacker(values, inputs)
+        assert self.blend is not None
+        return self.blend(values)
 
 
 def is_fitted(method: str, *, calibrate: str | None) -> bool:
@@ -46,7 +56,13 @@ def is_fitted(method: str, *, calibrate: str | None) -> bool:
 
 
 def fit_method(
-    method: str, values: np.ndarray, labels: np.ndarray, scorer: Scorer, *, calibrate: str | None = None
+    method: str,
+    values: np.ndarray,
+    labels: np.ndarray,
+    scorer: Scorer,
+    *,
+    calibrate: str | None = None,
+    inputs: np.ndarray | None = None,
 ) -> FittedMethod:
     """Fit a method so that the metric of the combined predictions is best.
 
@@ -56,6 +72,7 @@ def fit_method(
         labels: Labels, (rows, columns).
         scorer: The metric and the target.
         calibrate: How to calibrate each member first, a name from `kcomp.ensembles.CALIBRATIONS`, or None.
+        inputs: Further inputs of trees, (rows, inputs). NaN is a missing value. None for no inputs.
 
     Raises:
         ValueError: If the target does not support the method or the calibration.
@@ -71,6 +88,9 @@ def fit_method(
     if method == "stack":
         stacker = stacking.fit(values, labels, target)
         return FittedMethod(target, stacker, calibrators=calibrators, penalties=stacker.penalties)
+    if method in trees.KINDS:
+        fitted_trees = trees.fit(method, values, labels, target, inputs)
+        return FittedMethod(target, calibrators=calibrators, stacker=fitted_trees)
     member_weights = WEIGHTS[method](list(values), labels, scorer)
     return FittedMethod(
         target, lambda member_values: averages.weighted(member_values, member_weights), member_weights, calibrators
@@ -85,6 +105,7 @@ def predict_unseen(
     parts: np.ndarray,
     *,
     calibrate: str | None = None,
+    inputs: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the combined predictions (rows, columns) by nested cross-validation.
 
@@ -97,6 +118,7 @@ def predict_unseen(
         scorer: The metric and the target.
         parts: The part of each row, (rows,).
         calibrate: How to calibrate each member first. None for no calibration.
+        inputs: Further inputs of trees, (rows, inputs). None for no inputs.
 
     Raises:
         ValueError: If there is something to fit and only one part.
@@ -116,6 +138,7 @@ def predict_unseen(
     predictions = np.empty(values.shape[1:])
     for part in numbers:
         mask = parts == part
-        fitted = fit_method(method, values[:, ~mask], labels[~mask], scorer, calibrate=calibrate)
-        predictions[mask] = fitted(values[:, mask])
+        own, others = (None, None) if inputs is None else (inputs[mask], inputs[~mask])
+        fitted = fit_method(method, values[:, ~mask], labels[~mask], scorer, calibrate=calibrate, inputs=others)
+        predictions[mask] = fitted(values[:, mask], own)
     return predictions

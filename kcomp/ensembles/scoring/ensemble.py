@@ -47,7 +47,12 @@ class EnsembleScores:
 
 
 def score_ensemble(
-    rows: HeldOut, scorer: Scorer, *, method: str = "mean", calibrate: str | None = None
+    rows: HeldOut,
+    scorer: Scorer,
+    *,
+    method: str = "mean",
+    calibrate: str | None = None,
+    inputs: np.ndarray | None = None,
 ) -> EnsembleScores:
     """Fit an ensemble on all rows, and score it by nested cross-validation.
 
@@ -56,6 +61,7 @@ def score_ensemble(
         scorer: The metric and the target.
         method: A name from `kcomp.ensembles.METHODS`.
         calibrate: How to calibrate each member first, a name from `kcomp.ensembles.CALIBRATIONS`, or None.
+        inputs: Further inputs of trees, (rows, inputs). None for no inputs.
     """
 
     def scores_of(predictions: np.ndarray) -> dict[str, float]:
@@ -63,9 +69,11 @@ def score_ensemble(
 
     members = [scores_of(member) for member in rows.values]
     best = find_best(scorer.first(SHOWN), members)
-    unseen = fitting.predict_unseen(method, rows.values, rows.labels, scorer, rows.parts, calibrate=calibrate)
+    unseen = fitting.predict_unseen(
+        method, rows.values, rows.labels, scorer, rows.parts, calibrate=calibrate, inputs=inputs
+    )
     plain = rows.target.average(list(rows.values))
-    fitted = fitting.fit_method(method, rows.values, rows.labels, scorer, calibrate=calibrate)
+    fitted = fitting.fit_method(method, rows.values, rows.labels, scorer, calibrate=calibrate, inputs=inputs)
     is_fitted = fitting.is_fitted(method, calibrate=calibrate)
     ensemble = scores_of(unseen)
     return EnsembleScores(
@@ -78,7 +86,7 @@ def score_ensemble(
         gain_over_mean=compute_gain(scorer, rows.labels, unseen, plain) if is_fitted or method != "mean" else None,
         fitted=fitted,
         parts=len(np.unique(rows.parts)) if is_fitted else 0,
-        optimistic=scorer(rows.labels, fitted(rows.values)) if is_fitted else ensemble[scorer.metric.name],
+        optimistic=scorer(rows.labels, fitted(rows.values, inputs)) if is_fitted else ensemble[scorer.metric.name],
         predictions=unseen,
         decisions=score_decisions(scorer, rows.labels, unseen, rows.parts),
     )
