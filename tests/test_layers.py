@@ -19,8 +19,9 @@ WITHOUT_KERAS = {*ORDER[: ORDER.index("augment")], "commands", "cli"}
 IMPORTED_LATE = {
     "data.foreign_layers",
     "data.keras_dataset",
+    "data.torch_transforms",
     "targets.losses",
-}  # import Keras; imported where they are used
+}  # import Keras or PyTorch; imported where they are used
 WITHOUT_KERAS_IN_PART = ("compare.jobs", "compare.sketch", "compare.parent")
 ON_THEIR_OWN = {
     "targets",

@@ -184,7 +184,7 @@ def test_wrong_recipes_fail_before_training(backend, tmp_path):
         (
             "if training else None,",
             "if training else 'flip',",
-            "transform must be an albumentations.Compose, or None; received 'flip'",
+            "transform must be an albumentations.Compose, a transform of torchvision.transforms.v2, or None; received 'flip'",
         ),
         (
             "return models.classifier(",

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,18 +18,12 @@ from kcomp.data.images import Images
 from kcomp.data.resampling import resample
 from kcomp.data.sampling import copy_numbers, draw_rows, sampling_weights
 from kcomp.data.tables import Table
+from kcomp.data.transforms import Transform, as_transform
 
 if TYPE_CHECKING:
     from kcomp.data.keras_dataset import BatchDataset
 
 Batch = dict[str, Any]  # see `Batches.load`
-
-
-class Transform(Protocol):
-    """A protocol: the methods of albumentations.Compose that `Batches` calls."""
-
-    def set_random_seed(self, seed: int) -> None: ...
-    def __call__(self, *, image: np.ndarray) -> dict[str, Any]: ...
 
 
 class Batches:
@@ -46,8 +40,9 @@ class Batches:
         training: Whether to draw a new order and new augmentations each epoch and to apply `layers`. If False, rows
             keep the order of the table.
         seed: Seed of all random numbers.
-        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None. The transform
-            is seeded anew for each image, so it must not store anything from one image to the next.
+        transform: An albumentations.Compose that turns one uint8 image into one of `image_size`, or None. With PyTorch
+            installed, also a `Compose` of torchvision.transforms.v2 from uint8 to uint8 tensors. The transform is
+            seeded anew for each image, so it must not store anything from one image to the next.
         layers: Layers that change whole batches in training. Keras layers that take a dict of `images` and `labels`,
             such as KerasCV's, come first and are applied before the training step. Layers of `kcomp.augment`, such as
             MixUp, come last: NumPy draws the random numbers of these layers, and the training step applies the layers.
@@ -58,7 +53,7 @@ class Batches:
             `image_size`.
 
     Raises:
-        ValueError: If the table is empty, `batch_size` is below 1, `transform` is not an albumentations.Compose, or
+        ValueError: If the table is empty, `batch_size` is below 1, `transform` is of another kind, or
             `layers` are in the wrong order.
 
     Examples:
@@ -90,11 +85,10 @@ class Batches:
             raise ValueError("batches need at least one row; the table is empty")
         if batch_size < 1:
             raise ValueError(f"the batch size must be at least 1; received {batch_size}")
-        check_transform(transform)
         check_layer_order(layers)
         self.table, self.image_size, self.training, self.seed = table, image_size, training, seed
         self.batch_size = min(batch_size, len(table)) if training else batch_size
-        self.transform, self.layers = transform, tuple(layers) if training else ()
+        self.transform, self.layers = as_transform(transform), tuple(layers) if training else ()
         self.images = (images or Images(image_size)).with_range(table.value_range)
         self.shape: tuple[int, ...] = (*height_and_width(image_size), self.images.channels)
         self._ids, self._sources = table.ids, table.images
@@ -252,11 +246,6 @@ def stack(images: Sequence[np.ndarray]) -> np.ndarray:
     """Stack images of one shape into a batch: uint8 if all images are uint8, otherwise float32."""
     batch = np.stack(images)
     return batch if batch.dtype == np.uint8 else batch.astype(np.float32, copy=False)
-
-
-def check_transform(transform: Any) -> None:
-    if transform is not None and not (callable(transform) and hasattr(transform, "set_random_seed")):
-        raise ValueError(f"transform must be an albumentations.Compose, or None; received {transform!r}")
 
 
 def ahead(load: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int) -> Iterator[Any]:

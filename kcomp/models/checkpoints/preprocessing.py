@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from kcomp.data.batches import Transform
 from kcomp.data.image_size import ImageSize, height_and_width
 from kcomp.data.images import Images
+from kcomp.data.transforms import Transform
 from kcomp.models.checkpoints.known import known_checkpoint
 
 
