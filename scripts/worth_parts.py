@@ -27,6 +27,10 @@ def transform(config, size, training):
         first = []
     if not training:
         return A.Compose(first) if first else None
+    if config.geometry in PRESETS:  # they crop, so the crop of validation is left out
+        before = first if kind == "cards" else []
+        steps = [*before, PRESETS[config.geometry](size, mirror=kind != "sign-digits")]
+        return A.Compose(steps)
     steps = [*(GEOMETRY[kind][config.geometry](size, first)), *PIXELS[config.pixels](size)]
     return A.Compose(steps) if steps else None
 
@@ -68,6 +72,13 @@ GEOMETRY = {  # lists of transforms for each competition; `first` are those of v
     },
 }
 
+# Variances and directions of the colours of ImageNet, as in Facebook's ResNet training (fb.resnet.torch).
+IMAGENET_COLOURS = (
+    (0.2175, 0.0188, 0.0045),
+    ((-0.5675, -0.5808, -0.5836), (0.7192, -0.0045, -0.6948), (0.4009, -0.8140, 0.4203)),
+)
+PRESETS = {"light": augment.light, "medium": augment.medium, "heavy": augment.heavy}
+
 PIXELS = {
     "none": lambda size: [],
     "brightness and contrast": lambda size: [A.RandomBrightnessContrast(0.2, 0.2, p=0.5)],
@@ -78,7 +89,12 @@ PIXELS = {
     "noise": lambda size: [A.GaussNoise(p=0.5)],
     "elastic": lambda size: [A.ElasticTransform(alpha=size / 2, sigma=size / 16, p=0.5)],
     "holes": lambda size: [A.CoarseDropout((1, 4), (0.1, 0.25), (0.1, 0.25), fill=128, p=0.7)],
-    "grid dropout": lambda size: [A.GridDropout(ratio=0.4, fill=128, p=0.5)],
+    "AutoAugment": lambda size: [augment.AutoAugment("imagenet")],
+    "RandAugment": lambda size: [augment.RandAugment(2, 9)],
+    "TrivialAugment": lambda size: [augment.TrivialAugment()],
+    "AugMix": lambda size: [augment.AugMix()],
+    "local warping": lambda size: [augment.LocalWarp()],
+    "PCA colour": lambda size: [augment.PCAColour(*IMAGENET_COLOURS)],
 }
 
 MIXING = {
@@ -86,7 +102,6 @@ MIXING = {
     "mixup 0.2": lambda: [augment.MixUp(0.2)],
     "mixup 0.8": lambda: [augment.MixUp(0.8)],
     "cutmix": lambda: [augment.CutMix(1.0)],
-    "cutmix half": lambda: [augment.CutMix(1.0, probability=0.5)],
     "switch": lambda: [augment.Switch(augment.MixUp(0.2), augment.CutMix(1.0))],
     "erasing": lambda: [augment.RandomErasing(0.5)],
 }

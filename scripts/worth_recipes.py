@@ -107,7 +107,8 @@ def stages(config):
     }
     losses = [parts.LOSSES[config.loss]() for _ in range(2)]
     averages = {"none": None, "ema": EMA(0.98), "swa": SWA(max(1, epochs // 2)), "snapshots": Snapshots()}
-    cached = config.mixing == "none" or config.mix_features  # else, images are mixed
+    # mixing changes images, and where all layers are trained, there are no features
+    cached = (config.mixing == "none" or config.mix_features) and config.layers != "all"
     last = {
         "train_batch_norm": config.batch_norm,
         "layer_decay": config.layer_decay,
