@@ -1,6 +1,7 @@
 """Transforms of single images: the papers' formulas and tables, torchvision's where it is installed, fixed draws."""
 
 import importlib.util
+import random
 
 import albumentations as A
 import conftest
@@ -255,6 +256,43 @@ def test_pca_colour_shifts_along_the_components():
         transform(image=np.zeros((2, 2, 3), np.float32))
     with pytest.raises(ValueError, match=r"received shapes \(2,\) and \(3, 3\)"):
         augment.PCAColour(variances[:2], directions)
+
+
+def noisy(image):
+    """Draw as Augraphy does: from the global generators of Python and NumPy."""
+    return image + np.random.randint(0, 9, image.shape).astype(np.uint8) + np.uint8(random.randint(0, 9))
+
+
+def test_augraphy_is_seeded_and_leaves_the_global_generators_alone():
+    transform, image = A.Compose([augment.Augraphy(noisy)]), noise()
+    results = []
+    for number in range(2):
+        random.seed(number)
+        np.random.seed(number)
+        before = random.getstate(), np.random.get_state()[1].tolist()
+        transform.set_random_seed(7)
+        results.append(transform(image=image)["image"])
+        assert before == (random.getstate(), np.random.get_state()[1].tolist())
+    np.testing.assert_array_equal(*results)
+    transform.set_random_seed(8)
+    assert not np.array_equal(transform(image=image)["image"], results[0])
+    grey = augment.Augraphy(lambda pixels: pixels[..., 0])(image=image)["image"]
+    np.testing.assert_array_equal(grey, np.repeat(image[..., :1], 3, 2))
+    with pytest.raises(ValueError, match=r"changed an image of shape \(31, 45, 3\) to \(30, 45, 3\)"):
+        augment.Augraphy(lambda pixels: pixels[1:])(image=image)
+
+
+def test_a_pipeline_of_augraphy():
+    augraphy = pytest.importorskip("augraphy")
+    pipeline = augraphy.AugraphyPipeline(ink_phase=[augraphy.InkBleed(p=1)], post_phase=[augraphy.Jpeg(p=1)])
+    transform, page = A.Compose([augment.Augraphy(pipeline)]), np.full((64, 80, 3), 255, np.uint8)
+    page[20:30, 10:60] = 0
+    results = []
+    for seed in (1, 1, 2):
+        transform.set_random_seed(seed)
+        results.append(transform(image=page)["image"])
+    np.testing.assert_array_equal(results[0], results[1])
+    assert results[0].shape == page.shape and not np.array_equal(results[0], results[2])
 
 
 @pytest.mark.parametrize("preset", [augment.light, augment.medium, augment.heavy])

@@ -1,8 +1,9 @@
 """Augmentation: transforms of single images, and layers that mix or erase the images of a batch.
 
 **Transforms** of albumentations change one image on the host: the presets `light`, `medium` and `heavy`, the policies
-`AutoAugment`, `RandAugment`, `TrivialAugment` and `AugMix`, `LocalWarp` and `PCAColour`. Pass a preset, or a Compose of
-transforms, as `transform` to `data.Batches`, which seeds it for each image. Both backends get the same images.
+`AutoAugment`, `RandAugment`, `TrivialAugment` and `AugMix`, `LocalWarp`, `PCAColour` and `Augraphy`. Pass a preset, or
+a Compose of transforms, as `transform` to `data.Batches`, which seeds it for each image. Both backends get the same
+images.
 
 **Layers** of Keras mix or erase the images of a batch: `MixUp`, `CutMix`, `Switch`, `Mosaic` and `RandomErasing`. A
 layer has two methods. `draw` makes all random choices for a batch with a NumPy generator. It returns them as a plan:
@@ -18,6 +19,7 @@ from kcomp.system.lazy import lazy_names
 if TYPE_CHECKING:
     from kcomp.augment.augmix import AugMix
     from kcomp.augment.colour import PCAColour, colour_components
+    from kcomp.augment.documents import Augraphy
     from kcomp.augment.erasing import RandomErasing
     from kcomp.augment.mixing import CutMix, MixUp, Switch
     from kcomp.augment.mosaic import Mosaic
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AugMix",
+    "Augraphy",
     "AutoAugment",
     "CutMix",
     "LocalWarp",
@@ -45,6 +48,7 @@ __all__ = [
 
 MODULES = {  # imported at their first use: transforms need no Keras, and layers need no albumentations
     "AugMix": "kcomp.augment.augmix",
+    "Augraphy": "kcomp.augment.documents",
     "AutoAugment": "kcomp.augment.policies",
     "CutMix": "kcomp.augment.mixing",
     "LocalWarp": "kcomp.augment.warping",

@@ -1,8 +1,9 @@
 """Layers that change whole batches: check their order, and apply Keras layers on the host."""
 
-import threading
 from collections.abc import Sequence
 from typing import Any
+
+from kcomp.data.global_seeds import LOCK
 
 
 def check_layer_order(layers: Sequence[Any]) -> None:
@@ -15,12 +16,9 @@ def check_layer_order(layers: Sequence[Any]) -> None:
         )
 
 
-_host_layer = threading.Lock()
-
-
 def apply_on_host(layer: Any, batch: dict[str, Any], seed: int) -> dict[str, Any]:
     """Apply a Keras layer to a batch outside of the training step. `seed` determines its random numbers."""
     from kcomp.data.foreign_layers import call_seeded
 
-    with _host_layer:  # the call sets global seeds, so only one thread may call a layer at a time
+    with LOCK:  # the call sets global seeds, so only one thread may call a layer at a time
         return call_seeded(layer, batch, seed)

@@ -1,14 +1,15 @@
 """Apply Keras or KerasCV layers to a batch. A seed determines all random numbers of the layers."""
 
-import contextlib
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
+
+from kcomp.data.global_seeds import restored_global_seeds
 
 
 def call_seeded(layer: Any, batch: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -81,17 +82,6 @@ def reset(seed_generator: Any, seed: int) -> None:
         seed_generator.state.assign([seed, 0])
     else:
         seed_generator.reset_from_seed(seed)
-
-
-@contextlib.contextmanager
-def restored_global_seeds() -> Iterator[None]:
-    """Restore the global random generators of Python and NumPy at the end of a `with` block."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 def batch_layer_rule(layer: Any) -> str:
