@@ -3,6 +3,7 @@
 import importlib.util
 
 import conftest
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,3 +129,56 @@ def test_the_command(tmp_path):
     ):
         done = conftest.kcomp("ensemble", "run", *arguments, cwd=tmp_path, check=False)
         assert done.returncode == 2 and message in done.stderr
+
+
+CSV_RECIPE = """
+from dataclasses import dataclass
+import keras
+from keras import layers
+from kcomp import data
+from kcomp.recipe import Recipe, Stage
+
+@dataclass(frozen=True)
+class Config:
+    epochs: int = 1
+
+def table(config):
+    return data.stratified_folds(data.read_csv("train.csv", "images", label="label"), 2, seed=0)
+
+def batches(config, rows, training, seed):
+    return data.Batches(rows, 8, batch_size=20, training=training, seed=seed)
+
+def model(config, target):
+    network = [keras.Input((8, 8, 3)), layers.Conv2D(2, 3, name="low"), layers.GlobalAveragePooling2D()]
+    return keras.Sequential([*network, layers.Dense(target.outputs, name="head")])
+
+def stages(config):
+    return [Stage("all", config.epochs, "all", keras.optimizers.Adam(1e-4))]
+
+recipe = Recipe(Config(), table=table, batches=batches, model=model, stages=stages,
+                test=lambda config: data.read_test("test.csv", "images"))
+"""
+
+
+@pytest.mark.parametrize("extras", ["columns", pytest.param("columns,features", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", conftest.one_slow(slow="jax"))
+def test_columns_and_features_of_a_recipe(backend, extras, tmp_path):
+    """The column `place` says the class, and the images are noise."""
+    draws, folder = np.random.default_rng(0), tmp_path / "images"
+    folder.mkdir()
+    for number in range(100):
+        cv2.imwrite(str(folder / f"i{number}.png"), draws.integers(0, 256, (8, 8, 3), np.uint8))
+    rows = pd.DataFrame({"image_id": [f"i{number}" for number in range(100)], "label": list("abca") * 25})
+    rows["place"] = rows["label"].map({"a": "sea", "b": "hill", "c": "town"})
+    rows[:80].to_csv(tmp_path / "train.csv", index=False)
+    rows[80:].drop(columns="label").to_csv(tmp_path / "test.csv", index=False)
+    (tmp_path / "places.py").write_text(CSV_RECIPE)
+    conftest.kcomp("train", "places.py", "--fold", "all", backend=backend, cwd=tmp_path)
+    conftest.kcomp("predict", "runs", backend=backend, cwd=tmp_path)
+    call = ["ensemble", "runs", "--method", "boost", "--metric", "accuracy", "--with", extras, "-o", "out.csv"]
+    done = conftest.kcomp(*call, backend=backend, cwd=tmp_path)
+    written = pd.read_csv(tmp_path / "out.csv").set_index("image_id")
+    assert (written.idxmax(axis=1) == rows.set_index("image_id").label[80:]).mean() > 0.9
+    scored = " ".join(done.stdout.split()).split("the folds of the runs): accuracy ")[1]
+    assert float(scored[:6]) > 0.9
+    assert ("features" in extras) == bool(done.stderr)  # names the network
