@@ -221,6 +221,7 @@ def application(
     *,
     weights: str | None = "imagenet",
     channels: int = 3,
+    drop_path: float | None = None,
     **options: Any,
 ) -> keras.Model:
     """Build a network of keras.applications without its head.
@@ -233,6 +234,8 @@ def application(
         weights: "imagenet" (Keras downloads the file once), None for random weights, or the path of a weights file.
         channels: Channels of the images. ImageNet weights take three, and so do networks that subtract the mean of
             each colour.
+        drop_path: Rate of stochastic depth in the last block, from 0 to below 1, for EfficientNet and EfficientNetV2
+            (Huang et al. 2016). It falls to 0 in the first block. None keeps Keras's rate, 0.2.
         **options: Other arguments of `function`.
 
     Returns:
@@ -240,7 +243,7 @@ def application(
 
     Raises:
         TypeError: If `function` has no such option.
-        ValueError: If `weights` is "imagenet" and `channels` is not 3.
+        ValueError: If `weights` is "imagenet" and `channels` is not 3, or `drop_path` does not fit the network.
         ConnectionError: If the weights cannot be downloaded.
 
     Examples:
@@ -265,4 +268,26 @@ def application(
     if unknown and "kwargs" not in inspect.signature(function).parameters:
         raise TypeError(f"{function.__name__} has no argument {', '.join(sorted(unknown))}")
     with pretrained.download_errors(function.__name__), pretrained.skip_keras_files():
-        return function(**options)
+        network = function(**options)
+    if drop_path is not None:
+        set_drop_path(network, drop_path)
+    return network
+
+
+def set_drop_path(network: keras.Model, rate: float) -> None:
+    """Scale the rates of stochastic depth in an EfficientNet or EfficientNetV2 of Keras, where the last block has 0.2.
+
+    Raises:
+        ValueError: If the network has no stochastic depth, or the rate is out of range.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop_path must be from 0 to below 1; received {rate}")
+    paths = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, layers.Dropout) and tuple(layer.noise_shape or ()) == (None, 1, 1, 1)
+    ]
+    if not paths:
+        raise ValueError(f"{network.name} has no stochastic depth; leave out drop_path")
+    for layer in paths:
+        layer.rate *= rate / 0.2

@@ -9,9 +9,11 @@ from keras import layers
 
 from kcomp.fast.install import install
 from kcomp.models import pretrained
+from kcomp.models.arcface import ArcFaceHead, CosineLogits
 from kcomp.models.coral import SharedWeights
 from kcomp.models.pooling import pool_features
-from kcomp.targets import Grades, Target
+from kcomp.models.sample_dropout import MultiSampleDropout
+from kcomp.targets import Grades, OneOf, Target
 
 
 def classifier(
@@ -20,13 +22,15 @@ def classifier(
     *,
     pool: str | None = None,
     dropout: float = 0.2,
-    head: str = "dense",
+    dropout_samples: int = 1,
+    head: str | ArcFaceHead = "dense",
     imagenet_classes: Sequence[int] | None = None,
 ) -> keras.Model:
     """Put a classification head on a backbone: pooling, dropout, a layer named "head".
 
     The backbone's layers become layers of the new model, so `set_trainable` finds them by their plain names. The layer
-    starts at zero, because training on a small data set has too few updates to overcome random weights.
+    starts at zero, because training on a small data set has too few updates to overcome random weights. Only the head
+    of ArcFace starts with random weights, because it compares directions.
 
     Args:
         backbone: A model whose output is one feature map (batch, height, width, channels), or tokens (batch, tokens,
@@ -36,8 +40,12 @@ def classifier(
             (the generalized mean, with a learned exponent), or "token" (the class token of a transformer). None takes
             the class token if there is one, and else the average.
         dropout: Share of dropped features, from 0 to below 1.
-        head: The last layer: "dense", or "coral" for `Grades` with loss_name="ordinal", where all logits have the same
-            weights and differ by a bias, so that the probabilities of higher levels are in order.
+        dropout_samples: How many dropout masks a training step applies to the features of an image, from 1. The loss
+            is the mean over the masks (Inoue 2019). More than 1 needs a recipe: plain `model.fit` does not know that
+            the batch is repeated.
+        head: The last layer: "dense"; "arcface" or an `ArcFaceHead`, for the loss `losses.ArcFace`; or "coral" for
+            `Grades` with loss_name="ordinal", where all logits have the same weights and differ by a bias, so that the
+            probabilities of higher levels are in order.
         imagenet_classes: For each class of the competition, its number among the ImageNet classes (0 to 999). The head
             then starts with the weights that the ImageNet head of an EfficientNet-Lite has for these classes. With
             None, the head starts at zero.
@@ -47,11 +55,11 @@ def classifier(
 
     Raises:
         ValueError: If `target` has no output, the backbone does not return features, `pool` or `imagenet_classes` does
-            not fit the backbone, or `head` does not fit the target.
+            not fit the backbone, `head` does not fit the target, or `dropout_samples` is out of range.
 
     References:
         Kolesnikov et al. 2020, Big Transfer, for the head that starts at zero; Radenović et al. 2018, equation 3, for
-        the generalized mean; Cao et al. 2020 for CORAL.
+        the generalized mean; Inoue 2019 for `dropout_samples`; Cao et al. 2020 for CORAL; Deng et al. 2019 for ArcFace.
 
     Examples:
         >>> from kcomp import models, targets
@@ -69,7 +77,7 @@ def classifier(
             f"channels); received {[output.shape for output in backbone.outputs]}"
         )
     install()
-    x = layers.Dropout(dropout, name="head_dropout")(pooled(backbone, pool))
+    x = dropout_layer(dropout, dropout_samples)(pooled(backbone, pool))
     last = head_layer(head, target, count)
     model = keras.Model(backbone.input, last(x), name=f"{backbone.name}_classifier")
     if imagenet_classes is not None and head != "dense":
@@ -79,12 +87,27 @@ def classifier(
     return model
 
 
-def head_layer(kind: str, target: Target | int, count: int) -> keras.layers.Layer:
+def dropout_layer(rate: float, samples: int) -> keras.layers.Layer:
+    if samples < 1 or (samples > 1 and rate == 0):
+        raise ValueError(
+            f"dropout_samples must be at least 1, and with more than 1, dropout above 0; received {samples} and {rate}"
+        )
+    if samples > 1:
+        return MultiSampleDropout(rate, samples, name="head_dropout")
+    return layers.Dropout(rate, name="head_dropout")
+
+
+def head_layer(kind: str | ArcFaceHead, target: Target | int, count: int) -> keras.layers.Layer:
     """Return the last layer of a classifier with `count` outputs. `kind` is the argument `head` of `classifier`."""
     if kind == "dense":
         return layers.Dense(count, kernel_initializer="zeros", dtype="float32", name="head")
+    if kind == "arcface" or isinstance(kind, ArcFaceHead):
+        if not isinstance(target, OneOf | int):
+            raise ValueError(f"the head of ArcFace needs a target OneOf; received {target!r}")
+        options = ArcFaceHead() if isinstance(kind, str) else kind
+        return CosineLogits(count, options.scale, options.centres, dtype="float32", name="head")
     if kind != "coral":
-        raise ValueError(f"head must be 'dense' or 'coral'; received {kind!r}")
+        raise ValueError(f"head must be 'dense', 'coral', 'arcface' or an ArcFaceHead; received {kind!r}")
     if not isinstance(target, Grades) or target.loss_name != "ordinal":
         raise ValueError(f"head='coral' needs a target Grades with loss_name='ordinal'; received {target!r}")
     return SharedWeights(count, dtype="float32", name="head")

@@ -9,6 +9,7 @@ from keras import ops
 
 from kcomp.fast.install import install, is_enabled
 from kcomp.jax_programs.step_key import cache_key_within_fit
+from kcomp.models.sample_dropout import repeat_rows
 from kcomp.prediction.forward import as_float
 from kcomp.targets import Target
 from kcomp.training.averages.stage_average import StageAverage
@@ -59,7 +60,8 @@ class Mixed(keras.Model):
         if training and self.stage_average is not None:
             self.stage_average.in_step()
         batch = apply_plans(self.planned, inputs)
-        return {"logits": self.network(batch["images"], training=training), "labels": batch["labels"]}
+        logits = self.network(batch["images"], training=training)
+        return {"logits": logits, "labels": repeat_rows(batch["labels"], logits)}  # see MultiSampleDropout
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Compile as Keras does, and mark everything as built, so that `fit` does not trace the network again."""
@@ -111,7 +113,7 @@ class Mixed(keras.Model):
         return super().compute_loss(x, labels, y_pred["logits"], weights, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        return super().compute_metrics(x, x["labels"], y_pred["logits"])
+        return super().compute_metrics(x, x["labels"], y_pred["logits"][: x["labels"].shape[0]])
 
 
 def planned_layers(layers: Sequence[Any]) -> list[Any]:

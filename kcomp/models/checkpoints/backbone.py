@@ -13,7 +13,7 @@ from kcomp.models import pretrained
 from kcomp.models.checkpoints.convert import load_checkpoint
 from kcomp.models.checkpoints.files import checkpoint_file
 from kcomp.models.checkpoints.known import known_checkpoint
-from kcomp.models.checkpoints.network import build_network, cut_head
+from kcomp.models.checkpoints.network import build_network, cut_head, drop_path_option
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ def timm(
     *,
     file: str | Path | None = None,
     weights: str | None = "pretrained",
+    drop_path: float = 0.0,
     **options: Any,
 ) -> keras.Model:
     """Build a backbone from a checkpoint of timm, converted by zeromodels (extra `timm-weights`).
@@ -51,14 +52,17 @@ def timm(
         file: The checkpoint's file: .safetensors, or a PyTorch file of weights. It may be a file of your own training
             with timm, with any number of classes. None fetches the file from the Hugging Face hub once.
         weights: "pretrained", or None for random weights without a file.
-        **options: Further arguments of zeromodels' network, such as drop_path_rate=0.1 for stochastic depth.
+        drop_path: Rate of stochastic depth in the last block, from 0 to below 1 (Huang et al. 2016), for ConvNeXt,
+            ConvNeXtV2, Swin and other families that have it. It falls to 0 in the first block.
+        **options: Further arguments of zeromodels' network.
 
     Returns:
         A model whose output is a feature map (batch, height, width, channels), or tokens (batch, tokens, channels).
         `classifier` takes both.
 
     Raises:
-        ValueError: If the name is unknown, the file does not fit, or the logits are not those of timm.
+        ValueError: If the name is unknown, the file does not fit, the logits are not those of timm, or the network has
+            no stochastic depth.
         FileNotFoundError: If `file` does not exist.
         ConnectionError: If the hub cannot be reached.
         ModuleNotFoundError: If zeromodels is not installed.
@@ -75,6 +79,8 @@ def timm(
     checkpoint = known_checkpoint(name)
     size = checkpoint.size if image_size is None else height_and_width(image_size)
     install()
+    if drop_path:
+        options |= {drop_path_option(checkpoint.family): drop_path}
 
     def build(classes: int) -> keras.Model:
         return build_network(checkpoint, size, classes=classes, **options)

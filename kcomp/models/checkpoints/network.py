@@ -53,6 +53,18 @@ def build_network(checkpoint: Checkpoint, size: tuple[int, int], *, classes: int
     return network
 
 
+def drop_path_option(family: str) -> str:
+    """Return the argument of a family's network that sets the rate of stochastic depth.
+
+    Raise ValueError if it has none.
+    """
+    parameters = inspect.signature(network_class(family).__init__).parameters
+    for name in ("drop_path_rate", "drop_connect_rate"):
+        if name in parameters:
+            return name
+    raise ValueError(f"the networks of the family {family} have no stochastic depth; leave out drop_path")
+
+
 def network_class(family: str) -> Any:
     package = import_zeromodels(f"zeromodels.models.{family}")
     return next(value for name, value in vars(package).items() if name.endswith("ImageClassify"))

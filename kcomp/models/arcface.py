@@ -1,0 +1,78 @@
+"""The head of ArcFace: logits are cosines of the angles between features and the weights of classes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+@dataclass(frozen=True)
+class ArcFaceHead:
+    """A head whose logits are scaled cosines, for the loss `kcomp.losses.ArcFace`.
+
+    The logit of a class is scale * max(cos(a_1), ..., cos(a_n)), where a_i is the angle between the features of the
+    image and the weights of the class's sub-centre i. Features and weights are normalised, and there is no bias.
+    Without a margin, predictions are softmax(scale * cosine).
+
+    Several sub-centres are for wrong labels: images that do not look like their class gather at a sub-centre of their
+    own (Deng et al. 2020).
+
+    Args:
+        scale: Factor of the cosines, above 0. It limits how sure a prediction can be: with K classes, the highest
+            probability is 1 / (1 + (K - 1) * exp(-2 * scale)).
+        centres: Sub-centres of each class, from 1.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    References:
+        Deng et al. 2019, ArcFace: additive angular margin loss for deep face recognition; Deng et al. 2020, Sub-center
+        ArcFace: boosting face recognition by large-scale noisy web faces.
+
+    Examples:
+        >>> from kcomp import models
+        >>> backbone = models.efficientnet_lite0(32, weights=None)
+        >>> network = models.classifier(backbone, 4, head=models.ArcFaceHead(scale=16, centres=3))
+        >>> network.get_layer("head").kernel.shape
+        (1280, 12)
+    """
+
+    scale: float = 30.0
+    centres: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0 or self.centres < 1:
+            raise ValueError(f"scale must be above 0 and centres at least 1; received {self.scale} and {self.centres}")
+
+
+class CosineLogits(layers.Layer):
+    """Compute the logits of `ArcFaceHead`.
+
+    Args:
+        outputs: Number of classes, from 1.
+        scale: Factor of the cosines.
+        centres: Sub-centres of each class, from 1.
+        **options: Arguments of a Keras layer, such as its name.
+    """
+
+    def __init__(self, outputs: int, scale: float = 30.0, centres: int = 1, **options: Any) -> None:
+        super().__init__(**options)
+        self.outputs, self.scale, self.centres = outputs, float(scale), centres
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(
+            (shape[-1], self.outputs * self.centres), keras.initializers.GlorotUniform(), name="kernel"
+        )
+
+    def call(self, features: Any) -> Any:
+        """Return the logits (batch, outputs) of features (batch, features)."""
+        cosines = ops.matmul(ops.normalize(features, -1, 2), ops.normalize(self.kernel, 0, 2))
+        by_centre = ops.reshape(cosines, (-1, self.outputs, self.centres))
+        return self.scale * ops.max(by_centre, -1)
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, int]:
+        return shape[0], self.outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "outputs": self.outputs, "scale": self.scale, "centres": self.centres}
