@@ -243,7 +243,8 @@ def application(
 
     Raises:
         TypeError: If `function` has no such option.
-        ValueError: If `weights` is "imagenet" and `channels` is not 3, or `drop_path` does not fit the network.
+        ValueError: If `weights` is "imagenet" and `channels` is not 3, `drop_path` does not fit the network, or
+            `include_preprocessing` is False: the images would not be scaled.
         ConnectionError: If the weights cannot be downloaded.
 
     Examples:
@@ -254,6 +255,8 @@ def application(
         (None, 2, 2, 1280)
     """
     check_channels(channels, weights)
+    if not options.get("include_preprocessing", True):
+        raise ValueError("the network scales its images itself, so leave out include_preprocessing=False")
     install()
     inputs = keras.Input((*height_and_width(image_size), channels), name="images")
     module = sys.modules[function.__module__]
