@@ -185,7 +185,7 @@ def test_rates_of_labels():
     lines, sentences = priors.describe_rates(
         rates, priors.Rates(rates.training, np.array([0.5, 0.0]), rates.p_value), LABELS
     )
-    assert "no larger than this error" in sentences[1] and "no held-out score" in sentences[1]
+    assert "less than twice this error" in sentences[1] and "no held-out score" in sentences[1]
 
 
 def test_the_commands(tmp_path):

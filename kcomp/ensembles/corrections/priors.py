@@ -150,8 +150,8 @@ def reliability(shift: float, errors: np.ndarray, names: Sequence[str]) -> str:
         f"On the held-out rows, whose rates are known, the same estimate is off by at most {errors[worst]:.3f} "
         f"({names[worst]}). On the test rows, the largest change is {shift:.3f}."
     )
-    if errors[worst] >= shift:
-        text += " The change is no larger than this error: leave out --correct-priors, or calibrate first."
+    if 2 * errors[worst] >= shift:
+        text += " The change is less than twice this error: leave out --correct-priors, or calibrate first."
     return (
         f"{text} The correction has no held-out score. It is right only if the predictions are calibrated, and if the "
         "images of each class look the same in both sets."
