@@ -85,9 +85,9 @@ def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Return the weights after `share` of the total was moved to a member from all others in proportion.
+    """Return the weights after one member's weight was raised, or lowered if `share` is negative. They sum to 1.
 
-    A negative share is moved away from the member. Return None if there is nothing to move.
+    The other weights keep their ratios. Return None if there is nothing to change.
     """
     if share == 0 or weights[member] == 1:
         return None
