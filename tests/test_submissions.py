@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from test_ensemble import make_run
 
+from kcomp.ensembles.corrections.apply import Corrections
 from kcomp.ensembles.decisions import ScoredDecisions
 from kcomp.ensembles.submission.build import average_runs, like_sample, with_decisions
 from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.sample import read_sample
+from kcomp.ensembles.submission.variants import variants_of
 from kcomp.metrics.decisions import CutPoints, Thresholds
 from kcomp.runs.folder import Run
 from kcomp.runs.probabilities import write_probabilities
@@ -268,3 +270,32 @@ def test_runs_may_spell_ids_differently(tmp_path):
     mean = average_runs([Run(tmp_path / "a"), Run(tmp_path / "b")])
     assert mean.index.tolist() == ["t1", "t2"]
     assert mean.to_numpy().tolist() == [[0.5, 0, 0.5], [0, 0.5, 0.5]]
+
+
+def test_variants_are_named_by_views_and_smoothing(tmp_path):
+    plain, views = frame(["a"], [[0.95, 0.03, 0.02]]), frame(["a"], [[0.5, 0.3, 0.2]])
+    smooth = Corrections(smooth=(0.1, 0.9))
+    made = {
+        path.name: (values, chosen.smooth)
+        for path, values, chosen in variants_of({"plain": plain, "views": views}, smooth, tmp_path)
+    }
+    assert made == {
+        "plain.csv": (plain, None),
+        "plain-smoothed.csv": (plain, (0.1, 0.9)),
+        "views.csv": (views, None),
+        "views-smoothed.csv": (views, (0.1, 0.9)),
+    }
+    unsmoothed = variants_of({"plain": plain, "views": views}, Corrections(), tmp_path)
+    assert [path.name for path, _, _ in unsmoothed] == ["plain.csv", "views.csv"]
+    assert variants_of(plain, smooth, tmp_path / "s.csv") == [(tmp_path / "s.csv", plain, smooth)]
+
+
+def test_variants_need_runs_and_a_folder(tmp_path):
+    (tmp_path / "mean.csv").write_text("image_id,x,y,z\na,1,0,0\n")
+    (tmp_path / "sample.csv").write_text("id,x,y,z\na,0,0,1\n")
+    options = ["--sample", "sample.csv", "--variants"]
+    done = conftest.kcomp("submit", "mean.csv", *options, "-o", "out", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "--variants needs runs" in done.stderr
+    make_run(tmp_path / "run", oof=frame(["r0"], [[1, 0, 0]]), test=frame(["a"], [[1, 0, 0]]))
+    done = conftest.kcomp("submit", "run", *options, "-o", "mean.csv", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "-o names a folder" in done.stderr

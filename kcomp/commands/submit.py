@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,21 @@ from kcomp.report.text import quantity
 from kcomp.system.errors import UsageError, readable_errors
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from kcomp.ensembles.corrections.apply import Corrections, KnownRows
     from kcomp.ensembles.submission.build import Submission
+    from kcomp.ensembles.submission.cells import Choices
     from kcomp.ensembles.submission.sample import Sample
+    from kcomp.metrics import Metric
+    from kcomp.targets import Target
 
 WRITE = "What to write into the cells; default: decided from the sample and from the metric of the runs."
 POSITIVE = "The class whose probability is written, if the sample has one column of probabilities for two classes."
+VARIANTS = (
+    "Write several submissions to the folder -o: plain.csv without test-time augmentation, views.csv with the recipe's "
+    "views, and with --smooth each of them smoothed, as plain-smoothed.csv and views-smoothed.csv."
+)
 IMAGES = "The folder of the test images. Needed if the runs have no test predictions and the recipe has no test rows."
 
 
@@ -36,7 +47,8 @@ IMAGES = "The folder of the test images. Needed if the runs have no test predict
 @click.option("--positive", metavar="CLASS", help=POSITIVE)
 @smooth_option
 @priors_option
-@output_option("The submission to write.", required=True)
+@click.option("--variants", is_flag=True, help=VARIANTS)
+@output_option("The submission to write. With --variants, a folder.", required=True)
 @readable_errors
 def submit(
     runs: tuple[Path, ...],
@@ -44,9 +56,9 @@ def submit(
     images: Path | None,
     write: str | None,
     positive: str | None,
-    smooth: tuple[float, float] | None,
-    correct_priors: bool,
+    variants: bool,
     output: Path,
+    **correcting: Any,
 ) -> None:
     """Write a submission in the format of the sample submission, and check its ids, columns and values.
 
@@ -54,36 +66,91 @@ def submit(
     CSV of predictions. kcomp checks first that ids and columns fit the sample. Then it predicts the test rows with each
     run that has no test predictions yet.
     """
-    from kcomp.ensembles.corrections.apply import apply_corrections, average_known_rows, metric_of
+    from kcomp.ensembles.corrections.apply import apply_corrections
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.cells import Choices
+    from kcomp.ensembles.submission.variants import variants_of
+
+    check_paths(runs, sample_path, images, output, variants)
+    corrections, choices = build_corrections(**correcting), Choices(write=write, positive=positive)
+    if runs[0].is_file():
+        if corrections.correct_priors:
+            raise UsageError("--correct-priors needs runs, whose labels give the training rates; received a CSV")
+        source = read_source(runs[0], sample_path, choices)
+    else:
+        source = predict_source(runs, sample_path, choices, images, corrections, variants)
+    made = {}
+    for path, predictions, chosen in variants_of(source.predictions, corrections, output):
+        changed = apply_corrections(chosen, predictions, source.target, metric=source.metric, known=source.known)
+        made[path] = build.like_sample(changed, source.target, source.sample, source.choices)
+    for path, submission in made.items():
+        write_submission(path, submission, source.sample, source.text)
+
+
+@dataclass(frozen=True)
+class SubmissionSource:
+    """What a submission is made of.
+
+    Attributes:
+        predictions: Predictions of the test rows: the only ones, or those of the views "plain" and "views".
+        target: Their target.
+        sample: The sample submission.
+        choices: What the sample does not show.
+        text: Where the predictions are from.
+        metric: The metric of the runs. None if it is unknown.
+        known: Held-out rows, to correct class rates. None if this is not needed.
+    """
+
+    predictions: "pd.DataFrame | dict[str, pd.DataFrame]"
+    target: "Target"
+    sample: "Sample"
+    choices: "Choices"
+    text: str
+    metric: "Metric | None" = None
+    known: "KnownRows | None" = None
+
+
+def read_source(path: Path, sample_path: Path, choices: "Choices") -> SubmissionSource:
+    """Return the predictions of a CSV file, and its sample submission."""
+    from kcomp.ensembles.submission.build import read_predictions
+    from kcomp.ensembles.submission.sample import read_sample
+
+    predictions, target = read_predictions(path)
+    sample = read_sample(sample_path, target.prediction_columns)
+    return SubmissionSource(predictions, target, sample, choices, f"{path}, taken for predictions of {target.name}")
+
+
+def predict_source(
+    paths: Sequence[Path],
+    sample_path: Path,
+    choices: "Choices",
+    images: Path | None,
+    corrections: "Corrections",
+    variants: bool,
+) -> SubmissionSource:
+    """Return the mean predictions of runs. Runs without test predictions predict first."""
+    from kcomp.ensembles.corrections.apply import average_known_rows, metric_of
+    from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.forecast import check_shape, forecast_ids
     from kcomp.ensembles.submission.sample import read_sample
 
-    check_paths(runs, sample_path, images, output)
-    corrections, known, metric = build_corrections(smooth, correct_priors), None, None
-    if correct_priors and runs[0].is_file():
-        raise UsageError("--correct-priors needs runs, whose labels give the training rates; received a CSV")
-    choices, line = Choices(write=write, positive=positive), ""
-    if runs[0].is_file():
-        predictions, target = build.read_predictions(runs[0])
-        sample = read_sample(sample_path, target.prediction_columns)
-        source = f"{runs[0]}, taken for predictions of {target.name}"
-    else:
-        run_list, target = readable_runs(runs)
-        corrections.check(target)
-        sample = read_sample(sample_path, target.prediction_columns)
-        choices, line = build.with_decisions(choices, run_list)
-        forecast = forecast_ids(run_list, sample, from_images=images is not None)
-        check_shape(run_list, forecast.ids, sample, choices)
-        predict_missing(forecast.lacking, sample, images)
-        predictions, metric = build.average_runs(run_list), metric_of(run_list[0])
-        known = average_known_rows(run_list) if correct_priors else None
-        source = f"the mean of {quantity(len(run_list), 'run')}" if len(run_list) > 1 else str(run_list[0].folder)
+    runs, target = readable_runs(paths)
+    corrections.check(target)
+    sample = read_sample(sample_path, target.prediction_columns)
+    choices, line = build.with_decisions(choices, runs)
+    forecast = forecast_ids(runs, sample, from_images=images is not None)
+    check_shape(runs, forecast.ids, sample, choices)
+    predict_missing(forecast.lacking, sample, images)
+    predictions: Any = build.average_runs(runs)
+    if variants:
+        with tempfile.TemporaryDirectory() as folder:
+            click.echo(f"predicting the plain view with {quantity(len(runs), 'run')}", err=True)
+            predict_rows(runs, sample, images, {"--views": "none", "-o": folder})
+            predictions = {"plain": build.average_runs(runs, Path(folder)), "views": predictions}
+    known = average_known_rows(runs) if corrections.correct_priors else None
     click.echo(line, nl=bool(line))
-    changed = apply_corrections(corrections, predictions, target, metric=metric, known=known)
-    submission = build.like_sample(changed, target, sample, choices)
-    write_submission(output, submission, sample, source)
+    text = f"the mean of {quantity(len(runs), 'run')}" if len(runs) > 1 else str(runs[0].folder)
+    return SubmissionSource(predictions, target, sample, choices, text, metric_of(runs[0]), known)
 
 
 def write_submission(output: Path, submission: "Submission", sample: "Sample", source: str) -> None:
@@ -97,7 +164,7 @@ def write_submission(output: Path, submission: "Submission", sample: "Sample", s
     click.echo(f"{output}: {quantity(len(frame), 'row')} of {source}; columns {columns}; {submission.note}")
 
 
-def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path) -> None:
+def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path, variants: bool) -> None:
     """Raise an error if the paths of the command line are wrong or contradict each other."""
     if any(path.is_file() for path in runs) and len(runs) > 1:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
@@ -107,7 +174,11 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
         raise UsageError(f"--images needs runs, which predict the images; received the predictions {runs[0]}")
     if not runs[0].exists() and runs[0].suffix == ".csv":
         raise FileNotFoundError(f"no file of predictions at {runs[0]}")
-    check_output(output)
+    if variants and runs[0].is_file():
+        raise UsageError(f"--variants needs runs, which predict each view; received the predictions {runs[0]}")
+    if variants and output.is_file():
+        raise UsageError(f"with --variants, -o names a folder; {output} is a file")
+    check_output(output, folder=variants)
     if output.exists() and any(path.exists() and output.samefile(path) for path in (*runs, sample)):
         raise UsageError(f"-o {output} names a file that is read; name another")
 
@@ -123,25 +194,30 @@ def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
 
 
 def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | None) -> None:
-    """Predict with each run in `lacking`, which has not predicted all rows of the sample.
-
-    If `images` is None, a run predicts the test rows of its recipe, else the images in this folder whose ids are in the
-    sample.
-    """
+    """Predict with each run in `lacking`, which has not predicted all rows of the sample. See `predict_rows`."""
     if not lacking:
         if images is not None:
             click.echo("the existing predictions of the runs are used, and --images is not", err=True)
         return
     click.echo(f"predicting test rows with {quantity(len(lacking), 'run')}", err=True)
+    predict_rows(lacking, sample, images, {})
+
+
+def predict_rows(runs: Sequence[Any], sample: "Sample", images: Path | None, options: dict[str, Any]) -> None:
+    """Predict the rows of the sample with each run, with further options of `kcomp predict`.
+
+    If `images` is None, a run predicts the test rows of its recipe, else the images in this folder whose ids are in the
+    sample.
+    """
     if images is None:
-        predict_in_processes(group_by_backend(lacking), {})
+        predict_in_processes(group_by_backend(runs), options)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in {run.manifest["id_column"] for run in lacking}:
+        for name in {run.manifest["id_column"] for run in runs}:
             ids = Path(folder) / f"{len(list(Path(folder).iterdir()))}.csv"
             write_ids(ids, name, sample.ids)
-            same = [run for run in lacking if run.manifest["id_column"] == name]
-            predict_in_processes(group_by_backend(same), {"--test": ids, "--images": images})
+            same = [run for run in runs if run.manifest["id_column"] == name]
+            predict_in_processes(group_by_backend(same), {"--test": ids, "--images": images, **options})
 
 
 def write_ids(path: Path, column: str, ids: Sequence[str]) -> None:

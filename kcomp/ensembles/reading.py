@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from kcomp.runs.folder import Run
+from kcomp.runs.probabilities import read_probabilities
+from kcomp.targets import Target
 
 BATCH = 8  # how many tables are read at once; more need more memory
 
@@ -23,19 +25,41 @@ def read_checked(run: Run, name: str) -> pd.DataFrame:
     Raises:
         ValueError: If the columns or values are invalid for the run's target.
     """
-    frame, target = run.probabilities(name), run.target
+    target = run.target
     columns = list(target.columns if name == "labels" else target.prediction_columns)
+    frame = with_columns(run.probabilities(name), columns, run / f"{name}.csv")
+    if name == "labels":
+        target.check_labels(frame[columns].to_numpy(), frame.index.to_list())
+    else:
+        check_predictions(frame, target, run / f"{name}.csv")
+    return frame
+
+
+def read_prediction_file(path: Path, target: Target) -> pd.DataFrame:
+    """Return a CSV file of predictions as a table: a row for each image id, columns sorted by name.
+
+    Raises:
+        ValueError: If the columns or values are invalid for the target.
+    """
+    frame = with_columns(read_probabilities(path), list(target.prediction_columns), path)
+    check_predictions(frame, target, path)
+    return frame
+
+
+def with_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
+    """Return the columns of a table sorted by name. Raise ValueError if it has others. `path` is for the message."""
     if sorted(frame.columns) != sorted(columns):
         raise ValueError(
-            f"{run.folder}/{name}.csv must have the columns {sorted(columns)} of the run's target; it has "
-            f"{list(frame.columns)}"
+            f"{path} must have the columns {sorted(columns)} of the run's target; it has {list(frame.columns)}"
         )
-    values, ids = frame[columns].to_numpy(), frame.index.to_list()
-    if name == "labels":
-        target.check_labels(values, ids)
-    elif problems := target.prediction_problems(values, ids):
-        raise ValueError(f"{run.folder}/{name}.csv has invalid predictions: {'; '.join(problems)}")
     return frame if list(frame.columns) == sorted(columns) else frame[sorted(columns)]
+
+
+def check_predictions(frame: pd.DataFrame, target: Target, path: Path) -> None:
+    """Raise ValueError if the predictions of a table are invalid for the target. `path` is for the message."""
+    values = frame[list(target.prediction_columns)].to_numpy()
+    if problems := target.prediction_problems(values, frame.index.to_list()):
+        raise ValueError(f"{path} has invalid predictions: {'; '.join(problems)}")
 
 
 def hash_file(path: Path) -> bytes:

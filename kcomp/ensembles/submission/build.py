@@ -11,7 +11,7 @@ from kcomp import metrics
 from kcomp.ensembles.decisions import ScoredDecisions, score_decisions
 from kcomp.ensembles.joins import join_held_out
 from kcomp.ensembles.members import build_members
-from kcomp.ensembles.reading import read_checked
+from kcomp.ensembles.reading import read_checked, read_prediction_file
 from kcomp.ensembles.submission.cells import Choices, fill
 from kcomp.ensembles.submission.match import find_rows, id_problems, shared_ids
 from kcomp.ensembles.submission.sample import Sample
@@ -64,24 +64,32 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, Target]:
     return frame, guess_target([str(name) for name in frame.columns], frame.to_numpy())
 
 
-def average_runs(runs: Sequence[Run]) -> pd.DataFrame:
+def average_runs(runs: Sequence[Run], folder: Path | None = None) -> pd.DataFrame:
     """Return the mean of several models' test predictions for the ids that every run has predicted.
 
     A model is a group of runs that differ only in their fold. First the runs of each model are averaged, then the
     models.
 
     Args:
-        runs: Complete runs of one target. Each has a test.csv.
+        runs: Complete runs of one target.
+        folder: A folder with a file of predictions for each run, as `kcomp predict -o` writes them. None reads test.csv
+            in the run folders.
 
     Raises:
         ValueError: If the runs have no id in common, or a file has invalid predictions.
     """
     target, members = runs[0].target, build_members(runs)
     columns = list(target.prediction_columns)
-    frames = [[read_checked(run, "test")[columns] for run in member.runs] for member in members]
+    frames = [[read_test(run, folder)[columns] for run in member.runs] for member in members]
     ids = shared_ids([list(frame.index) for of_member in frames for frame in of_member])
     means = [target.average([rows_of(frame, ids) for frame in of_member]) for of_member in frames]
     return pd.DataFrame(target.average(means), ids, columns)
+
+
+def read_test(run: Run, folder: Path | None) -> pd.DataFrame:
+    if folder is None:
+        return read_checked(run, "test")
+    return read_prediction_file(folder / f"{run.name}.csv", run.target)
 
 
 def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
