@@ -200,6 +200,7 @@ SETTINGS = {  # pairs of models that compute different things although most of w
     "a layer's regularizer that is never used": "model(kernel_regularizer=L2(1.0)), changed(lambda layer: setattr(layer, 'kernel_regularizer', L2(1.0)))",
     "a variable's constraint": "model(), changed(lambda layer: setattr(layer.kernel, 'constraint', keras.constraints.MaxNorm(0.1)))",
     "a loss's argument": "model(loss=keras.losses.Huber(delta=1.0)), model(loss=keras.losses.Huber(delta=0.1))",
+    "an argument of kcomp's loss": "model(loss=losses.Focal(1.0, target=ABC)), model(loss=losses.Focal(2.0, target=ABC))",
     "a loss's type": "model(), model(loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype='float16'))",
     "a layer's own call": "model(), changed(lambda layer: setattr(layer, 'call', lambda x, call=layer.call: -call(x)))",
     "statistics in a layer": "adapted(0), adapted(3)",
@@ -221,6 +222,8 @@ def test_what_a_configuration_leaves_out_is_told_or_nothing_is():
         + """
     from keras.regularizers import L2
     import functools
+    from kcomp import losses
+    ABC = OneOf(("a", "b", "c"))
     def gelu(x): return 0.1 * x
     @functools.wraps(keras.activations.relu)
     def wrapped(x, *arguments): return 0.1 * x
