@@ -3,18 +3,30 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kcomp.commands.common import check_output, find_runs, output_option, runs_argument, use_backend
 from kcomp.system.errors import UsageError, parse_numbers, readable_errors
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kcomp.runs.folder import Run
+
 TEST = "The test rows that `kcomp predict` predicted: a CSV or a folder of images; default: the recipe's test rows."
 
 
 @click.command(short_help="Label confident test rows (pseudo-labels), to train on them.")
 @runs_argument
+@click.option(
+    "--rows",
+    type=click.Choice(["test", "training", "both"]),
+    default="test",
+    show_default=True,
+    help="The rows to label. Runs label the training rows that they held out, to distil the runs into one network.",
+)
 @click.option("--test", type=click.Path(path_type=Path), help=TEST)
 @click.option(
     "--threshold",
@@ -37,34 +49,59 @@ TEST = "The test rows that `kcomp predict` predicted: a CSV or a folder of image
 @output_option("The file of pseudo-labels to write, such as pseudo.csv.", required=True)
 @readable_errors
 def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: Any) -> None:
-    """Make pseudo-labels: use confident predictions of test rows as labels for training.
+    """Make pseudo-labels: use predictions of trained runs as labels for training.
 
-    Run `kcomp predict` first. RUNS are run folders, or folders that contain them. To train on the pseudo-labels, write
-    data.with_pseudo(table, "pseudo.csv") in a recipe. Each fold gets its own pseudo-labels, from the runs that held out
-    this fold. Pseudo-labels of other runs would make the fold's score too good.
+    Run `kcomp predict` first to label test rows. RUNS are run folders, or folders that contain them. To train on the
+    pseudo-labels, write data.with_pseudo(table, "pseudo.csv") in a recipe. Each fold gets its own pseudo-labels, from
+    the runs that held out this fold. Pseudo-labels of other runs would make the fold's score too good.
+
+    With --rows training or both, training rows get soft labels too. The runs that predict them were trained on the rows
+    that a new run holds out, so the score of the new run is too good.
     """
-    from rich.console import Console
+    import pandas as pd
 
-    from kcomp.data.pseudo import write_pseudo
-    from kcomp.ensembles import pseudo_labels as labelling
-    from kcomp.report.table import print_table
+    from kcomp.data.pseudo import KIND, write_pseudo
+    from kcomp.ensembles.pseudo_labels import group_teachers
+    from kcomp.ensembles.soft_labels import LEAK, label_training_rows
 
     check_output(output)
     if math.isnan(options["threshold"]):  # click accepts NaN
         raise UsageError("--threshold takes a probability, 0 to 1; received nan")
-    run_list, folds, threshold = find_runs(runs), options["folds"], options["threshold"]
-    by_fold = labelling.group_teachers(run_list, None if folds == "all" else parse_numbers(folds, "--fold"))
-    fold_labels = [
-        labelling.label_fold(fold, group, threshold=threshold, per_class=options["per_class"])
-        for fold, group in by_fold.items()
-    ]
-    manifest = run_list[0].manifest
-    rows = labelling.join_rows(fold_labels, read_test_rows(run_list[0], test), hard=options["hard"])
-    write_pseudo(output, rows, run_list[0].target.columns, manifest["table"])
-    print_table(Console(), [line for labels in fold_labels for line in labelling.count_by_class(labels)])
-    print_table(Console(), [labelling.summarize_fold(labels) for labels in fold_labels])
+    if options["rows"] != "test" and options["hard"]:
+        raise UsageError(f"--rows {options['rows']} writes probabilities; add --soft")
+    run_list, folds = find_runs(runs), options["folds"]
+    requested = None if folds == "all" else parse_numbers(folds, "--fold")
+    by_fold = group_teachers(run_list, requested)
+    parts = []
+    if options["rows"] != "training":
+        parts.append(label_test_rows(by_fold, test, options))
+    if options["rows"] != "test":
+        training = label_training_rows(group_teachers(run_list), list(by_fold))
+        parts = [part.assign(**{KIND: "test"}) for part in parts]
+        parts.append(training.assign(**{KIND: "training", "image": None}))
+        click.echo(LEAK)
+    rows = pd.concat(parts, ignore_index=True)
+    write_pseudo(output, rows, run_list[0].target.columns, run_list[0].manifest["table"])
     kind = "hard" if options["hard"] else "soft"
     click.echo(f"{output}: {len(rows)} rows with {kind} labels; each is for the fold in its column `fold`")
+
+
+def label_test_rows(by_fold: "dict[int, list[Run]]", test: Path | None, options: dict[str, Any]) -> "pd.DataFrame":
+    """Return the pseudo-labelled test rows of all folds, and print which rows were chosen."""
+    from rich.console import Console
+
+    from kcomp.ensembles import pseudo_labels as labelling
+    from kcomp.report.table import print_table
+
+    fold_labels = [
+        labelling.label_fold(fold, group, threshold=options["threshold"], per_class=options["per_class"])
+        for fold, group in by_fold.items()
+    ]
+    first = fold_labels[0].runs[0]
+    rows = labelling.join_rows(fold_labels, read_test_rows(first, test), hard=options["hard"])
+    print_table(Console(), [line for labels in fold_labels for line in labelling.count_by_class(labels)])
+    print_table(Console(), [labelling.summarize_fold(labels) for labels in fold_labels])
+    return rows
 
 
 def read_test_rows(run: Any, test: Path | None) -> Any:

@@ -17,6 +17,7 @@ from kcomp.data.splits import fold_numbers
 from kcomp.data.tables import Image, Table, check_labels
 from kcomp.system.files import write_csv
 
+KIND = "row_kind"  # a column that is "test" or "training"; in a file without it, all rows are test rows
 COLUMNS = ("image_id", "image", "fold", "teachers_table")
 DIGITS = 16  # the file stores the first digits of the fingerprint of the teachers' table
 BEFORE_ID = "pseudo/"  # ids stay unique even if a test row has the id of a labelled row
@@ -35,41 +36,53 @@ def write_pseudo(path: Path, rows: pd.DataFrame, classes: Sequence[str], table: 
     Raises:
         ValueError: If a class is named like another column.
     """
-    reserved = sorted(set(COLUMNS) & set(classes))
+    reserved = sorted({*COLUMNS, KIND} & set(classes))
     if reserved:
-        raise ValueError(f"a file of pseudo-labels has the columns {list(COLUMNS)}; no class may be called {reserved}")
+        raise ValueError(
+            f"a file of pseudo-labels has the columns {[*COLUMNS, KIND]}; no class may be called {reserved}"
+        )
     folder = os.path.realpath(path.parent)
     paths = [os.path.relpath(os.path.realpath(image), folder) if is_file(image) else "" for image in rows["image"]]
     frame = rows.assign(image=paths, teachers_table=table[:DIGITS])
     frame[list(classes)] = frame[list(classes)].astype(np.float32)
-    write_csv(path, frame[[*COLUMNS, *classes]])
+    write_csv(path, frame[[*COLUMNS, *([KIND] if KIND in frame else []), *classes]])
 
 
 def is_file(image: Image) -> bool:
     return isinstance(image, str | Path)
 
 
-def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) -> Table:
+def with_pseudo(
+    table: Table, path: str | Path, *, test: Table | None = None, weight: float = 1.0, temperature: float = 1.0
+) -> Table:
     """Add test rows with pseudo-labels, which are predictions of trained models, to the rows to train on.
 
     Each pseudo-labelled row belongs to a fold, and is trained on only while that fold is held out. The row itself is
     never held out.
 
+    A file of `kcomp pseudo --rows training` or `both` also has soft labels of training rows. With a prediction p of a
+    row and its label y, the row is trained on with the label (1 - weight) * y + weight * p. Held-out rows keep their
+    labels. The scores are then too good, because the models that predict p were trained on the held-out rows.
+
     Args:
         table: Labelled rows with folds.
         path: A CSV file that `kcomp pseudo` wrote.
         test: Test rows to take the images from, matched by id. None reads the image files that the CSV names.
+        weight: Weight of the predictions of training rows, above 0, at most 1. A missing label becomes the prediction.
+        temperature: Above 0. The logits of the predictions are divided by it, so that a temperature above 1 makes the
+            classes more equal. Train with `losses.Distillation(temperature)` of the same temperature.
 
     Returns:
         The table with pseudo-labels.
 
     Raises:
         FileNotFoundError: If the CSV or an image is missing.
-        ValueError: If the pseudo-labels were made for other rows, folds or classes, or an image is also the image of a
-            labelled row.
+        ValueError: If the pseudo-labels were made for other rows, folds or classes, an image is also the image of a
+            labelled row, or an argument is out of range.
 
     References:
         Lee 2013, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks.
+        Hinton et al. 2015, Distilling the knowledge in a neural network, for weight and temperature.
 
     Examples:
         >>> import tempfile
@@ -88,22 +101,84 @@ def with_pseudo(table: Table, path: str | Path, *, test: Table | None = None) ->
         True
     """
     path = Path(path)
+    if not (0 < weight <= 1 and temperature > 0):
+        raise ValueError(
+            f"weight must be above 0 and at most 1, and temperature above 0; received {weight} and {temperature}"
+        )
     if "fold" not in table.frame:
         raise ValueError("pseudo-labels belong to folds; cut them first: data.with_pseudo(data.stratified_folds(...))")
+    source = read_source(path, table)
+    if temperature != 1:
+        source[list(table.columns)] = tempered(path, source, table, temperature)
+    is_training = source[KIND].to_numpy() == "training"
+    parts = []
+    if not is_training.all():
+        rows = source[~is_training].reset_index(drop=True)
+        images = image_files(path, rows) if test is None else images_of(test, rows["image_id"].tolist())
+        parts.append(rows.assign(image=pd.Series(images, dtype=object), image_id=BEFORE_ID + rows["image_id"]))
+    if is_training.any():
+        parts.append(blended(path, source[is_training], table, weight))
+    frame = pd.concat(parts, ignore_index=True)
+    frame[list(table.columns)] = frame[list(table.columns)].astype(np.float32)
+    check_labels(frame, table.required_target)
+    check_rows(path, frame, table)
+    return replace(table, pseudo=frame[["image_id", "image", *table.columns, "fold", "teachers_table", KIND]])
+
+
+def read_source(path: Path, table: Table) -> pd.DataFrame:
+    """Return the rows of a file of pseudo-labels for a table, with labels as float64 and folds as integers.
+
+    Raises:
+        ValueError: If the file has other classes, or its labels were made for other rows or folds.
+    """
     source = read_texts(path, [*COLUMNS[:1], *COLUMNS[2:], *table.columns])
-    unknown = [name for name in source if name not in (*COLUMNS, *table.columns)]
+    unknown = [name for name in source if name not in (*COLUMNS, KIND, *table.columns)]
     if unknown:
         raise ValueError(f"{path} has the classes {unknown}, which the table lacks; it has {list(table.columns)}")
     check_made_for(path, source, table)
-    frame = pd.DataFrame({"image_id": (BEFORE_ID + source["image_id"]).astype(object)})
-    images = image_files(path, source) if test is None else images_of(test, source["image_id"].tolist())
-    frame["image"] = pd.Series(images, dtype=object)
+    source[KIND] = source[KIND].fillna("test") if KIND in source else "test"
+    wrong = sorted(set(source[KIND]) - {"test", "training"})
+    if wrong:
+        raise ValueError(f"{path}: {KIND} must be 'test' or 'training'; received {wrong[0]!r}")
     names = list(table.columns)
-    frame[names] = source[names].apply(pd.to_numeric, errors="coerce").astype(np.float32)
-    check_labels(frame, table.required_target)
-    frame["fold"], frame["teachers_table"] = source["fold"].astype(int), source["teachers_table"]
-    check_rows(path, frame, table)
-    return replace(table, pseudo=frame)
+    source[names] = source[names].apply(pd.to_numeric, errors="coerce").astype(np.float32)
+    return source.assign(fold=source["fold"].astype(int))
+
+
+def tempered(path: Path, source: pd.DataFrame, table: Table, temperature: float) -> np.ndarray:
+    """Return the labels of `source`, (rows, classes), with the temperature. Raise ValueError if they are all 0 or 1."""
+    values = source[list(table.columns)].to_numpy(np.float64)
+    if np.isin(values[~np.isnan(values)], [0, 1]).all():
+        raise ValueError(f"{path}: a temperature needs probabilities; make the file with `kcomp pseudo --soft`")
+    return table.required_target.tempered(values, temperature)
+
+
+def blended(path: Path, source: pd.DataFrame, table: Table, weight: float) -> pd.DataFrame:
+    """Return training rows with the labels (1 - weight) * label + weight * prediction.
+
+    Args:
+        path: The file, for error messages.
+        source: The predictions of training rows. With items, each is for all images of the item `image_id`.
+        table: The labelled rows.
+        weight: Weight of the predictions. Where a label is missing, it is 1.
+
+    Raises:
+        ValueError: If `table` lacks a row.
+    """
+    names = list(table.columns)
+    own = table.frame[["image_id", "image", *names]].assign(
+        key=table.frame["item" if "item" in table.frame else "image_id"].astype(str)
+    )
+    missing = sorted(set(source["image_id"]) - set(own["key"]))
+    if missing:
+        raise ValueError(f"{path} has {len(missing)} training rows that the table lacks, first {missing[:3]}")
+    joined = source.drop(columns=["image"], errors="ignore").rename(columns={"image_id": "key"})
+    joined = joined.merge(own, on="key", suffixes=("", "/label"), how="left")
+    predictions = joined[names].to_numpy(np.float64)
+    labels = joined[[f"{name}/label" for name in names]].to_numpy(np.float64)
+    mixed = np.where(np.isnan(labels), predictions, (1 - weight) * labels + weight * predictions)
+    joined[names] = np.where(np.isnan(predictions), labels, mixed)
+    return joined[["image_id", "image", *names, "fold", "teachers_table", KIND]]
 
 
 def check_made_for(path: Path, source: pd.DataFrame, table: Table) -> None:
@@ -134,7 +209,8 @@ def check_rows(path: Path, frame: pd.DataFrame, table: Table) -> None:
         name = first["image_id"].removeprefix(BEFORE_ID)
         raise ValueError(f"{path}: a row has one label for a fold; {name!r} stands twice for fold {first['fold']}")
     labelled = {content_key(image) for image in table.images} - {None}
-    shared = frame["image_id"][[content_key(image) in labelled for image in frame["image"]]]
+    test = frame[frame[KIND] == "test"]
+    shared = test["image_id"][[content_key(image) in labelled for image in test["image"]]]
     if len(shared):
         first = shared.iloc[0].removeprefix(BEFORE_ID)
         raise ValueError(f"{path}: {len(shared)} of its images are labelled rows of the table, first {first!r}")

@@ -32,7 +32,8 @@ class Table:
             rows. Empty if it was None.
         id_column: The name of the id column in the competition's CSV files.
         pseudo: Pseudo-labelled rows with the same columns, or None. A row is trained on only while the fold in its
-            column `fold` is held out; see `with_pseudo`.
+            column `fold` is held out. Training rows with soft labels have "training" in the column `row_kind`, and
+            other rows "test"; see `with_pseudo`.
         value_range: The two pixel values (low, high) that become 0 and 255, for images with more than eight bits a
             channel. None if there are no such images.
         item_column: The name of the item column in the competition's CSV files; see `item` of `read_csv`. Empty without

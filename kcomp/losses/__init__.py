@@ -7,6 +7,7 @@ loss the target (the kind of labels). In a notebook, pass `target`.
 from kcomp.losses.arcface import ArcFace
 from kcomp.losses.base import TargetLoss
 from kcomp.losses.binary import BinaryCrossentropy
+from kcomp.losses.distillation import Distillation
 from kcomp.losses.focal import Asymmetric, Focal
 from kcomp.losses.noise import GeneralizedCrossentropy
 from kcomp.losses.numbers import Huber, Tweedie
@@ -16,6 +17,7 @@ __all__ = [
     "ArcFace",
     "Asymmetric",
     "BinaryCrossentropy",
+    "Distillation",
     "Focal",
     "GeneralizedCrossentropy",
     "Huber",

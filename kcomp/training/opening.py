@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from kcomp.data.image_size import height_and_width
 from kcomp.data.splits import fold_numbers
 from kcomp.data.tables import Table, fold_columns
@@ -24,7 +26,12 @@ def print_opening(session: "Session", table: Table, manifest: Mapping[str, Any])
         target.describe(table.labels),
         f"{describe_images(session)}; {manifest['backend']} on {manifest['device']}",
     ]
-    warnings = [*warn_untrained(training, held_out, fold), *target.warnings(), *wait_policy_lines()]
+    warnings = [
+        *warn_untrained(training, held_out, fold),
+        *warn_soft(table, fold),
+        *target.warnings(),
+        *wait_policy_lines(),
+    ]
     for line in [*lines, *warnings][:LINES]:
         session.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -34,9 +41,29 @@ def describe_rows(table: Table, training: Table, held_out: Table, *, seed: int, 
     numbers = table.frame[fold_columns(table.frame)].to_numpy()
     sizes = [int((numbers == number).sum()) for number in folds]
     pseudo = table.pseudo_of(fold)
-    extra = "" if pseudo is None else f", {len(pseudo)} of them pseudo-labelled"
+    extra = "" if pseudo is None else count_pseudo(pseudo, training)
     others = f", one of {len(folds)} folds of {span(sizes)} rows" if len(folds) > 1 else ""
     return f"seed {seed}: trains on {len(training)} rows{extra}; fold {fold} is held out, {len(held_out)} rows{others}"
+
+
+def count_pseudo(pseudo: pd.DataFrame, training: Table) -> str:
+    """Return a text such as ", 20 of them pseudo-labelled and 80 with soft labels"."""
+    is_test = pseudo["row_kind"] == "test"
+    soft = int(pseudo["image_id"][~is_test].isin(training.ids).sum())
+    parts = [f"{count} {text}" for count, text in ((is_test.sum(), "pseudo-labelled"), (soft, "with soft labels"))]
+    texts = [text for text in parts if not text.startswith("0 ")]
+    return f", {texts[0].replace(' ', ' of them ', 1)}{''.join(f' and {text}' for text in texts[1:])}" if texts else ""
+
+
+def warn_soft(table: Table, fold: int) -> list[str]:
+    """Return a list with a warning if training rows have soft labels. Otherwise, return an empty list."""
+    pseudo = table.pseudo_of(fold)
+    if pseudo is None or table.folds_in_order or not (pseudo["row_kind"] == "training").any():
+        return []
+    return [
+        f"warning: the models that predicted the soft labels were trained on fold {fold}, so its score is too good; "
+        "compare it only with runs that have such labels too"
+    ]
 
 
 def describe_images(session: "Session") -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from kcomp.data.tables import Table, fold_columns
@@ -18,7 +19,7 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
 
     Returns:
         Two tables: the training rows, followed by the pseudo-labelled rows of this fold if there are any; and the
-        held-out rows.
+        held-out rows. Training rows with soft labels for this fold have these labels.
 
     Raises:
         ValueError: If the table has no folds, or no such fold.
@@ -35,9 +36,19 @@ def split(table: Table, fold: int) -> tuple[Table, Table]:
     labelled, pseudo = replace(table, pseudo=None), table.pseudo_of(fold)
     training = labelled.rows(numbers < fold if table.folds_in_order else ~held_out)
     if pseudo is not None:
-        joined = pd.concat([training.frame, pseudo.drop(columns="teachers_table").assign(fold=-1)], ignore_index=True)
-        training = replace(training, frame=joined)
+        is_test = pseudo["row_kind"] == "test"
+        added = pseudo[is_test].drop(columns=["teachers_table", "row_kind"]).assign(fold=-1)
+        frame = with_labels(training.frame, pseudo[~is_test], list(table.columns))
+        training = replace(training, frame=pd.concat([frame, added], ignore_index=True))
     return training, labelled.rows(held_out)
+
+
+def with_labels(frame: pd.DataFrame, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return `frame` with the labels that `rows` has for the same ids. Rows with other ids are ignored."""
+    labels = rows.set_index("image_id")[columns].reindex(frame["image_id"])
+    has_label = frame["image_id"].isin(rows["image_id"]).to_numpy()
+    values = np.where(has_label[:, None], labels.to_numpy(), frame[columns].to_numpy())
+    return frame.assign(**dict(zip(columns, values.T, strict=True)))
 
 
 def repeat_of(table: Table, fold: int) -> int:
