@@ -51,11 +51,11 @@ def colour_components(table: Table, *, count: int = 500) -> Components:
 
 
 class PCAColour(A.ImageOnlyTransform):
-    """Shift the colour of each image along the principal components of a table (Krizhevsky et al. 2012, ImageNet
-    classification with deep convolutional neural networks, section 4.1).
+    """Shift the colour of each image along the principal components of a table.
 
     For pixels from 0 to 1, the shift is the sum over the components of variance * a * direction. The numbers a are
-    drawn from a normal distribution for each image. The transform works on uint8 images with 3 channels, and not on
+    drawn from a normal distribution for each image (Krizhevsky et al. 2012, ImageNet classification with deep
+    convolutional neural networks, section 4.1). The transform works on uint8 images with 3 channels, and not on
     masks and boxes. Albumentations' FancyPCA uses the components of the single image instead.
 
     Args:

@@ -94,14 +94,10 @@ class Cache:
         training: Batches,
         validation: Batches,
         fingerprint: str,
-        held_out_frozen: keras.Model,
+        held_out_frozen: keras.Model | None = None,
     ) -> None:
-        self.frozen, self.held_out_frozen, self.training, self.validation = (
-            frozen,
-            held_out_frozen,
-            training,
-            validation,
-        )
+        self.frozen, self.held_out_frozen = frozen, held_out_frozen or frozen
+        self.training, self.validation = training, validation
         self.trained = Features(training, frozen.output_shape[1:], features_key(frozen, training, fingerprint))
         held_out_key = features_key(self.held_out_frozen, validation, fingerprint)
         self.held_out = Features(validation, self.held_out_frozen.output_shape[1:], held_out_key)
