@@ -36,6 +36,7 @@ def main():
         "--data", type=Path, default=Path("data"), help="the folder of ants-bees, sign-digits and cards"
     )
     parser.add_argument("--folder", type=Path, default=Path("worth"), help="for results, predictions and base runs")
+    parser.add_argument("--kinds", nargs="+", help="train only these kinds of variants, such as Views, and the base")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--backend", choices=("torch", "jax"), default="torch", help="variants of the other are left out"
@@ -60,7 +61,7 @@ def train_all(options):
         for seed in options.seeds
         for variant in VARIANTS
         for competition in variant.competitions
-        if variant.backend == options.backend
+        if variant.backend == options.backend and (not options.kinds or variant.kind in (BASE.kind, *options.kinds))
     ]
     warm_up(options)
     for variant, competition, seed in jobs:

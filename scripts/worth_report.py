@@ -167,10 +167,13 @@ def spread(values, form):
 
 def state_lines(pairs, significant):
     """Return lines that say how far the study is, and how many differences remain after Holm's correction."""
-    counts = Counter(len(own) for name, own in pairs.items() if name != BASE.name)
-    tested = sum(count for pairs_done, count in counts.items() if pairs_done >= LEAST)
-    full = max(counts, default=0)
-    lines = [f"- {counts[full]} of {len(VARIANTS) - 1} variants have {full} pairs, the largest number so far."]
-    lines.append(f"- {tested} variants have at least {LEAST} pairs, and therefore an interval.")
-    names = ", ".join(name for name in pairs if name in significant) or "none"
-    return [*lines, f"- After Holm's correction for {tested} variants, these changes are significant: {names}."]
+    others = [variant for variant in VARIANTS if variant != BASE]
+    total = sum(len(variant.competitions) for variant in others)
+    counts = Counter(int(row["seed"]) for own in pairs.values() for row, _ in own)
+    lines = [f"- Seed {seed}: {count} of {total} pairs are measured." for seed, count in sorted(counts.items())]
+    tested = sum(len(pairs[variant.name]) >= LEAST for variant in others)
+    if not tested:
+        return [*lines, f"- No variant has {LEAST} pairs, so there is no interval yet. A single line may be chance."]
+    names = ", ".join(variant.name for variant in others if variant.name in significant) or "none"
+    lines.append(f"- {tested} of {len(others)} variants have at least {LEAST} pairs, and therefore an interval.")
+    return [*lines, f"- Significant after Holm's correction for {tested} variants: {names}."]
