@@ -1,11 +1,12 @@
-"""Ants or bees: EfficientNet-Lite0 from ImageNet; trains the head first, then the upper blocks.
+"""Ants or bees: EfficientNet-Lite1 from ImageNet; trains the head first, then the upper blocks.
 
     KERAS_BACKEND=jax kcomp train recipes/ants_bees.py --fold all
 
-Both classes are classes of ImageNet, so the head starts from the ImageNet head.
+Both classes are classes of ImageNet. With `--set imagenet_head=true`, the head starts from the ImageNet head. The
+result below is without it, as for classes that ImageNet does not have.
 
 Result: out-of-fold accuracy
-0.984 +- 0.017 (n = 5 folds) on JAX and 0.984 +- 0.017 (n = 5 folds) on PyTorch
+0.971 +- 0.011 (n = 5 folds) on JAX and 0.971 +- 0.011 (n = 5 folds) on PyTorch
 (mean and standard deviation over folds, last epoch, one view).
 """
 
@@ -22,11 +23,14 @@ from kcomp.recipe import Recipe, Stage
 @dataclass(frozen=True)
 class Config:
     csv: str = "data/ants-bees/train.csv"  # or a folder that holds one folder per class
-    image_size: int = 224
+    network: str = "efficientnet_lite1"  # or efficientnet_lite0, efficientnet_lite2
+    image_size: int = 240
     batch_size: int = 16
-    head_epochs: int = 2
+    imagenet_head: bool = False
+    head_epochs: int = 12
+    head_rate: float = 1e-3
     epochs: int = 4
-    peak_rate: float = 1e-5
+    peak_rate: float = 2e-5
 
 
 def table(config):
@@ -48,9 +52,10 @@ def batches(config, rows, training, seed):
 
 
 def model(config, target):
-    backbone = models.efficientnet_lite0(config.image_size, weights="imagenet")
-    imagenet = {"ants": 310, "bees": 309}  # both are classes of ImageNet, so the head starts from the ImageNet head
-    return models.classifier(backbone, target, imagenet_classes=[imagenet[name] for name in target.columns])
+    backbone = getattr(models, config.network)(config.image_size, weights="imagenet")
+    numbers = {"ants": 310, "bees": 309}  # of the ImageNet classes
+    classes = [numbers[name] for name in target.columns] if config.imagenet_head else None
+    return models.classifier(backbone, target, imagenet_classes=classes)
 
 
 def stages(config):
@@ -58,7 +63,7 @@ def stages(config):
     fine = keras.optimizers.AdamW(rate, weight_decay=0.01)
     options = {"cache_views": 2, "mix_features": True, "label_smoothing": 0.05}  # two augmented views, used in turn
     return [
-        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(3e-4), **options),
+        Stage("head", config.head_epochs, "head", keras.optimizers.AdamW(config.head_rate), **options),
         Stage("upper blocks", config.epochs, "head|top.*|block[67].*", fine, **options),
     ]
 

@@ -21,6 +21,14 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+VALUES = {  # those of the plain script
+    "network": "efficientnet_lite0",
+    "image_size": 224,
+    "imagenet_head": True,
+    "head_epochs": 2,
+    "head_rate": 3e-4,
+    "peak_rate": 1e-5,
+}
 
 
 def plain(folder, data, folds):
@@ -40,7 +48,9 @@ def kcomp(folder, data, folds, backend, programs):
     if programs:
         shutil.copytree(programs, cache, dirs_exist_ok=True)
     run = [sys.executable, "-m", "kcomp.cli"]
-    recipe = [ROOT / "recipes" / "ants_bees.py", "--fold", folds, "--set", f"csv={data / 'train.csv'}"]
+    values = {**VALUES, "csv": data / "train.csv"}
+    assignments = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+    recipe = [ROOT / "recipes" / "ants_bees.py", "--fold", folds, *assignments]
     training, _ = timed([*run, "train", *recipe], folder, settings)
     predicting, _ = timed([*run, "predict", "runs", "--test", data / "test.csv", "--views", "8"], folder, settings)
     for name in ("jax", "programs") if programs and backend == "jax" else ():

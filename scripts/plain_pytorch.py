@@ -1,4 +1,4 @@
-"""Train the weights, rows and stages of recipes/ants_bees.py in plain PyTorch, for comparison.
+"""Train like recipes/ants_bees.py with imagenet_head=true, in plain PyTorch, for comparison.
 
     python scripts/plain_pytorch.py --csv data/ants-bees/train.csv --fold all --test data/ants-bees/test.csv
 

@@ -23,7 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 BACKENDS = ("jax", "torch")
 RECIPES = {"ants": "ants_bees", "signs": "sign_digits"}
 VALUES = {  # smaller pictures and fewer epochs than the recipes' own
-    "ants": {"image_size": 160, "head_epochs": 2, "epochs": 2},
+    "ants": {
+        "network": "efficientnet_lite0",
+        "image_size": 160,
+        "imagenet_head": True,
+        "head_epochs": 2,
+        "head_rate": 3e-4,
+        "epochs": 2,
+        "peak_rate": 1e-5,
+    },
     "signs": {"image_size": 64, "epochs": 3},
 }
 
