@@ -80,10 +80,10 @@ def test_weights_are_those_of_the_formulas(backend):
 
 OPTIMIZERS = {
     "AdamW": "keras.optimizers.AdamW(schedules.OneCycle(2e-2, config.epochs), weight_decay=0.1)",
-    "SGD": "keras.optimizers.SGD(schedules.Cyclic(0.01, 0.2, rise=1), momentum=0.9, nesterov=True, weight_decay=1e-3)",
+    "SGD": "keras.optimizers.SGD(schedules.Cyclic(0.05, 1.0, rise=1), momentum=0.9, nesterov=True, weight_decay=1e-3)",
     "Lion": "keras.optimizers.Lion(schedules.Exponential(1e-2, config.epochs, 1e-3), weight_decay=0.1)",
     "Muon": "keras.optimizers.Muon(schedules.Polynomial(1e-2, config.epochs), exclude_layers=['head'], weight_decay=0.1)",
-    "Adafactor": "keras.optimizers.Adafactor(schedules.Polynomial(1e-2, config.epochs), weight_decay=1e-3)",
+    "Adafactor": "keras.optimizers.Adafactor(schedules.Polynomial(0.3, config.epochs), weight_decay=1e-3)",
     "ScheduleFreeAdamW": "optimizers.ScheduleFreeAdamW(1e-2, warmup_steps=4)",
     "Lookahead": "optimizers.Lookahead(keras.optimizers.AdamW(schedules.Plateau(5e-2, 1, 0.5), weight_decay=0.1), 5)",
 }
@@ -108,4 +108,4 @@ def test_a_killed_run_continues_with_each_optimizer(backend, name, tmp_path):
     exact = ["epoch", "stage", "rate", "loss", "log_loss"]
     pd.testing.assert_frame_equal(ours[exact], theirs[exact])
     assert (tmp_path / "run" / "oof.csv").read_bytes() == (tmp_path / "whole" / "oof.csv").read_bytes()
-    assert theirs.loss.iloc[-1] < theirs.loss[1]
+    assert theirs.log_loss.iloc[-1] < theirs.log_loss[0] - 0.003  # chance is 2.303; the stages after the head learn
