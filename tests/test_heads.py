@@ -32,8 +32,11 @@ def message(**options):
 
 arcface = models.classifier(backbone(), target, dropout=0.0, head=models.ArcFaceHead(scale=8, centres=2))
 layer = arcface.get_layer("head")
-layer.kernel.assign(draws.normal(size=(5, 6)))
+layer.kernel.assign(draws.normal(size=(5, 2, 3)))
 kernel, logits = layer.kernel.numpy().tolist(), arcface.predict_on_batch(images).tolist()
+layer.set_weights([array[..., [2, 0, 1]] for array in layer.get_weights()])  # classes in another order, as take_weights does
+reordered = arcface.predict_on_batch(images).tolist()
+layer.kernel.assign(kernel)
 loss = losses.ArcFace(0.3, target=target)
 loss.bind_to_network(arcface)
 history = train(arcface, loss, 0.05)["loss"]
@@ -50,7 +53,7 @@ sample_history = train(network, crossentropy, 0.0)
 plain = models.classifier(backbone(), target)
 plain.get_layer("head").set_weights(network.get_layer("head").get_weights())
 again = keras.layers.deserialize(keras.layers.serialize(network.get_layer("head_dropout")))
-give(images=images.tolist(), labels=labels.tolist(), kernel=kernel, logits=logits, history=history, samples=samples,
+give(images=images.tolist(), labels=labels.tolist(), kernel=kernel, logits=logits, reordered=reordered, history=history, samples=samples,
      sample_loss=sample_history["loss"][0], accuracy=sample_history["accuracy"][0], rates=[again.rate, again.samples],
      inference=network.predict_on_batch(images).tolist(), plain=plain.predict_on_batch(images).tolist(),
      messages=[message(dropout_samples=0), message(dropout_samples=3, dropout=0.0), message(head="cosine"),
@@ -82,8 +85,9 @@ def test_heads_compute_their_formulas(backend):
     features, labels = measured["images"].mean((1, 2)), measured["labels"]
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     directions = measured["kernel"] / np.linalg.norm(measured["kernel"], axis=0)
-    expected = 8 * (unit @ directions).reshape(6, 3, 2).max(-1)
+    expected = 8 * np.einsum("nf,fco->nco", unit, directions).max(1)
     np.testing.assert_allclose(measured["logits"], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(measured["reordered"], expected[:, [2, 0, 1]], rtol=1e-5, atol=1e-5)
     # the first loss is that of the angles with a margin; it falls
     angles = np.arccos(expected / 8)
     with_margin = np.where(labels == 1, 8 * np.cos(angles + 0.3), expected)

@@ -1,5 +1,6 @@
 """The head of ArcFace: logits are cosines of the angles between features and the weights of classes."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class ArcFaceHead:
         >>> backbone = models.efficientnet_lite0(32, weights=None)
         >>> network = models.classifier(backbone, 4, head=models.ArcFaceHead(scale=16, centres=3))
         >>> network.get_layer("head").kernel.shape
-        (1280, 12)
+        (1280, 3, 4)
     """
 
     scale: float = 30.0
@@ -61,15 +62,16 @@ class CosineLogits(layers.Layer):
         self.outputs, self.scale, self.centres = outputs, float(scale), centres
 
     def build(self, shape: Any) -> None:
+        limit = math.sqrt(6 / (shape[-1] + self.outputs * self.centres))  # as GlorotUniform for a matrix
         self.kernel = self.add_weight(
-            (shape[-1], self.outputs * self.centres), keras.initializers.GlorotUniform(), name="kernel"
+            (shape[-1], self.centres, self.outputs), keras.initializers.RandomUniform(-limit, limit), name="kernel"
         )
 
     def call(self, features: Any) -> Any:
         """Return the logits (batch, outputs) of features (batch, features)."""
-        cosines = ops.matmul(ops.normalize(features, -1, 2), ops.normalize(self.kernel, 0, 2))
-        by_centre = ops.reshape(cosines, (-1, self.outputs, self.centres))
-        return self.scale * ops.max(by_centre, -1)
+        kernel = ops.reshape(ops.normalize(self.kernel, 0, 2), (-1, self.centres * self.outputs))
+        cosines = ops.matmul(ops.normalize(features, -1, 2), kernel)
+        return self.scale * ops.max(ops.reshape(cosines, (-1, self.centres, self.outputs)), 1)
 
     def compute_output_shape(self, shape: Any) -> tuple[int | None, int]:
         return shape[0], self.outputs
