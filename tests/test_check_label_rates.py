@@ -62,7 +62,9 @@ def test_probabilities_of_small_tables_are_not_all_or_nothing():
 
 
 def test_the_verdict_says_what_the_rows_allow():
-    assert share_verdict(0.0, (0.0, 0.02), 900, certain=False).endswith("than chance explains, at most 2.0 %.")
+    assert share_verdict(0.0, (0.0, 0.02), 900, certain=False).endswith(
+        "chance explains: at most 2.0 % (95 % interval)."
+    )
     text = share_verdict(0.0, (0.0, 0.12), 80, certain=False)
     assert text == (
         "80 labels are too few, or their predictions too weak, to estimate how many are wrong: 0.0 % to 12.0 % (95 % "

@@ -27,7 +27,9 @@ class Inputs:
         return select(self.held_out, ids, "held-out")
 
     def of_test(self, ids: pd.Index) -> np.ndarray:
-        """Return the inputs of test rows, (ids, inputs). Raise ValueError if the recipe's test rows lack an id."""
+        """Return the inputs of the test rows `ids`, an array (ids, inputs).
+
+        Raise ValueError if an id is not among the recipe's test rows."""
         return select(self.test, ids, "test")
 
 

@@ -1,4 +1,4 @@
-"""Collect the runs that are in several folders and their subfolders."""
+"""Collect all runs below one or more folders."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -137,9 +137,10 @@ class Numbers(Target):
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Divide the rows into bins with similar numbers, and return each row's bin, from 0.
+        """Divide the rows into bins by their labels, and return the bin of each row, from 0.
 
-        There are at most 10 bins of equal sizes. Rows with several numbers are sorted by their mean rank.
+        There are at most 10 bins with equally many rows. If a label has several numbers, rows are sorted by the mean of
+        their ranks.
         """
         from scipy import stats
 

@@ -26,10 +26,7 @@ class Profile:
     values: np.ndarray
 
     def interval(self) -> tuple[float, float]:
-        """Return the ends of the 95 % interval of the share, by the likelihood ratio (Wilks 1938).
-
-        The root of the deviance is interpolated between the shares.
-        """
+        """Return the two ends of the 95 % interval of the share of wrong labels, by likelihood ratio (Wilks 1938)."""
         roots = np.sqrt(2 * np.maximum(self.losses - self.losses.min(), 0))
         best, limit = int(self.losses.argmin()), float(np.sqrt(DEVIANCE))
         low = np.interp(-limit, -roots[: best + 1], self.rates[: best + 1])

@@ -101,7 +101,11 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 
 
 def known_scorer(run: Run) -> Scorer:
-    """Return the scorer of the run's metric or, if the recipe's code defines it, of the target's default metric."""
+    """Return the scorer of the run's metric.
+
+    If the metric is a function in the recipe's code, which is not loaded here, return the scorer of the target's
+    default metric.
+    """
     try:
         return scorer_of([run])
     except ValueError:

@@ -26,9 +26,10 @@ FIRST = 1e9  # weight of the first finding; above those of slices and wrong labe
 def stress_part(
     rows: HeldOutRows, outcomes: Outcomes, scores: Scores, count: int, progress: Callable[[int, int], None]
 ) -> list[Part]:
-    """Return the parts about changed images: the ranking of the changes, and the score at each strength.
+    """Return two parts of the page: a ranking of the changes of images, and the score at each strength.
 
-    `count` is the largest number of images to change. If they cannot be predicted, one part says so.
+    `count` is the largest number of images to change. If changed images cannot be predicted, return a
+    single part that says so.
     """
     if rows.table is None:
         return [Part("stress", Section("Stress", "Stress needs the images of the recipe, which cannot be read."))]
