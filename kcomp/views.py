@@ -33,7 +33,7 @@ class View:
 
     Args:
         draw: None for the image as in validation. A whole number from 0 for the image with the random augmentation of
-            training; each number selects other random numbers.
+            training; each value gives different random numbers.
         share: Share of the height and width that a crop keeps, above 0 and at most 1. The crop is enlarged to the size
             of the image. 1 keeps the whole image.
         position: Where the crop lies, (vertical, horizontal). 0 is the top or the left, 0.5 the centre, and 1 the
@@ -98,7 +98,7 @@ transposed = View(transposed=True)
 
 
 def random(count: int) -> list[View]:
-    """Return `count` views. Each applies the training augmentation to the image, with other random numbers.
+    """Return `count` views. Each applies the training augmentation, with different random numbers.
 
     The augmentation is the `transform` of the training batches. Their `layers`, such as MixUp, are not applied. The
     random numbers depend only on the run's seed, the image's id and the number of the view. Repeated predictions are
@@ -121,7 +121,7 @@ def random(count: int) -> list[View]:
 
 
 def symmetries() -> list[View]:
-    """Return the eight symmetries of the square: `plain`, the three quarter turns, and the mirror image of each.
+    """Return the eight symmetries of the square: turns by 0, 90, 180 and 270 degrees, each also mirrored.
 
     They need square images. For other images, use `[plain, left_right, upside_down, half_turn]`.
 
@@ -202,7 +202,7 @@ def check_views(chosen: Sequence[View]) -> list[View]:
     """Return the views of a recipe without duplicates.
 
     Args:
-        chosen: What the recipe's function `views` returned.
+        chosen: The views that the recipe's function `views` returned.
 
     Raises:
         TypeError: If an element of `chosen` is not a View.

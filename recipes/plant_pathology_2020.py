@@ -4,8 +4,9 @@
     kcomp submit runs/plant_pathology_2020 --sample data/plant-pathology-2020-fgvc7/sample_submission.csv \\
         --variants --smooth 0.1 0.9 -o submissions
 
-The second command writes four submissions: without augmentation at test time, with seven random views, and both with
-smoothed probabilities. For other networks, add --set network=EfficientNetB0 (or EfficientNetV2S, or ConvNeXtTiny).
+The second command writes four submissions: one without augmentation at test time, one with seven random views, and each
+of them with smoothed probabilities. For other networks, add --set network=EfficientNetB0 (or EfficientNetV2S, or
+ConvNeXtTiny).
 
 Result: not measured. The full training needs Kaggle's data (https://www.kaggle.com/c/plant-pathology-2020-fgvc7) in
 data/plant-pathology-2020-fgvc7 and a GPU.

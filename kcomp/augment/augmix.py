@@ -31,7 +31,7 @@ class Chains(NamedTuple):
 
 
 class AugMix(A.ImageOnlyTransform):
-    """Mix each image with a mix of randomly changed copies of it (Hendrycks et al. 2020, AugMix, algorithm 1).
+    """Mix each image with an average of randomly changed copies (Hendrycks et al. 2020, AugMix, algorithm 1).
 
     Each copy goes through a chain of one to three operations. The copies are averaged with weights from a Dirichlet
     distribution, and the average is mixed with the image by a weight from a Beta distribution. Operations and
@@ -40,7 +40,8 @@ class AugMix(A.ImageOnlyTransform):
     The transform works on uint8 images with 1 or 3 channels, and not on masks and boxes.
 
     Args:
-        severity: Largest level of an operation, above 0 and at most 10. Levels are drawn uniformly.
+        severity: Largest level of an operation, above 0 and at most 10. Levels are drawn uniformly from
+            0.1 to `severity`.
         width: How many chains are averaged, from 1.
         alpha: Parameter of the Dirichlet and the Beta distribution, above 0.
         p: Probability that an image is changed, 0 to 1.

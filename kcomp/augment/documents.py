@@ -12,8 +12,9 @@ from kcomp.data.global_seeds import global_seed
 class Augraphy(A.ImageOnlyTransform):
     """Apply a pipeline of Augraphy, which makes clean documents look printed, worn, photographed or scanned.
 
-    Each image seeds the global generators of Python and NumPy, from which Augraphy draws. Only one thread at a time can
-    do so, so threads do not speed this transform up. The transform works on uint8 images, and not on masks and boxes.
+    Augraphy draws from the global generators of Python and NumPy. The transform seeds them for each image. Only one
+    thread at a time can do this, so more threads do not make it faster. The transform works on uint8 images, and not on
+    masks and boxes.
 
     Args:
         pipeline: An `augraphy.AugraphyPipeline`, or one augmentation of Augraphy. It must not change the size.

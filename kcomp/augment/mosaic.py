@@ -1,4 +1,4 @@
-"""Mosaic: put parts of four images of the batch together, and mix their labels by area."""
+"""Mosaic: combine parts of four images of the batch, and mix their labels by area."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from kcomp.data.plans import MosaicPlan, Shape, active, partners
 class Mosaic(keras.layers.Layer):
     """Divide each image into four quarters of random size, and fill three of them from other images of the batch.
 
-    The corner point of the quarters is drawn uniformly from the middle half of each side. The image itself stays in
-    the top left. A quarter shows the same place of the other image, as in CutMix. If the quarters cover the shares a,
+    The point where the quarters meet is drawn uniformly from the middle half of each side. The image itself stays in
+    the top left. A quarter shows the same region of the other image, as in CutMix. If the quarters cover the shares a,
     b, c and d of the image, the label is a * y_1 + b * y_2 + c * y_3 + d * y_4 (Bochkovskiy et al. 2020, YOLOv4, for
     boxes; here for labels of whole images).
 

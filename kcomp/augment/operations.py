@@ -43,10 +43,10 @@ def apply_operation(
     Args:
         image: The image, of mode "RGB" or "L".
         name: The paper's name of the operation, such as "ShearX".
-        magnitude: Shearing: by how many columns a row is shifted for each row above it, or rows for each column.
-            Translating: pixels to the right or down; the fraction is cut off. Rotating: degrees. Brightness, Color,
-            Contrast and Sharpness: the factor of the enhancement, minus 1. Posterize: how many bits are kept, 1 to 8.
-            Solarize: the smallest level that is inverted. Other operations ignore it.
+        magnitude: Shearing: the shift of a row in pixels, divided by the number of rows above it (ShearY: the same for
+            columns). Translating: pixels to the right or down, without the fraction. Rotating: degrees. Brightness,
+            Color, Contrast and Sharpness: the factor of the enhancement, minus 1. Posterize: how many bits are kept, 1
+            to 8. Solarize: the smallest level that is inverted. Other operations ignore it.
         fill: Grey level of pixels that come from outside of the image, 0 to 255.
         resampling: How geometric operations interpolate.
     """

@@ -20,7 +20,7 @@ Operations = Sequence[tuple[str, float]]  # names of operations, each with its m
 
 
 class Policy(A.ImageOnlyTransform):
-    """The base of the policies. A subclass draws the operations in `draw`, and `apply` applies them."""
+    """The base class of the policies. A subclass draws the operations in `draw`, and `apply` applies them."""
 
     def __init__(self, *, fill: int = 0, p: float = 1.0) -> None:
         super().__init__(p=p)
@@ -84,7 +84,7 @@ class AutoAugment(Policy):
 
 
 class RandAugment(Policy):
-    """Apply random operations of one common strength to each image (Cubuk et al. 2020, RandAugment).
+    """Apply random operations with one common strength to each image (Cubuk et al. 2020, RandAugment).
 
     The 14 operations are those of the paper. The transform works on uint8 images with 1 or 3 channels, and not on
     masks and boxes.

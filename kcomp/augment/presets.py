@@ -11,7 +11,7 @@ from kcomp.data.image_size import ImageSize, height_and_width
 def light(size: ImageSize, *, mirror: bool = True) -> A.Compose:
     """Return a pipeline of weak augmentation: crops, mirror images, brightness and contrast.
 
-    Use it for short trainings, and for images in which details decide.
+    Use it for short trainings, and if small details of an image determine its label.
 
     Args:
         size: The size of the result in pixels: one number for a square, or (height, width).
@@ -93,7 +93,7 @@ def heavy(size: ImageSize, *, mirror: bool = True) -> A.Compose:
     )
 
 
-REFLECT = 4  # cv2.BORDER_REFLECT_101: parts outside of the image repeat the image
+REFLECT = 4  # cv2.BORDER_REFLECT_101: pixels outside of the image mirror the image
 
 
 def cropped(size: ImageSize, smallest: float, mirror: bool) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Local warping: move the parts of an image by small random amounts."""
+"""Local warping: move regions of an image by small random amounts."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class LocalWarp(A.ImageOnlyTransform):
-    """Warp each image locally, as if it was printed on rubber.
+    """Move regions of each image by small random amounts.
 
     A grid of points lies over the image. Each point moves by a random amount, and the pixels between the points move
     by interpolation. The effect is that of albumentations' PiecewiseAffine, which takes about a thousand times longer.

@@ -89,14 +89,15 @@ def submit(
 
 @dataclass(frozen=True)
 class SubmissionSource:
-    """What a submission is made of.
+    """The input of a submission.
 
     Attributes:
-        predictions: Predictions of the test rows: the only ones, or those of the views "plain" and "views".
-        target: Their target.
+        predictions: Predictions of the test rows. With --variants, a dictionary: "plain" has the predictions of the
+            plain view, and "views" those of the recipe's views.
+        target: The target of the predictions.
         sample: The sample submission.
-        choices: What the sample does not show.
-        text: Where the predictions are from.
+        choices: Choices that the sample does not determine.
+        text: The source of the predictions, for the printed line.
         metric: The metric of the runs. None if it is unknown.
         known: Held-out rows, to correct class rates. None if this is not needed.
     """
@@ -154,7 +155,7 @@ def predict_source(
 
 
 def write_submission(output: Path, submission: "Submission", sample: "Sample", source: str) -> None:
-    """Write a submission to a file, and print what it contains. `source` says where the predictions are from."""
+    """Write a submission to a file, and print what it contains. `source` names the source of the predictions."""
     from kcomp.system.files import write_atomically
 
     frame = submission.frame

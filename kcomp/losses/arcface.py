@@ -14,7 +14,7 @@ SMALLEST = 1e-7  # the gradient of sqrt(x) at x = 0 is infinite
 
 
 class ArcFace(TargetLoss):
-    """Cross-entropy in which an image must be closer to its class than to others by an angle.
+    """Cross-entropy in which an image must be closer to its class than to other classes by an angle.
 
     The network ends in `models.classifier(backbone, target, head="arcface")`. Its logits are scale * cos(a), with the
     angle a between the features of the image and the weights of a class. For the image's class, the loss uses

@@ -75,7 +75,7 @@ class TargetLoss(MaskedLoss):
 
 
 def check_share(name: str, value: float, below: float = 1.0) -> float:
-    """Return `value`. Raise ValueError unless it is from 0 to less than `below`. `name` is for the message."""
+    """Return `value`. Raise ValueError unless it is from 0 to less than `below`. The message contains `name`."""
     if not 0 <= value < below:
         raise ValueError(f"{name} must be from 0 to below {below:g}; received {value}")
     return value

@@ -10,11 +10,11 @@ from kcomp.targets.losses import smooth
 
 
 class BinaryCrossentropy(TargetLoss):
-    """Binary cross-entropy of each label, averaged over the known labels. It is also for one class for each image.
+    """Binary cross-entropy of each label, averaged over the known labels. It also fits one class for each image.
 
-    With one class for each image, each class is a question of its own: an image that MixUp or CutMix mixed may show
-    both of its classes. Predictions are still the softmax of the logits. Their order within a row is that of the
-    sigmoids, but they are too confident for the log loss; `kcomp ensemble --calibrate` corrects them.
+    With one class for each image, the loss treats each class as an independent label, because a mixed image may show
+    two classes. Predictions are still the softmax of the logits. Their order within a row is that of the sigmoids, but
+    they are too confident for the log loss. `kcomp ensemble --calibrate` corrects this.
 
     Args:
         threshold: Labels above it become 1, and others 0, after mixing. From 0 to below 1, such as 0.2. None keeps soft

@@ -12,8 +12,9 @@ class Distillation(TargetLoss):
     """Cross-entropy of labels and of logits divided by a temperature, times the square of the temperature.
 
     Use it with labels of the same temperature: `data.with_pseudo(table, path, temperature=...)`. With weight=1, this is
-    the loss of soft labels of Hinton et al. With a lower weight, they compare the true labels with the logits at
-    temperature 1, and this loss compares both at the same temperature. Predictions have the temperature 1.
+    the loss of soft labels of Hinton et al. With a lower weight, Hinton et al. compare the true labels with the logits
+    at temperature 1. This loss compares true and soft labels at the same temperature. Predictions are computed at
+    temperature 1.
 
     For several labels, it is the binary cross-entropy, averaged over the known labels.
 

@@ -1,4 +1,4 @@
-"""Losses that give confident labels less weight."""
+"""Losses that give less weight to labels that the network predicts with confidence."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ class Focal(TargetLoss):
     sigmoid, the loss of a label of 0 is -p ** gamma * log(1 - p), and the loss is averaged over the known labels. The
     loss of a soft label, such as after MixUp, is the mean of the losses of 1 and 0, weighted by the label.
 
-    Keras's focal losses clip probabilities, so that a confident error has no gradient, and do not leave out missing
-    labels.
+    Keras's focal losses clip probabilities, so that a confident error has no gradient. They also do not leave out
+    missing labels.
 
     Args:
         gamma: How fast the weight falls, from 0. 0 is the cross-entropy.

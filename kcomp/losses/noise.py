@@ -25,7 +25,8 @@ class GeneralizedCrossentropy(TargetLoss):
     explain` find wrong labels.
 
     Args:
-        q: Above 0, at most 1. Near 0, the loss is the cross-entropy. For 1, it is 1 - p, half of the absolute error.
+        q: Above 0, at most 1. Near 0, the loss is the cross-entropy. For 1, it is 1 - p. For one class, this is half of
+            the absolute error, summed over the classes.
         target: The target of the labels. None in a recipe, where the stage sets it.
 
     Raises:

@@ -17,7 +17,8 @@ class Huber(TargetLoss):
     grades.
 
     Args:
-        delta: Where the loss becomes linear, above 0. Numbers have 1 by default, which is their default loss.
+        delta: The error from which the loss is linear, above 0, in the unit of e. With 1, it is the default loss of
+            numbers.
         target: The target of the labels. None in a recipe, where the stage sets it.
 
     Raises:
@@ -64,9 +65,9 @@ class Tweedie(TargetLoss):
 
         m ** (2 - p) / (2 - p) - y * m ** (1 - p) / (1 - p)
 
-    This is half of the deviance, without its constant. The variance of y is assumed to grow with m ** p. p = 1 is the
-    Poisson distribution, for counts, with the loss m - y * log(m). Between 1 and 2, the number may be 0 in some rows
-    and a positive amount in others. Both y and m are divided by the mean of the labels.
+    This is half of the deviance, without its constant. It assumes that the variance of y is proportional to m ** p. The
+    power 1 is the Poisson distribution, for counts, with the loss m - y * log(m). With a power between 1 and 2, the
+    number may be 0 in some rows and a positive amount in others. Both y and m are divided by the mean of the labels.
 
     The target must be `Numbers(names, link="log")`, so that predictions are above 0.
 

@@ -1,4 +1,4 @@
-"""Label smoothing that gives more to similar classes."""
+"""Label smoothing that gives similar classes a larger share."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from kcomp.targets import OneOf, Target
 
 
 class SimilaritySmoothing(TargetLoss):
-    """Cross-entropy with label smoothing that gives more to classes that are similar to an image's class.
+    """Cross-entropy with label smoothing that gives a larger share to classes similar to the label's class.
 
     With a row of labels y and the similarities S, whose rows are divided by their sums, the smoothed labels are
 
@@ -74,8 +74,8 @@ def class_similarity(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     of the result is divided by its sum without the diagonal, which is 0.
 
     Use out-of-fold predictions, because a network is almost certain of the rows that it was trained on. The result
-    summarizes the labels of all rows of the predictions, so it tells a little about the labels of held-out rows. Leave
-    out the rows of fold k to be exact in fold k.
+    summarizes the labels of all rows, so it contains a little information about the labels of held-out rows. To avoid
+    this in a training that holds out fold k, leave out the rows of fold k.
 
     Args:
         labels: Labels of the rows, (rows, classes). Soft labels count in several classes.

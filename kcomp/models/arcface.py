@@ -14,13 +14,13 @@ class ArcFaceHead:
 
     The logit of a class is scale * max(cos(a_1), ..., cos(a_n)), where a_i is the angle between the features of the
     image and the weights of the class's sub-centre i. Features and weights are normalised, and there is no bias.
-    Without a margin, predictions are softmax(scale * cosine).
+    Predictions are softmax(logits), without the margin of the loss.
 
-    Several sub-centres are for wrong labels: images that do not look like their class gather at a sub-centre of their
-    own (Deng et al. 2020).
+    Several sub-centres are for wrong labels: images that do not look like their class move to a separate sub-centre
+    (Deng et al. 2020).
 
     Args:
-        scale: Factor of the cosines, above 0. It limits how sure a prediction can be: with K classes, the highest
+        scale: Factor of the cosines, above 0. It limits the confidence of predictions: with K classes, the highest
             probability is 1 / (1 + (K - 1) * exp(-2 * scale)).
         centres: Sub-centres of each class, from 1.
 

@@ -9,8 +9,8 @@ from keras import layers, ops
 class SharedWeights(layers.Layer):
     """A dense layer with one weight for each feature, which all outputs share, and a bias for each output.
 
-    Output k of features x is w . x + b_k, so the outputs have the same order for every image. Where the biases descend,
-    so do the outputs (Cao et al. 2020, Rank consistent ordinal regression for neural networks, section 3.2).
+    Output k of features x is w . x + b_k, so the outputs have the same order for every image. If the biases descend,
+    the outputs descend too (Cao et al. 2020, Rank consistent ordinal regression for neural networks, section 3.2).
 
     Args:
         outputs: Number of outputs, from 1.

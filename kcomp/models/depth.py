@@ -20,7 +20,8 @@ class Place(NamedTuple):
     Attributes:
         weight: The weight.
         in_head: Whether it belongs to the head.
-        segment: Weights between the same two tensors that all paths through the network pass have equal segments.
+        segment: The number of the weight's segment. Tensors that all paths through the network pass separate the
+            segments. A weight of an inner model has one number for each level of nesting.
     """
 
     weight: Any
@@ -33,8 +34,8 @@ def weight_depths(network: keras.Model) -> dict[int, int]:
 
     The head is the last block, and has the depth 0. It consists of the layers, or the inner model, whose name is "head"
     or starts with "head_". Other blocks come from names of weights, such as block2a or stages_0_blocks_1. The weights
-    between two such blocks are a block too. If no name has a number of a block, the weights between two tensors that
-    all paths through the network pass are a block. Weights without a matrix, such as those of normalisation, belong to
+    between two such blocks are a block too. If no name has a block number, each segment between two tensors that all
+    paths through the network pass is a block. Weights without a matrix, such as those of normalisation, belong to
     the block before them.
 
     Args:

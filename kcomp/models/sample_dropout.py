@@ -16,7 +16,7 @@ class MultiSampleDropout(layers.Dropout):
 
     Args:
         rate: Share of dropped features, above 0 and below 1.
-        samples: How many masks, from 1.
+        samples: Number of masks, from 1.
         **options: Further arguments of `keras.layers.Dropout`, such as a name.
 
     References:
@@ -37,6 +37,6 @@ class MultiSampleDropout(layers.Dropout):
 
 
 def repeat_rows(values: Any, reference: Any) -> Any:
-    """Return `values` as often, one after the other, as is needed for as many rows as `reference` has."""
+    """Return `values`, repeated as a whole until it has as many rows as `reference`."""
     rows, needed = values.shape[0], reference.shape[0]
     return values if rows == needed else ops.concatenate([values] * (needed // rows))

@@ -1,9 +1,9 @@
 """Give each weight of a network its own learning rate: the rate of the optimizer times a factor.
 
 Keras's optimizers have one learning rate for all weights. Keras's MultiOptimizer has no learning rate that callbacks
-can read. Here, the optimizer of a stage updates the weights of one factor after the other. This works with each
-optimizer, because it only changes the learning rate and the weight decay that an update uses. Gradients are clipped
-and accumulated before, and averages of weights (`use_ema`) are updated after, as usual.
+can read. Here, the optimizer of a stage updates its weights in groups, one group for each factor. This works with each
+optimizer, because it only changes the learning rate and the weight decay of an update. Keras clips and accumulates
+gradients before these updates, and updates averages of weights (`use_ema`) after them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ def rate_range(network: keras.Model, decay: float) -> str:
 def scale_rates(optimizer: keras.optimizers.Optimizer, factors: Factors) -> None:
     """Multiply the learning rate of each weight by its factor in all updates of an optimizer.
 
-    Weight decay falls by the same factor, as it is proportional to the learning rate.
+    Weight decay is proportional to the learning rate, so it is multiplied by the same factor.
 
     Args:
         optimizer: An optimizer that is not built, or one that combines several.

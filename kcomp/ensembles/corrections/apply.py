@@ -20,7 +20,7 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class Corrections:
-    """What changes final predictions. First class rates are corrected, then confident predictions are smoothed.
+    """The corrections of final predictions: class rates are corrected first, then confident predictions are smoothed.
 
     Attributes:
         smooth: The share and the threshold of smoothing; see `Target.smoothed`. None for no smoothing.
@@ -32,7 +32,7 @@ class Corrections:
 
     @property
     def is_empty(self) -> bool:
-        """Whether predictions stay as they are."""
+        """Whether there are no corrections."""
         return self.smooth is None and not self.correct_priors
 
     def check(self, target: Target) -> None:
@@ -81,7 +81,7 @@ def apply_corrections(
     """Return corrected predictions of test rows, and print what changed.
 
     Args:
-        corrections: What to change.
+        corrections: The corrections to apply.
         predictions: One row for each test row, with the prediction columns of the target.
         target: The target of the predictions.
         metric: The metric of the runs, or None if it is unknown.

@@ -115,7 +115,7 @@ def check_target(target: Target) -> None:
 
 
 def describe_rates(rates: Rates, held_out: Rates, target: Target) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows of a table with the rates of each class, and sentences that say how far to trust them.
+    """Return the rows of a table with the rates of each class, and sentences about their reliability.
 
     Args:
         rates: The rates of the test rows.

@@ -19,7 +19,7 @@ def describe_smoothing(before: np.ndarray, after: np.ndarray, metric: Metric | N
     Args:
         before: Predictions before smoothing, (rows, columns).
         after: Predictions after smoothing, in the same shape.
-        metric: The metric of the runs. None if it is unknown; then the warning does not depend on it.
+        metric: The metric of the runs. None if it is unknown: the warning is then given for any metric.
     """
     changed = int((before != after).any(1).sum())
     text = f"smoothing changes {changed} of {len(before)} rows"
