@@ -19,7 +19,9 @@ def test_a_name_is_a_shipped_recipe_and_a_path_wins(tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_gives_the_nearest_and_the_list():
-    with pytest.raises(FileNotFoundError, match=r"did you mean 'digits'.*ants_bees, cards, digits, sign_digits"):
+    with pytest.raises(
+        FileNotFoundError, match=r"did you mean 'digits'.*ants_bees, cards, digits, plant_pathology_2020, sign_digits"
+    ):
         recipes.load("digit")
 
 
