@@ -132,7 +132,7 @@ def predict_source(
     """Return the mean predictions of runs. Runs without test predictions predict first."""
     from kcomp.ensembles.corrections.apply import average_known_rows, metric_of
     from kcomp.ensembles.submission import build
-    from kcomp.ensembles.submission.forecast import check_shape, forecast_ids
+    from kcomp.ensembles.submission.forecast import check_shape, check_views, forecast_ids
     from kcomp.ensembles.submission.sample import read_sample
 
     runs, target = readable_runs(paths)
@@ -141,17 +141,32 @@ def predict_source(
     choices, line = build.with_decisions(choices, runs)
     forecast = forecast_ids(runs, sample, from_images=images is not None)
     check_shape(runs, forecast.ids, sample, choices)
-    predict_missing(forecast.lacking, sample, images)
-    predictions: Any = build.average_runs(runs)
     if variants:
-        with tempfile.TemporaryDirectory() as folder:
-            click.echo(f"predicting the plain view with {quantity(len(runs), 'run')}", err=True)
-            predict_rows(runs, sample, images, {"--views": "none", "-o": folder})
-            predictions = {"plain": build.average_runs(runs, Path(folder)), "views": predictions}
+        check_views(runs)
+        predictions: Any = predict_variants(runs, sample, images)
+    else:
+        predict_missing(forecast.lacking, sample, images)
+        predictions = build.average_runs(runs)
     known = average_known_rows(runs) if corrections.correct_priors else None
     click.echo(line, nl=bool(line))
     text = f"the mean of {quantity(len(runs), 'run')}" if len(runs) > 1 else str(runs[0].folder)
     return SubmissionSource(predictions, target, sample, choices, text, metric_of(runs[0]), known)
+
+
+def predict_variants(runs: Sequence[Any], sample: "Sample", images: Path | None) -> "dict[str, pd.DataFrame]":
+    """Predict the plain view and the recipe's views with each run, and return the mean predictions of both.
+
+    test.csv of a run is not used, because it may be from other views.
+    """
+    from kcomp.ensembles.submission.build import average_runs
+
+    predictions = {}
+    for name, options in (("plain", {"--views": "none"}), ("views", {})):
+        click.echo(f"{name}: predicting test rows with {quantity(len(runs), 'run')}", err=True)
+        with tempfile.TemporaryDirectory() as folder:
+            predict_rows(runs, sample, images, {**options, "-o": folder})
+            predictions[name] = average_runs(runs, Path(folder))
+    return predictions
 
 
 def write_submission(output: Path, submission: "Submission", sample: "Sample", source: str) -> None:

@@ -1,7 +1,8 @@
 """Check whether a submission will fit the sample, before the test rows are predicted."""
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from kcomp.ensembles.submission.build import like_sample
 from kcomp.ensembles.submission.cells import Choices
 from kcomp.ensembles.submission.match import find_rows, shared_ids
 from kcomp.ensembles.submission.sample import Sample
+from kcomp.recipe import Recipe
 from kcomp.runs.folder import Run
 from kcomp.system.backends import choose_backend, prepare_backend
 from kcomp.system.import_hook import lazy_keras
@@ -61,11 +63,7 @@ def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> F
 
 def recipe_test_ids(run: Run) -> list[str]:
     """Return the ids of the recipe's test rows in a run's predictions: image ids or ids of items, such as patients."""
-    # The recipe may use Keras when it is loaded.
-    prepare_backend(choose_backend(None, preferred=run.manifest["backend"]))
-    with lazy_keras(load=False), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Notice)  # `kcomp predict` prints them
-        recipe = run.recipe().recipe
+    with recipe_of(run) as recipe:
         if recipe.test is None:
             raise ValueError(
                 f"{run.folder} has not predicted the sample's rows, and its recipe has no test rows; name the "
@@ -73,6 +71,23 @@ def recipe_test_ids(run: Run) -> list[str]:
             )
         table = expect_type(Table, "test", recipe.test(recipe.config))
     return list(dict.fromkeys(predicted_ids(table)))
+
+
+def check_views(runs: Sequence[Run]) -> None:
+    """Raise ValueError if a run's recipe has no test-time augmentation."""
+    for run in {run.manifest["fingerprint"]: run for run in runs}.values():
+        with recipe_of(run) as recipe:
+            if recipe.views is None:
+                raise ValueError(f"--variants needs test-time augmentation; the recipe of {run.folder} has no views")
+
+
+@contextlib.contextmanager
+def recipe_of(run: Run) -> Iterator[Recipe]:
+    """Load the recipe of a run. Keras is imported only if the recipe uses it."""
+    prepare_backend(choose_backend(None, preferred=run.manifest["backend"]))
+    with lazy_keras(load=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)  # `kcomp predict` prints them
+        yield run.recipe().recipe
 
 
 def check_shape(runs: Sequence[Run], ids: Sequence[str], sample: Sample, choices: Choices) -> None:
