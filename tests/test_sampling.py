@@ -12,7 +12,7 @@ from kcomp.data.sampling import copy_numbers, draw_rows, sampling_weights
 
 
 def rows_of(counts, **columns):
-    """A table with `counts[c]` rows of class c, each a grey image of its own level."""
+    """Return a table with counts[c] rows of class c. Each image has another grey level."""
     classes = np.repeat(np.arange(len(counts)), counts)
     frame = pd.DataFrame({"image_id": [f"row{number:03}" for number in range(len(classes))]}, dtype=object)
     frame["image"] = pd.Series([np.full((8, 8, 3), number, np.uint8) for number in range(len(classes))], dtype=object)

@@ -11,7 +11,8 @@ class LocalWarp(A.ImageOnlyTransform):
     """Move regions of each image by small random amounts.
 
     A grid of points lies over the image. Each point moves by a random amount, and the pixels between the points move
-    by interpolation. The effect is that of albumentations' PiecewiseAffine, which takes about a thousand times longer.
+    by interpolation. The effect is that of albumentations' PiecewiseAffine, which computes each pixel in Python and is
+    therefore slow.
 
     The transform works on images with up to 4 channels, and not on masks and boxes.
 

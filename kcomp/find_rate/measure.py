@@ -116,7 +116,7 @@ def choose_stage(stages: list[Stage], name: str | None) -> Stage:
 
 
 def set_rising_rates(stage: Stage, steps_per_epoch: int) -> float:
-    """Replace the rate of a stage's optimizer by a rising rate, and return the highest rate of its own schedule.
+    """Give the optimizer of a stage a rising rate. Return the highest rate of the schedule that it replaces.
 
     If the optimizer combines several, their rates keep the ratios of their highest rates.
 
