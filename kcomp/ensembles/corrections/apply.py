@@ -96,7 +96,7 @@ def apply_corrections(
         values = correct_and_print(values, target, known)
     if corrections.smooth is not None:
         smoothed = target.smoothed(values, *corrections.smooth)
-        print(f"{describe_smoothing(values, smoothed, metric)}.")
+        print(f"On the test rows, {describe_smoothing(values, smoothed, metric)}.")
         values = smoothed
     return predictions.assign(**dict(zip(columns, values.T, strict=True)))
 
