@@ -6,7 +6,7 @@ from kcomp.data.splits.stratify import stratify
 
 
 def stratified_parts(strata: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Divide rows into `count` parts of equal size, and return each row's part (rows,), from 0.
+    """Divide rows into `count` parts of equal size, and return the number of each row's part, (rows,), from 0.
 
     Each part has the same share of every stratum, such as a class. The rows of a stratum with fewer than `count` rows
     go to different parts.

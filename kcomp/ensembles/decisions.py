@@ -20,8 +20,8 @@ class ScoredDecisions:
 
     Attributes:
         metric: Name of the metric.
-        decisions: The thresholds or cut points, fitted on all held-out rows. Use them for test rows.
-        plain: The score without fitted numbers: with thresholds of 0.5, or the nearest grade.
+        decisions: The thresholds or cut points, fitted on all held-out rows. They are used for test rows.
+        plain: The score without a fit: with thresholds of 0.5, or with predictions rounded to the nearest grade.
         nested: The score by nested cross-validation. Each part of the rows is scored with a fit on the other parts.
         optimistic: The score on the rows that `decisions` were fitted on. This score is too good.
         unseen: Names of the labels without a positive held-out row, or of the grades without a held-out row.
@@ -35,16 +35,12 @@ class ScoredDecisions:
     unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return this object as a dict: the entry `decisions` of a run's result.json.
-
-        `from_json` restores the object.
-        """
+        """Return a dict of all attributes, which kcomp stores as `decisions` in a run's result.json."""
         scores = {"plain": self.plain, "nested": self.nested, "optimistic": self.optimistic}
         return {**self.decisions.to_json(), "metric": self.metric, **scores, "unseen": list(self.unseen)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "ScoredDecisions":
-        """Return the ScoredDecisions that `to_json` converted to a dict."""
         values = {name: stored[name] for name in ("plain", "nested", "optimistic")}
         scores = {name: math.nan if value is None else float(value) for name, value in values.items()}
         return cls(stored["metric"], from_json(stored), **scores, unseen=tuple(stored.get("unseen", ())))

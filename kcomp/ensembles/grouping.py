@@ -23,11 +23,11 @@ NO_GROUP = {  # for each kind, the reason if there is no group
 
 @dataclass(frozen=True)
 class Group:
-    """Members of an ensemble (models, each with a run for each fold) that differ in one respect only.
+    """Members of an ensemble that differ in one respect only. A member is a model with a run for each fold.
 
     Attributes:
-        kind: In what they differ: "seed", "fold", "value", "model" or "backend". A group "fold" is one member whose
-            runs differ in the fold. "single" is one member by itself.
+        kind: In what they differ: "seed", "fold", "value" (of the recipe), "model" or "backend". A group "fold" is one
+            member whose runs differ in the fold. "single" is one member by itself.
         name: The settings that the members have in common.
         levels: What differs, as text, such as the seeds "0,1,2".
         members: Positions of the members in the list of all members.
@@ -67,7 +67,7 @@ def single_groups(members: Sequence[Member], kind: str = "single") -> list[Group
 
 
 def unique_name(names: Mapping[tuple[Any, ...], str], key: tuple[Any, ...]) -> str:
-    """Return a group's name. If another group has the same name, the start of a hash is appended.
+    """Return the name of the group `key`. If another group has this name, the start of the key's hash is appended.
 
     Args:
         names: The name of each group, by its key. The last element of a key is the hash.
@@ -91,13 +91,9 @@ def repeat_name(member: Member) -> list[str]:
 
 
 def by_backend(members: Sequence[Member]) -> Grouping:
-    """Group members that differ in the backend: equal recipe, recipe values and seed.
+    """Return a grouping of members that differ only in the backend: recipe, recipe values and seed are equal.
 
     A member that both frameworks trained, such as an average of their weights, forms no group.
-
-    Returns:
-        The key of each member, which is equal for members of one group, and a function that returns `levels` of a
-            group.
     """
     shared = [
         (member.recipe, member.fingerprint, member.draw, "" if member.backend in BACKENDS else member.backend)
@@ -107,23 +103,15 @@ def by_backend(members: Sequence[Member]) -> Grouping:
 
 
 def by_value(members: Sequence[Member]) -> Grouping:
-    """Group members that differ in recipe values: equal recipe files, backend and seed.
-
-    Returns:
-        The key of each member, which is equal for members of one group, and a function that returns `levels` of a
-            group.
-    """
+    """Return a grouping of members that differ only in recipe values: recipe files, backend and seed are equal."""
     shared = [(member.recipe, member.backend, member.draw, source_of(member.runs[0])) for member in members]
     return shared, lambda group: name_values([values_of(member.runs[0]) for member in group])
 
 
 def by_model(members: Sequence[Member]) -> Grouping:
-    """Group members that differ in the recipe or the network: equal backend and seed.
+    """Return a grouping of members that differ in the recipe or the network: backend and seed are equal.
 
-    Returns:
-        The key of each member, which is equal for members of one group, and a function that returns `levels` of a
-            group.
-        It returns "" if the members differ only in recipe values. `find_groups` drops such a group.
+    Members that differ only in recipe values form no group: their `levels` are "", and `find_groups` drops them.
     """
     networks = {member.name: network_of(member.runs[0]) for member in members}
 
@@ -166,8 +154,9 @@ def values_of(run: Run) -> dict[str, Any]:
 
 
 def name_values(values: Sequence[Mapping[str, Any]]) -> str:
-    """Return the recipe values that differ between members as text, such as "rate=0.1; rate=0.2". Empty if none
-    differs.
+    """Return the recipe values that differ between members as text, such as "rate=0.1; rate=0.2".
+
+    The text is empty if no value differs.
     """
     names = [name for name in sorted({name for config in values for name in config}) if differs(name, values)]
     return (

@@ -12,7 +12,8 @@ from kcomp.ensembles.joins import predicted_ids
 
 @dataclass(frozen=True)
 class Inputs:
-    """Numbers for each image or item, in addition to the predictions. NaN is a missing value.
+    """Numbers for each image or item (such as a patient) that stacking uses besides the predictions. NaN is a missing
+    value.
 
     Attributes:
         held_out: A row for each id of the labelled table.
@@ -23,13 +24,17 @@ class Inputs:
     test: pd.DataFrame
 
     def of_held_out(self, ids: pd.Index) -> np.ndarray:
-        """Return the inputs of held-out rows, (ids, inputs). Raise ValueError if the table lacks an id."""
+        """Return the inputs of the held-out rows `ids`, an array (ids, inputs).
+
+        Raise ValueError if an id is not in the labelled table.
+        """
         return select(self.held_out, ids, "held-out")
 
     def of_test(self, ids: pd.Index) -> np.ndarray:
         """Return the inputs of the test rows `ids`, an array (ids, inputs).
 
-        Raise ValueError if an id is not among the recipe's test rows."""
+        Raise ValueError if an id is not in the test table.
+        """
         return select(self.test, ids, "test")
 
 
@@ -50,18 +55,18 @@ def join_inputs(parts: Sequence[Inputs]) -> Inputs:
 
 
 def by_id(table: Table, values: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each predicted id: the mean over the images of an item, such as a patient.
+    """Return the mean of `values` over the images of each item, such as a patient. Without items, return all rows.
 
-    `values` has a row for each image of the table.
+    `values` has a row for each image of the table. The index of the result has the ids of items or images.
     """
     return values.set_index(predicted_ids(table)).groupby(level=0).mean()
 
 
 def column_inputs(table: Table, test: Table) -> Inputs:
-    """Return the columns of the CSV files that the labelled and the test table have in common.
+    """Return the columns that the CSV files of the labelled and the test table have in common, as inputs.
 
-    A column without other texts than numbers is used as numbers. Other texts are replaced by their position among the
-    sorted texts of both tables.
+    If a column has only numbers, these are the inputs. Otherwise each text is replaced by its position among the sorted
+    texts of both tables.
 
     Raises:
         ValueError: If the tables have no such column in common.
@@ -85,7 +90,7 @@ def other_columns(table: Table) -> list[str]:
 
 
 def as_numbers(column: pd.Series) -> pd.Series:
-    """Return a column of texts as numbers. An empty or missing text is NaN."""
+    """Return a column of texts as floats. An empty or missing text becomes NaN."""
     texts = column.replace("", np.nan)
     numbers = pd.to_numeric(texts, errors="coerce")
     if numbers.notna().sum() == texts.notna().sum():
@@ -95,6 +100,9 @@ def as_numbers(column: pd.Series) -> pd.Series:
 
 
 def feature_inputs(table: Table, test: Table, features: Sequence[np.ndarray]) -> Inputs:
-    """Return features of images as inputs. `features` has an array (rows, features) for each of the two tables."""
+    """Return image features as inputs.
+
+    `features` has two arrays (rows, features): those of the labelled table and those of the test table.
+    """
     own, others = (pd.DataFrame(np.asarray(values, np.float64)).add_prefix("feature ") for values in features)
     return Inputs(by_id(table, own), by_id(test, others))

@@ -20,14 +20,14 @@ PARTS = 5  # how many parts nested cross-validation has if the members have diff
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that no member of an ensemble was trained on, sorted by image id.
+    """Predictions and labels of the rows that no member of an ensemble was trained on, sorted by image id.
 
     Attributes:
         ids: The image ids.
         target: The target of the first run. It determines the order of the columns.
         values: Predictions, (members, rows, columns).
         labels: Labels, (rows, columns). NaN is a missing label.
-        parts: For nested cross-validation, the part of each row, (rows,).
+        parts: The number of each row's part in nested cross-validation, (rows,).
         own_folds: Whether the parts are the folds of the runs.
     """
 
@@ -48,10 +48,10 @@ def common_ids(named_ids: Sequence[tuple[str, pd.Index]], rule: str, *, partial:
     """Return the ids that all indexes have in common, in the order of the first index.
 
     Args:
-        named_ids: Pairs of a name, such as that of a file, for error messages, and ids.
+        named_ids: Pairs (name, ids). The name, such as that of a file, is used in error messages.
         rule: Start of the error message: a text that says which ids must be the same.
         partial: Whether the ids may differ.
-        hint: Text at the end of the message.
+        hint: End of the error message.
 
     Raises:
         ValueError: If the ids differ and `partial` is False. The message has examples of missing ids.
@@ -107,26 +107,27 @@ def join_held_out(members: Sequence[Member], *, partial: bool = False) -> HeldOu
 
 
 def predicted_ids(table: Table) -> pd.Index:
-    """Return the id under which runs predict each row: its item, such as a patient, or else its image id, (rows,)."""
+    """Return the id under which runs predict each row: the id of its item, such as a patient, or else of its image,
+    (rows,).
+    """
     return pd.Index(table.frame["item" if "item" in table.frame else "image_id"].astype(str))
 
 
 def held_out_by_member(members: Sequence[Member], ids: pd.Index, target: Target) -> np.ndarray:
-    """Return the predictions of each member for some ids, float64 (members, ids, prediction columns).
+    """Return the predictions of each member for the rows `ids`, float64 (members, ids, prediction columns).
 
-    They are NaN for an id that the member did not hold out. Ids may repeat.
-
-    Args:
-        members: The members.
-        ids: The ids.
-        target: Determines the order of the columns.
+    They are NaN for an id that the member did not hold out. Ids may repeat. `target` determines the order of the
+    columns.
     """
     columns = list(target.prediction_columns)
     return np.stack([member.predictions[columns].reindex(ids).to_numpy(np.float64) for member in members])
 
 
 def average_held_out(by_member: np.ndarray, target: Target) -> np.ndarray:
-    """Average predictions (members, rows, columns) over the members that held out the row. NaN if none did."""
+    """Return the mean prediction (rows, columns) of the members that held out each row. It is NaN if no member did.
+
+    `by_member` has the shape (members, rows, columns), with NaN for the members that did not hold out a row.
+    """
     present = ~np.isnan(by_member).any(2)
     averaged = np.full(by_member.shape[1:], np.nan)
     for pattern in np.unique(present[:, present.any(0)], axis=1).T:
@@ -146,7 +147,7 @@ def join_test_predictions(
         members: The members.
         calibrators: The calibration of each member. None for no calibration. The predictions of each run are calibrated
             before the runs are averaged.
-        partial: Whether runs may predict different rows. Then only the common rows are returned.
+        partial: Whether runs may predict different rows. Only the rows in common are returned.
     """
     rule = "runs that are combined must predict the same rows"
     target, frames = members[0].runs[0].target, list[pd.DataFrame]()

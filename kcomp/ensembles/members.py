@@ -46,7 +46,7 @@ class Member:
 
     @property
     def draw(self) -> str:
-        """A text such as "seed 1". For repeat 1 and later of repeated folds, a text such as "seed 1 repeat 2"."""
+        """A text with the seed, such as "seed 1", or "seed 1 repeat 2" if rows were cut into folds several times."""
         return f"seed {self.seed} repeat {self.repeat}" if self.repeat else f"seed {self.seed}"
 
     def folder_of(self, image_id: str) -> Path:
@@ -93,7 +93,7 @@ def build_member(key: MemberKey, runs: Sequence[Run], frames: Sequence[pd.DataFr
 
 
 def shared_target(runs: Sequence[Run]) -> Target:
-    """Return the target of the first run. Raise ValueError if another run has another target."""
+    """Return the target that all runs have. Raise ValueError if their targets differ."""
     target = runs[0].target
     for run in runs[1:]:
         other = run.target
@@ -113,9 +113,9 @@ def shared_target(runs: Sequence[Run]) -> Target:
 
 
 def check_same_table(runs: Sequence[Run]) -> None:
-    """Raise ValueError unless all runs use the same rows, labels and folds.
+    """Raise ValueError unless all runs have the same rows, labels and folds.
 
-    Otherwise, a run may have been trained on rows that the ensemble is scored on.
+    Otherwise a run may have been trained on rows that the ensemble is scored on.
     """
     for run in runs[1:]:
         if run.manifest["table"] != runs[0].manifest["table"]:

@@ -25,7 +25,7 @@ FRAMEWORK_GAIN = (
 
 
 def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScores, method: str) -> None:
-    """Print the scores of the members and the ensemble, how much the members differ, and the ensemble's gain."""
+    """Print the scores of the members and the ensemble, the differences between members, and the ensemble's gain."""
     count = len(members)
     lines = [member_row(number, member, scores) for number, member in enumerate(members)]
     name = f"{method} of {count}"
@@ -49,7 +49,10 @@ def print_scores(members: Sequence[Member], rows: HeldOut, scores: EnsembleScore
 
 
 def print_views(member: Member, names: Sequence[str], rows: HeldOut, scores: EnsembleScores) -> None:
-    """Print the score and the fitted weight of each view of a model, and what the weights gain over equal weights."""
+    """Print a table with the score and the fitted weight of each view, and the gain of the weights over equal weights.
+
+    A view is a variant of an image for test-time augmentation.
+    """
     assert scores.fitted.weights is not None
     pairs = zip(names, scores.members, scores.fitted.weights, strict=True)
     lines: list[dict[str, Any]] = [{"view": name, **own, "weight": float(weight)} for name, own, weight in pairs]
@@ -90,7 +93,10 @@ def print_diversity(values: np.ndarray, target: Target) -> None:
 
 
 def print_differences(correlation: np.ndarray, disagreement: np.ndarray | None) -> None:
-    """Print a table of how much each pair of members differs. Both arrays have the shape (members, members)."""
+    """Print a table with the correlation and the disagreement of each pair of members.
+
+    Both arrays have the shape (members, members).
+    """
     lines = []
     for row in range(len(correlation)):
         line = {"member": str(row + 1)}
@@ -125,10 +131,10 @@ def print_fit(rows: HeldOut, scores: EnsembleScores) -> None:
 
 
 def print_gain(title: str, gain: Gain, other: str) -> None:
-    """Print the gain in each metric with its 95 % interval, and how many rows only one of the two models predicts
-    right.
+    """Print the gain of an ensemble over another model in each metric, with its 95 % interval.
 
-    `title` begins the output, and `other` names the second model.
+    Also print how many rows only one of the two predicts right. `title` begins the output, and `other` names the other
+    model.
     """
     print(f"{title}, with the 95 % interval over rows:")
     width = max(map(len, gain.intervals))
@@ -153,13 +159,13 @@ def describe_gain(interval: Interval) -> str:
 
 
 def signed(value: float) -> str:
-    """Return the number as text with its sign and four decimals. A number that rounds to zero has no sign."""
+    """Return a number as text with its sign and four decimals, or "0.0000" if it rounds to zero."""
     text = f"{value:+.4f}"
     return text[1:] if float(text) == 0 else text
 
 
 def print_framework_gain(gains: Sequence[FrameworkGain]) -> None:
-    """Print the gain of mixing two frameworks, one table row for each size of ensemble."""
+    """Print how much ensembles of two frameworks gain over ensembles of one, in a table row for each ensemble size."""
     if not gains:
         return
     lines = []

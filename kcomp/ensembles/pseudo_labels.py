@@ -43,10 +43,10 @@ class FoldLabels:
     chosen_ids: pd.Index
 
     def pseudo_labels(self, *, hard: bool) -> pd.DataFrame:
-        """Return the pseudo-labels of the chosen rows, sorted by id.
+        """Return the pseudo-labels of the chosen rows, sorted by id: a row for each id, a column for each class.
 
-        They are 0 or 1 if `hard` is True, otherwise probabilities. In multi-label data, a label below the threshold is
-        NaN.
+        They are 0 or 1 if `hard` is True, otherwise probabilities. In multi-label data, a label whose confidence is
+        below the threshold is NaN.
         """
         ids = self.chosen_ids.sort_values()
         values = self.test.loc[ids].to_numpy()
@@ -55,11 +55,11 @@ class FoldLabels:
         return pd.DataFrame(np.where(sure, labels, np.nan), ids, self.test.columns)
 
     def right_decisions(self) -> tuple[np.ndarray, int]:
-        """Return whether the teachers are right where they are confident, on the rows of the fold.
+        """Return which confident predictions of the teachers are right, for the labelled rows of the fold.
 
         Returns:
-            Two things: whether each confident prediction is right, bool (confident predictions,), and the number of all
-            predictions.
+            Two things: whether each confident prediction is right, bool (confident predictions,), and the number of
+            predictions with a known label.
         """
         values, labels = self.held_out.to_numpy(), self.labels.to_numpy()
         sure = self.target.confidence(values) >= self.threshold
@@ -70,12 +70,14 @@ class FoldLabels:
 
 
 def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> dict[int, list[Run]]:
-    """Return the runs that held out each fold (its teachers), by fold.
+    """Return {fold: its teachers}. The teachers of a fold are the runs that held it out.
 
-    `folds` are the folds to return. None for all folds.
+    Args:
+        runs: All runs.
+        folds: The folds to return. None for all folds.
 
     Raises:
-        ValueError: If runs differ in rows, folds or target, a run is named twice, or a fold has no teacher.
+        ValueError: If runs differ in rows, folds or target, a run is listed twice, or a fold has no teacher.
     """
     shared_target(runs)
     check_same_table(runs)
@@ -104,7 +106,7 @@ def group_teachers(runs: Sequence[Run], folds: Sequence[int] | None = None) -> d
 
 
 def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: int | None = None) -> FoldLabels:
-    """Return the pseudo-labels for new runs that hold out a fold.
+    """Return the pseudo-labels of test rows for new runs that hold out the fold `fold`.
 
     A test row gets a pseudo-label if the mean prediction of the teachers is confident.
 
@@ -113,8 +115,8 @@ def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: i
         runs: The teachers: runs that held out this fold.
         threshold: Lowest confidence of a chosen row, from 0 to 1. The confidence is the highest probability of a class.
             For multi-label data, it is the highest max(p, 1 - p) of the labels.
-        per_class: How many rows to choose of each class at most, the most confident first. A row belongs to its most
-            likely class. None for no limit.
+        per_class: How many rows to choose of each class at most. The most confident rows are chosen. A row belongs to
+            its most likely class. None for no limit.
 
     Raises:
         ValueError: If no row reaches the threshold, or if predictions are not probabilities.
@@ -140,7 +142,7 @@ def label_fold(fold: int, runs: Sequence[Run], *, threshold: float, per_class: i
 
 
 def mean_of_runs(runs: Sequence[Run], name: str, rule: str) -> pd.DataFrame:
-    """Return the mean of several runs' predictions, sorted by id.
+    """Return the mean of several runs' predictions: a row for each id, sorted by id.
 
     Args:
         runs: The runs.
@@ -192,7 +194,9 @@ def join_rows(folds: Sequence[FoldLabels], test: Table, *, hard: bool) -> pd.Dat
 
 
 def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
-    """Return a table row for each class: its predicted test rows, its chosen test rows, and their mean confidence."""
+    """Return a table row for each class: how many test rows have this class, how many of them are chosen, and the
+    chosen rows' mean confidence.
+    """
     values = labels.test.to_numpy()
     decided = labels.target.hardened(values) > 0
     confidence = np.broadcast_to(labels.target.confidence(values), values.shape)
@@ -213,7 +217,7 @@ def count_by_class(labels: FoldLabels) -> list[dict[str, Any]]:
 
 
 def summarize_fold(labels: FoldLabels) -> dict[str, Any]:
-    """Return a table row for a fold: how many test rows get a pseudo-label, and how accurate the teachers are."""
+    """Return one table row: how many test rows get a pseudo-label in a fold, and how accurate the teachers are."""
     right, count = labels.right_decisions()
     confidence = labels.target.confidence(labels.test.loc[labels.chosen_ids].to_numpy())
     return {

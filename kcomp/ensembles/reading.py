@@ -47,7 +47,10 @@ def read_prediction_file(path: Path, target: Target) -> pd.DataFrame:
 
 
 def with_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
-    """Return the columns of a table sorted by name. Raise ValueError if it has others. `path` is for the message."""
+    """Return a table with the columns `columns`, sorted by name.
+
+    Raise ValueError if the file `path`, from which the table was read, has other columns.
+    """
     if sorted(frame.columns) != sorted(columns):
         raise ValueError(
             f"{path} must have the columns {sorted(columns)} of the run's target; it has {list(frame.columns)}"
@@ -56,7 +59,7 @@ def with_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> pd.Data
 
 
 def check_predictions(frame: pd.DataFrame, target: Target, path: Path) -> None:
-    """Raise ValueError if the predictions of a table are invalid for the target. `path` is for the message."""
+    """Raise ValueError if predictions, read from the file `path`, are invalid for the target."""
     values = frame[list(target.prediction_columns)].to_numpy()
     if problems := target.prediction_problems(values, frame.index.to_list()):
         raise ValueError(f"{path} has invalid predictions: {'; '.join(problems)}")
@@ -67,7 +70,7 @@ def hash_file(path: Path) -> bytes:
 
 
 def read_all(runs: Sequence[Run], name: str) -> Iterator[pd.DataFrame]:
-    """Yield the table of each run in order. `read_checked` describes the table."""
+    """Yield the table of each run, as `read_checked` returns it, in the order of the runs."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(runs), BATCH):
             yield from pool.map(lambda run: read_checked(run, name), runs[start : start + BATCH])

@@ -1,4 +1,5 @@
-"""Make soft labels of training rows: predictions of runs that held out these rows, to distil runs into one network.
+"""Make soft labels of training rows from the predictions of runs that held out these rows. A new run is then distilled
+from them.
 
 This module does not import Keras.
 """
@@ -17,10 +18,10 @@ LEAK = (
 
 
 def label_training_rows(by_fold: Mapping[int, Sequence[Run]], students: Sequence[int]) -> pd.DataFrame:
-    """Return the soft labels of training rows, for new runs (students) that hold out each fold of `students`.
+    """Return the soft labels of training rows for new runs (students). Each student holds out a fold of `students`.
 
-    The label of a row is the mean prediction of the runs that held out the fold of the row, so they did not train on
-    it. A student gets the rows of all folds but its own.
+    The label of a row is the mean prediction of the runs that held out the row's fold, so they were not trained on this
+    row. A student gets the rows of all folds except the fold that it holds out.
 
     These runs were trained on the rows that the student holds out. The student's score on these rows is therefore too
     good.
@@ -30,8 +31,8 @@ def label_training_rows(by_fold: Mapping[int, Sequence[Run]], students: Sequence
         students: The folds to make labels for.
 
     Returns:
-        A table with the columns image_id, fold, and one column for each class. `fold` is the student's. With items, the
-        ids are those of the items.
+        A table with the columns image_id, fold (the fold that the student holds out), and one column for each class. If
+        the rows have items, such as patients, the ids are those of the items.
 
     Raises:
         ValueError: If the runs of a fold predict different rows.

@@ -22,16 +22,16 @@ def fit_view_weights(rows: HeldOut, scorer: Scorer) -> EnsembleScores:
         scorer: The metric and the target.
 
     Returns:
-        The scores, in which each view is a member. `fitted.weights` has the weights, at least 0 and with sum 1.
+        Scores in which each view is a member. `fitted.weights` has the weights. They are at least 0 and sum to 1.
     """
     return score_ensemble(rows, scorer, method="search")
 
 
 def store_weights(runs: Sequence[Run], names: Sequence[str], scores: EnsembleScores) -> None:
-    """Write views.json into the folders of runs: the names of the views, their weights, and the scores of the fit.
+    """Write views.json into the folder of each run: the names of the views, their weights, and three scores.
 
-    `equal` is the score with equal weights, `nested` that of the fitted weights by nested cross-validation, and
-    `optimistic` that of the fitted weights on the rows that they were fitted on.
+    The score `equal` has equal weights. `nested` has fitted weights, by nested cross-validation. `optimistic` has the
+    fitted weights on the rows that they were fitted on.
     """
     assert scores.fitted.weights is not None
     content = {

@@ -1,1 +1,3 @@
-"""Corrections of final predictions: smoothing of confident ones, and class rates of the test rows."""
+"""Two corrections of final predictions: smoothing of confident predictions, and adaptation to the class rates of the
+test rows.
+"""

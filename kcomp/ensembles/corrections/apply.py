@@ -1,4 +1,4 @@
-"""Apply the corrections that the command line names to final predictions, and print what they change."""
+"""Apply the corrections chosen on the command line to final predictions, and print what they change."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,12 @@ from kcomp.targets import Target
 
 @dataclass(frozen=True)
 class Corrections:
-    """The corrections of final predictions: class rates are corrected first, then confident predictions are smoothed.
+    """Which corrections to apply to final predictions. Class rates are corrected first, then the predictions are
+    smoothed.
 
     Attributes:
         smooth: The share and the threshold of smoothing; see `Target.smoothed`. None for no smoothing.
-        correct_priors: Whether to correct the predictions for other class rates of the test rows.
+        correct_priors: Whether to adapt the predictions to the class rates of the test rows.
     """
 
     smooth: tuple[float, float] | None = None
@@ -32,7 +33,6 @@ class Corrections:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no corrections."""
         return self.smooth is None and not self.correct_priors
 
     def check(self, target: Target) -> None:
@@ -43,14 +43,14 @@ class Corrections:
 
 @dataclass(frozen=True)
 class KnownRows:
-    """Predictions and labels of held-out rows, (rows, columns). Their class rates are those of the training rows."""
+    """Predictions and true labels of held-out rows, both of shape (rows, columns)."""
 
     predictions: np.ndarray
     labels: np.ndarray
 
 
 def average_known_rows(runs: list[Run]) -> KnownRows:
-    """Return the mean prediction of runs for the rows that all their models held out, in the first run's columns.
+    """Return the mean prediction of all runs, and the labels, for the rows that every model held out.
 
     Raises:
         ValueError: If no row was held out by every model.
@@ -63,7 +63,7 @@ def average_known_rows(runs: list[Run]) -> KnownRows:
 
 
 def metric_of(run: Run) -> Metric | None:
-    """Return the metric of a run. None if it is a function of the recipe, which has no known name."""
+    """Return the metric of a run, or None if the recipe defines the metric as a function."""
     try:
         return metrics.get(run.manifest["metric"])
     except ValueError:
@@ -81,11 +81,11 @@ def apply_corrections(
     """Return corrected predictions of test rows, and print what changed.
 
     Args:
-        corrections: The corrections to apply.
+        corrections: Which corrections to apply.
         predictions: One row for each test row, with the prediction columns of the target.
         target: The target of the predictions.
         metric: The metric of the runs, or None if it is unknown.
-        known: Held-out rows. Needed to correct class rates.
+        known: Held-out rows with their labels. Only the correction of class rates needs them.
     """
     if corrections.is_empty:
         return predictions

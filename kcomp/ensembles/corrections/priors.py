@@ -19,8 +19,8 @@ class Rates:
     Attributes:
         training: The rate of each class among the training rows, (classes,).
         estimated: The estimated rate of each class among the test rows, (classes,).
-        p_value: The probability of a test statistic at least as large if the rates did not differ. For several labels,
-            one number for each label, (classes,). For one class, one number, (1,).
+        p_value: The p-value of a test that the rates do not differ. Multi-label data has a p-value for each label,
+            (classes,). Single-label data has one p-value, (1,).
     """
 
     training: np.ndarray
@@ -29,12 +29,14 @@ class Rates:
 
 
 def training_rates(labels: np.ndarray) -> np.ndarray:
-    """Return the rate of each class among labels (rows, classes). Missing labels are left out."""
+    """Return the share of each class, (classes,), among labels of shape (rows, classes). Missing labels (NaN) do not
+    count.
+    """
     return np.nanmean(labels, 0)
 
 
 def estimate_rates(predictions: np.ndarray, training: np.ndarray, target: Target) -> Rates:
-    """Estimate the class rates of the rows of `predictions` by expectation maximization.
+    """Return the class rates of the rows of `predictions`, estimated by expectation maximization.
 
     Each step corrects the predictions for the current rates, and takes their mean as the new rates. The p-value comes
     from a likelihood-ratio test with a chi-squared distribution.
@@ -62,10 +64,11 @@ def estimate_rates(predictions: np.ndarray, training: np.ndarray, target: Target
 
 
 def correct(predictions: np.ndarray, rates: Rates, target: Target) -> np.ndarray:
-    """Return the predictions, corrected for the estimated rates.
+    """Return predictions that are corrected for the estimated rates.
 
-    Each probability is multiplied by estimated rate / training rate, and then the probabilities of a row are divided by
-    their sum (equation 4 of Saerens et al.). For several labels, this happens for each label and its absence.
+    Each probability is multiplied by estimated rate / training rate. Then the probabilities of a row are divided by
+    their sum (equation 4 of Saerens et al.). For multi-label data, this is done for each label with its two
+    probabilities, p and 1 - p.
     """
     check_target(target)
     if target.stacker != "binary":
@@ -115,11 +118,11 @@ def check_target(target: Target) -> None:
 
 
 def describe_rates(rates: Rates, held_out: Rates, target: Target) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows of a table with the rates of each class, and sentences about their reliability.
+    """Return two things: table rows with the rates of each class, and sentences that say how reliable the rates are.
 
     Args:
         rates: The rates of the test rows.
-        held_out: The same estimate on held-out rows, whose true rates are `held_out.training`.
+        held_out: The rates of held-out rows, estimated in the same way. Their true rates are `held_out.training`.
         target: The target of the predictions.
     """
     lines: list[dict[str, Any]] = [

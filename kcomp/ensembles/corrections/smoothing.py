@@ -1,4 +1,4 @@
-"""Smooth confident predictions, and report how this changes the order of the rows."""
+"""Describe how the smoothing of confident predictions changes the order of the rows."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from kcomp.metrics import Metric
 
 
 def count_reordered(before: np.ndarray, after: np.ndarray) -> int:
-    """Return in how many columns the order of the rows differs between two arrays (rows, columns)."""
+    """Return the number of columns in which the order of the rows differs. Both arrays are (rows, columns)."""
     from scipy import stats
 
     moved = np.abs(stats.rankdata(before, axis=0) - stats.rankdata(after, axis=0))
@@ -14,12 +14,14 @@ def count_reordered(before: np.ndarray, after: np.ndarray) -> int:
 
 
 def describe_smoothing(before: np.ndarray, after: np.ndarray, metric: Metric | None) -> str:
-    """Return a sentence: how many rows were smoothed, and a warning if a metric of order, such as ROC AUC, can change.
+    """Return a sentence that says how many rows were smoothed.
+
+    It ends with a warning if the order of rows changes and the metric depends on this order, as ROC AUC does.
 
     Args:
         before: Predictions before smoothing, (rows, columns).
         after: Predictions after smoothing, in the same shape.
-        metric: The metric of the runs. None if it is unknown: the warning is then given for any metric.
+        metric: The metric of the runs. None if it is unknown. It is then treated as one that depends on the order.
     """
     changed = int((before != after).any(1).sum())
     text = f"smoothing changes {changed} of {len(before)} rows"

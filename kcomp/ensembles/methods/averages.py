@@ -1,4 +1,4 @@
-"""Averages of several models' predictions that need no fit, and the weighted mean."""
+"""Combine predictions of several models by averages that need no fit, or by a weighted mean."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,9 +12,10 @@ Blend = Callable[[Values], np.ndarray]
 
 
 def average_of(method: str, target: Target) -> Blend:
-    """Return a function that averages the predictions of several models by a method, such as "mean" or "rank".
+    """Return a function that combines the predictions of several models.
 
-    If the target does not support the method, the function raises ValueError when it is called.
+    `method` is "mean", "median", "vote", "gmean" (geometric mean) or "rank". If the target does not support it, the
+    returned function raises ValueError.
     """
     functions: dict[str, Blend] = {
         "mean": target.average,

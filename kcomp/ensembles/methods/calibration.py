@@ -1,4 +1,4 @@
-"""Calibrate the predictions of a model: correct its confidence on rows that it was not trained on."""
+"""Calibrate the predictions of a model, with a fit on rows that the model was not trained on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ SHIFT = 20.0  # bound of the offsets of vector scaling
 
 
 class Calibrator(Protocol):
-    """A fitted calibration. It takes and returns predictions (rows, columns)."""
+    """A fitted calibration: a function from predictions (rows, columns) to calibrated predictions (rows, columns)."""
 
     def __call__(self, predictions: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """Divides logits by one number, `value`. A value above 1 makes probabilities less extreme."""
+    """A calibration that divides logits by `value`. A value above 1 makes probabilities less extreme."""
 
     value: float
     target: Target
@@ -38,12 +38,12 @@ def fit_temperature(predictions: np.ndarray, labels: np.ndarray, target: Target)
 
 @dataclass(frozen=True)
 class Isotonic:
-    """A rising step function for each column, from predictions to labels.
+    """A calibration by a rising step function for each column.
 
     Attributes:
         columns: The isotonic regression (scikit-learn) of each column. None for a column without a known label.
-        floor: Probabilities are raised to at least this number, and lowered to at most 1 minus it. Otherwise, one wrong
-            label would make the log loss infinite. 0 for targets without probabilities.
+        floor: Probabilities are clipped to the range from `floor` to 1 - `floor`. Otherwise one wrong label would make
+            the log loss infinite. 0 for targets without probabilities.
         target: The target of the predictions.
     """
 
@@ -62,7 +62,7 @@ class Isotonic:
 
 
 def fit_isotonic(predictions: np.ndarray, labels: np.ndarray, target: Target) -> Isotonic:
-    """Fit an isotonic regression to each column. Rows without a label are left out.
+    """Fit an isotonic regression of the labels on the predictions for each column. Rows without a label are left out.
 
     The floor of probabilities is 1 / (rows + 2), as in Laplace's rule of succession.
 
@@ -82,7 +82,7 @@ def fit_isotonic(predictions: np.ndarray, labels: np.ndarray, target: Target) ->
 
 @dataclass(frozen=True)
 class VectorScaling:
-    """Multiplies the logit of each class by a number, and adds another number.
+    """A calibration that multiplies the logit of each class by a scale, and adds an offset.
 
     Attributes:
         scales: Shape (classes,).
@@ -100,7 +100,10 @@ class VectorScaling:
 
 
 def logits_of(predictions: np.ndarray, target: Target) -> np.ndarray:
-    """Return the log odds of each label, or for one class the logarithm of each probability minus their mean."""
+    """Return the logits of probabilities, (rows, columns).
+
+    For multi-label data, they are log(p / (1 - p)). For single-label data, they are log(p) minus its mean over classes.
+    """
     if target.stacker == "binary":
         return log_odds(np.clip(predictions, SMALLEST, 1 - SMALLEST))
     logs = np.log(np.maximum(predictions, SMALLEST))
@@ -110,8 +113,8 @@ def logits_of(predictions: np.ndarray, target: Target) -> np.ndarray:
 def fit_vector(predictions: np.ndarray, labels: np.ndarray, target: Target) -> VectorScaling:
     """Fit the scales and offsets with the smallest log loss.
 
-    Scales lie between 0.05 and 20, and offsets between -20 and 20. For several labels, each label has its own logistic
-    regression on its log odds (Platt scaling). A label that is always 0 or always 1 is left as it is.
+    Scales lie between 0.05 and 20, and offsets between -20 and 20. For multi-label data, each label has a logistic
+    regression on its logit (Platt scaling). A label that is always 0 or always 1 gets scale 1 and offset 0.
 
     References:
         Guo et al. 2017, On calibration of modern neural networks, section 4.2.
@@ -173,7 +176,7 @@ def fit_each(kind: str, values: np.ndarray, labels: np.ndarray, target: Target) 
         target: The target of the predictions.
 
     Raises:
-        ValueError: If the target does not support this kind.
+        ValueError: If the target does not support this kind of calibration.
     """
     if kind not in FITS:
         raise ValueError(f"the calibration must be one of {', '.join(FITS)}; received {kind!r}")

@@ -23,10 +23,9 @@ class FittedMethod:
         blend: Function that combines the members' predictions (members, rows, columns) to one prediction (rows,
             columns).
         weights: The weight of each member, (members,). None if the method has no weights.
-        calibrators: The calibration of each member, which changes its predictions before `blend`. None for no
-            calibration.
-        penalties: The L2 penalties of stacking: one, or one for each column. Empty for other methods.
-        stacker: Fitted trees, which take further inputs. They replace `blend`. None for other methods.
+        calibrators: The calibration of each member, which is applied before `blend`. None for no calibration.
+        penalties: The L2 penalties of stacking: one number, or a number for each column. Empty for other methods.
+        stacker: Fitted trees, which combine predictions and further inputs instead of `blend`. None for other methods.
     """
 
     target: Target
@@ -37,13 +36,16 @@ class FittedMethod:
     stacker: trees.TreeStacker | None = None
 
     def __call__(self, values: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
-        """Calibrate and combine predictions (members, rows, columns). `inputs` are further inputs (rows, inputs)."""
+        """Return the combined predictions (rows, columns) after calibration.
+
+        `values` are predictions (members, rows, columns), and `inputs` are the further inputs of trees (rows, inputs).
+        """
         if self.calibrators is not None:
             values = calibration.apply_each(values, self.calibrators)
         return self.combine(list(values), inputs)
 
     def combine(self, values: averages.Values, inputs: np.ndarray | None = None) -> np.ndarray:
-        """Combine predictions that are calibrated already."""
+        """Return the combined predictions (rows, columns) of predictions that are already calibrated."""
         if self.stacker is not None:
             return self.stacker(values, inputs)
         assert self.blend is not None
@@ -51,7 +53,7 @@ class FittedMethod:
 
 
 def is_fitted(method: str, *, calibrate: str | None) -> bool:
-    """Return whether a method fits numbers to held-out rows, such as weights. Plain averages do not."""
+    """Return whether the method or the calibration must be fitted on held-out rows. Plain averages need no fit."""
     return calibrate is not None or method not in AVERAGES
 
 

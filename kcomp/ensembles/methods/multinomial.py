@@ -73,9 +73,9 @@ def features_of(values: Values) -> np.ndarray:
 def regressions(
     features: np.ndarray, offset: np.ndarray, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fit one regression for each penalty. Return the weights and the bias of each.
+    """Return the weights and the bias of a regression for each penalty. `penalties` must descend.
 
-    `regression` describes the arguments. `penalties` must descend.
+    `regression` describes the other arguments.
     """
     fits = []
     weights, bias = np.zeros((features.shape[1], labels.shape[1])), np.zeros(labels.shape[1])

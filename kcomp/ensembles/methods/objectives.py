@@ -1,4 +1,4 @@
-"""Fast versions of metrics, for searches that try many weights of an ensemble's members."""
+"""Fast versions of metrics as functions of the weights of an ensemble's members, for a search of the best weights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from kcomp.targets.arrays import SMALLEST
 
 @dataclass(frozen=True)
 class Objective:
-    """A function of the members' weights to minimize: loss(weights @ features).
+    """A function of the members' weights (members,) to minimize: loss(weights @ features).
 
     Attributes:
-        features: The flattened predictions of each member, in the form that `loss` takes, (members, numbers).
-        loss: Takes the weighted mean of the features, (numbers,). Returns two numbers: the metric (negated if higher is
-            better), and the log loss, which breaks ties.
+        features: The flattened predictions of each member, (members, numbers).
+        loss: Takes weights @ features, (numbers,). Returns two numbers: the metric (negated if higher is better), and
+            the log loss, which breaks ties.
     """
 
     features: np.ndarray
@@ -25,7 +25,7 @@ class Objective:
 
 
 def objective(scorer: Scorer, values: Sequence[np.ndarray], labels: np.ndarray) -> Objective:
-    """Return the function to minimize over the weights with which the members' predictions are averaged.
+    """Return the function to minimize by a search of the members' weights.
 
     Args:
         scorer: The metric and the target.
@@ -56,11 +56,10 @@ def has_probabilities(scorer: Scorer) -> bool:
 
 
 def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the log loss needs: the predicted probabilities of the true classes, and their weights.
+    """Return two arrays from which the log loss is computed as -sum(weights * log(probabilities)).
 
-    Returns:
-        Two arrays: the probabilities (members, entries), and the weight of each of them in the log loss (entries,). A
-        row with several true labels has several entries.
+    The first has the predicted probabilities of true classes, (members, entries). The second has their weights in the
+    log loss, (entries,). A row with several true labels has several entries.
     """
     inputs = [log_loss.inputs(labels, member, scorer.target) for member in values]
     true = np.nan_to_num(inputs[0][0])
@@ -71,7 +70,10 @@ def labelled_entries(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    """Return whether the loss `new` is lower than `old` by more than rounding. The second number breaks ties."""
+    """Return whether the pair of losses `new` is lower than `old` by more than rounding.
+
+    The first losses are compared, and the second ones only if the first are equal.
+    """
     if abs(new[0] - old[0]) > 1e-12:
         return new[0] < old[0]
     return new[1] < old[1] - 1e-12

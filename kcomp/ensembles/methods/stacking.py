@@ -14,7 +14,8 @@ ALPHAS = tuple(10.0**power for power in range(4, -4, -1))  # L2 penalties to try
 
 
 class Stacker(Protocol):
-    """A fitted stacking regression: a function from the members' predictions to predictions (rows, columns).
+    """A fitted stacking regression: a function from predictions (members, rows, columns) to predictions (rows,
+    columns).
 
     `penalties` are the L2 penalties of the fit.
     """
@@ -31,7 +32,7 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
     Args:
         values: Predictions of the members, (members, rows, columns).
         labels: Labels, (rows, columns). NaN is a missing label.
-        target: The kind of the competition's labels.
+        target: The target of the labels.
     """
     return STACKERS[target.stacker](values, labels, target)
 
@@ -40,10 +41,9 @@ def fit(values: np.ndarray, labels: np.ndarray, target: Target) -> Stacker:
 class BinaryStackers:
     """A logistic regression for each label, on the members' predictions of this label.
 
-    A label that is always 0 or always 1 has no regression.
-
     Attributes:
-        columns: The regression of each label. If it is None, the prediction is the geometric mean of the members.
+        columns: The regression of each label. None for a label that is always 0 or always 1: its prediction is the
+            geometric mean of the members.
         target: The target of the labels.
     """
 

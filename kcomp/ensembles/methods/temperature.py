@@ -9,7 +9,7 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray, target: Target) -> float:
-    """Return the temperature, from 0.05 to 20, that gives the smallest log loss.
+    """Return the temperature, from 0.05 to 20, with the smallest log loss.
 
     Both arrays have the shape (rows, classes).
 

@@ -1,4 +1,4 @@
-"""Stacking by decision trees: bagging and boosting on the members' predictions and on further inputs."""
+"""Stacking by decision trees: bagging or boosting on the members' predictions and on further inputs."""
 
 import warnings
 from collections.abc import Callable
@@ -24,9 +24,9 @@ class TreeStacker:
     """Fitted trees that combine the members' predictions.
 
     Attributes:
-        models: One classifier for one class, or a model for each column. None for a label that is always 0 or always 1:
-            its prediction is the mean of the members.
-        classes: For one class, the numbers of the classes that the classifier knows.
+        models: One classifier for single-label data, otherwise a model for each column. None for a label that is always
+            0 or always 1: its prediction is the mean of the members.
+        classes: For single-label data, the class numbers that occur in the training labels.
         floor: Probabilities are raised to at least this number, so that no log loss is infinite.
         target: The target of the labels.
     """
@@ -58,9 +58,9 @@ class TreeStacker:
 
 
 def quietly(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a library with one thread. Ignore LightGBM's warning that the inputs have no names.
+    """Call a function of a library with one thread, and hide LightGBM's warning that the inputs have no names.
 
-    The trees are so small that the threads of boosting would mostly wait for each other.
+    The trees are so small that several threads of boosting would mostly wait for each other.
     """
     from threadpoolctl import threadpool_limits
 
@@ -80,8 +80,8 @@ def fit(
 ) -> TreeStacker:
     """Fit trees to the predictions of the members.
 
-    For numbers and grades, the trees predict the error of the members' mean. Soft labels of one class count as several
-    rows with weights. Soft labels of several labels count as present above 0.5.
+    For regression and grades, the trees predict the error of the members' mean. A row with soft labels counts as
+    several rows with weights if each row has one class. For multi-label data, a soft label above 0.5 counts as 1.
 
     Args:
         kind: "bag" (random forest), "boost" (gradient-boosted trees of scikit-learn) or "lightgbm".
@@ -122,12 +122,12 @@ def fit(
 
 
 def build(kind: str, counts: list[int], *, numbers: bool = False) -> Any:
-    """Return a new model of scikit-learn or LightGBM.
+    """Return a new model of scikit-learn or LightGBM, not fitted yet.
 
     Args:
         kind: "bag", "boost" or "lightgbm".
-        counts: How many rows each class has. For numbers, how many rows there are.
-        numbers: Whether the model predicts a number instead of a class.
+        counts: How many rows each class has. For regression, one element: the number of rows.
+        numbers: Whether the model is a regression instead of a classifier.
     """
     if kind == "bag":
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor

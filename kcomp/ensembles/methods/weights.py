@@ -35,7 +35,6 @@ def searched(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -
 
 
 def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> np.ndarray:
-    """Return the weights with the smallest log loss."""
     from scipy import optimize
 
     entries, shares = labelled_entries(values, labels, scorer)
@@ -62,7 +61,7 @@ def log_loss_weights(values: Sequence[np.ndarray], labels: np.ndarray, scorer: S
 
 
 def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
-    """Change one member's weight at a time while this lowers the loss. Return the new weights (members,)."""
+    """Change one member's weight at a time as long as this lowers the loss. Return the new weights (members,)."""
     mixed = weights @ objective.features
     best = objective.loss(mixed)
     for step in STEPS:
@@ -85,9 +84,9 @@ def local_search(objective: Objective, weights: np.ndarray) -> np.ndarray:
 
 
 def shifted(weights: np.ndarray, member: int, share: float) -> np.ndarray | None:
-    """Return the weights after one member's weight was raised, or lowered if `share` is negative. They sum to 1.
+    """Return weights in which one member's weight is raised, or lowered if `share` is negative. They sum to 1.
 
-    The other weights keep their ratios. Return None if there is nothing to change.
+    The ratios of the other weights stay the same. Return None if no weight would change.
     """
     if share == 0 or weights[member] == 1:
         return None
@@ -125,7 +124,7 @@ def greedy(values: Sequence[np.ndarray], labels: np.ndarray, scorer: Scorer) -> 
 
 
 def first_best(losses: list[tuple[float, float]]) -> int:
-    """Return the position of the lowest loss. Of losses that differ only by rounding, return the first one."""
+    """Return the position of the lowest loss. If several losses differ only by rounding, return the first of them."""
     best = 0
     for number, loss in enumerate(losses):
         if improves(loss, losses[best]):

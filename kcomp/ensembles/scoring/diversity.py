@@ -22,14 +22,14 @@ def correlations(values: np.ndarray, target: Target) -> np.ndarray:
 def disagreements(values: np.ndarray, target: Target) -> np.ndarray:
     """Return the share of cases in which each pair of members predicts different classes, (members, members).
 
-    `values` are predictions (members, rows, columns). A case is a row or, for multi-label data, a label of a row.
+    `values` are predictions (members, rows, columns). A case is a row. For multi-label data, it is a label of a row.
     """
     decisions = np.stack([target.decide(member) for member in values]).reshape(len(values), -1)
     return np.stack([(decisions != own).mean(1) for own in decisions])
 
 
 def equal_members(values: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs of positions of members with identical predictions. The first number is the lower one."""
+    """Return pairs of positions of members with identical predictions. The lower position comes first in a pair."""
     pairs = []
     first_with: dict[bytes, int] = {}
     for place, member in enumerate(values):

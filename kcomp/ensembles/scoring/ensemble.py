@@ -24,9 +24,9 @@ class EnsembleScores:
         gain: Gain of the ensemble over the best member without calibration.
         gain_over_mean: Gain of the ensemble over the plain mean without calibration. None if the ensemble is the plain
             mean.
-        fitted: The method, fitted on all rows. Use it for test rows.
+        fitted: The method, fitted on all rows. It is used for test rows.
         parts: How many parts the nested cross-validation has. 0 if nothing was fitted.
-        optimistic: The ensemble's `metric` on the rows that it was fitted on.
+        optimistic: The ensemble's `metric` on the rows that it was fitted on. This score is too good.
         predictions: The ensemble's predictions that were scored, (rows, columns).
         decisions: Thresholds or cut points, fitted to the ensemble's predictions. None if the metric or the target uses
             neither.

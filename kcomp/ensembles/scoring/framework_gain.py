@@ -21,7 +21,7 @@ CHUNK = 2**24  # how many numbers are averaged at once; more need more memory
 
 @dataclass(frozen=True)
 class FrameworkGain:
-    """Scores of mixed ensembles (two frameworks) and single ensembles (one framework), all of `k` members.
+    """Scores of mixed ensembles (of two frameworks) and of single ensembles (of one framework), all with `k` members.
 
     Mixed and single ensembles are compared for the same set of k seeds. In a single ensemble, one framework trains all
     k seeds. In a mixed one, each framework trains half of the seeds. All ways to divide the seeds are scored.
@@ -35,7 +35,7 @@ class FrameworkGain:
         seeds: The seeds that both frameworks have trained.
         mixed: Mean score of the mixed ensembles.
         single: Mean score of the single ensembles, by backend.
-        same_seeds: Mean score of ensembles of k/2 seeds that both frameworks trained. None for odd k.
+        same_seeds: Mean score of ensembles in which both frameworks trained the same k/2 seeds. None for odd k.
         choices_mixed: How many mixed ensembles were scored.
         choices_single: How many single ensembles were scored, by backend.
         choices_same_seeds: How many ensembles `same_seeds` is the mean of.
@@ -75,8 +75,8 @@ def framework_gain(
 ) -> list[FrameworkGain]:
     """Compare ensembles of two frameworks (mixed) with ensembles of one framework (single).
 
-    Return one FrameworkGain for each recipe with its values, pair of backends, and size from 2 to the number of seeds
-    that both backends have trained.
+    Return a FrameworkGain for each recipe with its values, each pair of backends and each ensemble size. The sizes are
+    2 to the number of seeds that both backends have trained.
 
     Args:
         members: The models of all backends.
@@ -104,9 +104,9 @@ def framework_gain(
 
 
 def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, dict[int, Member]]]:
-    """Return the members that one framework trained, as nested dicts: (recipe, fingerprint), backend, seed.
+    """Return members as {(recipe, fingerprint): {backend: {seed: member}}}.
 
-    Of repeated folds, only the first repeat is used.
+    Members that used weights of both frameworks are left out. Of repeated folds, only the first repeat is used.
     """
     groups: dict[tuple[str, str], dict[str, dict[int, Member]]] = {}
     for member in members:
@@ -118,7 +118,7 @@ def group_members(members: Sequence[Member]) -> dict[tuple[str, str], dict[str, 
 
 
 def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scorer, ids: pd.Index) -> Objective:
-    """Return the metric of predictions on the rows `ids`, as a fast function of the members' weights."""
+    """Return the metric on the rows `ids` as a fast function of the members' weights."""
     columns = list(scorer.target.prediction_columns)
     values = [select_rows(member.predictions[columns], ids) for member in members]
     return objective(scorer, values, select_rows(labels[list(scorer.target.columns)], ids))
@@ -128,8 +128,8 @@ def join_objective(members: Sequence[Member], labels: pd.DataFrame, scorer: Scor
 class SeedEnsembles:
     """Scores ensembles of members that two frameworks trained with the same `count` seeds.
 
-    `objective` is a fast function of the weights of 2 * count members: first the members of one framework in the order
-    of the seeds, then the members of the other.
+    `objective` is a fast function of the weights of 2 * count members. The first `count` members are those of the first
+    framework in the order of the seeds. The others are those of the second framework.
     """
 
     objective: Objective
@@ -139,7 +139,7 @@ class SeedEnsembles:
     def scores(self, ensembles: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
         """Return the score of each ensemble, (ensembles,).
 
-        An ensemble is two lists of positions of seeds: those of the first framework and those of the second.
+        An ensemble is two lists of positions of seeds: one for the first framework and one for the second.
         """
         weights = np.zeros((len(ensembles), 2 * self.count))
         for row, (first, second) in zip(weights, ensembles, strict=True):
@@ -194,7 +194,7 @@ def compute_record(
 def choose_subsets(
     places: Sequence[int] | range, size: int, limit: int, draws: np.random.Generator
 ) -> list[tuple[int, ...]]:
-    """Return all subsets of `places` with `size` elements, or `limit` random ones if there are more than `limit`."""
+    """Return all subsets of `places` with `size` elements, or `limit` random ones if there are more."""
     if math.comb(len(places), size) <= limit:
         return list(combinations(places, size))
     subsets: set[tuple[int, ...]] = set()

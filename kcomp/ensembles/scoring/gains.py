@@ -18,9 +18,9 @@ class Gain:
 
     Attributes:
         intervals: The gain in each metric with its confidence interval, by metric name.
-        rows_won: How many rows the ensemble predicts right and the other model wrong.
-        rows_lost: How many rows the other model predicts right and the ensemble wrong. Both are None for targets
-            without classes.
+        rows_won: How many rows the ensemble predicts right and the other model wrong. None for targets without classes.
+        rows_lost: How many rows the other model predicts right and the ensemble wrong. None for targets without
+            classes.
     """
 
     intervals: dict[str, Interval]

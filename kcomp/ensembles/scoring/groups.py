@@ -48,7 +48,10 @@ def score_groups(
     method: str,
     calibrate: str | None,
 ) -> list[GroupScores]:
-    """Score each group of members as an ensemble. Return the groups sorted by score (best first), then by name."""
+    """Score each group of members as an ensemble. Return the scores, best first.
+
+    Groups with equal scores are sorted by kind and name.
+    """
     results = []
     for group in groups:
         own = replace(rows, values=rows.values[list(group.members)])
@@ -69,14 +72,14 @@ def score_groups(
 def cost_of(runs: Sequence[Run]) -> tuple[int, float]:
     """Return two things: how many models predict each row, and the training time of all runs in seconds.
 
-    Each snapshot of a run is a model.
+    Each snapshot of a run counts as a model.
     """
     return sum(len(run.weights) for run in runs), sum(run.result["seconds"] for run in runs)
 
 
 @dataclass(frozen=True)
 class SizeScores:
-    """Mean score and cost of all ensembles of one size that can be formed within groups of one kind.
+    """Mean score and cost of ensembles of one size, whose members belong to one group. The groups have one kind.
 
     Attributes:
         kind: The kind of the groups; see `Group`.
@@ -102,9 +105,9 @@ class SizeScores:
 def score_by_size(
     groups: Sequence[Group], members: Sequence[Member], rows: HeldOut, scorer: Scorer, method: str
 ) -> list[SizeScores]:
-    """Return the mean score of the ensembles that can be formed within groups, for each kind of group and size.
+    """Return the mean score of ensembles for each kind of group and each ensemble size.
 
-    `method` must be an average without fitted numbers.
+    The members of an ensemble belong to one group. `method` must be an average that needs no fit.
     """
     subsets, sampled = subsets_by_size(groups)
     costs = [cost_of(member.runs) for member in members]
@@ -127,12 +130,10 @@ def score_by_size(
 def subsets_by_size(
     groups: Sequence[Group],
 ) -> tuple[dict[tuple[str, int], list[tuple[int, ...]]], set[tuple[str, int]]]:
-    """Form ensembles of every size within each group.
+    """Form ensembles of every size within each group. An ensemble is a tuple of positions of members.
 
     Returns:
-        Two things: {(kind of group, size): ensembles}, where an ensemble is a tuple of positions of members; and the
-            set
-        of keys for which the ensembles are only a random sample.
+        Two things: {(kind of group, size): ensembles}, and the set of keys that have only a random sample of ensembles.
     """
     subsets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     sampled, draws = set(), np.random.default_rng(0)

@@ -24,7 +24,7 @@ from kcomp.targets.guess import guess_target
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission: its table, and a line that describes the cells."""
+    """A submission as a table, and a line `note` that says what its cells contain."""
 
     frame: pd.DataFrame
     note: str
@@ -93,16 +93,19 @@ def read_test(run: Run, folder: Path | None) -> pd.DataFrame:
 
 
 def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
-    """Return the values of these ids, (ids, columns). `find_rows` matches ids in different spellings."""
+    """Return the values of the rows `ids` of a table, an array (ids, columns).
+
+    The ids may be spelled differently in the table; see `find_rows`.
+    """
     values = frame.to_numpy(np.float64)
     return values if list(frame.index) == list(ids) else values[find_rows(ids, list(frame.index))]
 
 
 def with_decisions(choices: Choices, runs: Sequence[Run]) -> tuple[Choices, str]:
-    """Add fitted thresholds or cut points to the choices, if the metric and the target need them.
+    """Add fitted thresholds or cut points to `choices`, if the metric and the target need them.
 
     Returns:
-        Two things: the new choices, and a line with the score by nested cross-validation. The line is empty if nothing
+        Two things: the new choices, and a sentence with the score by nested cross-validation. It is empty if nothing
         was added.
     """
     target, name = runs[0].target, runs[0].manifest["metric"]

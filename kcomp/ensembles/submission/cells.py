@@ -78,7 +78,6 @@ def fill(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -
 
 
 def is_graded(target: Target) -> bool:
-    """Return whether the labels are grades (ordered classes)."""
     return bool(target.class_names) and len(target.prediction_columns) == 1 < len(target.class_names)
 
 
@@ -99,9 +98,10 @@ def describe_columns(columns: Sequence[str], names: Sequence[str]) -> str:
 
 
 def fill_columns(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Return the cells of a sample that has a column for each class or number.
+    """Return the cells of a sample that has a column for each class or regression target.
 
-    They are the predictions or, for multi-label data, 0 and 1 if the sample or `write` wants classes.
+    For multi-label data, the cells are 0 and 1 if the sample or `choices.write` wants classes. Otherwise they are the
+    predictions.
     """
     several = bool(target.class_names) and target.decide(values[:1]).ndim == 2
     whole = sample.has_whole_numbers and choices.metric_on == "decisions"
@@ -127,7 +127,7 @@ def fill_grades(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Return cells with the names of all labels of an image, with the sample's separator between them."""
+    """Return cells that list the names of all predicted labels of an image, separated as in the sample."""
     [column] = sample.columns
     classes = target.class_names
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), " ")
@@ -146,7 +146,7 @@ def fill_labels(sample: Sample, values: np.ndarray, target: Target, choices: Cho
 
 
 def fill_class(sample: Sample, values: np.ndarray, target: Target, choices: Choices) -> Cells:
-    """Return the cells of a sample that has one column to fill: names or numbers of classes, or probabilities."""
+    """Return the cells of a sample that has one column to fill. They are names of classes, numbers or probabilities."""
     [column] = sample.columns
     classes, texts = target.class_names, sample.values
     numbers = bool(texts) and all(DECIMAL.fullmatch(text.strip()) for text in texts)
@@ -184,9 +184,9 @@ def fill_probability(column: str, values: np.ndarray, classes: Sequence[str], ch
 
 
 def fill_several(sample: Sample, values: np.ndarray, classes: Sequence[str]) -> Cells | None:
-    """Return cells with the names of the k most likely classes, or None if the sample's cells do not have this form.
+    """Return cells that list the names of the k most likely classes. k is the largest number of names in a sample cell.
 
-    k is the largest number of names in a sample cell.
+    Return None if the sample's cells are not lists of class names.
     """
     mark = next((mark for mark in SEPARATORS if any(mark in text for text in sample.values)), None)
     known = set(map(plain, classes))

@@ -24,7 +24,7 @@ from kcomp.values import expect_type
 
 @dataclass(frozen=True)
 class Forecast:
-    """Test predictions that are missing for a submission.
+    """Which runs still have to predict test rows for a submission.
 
     Attributes:
         lacking: The runs that have not predicted every row of the sample.
@@ -62,7 +62,7 @@ def forecast_ids(runs: Sequence[Run], sample: Sample, *, from_images: bool) -> F
 
 
 def recipe_test_ids(run: Run) -> list[str]:
-    """Return the ids of the recipe's test rows in a run's predictions: image ids or ids of items, such as patients."""
+    """Return the ids of the test rows of a run's recipe: ids of items, such as patients, or else of images."""
     with recipe_of(run) as recipe:
         if recipe.test is None:
             raise ValueError(
@@ -74,7 +74,7 @@ def recipe_test_ids(run: Run) -> list[str]:
 
 
 def check_views(runs: Sequence[Run]) -> None:
-    """Raise ValueError if a run's recipe has no test-time augmentation."""
+    """Raise ValueError if the recipe of a run has no test-time augmentation."""
     for run in {run.manifest["fingerprint"]: run for run in runs}.values():
         with recipe_of(run) as recipe:
             if recipe.views is None:
@@ -91,7 +91,9 @@ def recipe_of(run: Run) -> Iterator[Recipe]:
 
 
 def check_shape(runs: Sequence[Run], ids: Sequence[str], sample: Sample, choices: Choices) -> None:
-    """Raise ValueError if predictions of these ids will not fit the sample. It tries constant predictions."""
+    """Raise ValueError if predictions of the rows `ids` will not fit the sample. Constant predictions are used for this
+    check.
+    """
     target = runs[0].target
     values = target.predict(np.zeros((len(ids), target.outputs)))
     like_sample(pd.DataFrame(values, list(ids), list(target.prediction_columns)), target, sample, choices)

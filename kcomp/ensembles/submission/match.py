@@ -10,7 +10,7 @@ from kcomp.report.text import quantity
 
 
 def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray:
-    """Return the position of each sample id in `predicted`, or -1 if it is missing, int (sample ids,).
+    """Return the position of each sample id in `predicted`, int (sample ids,). It is -1 for a missing id.
 
     Case, Unicode form, folder and file ending may differ: "im1" matches "test/IM1.jpg".
     """
@@ -18,7 +18,7 @@ def find_rows(sample_ids: Sequence[str], predicted: Sequence[str]) -> np.ndarray
 
 
 def id_problems(sample_ids: Sequence[str], predicted: Sequence[str]) -> list[str]:
-    """Return a text for each difference between the ids of the sample and the predicted ids."""
+    """Return sentences that describe how the ids of the sample and the predicted ids differ. Empty if they match."""
     positions = find_rows(sample_ids, predicted)
     missing = [name for name, position in zip(sample_ids, positions, strict=True) if position < 0]
     used = set(positions.tolist())

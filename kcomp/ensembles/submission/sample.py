@@ -15,7 +15,7 @@ JOINTS = ("__", "_", "-", ":", "/", "|", ".", " ")  # separators between an id a
 class Sample:
     """A sample submission.
 
-    In the long form, it has one row for each pair of id and class, instead of one row for each id.
+    It has one row for each id or, in the long form, one row for each pair of id and class.
 
     Attributes:
         path: The file.
@@ -35,7 +35,7 @@ class Sample:
 
     @property
     def ids(self) -> list[str]:
-        """The image ids in order, each once."""
+        """The image ids without repetitions, in the order of the rows."""
         return list(dict.fromkeys(self.row_ids))
 
     @property
@@ -85,7 +85,7 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
 
 
 def read_long(sample: Sample, names: list[str]) -> Sample | None:
-    """Return the sample in the long form, or None if it does not have a row for each pair of id and class."""
+    """Return the sample in the long form, or None unless it has a row for each pair of id and class."""
     if len(sample.columns) == 2:
         for column, other in (sample.columns, sample.columns[::-1]):
             if set(sample.frame[column]) == set(names) and sample.row_ids.duplicated().any():
@@ -104,14 +104,14 @@ def read_long(sample: Sample, names: list[str]) -> Sample | None:
 
 
 def complete(sample: Sample, ids: pd.Series, row_names: pd.Series, column: str, names: list[str]) -> Sample | None:
-    """Return `sample` in the long form, or None unless each id has one row for each class.
+    """Return `sample` in the long form, or None unless each id has a row for each class.
 
     Args:
         sample: The sample submission.
         ids: The id of each row.
         row_names: The class of each row.
         column: The column to fill.
-        names: The classes.
+        names: All classes.
     """
     pairs = pd.DataFrame({"id": ids, "name": row_names})
     if pairs.duplicated().any() or len(pairs) != ids.nunique() * len(names):

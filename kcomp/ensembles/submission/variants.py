@@ -1,4 +1,4 @@
-"""Name the submissions that one set of predictions makes: with and without views, smoothed and not."""
+"""List the submissions to write from one set of predictions, such as with and without smoothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +11,12 @@ from kcomp.ensembles.corrections.apply import Corrections
 def variants_of(
     predictions: pd.DataFrame | dict[str, pd.DataFrame], corrections: Corrections, output: Path
 ) -> list[tuple[Path, pd.DataFrame, Corrections]]:
-    """Return the file, the predictions and the corrections of each submission.
+    """Return three things for each submission to write: its file, its predictions, and the corrections to apply.
 
     Args:
-        predictions: A table of predictions, which makes one submission. Or several tables by name: each makes one
-            submission without smoothing and, if `corrections` smooths, one with it.
-        corrections: What the options of the command line correct.
+        predictions: One table makes one submission. A dict of tables makes two submissions of each table: without
+            smoothing and, if `corrections` smooths, with it.
+        corrections: The corrections chosen on the command line.
         output: The file of the one submission, or the folder of several.
     """
     if isinstance(predictions, pd.DataFrame):
