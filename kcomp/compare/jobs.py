@@ -1,4 +1,6 @@
-"""Describe the measurements of `kcomp compare`. Each runs in its own process, and writes its results to a folder."""
+"""Describe the measurements of `kcomp compare`. Each measurement runs in its own process, and writes its results to a
+folder.
+"""
 
 import json
 import os
@@ -27,7 +29,7 @@ class ProbeJob:
         assignments: The options `--set name=value`, each as "name=value".
         seed: The seed of the training.
         fold: The fold that is held out.
-        updates: How many updates (training steps) the process runs.
+        updates: How many updates of the weights (training steps) the process runs.
         folder: The folder for the results, <part>-<label>.json and <part>-<label>.npz.
         reference: Whether this process writes the inputs of each layer for all other processes. Only with "exact".
         unit: The relative rounding error that the reference process simulates.
@@ -79,7 +81,7 @@ def run_process(job: ProbeJob) -> int:
 
 
 def environment(job: ProbeJob) -> dict[str, str]:
-    """Return the environment variables that the process needs before it imports its backend."""
+    """Return the environment variables to set before the process imports its backend."""
     variables = {"KERAS_BACKEND": job.backend}
     if job.part == "exact":
         variables |= {"JAX_ENABLE_X64": "1"}

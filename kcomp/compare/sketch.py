@@ -1,4 +1,6 @@
-"""Sketches: short arrays that replace long arrays in files, and preserve the distances between them."""
+"""Sketches: short arrays that replace long arrays in files. Distances between sketches are about those between
+arrays.
+"""
 
 import functools
 import hashlib
@@ -23,9 +25,8 @@ def sketch(array: np.ndarray) -> np.ndarray:
 
 
 def sketch_labels(labels: np.ndarray) -> np.ndarray:
-    """Return one sketch of labels and the mask of missing labels together.
-
-    A missing label is NaN in `labels`. It counts as 0 in the sketch, and as 1 in the mask.
+    """Return one sketch of two arrays: the labels with missing labels as 0, and a mask that is 1 for missing labels
+    (NaN).
     """
     missing = np.isnan(labels)
     return sketch(np.stack([np.where(missing, 0.0, labels), missing]))
@@ -47,7 +48,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
-    """Return the distance of two sketches divided by the norm of `scale`. For equal sketches, return 0."""
+    """Return the distance of two sketches, divided by the norm of `scale`. The result is 0 for equal sketches."""
     difference, norm = distance(first, second), float(np.linalg.norm(scale))
     if difference == 0:
         return 0.0
@@ -55,7 +56,7 @@ def relative(first: np.ndarray, second: np.ndarray, scale: np.ndarray) -> float:
 
 
 def digest(arrays: Sequence[np.ndarray]) -> str:
-    """Return a hash of the bits of arrays in their order."""
+    """Return a hash of all bits of several arrays."""
     digest_of_all = hashlib.sha256()
     for array in arrays:
         digest_of_all.update(f"{array.dtype}{array.shape}".encode())

@@ -23,7 +23,7 @@ def use_devices(count: int) -> None:
 
 
 def device_count() -> int:
-    """Return how many devices share each batch; 1 by default."""
+    """Return how many devices share each batch. It is 1 before `use_devices` is called."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else int(distribution.device_mesh.devices.size)
 

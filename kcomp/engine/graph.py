@@ -38,14 +38,14 @@ class LayerCall:
 
     @property
     def source(self) -> int | None:
-        """The position in `values` of the call's input. None if it has several inputs."""
+        """The position in `values` of the call's input. None unless it has exactly one input."""
         is_single = len(self.arguments) == 1 and set(self.keywords) <= {"training"}
         argument = self.arguments[0] if is_single else None
         return argument.number if isinstance(argument, Slot) else None
 
     @property
     def reads(self) -> list[int]:
-        """The positions in `values` of the tensors that the call reads, with repetitions."""
+        """The positions in `values` of the tensors that the call reads. A tensor that is read twice is listed twice."""
         values = keras.tree.flatten((self.arguments, self.keywords))
         return [value.number for value in values if isinstance(value, Slot)]
 
@@ -62,7 +62,7 @@ def fill(structure: Any, values: list[Any]) -> Any:
 
 
 def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
-    """Return the numbers of the calls that read each tensor, by the position of the tensor."""
+    """Return {position of a tensor: numbers of the calls that read it}."""
     readers: dict[int, list[int]] = {}
     for number, call in enumerate(calls):
         for slot in call.reads:
@@ -71,9 +71,10 @@ def readers_of(calls: list[LayerCall]) -> dict[int, list[int]]:
 
 
 def sole_readers(calls: list[LayerCall], result: int) -> dict[int, int]:
-    """Return the reader of each call whose output only one other call reads, both as positions in `calls`.
+    """Return {call: its reader} for each call whose output is read by exactly one other call. Both are positions in
+    `calls`.
 
-    The call that computes the model's output, at position `result`, is left out.
+    The call that computes the model's output is left out. `result` is the position of this output among the tensors.
     """
     readers = readers_of(calls)
     readers.setdefault(result, []).append(len(calls))
@@ -93,7 +94,9 @@ def with_last_uses(calls: list[LayerCall], result: int) -> Iterator[LayerCall]:
 
 
 def nodes_of(model: Any) -> list[Any] | None:
-    """Return Keras's nodes (calls of layers) of a functional model in the order of a run. None for other models."""
+    """Return the nodes (calls of layers) of a functional model in the order in which Keras runs them. None for other
+    models.
+    """
     # not public; without this attribute, the model runs as Keras runs it
     by_depth = getattr(functional_of(model), "_nodes_by_depth", None)
     return by_depth and [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
@@ -121,14 +124,14 @@ def bottlenecks(nodes: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[
 
 
 def is_plain_functional(model: Any) -> bool:
-    """Return whether a model is a Sequential or functional model, and no subclass, with one input and one output."""
+    """Return whether a model is Sequential or functional, is not of a subclass, and has one input and one output."""
     is_keras_class = type(model).__module__.startswith("keras.")  # a subclass may have another `call`
     ends = [getattr(functional_of(model), name, None) for name in ("input", "output")]
     return is_keras_class and all(map(is_one_tensor, ends))
 
 
 def functional_of(model: Any) -> Any:
-    """Return the functional model inside a built Sequential. Return any other model itself."""
+    """Return the functional model inside a built Sequential model. Any other model is returned unchanged."""
     return getattr(model, "_functional", None) or model
 
 

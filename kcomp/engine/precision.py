@@ -4,7 +4,7 @@ import keras
 
 
 def use_precision(name: str) -> None:
-    """Set Keras's dtype policy, and whether a GPU may round float32 numbers before it multiplies.
+    """Set Keras's dtype policy, and whether a GPU may round float32 numbers before it multiplies them.
 
     Args:
         name: "float32" computes in float32 throughout. "tensorfloat32" lets an NVIDIA GPU round the inputs of matrix
@@ -26,7 +26,10 @@ def use_precision(name: str) -> None:
 
 
 def precision_in_use() -> str:
-    """Return a text such as "float32, TF32 off": Keras's dtype policy, and whether matrix products are rounded."""
+    """Return a text such as "float32, TF32 off".
+
+    It has Keras's dtype policy, and whether the GPU rounds float32 numbers before it multiplies them.
+    """
     policy = keras.config.dtype_policy().name
     if keras.backend.backend() == "torch":
         import torch

@@ -16,9 +16,9 @@ from kcomp.fast.layers import as_type, covers_convolution, is_depthwise, padding
 
 
 def activate(silu: Callable[..., Any], layer: Any, inputs: Any) -> Any:
-    """Return the output of an Activation("silu") layer. Return None for other activations and for integers.
+    """Return the output of an Activation("silu") layer. Return None for other activations and for integer inputs.
 
-    silu: the backend's silu, a function of the inputs.
+    silu: the backend's function that computes silu.
     """
     if type(layer) is not keras.layers.Activation or layer.activation is not keras.activations.silu:
         return None
@@ -55,9 +55,9 @@ def convolve(
 
 
 def pad_and_convolve(depthwise: Callable[..., Any], dense: Callable[..., Any], pair: Any, inputs: Any) -> Any:
-    """Return the output of zero padding with a convolution after it, or None if the layers are not supported.
+    """Return the output of zero padding followed by a convolution, or None if the layers are not supported.
 
-    `pair` has the two layers. `depthwise` and `dense` are as for `convolve`.
+    `pair` has the two layers. `convolve` describes `depthwise` and `dense`.
     """
     padding, convolution = pair.layers
     return convolve(depthwise, dense, convolution, inputs, padding.padding)
@@ -73,8 +73,8 @@ def normalise(
 ) -> Any:
     """Return the output of BatchNormalization, or None if the layer or the inputs are not supported.
 
-    arithmetic: the backend's function `normalise`, such as that of kcomp.fast.jax.convolution.
-    move:       the function `move` of the same module, which updates a moving average.
+    arithmetic: the backend's function `normalise`, such as `kcomp.fast.jax.convolution.normalise`.
+    move:       the backend's function `move`, which updates a moving average.
     """
     if type(layer) is not keras.layers.BatchNormalization or mask is not None or layer.renorm or layer.synchronized:
         return None
@@ -97,10 +97,10 @@ def normalise(
 def normalise_and_activate(
     arithmetic: Callable[..., Any], move: Callable[..., Any], pair: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of batch normalisation with silu after it, or None if the layers are not supported.
+    """Return the output of batch normalisation followed by silu, or None if the layers are not supported.
 
-    arithmetic: as for `normalise`, with silu applied to the outputs.
-    move:       as for `normalise`.
+    arithmetic: a function like `normalise` that also applies silu to the outputs.
+    move:       the backend's function `move`, which updates a moving average.
     pair:       has the two layers.
     """
     normalisation, activation = pair.layers
@@ -111,11 +111,13 @@ def normalise_and_activate(
 def normalise_and_excite(
     arithmetic: Callable[..., Any], move: Callable[..., Any], block: Any, inputs: Any, training: bool | None = None
 ) -> Any:
-    """Return the output of batch normalisation, silu, and squeeze and excitation. None if not supported.
+    """Return the output of batch normalisation, silu, then squeeze and excitation. Return None if the layers are not
+    supported.
 
-    arithmetic: as for `normalise`, with silu, then squeeze and excitation, applied to the outputs. Its first argument
-                is the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
-    move:       as for `normalise`.
+    arithmetic: a function like `normalise` that also applies silu, then squeeze and excitation, to the outputs. Its
+    first
+                argument is the tuple (kernel, bias, kernel, bias) of the two convolutions of squeeze and excitation.
+    move:       the backend's function `move`, which updates a moving average.
     block:      has all layers.
     """
     if not block.has_usual_activations:

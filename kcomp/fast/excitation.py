@@ -33,7 +33,9 @@ class Excitation:
 
     @property
     def has_usual_activations(self) -> bool:
-        """Whether the three activations are silu, silu and sigmoid. The user may change them at any time."""
+        """Whether the three activations are silu, silu and sigmoid. Read anew each time, because a user can change
+        them.
+        """
         return have_usual_activations(self.activated, self.first, self.second)
 
 
@@ -50,8 +52,8 @@ def have_usual_activations(activated: NormalisedSilu, first: Any, second: Any) -
 def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
     """Return a network's list of layer calls, in which one call replaces each squeeze and excitation.
 
-    The new call includes the batch normalisation and silu before it, which `kcomp.fast.pairs.join_pairs` must have
-    joined.
+    The new call includes the batch normalisation and silu before it. `kcomp.fast.pairs.join_pairs` must have joined
+    these two first.
     """
     readers, joined, skipped = readers_of(steps), [], set()
     for number, step in enumerate(steps):
@@ -70,7 +72,7 @@ def join_excitations(steps: list[LayerCall]) -> list[LayerCall]:
 def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, list[int]]) -> list[int]:
     """Return the positions in `steps` of the calls of one squeeze and excitation, from pooling to Multiply.
 
-    Return an empty list if the calls after `start` are none, or if another call reads a value inside.
+    Return an empty list if no squeeze and excitation follows `start`, or if another call reads a value inside it.
 
     start:   the call before the pooling.
     readers: for each slot (the number of a tensor), the positions of the calls that read it.
@@ -97,7 +99,7 @@ def chain_after(start: LayerCall, steps: list[LayerCall], readers: dict[int, lis
 def is_usual(activated: NormalisedSilu, layers: list[Any]) -> bool:
     """Return whether `layers`, from pooling to Multiply, are squeeze and excitation as in EfficientNet.
 
-    activated: the batch normalisation and silu before them.
+    activated: the batch normalisation and silu before `layers`.
     """
     pooling, *between, first, second, _ = layers
     channels = activated.layers[0].moving_mean.shape[0]

@@ -56,7 +56,7 @@ def patched(on: bool) -> Iterator[None]:
 
 
 def is_enabled(name: str) -> bool:
-    """Return whether a patch is turned on, and suits the backend, the device and the installed Keras."""
+    """Return whether a patch is turned on and suits the backend, the device and the installed Keras."""
     return not _blocked[-1] and fast_paths_are_on() and name not in _turned_off and _suits(name)
 
 
@@ -70,7 +70,10 @@ def _switch(on: bool) -> None:
 
 @functools.cache
 def _suits(name: str) -> bool:
-    """Return whether a patch suits the backend, the device and Keras. Warn once if Keras lacks something."""
+    """Return whether a patch suits the backend, the device and the installed Keras.
+
+    Warn once if Keras lacks something that the patch uses.
+    """
     patch = next(patch for patch in PATCHES if patch.name == name)
     backend = keras.backend.backend()
     if patch.backend not in (backend, "any"):

@@ -63,5 +63,5 @@ def pair_of(first: LayerCall, second: LayerCall) -> Pair | None:
 
 
 def is_a(layer: Any, *classes: Any) -> bool:
-    """Return whether a layer's class is one of `classes`, and no subclass."""
+    """Return whether a layer's class is one of `classes`. Subclasses do not count."""
     return type(layer) in classes

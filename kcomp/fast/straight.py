@@ -95,7 +95,7 @@ def plan_of(model: Any) -> Plan | None:
 
 
 def make_plan(model: Any) -> Plan | None:
-    """Make the plan (list of layer calls) of a functional model. None for the models that `plan_of` excludes."""
+    """Return a new plan (list of layer calls) of a functional model, or None for a model that `plan_of` excludes."""
     nodes = nodes_of(model)
     if nodes is None or not is_plain_functional(model):
         return None
@@ -117,7 +117,6 @@ def make_plan(model: Any) -> Plan | None:
 
 
 def may_make_mask(layer: Any) -> bool:
-    """Return whether a layer may make a mask."""
     known = type(layer).__module__.startswith("keras.")
     makes = isinstance(layer, keras.layers.Masking | keras.layers.Embedding)
     return makes or (not known and type(layer).compute_mask is not keras.layers.Layer.compute_mask)
@@ -150,7 +149,7 @@ def step_of(node: Any, slots: dict[int, int], model: Any) -> LayerCall:
 
 
 def dtypes_in(arguments: Any) -> list[str]:
-    """Return the types of the tensors and arrays among the arguments of a call."""
+    """Return the dtypes of all tensors and arrays among the arguments of a call."""
     values = keras.tree.flatten((arguments.args, arguments.kwargs))
     return [keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")]
 

@@ -26,11 +26,11 @@ from kcomp.compare.sketch import distance, relative
 def check_arithmetic(
     reference: Probe, exacts: Sequence[Probe], singles: Sequence[Probe], unit: float
 ) -> dict[str, Any]:
-    """Compare every layer, and the whole training step, between two backends. Return entries of the report.
+    """Compare every layer, and the whole training step, between two backends. Return a dict for the report.
 
     Args:
-        reference: The results in float64 of the reference process, which provides the inputs of every layer.
-        exacts: The results of the other backends in float64.
+        reference: The float64 results of the reference process, which stored the inputs of every layer.
+        exacts: The float64 results of the other backends.
         singles: The results of both backends in the recipe's precision.
         unit: The relative rounding unit of the recipe's precision.
     """
@@ -59,7 +59,7 @@ def check_arithmetic(
 
 
 def check_same_layers(probes: Sequence[Probe]) -> None:
-    """Raise ValueError if the recipe builds different layers on two backends."""
+    """Raise ValueError unless the recipe builds the same layers on both backends."""
     expected = [call["name"] for call in probes[0].answer["calls"]]
     for probe in probes[1:]:
         names = [call["name"] for call in probe.answer["calls"]]
@@ -81,7 +81,9 @@ def shape_findings(layer: str, number: int, singles: Sequence[Probe]) -> list[di
 
 
 def layer_findings(number: int, measurements: Sequence[Measurement], singles: Sequence[Probe]) -> list[dict[str, Any]]:
-    """Return a description of the worst fault of layer `number`, in a list. The list is empty if it has none."""
+    """Return a list with a description of the worst fault of layer `number`. The list is empty if the layer has no
+    fault.
+    """
     worst = worst_of(measurements)
     name = singles[0].answer["calls"][number]["name"]
     if worst is None or worst.used_tolerance <= 1:
@@ -110,9 +112,10 @@ def finding(layer: str, quantity: str, text: str) -> dict[str, Any]:
 
 
 def other_settings(number: int, singles: Sequence[Probe]) -> str:
-    """Return the end of a sentence that names a setting in which layer `number` differs between the backends.
+    """Return a text about the first setting of layer `number` that differs between the backends, such as "; strides is
+    ...".
 
-    Return "" if no setting differs.
+    The text is empty if no setting differs. It is appended to a sentence.
     """
     calls = [(probe.label, probe.answer["calls"][number]) for probe in singles]
     (first_label, first), *others = [(label, {"kind": call["kind"], **call["config"]}) for label, call in calls]
@@ -126,7 +129,7 @@ def other_settings(number: int, singles: Sequence[Probe]) -> str:
 def layer_row(
     number: int, measurements: Sequence[Measurement], singles: Sequence[Probe], reference: Probe, *, faulty: bool
 ) -> dict[str, Any]:
-    """Return the row of the report for one layer: a dict of text and numbers by column name."""
+    """Return the table row of one layer: a dict of texts and numbers by column name."""
     call, worst = reference.answer["calls"][number], worst_of(measurements)
     errors = {probe.label: [measurement.errors[probe.label] for measurement in measurements] for probe in singles}
     output, gradient = f"out/{number}/0", f"gradient/{number}/0"
@@ -150,9 +153,9 @@ def layer_row(
 
 
 def weight_rows(number: int, singles: Sequence[Probe], reference: Probe) -> Iterator[dict[str, Any]]:
-    """Yield a dict for each weight of layer `number`: how much the weight's gradient differs between the backends.
+    """Yield a table row for each weight of layer `number`: how much the weight's gradient differs between the backends.
 
-    The gradient is that of the whole training step, and differences are divided by the norm of the layer's gradient.
+    The gradients are those of the whole training step. Differences are divided by the norm of the layer's gradient.
     """
     weights = reference.answer["weights"]
     gradients = [reference.arrays[f"step/weight/{k}"] for k in range(len(weights))]
@@ -175,10 +178,11 @@ def step_difference(
         name: The name of the result, such as out/3/0 for output 0 of layer 3.
         singles: The results of both backends in the recipe's precision.
         reference: The results in float64.
-        size: The number that divides the differences. None uses the norm of the float64 result.
+        size: The number by which differences are divided. None uses the norm of the float64 result.
 
     Returns:
-        The difference between the backends as `between`, and that from float64 by the name of the backend.
+        A dict of relative differences. `between` is the difference between the backends. The other keys are names of
+        backends, each with the backend's difference from float64.
     """
     key = f"step/{name}"
     if any(key not in probe.arrays for probe in (reference, *singles)):
@@ -191,12 +195,12 @@ def step_difference(
 
 
 def rounding_change(name: str, reference: Probe, *, size: float | None = None) -> float | None:
-    """Return how much a result of the float64 step changes if the outputs of all layers are rounded.
+    """Return the relative change of a float64 result of the training step when the outputs of all layers are rounded.
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.
         reference: The results in float64.
-        size: The number that divides the change. None uses the norm of the result.
+        size: The number by which the change is divided. None uses the norm of the result.
     """
     if f"step/{name}" not in reference.arrays:
         return None
@@ -205,7 +209,7 @@ def rounding_change(name: str, reference: Probe, *, size: float | None = None) -
 
 
 def whole_step(reference: Probe, singles: Sequence[Probe], unit: float) -> list[dict[str, Any]]:
-    """Return the report's rows for the logits, the loss and the gradient of all weights of a whole training step."""
+    """Return three table rows for a whole training step: the logits, the loss, and the gradients of all weights."""
     last = len(reference.answer["calls"]) - 1
     gradients = [f"step/weight/{k}" for k in range(len(reference.answer["weights"]))]
     keys = {"logits": [f"step/out/{last}/0"], "loss": ["step/loss"], "gradients of all weights": gradients}

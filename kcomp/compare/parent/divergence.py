@@ -17,9 +17,10 @@ SMALLEST = 2 * SINGLE  # of the norm of the weights: what storing an update in f
 
 
 def measure_divergence(probes: Sequence[Probe], costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Compare losses and weights of two backends after each update. Return differences, tolerances and checks.
+    """Compare losses and weights of two backends after each update. Return a dict for the report.
 
-    Only the first update that changes the weights is checked.
+    The dict has differences, tolerances, and whether the backends agree. Only the first update that changes the weights
+    is checked against a tolerance.
 
     Args:
         probes: The results of the two backends. A distance is divided by the norm of the first backend's weights. The
@@ -67,7 +68,7 @@ def first_tolerance(probe: Probe, update: int, rounding: np.ndarray, optimizer: 
         probe: The results of the first backend.
         update: The number of the update, from 1. It is 0 if no update changes the weights.
         rounding: The largest distance that rounding causes on one backend, after each update.
-        optimizer: The result of `optimizer_difference`.
+        optimizer: What `optimizer_difference` returned.
     """
     size = max(float(np.linalg.norm(probe.arrays["trajectory/straight"][update])), 1e-30)
     rule = DILUTION * optimizer["differences"][min(update, optimizer["updates"])] * movement(probe)[update] / size
@@ -114,7 +115,10 @@ def movement(probe: Probe) -> np.ndarray:
 
 
 def repeat(probe: Probe, cost: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hashes of the final weights of two processes of one backend, and whether the hashes are `identical`."""
+    """Return whether two processes of one backend end with the same weights.
+
+    The dict has `digests`, a hash of the final weights of each process, and `identical`, whether the hashes are equal.
+    """
     digests = [probe.answer["straight"]["digest"], cost["digest"]]
     return {"digests": digests, "identical": digests[0] == digests[1]}
 

@@ -1,4 +1,4 @@
-"""Compare the scores of two backends, and of seeds, on the same held-out rows."""
+"""Compare scores on the same held-out rows, between two backends and between seeds."""
 
 import itertools
 import math
@@ -25,11 +25,11 @@ SHOWN = 2  # how many metrics are compared: the recipe's, then others of the tar
 
 @dataclass(frozen=True)
 class HeldOutPredictions:
-    """The predictions of the same held-out rows by each backend and seed.
+    """Predictions of the same held-out rows by each backend and seed.
 
     Attributes:
         labels: The true labels (rows, columns).
-        predictions: Predictions (rows, columns) by (name of the backend, seed).
+        predictions: {(name of the backend, seed): predictions (rows, columns)}.
         scorer: Computes the metrics.
     """
 
@@ -42,7 +42,7 @@ class HeldOutPredictions:
         return self.scorer.first(SHOWN)[:SHOWN]
 
     def of_backend(self, name: str, seeds: Sequence[int]) -> np.ndarray:
-        """Return the predictions (seeds, rows, columns) of the backend with this name in the report."""
+        """Return the predictions (seeds, rows, columns) of a backend. `name` is its name in the report."""
         return np.stack([self.predictions[name, seed] for seed in seeds])
 
     def difference(self, metric: Metric, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
@@ -51,7 +51,9 @@ class HeldOutPredictions:
 
 
 def compare_scores(runs: Mapping[RunKey, Run]) -> dict[str, Any]:
-    """Compare the scores of two backends. Return scores, differences, tests, and a summary in words (`sentence`)."""
+    """Compare the scores of two backends. Return a dict with scores, differences, tests, and a summary text
+    (`sentence`).
+    """
     labels = list(dict.fromkeys(label for label, _, _ in runs))
     seeds = list(dict.fromkeys(seed for _, seed, _ in runs))
     folds = list(dict.fromkeys(fold for _, _, fold in runs))
@@ -103,8 +105,8 @@ def read_held_out(runs: Mapping[RunKey, Run], folds: Sequence[int]) -> HeldOutPr
 def known_scorer(run: Run) -> Scorer:
     """Return the scorer of the run's metric.
 
-    If the metric is a function in the recipe's code, which is not loaded here, return the scorer of the target's
-    default metric.
+    If the metric is a function of the recipe, whose code is not loaded here, return the scorer of the target's default
+    metric.
     """
     try:
         return scorer_of([run])
@@ -113,9 +115,9 @@ def known_scorer(run: Run) -> Scorer:
 
 
 def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return McNemar's test between the two backends, a dict for each seed. Empty without classes.
+    """Return McNemar's test between the two backends, a dict for each seed. Empty for targets without classes.
 
-    A dict has the seed, how many rows only the first or only the second backend predicts right, and `p`.
+    A dict has the seed, how many rows only the first or only the second backend predicts right, and the p-value `p`.
     """
     target = held_out.scorer.target
     if accuracy.name not in target.shown_metrics:
@@ -134,7 +136,7 @@ def mcnemar_rows(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Seq
 def seed_differences(held_out: HeldOutPredictions, labels: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Return the differences in score between seeds, with their intervals over rows.
 
-    There is a dict for each backend, pair of its seeds and metric.
+    The result has a dict for each combination of a backend, two of its seeds, and a metric.
     """
     return [
         {"label": label, "seeds": [first, second], "metric": metric.name}
@@ -150,7 +152,8 @@ def paired_t_test(
 ) -> dict[str, Any] | None:
     """Return Student's t test of the scores of two backends, paired by seed. Return None if there is only one seed.
 
-    The result is a dict: mean `difference`, standard deviation between seeds (`spread`), `p`, and how many `seeds`.
+    The result is a dict with the mean `difference`, its standard deviation over seeds (`spread`), the p-value `p`, and
+    the number of `seeds`.
     """
     if len(seeds) < 2:
         return None
@@ -167,7 +170,7 @@ def paired_t_test(
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
-    """Return the comparison of the scores in words."""
+    """Return a text that summarizes the comparison of the scores."""
     first, second = map(display_name, outcome["labels"][:2])
     counts = {"seed": len(outcome["seeds"]), "fold": len(outcome["folds"]), "row": outcome["rows"]}
     size = ", ".join(quantity(count, noun) for noun, count in counts.items())
@@ -202,10 +205,10 @@ def score_sentence(outcome: Mapping[str, Any], name: str) -> str:
 
 
 def difference_words(outcome: Mapping[str, Any], name: str, difference: float, places: int) -> str:
-    """Return a text that says which backend has the higher score, and whether that is better.
+    """Return a text that says which backend has the higher score, and whether higher is better.
 
     Args:
-        outcome: The content of the report on scores.
+        outcome: What `compare_scores` returned.
         name: The metric.
         difference: The score of the first backend minus that of the second.
         places: How many decimals are written.

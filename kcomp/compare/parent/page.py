@@ -39,7 +39,7 @@ class CompareOptions:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The backend ("jax" or "torch") for each backend name in the report, such as "jax again"."""
+        """{name of the backend in the report: "jax" or "torch"}. A name may be "jax again"."""
         return dict(zip(jobs.unique_labels(self.backends), self.backends, strict=True))
 
 
@@ -97,7 +97,7 @@ def compare(options: CompareOptions, folder: Path, console: Console) -> tuple[Pa
 def measure_backends(
     options: CompareOptions, base: ProbeJob, setup: Mapping[str, Any], console: Console
 ) -> dict[str, Any]:
-    """Measure arithmetic, first updates, cost and environment of each backend. Return these entries of the report.
+    """Measure arithmetic, first updates, cost and environment of each backend. Return them as a dict for the report.
 
     Args:
         options: The options of the command.
@@ -128,9 +128,10 @@ def measure_backends(
 
 
 def exact_probes(options: CompareOptions, base: ProbeJob, console: Console) -> tuple[list[Probe], Probe]:
-    """Run each backend in float64. Return two things: the results of the other backends, and those of the reference.
+    """Run each backend in float64. Return two things: the results of the other backends, and the results of the
+    reference.
 
-    The other backends run each layer on the tensors that the reference stored.
+    The reference is the first process. It stores all tensors, and the other backends run each layer on these tensors.
     """
     probes: list[Probe] = []
     for backend in sorted(set(options.backends), reverse=True):
@@ -152,7 +153,7 @@ def announce(console: Console, text: str) -> None:
 
 
 def write_report(target: Path, report: Mapping[str, Any]) -> list[Section]:
-    """Write report.json, report.md and report.html, and return the report's sections."""
+    """Write report.json, report.md and report.html. Return the report's sections."""
     verdict = give_verdict(report)
     sections = report_sections(report, verdict)
     title = f"{report['recipe']}: {joined_names(report['labels'])}"

@@ -11,13 +11,13 @@ from kcomp.report.canvas import COLOURS, GREY, canvas, png
 
 
 def positive(values: Sequence[float | None]) -> np.ndarray:
-    """Return numbers for a logarithmic axis. Zero and None become NaN (a gap), and numbers above 1000 become 1000."""
+    """Return numbers for a logarithmic axis. Zero and None become NaN (a gap). Numbers above 1000 become 1000."""
     array = np.array([np.nan if value is None else value for value in values], np.float64)
     return np.where(array > 0, np.minimum(array, 1e3), np.nan)
 
 
 def layers_picture(checked: Mapping[str, Any], labels: Sequence[str]) -> bytes:
-    """Plot the differences of each layer, in a whole training step, and for layers that run alone."""
+    """Plot how much the results of each layer differ, in a whole training step and when each layer runs alone."""
     figure, axes = canvas(2, 8.5)
     (whole, alone), rows = axes[:, 0], checked["layers"]
     numbers = np.arange(len(rows))
@@ -52,7 +52,9 @@ def mark_faulty(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
-    """Plot the loss after each update, the distance between the backends' weights, and that caused by rounding."""
+    """Plot, after each update, the loss, the distance between the backends' weights, and the distance that rounding
+    causes.
+    """
     figure, axes = canvas(2, 6.0)
     top, bottom = axes[:, 0]
     labels = trajectory["labels"]
@@ -79,7 +81,7 @@ def updates_picture(trajectory: Mapping[str, Any]) -> bytes:
 
 
 def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
-    """Plot the differences in score and their intervals: between the backends, then between seeds."""
+    """Plot differences in score with their intervals: first between the backends, then between seeds."""
     first, second = map(display_name, outcome["labels"][:2])
     rows = [(f"{first} minus {second}", outcome["frameworks"], COLOURS[0])]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -101,7 +103,7 @@ def outcome_picture(outcome: Mapping[str, Any]) -> bytes:
 
 
 def cost_picture(costs: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Plot the images per second in training and prediction: each round, and the median."""
+    """Plot the images per second in training and in prediction, for each round, with the median."""
     figure, axes = canvas(2, 1.8 + 0.6 * len(costs) * 2)
     for axis, kind, title in zip(axes[:, 0], ("train", "predict"), ("Training", "Prediction"), strict=True):
         for number, (label, cost) in enumerate(costs.items()):

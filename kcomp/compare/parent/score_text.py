@@ -1,4 +1,4 @@
-"""Write scores and their differences with enough digits."""
+"""Convert scores and their differences to texts with enough digits."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ def metric_words(name: str) -> str:
 
 
 def decimals(values: Sequence[float], digits: int = 2) -> int:
-    """Return how many decimals to write, at least 4, so that the smallest nonzero value has `digits` digits."""
+    """Return how many decimals to write, at least 4, so that the nonzero value nearest to 0 has `digits` significant
+    digits.
+    """
     rounded = [f"{value:.{digits - 1}e}" for value in values if value and math.isfinite(value)]
     return max([DECIMALS, *(digits - 1 - int(text.partition("e")[2]) for text in rounded)])
 
@@ -26,7 +28,7 @@ def plain(value: float, places: int = DECIMALS) -> str:
 
 
 def signed(value: float, places: int = DECIMALS) -> str:
-    """Return a number as text with its sign and `places` decimals. A number that rounds to zero has no sign."""
+    """Return a number as text with its sign and `places` decimals, without a sign if it rounds to zero."""
     text = plain(abs(value), places)
     if math.isnan(value) or is_zero(value, places):
         return text

@@ -1,4 +1,4 @@
-"""Measure how much a layer's results differ between the backends, and compute the largest allowed differences.
+"""Compute how much a layer's results differ between the backends, and the largest allowed differences.
 
 Every backend runs each layer on the same inputs, in float64 and in the recipe's precision. Differences are relative.
 """
@@ -81,7 +81,9 @@ class Measurement:
 
     @property
     def used_tolerance(self) -> float:
-        """The largest ratio of a difference to its tolerance. If it is above 1, the report names the layer."""
+        """The largest ratio of a difference to its tolerance. If it is above 1, the report lists the layer as
+        faulty.
+        """
         ratios = [self.exact / self.exact_tolerance if self.exact else 0.0]
         ratios += [error / self.tolerances[label] if error else 0.0 for label, error in self.errors.items()]
         return float(np.nan_to_num(max(ratios), nan=0.0))
@@ -128,7 +130,7 @@ def result_size(name: str, reference: Probe) -> float:
 
 
 def network_gradient(reference: Probe) -> float:
-    """Return the norm of the gradient of all weights, from layers that run alone."""
+    """Return the norm of the gradients of all weights, computed by layers that run alone."""
     return norm([array for name, array in reference.arrays.items() if name.startswith("alone/weight/")])
 
 
@@ -137,8 +139,8 @@ def measure(name: str, reference: Probe, exacts: Sequence[Probe], singles: Seque
 
     Args:
         name: The name of the result, such as out/3/0 for output 0 of layer 3.
-        reference: The results in float64 of the reference process, which provides the inputs of every layer.
-        exacts: The results of the other backends in float64.
+        reference: The float64 results of the reference process, which stored the inputs of every layer.
+        exacts: The float64 results of the other backends.
         singles: The results of both backends in the recipe's precision.
         unit: The relative rounding unit of the recipe's precision.
     """

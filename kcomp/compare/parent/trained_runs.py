@@ -19,7 +19,7 @@ def trained_runs(
     jobs: Sequence[tuple[int, int]],
     arguments: Sequence[str],
 ) -> dict[RunKey, Run]:
-    """Return a complete run for each backend, seed and fold, by (backend name, seed, fold). Train missing runs.
+    """Return {(backend name, seed, fold): complete run}. Runs that are missing are trained first.
 
     Args:
         labels: The backend ("jax" or "torch") for each backend name in the report, such as "jax again".
@@ -59,7 +59,7 @@ def is_complete(run: Run, expected: Mapping[str, Any]) -> bool:
 
 
 def train(label: str, backend: str, command: Sequence[str]) -> None:
-    """Train one run in a process of the backend."""
+    """Run the command of one training in a process of its backend."""
     code = run_kcomp(command, backend)
     if code:
         line = shlex.join(["kcomp", *command, "--backend", backend])

@@ -1,4 +1,4 @@
-"""Say whether the backends agree, which is faster, and whether the scores differ."""
+"""State whether the backends agree, which is faster, and whether the scores differ."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Verdict:
 
     Attributes:
         agree: Whether arithmetic, optimizer, batches and first updates agree.
-        faster: The name of the backend that trains faster. None if the measured rounds overlap.
+        faster: The name of the backend that trains faster. None if the speeds of the measured rounds overlap.
         speedup: The training speed of the faster backend divided by that of the slower backend.
         text: The conclusion in words.
     """
@@ -38,7 +38,7 @@ def display_name(label: str) -> str:
 
 
 def give_verdict(report: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a report with the measurements of arithmetic, first updates, cost and scores."""
+    """Return the verdict on a complete report."""
     causes = disagreements(report)
     faster, speedup = compare_speed(report["cost"])
     first = f"{agreement(report, causes)}; {speed_words(faster, speedup)}."
@@ -46,7 +46,9 @@ def give_verdict(report: Mapping[str, Any]) -> Verdict:
 
 
 def disagreements(report: Mapping[str, Any]) -> list[str]:
-    """Return the reasons why the backends do not agree, as texts. A wrong layer comes first."""
+    """Return the reasons why the backends do not agree, as texts. Empty if the backends agree. A wrong layer comes
+    first.
+    """
     layers = [row["layer"] for row in report["arithmetic"]["findings"]]
     trajectory = report["trajectory"]
     causes = []
@@ -75,7 +77,7 @@ def agreement(report: Mapping[str, Any], causes: Sequence[str]) -> str:
 def compare_speed(costs: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, float]:
     """Return two things: the name of the backend that trains faster, and the ratio of the training speeds.
 
-    The name is None if the measured rounds overlap.
+    The name is None if the speeds of the measured rounds overlap.
     """
     speeds = {label: row["train"] or [float("nan")] for label, row in costs.items()}
     slow, fast = sorted(speeds, key=lambda label: float(np.median(speeds[label])))[:2]
@@ -116,7 +118,7 @@ def better(outcome: Mapping[str, Any], name: str) -> str:
 
 
 def mean_scores(outcome: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Return the mean score over seeds and folds, by name of the backend."""
+    """Return {name of the backend: mean score over seeds and folds}."""
     return {
         label: float(np.mean([row[name] for row in outcome["scores"] if row["label"] == label]))
         for label in outcome["labels"][:2]
@@ -130,7 +132,10 @@ def score_decimals(outcome: Mapping[str, Any], name: str) -> int:
 
 
 def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
-    """Return how many decimals show the mean scores and, if it is more than noise, their difference."""
+    """Return how many decimals to write for mean scores.
+
+    If the difference between the backends is more than noise, there are enough decimals to show it.
+    """
     places = score_decimals(outcome, name)
     if not exceeds_noise(outcome, name):
         return places
@@ -141,7 +146,7 @@ def mean_decimals(outcome: Mapping[str, Any], name: str) -> int:
 def exceeds_noise(outcome: Mapping[str, Any], name: str) -> bool:
     """Return whether the scores of two backends differ by more than noise.
 
-    The noise is that between seeds or, with one seed, that of the choice of held-out rows.
+    With several seeds, noise is the variation between seeds. With one seed, it is the variation over held-out rows.
     """
     tested = outcome["noise"][name]
     if tested is None:

@@ -18,9 +18,9 @@ BUDGET = 256 * 2**20  # most bytes of the stored tensors, forward and backward t
 
 
 def mixed(experiment: ProbeStage, batch: Batch, graph: Graph) -> Arrays:
-    """Return the first `images` and `labels` of a batch after mixing (MixUp), as in a training step.
+    """Return `images` and `labels` of a batch as arrays, after mixing (such as MixUp) in a training step.
 
-    As many rows are returned as fit into `BUDGET` bytes with all tensors of the network.
+    Only the first rows are returned: as many as fit into `BUDGET` bytes with all tensors of the network.
     """
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     inputs |= {name: keras.ops.cast(inputs[name], keras.config.floatx()) for name in ("images", "labels")}
@@ -48,8 +48,8 @@ class WholeStep:
     """A forward and a backward pass through all layers.
 
     Args:
-        experiment: The network that is measured, with its loss.
-        graph: The layers of its network.
+        experiment: The network with its loss.
+        graph: The layers of the network.
         images: The images of a batch, after mixing.
         labels: The labels of the batch, after mixing.
     """
@@ -84,11 +84,11 @@ class WholeStep:
     def run(self, offsets: Arrays | None = None, factors: list[np.ndarray] | None = None) -> dict[str, Any]:
         """Return the results of both passes as a dict.
 
-        `tensors` and `gradients` are by the tensor's number, `weights` has the gradients of the trained weights, and
-        `states` the new statistics of each layer call.
+        `tensors` and `gradients` are dicts by the tensor's number. `weights` has the gradients of the trained weights.
+        `states` has the new statistics of each layer call, such as the moving means of batch normalisation.
 
         Args:
-            offsets: Arrays to add to the tensors, by the tensor's number. None adds zeros.
+            offsets: {number of a tensor: array to add to it}. None adds nothing.
             factors: Arrays by which the trained weights are multiplied. None keeps the weights.
         """
         weights = [weight.value for weight in self.weights]
@@ -109,7 +109,7 @@ class WholeStep:
 def run_layers_alone(
     graph: Graph, reference: Canonical, shake: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Arrays:
-    """Run each layer on the stored inputs, and return sketches (shortened arrays) of its results by name.
+    """Run each layer on the stored inputs. Return {name: sketch of the result}. A sketch is a shortened array.
 
     <call> is the number of a layer call, and <k> counts its results of one kind. The names are
 
@@ -181,11 +181,15 @@ def arrays_of(values: dict[str, Any]) -> Arrays:
 
 
 def step_sketches(step: dict[str, Any], graph: Graph) -> Arrays:
-    """Return sketches (shortened arrays) of the results of a whole step by name.
+    """Return sketches (shortened arrays) of the results of a whole training step, by name.
 
-    <call> is the number of a layer call, and <k> counts its outputs or statistics. The names are out/<call>/<k>,
-    gradient/<call>/<k> (gradient of an output), state/<call>/<k> (new statistics), weight/<number> (gradient of a
-    trained weight of the network), and loss.
+    <call> is the number of a layer call, and <k> counts its outputs or statistics. The names are
+
+    - out/<call>/<k> for outputs
+    - gradient/<call>/<k> for gradients with respect to outputs
+    - state/<call>/<k> for new statistics, such as those of batch normalisation
+    - weight/<number> for gradients with respect to the network's trained weights
+    - loss
 
     Args:
         step: The result of `WholeStep.run`.

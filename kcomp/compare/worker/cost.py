@@ -18,15 +18,16 @@ SECONDS = 1.0  # the approximate duration of a round of predictions
 
 
 def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any]:
-    """Run `count` updates and some predictions. Return times, speeds, memory, and a hash of the final weights.
+    """Run `count` updates of the weights and some predictions. Return the cost as a dict.
 
     Args:
-        experiment: The network that is measured, with its optimizer and batches.
+        experiment: The network with its optimizer and batches.
         count: How many updates to run.
         started: The time.time() at which the process started.
 
     Returns:
-        A dict. A speed is a list of images per second, one number for each round.
+        A dict with times in seconds, speeds, memory, and a hash of the final weights. A speed is a list: images per
+        second in each round.
     """
     model, batches = experiment.model, experiment.batches(count)
     rows = len(batches[0]["images"])
@@ -47,7 +48,7 @@ def measure(experiment: ProbeStage, count: int, started: float) -> dict[str, Any
 
 
 class Timer(keras.callbacks.Callback):
-    """Measure how many images per second each epoch trains. An epoch has `images` images."""
+    """A callback that measures how many images per second each epoch trains. An epoch has `images` images."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ def seconds(forward: Callable[..., Any], images: Any, repeats: int) -> float:
 
 
 def memory() -> dict[str, float | None]:
-    """Return the peak memory of the process in MiB, on the host and on the device. None is unknown."""
+    """Return the peak memory of the process in MiB, on the host and on the device. An unknown number is None."""
     status = Path("/proc/self/status")
     if status.is_file():  # on Linux, ru_maxrss of a new process starts at that of its parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""Prepare what `kcomp compare` measures: one stage (part of the training) of a recipe, with network and batches."""
+"""Prepare one stage (part of the training) of a recipe for the measurements of `kcomp compare`."""
 
 import contextlib
 import importlib
@@ -69,7 +69,7 @@ def load(job: ProbeJob) -> Loaded:
 
 
 def build(loaded: Loaded, job: ProbeJob, *, weights: Path | None = None) -> ProbeStage:
-    """Return the stage (part of a training) that trains the most weights, ready to be measured.
+    """Return the stage (part of the training) that trains the most weights, ready for measurements.
 
     Args:
         loaded: The recipe.
@@ -101,7 +101,7 @@ def largest(stages: Sequence[Stage], network: keras.Model) -> Stage:
 
 
 def remove_noise(network: keras.Model) -> list[str]:
-    """Make random layers, such as Dropout, run in inference mode during training. Return their names."""
+    """Make random layers, such as Dropout, run in inference mode during training. Return the names of these layers."""
     names = []
     for layer in network._flatten_layers(include_self=False):
         states = [variable for variable in layer.variables if variable.path.endswith("seed_generator_state")]
@@ -121,7 +121,7 @@ def call_without_noise(call: Any) -> Any:
 def save_weights(network: keras.Model, path: Path, *, shaken: bool) -> None:
     """Write the weights of a network as float32, in Keras's order.
 
-    With `shaken`, a weight array of equal numbers, such as zeros, is changed at random.
+    With `shaken`, a weight array whose numbers are all equal, such as zeros, is changed at random.
     """
     draws = np.random.default_rng(0)
     arrays = {}
@@ -161,7 +161,7 @@ def as_array(value: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Make layers compute in float64 if they are created inside the `with` block.
+    """Make the layers that are created inside the `with` block compute in float64.
 
     On JAX, the process must start with JAX_ENABLE_X64.
     """

@@ -73,7 +73,7 @@ class Graph:
         return "float" in self.dtypes[slot]
 
     def float32_bytes_per_image(self) -> int:
-        """Return the number of bytes of all tensors of the network for one image, in float32."""
+        """Return how many bytes all tensors of the network take for one image in float32."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
 
@@ -93,7 +93,6 @@ def graph_of(network: keras.Model) -> Graph:
 
 
 def is_functional(layer: Any) -> bool:
-    """Return whether a layer is a functional model of Keras, and no other subclass of Model."""
     return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.") and bool(nodes_of(layer))
 
 
@@ -105,9 +104,9 @@ def expand(
     Args:
         model: The model.
         inputs: The numbers of its input tensors.
-        prefix: The path of the model, in front of the names of its layers.
+        prefix: A text put before the names of the model's layers, such as "backbone/".
         graph: The graph, which the function changes.
-        numbers: The next free numbers for tensors.
+        numbers: Yields numbers that no tensor has yet.
         names: How many calls each layer path has so far. The function changes it.
     """
     places = dict(zip(map(id, model.inputs), inputs, strict=True))

@@ -1,4 +1,4 @@
-"""Run an optimizer alone, with random gradients that are equal on all backends."""
+"""Run an optimizer alone, with the same random gradients on all backends."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ UPDATES = 5  # enough to test momenta and their bias corrections
 
 
 def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
-    """Return sketches of the trained weights at the start and after each update: (UPDATES + 1, numbers).
+    """Return sketches (shortened arrays) of the trained weights at the start and after each update, (UPDATES + 1,
+    numbers).
 
-    A sketch is a shortened array. The gradients are random numbers. At the end, the model gets its starting weights
-    back.
+    The gradients are random numbers. At the end, the model gets its starting weights back.
     """
     model, draws = experiment.model, np.random.default_rng(0)
     before, sketches = values_of(state_of(model)), [weights_sketch(model)]
@@ -32,9 +32,10 @@ def weights_after_updates(experiment: ProbeStage) -> np.ndarray:
 
 
 def condition(optimizer: Any) -> float:
-    """Return how much an update amplifies rounding errors of the optimizer's coefficients b: the sum of b / (1 - b).
+    """Return the sum of b / (1 - b) over an optimizer's coefficients b: how much an update amplifies their rounding
+    errors.
 
-    For a MultiOptimizer, return the largest sum of its optimizers.
+    For a MultiOptimizer, return the largest of these sums.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer wraps another optimizer
     sums = []

@@ -36,7 +36,9 @@ def main(path: Path, debug: bool) -> None:
 
 
 def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the recipe, and write the starting weights. Return facts about the recipe, and an empty dict of arrays."""
+    """Check the recipe, and write the starting weights. Return two things: facts about the recipe, and an empty
+    dict.
+    """
     from kcomp.compare.worker import experiment
     from kcomp.training.manifest import device
     from kcomp.values import parse_values
@@ -65,7 +67,7 @@ def setup(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run the layers in float64. Return the content of the JSON file, and the arrays of the results."""
+    """Run the layers in float64. Return two things: the content of the JSON file, and the arrays of the results."""
     from kcomp.compare.worker import experiment
     from kcomp.compare.worker import single as arithmetic
 
@@ -75,10 +77,10 @@ def exact(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run the layers in the recipe's precision, then the first updates of the training, and repeats with other
-    rounding.
+    """Run the layers in the recipe's precision, then the first updates of the training.
 
-    Return two things: the content of the JSON file, and the arrays of the results.
+    The updates are repeated with other rounding. Return two things: the content of the JSON file, and the arrays of the
+    results.
     """
     import keras
     import numpy as np
@@ -108,7 +110,7 @@ def single(job: ProbeJob) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def cost(job: ProbeJob, started: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure speed and memory. Return the content of the JSON file, and an empty dict of arrays."""
+    """Measure speed and memory. Return two things: the content of the JSON file, and an empty dict."""
     from kcomp.compare.worker import cost, experiment
 
     built = experiment.build(experiment.load(job), job, weights=Path(job.folder) / WEIGHTS)

@@ -12,9 +12,10 @@ Function = Callable[[Any], tuple[list[Any], Any]]
 def pull_back(
     functions: Sequence[Function], arguments: Sequence[Any], cotangents: Sequence[list[Any]]
 ) -> list[tuple[list[Any], Any, Any]]:
-    """Call functions. Return three things for each: its outputs, the gradients of its arguments, and its other results.
+    """Call functions. Return three things for each function: its outputs, the gradients of its arguments, and its other
+    results.
 
-    The gradients are of sum(output * cotangent) over all outputs.
+    The gradients are those of sum(output * cotangent) over all outputs.
 
     Args:
         functions: The functions.

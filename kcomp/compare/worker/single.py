@@ -19,10 +19,11 @@ CANONICAL = "canonical"  # the name of the file that has the inputs of every lay
 
 @patched(False)
 def exact(experiment: ProbeStage, job: ProbeJob) -> tuple[dict[str, Any], Arrays]:
-    """Run each layer alone in float64, with Keras's own layers. Return facts for the report, and the results.
+    """Run each layer alone in float64, with Keras's own layers. Return two things: facts for the report, and the
+    results.
 
-    The reference process also runs the whole training step, stores the inputs of every layer, and repeats all with
-    simulated rounding.
+    The reference process also runs the whole training step, and stores the inputs of every layer. It then repeats all
+    computations with simulated rounding.
     """
     graph, [batch] = graph_of(experiment.network), experiment.batches(1)
     mixed = arithmetic.mixed(experiment, batch, graph)
@@ -107,7 +108,9 @@ def description(experiment: ProbeStage, graph: Graph, reference: Canonical) -> d
 
 
 def settings(operation: Any) -> dict[str, str]:
-    """Return a layer's configuration as texts, without its name and precision. Empty if it has no configuration."""
+    """Return a layer's configuration as texts, without its name and precision. Empty if the layer has no
+    configuration.
+    """
     try:
         config = operation.get_config()
     except (NotImplementedError, TypeError, ValueError, AttributeError):

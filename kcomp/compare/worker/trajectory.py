@@ -14,7 +14,10 @@ from kcomp.training.fit import as_input
 
 
 class Recorder(keras.callbacks.Callback):
-    """Record the loss, and a sketch of the trained weights, at the end of each epoch. Here, an epoch has one update."""
+    """A callback that records the loss, and a sketch of the trained weights, at the end of each epoch.
+
+    An epoch has one update here.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +30,9 @@ class Recorder(keras.callbacks.Callback):
 
 
 def updates(model: keras.Model, batches: Sequence[Batch], *callbacks: Any, together: int = 1) -> None:
-    """Train `model` by one update for each batch. Callbacks see an epoch after every `together` updates."""
+    """Train `model` with one update for each batch. Callbacks see the end of an epoch after every `together`
+    updates.
+    """
     model.fit(
         (as_input(batch) for batch in batches),
         steps_per_epoch=together,
@@ -46,9 +51,9 @@ def record_updates(
     Args:
         experiment: The network that is trained, with its optimizer.
         batches: The batches.
-        draws: Random generator. Each weight is first changed by a random share of itself, at most `unit`, as rounding
-            does. None changes nothing.
-        unit: The largest share.
+        draws: Random generator. Before the training, each weight is multiplied by a random number between 1 - unit and
+            1 + unit, to simulate rounding. None changes nothing.
+        unit: The largest relative change.
 
     Returns:
         A dict with `losses` (updates,), `sketches` (updates + 1, numbers) of the weights at the start and after each
@@ -94,7 +99,7 @@ def final_digest(model: keras.Model) -> str:
 
 
 def reordered(batch: Batch, draws: np.random.Generator) -> Batch:
-    """Return a batch with its rows in another order."""
+    """Return a batch with its rows in a random order."""
     order = draws.permutation(len(batch["images"]))
     places = np.argsort(order).astype(np.int32)
     rows = keras.tree.map_structure(lambda values: values[order], batch)

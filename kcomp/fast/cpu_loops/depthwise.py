@@ -28,7 +28,7 @@ AT_ONCE = 4  # output pixels computed together; their sums fill half of the regi
 
 @inline
 def fill(target, count):
-    """Write zeros to `count` pixels of a block: sixteen channels of successive pixels."""
+    """Write zeros to `count` successive pixels of sixteen channels, from the address `target`."""
     for number in range(count):
         store(zero(), target + number * BYTES)
 
@@ -50,8 +50,8 @@ def copy(source, apart, target, distance, count):
 def copy_row(source, width, blocks, target, padded, distance):
     """Copy a row of pixels, and divide its channels into `blocks` blocks of sixteen.
 
-    The target has one area for each block, with space for `padded` pixels. Successive pixels are `distance` pixels
-    apart.
+    The target has an area with space for `padded` pixels for each block. In the target, successive pixels are
+    `distance` pixels apart.
     """
     for _ in range(width):
         copy(source, BYTES, target, padded * BYTES, blocks)
@@ -61,7 +61,7 @@ def copy_row(source, width, blocks, target, padded, distance):
 
 @inline
 def band_of(unit, bands, rows):
-    """Return (image, first row, end of the rows) of band number `unit`.
+    """Return three numbers for band number `unit`: its image, its first row, and the end of its rows (exclusive).
 
     A band is a set of successive rows of one image.
 

@@ -34,8 +34,11 @@ def silu_excited(arguments):
     matrix, bias: weights (hidden, channels) and (channels,) of the second convolution.
     work:         memory for float32 numbers (threads, AREAS, row).
     inner:        memory for float64 numbers (threads, row).
-    count, size, row, channels, hidden: how many there are: images, numbers in an image, numbers in a row, channels, and
-        outputs of the first convolution. A row is several pixels with all their channels.
+    count:        number of images.
+    size:         how many numbers an image has.
+    row:          how many numbers a row has. A row is several pixels with all their channels.
+    channels:     number of channels.
+    hidden:       how many outputs the first convolution has.
     """
     values, work, inner = arguments[0][0], arguments[0][5], arguments[0][6]
     count, size, row, channels, hidden = arguments[0][7:]

@@ -23,7 +23,6 @@ def product(vector, matrix, bias, result):
 
 @inline
 def clear(some, all_of):
-    """Set two arrays of sums to zero: `some` (float32) and `all_of` (float64)."""
     for j in range(len(some)):
         some[j] = ZERO
         all_of[j] = 0.0
@@ -31,7 +30,6 @@ def clear(some, all_of):
 
 @inline
 def sigmoid(values):
-    """Replace each value by its sigmoid."""
     for j in range(len(values)):
         values[j] = ONE / (ONE + inverse_exponential(values[j]))
 

@@ -76,7 +76,7 @@ def run(code: Any, *arguments: Any) -> None:
 
 
 def inline(function: Any) -> Any:
-    """Return a compiled copy of a function, which Numba inserts into the loops that call it."""
+    """Return a compiled copy of `function`. Numba inserts its code into the loops that call the function."""
     return numba.njit(fastmath=MATHS, error_model="numpy", inline="always")(function)
 
 

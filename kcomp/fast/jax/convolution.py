@@ -15,7 +15,7 @@ BLOCK_ROWS = 8  # rows in a block, for the gradient of a depthwise kernel; with 
 
 
 def dense(images: Any, kernel: Any, bias: Any, strides: Any, padding: Any) -> Any:
-    """Return a 1 x 1 convolution, computed as a matrix product. None for larger kernels."""
+    """Return a 1 x 1 convolution, computed as a matrix product. Return None for a larger kernel."""
     if kernel.shape[:2] != (1, 1):
         return None  # XLA's own convolution is as fast
     outputs = _dense_function()(images[:, :: strides[0], :: strides[1]], kernel[0, 0])
@@ -165,9 +165,10 @@ def move(variable: Any, average: Any, batch_value: Any, momentum: float) -> None
 def normalise(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> Any:
-    """Apply batch normalisation with the mean and variance of the batch. Return outputs, mean and variance.
+    """Apply batch normalisation with the mean and variance of the batch. Return three things: outputs, mean and
+    variance.
 
-    Return None if `learns` is False, that is, if the moving mean and variance are to be used.
+    Return None if `learns` is False. The moving mean and variance must then be used.
     """
     if not learns:
         return None

@@ -54,8 +54,8 @@ def normalise(
 ) -> tuple[Any, Any, Any] | None:
     """Apply batch normalisation. Return three things: outputs, the batch's mean and the batch's variance.
 
-    With `learns`, the batch's mean and variance are used, otherwise the moving ones, and two results are None. Return a
-    single None if the batch has one value in each channel.
+    If `learns` is False, the moving mean and variance are used, and the last two results are None. Return only None if
+    `learns` is True and the batch has fewer than two values in each channel.
     """
     channels_first, count = inputs.movedim(-1, 1), inputs.numel() // max(inputs.shape[-1], 1)
     if learns and count < 2:

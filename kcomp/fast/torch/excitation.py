@@ -41,13 +41,13 @@ def normalised_excited(
     epsilon: float,
     learns: bool,
 ) -> tuple[Any, Any, Any] | None:
-    """Apply batch normalisation, silu, and squeeze and excitation, in training.
+    """Apply batch normalisation, silu, then squeeze and excitation, in training.
 
-    Return three things: the outputs, the batch's mean and the batch's variance. Return a single None if the compiled
-    loops do not support the inputs.
+    Return three things: the outputs, the batch's mean and the batch's variance. Return only None if the compiled loops
+    do not support the inputs, or if `learns` is False.
 
     weights: weights of the two convolutions, as for `silu_excited`.
-    learns:  whether the batch's mean and variance are used. If not, return None.
+    learns:  whether the batch's mean and variance are used instead of the moving ones.
     """
     if not learns or gamma is None or beta is None or not suits(inputs):
         return None

@@ -59,7 +59,7 @@ class Folded:
 
     @property
     def activation(self) -> Callable[[Any], Any] | None:
-        """The activation after the convolution, or None. The user may change it at any time."""
+        """The activation after the convolution, or None. Read anew each time, because a user can change it."""
         if self.after is not None:
             return in_place_activation(self.after) or self.after.call
         return None if self.layer.activation is keras.activations.linear else self.layer.activation
@@ -147,7 +147,7 @@ class Excited:
 
 
 class Overwriting:
-    """An Add or Multiply layer that overwrites its first input with the result, if the shapes are equal.
+    """An Add or Multiply layer that writes its result into the memory of its first input, if the shapes are equal.
 
     layer:  Keras's layer, which runs if the shapes differ.
     change: function of two tensors that adds or multiplies in place.
@@ -164,7 +164,6 @@ class Overwriting:
 
 
 def broadcasts_to(shape: Any, target: Any) -> bool:
-    """Return whether a tensor of shape `shape` broadcasts to the shape `target`."""
     return len(shape) == len(target) and all(size in (1, other) for size, other in zip(shape, target, strict=True))
 
 
@@ -173,10 +172,10 @@ def add_pairs(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int
 
 
 def equalise_padding(kernel: Any, padding: Padding) -> tuple[Any, Padding]:
-    """Return a kernel, and padding that is equal on opposite sides, for the same convolution.
+    """Return a kernel and padding that give the same convolution. The new padding is equal on opposite sides.
 
-    Rows or columns of zeros are added to the kernel. If a kernel would need them on its other side, the padding stays
-    unequal.
+    For this, rows or columns of zeros are added to the kernel. If zeros would be needed on the other side of the
+    kernel, the padding stays unequal.
 
     kernel:  depthwise kernel (C, 1, height, width).
     padding: ((top, bottom), (left, right)) in pixels.

@@ -37,7 +37,7 @@ def inference_of(network: keras.Model) -> Callable[[Any], Any]:
 
 
 def folded_plan_of(network: keras.Model) -> Plan | None:
-    """Return a network's layer calls in order, with the layers around each convolution folded into it.
+    """Return a network's layer calls in order. One call replaces each convolution and the layers around it.
 
     Return None if kcomp.fast.straight does not support the network.
     """
@@ -56,7 +56,7 @@ def refold(plan: Plan | None) -> Plan | None:
 def fold_plan(plan: Plan) -> Plan:
     """Return a network's layer calls in which one call replaces each convolution and the layers around it.
 
-    These are zero padding before it, and normalisation and activation after it.
+    These layers are zero padding before the convolution, and normalisation and activation after it.
     """
     return dataclasses.replace(plan, steps=tuple(with_last_uses(list(folded_steps(plan)), plan.result)))
 
@@ -65,7 +65,10 @@ def folded_steps(plan: Plan) -> Iterator[LayerCall]:
     readers, alone = readers_of(list(plan.steps)), sole_readers(list(plan.steps), plan.result)
 
     def next_alone(number: int) -> LayerCall | None:
-        """Return the only call that reads the output of call `number`. None if it reads anything else."""
+        """Return the only call that reads the output of call `number`. None if several calls read it.
+
+        Also return None if the reader has another input, or cannot be called without Keras's checks.
+        """
         step = plan.steps[alone[number]] if number in alone else None
         return step if step is not None and step.direct and step.source is not None else None
 
@@ -111,7 +114,7 @@ def group_from(first: LayerCall, after: Callable[[LayerCall], LayerCall | None])
 
 
 def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, list[int]]) -> LayerCall:
-    """Return a copy of an Add or Multiply call that overwrites its first input, or else `step`.
+    """Return a copy of an Add or Multiply call that overwrites its first input. Return `step` if this is not possible.
 
     number:  the position of `step` in the plan.
     readers: for each slot (the number of a tensor), the positions of the calls that read it.
@@ -125,7 +128,9 @@ def overwriting(step: LayerCall, number: int, plan: Plan, readers: dict[int, lis
 
 
 def layers_of(step: LayerCall) -> list[Any]:
-    """Return the layers that one call of the plan runs. Of squeeze and excitation, only the layers before it."""
+    """Return the layers that one call of the plan runs. For squeeze and excitation, return only the layers before
+    it.
+    """
     operation = step.operation.activated if isinstance(step.operation, Excitation) else step.operation
     return list(operation.layers) if isinstance(operation, Pair) else [operation]
 

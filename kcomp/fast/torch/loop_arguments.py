@@ -24,7 +24,9 @@ def covered(values: Any) -> bool:
 
 
 def exported() -> bool:
-    """Return whether PyTorch is exporting or tracing. Sizes and addresses are then symbols, not numbers."""
+    """Return whether PyTorch is exporting or tracing a model. Sizes and addresses are then symbols instead of
+    numbers.
+    """
     return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
@@ -37,7 +39,7 @@ def transformed() -> bool:
 
 @functools.cache
 def loops(name: str = "silu") -> Any:
-    """Return the module kcomp.fast.cpu_loops.`name`. None if Numba or GNU's OpenMP is missing."""
+    """Return the module kcomp.fast.cpu_loops.`name`, or None if Numba or GNU's OpenMP is missing."""
     try:
         return importlib.import_module(f"kcomp.fast.cpu_loops.{name}")
     except Exception:  # noqa: BLE001 - a Numba that does not fit NumPy or this processor may raise any error
@@ -45,10 +47,10 @@ def loops(name: str = "silu") -> Any:
 
 
 def differentiable_gradients(function: Any, values: Any, needed: Any, gradient: Any) -> list[Any]:
-    """Return the gradients of a function, which PyTorch can differentiate again.
+    """Return gradients of a function in a form that PyTorch can differentiate again.
 
     function: computes the outputs from `values` by PyTorch's own operations.
-    needed:   whether the gradient of each value is needed. Other gradients are None.
+    needed:   whether the gradient of each value is needed. Gradients that are not needed are None.
     gradient: the gradient of the outputs.
     """
     leaves = [value for value, needs in zip(values, needed, strict=True) if needs]

@@ -23,10 +23,10 @@ def silu_in_place(values: Any) -> Any:
 def normalised_silu(
     inputs: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float, learns: bool
 ) -> tuple[Any, Any, Any] | None:
-    """Apply batch normalisation and silu. Return three things: outputs, the batch's mean and its variance.
+    """Apply batch normalisation and silu. Return three things: outputs, the batch's mean and the batch's variance.
 
-    Return None if the loops do not support the inputs, or if `learns` is False, that is, without the batch's
-    statistics.
+    Return only None if the compiled loops do not support the inputs, or if `learns` is False, that is, if the moving
+    mean and variance must be used.
     """
     if not learns or gamma is None or beta is None or not covered(inputs):
         return None
