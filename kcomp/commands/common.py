@@ -1,4 +1,4 @@
-"""What several commands share: options, the choice of the backend, and the search for runs."""
+"""Functions that several commands share: options, the choice of the backend, and the search for runs."""
 
 import os
 from collections.abc import Sequence

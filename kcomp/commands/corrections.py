@@ -1,4 +1,4 @@
-"""Options that `kcomp ensemble` and `kcomp submit` share, which change final predictions."""
+"""The options of `kcomp ensemble` and `kcomp submit` that correct final predictions."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ priors_option = click.option("--correct-priors", is_flag=True, help=PRIORS)
 
 
 def build_corrections(smooth: tuple[float, float] | None, correct_priors: bool) -> Any:
-    """Return the corrections that the options name. Raise UsageError if a number is out of range."""
+    """Return the corrections that the options select. Raise UsageError if a number is out of range."""
     from kcomp.ensembles.corrections.apply import Corrections
 
     if smooth is not None and not (0 < smooth[0] < 1 and 0 <= smooth[1] < 1):

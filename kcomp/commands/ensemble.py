@@ -139,7 +139,7 @@ def ensemble_all(
 
 
 def print_written(output: Path, count: int, method: str, members: "list[Member]", *, partial: bool) -> None:
-    """Print how many test predictions the file has, and how many rows are left out with `--allow-partial`."""
+    """Print how many test predictions the file has and, with `--allow-partial`, how many rows are left out."""
     from kcomp.ensembles.joins import count_most_test_rows
 
     runs = [run for member in members for run in member.runs]
@@ -151,7 +151,10 @@ def print_written(output: Path, count: int, method: str, members: "list[Member]"
 
 
 def check_unscored(method: str, calibrate: str | None, corrections: "Corrections") -> None:
-    """Print that no row scores the ensemble. Raise ValueError if an option is fitted to such rows."""
+    """Print that the ensemble has no score, because the members held out no rows in common.
+
+    Raise ValueError if an option needs a fit to such rows.
+    """
     from kcomp.ensembles.methods import fitting
 
     options = {
@@ -196,11 +199,11 @@ def ensemble_groups(
     calibrate: str | None,
     allow_partial: bool,
 ) -> None:
-    """Score an ensemble of each group of members with, for example, one backend, and print a table.
+    """Score an ensemble of each group of members (such as those of one backend), and print a table.
 
     Args:
         members: The members.
-        kinds: In what groups differ, such as "backend".
+        kinds: In what the members of a group differ, such as "seed".
         output: A folder for a CSV of each group's test predictions. None writes none.
         scorer: The metric and the target.
         method: The method of `kcomp ensemble --method`.
@@ -238,7 +241,7 @@ def ensemble_groups(
 
 
 def write_groups(output: Path, members: "list[Member]", results: "list[GroupScores]", *, partial: bool) -> None:
-    """Write the test predictions of each group's ensemble as a CSV in the folder `output`."""
+    """Write the test predictions of each group's ensemble to a CSV in the folder `output`."""
     for result in results:
         group = result.group
         if group.kind == "single":
@@ -260,9 +263,8 @@ def write_predictions(
 ) -> int:
     """Write the ensemble's test predictions to a CSV, and return how many rows the CSV has.
 
-    `change` is a function that corrects the predictions before they are written.
-
-    The CSV has the columns of the first member's test predictions, in the same order.
+    The CSV has the columns of the first member's test predictions, in the same order. `change` is a function that
+    corrects the predictions before they are written.
     """
     import numpy as np
     import pandas as pd

@@ -62,7 +62,7 @@ def layers(recipe: Path, backend: str | None, assignments: tuple[str, ...]) -> N
 
 
 def stage_cells(row: "LayerRow", stages: Sequence["Stage"]) -> dict[str, str]:
-    """Return the cells of a layer's line by column: for each stage, how many weights it trains, and their rate."""
+    """Return {column: cell} for a layer: how many weights each stage trains, and the factor of their learning rate."""
     cells = {}
     for stage, number in zip(stages, row.trained, strict=True):
         cells[stage.name] = f"{number:,}"

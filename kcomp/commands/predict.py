@@ -84,7 +84,8 @@ def predict(
 def fit_and_print(runs: Sequence[Any], *, needs_test: bool) -> bool:
     """Fit the weights of the views of each model, store them, and print them with their scores.
 
-    If `needs_test` is True and a recipe has no test rows, print how to predict, and return False.
+    A view is a variant of an image for test-time augmentation. If `needs_test` is True and a recipe has no test rows,
+    print how to predict, and return False.
     """
     from kcomp.ensembles.members import build_members, check_same_table, shared_target
     from kcomp.ensembles.printing import print_views
@@ -109,9 +110,10 @@ def fit_and_print(runs: Sequence[Any], *, needs_test: bool) -> bool:
 
 
 def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[str, list[Any]]:
-    """Return the runs that each backend predicts, by backend.
+    """Return {backend: runs that it predicts}.
 
-    If `backend` is None, each run is predicted by the backend that trained it or, if this is not installed, by another.
+    If `backend` is None, each run is predicted by the backend that trained it. If this backend is not installed,
+    another one predicts the run.
     """
     groups: dict[str, list[Any]] = {}
     for run in runs:
@@ -122,7 +124,7 @@ def group_by_backend(runs: Sequence[Any], backend: str | None = None) -> dict[st
 def predict_in_processes(
     by_backend: Mapping[str, Sequence[Any]], options: Mapping[str, Any], flags: Sequence[str] = ()
 ) -> None:
-    """Run `kcomp predict` in a child process for each backend. If one fails, exit with its code.
+    """Run `kcomp predict` in a child process for each backend. If a process fails, exit with its code.
 
     Args:
         by_backend: The runs of each backend.

@@ -87,7 +87,7 @@ def pseudo(runs: tuple[Path, ...], test: Path | None, output: Path, **options: A
 
 
 def label_test_rows(by_fold: "dict[int, list[Run]]", test: Path | None, options: dict[str, Any]) -> "pd.DataFrame":
-    """Return the pseudo-labelled test rows of all folds, and print which rows were chosen."""
+    """Return a table of the pseudo-labelled test rows of all folds, and print which rows were chosen."""
     from rich.console import Console
 
     from kcomp.ensembles import pseudo_labels as labelling
@@ -105,7 +105,7 @@ def label_test_rows(by_fold: "dict[int, list[Run]]", test: Path | None, options:
 
 
 def read_test_rows(run: Any, test: Path | None) -> Any:
-    """Return the test rows from `test` or, if that is None, from the run's recipe."""
+    """Return the table of test rows from the file `test` or, if `test` is None, from the run's recipe."""
     if test is not None:
         from kcomp.data import read_test
 

@@ -92,12 +92,12 @@ class SubmissionSource:
     """The input of a submission.
 
     Attributes:
-        predictions: Predictions of the test rows. With --variants, a dictionary: "plain" has the predictions of the
-            plain view, and "views" those of the recipe's views.
+        predictions: Predictions of the test rows. With --variants, a dictionary: "plain" has predictions of the
+            unaugmented images, and "views" has predictions with the recipe's test-time augmentation.
         target: The target of the predictions.
         sample: The sample submission.
-        choices: Choices that the sample does not determine.
-        text: The source of the predictions, for the printed line.
+        choices: Settings that the sample does not show.
+        text: The source of the predictions, as text for the printed line.
         metric: The metric of the runs. None if it is unknown.
         known: Held-out rows, to correct class rates. None if this is not needed.
     """
@@ -112,7 +112,7 @@ class SubmissionSource:
 
 
 def read_source(path: Path, sample_path: Path, choices: "Choices") -> SubmissionSource:
-    """Return the predictions of a CSV file, and its sample submission."""
+    """Return the input of a submission from a CSV file of predictions."""
     from kcomp.ensembles.submission.build import read_predictions
     from kcomp.ensembles.submission.sample import read_sample
 
@@ -129,7 +129,9 @@ def predict_source(
     corrections: "Corrections",
     variants: bool,
 ) -> SubmissionSource:
-    """Return the mean predictions of runs. Runs without test predictions predict first."""
+    """Return the input of a submission from the mean predictions of runs. Runs without test predictions predict
+    first.
+    """
     from kcomp.ensembles.corrections.apply import average_known_rows, metric_of
     from kcomp.ensembles.submission import build
     from kcomp.ensembles.submission.forecast import check_shape, check_views, forecast_ids
@@ -154,9 +156,9 @@ def predict_source(
 
 
 def predict_variants(runs: Sequence[Any], sample: "Sample", images: Path | None) -> "dict[str, pd.DataFrame]":
-    """Predict the plain view and the recipe's views with each run, and return the mean predictions of both.
+    """Predict with each run, with and without the recipe's test-time augmentation. Return the mean predictions of both.
 
-    test.csv of a run is not used, because it may be from other views.
+    A run's test.csv is not used, because it may have other augmentations.
     """
     from kcomp.ensembles.submission.build import average_runs
 
@@ -170,7 +172,7 @@ def predict_variants(runs: Sequence[Any], sample: "Sample", images: Path | None)
 
 
 def write_submission(output: Path, submission: "Submission", sample: "Sample", source: str) -> None:
-    """Write a submission to a file, and print what it contains. `source` names the source of the predictions."""
+    """Write a submission to a file, and print what it contains. `source` says where the predictions come from."""
     from kcomp.system.files import write_atomically
 
     frame = submission.frame
@@ -181,7 +183,7 @@ def write_submission(output: Path, submission: "Submission", sample: "Sample", s
 
 
 def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output: Path, variants: bool) -> None:
-    """Raise an error if the paths of the command line are wrong or contradict each other."""
+    """Raise an error if a path of the command line is wrong, or if paths contradict each other."""
     if any(path.is_file() for path in runs) and len(runs) > 1:
         raise UsageError("a submission is made of runs, or of one CSV of predictions; `kcomp ensemble` joins runs")
     if images is not None and not images.is_dir():
@@ -200,7 +202,9 @@ def check_paths(runs: Sequence[Path], sample: Path, images: Path | None, output:
 
 
 def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
-    """Return the runs and their target. Raise ValueError if the runs' predictions cannot be averaged."""
+    """Return two things: the runs at these paths, and their target. Raise ValueError if their predictions cannot be
+    averaged.
+    """
     from kcomp.ensembles.members import check_same_table, shared_target
 
     runs = find_runs(paths)
@@ -210,7 +214,10 @@ def readable_runs(paths: Sequence[Path]) -> tuple[list[Any], Any]:
 
 
 def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | None) -> None:
-    """Predict with each run in `lacking`, which has not predicted all rows of the sample. See `predict_rows`."""
+    """Predict the rows of the sample with the runs `lacking`, which have not predicted all of them.
+
+    `predict_rows` describes the arguments.
+    """
     if not lacking:
         if images is not None:
             click.echo("the existing predictions of the runs are used, and --images is not", err=True)
@@ -220,10 +227,10 @@ def predict_missing(lacking: Sequence[Any], sample: "Sample", images: Path | Non
 
 
 def predict_rows(runs: Sequence[Any], sample: "Sample", images: Path | None, options: dict[str, Any]) -> None:
-    """Predict the rows of the sample with each run, with further options of `kcomp predict`.
+    """Predict the rows of the sample with each run.
 
-    If `images` is None, a run predicts the test rows of its recipe, else the images in this folder whose ids are in the
-    sample.
+    If `images` is None, a run predicts the test rows of its recipe. Otherwise, it predicts the images in the folder
+    `images` whose ids are in the sample. `options` are further options of `kcomp predict`.
     """
     if images is None:
         predict_in_processes(group_by_backend(runs), options)

@@ -75,7 +75,7 @@ def sweep(
 
 
 def check_cluster(address: str | None) -> None:
-    """Raise UsageError if the address of a Ray cluster is invalid. None checks $RAY_ADDRESS."""
+    """Raise UsageError if the address of a Ray cluster is invalid. If `address` is None, check $RAY_ADDRESS."""
     from kcomp.sweep.cluster.connection import check_address
 
     try:

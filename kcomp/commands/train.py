@@ -136,7 +136,9 @@ def read_table(loaded: Any) -> Any:
 
 
 def origin_of(path: Path, table: Any, jobs: Sequence[tuple[int, int]]) -> Any:
-    """Return the weights at `path`, from which training starts (--from). `jobs` are the pairs (seed, fold) to train.
+    """Return the weights of --from, a run or file at `path`, from which training starts.
+
+    `jobs` are the pairs (seed, fold) to train.
 
     Raises:
         ValueError: If these weights were trained on rows that one of the folds holds out.

@@ -23,7 +23,9 @@ with_option = click.option("--with", "extras", metavar="columns,features", help=
 
 
 def parse_extras(text: str | None, method: str) -> list[str]:
-    """Return the kinds of further inputs that `--with` names. Raise UsageError if they are unknown or do not fit."""
+    """Return the kinds of further inputs in the text of `--with`. Raise UsageError if they are unknown or do not fit
+    `method`.
+    """
     if text is None:
         return []
     kinds = list(dict.fromkeys(text.split(",")))

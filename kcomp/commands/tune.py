@@ -129,7 +129,7 @@ def scorer_of(recipe: "Recipe", table: "Table", metric: str | None) -> "Scorer":
 
 
 def options_of(search: "Search") -> str:
-    """Return the command-line options that identify a search, as one string."""
+    """Return the command-line options that identify a search, as one text."""
     from kcomp.values import as_text
 
     options = f"--backend {search.backend} --fold {as_text(search.folds)} --seed {search.seed} --metric {search.metric}"
@@ -139,7 +139,9 @@ def options_of(search: "Search") -> str:
 
 
 def check_known(search: "Search") -> None:
-    """Raise UsageError, with the options of the recipe's other searches, if this search has no folder yet."""
+    """Raise UsageError if this search has no folder yet. The message lists the options of the recipe's other
+    searches.
+    """
     from kcomp.system.files import read_json
 
     if not search.folder.is_dir():
@@ -154,7 +156,9 @@ def check_known(search: "Search") -> None:
 
 
 def work_together(workers: int) -> None:
-    """Run this command in several processes, each with an equal part of the machine, and wait for all of them."""
+    """Run this command in several processes, and wait for all of them. Each process gets an equal part of the
+    machine.
+    """
     from kcomp.sweep import machine
 
     try:

@@ -1,4 +1,6 @@
-"""Build the network, batches and stages (parts of a training) of a recipe. Only this module calls these functions."""
+"""Build the network, batches and stages (parts of a training) of a recipe. Only this module calls the recipe's
+functions.
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -78,7 +80,7 @@ def build_stages(recipe: Recipe, target: Target) -> list[Stage]:
 
 
 def fit_target(table: Table, fold: int) -> Target:
-    """Return the target of a table (what a network predicts), fitted on the rows outside `fold`."""
+    """Return the target of a table, fitted on the rows outside `fold`. A target is what a network predicts."""
     rows, _ = split(table, fold)
     return rows.required_target.fitted(rows.labels)
 
@@ -116,5 +118,7 @@ def build_network(
 
 
 def build_batches(recipe: Recipe, rows: Table, *, training: bool, seed: int) -> Batches:
-    """Build the recipe's batches of `rows`. With `training`, they are augmented and shuffled in each epoch."""
+    """Build the recipe's batches of `rows`. If `training` is True, batches are augmented, and shuffled in each
+    epoch.
+    """
     return expect_type(Batches, "batches", recipe.batches(recipe.config, rows, training=training, seed=seed))

@@ -37,7 +37,7 @@ def check_output(network: keras.Model, target: Target) -> None:
 
 
 def check_loss(stage: Stage, target: Target) -> None:
-    """Raise ValueError if a stage has a loss of Keras that does not fit the units of the target's logits."""
+    """Raise ValueError if a stage has a loss of Keras that does not fit the meaning of the target's logits."""
     kind = type(stage.loss)
     if isinstance(target, Numbers | Grades) and kind.__module__.startswith("keras."):
         raise ValueError(
@@ -47,7 +47,7 @@ def check_loss(stage: Stage, target: Target) -> None:
 
 
 def probability_layer(network: keras.Model) -> str | None:
-    """Return a description of the network's last layer if it returns probabilities. None if it returns logits."""
+    """Return a description of the network's last layer if its outputs are probabilities. None if they are logits."""
     operation: Any = last_operation(network)
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
         return probability_layer(operation)
@@ -74,7 +74,7 @@ def last_operation(network: keras.Model) -> Any:
 
 
 def only_casts(operation: Any) -> bool:
-    """Return whether an operation changes at most the type of its input."""
+    """Return whether an operation changes nothing but the dtype of its input."""
     linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
     return linear or type(operation).__name__ == "Cast"
 

@@ -14,7 +14,7 @@ from kcomp.recipe import Stage
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer of a network, as a line of a table.
+    """One layer of a network, as a row of a table.
 
     Attributes:
         path: The name of the layer, or "inner/layer" in an inner model. `Stage(train=...)` takes such paths.

@@ -1,4 +1,4 @@
 """Compile each JAX program once, and reuse it in later folds, seeds and processes.
 
-A cache key is a text that describes everything a program computes.
+Programs are stored under a cache key: a text that describes everything a program computes.
 """

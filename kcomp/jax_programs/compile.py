@@ -54,7 +54,9 @@ def write_program(path: Path, exported: Any) -> None:
 
 
 def compile_exported(exported: Any, donate: bool) -> Any:
-    """Compile an exported program. `donate` says whether it may reuse the memory of its first argument."""
+    """Return the compiled form of an exported program. `donate` says whether it may overwrite its first argument's
+    memory.
+    """
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in exported.in_avals]
     arguments, _ = jax.tree.unflatten(exported.in_tree, shapes)
     return jit(exported.call, donate).lower(*arguments).compile()
@@ -93,7 +95,7 @@ def is_known(name: str, value: Any) -> bool:
 def compile_beside(path: Path, donate: bool) -> None:
     """Compile a large program in another process, which writes the machine code into JAX's compilation cache.
 
-    Do nothing on a GPU, or if the cache has the machine code already. Errors are ignored.
+    Do nothing on a GPU, or if the cache already has the machine code. Errors are ignored.
 
     path:   file of the exported program.
     donate: True for a training step, False for a prediction.

@@ -1,4 +1,4 @@
-"""Cache keys of networks: equal keys mean the same function of weights and images."""
+"""Cache keys of networks. Two networks with equal keys compute the same function of weights and images."""
 
 import functools
 import hashlib
@@ -17,7 +17,7 @@ from kcomp.engine.graph import is_plain_functional, nodes_of
 def cache_key_of_network(model: keras.Model) -> str | None:
     """Return the cache key of a functional model: a text with its layers, options, connections and constants.
 
-    Return None for a model of another kind, and for code from outside Keras and kcomp, which the text cannot describe.
+    Return None for other models, and for models with code from outside Keras and kcomp, which the text cannot describe.
     """
     nodes = nodes_of(model) if is_plain_functional(model) else None
     tensors: dict[int, int] = {}
@@ -55,7 +55,7 @@ def cache_key_of_inference(model: keras.Model) -> str | None:
 
 
 def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> list[Any] | None:
-    """Return [position in the model, shape, type, settings] for each of the variables in `chosen`.
+    """Return a list [position in the model, shape, dtype, settings] for each of the variables `chosen`.
 
     The settings are the regularizer and the constraint. Return None if one of these is from outside Keras and kcomp.
     """
@@ -73,7 +73,7 @@ def describe_variables(model: keras.Model, chosen: Iterable[keras.Variable]) -> 
 
 
 def settings_of(variable: keras.Variable) -> dict[str, Any]:
-    """Return a variable's regularizer and constraint, serialized, without those that are None."""
+    """Return a variable's regularizer and constraint in serialized form. One that is None is left out."""
     settings = {"regularizer": variable.regularizer, "constraint": variable.constraint}
     return {name: keras.saving.serialize_keras_object(value) for name, value in settings.items() if value is not None}
 
@@ -96,7 +96,7 @@ def is_known(operation: Any) -> bool:
 
 
 def is_own_function(function: Any) -> bool:
-    """Return whether a function was written in Keras or kcomp, whatever its `__module__` says."""
+    """Return whether the code of a function is in Keras or kcomp. `__module__` is not used, because it can be wrong."""
     # functools.wraps copies `__module__` from another function
     return is_own(getattr(function, "__globals__", {}).get("__name__"))
 
@@ -142,7 +142,7 @@ def names_own_classes(config: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Return [type, numbers] for an array or tensor, for JSON. Raise TypeError if it is not numeric."""
+    """Return [dtype, numbers] for an array or tensor, for JSON. Raise TypeError if it is not numeric."""
     array = np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{type(value).__name__} has no numbers")

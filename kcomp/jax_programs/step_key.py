@@ -64,7 +64,7 @@ def cache_key_within_fit(model: Any, state: Any) -> str | None:
 
 
 def describe_loss(loss: Any) -> list[Any] | None:
-    """Return a loss's type, arguments and attributes.
+    """Return a loss's class, arguments and attributes.
 
     Return None if the loss is a function, or if an argument is not a number, a text or None.
     """
@@ -75,6 +75,8 @@ def describe_loss(loss: Any) -> list[Any] | None:
 
 
 def variables_of(model: Any) -> tuple[list[keras.Variable], ...]:
-    """Return four lists of a model's variables: trainable, not trainable, the optimizer's, the metrics'."""
+    """Return four lists of variables: the model's trainable and non-trainable ones, the optimizer's and the
+    metrics'.
+    """
     groups = model.trainable_variables, model.non_trainable_variables
     return *groups, model.optimizer.variables, model.metrics_variables

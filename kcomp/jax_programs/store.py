@@ -30,12 +30,13 @@ _programs: dict[str, Any] = {}
 def cached_jit(
     function: Callable[[Any, Any], Any], cache_key: Callable[[Any], str | None], *, donate: bool = False
 ) -> Callable[[Any, Any], Any]:
-    """Return `function` compiled for JAX's first device. Functions with equal cache keys share one program.
+    """Return a compiled version of `function` for JAX's first device. Functions with equal cache keys share one
+    program.
 
     `function` takes two arguments, `state` and `data`: nested lists, tuples or dicts of arrays.
 
-    cache_key: function of `state` that returns a text. It must describe all that the program depends on, except the
-               values in `state` and the values and shapes in `data`. If it is None, `jax.jit` compiles `function`.
+    cache_key: function of `state` that returns a text. The text describes all that the program depends on, except the
+               values in `state` and the values and shapes in `data`. If it returns None, `jax.jit` compiles `function`.
     donate:    whether the program may write its results into the memory of `state`, as a training step does.
     """
     if not is_enabled("jax-program-store"):
@@ -90,7 +91,7 @@ def load_program(function: Callable[[Any, Any], Any], key: str, donate: bool, ar
 
 
 def environment_key() -> list[Any]:
-    """Return all that affects the arithmetic of every program: versions, settings, patches and the kind of device."""
+    """Return the part of a cache key that all programs share: versions, settings, patches and the kind of device."""
     values = {name: str(value) for name, value in sorted(jax.config.values.items()) if not name.startswith(SILENT)}
     versions = [importlib.metadata.version(name) for name in ("keras", "jax", "jaxlib")]
     kinds = [jax.default_backend(), str(jax.devices()[0].device_kind)]

@@ -1,7 +1,7 @@
 """Metrics of predicted classes (accuracy, F-scores, kappa), and the log loss.
 
-`true` are the labels and `decided` the predicted classes: class indices (rows,) or, for several labels, 0 and 1 (rows,
-columns). NaN is a missing label.
+The arguments `true` (labels) and `decided` (predicted classes) are class indices (rows,). For multi-label data, they
+are 0 and 1, (rows, columns). NaN is a missing label.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 
 def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return 1.0 for each row with the right class, else 0.0, shape (rows,). NaN without a known label.
+    """Return 1.0 for each row with the right class, else 0.0, shape (rows,). A row without a known label is NaN.
 
     For multi-label data, all known labels of the row must be predicted correctly.
     """
@@ -27,7 +27,7 @@ def correct_rows(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def row_entropies(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each row in nats, averaged over its known labels, shape (rows,)."""
+    """Return the cross-entropy (log loss) of each row, averaged over its known labels, shape (rows,)."""
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
     entropies = -(labels * np.log(clipped / clipped.sum(-1, keepdims=True))).sum(-1)
     if entropies.ndim == 1:
@@ -42,7 +42,7 @@ def recall_mean(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def confusion_matrix(true: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """Return the confusion matrix. Rows are true classes and columns are predicted classes."""
+    """Return the confusion matrix: counts of rows, with true classes as rows and predicted classes as columns."""
     lowest = int(min(true.min(), decided.min()))
     first, second = true.astype(int) - lowest, decided.astype(int) - lowest
     count = int(max(first.max(), second.max())) + 1
@@ -66,9 +66,10 @@ def weighted_kappa(true: np.ndarray, decided: np.ndarray) -> float:
 
 
 def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> float:
-    """Return function(true, decided) for class indices (rows,). For multi-label data, return its mean over the columns.
+    """Return the score that `function` computes. For multi-label data, return its mean over the columns.
 
-    Columns in which all labels are equal are skipped.
+    `function` takes the class indices of labels and predictions, both (rows,). Columns in which all labels are equal
+    are skipped.
     """
     if true.ndim == 1:
         return float(function(true, decided))
@@ -76,7 +77,7 @@ def by_column(function: Function, true: np.ndarray, decided: np.ndarray) -> floa
 
 
 def with_both(function: Function, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return function(true, predicted) for one column of multi-label data. NaN if all labels are equal."""
+    """Return function(true, predicted) for one column of multi-label data. NaN unless the column has labels 0 and 1."""
     return float(function(true, predicted)) if 0 < true.sum() < len(true) else float("nan")
 
 

@@ -15,7 +15,7 @@ def coordinate_search(
     *,
     ascending: bool = False,
 ) -> tuple[float, ...]:
-    """Return the coordinates that maximize `score`, by changing one at a time until no change improves the score.
+    """Maximize a function of several numbers (coordinates). One coordinate changes at a time, until no change helps.
 
     Args:
         start: The first value of each coordinate.

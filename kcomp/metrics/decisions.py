@@ -1,4 +1,4 @@
-"""Fit the numbers that turn predictions into classes: thresholds for multi-label data, cut points for grades."""
+"""Fit thresholds for multi-label data and cut points for grades, which convert predictions to classes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ class CutPoints:
 
 
 def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
-    """Return the thresholds or cut points that `to_json` converted to a dict."""
+    """Return the thresholds or cut points that `to_json` stored as a dict."""
     kinds: dict[str, type[Thresholds] | type[CutPoints]] = {"thresholds": Thresholds, "cut points": CutPoints}
     if data.get("kind") not in kinds:
         raise ValueError(f"decisions must be of kind {' or '.join(kinds)}; received {data.get('kind')!r}")
@@ -136,7 +136,7 @@ def from_json(data: Mapping[str, Any]) -> Thresholds | CutPoints:
 
 
 def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides) -> Thresholds | CutPoints | None:
-    """Fit thresholds or cut points, whichever the target uses.
+    """Return fitted thresholds or cut points, depending on the target.
 
     Returns:
         Thresholds for a multi-label target, cut points for grades. None for other targets, and for a metric that does
@@ -151,7 +151,7 @@ def fit_decisions(labels: Any, predictions: Any, metric: Metric, target: Decides
 
 
 def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> float:
-    """Score thresholds or cut points by nested cross-validation, and return the value of the metric.
+    """Return the value of the metric for fitted thresholds or cut points, by nested cross-validation.
 
     Each fold is converted to classes with thresholds or cut points that are fitted on the other folds. The classes of
     all rows are then scored together.
@@ -176,7 +176,8 @@ def nested_score(labels: Any, predictions: Any, folds: Any, metric: Metric, targ
 
 
 def nested_decisions(labels: Any, predictions: Any, folds: Any, metric: Metric, target: Decides) -> np.ndarray:
-    """Convert predictions to classes with thresholds or cut points that are fitted on other folds.
+    """Return the predicted classes of all rows. Each fold uses thresholds or cut points that are fitted on the other
+    folds.
 
     If the metric or the target uses neither, `target.decide` converts the predictions.
 
@@ -219,7 +220,7 @@ def check_metric(metric: Metric) -> None:
 
 
 def known(true: np.ndarray, predictions: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and predictions of one column, for the rows where the label is known."""
+    """Return two arrays (rows,): the labels and the predictions of column `label`, for the rows with a known label."""
     rows = ~np.isnan(true[:, label])
     return true[rows, label], predictions[rows, label]
 
@@ -243,7 +244,7 @@ def best_threshold(true: np.ndarray, predicted: np.ndarray, score: FScore) -> fl
 def quantile_midpoints(values: np.ndarray, count: int | None = CANDIDATES) -> np.ndarray:
     """Return thresholds to try: the midpoints of neighbouring distinct values, and one number beyond each end.
 
-    If there are more than `count` of them, only those at evenly spaced quantiles of `values` are returned.
+    If there are more than `count` thresholds, only those at evenly spaced quantiles of `values` are returned.
     """
     distinct = np.unique(values)
     points = np.concatenate([[distinct[0] - 1e-6], (distinct[1:] + distinct[:-1]) / 2, [distinct[-1] + 1e-6]])

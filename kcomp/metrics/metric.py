@@ -18,7 +18,7 @@ class Decisions(Protocol):
 
 
 class Decides(Protocol):
-    """A target as a metric needs it: `decide` converts predictions to classes.
+    """A target, as far as metrics use it: its method `decide` converts predictions to classes.
 
     `decide` returns class indices (rows,), or 0 and 1 (rows, columns) for multi-label data.
     """
@@ -128,7 +128,9 @@ class Metric:
 
 
 def from_rows(name: str, rows: Function, *, higher_is_better: bool, on: str) -> Metric:
-    """Return the metric that is the mean of `rows`, a function that returns the value of each row."""
+    """Return a metric that is the mean of the values of all rows. `rows` is a function that returns the value of each
+    row.
+    """
     return Metric(name, partial(mean_of_rows, rows), higher_is_better, on, rows)
 
 
@@ -137,14 +139,17 @@ def mean_of_rows(rows: Function, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def mean_of_known(values: Any) -> float:
-    """Return the mean of the values, without NaN. Return NaN if all values are NaN."""
     values = np.asarray(values, np.float64)
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def column_mean(function: Function, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean of `function` over the columns, each without rows whose label is missing. NaN is skipped."""
+    """Return the mean over columns of function(labels, predictions).
+
+    In each column, rows with a missing label are left out. Columns for which the function returns NaN are left out,
+    too.
+    """
     values = []
     for true, predicted in zip(labels.T, predictions.T, strict=True):
         known = ~np.isnan(true)

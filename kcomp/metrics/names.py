@@ -59,7 +59,7 @@ def get(metric: str | Metric | Callable[[Any, Any], float]) -> Metric:
 
 
 def get_fitting(metric: str | Metric | Callable[[Any, Any], float], target: Target | type[Target]) -> Metric:
-    """Return the metric that `get` returns, after a check that it fits the target.
+    """Return the metric that `get` returns, after checking that it fits the target.
 
     Raises:
         ValueError: If the metric does not fit the target, such as accuracy for numbers.

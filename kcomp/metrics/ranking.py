@@ -1,4 +1,4 @@
-"""Metrics of order: of rows (ROC AUC, average precision) and of classes (top-k, mean average precision at k)."""
+"""Metrics that depend on an order: of the rows (ROC AUC, average precision) or of the classes (top-k, MAP@k)."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ def column_auc(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def column_precision(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the average precision of one column. NaN if no label is positive."""
+    """Return the average precision of one column. Return NaN if no label is positive."""
     from sklearn import metrics  # imported here because the import takes about 2 s
 
     return float(metrics.average_precision_score(true, predicted)) if true.any() else float("nan")

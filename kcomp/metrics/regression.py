@@ -16,13 +16,13 @@ def column_mae(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def column_r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the coefficient of determination. NaN if the labels are constant."""
+    """Return the coefficient of determination. Return NaN if the labels are constant."""
     total = np.square(true - true.mean()).sum()
     return float(1 - np.square(true - predicted).sum() / total) if total > 0 else float("nan")
 
 
 def column_pearson(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Return Pearson's correlation. NaN if the labels or the predictions are constant."""
+    """Return Pearson's correlation. Return NaN if the labels or the predictions are constant."""
     if np.ptp(true) == 0 or np.ptp(predicted) == 0:
         return float("nan")
     return float(np.corrcoef(true, predicted)[0, 1])

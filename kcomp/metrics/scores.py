@@ -35,7 +35,9 @@ class Scorer:
         return self.first(len(self.target.shown_metrics))
 
     def first(self, count: int) -> list[Metric]:
-        """Return the recipe's metric, followed by the first `count` metrics of the target. No metric appears twice."""
+        """Return a list of metrics: the recipe's metric, then the first `count` metrics of the target. No metric
+        appears twice.
+        """
         return [self.metric, *(get(name) for name in self.target.shown_metrics[:count] if name != self.metric.name)]
 
 

@@ -35,7 +35,7 @@ class Interval:
     rows: int
 
     def negative(self) -> "Interval":
-        """Return the same interval with the opposite sign, as for second - first instead of first - second."""
+        """Return the interval with the opposite sign: that of second - first instead of first - second."""
         return Interval(-self.mean, -self.high, -self.low, self.rows)
 
     @property
@@ -82,7 +82,7 @@ def paired_metric(
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
-    """Estimate the mean of first - second with a percentile bootstrap over rows.
+    """Return the mean of first - second with its confidence interval, by a percentile bootstrap over rows.
 
     The interval covers the random choice of rows, but not the seed of the training.
 
@@ -132,7 +132,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
     Returns:
         Three numbers: how many rows only the first model classifies correctly, how many rows only the second does, and
-        the two-sided binomial p-value. The p-value is 1 if there are no such rows.
+        the two-sided binomial p-value. The p-value is 1 if both numbers are 0.
 
     References:
         McNemar 1947; Dietterich 1998.
@@ -144,10 +144,10 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
 
 def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, seed: int = 0) -> Interval:
-    """Estimate a metric of one model, with a 95 % interval over rows.
+    """Return a metric of one model with its 95 % interval over rows.
 
-    A share of rows, such as the accuracy, has Wilson's interval, other metrics a percentile bootstrap. The interval
-    covers the random choice of rows, but not the seed of the training.
+    A metric that is a share of rows, such as the accuracy, has Wilson's interval. Other metrics have that of a
+    percentile bootstrap. The interval covers the random choice of rows, but not the seed of the training.
 
     Args:
         metric: Any metric.
@@ -184,7 +184,7 @@ def metric_interval(metric: Metric, true: np.ndarray, scored: np.ndarray, *, see
 
 
 def wilson_interval(hits: int, rows: int) -> Interval:
-    """Return the share hits / rows with its 95 % confidence interval. All are NaN if `rows` is 0.
+    """Return the share hits / rows with its 95 % confidence interval. All three numbers are NaN if `rows` is 0.
 
     References:
         Wilson 1927, Probable inference, the law of succession, and statistical inference.
@@ -198,7 +198,7 @@ def wilson_interval(hits: int, rows: int) -> Interval:
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return p-values that are corrected for their number by the method of Holm (1979)."""
+    """Return p-values that are corrected for multiple testing by the method of Holm (1979)."""
     values = np.asarray(p_values, np.float64)
     order = np.argsort(values)
     corrected = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))

@@ -1,4 +1,4 @@
-"""Fit the weights of views (variants of an image for test-time augmentation) to the held-out rows of runs."""
+"""Fit the weights of views to the held-out rows of runs. Views are variants of an image for test-time augmentation."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def fit_views(member: Member, scorer: Scorer) -> tuple[list[str], EnsembleScores
 
 
 def held_out_views(member: Member, views: Sequence[View]) -> HeldOut:
-    """Return the held-out rows of a model, sorted by id. `values` has the predictions of each view."""
+    """Return the held-out rows of a model, sorted by id. `values` has the predictions of each view of the image."""
     target = member.runs[0].target
     frames = [frame_of(run, views) for run in member.runs]
     joined = pd.concat(frames).sort_index()
@@ -57,7 +57,7 @@ def held_out_views(member: Member, views: Sequence[View]) -> HeldOut:
 
 
 def frame_of(run: Run, views: Sequence[View]) -> pd.DataFrame:
-    """Return a run's predictions as a table: a row for each held-out id, a column for each view and class."""
+    """Return a run's predictions as a table with a row for each held-out id. Each view has a column for each class."""
     predictor = RunPredictor(run)
     recipe, target = predictor.recipe, run.target
     table = recipe.table(recipe.config)

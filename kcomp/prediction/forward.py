@@ -81,10 +81,10 @@ def predict_views(
 def predict_passes(
     forward: Forward, batches: Batches, target: Target, load: Callable[[np.ndarray], np.ndarray], *, rows: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the predictions (views, rows, columns) of successive rows, with the number of the first of these rows.
+    """Yield two things for each forward pass: the number of its first row, and predictions (views, rows, columns).
 
-    A forward pass has `rows` rows. `load` returns all views of some row numbers: first view 0 of each row, then view 1,
-    and so on.
+    A forward pass has `rows` rows. `load` takes row numbers and returns all their views: first view 0 of each row, then
+    view 1, and so on.
     """
     count = len(batches.table)
     starts = range(0, count, rows)
@@ -112,7 +112,7 @@ def compile_forward(network: keras.Model) -> Forward:
 
 
 def forward_on_device(network: keras.Model) -> Callable[[Any], Any]:
-    """Return the same function as `compile_forward`, but with results that stay on the device.
+    """Return a function like that of `compile_forward`, but its results stay on the device.
 
     Gradients do not flow back into the network.
     """

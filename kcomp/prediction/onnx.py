@@ -74,7 +74,7 @@ def onnx_model(network: keras.Model, target: Target) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto, run: Run) -> None:
-    """Add the run's recipe, backend, seed, columns and similar facts to the metadata of an ONNX model."""
+    """Add facts about the run to the metadata of an ONNX model, such as recipe, backend, seed and columns."""
     manifest = run.manifest
     metadata: dict[str, Any] = {name: manifest[name] for name in ("recipe", "fingerprint", "backend", "seed", "fold")}
     columns = json.dumps(run.target.prediction_columns, ensure_ascii=False)
@@ -84,7 +84,7 @@ def describe(model: onnx.ModelProto, run: Run) -> None:
 
 
 def check(content: bytes, network: keras.Model, run: Run) -> str:
-    """Compare predictions of ONNX Runtime and Keras on three random images. Return a text with the difference.
+    """Return a text with the difference between predictions of ONNX Runtime and Keras on three random images.
 
     Raise RuntimeError if a difference is above `TOLERANCE`. `content` is the ONNX model as bytes.
     """

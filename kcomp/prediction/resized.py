@@ -51,7 +51,7 @@ def resize_network(
 
 
 def run_graph(model: keras.Model, inputs: Any) -> Any:
-    """Call the layers of a functional model and of its inner models on other inputs, and return the output."""
+    """Call the layers of a functional model, and of its inner models, on other inputs. Return the output."""
     nodes = nodes_of(model) if is_plain_functional(model) else None
     if nodes is None:
         raise ValueError("it is not a functional model with one input and one output.")
@@ -73,7 +73,9 @@ def run_graph(model: keras.Model, inputs: Any) -> Any:
 
 
 def check_scales(views: Sequence[View], network: keras.Model, shape: tuple[int, ...]) -> None:
-    """Raise ValueError if the network does not accept the size of a view of images (height, width, channels)."""
+    """Raise ValueError if the network does not accept images of the size of a view. `shape` is (height, width,
+    channels).
+    """
     for height, width in dict.fromkeys(size_of(view, shape) for view in views if view.scale != 1):
         resize_network(network, height, width)
 

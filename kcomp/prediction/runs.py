@@ -73,7 +73,7 @@ def predict_run(
     test:   a CSV of image ids, or a folder of images. None predicts the test rows of the recipe.
     images: the folder of the images in the CSV. None uses the folder of the training images.
     count:  test-time augmentation. "8" averages each image with 8 randomly augmented copies. "none" predicts each image
-            once. None averages the views that the recipe lists, with the weights in views.json if there is this file.
+            once. None averages the views that the recipe lists. If the run has a views.json, its weights are used.
     output: a folder for the file. None writes test.csv in the run folder.
     """
     recipe, target = run.recipe().recipe, run.target
@@ -95,7 +95,8 @@ def predict_run(
 def average_views(
     table: data.Table, by_view: np.ndarray, target: Target, weights: Sequence[float] | None
 ) -> tuple[list[str], np.ndarray]:
-    """Return the ids of images or items, and their predictions averaged over views, float32 (ids, columns).
+    """Return two things: ids of images or items (such as patients), and predictions averaged over views, float32 (ids,
+    columns).
 
     `by_view` has the predictions (views, images, columns), and `weights` a weight for each view.
     """
@@ -138,7 +139,7 @@ def test_rows(run: Run, recipe: Recipe, test: Path | None, images: Path | None =
 
 
 def chosen_views(recipe: Recipe, count: str | None) -> list[View]:
-    """Return the views of each image to average, for `count` as in `predict_run`."""
+    """Return the views over which predictions of an image are averaged. `predict_run` describes `count`."""
     if count is None:
         return check_views(recipe.views(recipe.config)) if recipe.views else [plain]
     return [plain] if count == "none" else [plain, *random(int(count))]

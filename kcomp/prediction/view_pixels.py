@@ -26,7 +26,10 @@ def size_of(view: View, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def show(view: View, images: np.ndarray) -> np.ndarray:
-    """Return a view of images (rows, height, width, channels), without its random augmentation, in their type."""
+    """Return the images as a view shows them, without random augmentation: an array of the same dtype.
+
+    `images` has the shape (rows, height, width, channels).
+    """
     height, width = size_of(view, images.shape[1:])
     images = cropped(view, images)
     if images.shape[1:3] != (height, width):
@@ -46,10 +49,10 @@ def cropped(view: View, images: np.ndarray) -> np.ndarray:
 
 
 def look(views: Sequence[View], batches: Batches, augmented: Batches | None, rows: np.ndarray) -> np.ndarray:
-    """Return the views of the images in `rows`, all of one size, (views * rows, height, width, channels) in 0..255.
+    """Return all views of the images in `rows`, an array (views * rows, height, width, channels) in 0..255.
 
     Args:
-        views: Views with the same `scale`.
+        views: Views with the same `scale`, so that all results have one size.
         batches: The table with the transform without augmentation.
         augmented: The table with the training transform, for views that augment at random.
         rows: Row numbers in the table.

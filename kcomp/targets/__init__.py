@@ -1,4 +1,6 @@
-"""Targets: what is predicted for each image (a class, several labels, numbers or a grade), with its default loss."""
+"""Targets: what is predicted for each image. It is a class, several labels, numbers or a grade. Each has a default
+loss.
+"""
 
 from kcomp.targets.any_of import AnyOf
 from kcomp.targets.base import Target

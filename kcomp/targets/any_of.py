@@ -85,7 +85,9 @@ class AnyOf(ClassTarget):
         return np.nansum(labels, 0)
 
     def row_weights(self, labels: Any, weights: Any) -> Any:
-        """Return the mean weight of the classes that each row's image shows. It is 1 for an image without a class."""
+        """Return a loss factor for each row: the mean weight of the classes that its image shows. Without a class, it
+        is 1.
+        """
         from keras import ops
 
         known = ops.where(ops.isnan(labels), 0.0, labels)
@@ -108,7 +110,7 @@ class AnyOf(ClassTarget):
         return arrays.sigmoid(arrays.mean([arrays.log_odds(values) for values in predictions]))
 
     def tempered(self, predictions: np.ndarray, temperature: float) -> np.ndarray:
-        """Divide the log odds of the probabilities by the temperature, and return the new probabilities."""
+        """Divide the log odds of the probabilities by the temperature. Return the new probabilities."""
         return arrays.sigmoid(arrays.log_odds(predictions) / temperature)
 
     def confidence(self, predictions: np.ndarray) -> np.ndarray:

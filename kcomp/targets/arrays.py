@@ -28,7 +28,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
-    """Return log(p / (1 - p)). To avoid infinity, p and 1 - p are raised to at least `SMALLEST`."""
+    """Return log(p / (1 - p)). To avoid infinity, p and 1 - p are first raised to at least `SMALLEST`."""
     return np.log(np.clip(probabilities, SMALLEST, 1)) - np.log(np.clip(1 - probabilities, SMALLEST, 1))
 
 
@@ -41,7 +41,9 @@ def mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_rank(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the ranks of the values within each column, averaged over the arrays. The lowest value has rank 1."""
+    """Return the mean rank of each value over several arrays. Ranks are within a column, and the lowest value has rank
+    1.
+    """
     from scipy import stats
 
     ranks = np.zeros(predictions[0].shape, np.float64)
@@ -96,7 +98,7 @@ def check_names(names: Sequence[str], least: int, kind: str) -> None:
 
 
 def list_counts(names: Sequence[str], counts: np.ndarray) -> str:
-    """Return a text such as "cat (120), dog (80)". A long list has only the rarest and the most frequent name."""
+    """Return a text such as "cat (120), dog (80)". For many names, list only the rarest and the most frequent one."""
     text = ", ".join(f"{name} ({count:g})" for name, count in zip(names, counts, strict=True))
     if len(text) > WIDTH:
         rarest, commonest = int(counts.argmin()), int(counts.argmax())
@@ -117,7 +119,9 @@ def list_names(names: Sequence[str], count: int = 3) -> str:
 
 
 def warn_similar(names: Sequence[str]) -> list[str]:
-    """Return a warning, in a list, if class names differ only in case, spaces or Unicode form."""
+    """Return a list with a warning if class names differ only in case, spaces or Unicode form. Otherwise, the list is
+    empty.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
         plain = unicodedata.normalize("NFKC", name).casefold()

@@ -64,9 +64,9 @@ class Target(abc.ABC):
 
     @property
     def unit(self) -> np.ndarray:
-        """The typical size of a difference between two predictions, for each column, shape (prediction columns,).
+        """The typical difference between two predictions, for each column, shape (prediction columns,).
 
-        It is 1 for probabilities and grades, and the standard deviation of the labels for numbers.
+        It is 1 for probabilities and grades. For regression, it is the standard deviation of the labels.
         """
         return np.ones(len(self.prediction_columns))
 
@@ -75,17 +75,23 @@ class Target(abc.ABC):
         return type(other) is type(self) and set(other.columns) == set(self.columns)
 
     def head_order(self, other: "Target") -> list[int] | None:
-        """Return the position of each output of this target among those of `other`. None if they are different."""
+        """Return the positions of this target's outputs among the outputs of `other`. None if the two have other
+        columns.
+        """
         if type(other) is not type(self) or set(other.columns) != set(self.columns):
             return None
         return [other.columns.index(name) for name in self.columns]
 
     @abc.abstractmethod
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
-        """Raise ValueError, with the first invalid row, if a label is invalid. `labels` are float64 (rows, columns)."""
+        """Raise ValueError if a label is invalid. The message has the first invalid row. `labels` are float64 (rows,
+        columns).
+        """
 
     def fitted(self, labels: np.ndarray) -> Self:
-        """Return a copy with statistics of the training labels (rows, columns), such as mean and scale."""
+        """Return a copy of the target with statistics of the training labels (rows, columns), such as their mean and
+        scale.
+        """
         return self
 
     @abc.abstractmethod
@@ -94,10 +100,12 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def predict_tensor(self, logits: Any) -> Any:
-        """Return the same predictions as `predict`, but computed on tensors of Keras's backend."""
+        """Return the predictions for logits, like `predict`, but for tensors of Keras's backend."""
 
     def explained_tensor(self, logits: Any) -> Any:
-        """Return what a heat map explains: logits of classes or predicted numbers, (rows, prediction columns)."""
+        """Return the numbers that a heat map explains, (rows, prediction columns): logits of classes, or predicted
+        numbers.
+        """
         return logits
 
     @abc.abstractmethod
@@ -112,7 +120,7 @@ class Target(abc.ABC):
         """
 
     def decide(self, values: np.ndarray) -> np.ndarray:
-        """Convert predictions to classes: probabilities to the most likely class, grades to the nearest level.
+        """Return the predicted classes: the most likely class of probabilities, or the nearest level of a grade.
 
         Soft labels are converted in the same way.
 
@@ -133,7 +141,9 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def prediction_problems(self, values: np.ndarray, ids: Sequence[str]) -> list[str]:
-        """Return a text for each rule that predictions (rows, prediction columns) break. Empty if all are valid."""
+        """Return a text for each rule that predictions (rows, prediction columns) break. Return an empty list if all
+        are valid.
+        """
 
     @abc.abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
@@ -186,7 +196,7 @@ class Target(abc.ABC):
         raise self._refuses("gmean")
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Rank the rows by each model's predictions, and return the mean ranks.
+        """Return the mean rank of each row over several models. Each model's predictions rank the rows.
 
         Raises:
             ValueError: If predictions are in units, such as grams, which ranks would lose.
@@ -194,9 +204,10 @@ class Target(abc.ABC):
         raise self._refuses("rank")
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return valid predictions: probabilities of one class are divided by their sum, and grades are clipped.
+        """Return valid predictions after a calculation such as a maximum over models.
 
-        `predictions`, (rows, prediction columns), come from a calculation such as a maximum over models.
+        Probabilities of one class are divided by their sum, and grades are clipped. `predictions` are (rows, prediction
+        columns).
         """
         return predictions
 
@@ -214,8 +225,8 @@ class Target(abc.ABC):
         Args:
             predictions: Probabilities, (rows, columns).
             share: How far they move, from 0 to 1.
-            above: A row changes if its largest probability is above this number. With several labels, each label is a
-                row of two classes, its presence and its absence.
+            above: A row changes if its largest probability is above this number. For multi-label data, each label
+                counts as a row of two classes with the probabilities p and 1 - p.
 
         Raises:
             ValueError: If predictions are not probabilities.
@@ -237,9 +248,10 @@ class Target(abc.ABC):
         return self.decide(predictions).astype(np.float64)
 
     def view_mean(self, predictions: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
-        """Return the predictions (rows, columns) averaged over augmented views of each image.
+        """Return the weighted mean of predictions over augmented views of each image, (rows, columns).
 
-        `predictions` has the shape (views, rows, columns). `weights` has the weight of each view, or is None.
+        `predictions` has the shape (views, rows, columns). `weights` has the weight of each view. None for equal
+        weights.
         """
         return np.average(predictions, 0, weights)
 

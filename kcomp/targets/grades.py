@@ -78,14 +78,13 @@ class Grades(Target):
 
     @property
     def top(self) -> int:
-        """The position of the last level."""
+        """The position of the last level, counted from 0."""
         return len(self.levels) - 1
 
     def has_labels_of(self, other: Target) -> bool:
         return super().has_labels_of(other) and other.class_names == self.levels
 
     def normalized(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the grades, clipped to the range from the lowest to the highest level."""
         return np.clip(predictions, 0, self.top)
 
     def head_order(self, other: Target) -> list[int] | None:

@@ -93,7 +93,9 @@ class SquaredGradeLoss(GradeLoss):
 
 
 class OrdinalLoss(GradeLoss):
-    """Sum of `top` binary cross-entropies. Number k, from 1, is for "the grade is at least k"."""
+    """Sum of `top` binary cross-entropies. Number k, from 1 to `top`, is for the statement "the grade is at least
+    k".
+    """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         reached = ops.clip(y_true - ops.arange(self.top, dtype=y_true.dtype), 0.0, 1.0)
@@ -102,7 +104,7 @@ class OrdinalLoss(GradeLoss):
 
 
 class SoftmaxGradeLoss(GradeLoss):
-    """Categorical cross-entropy over the grades. A label between two grades is shared between the two."""
+    """Categorical cross-entropy over the grades. A label between two grades has a probability for each of them."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         shares = smooth(level_shares(y_true, self.top), self.label_smoothing, self.top + 1)
@@ -116,9 +118,9 @@ def huber(errors: Any, delta: float = 1.0) -> Any:
 
 
 def tweedie(labels: Any, logits: Any, power: float) -> Any:
-    """Return the Tweedie loss of labels and exp(logits). `power` is from 1 to below 2.
+    """Return the Tweedie loss of labels and the predictions exp(logits). `power` is from 1 to below 2.
 
-    Beyond logits of -20 and 20, the loss is a straight line, so that it stays finite.
+    For logits below -20 or above 20, the loss is a straight line, so that it stays finite.
     """
     inner = ops.clip(logits, -20.0, 20.0)
     larger, smaller = ops.exp((2.0 - power) * inner), ops.exp((1.0 - power) * inner)

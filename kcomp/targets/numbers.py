@@ -90,7 +90,8 @@ class Numbers(Target):
         return super().head_order(other) if isinstance(other, Numbers) and other.link == self.link else None
 
     def fitted(self, labels: np.ndarray) -> "Numbers":
-        """Return a copy with the mean and the standard deviation of the known labels. A deviation of 0 becomes 1.
+        """Return a copy with the mean and the standard deviation of the known labels. A standard deviation of 0 becomes
+        1.
 
         Raises:
             ValueError: If a number has no known label, or with link="log" no label above 0.
@@ -118,7 +119,7 @@ class Numbers(Target):
         return ops.exp(logits) * mean if self.link == "log" else logits * scale + mean
 
     def standardized(self, labels: Any) -> Any:
-        """Return the labels as what the logits mean with link="identity": (label - mean) / scale, on tensors."""
+        """Return the tensor (label - mean) / scale, the values that logits predict with link="identity"."""
         self._check_fitted()
         from keras import ops
 
@@ -137,10 +138,10 @@ class Numbers(Target):
         return arrays.problems([("each number must be finite", np.isfinite(values).all(1))], values, ids)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """Divide the rows into bins by their labels, and return the bin of each row, from 0.
+        """Divide the rows into bins by their labels. Return the number of each row's bin, from 0.
 
-        There are at most 10 bins with equally many rows. If a label has several numbers, rows are sorted by the mean of
-        their ranks.
+        There are at most 10 bins with equally many rows. If there are several numbers for each image, rows are sorted
+        by the mean of their ranks.
         """
         from scipy import stats
 

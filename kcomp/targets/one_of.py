@@ -136,8 +136,9 @@ class OneOf(ClassTarget):
         return arrays.softmax(arrays.mean([np.log(np.maximum(values, arrays.SMALLEST)) for values in predictions]))
 
     def rank(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the ranks of the rows by the probability of each class, averaged over models. Rows are divided by
-        their sum.
+        """Return the ranks of the rows by the probability of each class, averaged over models.
+
+        The result of each row is then divided by its sum.
         """
         ranks = arrays.mean_rank(predictions)
         return ranks / ranks.sum(1, keepdims=True)

@@ -17,7 +17,8 @@ def target_from_json(stored: Mapping[str, Any]) -> Target:
     """Return the target that `Target.to_json` converted to a dict.
 
     Args:
-        stored: The dict. The key `target` has the name of the kind of target, the other keys are the target's fields.
+        stored: The dict. Its entry `target` is the name of the kind of target. The other entries are the target's
+            fields.
 
     Raises:
         ValueError: If the kind is unknown, or the fields do not belong to this kind.

@@ -23,7 +23,9 @@ SHOWN = 10  # number of best trials that `kcomp tune` prints
 
 
 def best_trials(search: Search, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best first. Of trials with the same values, only one is returned."""
+    """Return the complete trials, the best first. If several trials have the same values, only one of them is
+    returned.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ordered = sorted(complete, key=lambda trial: trial.values[0] if search.lower else -trial.values[0])
     return list({tuple(trial.user_attrs["runs"]): trial for trial in reversed(ordered)}.values())[::-1]
@@ -49,7 +51,7 @@ def best_runs(search: Search, study: optuna.Study, count: int) -> list[Path]:
 
 
 def rows(search: Search, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
-    """Return a table row for each trial: number, score, values, outcome and run folders as texts."""
+    """Return a table row for each trial, with texts: number, score, values, outcome and run folders."""
     return [
         {"trial": str(trial.number), search.metric: "-" if trial.value is None else f"{trial.value:.4f}"}
         | {name: short(value_of(range_, trial.params[name])) for name, range_ in search.ranges.items()}
@@ -101,9 +103,9 @@ def sections(
 
     Args:
         search: The search.
-        study: The search's Optuna study, which stores the trials.
+        study: The Optuna study, which stores the trials of the search.
         trials: The finished trials.
-        points: The finished trials with runs.
+        points: The data of the finished trials that have runs, for the pictures.
     """
     best, complete = best_trials(search, study), [point for point in points if point.complete]
     counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
@@ -142,7 +144,7 @@ def trial_table(search: Search, trials: Sequence[FrozenTrial], best: Sequence[Fr
 
 
 def importance(study: optuna.Study) -> Section:
-    """Return the section that shows how much each value influences the score, by Optuna's estimate."""
+    """Return the section of the page on how much each value influences the score, as Optuna estimates it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna warns if all shares are equal, as with few trials

@@ -35,7 +35,7 @@ class Point:
 
 
 def history_picture(points: Sequence[Point], metric: str, *, lower: bool) -> bytes:
-    """Plot the score of each trial with the best score so far, and scores by epoch.
+    """Plot two things: the score of each trial with the best score so far, and the scores of each trial by epoch.
 
     `lower` says whether lower scores are better.
     """
@@ -75,7 +75,7 @@ def importance_picture(importances: Mapping[str, float]) -> bytes:
 
 
 def slice_picture(points: Sequence[Point], ranges: Mapping[str, Range], metric: str) -> bytes:
-    """Plot the scores of the complete trials against each searched value. Later trials are darker."""
+    """Plot the score against each searched value, with a point for each complete trial. Later trials are darker."""
     figure, axes = canvas(len(ranges), 0.4 + 2.3 * len(ranges))
     shades = np.linspace(0.25, 1.0, max(1, len(points)))
     for axis, (name, range_) in zip(axes[:, 0], ranges.items(), strict=True):
@@ -117,7 +117,7 @@ def parallel_picture(points: Sequence[Point], ranges: Mapping[str, Range], metri
 
 
 def place(range_: Range, value: Any) -> float:
-    """Return the position of a value in its range, from 0 to 1. It is logarithmic for `space.LogUniform`."""
+    """Return the position of a value in its range, from 0 to 1. The scale is logarithmic for `space.LogUniform`."""
     if isinstance(range_, Choice):
         return range_.values.index(value) / (len(range_.values) - 1)
     if isinstance(range_, LogUniform):

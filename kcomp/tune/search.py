@@ -46,7 +46,7 @@ class Search:
 
     @cached_property
     def ranges(self) -> dict[str, space.Range]:
-        """The range of each searched value, by name. Raises ValueError if the recipe declares no range."""
+        """The range of each searched value, by name. Raise ValueError if the recipe declares no range."""
         ranges = space.ranges(self.loaded.recipe.config, self.fixed)
         if not ranges:
             raise ValueError(
@@ -73,7 +73,7 @@ class Search:
         return not next(metric for metric in self.scorer.shown if metric.name == self.metric).higher_is_better
 
     def data(self, values: Mapping[str, Any], fold: int) -> dict[str, Any]:
-        """Return what identifies the data of a run, as in its manifest.json.
+        """Return the entries of manifest.json that identify the data of a run: "table" and "pseudo".
 
         "table" is the hash of ids, labels and folds. "pseudo" is the number and the hash of pseudo-labelled rows, or
         None.
@@ -130,7 +130,7 @@ def is_worse_than_median(value: float, others: list[float], *, lower: bool, leas
         value: The score of the trial.
         others: The scores that the complete trials had at this step.
         lower: Whether lower scores are better.
-        least: Return False for fewer complete trials.
+        least: The smallest number of complete trials. With fewer, return False.
 
     References:
         Golovin et al. 2017, Google Vizier, section 3.2.2 (with running averages).

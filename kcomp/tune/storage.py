@@ -1,6 +1,7 @@
 """Store the trials (sets of values) of a search in an Optuna study, and distribute them among processes (workers).
 
-A worker locks the trial that it trains. If the lock is free again, another worker continues the trial.
+A worker locks the trial that it trains. If a worker ends before its trial is complete, another worker continues this
+trial.
 """
 
 import datetime
@@ -40,9 +41,9 @@ class Claimed:
 
 
 def open_study(search: Search, place: str) -> optuna.Study:
-    """Return the Optuna study that stores the trials of a search. Create the study if there is none.
+    """Return the Optuna study that stores the trials of a search. Create the study if it does not exist.
 
-    `place` says where it is stored; see `open_storage`.
+    `place` is a file or URL; see `open_storage`.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kinds = optuna.study.StudyDirection
@@ -60,7 +61,7 @@ def open_study(search: Search, place: str) -> optuna.Study:
 
 
 def open_storage(place: str) -> Any:
-    """Open the place where Optuna stores studies.
+    """Return the storage of Optuna's studies at `place`.
 
     `place` is a file that ends in .db (SQLite) or .journal (Optuna's own format), or the URL of a database.
     """
@@ -81,9 +82,9 @@ def open_storage(place: str) -> Any:
 
 
 def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
-    """Lock a trial (set of values) for this process and return it. Return None if there are `total` trials already.
+    """Lock a trial (set of values) for this process, and return it. Return None if there are `total` trials already.
 
-    Trials whose worker has ended come before new ones.
+    Trials that an ended worker left incomplete come before new ones.
     """
     with wait_for_lock(search.folder / "lock"):
         trials = study.get_trials(deepcopy=False)
@@ -104,7 +105,10 @@ def claim(search: Search, study: optuna.Study, total: int) -> Claimed | None:
 
 
 def make_claim(search: Search, trial: optuna.Trial, lock: HeldLock) -> Claimed:
-    """Choose the values of a locked trial. Store this machine's name and the run folders in the study."""
+    """Choose the values of a locked trial, and return the claimed trial.
+
+    This machine's name and the run folders are stored in the study.
+    """
     values = {name: suggest(trial, name, range_) for name, range_ in search.ranges.items()}
     trial.set_user_attr("host", platform.node())
     trial.set_user_attr("runs", [str(search.run(values, fold).folder) for fold in search.folds])
@@ -135,7 +139,7 @@ def sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
 
 
 def suggest(trial: optuna.Trial, name: str, range_: space.Range) -> Any:
-    """Return the trial's value with this name. If it has none yet, the study's sampler chooses it."""
+    """Return the trial's value `name`. If the trial has no such value yet, the study's sampler chooses it."""
     if isinstance(range_, space.Choice):
         labels = [label(range_, value) for value in range_.values]
         return range_.values[labels.index(trial.suggest_categorical(name, labels))]

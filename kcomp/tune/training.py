@@ -14,7 +14,7 @@ POLL = 0.3  # seconds between two checks of the log
 
 
 class Training:
-    """A child process that trains a run, for a `with` block. It ends with the block.
+    """A child process that trains a run. Use it in a `with` block: the process is stopped at the end of the block.
 
     Args:
         arguments: The arguments of `kcomp`.

@@ -130,8 +130,9 @@ class Attempt:
         return None if run.complete else training.error or f"{run.folder} was not trained to its end"
 
     def report_and_prune(self, step: int, scores: list[float], where: str) -> bool:
-        """Store the mean score after a step (an epoch on a fold) in the study. Return whether the trial must be stopped
-        early.
+        """Store the mean score after a step in the study. Return whether the trial must be stopped early.
+
+        A step is one epoch on one fold.
 
         Args:
             step: The number of the step: FOLD * position of the fold + epoch.
